@@ -1,0 +1,22 @@
+"""A message bus for Python services over Redis, hosted from one YAML file."""
+
+from .api import Api, Event, Parameter
+from .exceptions import LightbusException
+from .messages import EventMessage, ResultMessage, RpcMessage
+from .policy import Backoff, DeliveryPolicy, OnError
+
+__version__ = "2.0.0.dev0"
+
+__all__ = [
+    "Api",
+    "Backoff",
+    "DeliveryPolicy",
+    "Event",
+    "EventMessage",
+    "LightbusException",
+    "OnError",
+    "Parameter",
+    "ResultMessage",
+    "RpcMessage",
+    "__version__",
+]

@@ -1,0 +1,165 @@
+"""The three messages. One object goes all the way through, from the caller to the wire and back.
+
+Fields are fixed once a message is made, save for those that hooks may edit: ``kwargs`` of a call or an
+event, ``result`` of an answer, and ``native_id``, which the broker gives.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+_set = object.__setattr__
+
+
+def new_id() -> str:
+    """Return a fresh random UUID (version 4, RFC 9562) as text."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+class _Message:
+    """Keeps every field but the editable ones as it was made."""
+
+    __slots__ = ()
+    _editable: ClassVar[frozenset[str]] = frozenset()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in self._editable:
+            editable = " and ".join(sorted(self._editable))
+            raise AttributeError(f"{type(self).__name__}.{name} is fixed; a hook may edit {editable} only")
+        _set(self, name, value)
+
+
+@dataclass(slots=True, init=False)
+class RpcMessage(_Message):
+    """A call of one procedure.
+
+    Args:
+        api_name: Such as ``auth`` or ``support.case``.
+        procedure_name: The method's name.
+        kwargs: The arguments by name, as JSON values once they are on their way.
+        return_path: Where the answer goes; the transport of the caller fills it in.
+        id: A UUID; a new one where not given.
+    """
+
+    _editable = frozenset({"kwargs"})
+
+    api_name: str
+    procedure_name: str
+    kwargs: dict[str, Any]
+    return_path: str
+    id: str
+
+    def __init__(
+        self,
+        api_name: str,
+        procedure_name: str,
+        kwargs: dict[str, Any] | None = None,
+        return_path: str = "",
+        id: str = "",
+    ) -> None:
+        _set(self, "api_name", api_name)
+        _set(self, "procedure_name", procedure_name)
+        _set(self, "kwargs", {} if kwargs is None else kwargs)
+        _set(self, "return_path", return_path)
+        _set(self, "id", id or new_id())
+
+    @property
+    def canonical_name(self) -> str:
+        """The API's and the procedure's name, with a dot between."""
+        return f"{self.api_name}.{self.procedure_name}"
+
+
+@dataclass(slots=True, init=False)
+class ResultMessage(_Message):
+    """The answer to one call.
+
+    Args:
+        result: What the procedure returned; ``repr(exception)`` where it raised.
+        rpc_message_id: The id of the call that this answers.
+        error: Whether the procedure raised.
+        trace: The remote traceback, where the worker exposes it.
+        id: A UUID; a new one where not given.
+        api_name: The API that was called, where known.
+        procedure_name: The procedure that was called, where known.
+    """
+
+    _editable = frozenset({"result"})
+
+    result: Any
+    rpc_message_id: str
+    error: bool
+    trace: str | None
+    id: str
+    api_name: str
+    procedure_name: str
+
+    def __init__(
+        self,
+        result: Any,
+        rpc_message_id: str,
+        error: bool = False,
+        trace: str | None = None,
+        id: str = "",
+        api_name: str = "",
+        procedure_name: str = "",
+    ) -> None:
+        _set(self, "result", result)
+        _set(self, "rpc_message_id", rpc_message_id)
+        _set(self, "error", error)
+        _set(self, "trace", trace)
+        _set(self, "id", id or new_id())
+        _set(self, "api_name", api_name)
+        _set(self, "procedure_name", procedure_name)
+
+    @property
+    def canonical_name(self) -> str:
+        """The name of the call that this answers."""
+        return f"{self.api_name}.{self.procedure_name}"
+
+
+@dataclass(slots=True, init=False)
+class EventMessage(_Message):
+    """An event of an API.
+
+    Args:
+        api_name: Such as ``auth`` or ``support.case``.
+        event_name: The name of the ``Event`` attribute.
+        kwargs: The arguments by name, as JSON values once they are on their way.
+        version: The version of the event's parameters.
+        id: A UUID; a new one where not given.
+        native_id: The broker's id, once it has stored the event.
+    """
+
+    _editable = frozenset({"kwargs", "native_id"})
+
+    api_name: str
+    event_name: str
+    kwargs: dict[str, Any]
+    version: int
+    id: str
+    native_id: str | None
+
+    def __init__(
+        self,
+        api_name: str,
+        event_name: str,
+        kwargs: dict[str, Any] | None = None,
+        version: int = 1,
+        id: str = "",
+        native_id: str | None = None,
+    ) -> None:
+        _set(self, "api_name", api_name)
+        _set(self, "event_name", event_name)
+        _set(self, "kwargs", {} if kwargs is None else kwargs)
+        _set(self, "version", version)
+        _set(self, "id", id or new_id())
+        _set(self, "native_id", native_id)
+
+    @property
+    def canonical_name(self) -> str:
+        """The API's and the event's name, with a dot between."""
+        return f"{self.api_name}.{self.event_name}"

@@ -1,0 +1,109 @@
+"""How an option is declared: once, with its type, default and one line of description.
+
+A room that has options keeps them in a frozen dataclass of its own, made of :func:`option` fields.
+The manifest derives its validation, its JSON Schema and its reference from those dataclasses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, field
+from typing import Any, NewType
+from urllib.parse import urlsplit, urlunsplit
+
+#: A length of time in seconds. In a manifest: ``500ms``, ``30s``, ``5m``, ``2h``, ``7d`` or a number.
+Duration = NewType("Duration", float)
+
+_DURATION = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)?", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+HIDDEN = "***"
+
+
+def option(
+    default: Any = MISSING,
+    description: str = "",
+    *,
+    factory: Any = MISSING,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Declare one option as a dataclass field.
+
+    Args:
+        default: The value where nothing is configured.
+        description: One line that says what the option changes.
+        factory: Makes the default, for values that are not constants.
+        minimum: The least value allowed, in the option's own unit.
+        maximum: The greatest value allowed.
+
+    Returns:
+        A dataclass field whose metadata holds the description and the bounds.
+    """
+    metadata = {"description": description, "minimum": minimum, "maximum": maximum}
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def parse_duration(value: object) -> Duration:
+    """Read a duration as a manifest writes it.
+
+    Args:
+        value: A number of seconds, or text such as ``500ms``, ``30s``, ``5m``, ``2h``, ``7d``.
+
+    Returns:
+        The duration in seconds.
+
+    Raises:
+        ValueError: The value is not a duration, or is negative.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("not a duration")
+    match = _DURATION.fullmatch(str(value))
+    if match is None:
+        raise ValueError("not a duration")
+    return Duration(float(match[1]) * _UNITS[match[2]])
+
+
+class Secret:
+    """Text that must not be shown: it prints as ``***``; ``reveal()`` gives it to the code that needs it.
+
+    Args:
+        value: The text to keep.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself; never log or format what this returns."""
+        return self._value
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._value == self._value  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._value))
+
+
+class SecretUrl(Secret):
+    """A URL whose userinfo and query prints as ``***``; scheme, host, port and path stay readable."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        try:
+            parts = urlsplit(self._value)
+            _, at, host = parts.netloc.rpartition("@")
+        except ValueError:
+            return HIDDEN
+        query = HIDDEN if parts.query else ""
+        return urlunsplit((parts.scheme, f"{HIDDEN}@{host}" if at else host, parts.path, query, ""))
