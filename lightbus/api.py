@@ -191,6 +191,49 @@ class Procedure:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """What one API offers, fixed when its class is defined.
+
+    Args:
+        name: The API's name on the bus.
+        internal: Whether the API describes the bus itself.
+        cls: The class.
+        procedures: What may be called, by name.
+        events: What may be fired, by name.
+    """
+
+    name: str
+    internal: bool
+    cls: type[Api]
+    procedures: Mapping[str, Procedure]
+    events: Mapping[str, Event]
+
+    def event(self, name: str) -> Event:
+        """Return an event.
+
+        Raises:
+            EventNotFound: The class declares no such event; the message lists those that it does.
+        """
+        event = self.events.get(name)
+        if event is None:
+            known = ", ".join(sorted(self.events)) or "none at all"
+            raise EventNotFound(f"the API {self.name!r} has no event {name[:80]!r}; it has: {known}")
+        return event
+
+    def procedure(self, name: str) -> Procedure:
+        """Return a procedure.
+
+        Raises:
+            ProcedureNotFound: It is not in the table made when the class was defined.
+        """
+        procedure = self.procedures.get(name)
+        if procedure is None:
+            known = ", ".join(sorted(self.procedures)) or "none at all"
+            raise ProcedureNotFound(f"the API {self.name!r} has no procedure {name[:80]!r}; it has: {known}")
+        return procedure
+
+
 class Api:
     """Base of every API. A subclass needs an inner class ``Meta`` with a ``name``.
 
@@ -204,10 +247,7 @@ class Api:
     Public functions of the class are its procedures; :class:`Event` attributes are its events.
     """
 
-    name: ClassVar[str]
-    internal: ClassVar[bool]
-    procedures: ClassVar[Mapping[str, Procedure]]
-    events: ClassVar[Mapping[str, Event]]
+    __lightbus__: ClassVar[Definition]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -218,11 +258,9 @@ class Api:
                 f"add: class Meta: name = '{cls.__name__.removesuffix('Api').lower() or 'my_api'}'"
             )
         options = {k: v for k, v in vars(meta).items() if not k.startswith("_")}
-        cls_name = _check_meta(cls, options)
-        cls.internal = options.get("internal", False)
-        cls.procedures, cls.events = _collect(cls, cls_name)
-        # Set last, over anything called "name" that a base offers.
-        cls.name = cls_name
+        name = _check_meta(cls, options)
+        procedures, events = _collect(cls, name)
+        cls.__lightbus__ = Definition(name, options.get("internal", False), cls, procedures, events)
         if options.get("auto_register", True):
             auto_registered.add(cls)
 
@@ -286,8 +324,8 @@ class Registry:
 
     def __init__(self, base: Registry | None = None) -> None:
         self._base = base
-        self._classes: dict[str, type[Api]] = {}
-        self._objects: dict[str, Api] = {}
+        self._definitions: dict[str, Definition] = {}
+        self._instances: dict[str, Api] = {}
 
     def add(self, api: type[Api] | Api) -> None:
         """Register a class, or an object of one.
@@ -298,87 +336,58 @@ class Registry:
         Raises:
             DuplicateApi: Another class already has this name.
         """
-        cls = api if isinstance(api, type) else type(api)
-        known = self._classes.get(cls.name)
-        if known is not None and known is not cls and not _same_source(known, cls):
+        new = api.__lightbus__
+        known = self.find(new.name)
+        if known is not None and known.cls is not new.cls and not _same_source(known.cls, new.cls):
             raise DuplicateApi(
-                f"two classes are the API {cls.name!r}: {known.__qualname__} in {where(known)} and "
-                f"{cls.__qualname__} in {where(cls)}; rename one, or import only one of them"
+                f"two classes are the API {new.name!r}: {known.cls.__qualname__} in {where(known.cls)} and "
+                f"{new.cls.__qualname__} in {where(new.cls)}; rename one, or import only one of them"
             )
-        self._classes[cls.name] = cls
-        self._objects.pop(cls.name, None)
+        self._definitions[new.name] = new
+        self._instances.pop(new.name, None)
         if not isinstance(api, type):
-            self._objects[cls.name] = api
+            self._instances[new.name] = api
 
-    def find(self, name: str) -> type[Api] | None:
-        """Return the class of that name, or None."""
-        return self._classes.get(name) or (self._base.find(name) if self._base else None)
+    def find(self, name: str) -> Definition | None:
+        """Return the definition of that name, or None."""
+        return self._definitions.get(name) or (self._base.find(name) if self._base else None)
 
-    def get(self, name: str) -> type[Api]:
-        """Return the class of that name.
+    def get(self, name: str) -> Definition:
+        """Return the definition of that name.
 
         Raises:
             UnknownApi: No such class is registered here.
         """
-        cls = self.find(name)
-        if cls is None:
+        definition = self.find(name)
+        if definition is None:
             raise UnknownApi(f"no API named {name!r} is defined in this process")
-        return cls
+        return definition
 
-    def object(self, name: str) -> Api:
+    def instance(self, name: str) -> Api:
         """Return the one object that serves the API of that name.
 
         Raises:
             UnknownApi: No such class is registered here.
             MisconfiguredApiOptions: The class can't be made into an object without arguments.
         """
-        cls = self.get(name)
-        if name not in self._objects:
+        cls = self.get(name).cls
+        if name not in self._instances:
             try:
-                self._objects[name] = cls()
+                self._instances[name] = cls()
             except TypeError as e:
                 raise MisconfiguredApiOptions(
                     f"{where(cls)}: {cls.__name__}() can't be made without arguments ({e}); set "
                     "Meta.auto_register = False and call bus.client.register_api() with an object"
                 ) from e
-        return self._objects[name]
+        return self._instances[name]
 
     def names(self) -> list[str]:
         """Return the names of all registered APIs, the lower registry's first."""
-        return list(dict.fromkeys([*(self._base.names() if self._base else ()), *self._classes]))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._classes or (self._base is not None and name in self._base)
+        return list(dict.fromkeys([*(self._base.names() if self._base else ()), *self._definitions]))
 
 
 #: Every API class that was defined in this process with ``Meta.auto_register`` on.
 auto_registered = Registry()
-
-
-def find_event(cls: type[Api], name: str) -> Event:
-    """Return an event of an API.
-
-    Raises:
-        EventNotFound: The class declares no such event; the message lists those that it does.
-    """
-    event = cls.events.get(name)
-    if event is None:
-        known = ", ".join(sorted(cls.events)) or "none at all"
-        raise EventNotFound(f"the API {cls.name!r} has no event {name!r}; it has: {known}")
-    return event
-
-
-def find_procedure(cls: type[Api], name: str) -> Procedure:
-    """Return a procedure of an API.
-
-    Raises:
-        ProcedureNotFound: It is not in the table made when the class was defined.
-    """
-    procedure = cls.procedures.get(name)
-    if procedure is None:
-        known = ", ".join(sorted(cls.procedures)) or "none at all"
-        raise ProcedureNotFound(f"the API {cls.name!r} has no procedure {name[:80]!r}; it has: {known}")
-    return procedure
 
 
 def where(thing: Any) -> str:
