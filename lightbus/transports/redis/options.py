@@ -1,0 +1,169 @@
+"""The options of the Redis transports, each declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lightbus.options import Duration, Secret, SecretUrl, option
+
+#: Where Redis is looked for when nothing says otherwise.
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsOptions:
+    """How a TLS connection proves who is at either end."""
+
+    ca_file: str | None = option(None, "The PEM file of the authority that signed the server's certificate.")
+    cert_file: str | None = option(None, "The PEM file of the certificate that this process shows.")
+    key_file: str | None = option(None, "The PEM file of that certificate's key.")
+    verify: bool = option(True, "Whether the server's certificate and name are checked.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelOptions:
+    """Where Sentinel tells which server is the primary."""
+
+    service: str = option(description="The name that Sentinel has for the primary.")
+    nodes: tuple[str, ...] = option(description="The Sentinels, each as host:port.")
+    username: str | None = option(None, "The user at the Sentinels.")
+    password: Secret | None = option(None, "That user's password.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionParameters:
+    """How many connections a process opens."""
+
+    maxsize: int = option(
+        100, "The most connections that one process opens to one Redis.", minimum=1, maximum=100_000
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """How one Redis is reached."""
+
+    url: SecretUrl | None = option(None, f"Where Redis is; {DEFAULT_URL} where nothing is given.")
+    username: str | None = option(None, "The user at Redis; wins over one in the URL.")
+    password: Secret | None = option(None, "That user's password; wins over one in the URL.")
+    tls: TlsOptions | None = option(None, "Connect by TLS, with these certificates.")
+    sentinel: SentinelOptions | None = option(None, "Ask Sentinel where the primary is.")
+    connection_parameters: ConnectionParameters = option(
+        factory=ConnectionParameters, description="How many connections a process opens."
+    )
+    connect_timeout: Duration = option(
+        Duration(5), "How long connecting may take before it is tried again.", minimum=0.001
+    )
+    command_timeout: Duration = option(
+        Duration(5), "How long a command may take before its connection counts as dead.", minimum=0.001
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusRedisOptions(RedisOptions):
+    """What every Redis transport of the process starts from."""
+
+    embedded: bool | None = option(
+        None,
+        "Whether the process starts a Redis of its own; left out, it does so where no URL is configured "
+        "and nothing answers at the default one.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisEventOptions(RedisOptions):
+    """How events travel over Redis streams."""
+
+    batch_size: int = option(
+        100, "The most events that are fetched ahead; never more than there are free slots.", minimum=1
+    )
+    reclaim_batch_size: int | None = option(
+        None, "The most abandoned events taken over at a time; left out, 10 times batch_size.", minimum=1
+    )
+    serializer: str = option(
+        "lightbus.serializers.ByFieldMessageSerializer", "The class that makes stream entries of events."
+    )
+    deserializer: str = option(
+        "lightbus.serializers.ByFieldMessageDeserializer", "The class that makes events of stream entries."
+    )
+    acknowledgement_timeout: Duration = option(
+        Duration(30),
+        "The lease: how long after a process died its events go to another one.",
+        minimum=0.1,
+    )
+    reclaim_interval: Duration | None = option(
+        None,
+        "How often abandoned events are looked for; left out, a quarter of acknowledgement_timeout.",
+        minimum=0.01,
+    )
+    max_stream_length: int | None = option(
+        100_000,
+        "How many events a stream keeps; null for all. What a group has not acknowledged is never dropped.",
+        minimum=1,
+    )
+    stream_use: Literal["per_api", "per_event"] = option(
+        "per_api", "Whether the events of an API share one stream or have one each."
+    )
+    consumption_restart_delay: Duration = option(
+        Duration(5), "The longest wait before reading goes on after an error.", minimum=0
+    )
+    consumer_ttl: Duration = option(
+        Duration(2_592_000), "After how long an absent consumer that holds nothing is removed.", minimum=1
+    )
+    service_name: str | None = option(
+        None, "The name in the consumer groups; left out, the process's service_name."
+    )
+    consumer_name: str | None = option(
+        None, "The name in the consumer groups' lists; left out, the process_name."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisRpcOptions(RedisOptions):
+    """How calls travel over Redis lists."""
+
+    batch_size: int = option(
+        100, "The most calls that are fetched ahead; never more than there are free slots.", minimum=1
+    )
+    serializer: str = option(
+        "lightbus.serializers.BlobMessageSerializer", "The class that makes bytes of calls."
+    )
+    deserializer: str = option(
+        "lightbus.serializers.BlobMessageDeserializer", "The class that makes calls of bytes."
+    )
+    rpc_timeout: Duration | None = option(
+        None, "How long an unanswered call is kept; left out, the API's rpc_timeout.", minimum=0.001
+    )
+    rpc_retry_delay: Duration = option(
+        Duration(1), "The longest wait before sending is tried again after an error.", minimum=0
+    )
+    consumption_restart_delay: Duration = option(
+        Duration(5), "The longest wait before reading goes on after an error.", minimum=0
+    )
+    result_ttl: Duration = option(
+        Duration(60), "How long an answer that nobody fetches is kept.", minimum=0.001
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisResultOptions(RedisOptions):
+    """How answers travel, as Lightbus 1.x configures it: apart from the calls."""
+
+    serializer: str = option(
+        "lightbus.serializers.BlobMessageSerializer", "The class that makes bytes of answers."
+    )
+    deserializer: str = option(
+        "lightbus.serializers.BlobMessageDeserializer", "The class that makes answers of bytes."
+    )
+    result_ttl: Duration = option(
+        Duration(60), "How long an answer that nobody fetches is kept.", minimum=0.001
+    )
+    rpc_timeout: Duration | None = option(
+        None, "How long an answer is waited for; left out, the API's rpc_timeout.", minimum=0.001
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSchemaOptions(RedisOptions):
+    """How contracts are kept in Redis."""
