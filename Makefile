@@ -1,0 +1,83 @@
+# Everything that is done with this checkout. `make help` lists it.
+
+# The first Python 3.11 or newer that runs; `make PYTHON=... test` chooses another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; \
+	done)
+VENV ?= .venv
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -qq
+SUPPORTED = 3.11 3.12 3.13
+
+# A real Lightbus 1.x to talk to in tests/wire. It needs packages that nothing else here may have.
+PEER_VENV ?= $(VENV)-1x
+PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70' python-dateutil schedule
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format pytest test-all bench clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.run-stamp ## host lightbus.yaml (options of `lightbus run`: ARGS="...")
+	@exec $(VENV)/bin/lightbus run $(ARGS)
+
+test: lint pytest ## all checks and all tests
+
+lint: $(VENV)/.dev-stamp ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(VENV)/.dev-stamp ## let ruff rewrite the code
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...")
+	@LIGHTBUS_PEER_PYTHON=$(PEER_VENV)/bin/python $(VENV)/bin/python -m pytest $(ARGS)
+
+bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor
+	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+test-all: lint ## the tests on every supported Python that is installed
+	@failed=""; missing=""; \
+	for version in $(SUPPORTED); do \
+	    found=""; \
+	    for python in python$$version $$HOME/.pyenv/versions/$$version*/bin/python; do \
+	        if $$python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" 2>/dev/null; \
+	        then found=$$python; break; fi; \
+	    done; \
+	    if [ -z "$$found" ]; then missing="$$missing $$version"; continue; fi; \
+	    echo "== Python $$version ($$found)"; \
+	    $(MAKE) --no-print-directory pytest PYTHON=$$found VENV=.venv-$$version PEER_VENV=$(PEER_VENV) \
+	        || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$missing" ]; then echo "Not installed, so not tested:$$missing"; fi; \
+	if [ -n "$$failed" ]; then echo "Failed on:$$failed"; exit 1; fi
+
+clean: ## remove every venv and cache that make has put here
+	@rm -rf .venv .venv-1x .venv-3.* .venv-*-1x .mypy_cache .ruff_cache .pytest_cache build ./*.egg-info
+
+# A venv without pip (where Python came without ensurepip) is filled by the pip outside.
+%/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found."; exit 1; }
+	@$(PYTHON) -m venv $* > $*.log 2>&1 \
+	    || { $(PYTHON) -m venv --clear --without-pip $* && $(PYTHON) -m pip -qq --python $*/bin/python install pip; } \
+	    || { cat $*.log; exit 1; }
+	@rm -f $*.log
+
+.PRECIOUS: %/bin/python
+
+$(VENV)/.run-stamp: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Lightbus into $(VENV) ..."
+	@$(PIP) install -e '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev-stamp: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Lightbus and its tools into $(VENV) ..."
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/.run-stamp
+
+$(PEER_VENV)/.stamp: Makefile | $(PEER_VENV)/bin/python
+	@echo "Installing Lightbus 1.x into $(PEER_VENV) ..."
+	@$(PEER_VENV)/bin/python -m pip --disable-pip-version-check -qq install $(PEER_PACKAGES)
+	@touch $@

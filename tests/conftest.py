@@ -1,0 +1,110 @@
+"""Fixtures of every test: real servers, a proxy that misbehaves, real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.processes import Process, lightbus_process
+from tests.proxy import Proxy
+from tests.servers import KINDS, WHERE_FROM, Kind, Server, ServerPool, find_binary, server_pool
+
+
+class StartServer(Protocol):
+    """What the fixture `start_server` gives."""
+
+    def __call__(
+        self,
+        kind: Kind = "valkey",
+        *,
+        aof: bool = False,
+        password: str | None = None,
+        args: tuple[str, ...] = (),
+    ) -> Server:
+        """Start a server for this test alone."""
+        ...
+
+
+class RunLightbus(Protocol):
+    """What the fixture `run_lightbus` gives."""
+
+    def __call__(self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Process:
+        """Start ``lightbus ARGS`` for this test."""
+        ...
+
+
+def require(kind: Kind) -> None:
+    """Skip a test whose server is not installed; in CI every one must be."""
+    if find_binary(kind) is None:
+        reason = f"no server for {kind!r}: install {WHERE_FROM[kind]}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[ServerPool]:
+    """One server per kind for the whole session."""
+    with server_pool() as pool:
+        yield pool
+
+
+@pytest.fixture
+def redis_server(servers: ServerPool) -> Server:
+    """The embedded Valkey, empty."""
+    return servers.clean("valkey")
+
+
+@pytest.fixture
+def redis_url(redis_server: Server) -> str:
+    """The url of the embedded Valkey, empty."""
+    return redis_server.url
+
+
+@pytest.fixture(params=KINDS)
+def any_redis(request: pytest.FixtureRequest, servers: ServerPool) -> Server:
+    """Each kind of server in turn, empty."""
+    kind: Kind = request.param
+    require(kind)
+    return servers.clean(kind)
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Starts servers for this test alone: with a password, with a disk, to be killed."""
+    with contextlib.ExitStack() as started:
+
+        def start(
+            kind: Kind = "valkey",
+            *,
+            aof: bool = False,
+            password: str | None = None,
+            args: tuple[str, ...] = (),
+        ) -> Server:
+            require(kind)
+            return started.enter_context(Server(kind, aof=aof, password=password, args=args))
+
+        yield start
+
+
+@pytest.fixture
+def proxy(redis_server: Server) -> Iterator[Proxy]:
+    """A proxy in front of the embedded Valkey (which is empty)."""
+    with Proxy(redis_server.port) as between:
+        yield between
+
+
+@pytest.fixture
+def run_lightbus() -> Iterator[RunLightbus]:
+    """Starts ``python -m lightbus ARGS`` processes, and ends them after the test."""
+    with contextlib.ExitStack() as started:
+
+        def run(*args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Process:
+            return started.enter_context(lightbus_process(*args, cwd=cwd, env=env))
+
+        yield run

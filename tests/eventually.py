@@ -1,0 +1,64 @@
+"""Waiting for something to become true, instead of sleeping and hoping."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+FIRST_PAUSE = 0.002
+LONGEST_PAUSE = 0.05
+
+
+def eventually(condition: Callable[[], T], timeout: float = 10.0, what: str = "") -> T:
+    """Ask until the answer is true, and return it; fail the test after `timeout` seconds.
+
+    An AssertionError raised by the condition counts as "not yet", and is shown when time is up.
+    """
+    deadline = time.monotonic() + timeout
+    pause = FIRST_PAUSE
+    while True:
+        answer, error = _ask(condition)
+        if answer:
+            return answer
+        if time.monotonic() >= deadline:
+            raise _too_late(condition, timeout, what, answer) from error
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+async def eventually_async(
+    condition: Callable[[], T] | Callable[[], Awaitable[T]], timeout: float = 10.0, what: str = ""
+) -> T:
+    """The same on an event loop, which goes on meanwhile; the condition may be a coroutine function."""
+    deadline = time.monotonic() + timeout
+    pause = FIRST_PAUSE
+    while True:
+        answer: T | Awaitable[T] | None
+        answer, error = _ask(condition)
+        if isinstance(answer, Awaitable):
+            try:
+                answer = await answer
+            except AssertionError as raised:
+                answer, error = None, raised
+        if answer:
+            return answer
+        if time.monotonic() >= deadline:
+            raise _too_late(condition, timeout, what, answer) from error
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def _ask(condition: Callable[[], T]) -> tuple[T | None, AssertionError | None]:
+    try:
+        return condition(), None
+    except AssertionError as error:
+        return None, error
+
+
+def _too_late(condition: object, timeout: float, what: str, answer: object) -> AssertionError:
+    name = what or getattr(condition, "__name__", repr(condition))
+    return AssertionError(f"after {timeout:g} s still not: {name} (last answer: {answer!r})")

@@ -1,0 +1,203 @@
+"""The tests' own tools: servers, proxy, processes, waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from typing import Any
+
+import hiredis
+import pytest
+
+from tests.conftest import StartServer
+from tests.eventually import eventually, eventually_async
+from tests.processes import Process
+from tests.proxy import Proxy
+from tests.servers import Server, ServerPool
+
+
+def ping(port: int, timeout: float = 5.0) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as link:
+        link.sendall(b"PING\r\n")
+        return link.recv(64)
+
+
+def test_each_kind_of_server_answers_and_is_of_the_version_it_says(any_redis: Server) -> None:
+    info: bytes = any_redis.execute("INFO", "server")
+    version = {
+        "valkey": b"valkey_version:9.",
+        "redis7": b"redis_version:7.",
+        "redis62": b"redis_version:6.2.",
+    }
+    assert version[any_redis.kind] in info
+
+
+def test_a_server_of_the_pool_is_empty_and_alive_whatever_the_last_test_did(servers: ServerPool) -> None:
+    server = servers.clean("valkey")
+    server.execute("SET", "left", "over")
+    server.pause()
+    assert servers.clean("valkey").execute("DBSIZE") == 0
+    server.kill()
+    assert servers.clean("valkey").execute("DBSIZE") == 0
+
+
+def test_a_killed_server_with_a_disk_comes_back_with_its_data_on_the_same_port(
+    start_server: StartServer,
+) -> None:
+    server = start_server(aof=True)
+    url = server.url
+    server.execute("SET", "key", "value")
+    server.kill()
+    with pytest.raises(ConnectionRefusedError):
+        server.execute("PING")
+    server.restart()
+    assert (server.url, server.execute("GET", "key")) == (url, b"value")
+
+
+def test_a_server_with_a_password_wants_it(start_server: StartServer) -> None:
+    server = start_server(password="secret")
+    assert ping(server.port).startswith(b"-NOAUTH")
+    assert server.execute("PING") == b"PONG"
+    assert ":secret@" in server.url
+
+
+def test_an_error_reply_is_raised(redis_server: Server) -> None:
+    with pytest.raises(hiredis.ReplyError, match="unknown command"):
+        redis_server.execute("NONSENSE")
+
+
+def test_a_paused_server_is_silent_until_it_is_resumed(start_server: StartServer) -> None:
+    server = start_server()
+    server.pause()
+    with pytest.raises(TimeoutError):
+        ping(server.port, timeout=0.2)
+    server.resume()
+    assert ping(server.port) == b"+PONG\r\n"
+
+
+class TestProxy:
+    def test_passes_bytes_on(self, proxy: Proxy) -> None:
+        assert ping(proxy.port) == b"+PONG\r\n"
+
+    def test_blackhole_holds_bytes_until_it_ends(self, proxy: Proxy) -> None:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=0.2) as link:
+            proxy.set("blackhole")
+            link.sendall(b"PING\r\n")
+            with pytest.raises(TimeoutError):
+                link.recv(64)
+            proxy.set("pass")
+            link.settimeout(5.0)
+            assert link.recv(64) == b"+PONG\r\n"
+
+    def test_reset_ends_old_and_new_connections(self, proxy: Proxy) -> None:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as link:
+            eventually(lambda: proxy.connections == 1)
+            proxy.set("reset")
+            with pytest.raises(ConnectionResetError):
+                link.recv(64)
+        with pytest.raises(ConnectionResetError):
+            ping(proxy.port)
+
+    def test_refuse_lets_nobody_in_and_pass_opens_the_same_port_again(self, proxy: Proxy) -> None:
+        proxy.set("refuse")
+        with pytest.raises(ConnectionRefusedError):
+            ping(proxy.port)
+        proxy.set("pass")
+        assert ping(proxy.port) == b"+PONG\r\n"
+
+    def test_delay_takes_as_long_as_it_says_each_way(self, proxy: Proxy) -> None:
+        proxy.set("delay", delay=0.1)
+        started = time.monotonic()
+        assert ping(proxy.port) == b"+PONG\r\n"
+        assert time.monotonic() - started >= 0.2
+
+    def test_drop_replies_lets_commands_arrive(self, proxy: Proxy, redis_server: Server) -> None:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as link:
+            proxy.set("drop_replies")
+            link.sendall(b"SET key value\r\n")
+            eventually(lambda: redis_server.execute("GET", "key") == b"value")
+            eventually(lambda: any(each.lost_replies for each in proxy._links))
+            proxy.set("pass")
+            with pytest.raises(ConnectionResetError):
+                link.recv(64)
+
+    def test_cut_resets_once(self, proxy: Proxy) -> None:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as link:
+            eventually(lambda: proxy.connections == 1)
+            proxy.cut()
+            with pytest.raises(ConnectionResetError):
+                link.recv(64)
+        assert ping(proxy.port) == b"+PONG\r\n"
+
+
+class TestProcess:
+    def test_its_lines_can_be_waited_for(self) -> None:
+        with Process([sys.executable, "-c", "print('one'); print('two and three')"]) as process:
+            assert process.wait_for_line("and") == "two and three"
+            assert process.wait() == 0
+            assert process.output() == "one\ntwo and three\n"
+
+    def test_waiting_fails_at_once_when_it_ends_and_shows_what_it_said(self) -> None:
+        with Process([sys.executable, "-c", "raise SystemExit('bad luck')"]) as process:
+            with pytest.raises(RuntimeError, match=r"status 1 before printing 'never'[^\n]*\nbad luck"):
+                process.wait_for_line("never", timeout=60)
+
+    def test_it_ends_with_what_it_started(self) -> None:
+        child = "import subprocess; p = subprocess.Popen(['sleep', '60']); print('child', p.pid); p.wait()"
+        with Process([sys.executable, "-c", child]) as process:
+            pid = process.wait_for_line("child").split()[1]
+        eventually(lambda: not _running(pid))
+
+    def test_it_does_not_see_settings_of_the_person_who_runs_the_tests(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LIGHTBUS_MODULE", "mine")
+        show = "import os; print(os.environ.get('LIGHTBUS_MODULE'), os.environ.get('LIGHTBUS_OTHER'))"
+        with Process([sys.executable, "-c", show], env={"LIGHTBUS_OTHER": "given"}) as process:
+            process.wait_for_line("None given")
+
+
+def _running(pid: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class TestEventually:
+    def test_returns_the_first_true_answer(self) -> None:
+        answers: list[Any] = [0, None, "yes"]
+        assert eventually(lambda: answers.pop(0)) == "yes"
+
+    def test_says_what_never_became_true(self) -> None:
+        def pigs_fly() -> bool:
+            return False
+
+        with pytest.raises(AssertionError, match=r"after 0.01 s still not: pigs_fly"):
+            eventually(pigs_fly, timeout=0.01)
+
+    def test_takes_a_failed_assertion_for_not_yet(self) -> None:
+        seen: list[int] = []
+
+        def third_time() -> bool:
+            seen.append(1)
+            assert len(seen) == 3
+            return True
+
+        assert eventually(third_time)
+
+    def test_waits_on_an_event_loop_too(self) -> None:
+        async def scenario() -> list[int]:
+            seen: list[int] = []
+            asyncio.get_running_loop().call_later(0.01, seen.append, 1)
+
+            async def later() -> list[int]:
+                return seen
+
+            await eventually_async(lambda: bool(seen))
+            return await eventually_async(later)
+
+        assert asyncio.run(scenario()) == [1]
