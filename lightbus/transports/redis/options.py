@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NewType
 
 from lightbus.options import Duration, Secret, SecretUrl, option
+
+#: A host and a port with a colon between them.
+HostPort = NewType("HostPort", str)
 
 #: Where Redis is looked for when nothing says otherwise.
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
@@ -26,7 +29,7 @@ class SentinelOptions:
     """Where Sentinel tells which server is the primary."""
 
     service: str = option(description="The name that Sentinel has for the primary.")
-    nodes: tuple[str, ...] = option(description="The Sentinels, each as host:port.")
+    nodes: tuple[HostPort, ...] = option(description="The Sentinels, each as host:port.")
     username: str | None = option(None, "The user at the Sentinels.")
     password: Secret | None = option(None, "That user's password.")
 

@@ -1,0 +1,252 @@
+"""What a manifest says, once it is read: frozen records that are also the one list of its keys.
+
+A field made by :func:`lightbus.options.option` is a key; validation, JSON Schema and reference follow
+from it. The other fields hold what loading found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Literal, NewType
+
+from lightbus.api import ApiOptions
+from lightbus.options import Duration, option
+from lightbus.policy import DeliveryPolicy
+from lightbus.transports.redis.options import BusRedisOptions, HostPort, RedisOptions
+
+from .nodes import Node
+from .problems import Place, Problem
+
+#: A function as ``package.module:function``.
+Handler = NewType("Handler", str)
+#: A Python module as ``package.module``.
+ModuleName = NewType("ModuleName", str)
+#: An event as ``api.event``, or ``api.*`` for all of an API.
+EventPattern = NewType("EventPattern", str)
+#: When a schedule runs, in the five fields of cron.
+Cron = NewType("Cron", str)
+#: A time zone as ``Europe/London``.
+TimeZone = NewType("TimeZone", str)
+#: From where a new consumer group reads.
+Since = Literal["new", "earliest"] | datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """Which transport was chosen, and its options.
+
+    Args:
+        name: The name of its entry point.
+        options: An object of the class that the transport has as ``options``; None where it has none.
+    """
+
+    name: str = "redis"
+    options: Any = None
+
+
+RpcTransport = NewType("RpcTransport", Transport)
+EventTransport = NewType("EventTransport", Transport)
+ResultTransport = NewType("ResultTransport", Transport)
+SchemaTransport = NewType("SchemaTransport", Transport)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiRecord(ApiOptions):
+    """All that is configured for one API, with what lies beneath already merged."""
+
+    redis: RedisOptions = option(
+        factory=RedisOptions, description="The Redis of this API, for all of its transports."
+    )
+    rpc_transport: RpcTransport = option(
+        RpcTransport(Transport()), "How its calls travel: one transport's name, with its options."
+    )
+    event_transport: EventTransport = option(
+        EventTransport(Transport()), "How its events travel: one transport's name, with its options."
+    )
+    result_transport: ResultTransport = option(
+        ResultTransport(Transport()),
+        "How its answers travel, from Lightbus 1.x. They take the connection of rpc_transport.",
+    )
+    name: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractOptions:
+    """How contracts are published."""
+
+    human_readable: bool = option(True, "Whether published contracts are indented.")
+    ttl: Duration = option(
+        Duration(60), "After how long the contract of an absent owner is forgotten.", minimum=1
+    )
+    transport: SchemaTransport = option(
+        SchemaTransport(Transport()), "Where contracts are published: one transport's name, with its options."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusOptions:
+    """What holds for the whole process."""
+
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = option(
+        "info", "The least severe log lines that are written."
+    )
+    log_format: Literal["text", "json"] | None = option(
+        None, "How log lines look; left out, text on a terminal and json elsewhere."
+    )
+    drain_timeout: Duration = option(
+        Duration(25), "How long work that runs may take to finish after SIGTERM.", minimum=0
+    )
+    redis: BusRedisOptions = option(
+        factory=BusRedisOptions, description="What every Redis transport starts from."
+    )
+    schema: ContractOptions = option(factory=ContractOptions, description="How contracts are published.")
+    expose_tracebacks: bool = option(
+        False, "Whether callers get the traceback of a procedure that raised; it shows your code."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy(DeliveryPolicy):
+    """A delivery policy as the manifest writes it."""
+
+    extends: str | None = option(None, "Another policy, which lies beneath this one.")
+    #: Exception types as ``package.module:Name``, to be imported and added to ``give_up_on``.
+    give_up_on_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerOptions:
+    """One listener: some events, and the function that handles them."""
+
+    events: tuple[EventPattern, ...] = option(
+        description="The events to handle: api.event, or api.* for all of an API."
+    )
+    handler: Handler = option(description="The function that handles them: package.module:function.")
+    on_error: DeliveryPolicy = option(
+        factory=DeliveryPolicy,
+        description="What becomes of an event whose handler raises: a policy's name, or retry, dead_letter, "
+        "acknowledge_and_log, stop_listener or shutdown.",
+    )
+    concurrency: int = option(
+        1, "How many events one process handles at a time; 1 keeps their order.", minimum=1, maximum=10_000
+    )
+    since: Since = option(
+        "new", "From where it reads when its group is first made: new, earliest or a date and time."
+    )
+    enabled: bool = option(True, "Whether it runs.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """One function that is called again and again."""
+
+    every: Duration | None = option(None, "The time from one run to the next.", minimum=0.001)
+    cron: Cron | None = option(None, "When it runs: minute, hour, day of month, month, day of week.")
+    timezone: TimeZone | None = option(None, "The time zone of cron; left out, UTC.")
+    call: Handler = option(description="The function to call: package.module:function.")
+    scope: Literal["service", "process"] = option(
+        "service", "Whether it runs once for all processes of the service, or in each of them."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginOptions:
+    """What every plugin has."""
+
+    enabled: bool = option(False, "Whether it runs.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalStateOptions(PluginOptions):
+    """Events about the workers on this bus."""
+
+    ping_enabled: bool = option(True, "Whether the worker says regularly that it lives.")
+    ping_interval: Duration = option(Duration(60), "How often it says so.", minimum=0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """Health and metrics by HTTP."""
+
+    listen: HostPort | None = option(None, "Where to listen, as host:port; left out, nowhere.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Manifest:
+    """What one process hosts."""
+
+    include: tuple[str, ...] = option(
+        (), "Files, folders and URLs that are merged beneath this file; paths start at its folder."
+    )
+    service_name: str | None = option(
+        None,
+        "The service; its consumer groups are {service_name}-{listener}. Left out, the first API it owns. "
+        "Placeholders: {hostname} {pid} {random4} {random8} {random16} {friendly}.",
+    )
+    process_name: str = option(
+        "{hostname}-{pid}", "The process, with the same placeholders; it must differ between processes."
+    )
+    modules: tuple[ModuleName, ...] = option((ModuleName("bus"),), "The bus modules to import.")
+    features: tuple[Literal["rpcs", "events", "tasks"], ...] = option(
+        ("rpcs", "events", "tasks"), "What this process does."
+    )
+    event_loop: Literal["uvloop", "asyncio"] | None = option(
+        None, "Which event loop runs it; left out, uvloop where it is installed."
+    )
+    processes: int = option(1, "How many processes host this manifest.", minimum=1, maximum=1024)
+    bus: BusOptions = option(factory=BusOptions, description="What holds for the whole process.")
+    apis: Mapping[str, ApiRecord] = option(
+        factory=lambda: MappingProxyType({}),
+        description="The APIs that it serves, calls or listens to, by name; default lies beneath each.",
+    )
+    policies: Mapping[str, Policy] = option(
+        factory=lambda: MappingProxyType({}),
+        description="How often an event is tried, with what waits, and what becomes of it then.",
+    )
+    listeners: Mapping[str, ListenerOptions] = option(
+        factory=lambda: MappingProxyType({}), description="Which function handles which events."
+    )
+    schedules: Mapping[str, ScheduleOptions] = option(
+        factory=lambda: MappingProxyType({}), description="Which function is called when."
+    )
+    plugins: Mapping[str, Any] = option(
+        factory=lambda: MappingProxyType({}), description="The options of plugins, by name."
+    )
+    http: HttpOptions = option(factory=HttpOptions, description="Health and metrics by HTTP.")
+
+    default_api: ApiRecord = field(default_factory=ApiRecord)
+    #: Whether the code is meant to import :attr:`modules`, or they are only the default.
+    modules_given: bool = False
+    #: Whether some URL or Sentinel of a Redis was given anywhere.
+    redis_configured: bool = False
+    #: Warnings, and notes about keys whose meaning is not that of Lightbus 1.x.
+    notes: tuple[Problem, ...] = field(default=(), compare=False)
+    #: The files and URLs that were read, the weakest first.
+    sources: tuple[str, ...] = field(default=(), compare=False)
+    #: The values as they were written, with everything merged.
+    tree: Node | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Manifest of {self.service_name!r}: {len(self.apis)} APIs, {len(self.listeners)} listeners, "
+            f"{len(self.schedules)} schedules>"
+        )
+
+    def api(self, name: str) -> ApiRecord:
+        """Return what holds for an API, listed or not."""
+        return self.apis.get(name) or replace(self.default_api, name=name)
+
+    def origin(self, path: str) -> Place | None:
+        """Return where a value was written.
+
+        Args:
+            path: The keys with dots between them, such as ``apis.auth.owner``.
+
+        Returns:
+            Its place, or None where it is a default.
+        """
+        node = self.tree.find(path) if self.tree else None
+        return node.place if node else None
