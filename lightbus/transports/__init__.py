@@ -1,0 +1,1 @@
+"""The ports to a broker, in three kinds: calls, events and contracts."""

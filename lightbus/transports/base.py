@@ -1,0 +1,247 @@
+"""The three ports to a broker, and how an implementation is found.
+
+A transport belongs to one event loop. It reconnects by itself; what can't wait for that raises
+:class:`~lightbus.exceptions.TransportUnavailable`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Literal, cast
+
+from lightbus.exceptions import TransportNotFound
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+
+Kind = Literal["rpc", "event", "schema"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is at this end of the bus.
+
+    Args:
+        service_name: Shared by all processes of a deployable; names the consumer groups.
+        process_name: Unique among the processes of a service.
+    """
+
+    service_name: str
+    process_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one listener wants to receive.
+
+    Args:
+        listener_name: Names the consumer group, together with the service.
+        events: Pairs of API and event name; ``*`` as event stands for all of an API's.
+        known_events: The event names of each API asked for with ``*``, where they are known.
+        since: ``new``, ``earliest`` or a Unix time in seconds as text; read when the group is first made.
+    """
+
+    listener_name: str
+    events: tuple[tuple[str, str], ...]
+    known_events: Mapping[str, tuple[str, ...]]
+    since: str = "new"
+
+    def wants(self, api_name: str, event_name: str) -> bool:
+        """Tell whether an event is one of those asked for."""
+        return (api_name, event_name) in self.events or (api_name, "*") in self.events
+
+
+class Delivery(ABC):
+    """A message that carries its own fate: exactly one of the four verbs is called, once.
+
+    Attributes:
+        message: The event.
+        attempt: How often its handler was started, this time included; counts from 1.
+    """
+
+    __slots__ = ("attempt", "message")
+
+    def __init__(self, message: EventMessage, attempt: int) -> None:
+        self.message = message
+        self.attempt = attempt
+
+    @abstractmethod
+    def ack(self) -> None:
+        """It is done. Acknowledgements are sent in batches and repeated until the broker has them."""
+
+    @abstractmethod
+    async def retry(self, delay: float, error: BaseException) -> None:
+        """Deliver it again to this listener after ``delay`` seconds; the attempt is counted."""
+
+    @abstractmethod
+    async def dead_letter(self, reason: str, error: BaseException | None) -> None:
+        """Put it aside for people to look at; this listener sees it no more."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """It was not started: hand it back at once, without counting an attempt."""
+
+
+class EventConsumer(ABC):
+    """One listener's stream of deliveries."""
+
+    @abstractmethod
+    async def take(self, limit: int) -> Sequence[Delivery]:
+        """Return up to ``limit`` deliveries; waits a while for the first, and may return none."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Make a waiting :meth:`take` return, and further ones return nothing."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Send what is still to be acknowledged and let go of everything."""
+
+
+class EventTransport(ABC):
+    """Fires events and receives them."""
+
+    #: A frozen dataclass of the transport's options.
+    options: ClassVar[type | None] = None
+
+    @abstractmethod
+    async def publish(self, messages: Sequence[EventMessage], timeout: float) -> None:
+        """Store events, in order, and set the ``native_id`` of each.
+
+        Args:
+            messages: Any number of events, of any APIs that this transport carries.
+            timeout: Seconds to wait for the broker.
+
+        Raises:
+            TransportUnavailable: Nothing was stored.
+            PublishNotConfirmed: The first unconfirmed event may or may not be stored.
+            StreamFull: Listeners are too far behind.
+        """
+
+    @abstractmethod
+    async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
+        """Join, or make, the listener's consumer group.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    async def open(self) -> None:  # noqa: B027 - not every transport has something to open
+        """Connect; raises TransportUnavailable where the broker does not answer."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Let go of every connection."""
+
+    @property
+    def address(self) -> str:
+        """Where the broker is, without secrets, for the log."""
+        return type(self).__name__
+
+
+class RpcConsumer(ABC):
+    """The calls of one API, as its worker takes and answers them."""
+
+    @abstractmethod
+    async def take(self, limit: int) -> Sequence[RpcMessage]:
+        """Return up to ``limit`` calls that are ours to run; waits a while, and may return none."""
+
+    @abstractmethod
+    def answer(self, call: RpcMessage, result: ResultMessage) -> None:
+        """Send a result to its caller. Answers are sent in batches and repeated until the broker has them."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Make a waiting :meth:`take` return, and further ones return nothing."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Send the last answers, hand back what was not started and let go of everything."""
+
+
+class RpcTransport(ABC):
+    """Calls procedures and serves them."""
+
+    options: ClassVar[type | None] = None
+
+    @abstractmethod
+    async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
+        """Send a call and wait for its answer.
+
+        Args:
+            message: The call.
+            timeout: Seconds to wait in all.
+
+        Raises:
+            LightbusTimeout: No answer came in time; ``executed`` says whether it may have run.
+            NoWorker: Nobody serves the API.
+            TransportUnavailable: The broker can't be reached; nothing was sent.
+        """
+
+    @abstractmethod
+    async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
+        """Take part in serving an API."""
+
+    async def open(self) -> None:  # noqa: B027
+        """Connect; raises TransportUnavailable where the broker does not answer."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Let go of every connection."""
+
+    @property
+    def address(self) -> str:
+        """Where the broker is, without secrets, for the log."""
+        return type(self).__name__
+
+
+class SchemaTransport(ABC):
+    """Publishes contracts and reads those of others."""
+
+    options: ClassVar[type | None] = None
+
+    @abstractmethod
+    async def store(self, contracts: Mapping[str, Mapping[str, Any]], ttl: float) -> None:
+        """Publish contracts, by API name, for ``ttl`` seconds."""
+
+    @abstractmethod
+    async def withdraw(self, api_names: Sequence[str]) -> None:
+        """Remove contracts that this process published, since nobody serves the APIs any more."""
+
+    @abstractmethod
+    async def load(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return every contract on the bus by API name; malformed ones are left out with a warning."""
+
+    async def open(self) -> None:  # noqa: B027
+        """Connect; raises TransportUnavailable where the broker does not answer."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Let go of every connection."""
+
+    @property
+    def address(self) -> str:
+        """Where the broker is, without secrets, for the log."""
+        return type(self).__name__
+
+
+TransportFactory = Callable[[Any], Any]
+
+
+def find_transport(kind: Kind, name: str) -> type[Any]:
+    """Look up a transport class by the name that a manifest gives it.
+
+    Args:
+        kind: Which of the three ports.
+        name: The entry point's name in the group ``lightbus_{kind}_transports``.
+
+    Returns:
+        The class; it is made with an object of its ``options`` dataclass, or without arguments.
+
+    Raises:
+        TransportNotFound: No installed package offers it; the message lists those that are offered.
+    """
+    offered = entry_points(group=f"lightbus_{kind}_transports")
+    for entry in offered:
+        if entry.name == name:
+            return cast(type[Any], entry.load())
+    names = ", ".join(sorted(e.name for e in offered)) or "none at all"
+    raise TransportNotFound(f"no {kind} transport named {name!r} is installed; there are: {names}")

@@ -1,0 +1,268 @@
+"""Messages to bytes and back, exactly as Lightbus 1.x has them on the wire.
+
+Calls and answers are one JSON blob each. An event is a stream entry: bare metadata fields, then one field
+``:{name}`` per argument with its JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from lightbus.exceptions import InvalidMessage
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+MAX_FIELDS = 1_000
+MAX_NODES = 10_000
+
+#: What a call may name as its return path: our callers' one list, or the key of one call by Lightbus 1.x.
+_RETURN_PATH = re.compile(
+    r"redis\+key://(lightbus:reply:[A-Za-z0-9_-]{43}|[A-Za-z][\w.]{0,255}\.\w{1,255}:result:[0-9a-fA-F-]{32,36})",
+    re.ASCII,
+)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
+
+encode_json = msgspec.json.Encoder().encode
+decode_json = msgspec.json.Decoder().decode
+
+
+class _CallMetadata(msgspec.Struct):
+    id: str
+    api_name: str
+    procedure_name: str
+    return_path: str | None = None
+
+
+class _Call(msgspec.Struct):
+    metadata: _CallMetadata
+    kwargs: dict[str, Any]
+
+
+class _ResultMetadata(msgspec.Struct):
+    rpc_message_id: str
+    id: str = ""
+    error: bool = False
+    trace: str | None = None
+
+
+class _Result(msgspec.Struct):
+    metadata: _ResultMetadata
+    kwargs: dict[str, Any]
+
+
+_decode_call = msgspec.json.Decoder(_Call).decode
+_decode_result = msgspec.json.Decoder(_Result).decode
+
+
+def encode_call(message: RpcMessage) -> bytes:
+    """Return the blob of a call.
+
+    Raises:
+        InvalidMessage: It is larger than any worker accepts.
+    """
+    return _bounded(
+        message.canonical_name,
+        {
+            "metadata": {
+                "id": message.id,
+                "api_name": message.api_name,
+                "procedure_name": message.procedure_name,
+                "return_path": message.return_path,
+            },
+            "kwargs": message.kwargs,
+        },
+    )
+
+
+def decode_call(blob: bytes) -> RpcMessage:
+    """Return the call of a blob.
+
+    Raises:
+        InvalidMessage: It is not a call, or passes a limit.
+    """
+    check_limits(blob)
+    try:
+        call = _decode_call(blob)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
+        raise InvalidMessage(f"not a call: {_reason(e)}") from e
+    metadata = call.metadata
+    if len(call.kwargs) > MAX_FIELDS:
+        raise InvalidMessage(f"not a call: more than {MAX_FIELDS} arguments")
+    if not _UUID.fullmatch(metadata.id):
+        raise InvalidMessage("not a call: its id is not a UUID")
+    return RpcMessage(
+        metadata.api_name, metadata.procedure_name, call.kwargs, metadata.return_path or "", metadata.id
+    )
+
+
+def encode_result(message: ResultMessage) -> bytes:
+    """Return the blob of an answer.
+
+    Raises:
+        InvalidMessage: It is larger than any caller accepts.
+    """
+    metadata: dict[str, Any] = {
+        "id": message.id,
+        "rpc_message_id": message.rpc_message_id,
+        "error": message.error,
+    }
+    if message.trace is not None:
+        metadata["trace"] = message.trace
+    return _bounded(
+        f"the result of {message.canonical_name}",
+        {"metadata": metadata, "kwargs": {"result": message.result}},
+    )
+
+
+def decode_result(blob: bytes) -> ResultMessage:
+    """Return the answer of a blob.
+
+    Raises:
+        InvalidMessage: It is not an answer, or passes a limit.
+    """
+    check_limits(blob)
+    try:
+        result = _decode_result(blob)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
+        raise InvalidMessage(f"not an answer: {_reason(e)}") from e
+    metadata = result.metadata
+    return ResultMessage(
+        result.kwargs.get("result"), metadata.rpc_message_id, metadata.error, metadata.trace, metadata.id
+    )
+
+
+def return_key(return_path: str) -> str | None:
+    """Return the key that an answer goes to, or None where the path is not one that a caller makes.
+
+    An answer must never touch a key that a hostile path names, such as a stream or another queue.
+    """
+    match = _RETURN_PATH.fullmatch(return_path)
+    return match[1] if match else None
+
+
+def encode_event(message: EventMessage) -> list[Any]:
+    """Return the fields of an event's stream entry, names and values in turn.
+
+    Raises:
+        InvalidMessage: It is larger than any listener accepts.
+    """
+    fields: list[Any] = [
+        "id",
+        message.id,
+        "api_name",
+        message.api_name,
+        "event_name",
+        message.event_name,
+        "version",
+        str(message.version),
+    ]
+    size = 0
+    for name, value in message.kwargs.items():
+        blob = encode_json(value)
+        size += len(name) + len(blob)
+        fields.append(":" + name)
+        fields.append(blob)
+    if size > MAX_BYTES:
+        raise _too_large(message.canonical_name, size)
+    return fields
+
+
+def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage | None, dict[str, str]]:
+    """Return the event of a stream entry.
+
+    Args:
+        fields: Names and values in turn.
+        native_id: The entry's id.
+
+    Returns:
+        The event, or None for a placeholder entry that is only to be acknowledged; and the bare fields that
+        are not the event's own.
+
+    Raises:
+        InvalidMessage: It is not an event, or passes a limit.
+    """
+    if len(fields) > 2 * MAX_FIELDS:
+        raise InvalidMessage(f"not an event: more than {MAX_FIELDS} fields")
+    if len(fields) == 2 and not fields[0]:
+        return None, {}
+    if sum(map(len, fields)) > MAX_BYTES + 65_536:
+        raise InvalidMessage(f"not an event: more than {MAX_BYTES} bytes")
+    metadata: dict[str, str] = {}
+    kwargs: dict[str, Any] = {}
+    try:
+        for i in range(0, len(fields) - 1, 2):
+            name, value = fields[i], fields[i + 1]
+            if name[:1] == b":":
+                check_limits(value)
+                kwargs[name[1:].decode()] = decode_json(value)
+            else:
+                metadata[name.decode()] = value.decode()
+        message = EventMessage(
+            metadata.pop("api_name"),
+            metadata.pop("event_name"),
+            kwargs,
+            _version(metadata.pop("version", "1")),
+            metadata.pop("id"),
+            native_id,
+        )
+    except KeyError as e:
+        raise InvalidMessage(f"not an event: the field {e.args[0]!r} is missing") from e
+    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
+        raise InvalidMessage(f"not an event: {_reason(e)}") from e
+    return message, metadata
+
+
+def check_limits(blob: bytes) -> None:
+    """Refuse JSON that would cost too much, before any of it is decoded.
+
+    Raises:
+        InvalidMessage: It is over the limit of bytes, levels or nodes.
+    """
+    if len(blob) > MAX_BYTES:
+        raise InvalidMessage(f"more than {MAX_BYTES} bytes")
+    opened = blob.count(b"[") + blob.count(b"{")
+    if opened <= MAX_DEPTH and opened + blob.count(b",") < MAX_NODES:
+        return
+    # Brackets and commas may stand in strings: only now is it worth taking those out.
+    bare = _STRING.sub(b"", blob)
+    if bare.count(b"[") + bare.count(b"{") + bare.count(b",") >= MAX_NODES:
+        raise InvalidMessage(f"more than {MAX_NODES} nodes")
+    depth = 0
+    for byte in bare:
+        if byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InvalidMessage(f"more than {MAX_DEPTH} levels")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def _bounded(what: str, value: Mapping[str, Any]) -> bytes:
+    blob = encode_json(value)
+    if len(blob) > MAX_BYTES:
+        raise _too_large(what, len(blob))
+    return blob
+
+
+def _too_large(what: str, size: int) -> InvalidMessage:
+    return InvalidMessage(
+        f"{what} is {size:,} bytes long and would be refused: a message may have {MAX_BYTES:,}; "
+        "store large values elsewhere and send their address"
+    )
+
+
+def _version(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise InvalidMessage("not an event: its version is not a number")
+    return int(text)
+
+
+def _reason(error: Exception) -> str:
+    """Say why, without quoting the payload: some errors end with a piece of it."""
+    return str(error)[:200] if isinstance(error, msgspec.ValidationError) else type(error).__name__

@@ -1,0 +1,233 @@
+"""The only place that opens a connection to Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis import asyncio as aioredis
+from redis import exceptions as redis_errors
+from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from lightbus.exceptions import TransportError, TransportUnavailable
+from lightbus.options import SecretUrl
+
+from .options import DEFAULT_URL, RedisOptions
+
+#: What Redis says to a command. Re-exported, so that the library is imported here alone.
+ReplyError = redis_errors.ResponseError
+
+#: Everything that can go wrong with a connection.
+LINK_ERRORS = (
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    redis_errors.InvalidResponse,
+    OSError,
+    EOFError,
+)
+
+
+def error_code(error: BaseException) -> str:
+    """Return the first word with which Redis refused a command, such as ``NOGROUP`` or ``OOM``."""
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return code
+    first = str(error).partition(" ")[0]
+    return first if first.isupper() else "ERR"
+
+
+# The library cuts the code off where it has a class of its own for it.
+_CODES: dict[type[BaseException], str] = {
+    redis_errors.NoScriptError: "NOSCRIPT",
+    redis_errors.OutOfMemoryError: "OOM",
+    redis_errors.ReadOnlyError: "READONLY",
+    redis_errors.BusyLoadingError: "LOADING",
+    redis_errors.NoPermissionError: "NOPERM",
+    redis_errors.AuthenticationError: "NOAUTH",
+}
+
+
+class LinkBroken(TransportError):
+    """The connection broke after a command was written and before its reply came."""
+
+
+def backoff(failures: int, most: float = 5.0) -> float:
+    """Return the seconds to wait before connecting again: 50 ms to ``most``, spread at random."""
+    return min(most, 0.05 * 2.0 ** min(failures, 20)) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+class Connector:
+    """Makes connections to one Redis.
+
+    Args:
+        options: Where it is and how to get in.
+    """
+
+    def __init__(self, options: RedisOptions) -> None:
+        self._options = options
+        self._pool: aioredis.ConnectionPool | None = None
+        settings = _settings(options)
+        self.address = _address(options, settings)
+        self._make = self._prepare(settings)
+
+    async def connect(self) -> AbstractConnection:
+        """Open a connection and do its handshake.
+
+        Raises:
+            TransportUnavailable: No answer, or the password is wrong; the message says which and where.
+        """
+        connection = self._make()
+        try:
+            async with asyncio.timeout(self._options.connect_timeout):
+                await connection.connect()
+        except redis_errors.AuthenticationError as e:
+            raise TransportUnavailable(f"Redis at {self.address} refused the password or user: {e}") from e
+        except (TimeoutError, *LINK_ERRORS, redis_errors.RedisError) as e:
+            reason = str(e) or f"no answer within {self._options.connect_timeout:g} s"
+            raise TransportUnavailable(f"Redis at {self.address} can't be reached: {reason}") from e
+        # From here on, reads wait as long as their caller says.
+        connection.socket_timeout = None
+        return connection
+
+    def _prepare(self, settings: dict[str, Any]) -> Callable[[], AbstractConnection]:
+        sentinel = self._options.sentinel
+        if sentinel is not None:
+            nodes = [_host_port(node) for node in sentinel.nodes]
+            password = sentinel.password.reveal() if sentinel.password else None
+            finder = Sentinel(  # type: ignore[no-untyped-call]
+                nodes,
+                sentinel_kwargs={
+                    "username": sentinel.username,
+                    "password": password,
+                    "socket_timeout": self._options.connect_timeout,
+                    "retry": Retry(NoBackoff(), 0),
+                },
+            )
+            for name in ("host", "port", "connection_class"):
+                settings.pop(name, None)
+            self._pool = finder.master_for(
+                sentinel.service, ssl=self._options.tls is not None, **settings
+            ).connection_pool
+            return self._pool.make_connection
+        connection_class = settings.pop("connection_class", aioredis.Connection)
+        return lambda: connection_class(**settings)
+
+
+class Link:
+    """One connection for commands that block, which have it to themselves.
+
+    Args:
+        connector: Opens it, and opens it again after a failure.
+    """
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._connection: AbstractConnection | None = None
+        #: Redis's number for this connection, for CLIENT UNBLOCK; None while there is none.
+        self.client_id: int | None = None
+
+    async def exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
+        """Write commands at once and read their replies.
+
+        Args:
+            commands: Each a command with its arguments.
+            timeout: Seconds after which the connection counts as dead; longer than the commands block.
+
+        Returns:
+            A reply for each command; what Redis refused is a :data:`ReplyError` in its place.
+
+        Raises:
+            TransportUnavailable: There is no connection to be had.
+            LinkBroken: The connection broke on the way.
+        """
+        if self._connection is None:
+            self._connection = await self._connector.connect()
+            self.client_id = (await self.exchange([("CLIENT", "ID")], timeout))[0]
+        connection = self._connection
+        try:
+            async with asyncio.timeout(timeout):
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                return [await _reply(connection) for _ in commands]
+        except (TimeoutError, *LINK_ERRORS) as e:
+            await self.close()
+            reason = str(e) or f"no reply within {timeout:g} s"
+            raise LinkBroken(f"the connection to Redis at {self._connector.address} broke: {reason}") from e
+        except BaseException:
+            # A cancelled read leaves a reply on the way: such a connection must not be used again.
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection; the next exchange opens another."""
+        connection, self._connection, self.client_id = self._connection, None, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response(disconnect_on_error=False)
+    except ReplyError as e:
+        return e
+
+
+@asynccontextmanager
+async def connected(connector: Connector) -> AsyncIterator[Link]:
+    """Open a link for a few commands and close it afterwards."""
+    link = Link(connector)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+def _settings(options: RedisOptions) -> dict[str, Any]:
+    """The arguments of redis-py's connection classes, with every retry and timeout set on purpose."""
+    url = (options.url or SecretUrl(DEFAULT_URL)).reveal()
+    settings: dict[str, Any] = dict(parse_url(url))
+    if options.username is not None:
+        settings["username"] = options.username
+    if options.password is not None:
+        settings["password"] = options.password.reveal()
+    if options.tls is not None:
+        if settings.get("connection_class") in (None, aioredis.SSLConnection):
+            settings["connection_class"] = aioredis.SSLConnection
+        tls = options.tls
+        settings.update(
+            ssl_ca_certs=tls.ca_file,
+            ssl_certfile=tls.cert_file,
+            ssl_keyfile=tls.key_file,
+            ssl_cert_reqs="required" if tls.verify else "none",
+            ssl_check_hostname=tls.verify,
+        )
+    settings.update(
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_timeout=False,
+        health_check_interval=0,
+        socket_timeout=options.connect_timeout,
+        socket_connect_timeout=options.connect_timeout,
+    )
+    if settings.get("path") is None:
+        settings["socket_keepalive"] = True
+    return settings
+
+
+def _address(options: RedisOptions, settings: dict[str, Any]) -> str:
+    db = settings.get("db") or 0
+    if options.sentinel is not None:
+        return f"sentinel {options.sentinel.service} ({', '.join(options.sentinel.nodes)})/{db}"
+    if settings.get("path"):
+        return f"{settings['path']}/{db}"
+    return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{db}"
+
+
+def _host_port(node: str) -> tuple[str, int]:
+    host, _, port = node.rpartition(":")
+    return (host, int(port)) if host and port.isdigit() else (node, 26379)

@@ -1,0 +1,194 @@
+"""Events over Redis streams: firing them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from lightbus.exceptions import PublishNotConfirmed, StreamFull, TransportUnavailable
+from lightbus.messages import EventMessage
+from lightbus.transports.base import EventConsumer, EventTransport, Identity, Subscription
+
+from .codec import encode_event
+from .connection import LinkBroken, ReplyError, error_code
+from .event_consumer import RedisEventConsumer
+from .options import RedisEventOptions
+from .pipe import ignore_outcome
+from .scripts import TRIM
+from .session import RedisTransport
+
+logger = logging.getLogger(__name__)
+
+#: How many of the newest entries are searched for an event whose confirmation was lost.
+_SEARCHED = 2_000
+_TRIM_LEASE_MS = 200
+
+
+def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
+    """Return the key of the stream that carries an event."""
+    return f"{api_name}.{event_name if stream_use == 'per_event' else '*'}:stream"
+
+
+class RedisEventTransport(RedisTransport, EventTransport):
+    """Fires events by ``XADD`` and receives them by consumer groups.
+
+    Args:
+        options: How to reach Redis, and how streams and leases are kept.
+    """
+
+    options: ClassVar[type | None] = RedisEventOptions
+
+    def __init__(self, options: RedisEventOptions | None = None) -> None:
+        self._options = options or RedisEventOptions()
+        super().__init__(self._options)
+        self._trimmers: dict[str, Trimmer] = {}
+
+    async def publish(self, messages: Sequence[EventMessage], timeout: float) -> None:
+        """Store events, in order, in one write; search for those whose confirmation was lost."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        left = list(messages)
+        sent: dict[str, asyncio.Future[Any]] = {}
+        while left:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    left = await self._publish_once(left, sent)
+            except TimeoutError:
+                raise self._explain_lateness(left, sent, timeout) from None
+
+    async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
+        """Join the listener's group on each of its streams, making what is not there."""
+        consumer = RedisEventConsumer(
+            self.session, self._options, subscription, identity, self._streams(subscription)
+        )
+        await consumer.join()
+        return consumer
+
+    def _streams(self, subscription: Subscription) -> list[str]:
+        streams = []
+        for api_name, event_name in subscription.events:
+            names: tuple[str, ...] = (event_name,)
+            if event_name == "*" and self._options.stream_use == "per_event":
+                names = subscription.known_events.get(api_name, ())
+            streams += [stream_key(api_name, name, self._options.stream_use) for name in names]
+        return list(dict.fromkeys(streams))
+
+    async def _publish_once(
+        self, messages: list[EventMessage], sent: dict[str, asyncio.Future[Any]]
+    ) -> list[EventMessage]:
+        """Write the events; return those of which it turned out that Redis does not have them."""
+        for message in messages:
+            stream = self._stream(message)
+            most = self._options.max_stream_length
+            if most is not None:
+                trimmer = self._trimmers.get(stream)
+                if trimmer is None:
+                    trimmer = self._trimmers[stream] = Trimmer(self, stream, most)
+                if trimmer.note_added():
+                    await trimmer.wait_for_room(message)
+            sent[message.id] = self.pipe.send("XADD", stream, "*", *encode_event(message))
+        missing = []
+        for i, message in enumerate(messages):
+            try:
+                message.native_id = (await sent[message.id]).decode()
+            except ReplyError as e:
+                for other in messages[i + 1 :]:
+                    sent[other.id].add_done_callback(ignore_outcome)
+                raise TransportUnavailable(
+                    f"{message.canonical_name} was not fired: Redis refused it ({error_code(e)}): {e}"
+                ) from e
+            except LinkBroken:
+                message.native_id = await self._find(self._stream(message), message.id)
+                if message.native_id is None:
+                    missing.append(message)
+        return missing
+
+    async def _find(self, stream: str, message_id: str) -> str | None:
+        """Look for an event near the end of its stream."""
+        wanted = message_id.encode()
+        while True:
+            try:
+                entries = await self.pipe.send("XREVRANGE", stream, "+", "-", "COUNT", _SEARCHED)
+            except LinkBroken:
+                continue
+            for native_id, fields in entries:
+                if wanted in fields[1::2]:
+                    return str(native_id.decode())
+            return None
+
+    def _stream(self, message: EventMessage) -> str:
+        return stream_key(message.api_name, message.event_name, self._options.stream_use)
+
+    def _explain_lateness(
+        self, messages: list[EventMessage], sent: dict[str, asyncio.Future[Any]], timeout: float
+    ) -> Exception:
+        """Say what is known of the first event that was not confirmed in time."""
+        message = next(m for m in messages if m.native_id is None)
+        name = message.canonical_name
+        future = sent.get(message.id)
+        if future is not None and not self.pipe.is_unsent(future):
+            return PublishNotConfirmed(
+                f"Redis at {self.address} did not confirm {name} (event {message.id}) within {timeout:g} s: "
+                "it may or may not be stored; fire it again only if its listeners can take it twice",
+                message.id,
+            )
+        if future is None:
+            return StreamFull(
+                f"{name} was not fired: its stream holds {self._options.max_stream_length} events that some "
+                "listener has not acknowledged; start or speed up the listeners, or raise max_stream_length"
+            )
+        reason = self.pipe.failure or f"Redis at {self.address} is silent"
+        return TransportUnavailable(f"{name} was not fired: {reason}")
+
+
+class Trimmer:
+    """Keeps one stream near its length, from the side that makes it grow.
+
+    Args:
+        transport: Whose pipe is used.
+        stream: The stream.
+        most: The length to keep to.
+    """
+
+    def __init__(self, transport: RedisEventTransport, stream: str, most: int) -> None:
+        self._transport = transport
+        self._stream = stream
+        self._most = most
+        self._step = max(1, min(1_000, most // 10))
+        self._added = self._step - 1
+        self._running: asyncio.Task[None] | None = None
+        #: Whether the stream holds its whole length in events that some group has not acknowledged.
+        self.is_full = False
+
+    def note_added(self) -> bool:
+        """Count an event, look at the stream every now and then, and tell whether it is full."""
+        self._added += 1
+        if self._added >= self._step and self._running is None:
+            self._added = 0
+            self._running = asyncio.get_running_loop().create_task(self._run(), name="lightbus trim")
+        return self.is_full
+
+    async def wait_for_room(self, message: EventMessage) -> None:
+        """Wait until listeners have made room; the caller's deadline bounds the wait."""
+        logger.warning("%s waits: %s is full of unacknowledged events", message.canonical_name, self._stream)
+        while self.is_full:
+            await asyncio.sleep(_TRIM_LEASE_MS / 1000)
+            await self._trim()
+
+    async def _run(self) -> None:
+        try:
+            await self._trim()
+        finally:
+            self._running = None
+
+    async def _trim(self) -> None:
+        keys = [self._stream, f"{{{self._stream}}}:trimming"]
+        try:
+            outcome = await self._transport.pipe.run(TRIM, keys, [self._most, _TRIM_LEASE_MS])
+        except (LinkBroken, ReplyError) as e:
+            logger.warning("trimming %s: %s", self._stream, e)
+            return
+        if outcome >= 0:
+            self.is_full = outcome == 1

@@ -1,0 +1,135 @@
+"""Leases on events: kept while handlers run, and taken over from processes that died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .connection import LinkBroken, ReplyError
+from .scripts import CLAIM, FORGET, RENEW
+
+if TYPE_CHECKING:
+    from .event_consumer import RedisEventConsumer
+
+logger = logging.getLogger(__name__)
+
+#: After so many deliveries that ended in the death of a process, an event is put aside.
+MAX_DEATHS = 3
+_RENEWED_AT_ONCE = 200
+
+
+class Leases:
+    """What one consumer holds, and what others have left.
+
+    Args:
+        consumer: Whose leases they are.
+        suspect: Held while an event runs that may have killed its process.
+    """
+
+    def __init__(self, consumer: RedisEventConsumer, suspect: asyncio.Semaphore) -> None:
+        self._consumer = consumer
+        self._suspect = suspect
+        self._held: dict[str, set[str]] = {}
+        self._cursors: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def running(self) -> bool:
+        """Whether leases are being renewed."""
+        return bool(self._tasks)
+
+    def hold(self, source: str, entry_id: str) -> None:
+        """Renew an entry's lease from now on."""
+        self._held.setdefault(source, set()).add(entry_id)
+
+    def drop(self, source: str, ids: Iterable[str]) -> None:
+        """Renew these no more."""
+        self._held.get(source, set()).difference_update(ids)
+
+    def start(self) -> None:
+        """Begin to renew and to sweep."""
+        loop = asyncio.get_running_loop()
+        group = self._consumer.group
+        self._tasks = [
+            loop.create_task(self._renew_regularly(), name=f"lightbus leases {group}"),
+            loop.create_task(self._sweep_regularly(), name=f"lightbus sweep {group}"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop both."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _renew_regularly(self) -> None:
+        consumer = self._consumer
+        while True:
+            await asyncio.sleep(consumer.options.acknowledgement_timeout / 3)
+            for source, held in self._held.items():
+                ids = list(held)
+                for i in range(0, len(ids), _RENEWED_AT_ONCE):
+                    arguments = [consumer.group, consumer.name, *ids[i : i + _RENEWED_AT_ONCE]]
+                    try:
+                        await consumer.pipe.run(RENEW, [source], arguments)
+                    except (LinkBroken, ReplyError) as e:
+                        logger.warning("renewing leases of %s: %s", consumer.group, e)
+
+    async def _sweep_regularly(self) -> None:
+        consumer = self._consumer
+        lease = consumer.options.acknowledgement_timeout
+        interval = consumer.options.reclaim_interval or lease / 4
+        while True:
+            try:
+                for stream in consumer.streams:
+                    await consumer.promote(stream)
+                for source in consumer.sources:
+                    await self._sweep(source)
+                await consumer.note_progress()
+            except (LinkBroken, ReplyError) as e:
+                logger.debug("sweeping %s: %s", consumer.group, e)
+            await asyncio.sleep(interval * random.uniform(0.75, 1.0))  # noqa: S311 - no secret
+
+    async def _sweep(self, source: str) -> None:
+        """Take over, one at a time, what dead processes held; go on where the last sweep ended."""
+        consumer = self._consumer
+        lease_ms = int(consumer.options.acknowledgement_timeout * 1000)
+        most = consumer.options.reclaim_batch_size or consumer.options.batch_size * 10
+        for _ in range(most):
+            async with self._suspect:
+                cursor = self._cursors.get(source, "0-0")
+                arguments = [consumer.group, consumer.name, lease_ms, cursor]
+                reply = await consumer.pipe.run(CLAIM, [source], arguments)
+                self._cursors[source] = reply[0].decode()
+                if len(reply) > 1:
+                    await self._run_suspect(source, reply[1].decode(), reply[2], reply[3])
+            if self._cursors[source] == "0-0":
+                break
+        ttl = int(consumer.options.consumer_ttl * 1000)
+        await consumer.pipe.run(FORGET, [source], [consumer.group, ttl, ""])
+
+    async def _run_suspect(self, source: str, entry_id: str, fields: list[bytes], delivered: int) -> None:
+        if entry_id in self._held.get(source, ()):
+            return
+        consumer = self._consumer
+        delivery = consumer.receive(source, entry_id, fields)
+        if delivery is None:
+            return
+        name = delivery.message.canonical_name
+        if delivered > MAX_DEATHS:
+            logger.error(
+                "%s (event %s) ended %d processes of %s and is put aside",
+                name,
+                delivery.message.id,
+                delivered - 1,
+                consumer.group,
+            )
+            await delivery.dead_letter("process_died", None)
+            return
+        logger.warning("%s (event %s) was left by a process that died", name, delivery.message.id)
+        delivery.settled = asyncio.Event()
+        consumer.offer(delivery)
+        await delivery.settled.wait()

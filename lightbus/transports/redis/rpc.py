@@ -1,0 +1,225 @@
+"""Calls over Redis lists: one queue per API, one reply list per caller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from typing import ClassVar, Literal
+
+from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, QueueFull, TransportUnavailable
+from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
+
+from .codec import decode_result, encode_call
+from .connection import Link, LinkBroken, ReplyError, backoff, error_code
+from .options import RedisRpcOptions
+from .pipe import ignore_outcome
+from .rpc_consumer import BLOCK, RedisRpcConsumer, expiry_key, queue_key
+from .schema import schema_key
+from .session import RedisTransport
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which an answer proves that an API is served, so that the next call need not ask.
+_SERVED_FOR = 5.0
+
+
+class RedisRpcTransport(RedisTransport, RpcTransport):
+    """Calls procedures by ``RPUSH {api}:rpc_queue`` and matches the answers by their call's id.
+
+    Args:
+        options: How to reach Redis, and how long answers are kept.
+    """
+
+    options: ClassVar[type | None] = RedisRpcOptions
+
+    def __init__(self, options: RedisRpcOptions | None = None) -> None:
+        self._options = options or RedisRpcOptions()
+        super().__init__(self._options)
+        self._replies = ReplyList(self)
+
+    async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
+        """Push the call and wait for its answer on this caller's reply list."""
+        answer = self._replies.expect(message.id)
+        api_name, expires = message.api_name, math.ceil(timeout) + 1
+        # The key outlives the caller's patience a little, so that withdrawing can prove what happened.
+        commands: list[tuple[str | bytes | int, ...]] = [
+            ("SET", expiry_key(message.id), 1, "EX", expires),
+            (
+                "RPUSH",
+                queue_key(api_name),
+                encode_call(
+                    RpcMessage(
+                        api_name,
+                        message.procedure_name,
+                        message.kwargs,
+                        self._replies.return_path,
+                        message.id,
+                    )
+                ),
+            ),
+        ]
+        ask = not self._replies.is_served(api_name)
+        if ask:
+            commands.append(("EXISTS", schema_key(api_name)))
+        sent = self.pipe.send_many(commands)
+        try:
+            async with asyncio.timeout(timeout):
+                replies = await sent
+                _raise_refusal(message, replies)
+                if ask and replies[2] == 0 and not answer.done() and await self._withdraw(message):
+                    raise NoWorker(
+                        f"nobody serves the API {api_name!r}, so {message.canonical_name} was not called; "
+                        "start the service that owns it, and see that it uses this Redis "
+                        f"({self.address})"
+                    )
+                return await answer
+        except TimeoutError:
+            raise await self._timed_out(message, sent, timeout) from None
+        except LinkBroken as e:
+            raise LightbusTimeout(
+                f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
+            ) from e
+        except asyncio.CancelledError:
+            if sent.done():
+                self.pipe.send("DEL", expiry_key(message.id)).add_done_callback(ignore_outcome)
+            raise
+        finally:
+            self._replies.forget(message.id)
+
+    async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
+        """Take calls from the API's queue into a list of this process's own."""
+        return RedisRpcConsumer(self.session, self._options, api_name, identity)
+
+    async def close(self) -> None:
+        """Stop waiting for answers and give the connection back."""
+        await self._replies.close()
+        await super().close()
+
+    async def _withdraw(self, message: RpcMessage) -> bool:
+        """Take a call back; true where it is certain that nobody has started it."""
+        return bool(await self.pipe.send("DEL", expiry_key(message.id)) == 1)
+
+    async def _timed_out(
+        self, message: RpcMessage, sent: asyncio.Future[list[object]], timeout: float
+    ) -> Exception:
+        name = message.canonical_name
+        if sent.cancelled() or not sent.done():
+            if self.pipe.failure is not None:
+                return TransportUnavailable(f"{name} was not called: {self.pipe.failure}")
+            return LightbusTimeout(f"{name}: Redis did not take the call within {timeout:g} s", "unknown")
+        executed: Literal["no", "unknown"] = "unknown"
+        try:
+            async with asyncio.timeout(1):
+                executed = "no" if await self._withdraw(message) else "unknown"
+        except (TimeoutError, LinkBroken, ReplyError):
+            logger.debug("could not withdraw %s", message.id)
+        if executed == "no":
+            return LightbusTimeout(
+                f"{name} was not started within {timeout:g} s and was withdrawn; are its workers all busy?",
+                "no",
+            )
+        return LightbusTimeout(
+            f"{name} gave no answer within {timeout:g} s; it may still run. Raise rpc_timeout of the API "
+            f"{message.api_name!r}, or pass bus_options={{'timeout': ...}}",
+            "unknown",
+        )
+
+
+class ReplyList:
+    """The one list on which this caller's answers arrive, and the futures that wait for them.
+
+    Args:
+        transport: Whose session is used.
+    """
+
+    def __init__(self, transport: RedisTransport) -> None:
+        self._transport = transport
+        self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
+        self.return_path = f"redis+key://{self._key}"
+        self._expected: dict[str, asyncio.Future[ResultMessage]] = {}
+        self._served: dict[str, float] = {}
+        self._apis: dict[str, str] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+
+    def expect(self, call_id: str) -> asyncio.Future[ResultMessage]:
+        """Return the future of the answer to a call that is about to be sent."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[ResultMessage] = loop.create_future()
+        self._expected[call_id] = future
+        if self._reader is None:
+            self._reader = loop.create_task(self._read(), name="lightbus replies")
+        if len(self._expected) == 1:
+            self._wanted.set()
+        return future
+
+    def forget(self, call_id: str) -> None:
+        """Wait no longer for an answer."""
+        self._expected.pop(call_id, None)
+
+    def is_served(self, api_name: str) -> bool:
+        """Tell whether an answer has lately proved that somebody serves an API."""
+        return self._served.get(api_name, -math.inf) > asyncio.get_running_loop().time() - _SERVED_FOR
+
+    def note_served(self, api_name: str) -> None:
+        """Remember that an API has just answered."""
+        self._served[api_name] = asyncio.get_running_loop().time()
+
+    async def close(self) -> None:
+        """Stop reading; calls that wait are cancelled."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        for future in self._expected.values():
+            future.cancel()
+
+    async def _read(self) -> None:
+        link = self._transport.session.link()
+        failures = 0
+        try:
+            while True:
+                if not self._expected:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+                try:
+                    await self._read_once(link)
+                    failures = 0
+                except (TransportUnavailable, LinkBroken, ReplyError) as e:
+                    if failures == 0:
+                        logger.warning("reading answers: %s; trying again", e)
+                    failures += 1
+                    await asyncio.sleep(backoff(failures))
+        finally:
+            await link.close()
+
+    async def _read_once(self, link: Link) -> None:
+        """Wait for an answer and fetch all others that are there with the same write."""
+        first, more = await link.exchange([("BRPOP", self._key, BLOCK), ("RPOP", self._key, 1000)], BLOCK + 2)
+        for reply in (first, more):
+            if isinstance(reply, ReplyError):
+                raise reply
+        if first is not None:
+            self._deliver(first[1])
+        for blob in more or ():
+            self._deliver(blob)
+
+    def _deliver(self, blob: bytes) -> None:
+        try:
+            result = decode_result(blob)
+        except InvalidMessage as e:
+            logger.warning("an unreadable answer arrived and is dropped: %s", e)
+            return
+        future = self._expected.get(result.rpc_message_id)
+        if future is not None and not future.done():
+            future.set_result(result)
+
+
+def _raise_refusal(message: RpcMessage, replies: list[object]) -> None:
+    for reply in replies:
+        if isinstance(reply, ReplyError):
+            code = error_code(reply)
+            kind = QueueFull if code == "OOM" else TransportUnavailable
+            raise kind(f"{message.canonical_name} was not called: Redis refused it ({code}): {reply}")

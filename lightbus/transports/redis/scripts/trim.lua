@@ -1,0 +1,53 @@
+-- Trims the stream KEYS[1] towards ARGV[1] entries, but never past what some group has not acknowledged.
+-- KEYS[2] is a lease of ARGV[2] milliseconds, so that one process at a time does it.
+-- Returns 1 where the stream is full of unacknowledged entries, 0 where it is not, -1 where another has the lease.
+if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then
+  return -1
+end
+local most = tonumber(ARGV[1])
+local excess = redis.call('XLEN', KEYS[1]) - most
+if excess <= 0 then
+  return 0
+end
+
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+
+local function before(a, b)
+  local a_ms, a_seq = parts(a)
+  local b_ms, b_seq = parts(b)
+  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
+end
+
+local safe = nil
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local info = {}
+  for i = 1, #group, 2 do
+    info[group[i]] = group[i + 1]
+  end
+  local id
+  if info['pending'] > 0 then
+    id = redis.call('XPENDING', KEYS[1], info['name'])[2]
+  else
+    local ms, seq = string.match(info['last-delivered-id'], '^(%d+)-(%d+)$')
+    id = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
+  end
+  if safe == nil or before(id, safe) then
+    safe = id
+  end
+end
+if safe == nil then
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', most)
+  return 0
+end
+redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', excess)
+if redis.call('XLEN', KEYS[1]) <= most then
+  return 0
+end
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
+if before(first, safe) then
+  return 0
+end
+return 1

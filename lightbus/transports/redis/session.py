@@ -1,0 +1,101 @@
+"""What the transports of one event loop share of one Redis: its connector and its pipe."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .connection import Connector, Link
+from .options import RedisOptions
+from .pipe import Pipe
+
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Session]] = WeakKeyDictionary()
+
+
+class Session:
+    """One Redis as one event loop uses it. Get one by :meth:`acquire`, give it back by :meth:`release`.
+
+    Args:
+        options: How to reach it.
+        key: Under which it is shared.
+    """
+
+    def __init__(self, options: RedisOptions, key: Any) -> None:
+        self._key = key
+        self._users = 0
+        self.connector = Connector(options)
+        self.pipe = Pipe(self.connector, options.command_timeout)
+        #: Held while an event runs whose earlier delivery ended in a death: one at a time, so that an event
+        #: that kills its process takes no other suspect with it.
+        self.suspect = asyncio.Semaphore(1)
+
+    @classmethod
+    def acquire(cls, options: RedisOptions) -> Session:
+        """Return the running loop's session for these options, making it where there is none."""
+        key = tuple(getattr(options, field.name) for field in fields(RedisOptions))
+        sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
+        if key not in sessions:
+            sessions[key] = cls(options, key)
+        session = sessions[key]
+        session._users += 1
+        return session
+
+    async def release(self) -> None:
+        """Give it back; the last user closes it."""
+        self._users -= 1
+        if self._users == 0:
+            _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
+            await self.pipe.close()
+
+    def link(self) -> Link:
+        """Return a new connection for commands that block."""
+        return Link(self.connector)
+
+
+class RedisTransport:
+    """What the three transports over Redis have in common.
+
+    Args:
+        options: How to reach Redis, and what the kind of transport adds.
+    """
+
+    def __init__(self, options: RedisOptions) -> None:
+        self._redis_options = options
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session, from the first use on."""
+        if self._session is None:
+            self._session = Session.acquire(self._redis_options)
+        return self._session
+
+    @property
+    def pipe(self) -> Pipe:
+        """The shared connection."""
+        return self.session.pipe
+
+    @property
+    def address(self) -> str:
+        """Where Redis is, as ``host:port/db``."""
+        return (
+            Connector(self._redis_options).address
+            if self._session is None
+            else self.session.connector.address
+        )
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            TransportUnavailable: Redis does not answer.
+        """
+        await self.pipe.open()
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.release()
