@@ -1,0 +1,25 @@
+"""Python values to JSON values and back: ``dump(value)`` and ``cast(value, hint)``.
+
+Encoders are made once per class, casters once per hint, never per message. What can't be sent or cast is
+an error that has the path, as in ``order.lines[3].qty``.
+"""
+
+from .arguments import arguments_caster, cast, caster
+from .dumping import MAX_DEPTH, dump
+from .hints import read
+from .problems import path_text, shown
+from .scalars import DECIMAL_PATTERN
+from .shapes import hints_of
+
+__all__ = [
+    "DECIMAL_PATTERN",
+    "MAX_DEPTH",
+    "arguments_caster",
+    "cast",
+    "caster",
+    "dump",
+    "hints_of",
+    "path_text",
+    "read",
+    "shown",
+]

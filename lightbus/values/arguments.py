@@ -1,0 +1,123 @@
+"""The casters that the rest of Lightbus calls: of one value, and of all arguments of a handler."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from .casting import Compiler
+from .problems import Misfit
+from .scalars import Converter
+
+_TOO_DEEP = "is nested too deep"
+
+
+def cast(value: Any, hint: Any) -> Any:
+    """Turn a JSON value into a value of a hint, strictly.
+
+    Args:
+        value: What came as JSON.
+        hint: What it should be.
+
+    Returns:
+        The value; the same object where nothing had to be converted.
+
+    Raises:
+        ValidationError: It doesn't fit; the message has the path.
+        MisconfiguredApiOptions: The hint stands for values that can't travel over the bus.
+    """
+    return caster(hint)(value)
+
+
+def caster(hint: Any) -> Callable[[Any], Any]:
+    """Return the function that casts to a hint; it is made once.
+
+    Args:
+        hint: A type hint.
+
+    Returns:
+        What ``cast(value, hint)`` calls.
+
+    Raises:
+        MisconfiguredApiOptions: The hint stands for values that can't travel over the bus.
+    """
+    try:
+        hash(hint)
+    except TypeError:
+        return _caster(hint)
+    return _caster_once(hint, repr(hint))
+
+
+@lru_cache(maxsize=4096)
+def _caster_once(hint: Any, text: str) -> Callable[[Any], Any]:
+    return _caster(hint)
+
+
+def _caster(hint: Any) -> Callable[[Any], Any]:
+    converter = Compiler().converter(hint)
+    call, exact = converter.call, converter.exact
+
+    def cast_value(value: Any) -> Any:
+        if type(value) in exact:
+            return value
+        try:
+            return call(value)
+        except Misfit as e:
+            raise e.error() from e.__cause__
+        except RecursionError:
+            raise Misfit(_TOO_DEEP).error() from None
+
+    return cast_value
+
+
+def arguments_caster(
+    signature: inspect.Signature, hints: Mapping[str, Any]
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return the function that casts the arguments of one handler; make it once per handler.
+
+    Args:
+        signature: The handler's signature. Which arguments it must have is not checked here.
+        hints: Its resolved hints by parameter name, as ``hints_of()`` returns them.
+
+    Returns:
+        A function from arguments as JSON values to arguments as the hints say. Parameters without a hint
+        pass as they are; so do names that are no parameters, save for ``**kwargs: hint``.
+
+    Raises:
+        MisconfiguredApiOptions: A hint stands for values that can't travel over the bus.
+    """
+    compiler = Compiler()
+    known: dict[str, Converter] = {}
+    others: Converter | None = None
+    for parameter in signature.parameters.values():
+        hint = hints.get(parameter.name, Any)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            others = None if hint is Any else compiler.converter(hint)
+        elif hint is not Any and parameter.kind is not parameter.VAR_POSITIONAL:
+            known[parameter.name] = compiler.converter(hint)
+    exact = {name: converter.exact for name, converter in known.items()}
+    rest = others.exact if others else None
+
+    def cast_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+        changed: dict[str, Any] | None = None
+        name = ""
+        try:
+            for name, value in kwargs.items():
+                stays = exact.get(name, rest)
+                if stays is None or type(value) in stays:
+                    continue
+                converter = known.get(name) or others
+                if converter is not None:
+                    if changed is None:
+                        changed = kwargs.copy()
+                    changed[name] = converter.call(value)
+        except Misfit as e:
+            e.path.append(name)
+            raise e.error() from e.__cause__
+        except RecursionError:
+            raise Misfit(_TOO_DEEP, name).error() from None
+        return kwargs if changed is None else changed
+
+    return cast_arguments

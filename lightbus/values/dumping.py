@@ -1,0 +1,250 @@
+"""``dump()``: Python values to JSON values.
+
+There is one encoder per class, made when the first object of that class is sent.
+"""
+
+from __future__ import annotations
+
+import base64
+import cmath
+import enum
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence, Set
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from .objects import is_model, sent_fields, struct_tag
+from .problems import Misfit, shown
+
+#: How deep lists and objects may lie in each other.
+MAX_DEPTH: Final = 100
+
+_LEAST_INT: Final = -(2**63)
+_GREATEST_INT: Final = 2**64 - 1
+_MOST_DIGITS: Final = 4000
+
+_Encoder = Callable[[Any, int], Any]
+
+
+def dump(value: Any) -> Any:
+    """Turn a value into what JSON can hold; lists and objects are copied.
+
+    Args:
+        value: Plain values, and whatever ``WIRE.md`` lists: dataclasses, enums, datetimes and so on.
+
+    Returns:
+        None, a bool, int, float or str, or a list or dict of such.
+
+    Raises:
+        ValidationError: Something in it can't be sent; the message has the path to it.
+    """
+    try:
+        return (_ENCODERS.get(type(value)) or _encoder(type(value)))(value, 0)
+    except Misfit as e:
+        raise e.error() from e.__cause__
+    except RecursionError:
+        raise Misfit("is nested too deep to be sent, or contains itself").error() from None
+
+
+def _dump(value: Any, depth: int) -> Any:
+    return (_ENCODERS.get(type(value)) or _encoder(type(value)))(value, depth)
+
+
+def _as_it_is(value: Any, depth: int) -> Any:
+    return value
+
+
+def _str(value: str, depth: int) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Misfit("is text with half a surrogate pair, which UTF-8 can't hold") from None
+    return value
+
+
+def _int(value: int, depth: int) -> int:
+    if not _LEAST_INT <= value <= _GREATEST_INT:
+        raise Misfit(f"{shown(value)} is beyond 64 bits; send it as a str or a Decimal")
+    return value
+
+
+def _float(value: float, depth: int) -> float:
+    if not math.isfinite(value):
+        raise Misfit(f"{value!r} is not a JSON number; send None, or leave it out")
+    return value
+
+
+def _decimal(value: Decimal, depth: int) -> str:
+    if not value.is_finite():
+        raise Misfit(f"{value!r} can't be sent; send None, or leave it out")
+    if abs(value.adjusted()) > _MOST_DIGITS or len(value.as_tuple().digits) > _MOST_DIGITS:
+        raise Misfit(f"is a Decimal of more than {_MOST_DIGITS} digits")
+    return format(value, "f")
+
+
+def _complex(value: complex, depth: int) -> str:
+    if not cmath.isfinite(value):
+        raise Misfit(f"{value!r} can't be sent; send None, or leave it out")
+    return str(value)
+
+
+def _bytes(value: Any, depth: int) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _text(value: Any, depth: int) -> str:
+    return str(value)
+
+
+def _iso(value: Any, depth: int) -> Any:
+    return value.isoformat()
+
+
+def _timedelta(value: timedelta, depth: int) -> Any:
+    return msgspec.to_builtins(value)
+
+
+def _enum(value: enum.Enum, depth: int) -> Any:
+    return _dump(value.value, depth)
+
+
+def _dict(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    if depth >= MAX_DEPTH:
+        raise _too_deep()
+    dumped: dict[str, Any] = {}
+    for key, item in value.items():
+        kind = type(item)
+        if not ((kind is str and item.isascii()) or item is None or kind is bool):
+            try:
+                item = (_ENCODERS.get(kind) or _encoder(kind))(item, depth + 1)
+            except Misfit as e:
+                e.path.append(key if type(key) is str else str(key))
+                raise
+        dumped[key if type(key) is str and key.isascii() else _key(key)] = item
+    if len(dumped) != len(value):
+        raise Misfit("has two keys that are the same text")
+    return dumped
+
+
+def _list(value: Any, depth: int) -> list[Any]:
+    if depth >= MAX_DEPTH:
+        raise _too_deep()
+    dumped: list[Any] = []
+    depth += 1
+    try:
+        for item in value:
+            dumped.append((_ENCODERS.get(type(item)) or _encoder(type(item)))(item, depth))
+    except Misfit as e:
+        e.path.append(len(dumped))
+        raise
+    return dumped
+
+
+def _key(key: Any) -> str:
+    """Return the name that a key has in a JSON object."""
+    sent = key
+    if type(key) is not str and (type(key) is int or isinstance(key, _KEYS)):
+        sent = _dump(key, 0)
+    if type(sent) is int:
+        return str(sent)
+    if type(sent) is not str:
+        raise Misfit(f"has the key {shown(key)}, which can't be a name in a JSON object; use text")
+    try:
+        return _str(sent, 0)
+    except Misfit as e:
+        raise Misfit(f"has a key that {e.reason}") from None
+
+
+def _too_deep() -> Misfit:
+    return Misfit(f"is nested more than {MAX_DEPTH} deep, or contains itself")
+
+
+def _refuse(value: Any, depth: int) -> Any:
+    raise Misfit(
+        f"{shown(value)} can't be sent over the bus; send a dataclass or another supported type, "
+        "or give its class __to_bus__()"
+    )
+
+
+def _own(value: Any, depth: int) -> Any:
+    if depth >= MAX_DEPTH:
+        raise _too_deep()
+    return _dump(value.__to_bus__(), depth + 1)
+
+
+def _model(value: Any, depth: int) -> Any:
+    return _dump(value.model_dump(mode="json", by_alias=True), depth)
+
+
+_KEYS: Final = (str, int, UUID, enum.Enum, Decimal, date, time)
+
+_ENCODERS: Final[dict[type, _Encoder]] = {
+    str: _str,
+    int: _int,
+    float: _float,
+    bool: _as_it_is,
+    type(None): _as_it_is,
+    dict: _dict,
+    list: _list,
+    tuple: _list,
+}
+_BY_BASE: Final[list[tuple[Any, _Encoder]]] = [
+    (enum.Enum, _enum),
+    ((datetime, date, time), _iso),
+    (timedelta, _timedelta),
+    (UUID, _text),
+    (Decimal, _decimal),
+    (complex, _complex),
+    ((bytes, bytearray, memoryview), _bytes),
+    (str, lambda value, depth: _str(str.__str__(value), depth)),
+    (int, lambda value, depth: _int(int(value), depth)),
+    (float, lambda value, depth: _float(float(value), depth)),
+    (Mapping, _dict),
+    ((Set, Sequence, deque), _list),
+]
+
+
+def _encoder(cls: type) -> _Encoder:
+    """Make the encoder of a class, and keep it."""
+    encoder = _ENCODERS[cls] = _make_encoder(cls)
+    return encoder
+
+
+def _make_encoder(cls: type) -> _Encoder:
+    if hasattr(cls, "__to_bus__"):
+        return _own
+    if is_model(cls):
+        return _model
+    fields = sent_fields(cls)
+    if fields is not None and not issubclass(cls, enum.Enum):
+        return _object_encoder(cls, fields)
+    for base, encoder in _BY_BASE:
+        if issubclass(cls, base) and cls not in (bool, type):
+            return encoder
+    return _refuse
+
+
+def _object_encoder(cls: type, fields: list[tuple[str, str]]) -> _Encoder:
+    tag = struct_tag(cls)
+    fixed: dict[str, Any] = {tag[0]: tag[1]} if tag else {}
+
+    def encode(value: Any, depth: int) -> dict[str, Any]:
+        if depth >= MAX_DEPTH:
+            raise _too_deep()
+        dumped = dict(fixed)
+        for name, attribute in fields:
+            item = getattr(value, attribute)
+            try:
+                dumped[name] = (_ENCODERS.get(type(item)) or _encoder(type(item)))(item, depth + 1)
+            except Misfit as e:
+                e.path.append(name)
+                raise
+        return dumped
+
+    return encode

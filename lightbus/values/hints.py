@@ -1,0 +1,194 @@
+"""Reading a type hint: which form do its values have as JSON?"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as abc
+import enum
+import sys
+import types
+import typing
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, Literal, NewType, NotRequired, Required, TypeVar, Union, get_args, get_origin
+
+from lightbus.exceptions import MisconfiguredApiOptions
+
+from .dumping import dump
+from .objects import read_object, substitute
+from .shapes import (
+    EMPTY,
+    SCALARS,
+    Alias,
+    Anything,
+    Choice,
+    Constrained,
+    Custom,
+    FlagOf,
+    ListOf,
+    MapOf,
+    Scalar,
+    Shape,
+    TupleOf,
+    UnionOf,
+)
+
+_LISTS: Final[dict[Any, Callable[..., Any] | None]] = {
+    list: None,
+    abc.Sequence: None,
+    abc.MutableSequence: None,
+    abc.Collection: None,
+    abc.Iterable: None,
+    abc.Container: None,
+    collections.deque: collections.deque,
+    set: set,
+    abc.Set: set,
+    abc.MutableSet: set,
+    frozenset: frozenset,
+}
+_MAPS: Final[dict[Any, Callable[..., Any] | None]] = {
+    dict: None,
+    abc.Mapping: None,
+    abc.MutableMapping: None,
+    collections.OrderedDict: collections.OrderedDict,
+    collections.defaultdict: None,
+}
+
+
+def read(hint: Any) -> Shape:
+    """Return the shape of a hint.
+
+    Args:
+        hint: Anything that may stand after the colon of a parameter.
+
+    Returns:
+        The shape; the same object each time, so that recursive types end.
+
+    Raises:
+        MisconfiguredApiOptions: Values of that type can't travel over the bus.
+    """
+    try:
+        hash(hint)
+    except TypeError:
+        return _read(hint)
+    # Unions are equal in any order, but are tried in theirs: hence the text beside the hint.
+    return _read_once(hint, repr(hint))
+
+
+@lru_cache(maxsize=4096)
+def _read_once(hint: Any, text: str) -> Shape:
+    return _read(hint)
+
+
+def _read(hint: Any) -> Shape:
+    if hint is None:
+        return Scalar(type(None))
+    if hint in (Any, object, EMPTY):
+        return Anything()
+    if isinstance(hint, NewType):
+        return read(hint.__supertype__)
+    if isinstance(hint, TypeVar):
+        allowed = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ is not None else (Any,))
+        return read(Union[allowed])  # noqa: UP007
+    origin, args = get_origin(hint), get_args(hint)
+    if hasattr(origin or hint, "__value__"):
+        return _read_alias(hint, origin, args)
+    if origin is typing.Annotated:
+        return _constrained(read(args[0]), hint.__metadata__)
+    if origin in (Union, types.UnionType):
+        return UnionOf(tuple(read(a) for a in args))
+    if origin is Literal:
+        return _read_literal(args)
+    if origin in (Required, NotRequired, Final, typing.ClassVar) or _is_read_only(origin):
+        return read(args[0])
+    if isinstance(origin or hint, type):
+        return _read_class(hint, origin or hint, args)
+    raise _unsupported(hint)
+
+
+def _read_class(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape:
+    if hasattr(cls, "__from_bus__") or hasattr(cls, "__to_bus__"):
+        return Custom(cls)
+    if issubclass(cls, enum.Flag):
+        return FlagOf(cls)
+    if issubclass(cls, enum.Enum):
+        return _read_enum(cls)
+    if cls in SCALARS:
+        return Scalar(cls)
+    if cls in _LISTS:
+        return ListOf(read(args[0] if args else Any), _LISTS[cls])
+    if cls in _MAPS:
+        return MapOf(read(args[0] if args else str), read(args[1] if args else Any), _MAPS[cls])
+    if cls is tuple:
+        if not args and get_origin(hint) is None:
+            return ListOf(Anything(), tuple)
+        if len(args) == 2 and args[1] is ...:
+            return ListOf(read(args[0]), tuple)
+        return TupleOf(tuple(read(a) for a in args))
+    shape = read_object(hint, cls, args)
+    if shape is not None:
+        return shape
+    for base in (str, int, float):
+        if issubclass(cls, base):
+            return Scalar(base, cls)
+    raise _unsupported(hint)
+
+
+def _read_alias(hint: Any, origin: Any, args: tuple[Any, ...]) -> Shape:
+    alias = origin or hint
+    known = dict(zip(getattr(alias, "__type_params__", ()), args, strict=False))
+    return Alias(alias.__name__, lambda: substitute(alias.__value__, known))
+
+
+def _read_literal(args: tuple[Any, ...]) -> Shape:
+    members = tuple((a.value if isinstance(a, enum.Enum) else a, a) for a in args)
+    if any(type(sent) not in (str, int, bool, type(None)) for sent, _ in members):
+        raise _unsupported(Literal[args])
+    return Choice(" or ".join(repr(sent) for sent, _ in members), members)
+
+
+def _read_enum(cls: type[enum.Enum]) -> Shape:
+    return Choice(cls.__name__, tuple((dump(member), member) for member in cls))
+
+
+_LENGTHS = {"min_length": "minLength", "max_length": "maxLength"}
+_RULES = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+    "multiple_of": "multipleOf",
+    "pattern": "pattern",
+    **_LENGTHS,
+}
+
+
+def _constrained(shape: Shape, metadata: tuple[Any, ...]) -> Shape:
+    """Apply what annotated-types, msgspec.Meta and pydantic.Field say; ignore other people's notes."""
+    rules: list[tuple[str, Any]] = []
+    for note in metadata:
+        if type(note).__module__.partition(".")[0] not in ("annotated_types", "msgspec", "pydantic"):
+            continue
+        for part in (note, *getattr(note, "metadata", ())):
+            for attribute, rule in _RULES.items():
+                value = getattr(part, attribute, None)
+                if value is not None:
+                    rules.append((rule, getattr(value, "pattern", value)))
+            if type(part).__name__ == "Predicate":
+                rules.append(("predicate", part.func))
+    return Constrained(shape, tuple(dict.fromkeys(rules))) if rules else shape
+
+
+def _is_read_only(origin: Any) -> bool:
+    """Tell whether this is ReadOnly, which Python has from 3.13 on and typing_extensions before."""
+    return origin is not None and any(
+        origin is getattr(sys.modules.get(m), "ReadOnly", EMPTY) for m in ("typing", "typing_extensions")
+    )
+
+
+def _unsupported(hint: Any) -> MisconfiguredApiOptions:
+    text = getattr(hint, "__qualname__", None) or repr(hint)
+    return MisconfiguredApiOptions(
+        f"the type hint {text[:100]} stands for values that can't travel over the bus; use a dataclass "
+        "or another supported type, or give the class __to_bus__() and __from_bus__()"
+    )

@@ -1,0 +1,190 @@
+"""Classes with named fields: dataclasses, NamedTuples, TypedDicts, attrs, msgspec.Struct, pydantic.
+
+attrs and pydantic are never imported here: a class of theirs is known by what it carries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal, NotRequired, Required, TypeVar, get_args, get_origin
+
+import msgspec
+
+from .shapes import EMPTY, Field, Model, ObjectOf, Shape, hints_of
+
+_Fields = Callable[[type, Mapping[str, Any]], list[Field]]
+
+
+def read_object(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape | None:
+    """Return the shape of a class with named fields.
+
+    Args:
+        hint: The hint, such as ``Page[Item]``.
+        cls: The class itself, such as ``Page``.
+        args: What it is subscripted with, such as ``(Item,)``.
+
+    Returns:
+        The shape, or None where the class has no fields.
+    """
+    if is_model(cls):
+        return Model(hint)
+    reader = _reader(cls)
+    if reader is None:
+        return None
+    name = cls.__name__
+    if args:
+        name += f"[{', '.join(getattr(a, '__name__', None) or str(a) for a in args)}]"
+    make: Any = dict if typing.is_typeddict(cls) else cls
+    if (tag := struct_tag(cls)) is not None:
+        make = partial(_make_tagged, cls, tag[0])
+    return ObjectOf(name, make, lambda: reader(cls, _field_hints(cls, args)))
+
+
+def is_model(cls: type) -> bool:
+    """Tell whether the class is a pydantic model."""
+    return hasattr(cls, "__pydantic_validator__") and hasattr(cls, "model_validate_json")
+
+
+def is_named_tuple(cls: type) -> bool:
+    """Tell whether the class is a NamedTuple."""
+    return issubclass(cls, tuple) and hasattr(cls, "_fields") and hasattr(cls, "_field_defaults")
+
+
+def struct_tag(cls: type) -> tuple[str, str | int] | None:
+    """Return the name and value of the field by which a msgspec.Struct says which one it is."""
+    config = getattr(cls, "__struct_config__", None)
+    return (config.tag_field, config.tag) if config is not None and config.tag is not None else None
+
+
+def sent_fields(cls: type) -> list[tuple[str, str]] | None:
+    """Return pairs of name on the wire and attribute for a class whose objects travel as JSON objects.
+
+    Args:
+        cls: Any class but a pydantic model.
+
+    Returns:
+        The pairs, or None where the class has no fields.
+    """
+    if hasattr(cls, "__struct_fields__"):
+        return [(f.encode_name, f.name) for f in msgspec.structs.fields(cls)]
+    if dataclasses.is_dataclass(cls):
+        return [(f.name, f.name) for f in dataclasses.fields(cls) if f.init]
+    if is_named_tuple(cls):
+        return [(name, name) for name in cls._fields]  # type: ignore[attr-defined]
+    if hasattr(cls, "__attrs_attrs__"):
+        return [(a.name, a.name) for a in cls.__attrs_attrs__ if a.init]
+    return None
+
+
+def substitute(hint: Any, known: Mapping[Any, Any]) -> Any:
+    """Put types in the place of type variables.
+
+    Args:
+        hint: A hint that may mention type variables.
+        known: What each stands for.
+
+    Returns:
+        The hint without those that are known.
+    """
+    if isinstance(hint, TypeVar):
+        return known.get(hint, hint)
+    parameters = getattr(hint, "__parameters__", ())
+    if not parameters or isinstance(hint, type):
+        return hint
+    return hint[tuple(known.get(p, p) for p in parameters)]
+
+
+def _make_tagged(cls: type, tag_field: str, **fields: Any) -> Any:
+    del fields[tag_field]
+    return cls(**fields)
+
+
+def _reader(cls: type) -> _Fields | None:
+    if hasattr(cls, "__struct_fields__"):
+        return _struct_fields
+    if dataclasses.is_dataclass(cls):
+        return _dataclass_fields
+    if typing.is_typeddict(cls):
+        return _typed_dict_fields
+    if is_named_tuple(cls):
+        return _named_tuple_fields
+    if hasattr(cls, "__attrs_attrs__"):
+        return _attrs_fields
+    return None
+
+
+def _field_hints(cls: type, args: tuple[Any, ...]) -> dict[str, Any]:
+    known = _type_variables(cls, args)
+    return {name: substitute(hint, known) for name, hint in hints_of(cls).items()}
+
+
+def _type_variables(cls: type, args: tuple[Any, ...]) -> dict[Any, Any]:
+    """Return what each type variable of a generic class and its bases stands for."""
+    known: dict[Any, Any] = dict(zip(getattr(cls, "__parameters__", ()), args, strict=False))
+    for base in getattr(cls, "__orig_bases__", ()):
+        origin = get_origin(base)
+        if isinstance(origin, type) and origin is not typing.Generic:
+            below = tuple(substitute(a, known) for a in get_args(base))
+            known = {**_type_variables(origin, below), **known}
+    return known
+
+
+def _dataclass_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
+    missing = dataclasses.MISSING
+    return [
+        Field(
+            f.name,
+            f.name,
+            hints.get(f.name, Any),
+            f.default is missing and f.default_factory is missing,
+            EMPTY if f.default is missing else f.default,
+        )
+        for f in dataclasses.fields(cls)
+        if f.init
+    ]
+
+
+def _named_tuple_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
+    defaults = cls._field_defaults
+    return [
+        Field(name, name, hints.get(name, Any), name not in defaults, defaults.get(name, EMPTY))
+        for name in cls._fields
+    ]
+
+
+def _typed_dict_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
+    fields = []
+    for name, hint in hints.items():
+        required = name in cls.__required_keys__
+        while (origin := get_origin(hint)) is not None:
+            if origin in (Required, NotRequired):
+                required = origin is Required
+            elif getattr(origin, "_name", "") != "ReadOnly":
+                break
+            hint = get_args(hint)[0]
+        fields.append(Field(name, name, hint, required))
+    return fields
+
+
+def _attrs_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
+    fields = []
+    for a in cls.__attrs_attrs__:
+        nothing = type(a.default).__name__ == "_Nothing" or getattr(a.default, "name", "") == "NOTHING"
+        factory = type(a.default).__name__ == "Factory"
+        default = EMPTY if nothing or factory else a.default
+        if a.init:
+            fields.append(Field(a.name, a.alias, hints.get(a.name, Any), nothing, default))
+    return fields
+
+
+def _struct_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
+    fields = []
+    if (tag := struct_tag(cls)) is not None:
+        fields.append(Field(tag[0], tag[0], Literal[tag[1]], True))
+    for f in msgspec.structs.fields(cls):
+        default = EMPTY if f.default is msgspec.NODEFAULT else f.default
+        fields.append(Field(f.encode_name, f.name, hints.get(f.name, Any), f.required, default))
+    return fields

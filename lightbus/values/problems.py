@@ -1,0 +1,76 @@
+"""Saying where a value is wrong, and why, without printing the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lightbus.exceptions import ValidationError
+
+#: How many characters of a value an error shows.
+SHOWN = 60
+
+
+class Misfit(Exception):
+    """A value that doesn't fit; every container that it passes on its way up adds its own key.
+
+    Args:
+        reason: What is wrong with the innermost value.
+        path: The keys that are known so far, from the innermost outwards.
+    """
+
+    def __init__(self, reason: str, *path: str | int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path: list[str | int] = list(path)
+
+    def error(self) -> ValidationError:
+        """Return the error that users see, with the path from the outside inwards."""
+        return ValidationError(located(reversed(self.path), self.reason))
+
+
+def located(path: Iterable[str | int], reason: str) -> str:
+    """Return ``path: reason``, or the reason alone where the path is empty."""
+    text = path_text(path)
+    return f"{text}: {reason}" if text else reason
+
+
+def path_text(path: Iterable[str | int]) -> str:
+    """Return a path as Python would write it, such as ``order.lines[3].qty``.
+
+    Args:
+        path: Keys and indexes, from the outside inwards.
+
+    Returns:
+        The text; long keys and long paths are cut.
+    """
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        elif key.isidentifier():
+            text += f".{_cut(key)}" if text else _cut(key)
+        else:
+            text += f"[{_cut(key)!r}]"
+        if len(text) > 300:
+            return text[:300] + "..."
+    return text
+
+
+def shown(value: Any) -> str:
+    """Return a short text for a value of any size, for an error."""
+    if type(value) is str:
+        return repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}... ({len(value)} characters)"
+    if type(value) is list:
+        return "an empty list" if not value else f"a list of {len(value)}"
+    if type(value) is dict:
+        return "an empty object" if not value else f"an object of {len(value)}"
+    if value is None or type(value) in (bool, float):
+        return repr(value)
+    if type(value) is int:
+        return repr(value) if value.bit_length() < 200 else f"an int of {value.bit_length()} bits"
+    return f"a value of type {type(value).__qualname__}"
+
+
+def _cut(key: str) -> str:
+    return key if len(key) <= SHOWN else key[:SHOWN] + "..."

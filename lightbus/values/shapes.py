@@ -1,0 +1,208 @@
+"""The forms that Python values have as JSON: what both casting and the JSON Schema are made from."""
+
+from __future__ import annotations
+
+import enum
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cached_property
+from inspect import Parameter
+from typing import Any, Final
+from uuid import UUID
+
+from lightbus.exceptions import MisconfiguredApiOptions
+
+EMPTY: Final = Parameter.empty
+
+#: Types whose values are one JSON number, string, boolean or null.
+SCALARS: Final = (
+    str, int, float, bool, type(None), datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray,
+    complex,
+)  # fmt: skip
+
+
+class Shape:
+    """The form that the values of a hint have as JSON; ``name`` is how a person would write it."""
+
+    name: str
+
+
+class Anything(Shape):
+    """No hint, or one that says nothing."""
+
+    name = "anything"
+
+
+@dataclass(eq=False)
+class Scalar(Shape):
+    """One of :data:`SCALARS`, or a class derived from str, int or float, which ``cls`` then is."""
+
+    type: Any
+    cls: Any = None
+
+    def __post_init__(self) -> None:
+        self.name = (self.cls or self.type).__name__ if self.type is not type(None) else "None"
+
+
+@dataclass(eq=False)
+class ListOf(Shape):
+    """A JSON list of any length; ``make`` turns it into a set or the like."""
+
+    item: Shape
+    make: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.name = f"{getattr(self.make, '__name__', 'list')}[{self.item.name}]"
+
+
+@dataclass(eq=False)
+class TupleOf(Shape):
+    """A JSON list with a shape for each place."""
+
+    items: tuple[Shape, ...]
+
+    def __post_init__(self) -> None:
+        self.name = f"tuple[{', '.join(i.name for i in self.items) or '()'}]"
+
+
+@dataclass(eq=False)
+class MapOf(Shape):
+    """A JSON object whose names are data."""
+
+    key: Shape
+    item: Shape
+    make: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.name = f"dict[{self.key.name}, {self.item.name}]"
+
+
+@dataclass(eq=False)
+class Choice(Shape):
+    """An enum or a Literal: pairs of the value on the wire and the value in Python."""
+
+    name: str
+    members: tuple[tuple[Any, Any], ...]
+
+
+@dataclass(eq=False)
+class FlagOf(Shape):
+    """An ``enum.Flag``, which travels as its number."""
+
+    cls: type[enum.Flag]
+
+    def __post_init__(self) -> None:
+        self.name = self.cls.__name__
+
+
+@dataclass(eq=False)
+class UnionOf(Shape):
+    """One of several."""
+
+    members: tuple[Shape, ...]
+
+    def __post_init__(self) -> None:
+        self.name = " or ".join(m.name for m in self.members)
+
+
+@dataclass(eq=False)
+class Constrained(Shape):
+    """A shape under rules such as ``("minimum", 0)``, named as JSON Schema does."""
+
+    shape: Shape
+    rules: tuple[tuple[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        self.name = self.shape.name
+
+
+@dataclass(eq=False)
+class Field:
+    """One field of an object: its name on the wire, the keyword that sets it, and its default if constant."""
+
+    name: str
+    keyword: str
+    hint: Any
+    required: bool
+    default: Any = EMPTY
+
+
+@dataclass(eq=False)
+class ObjectOf(Shape):
+    """A class with named fields; ``make`` takes them as keywords. Fields are read when first wanted."""
+
+    name: str
+    make: Callable[..., Any]
+    read_fields: Callable[[], list[Field]]
+
+    @cached_property
+    def fields(self) -> list[Field]:
+        """The fields, in their order."""
+        return self.read_fields()
+
+
+@dataclass(eq=False)
+class Custom(Shape):
+    """A class with ``__to_bus__()`` or ``__from_bus__()``."""
+
+    cls: Any
+
+    def __post_init__(self) -> None:
+        self.name = self.cls.__name__
+
+    @cached_property
+    def sent(self) -> Any:
+        """The hint of what travels: what ``__to_bus__()`` returns, or else what ``__from_bus__()`` takes."""
+        returned = hints_of(self.cls.__to_bus__).get("return") if hasattr(self.cls, "__to_bus__") else None
+        if returned is not None or not hasattr(self.cls, "__from_bus__"):
+            return Any if returned is None else returned
+        hints = hints_of(self.cls.__from_bus__)
+        hints.pop("return", None)
+        return next(iter(hints.values()), Any)
+
+
+@dataclass(eq=False)
+class Model(Shape):
+    """A pydantic model, which knows its own schema and converts itself."""
+
+    cls: Any
+
+    def __post_init__(self) -> None:
+        self.name = self.cls.__name__
+
+
+@dataclass(eq=False)
+class Alias(Shape):
+    """A ``type`` statement, which may mention itself."""
+
+    name: str
+    read_target: Callable[[], Any]
+
+    @cached_property
+    def target(self) -> Any:
+        """The hint that it stands for."""
+        return self.read_target()
+
+
+def hints_of(thing: Any) -> dict[str, Any]:
+    """Return the resolved type hints of a function or class, ``Annotated`` included.
+
+    Args:
+        thing: A function, a method or a class.
+
+    Returns:
+        Hints by name; ``return`` for what a function returns.
+
+    Raises:
+        MisconfiguredApiOptions: A hint names something that doesn't exist where it is written.
+    """
+    try:
+        return typing.get_type_hints(thing, include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError) as e:
+        raise MisconfiguredApiOptions(
+            f"{thing.__module__}.{thing.__qualname__}: a type hint can't be read ({e}); hints must name "
+            "things that exist at the top of the module, not only under TYPE_CHECKING"
+        ) from e
