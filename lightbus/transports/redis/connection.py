@@ -85,7 +85,7 @@ class Connector:
         connection = self._make()
         try:
             async with asyncio.timeout(self._options.connect_timeout):
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
         except redis_errors.AuthenticationError as e:
             raise TransportUnavailable(f"Redis at {self.address} refused the password or user: {e}") from e
         except (TimeoutError, *LINK_ERRORS, redis_errors.RedisError) as e:

@@ -85,7 +85,7 @@ class Leases:
         while True:
             try:
                 for stream in consumer.streams:
-                    await consumer.promote(stream)
+                    await consumer.settling.promote(stream)
                 for source in consumer.sources:
                     await self._sweep(source)
                 await consumer.note_progress()

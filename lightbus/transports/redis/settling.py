@@ -1,0 +1,257 @@
+"""What becomes of an event that was read: acknowledged, kept for later, handed back or put aside."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from lightbus.messages import EventMessage
+from lightbus.transports.base import Delivery
+
+from .connection import LinkBroken, ReplyError, backoff, error_code
+from .pipe import Pipe
+from .scripts import MOVE, PROMOTE, RETRY, Script
+
+logger = logging.getLogger(__name__)
+
+_DUE_AT_ONCE = 100
+_MAX_TRACE = 8_000
+
+Fields = Sequence[bytes]
+
+
+class GroupKeys:
+    """The side keys of one group of one stream; the tag in braces keeps them in the stream's slot.
+
+    Args:
+        stream: The stream that is listened to.
+        group: The consumer group.
+    """
+
+    __slots__ = ("bodies", "dead", "delayed", "groups", "retry")
+
+    def __init__(self, stream: str, group: str) -> None:
+        self.retry = f"{{{stream}}}:retry:{group}"
+        self.delayed = f"{{{stream}}}:delayed:{group}"
+        self.bodies = f"{{{stream}}}:bodies:{group}"
+        self.dead = f"{{{stream}}}:dead:{group}"
+        #: A hash of the stream's groups and the last id that each has seen.
+        self.groups = f"{{{stream}}}:groups"
+
+
+class RedisDelivery(Delivery):
+    """An entry of a stream, or of its group's retry stream.
+
+    Args:
+        settling: How it is settled.
+        stream: The stream that was listened to.
+        source: The stream that the entry is in.
+        entry_id: Its id there.
+        fields: Its fields as they are on the wire.
+        message: The event.
+        attempt: Which attempt this is.
+        origin: The event's id in the stream that was listened to.
+    """
+
+    __slots__ = ("_settling", "entry_id", "fields", "origin", "settled", "source", "stream")
+
+    def __init__(
+        self,
+        settling: Settling,
+        stream: str,
+        source: str,
+        entry_id: str,
+        fields: Fields,
+        message: EventMessage,
+        attempt: int,
+        origin: str,
+    ) -> None:
+        super().__init__(message, attempt)
+        self._settling = settling
+        self.stream = stream
+        self.source = source
+        self.entry_id = entry_id
+        self.fields = fields
+        self.origin = origin
+        #: Set for a suspect only: tells that the next one may run.
+        self.settled: asyncio.Event | None = None
+
+    def ack(self) -> None:
+        """Acknowledge it with the others of this loop tick."""
+        self._settling.acknowledge(self.source, self.entry_id)
+        self._settle()
+
+    async def retry(self, delay: float, error: BaseException) -> None:
+        """Take it out of the stream and keep it in Redis until it is due."""
+        fields = [*self.fields, b"attempts", str(self.attempt).encode(), b"origin", self.origin.encode()]
+        await self._settling.postpone(self, delay, fields)
+        self._settle()
+
+    async def dead_letter(self, reason: str, error: BaseException | None) -> None:
+        """Move it to the group's dead letters, with what is known of the failure."""
+        await self._settling.bury(self, reason, error)
+        self._settle()
+
+    async def release(self) -> None:
+        """Move it to the group's retry stream, where another process of the service takes it at once."""
+        fields = [*self.fields, b"attempts", str(self.attempt - 1).encode(), b"origin", self.origin.encode()]
+        await self._settling.move(self, self._settling.keys[self.stream].retry, fields)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.settled is not None:
+            self.settled.set()
+
+
+class Settling:
+    """Settles the entries of one consumer; what Redis has not confirmed is sent again.
+
+    Args:
+        pipe: The shared connection.
+        group: The consumer group.
+        keys: The streams that are listened to, each with its side keys.
+        dropped: Told the source and ids of entries that are settled.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        group: str,
+        keys: Mapping[str, GroupKeys],
+        dropped: Callable[[str, Iterable[str]], None],
+    ) -> None:
+        self.keys = keys
+        self._pipe = pipe
+        self._group = group
+        self._dropped = dropped
+        self._finished: dict[str, list[str]] = {}
+        self._flushing = False
+        self._closing = False
+        self._acknowledging: set[asyncio.Future[Any]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def acknowledge(self, source: str, entry_id: str) -> None:
+        """Acknowledge an entry together with all others of this loop tick."""
+        self._finished.setdefault(source, []).append(entry_id)
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    async def postpone(self, delivery: RedisDelivery, delay: float, fields: Fields) -> None:
+        """Keep an entry in Redis until it is due, and move it to the retry stream then."""
+        keys = self.keys[delivery.stream]
+        is_retry = "1" if delivery.source != delivery.stream else "0"
+        await self._settle(
+            delivery,
+            RETRY,
+            [delivery.source, keys.delayed, keys.bodies],
+            [self._group, delivery.entry_id, delivery.origin, max(1, int(delay * 1000)), is_retry, *fields],
+        )
+        self.promote_later(delivery.stream, delay)
+
+    async def bury(self, delivery: RedisDelivery, reason: str, error: BaseException | None) -> None:
+        """Move an entry to the group's dead letters."""
+        trace = "".join(traceback.format_exception(error)) if error is not None else ""
+        fields = [
+            *delivery.fields,
+            *(b"reason", reason.encode()),
+            *(b"error", repr(error).encode()[:_MAX_TRACE] if error is not None else b""),
+            *(b"trace", trace.encode()[-_MAX_TRACE:]),
+            *(b"attempts", str(delivery.attempt).encode()),
+            *(b"origin", delivery.origin.encode()),
+        ]
+        await self.move(delivery, self.keys[delivery.stream].dead, fields)
+
+    async def move(self, delivery: RedisDelivery, target: str, fields: Fields) -> None:
+        """Take an entry out of the group and append it to another stream, at once or not at all."""
+        is_retry = "1" if delivery.source != delivery.stream else "0"
+        await self._settle(
+            delivery, MOVE, [delivery.source, target], [self._group, delivery.entry_id, is_retry, *fields]
+        )
+
+    def promote_later(self, stream: str, delay: float) -> None:
+        """Move what is due to the retry stream, ``delay`` seconds from now."""
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            self._timers.discard(timer)
+            self.spawn(self.promote(stream))
+
+        timer = loop.call_later(delay + 0.002, begin)
+        self._timers.add(timer)
+
+    async def promote(self, stream: str) -> None:
+        """Move what is due to the retry stream, where peers are blocked on it."""
+        keys = self.keys[stream]
+        try:
+            left = await self._pipe.run(PROMOTE, [keys.delayed, keys.bodies, keys.retry], [_DUE_AT_ONCE])
+        except (LinkBroken, ReplyError) as e:
+            logger.debug("promoting retries of %s: %s", self._group, e)
+            return
+        if 0 <= left < 1_000 and not self._closing:
+            self.promote_later(stream, left / 1_000)
+
+    def _flush(self) -> None:
+        """Acknowledge everything that was finished during this tick, with one command per stream."""
+        self._flushing = False
+        finished, self._finished = self._finished, {}
+        for source, ids in finished.items():
+            commands: list[tuple[Any, ...]] = [("XACK", source, self._group, *ids)]
+            if source not in self.keys:
+                commands.append(("XDEL", source, *ids))
+            future = self._pipe.send_many(commands)
+            self._acknowledging.add(future)
+            future.add_done_callback(partial(self._confirm, source, ids))
+
+    def _confirm(self, source: str, ids: list[str], future: asyncio.Future[list[Any]]) -> None:
+        self._acknowledging.discard(future)
+        if future.cancelled():
+            return
+        error = future.exception() or next((r for r in future.result() if isinstance(r, ReplyError)), None)
+        if error is None or error_code(error) == "NOGROUP":
+            self._dropped(source, ids)
+            return
+        logger.warning("acknowledging %d events as %s: %s; trying again", len(ids), self._group, error)
+        self._finished.setdefault(source, []).extend(ids)
+        if not self._flushing and not self._pipe.is_closed:
+            self._flushing = True
+            asyncio.get_running_loop().call_later(backoff(1), self._flush)
+
+    async def _settle(
+        self, delivery: RedisDelivery, script: Script, keys: Sequence[str], arguments: Sequence[Any]
+    ) -> None:
+        """Run a script that settles an entry, until Redis has done it; doing it twice changes nothing."""
+        failures = 0
+        while True:
+            try:
+                await self._pipe.run(script, keys, arguments)
+                break
+            except (LinkBroken, ReplyError) as e:
+                if isinstance(e, ReplyError) and error_code(e) == "NOGROUP":
+                    logger.error("%s is gone; event %s can't be kept", self._group, delivery.message.id)
+                    break
+                failures += 1
+                logger.warning("settling event %s: %s; trying again", delivery.message.id, e)
+                await asyncio.sleep(backoff(failures))
+        self._dropped(delivery.source, [delivery.entry_id])
+
+    async def close(self) -> None:
+        """Wait a little for what is on its way."""
+        self._closing = True
+        for timer in self._timers:
+            timer.cancel()
+        self._flush()
+        waiting = self._acknowledging | self._tasks
+        if waiting:
+            await asyncio.wait(waiting, timeout=5)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Settle in the background; closing waits for it."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
