@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -30,14 +30,21 @@ def eventually(condition: Callable[[], T], timeout: float = 10.0, what: str = ""
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
+@overload
 async def eventually_async(
-    condition: Callable[[], T] | Callable[[], Awaitable[T]], timeout: float = 10.0, what: str = ""
-) -> T:
+    condition: Callable[[], Awaitable[T]], timeout: float = ..., what: str = ...
+) -> T: ...
+
+
+@overload
+async def eventually_async(condition: Callable[[], T], timeout: float = ..., what: str = ...) -> T: ...
+
+
+async def eventually_async(condition: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
     """The same on an event loop, which goes on meanwhile; the condition may be a coroutine function."""
     deadline = time.monotonic() + timeout
     pause = FIRST_PAUSE
     while True:
-        answer: T | Awaitable[T] | None
         answer, error = _ask(condition)
         if isinstance(answer, Awaitable):
             try:

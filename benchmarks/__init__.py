@@ -1,0 +1,1 @@
+"""How fast this bus is, against a bare program that does the same over the same wire."""

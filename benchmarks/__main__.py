@@ -1,0 +1,112 @@
+"""Floor and Lightbus in turn, the medians of a few rounds, one table. Informs; never fails.
+
+``python -m benchmarks [--rounds N] [--floor-only]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measures import Measures
+from tests.processes import Process
+from tests.servers import Server
+
+ROUNDS = 3
+TIMEOUT = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. A target is a ratio to the floor: at least, or at most for times."""
+
+    title: str
+    field: str
+    target: float | None = None
+    is_time: bool = False
+
+
+ROWS = [
+    Row("RPC, one at a time: p50 (ms)", "rpc_p50_ms", target=3.0, is_time=True),
+    Row("RPC, one at a time: p99 (ms)", "rpc_p99_ms", is_time=True),
+    Row("RPC, one at a time (/s)", "rpc_one_by_one"),
+    Row("RPC, 50 in flight (/s)", "rpc_in_flight", target=0.2),
+    Row("fire, awaited one by one (/s)", "fire_one_by_one"),
+    Row("fire, 50 in flight (/s)", "fire_in_flight", target=0.2),
+    Row("consume a backlog (/s)", "consume", target=0.1),
+    Row("RPC, 50 in flight, procedure by def (/s)", "rpc_in_flight_def"),
+    Row("RPC, one at a time from sync code: p50 (ms)", "rpc_sync_p50_ms", is_time=True),
+]
+
+
+def measure(module: str, *args: str) -> Measures:
+    """Run one program once, as its own process."""
+    with Process([sys.executable, "-m", module, *args]) as process:
+        line = process.wait_for_line("rpc_p50_ms", timeout=TIMEOUT)
+        return Measures.from_json(line)
+
+
+def number(value: float | None, row: Row) -> str:
+    """As people read it."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if row.is_time else f"{value:,.0f}"
+
+
+def verdict(row: Row, ratio: float | None) -> str:
+    """The target, and whether it was missed."""
+    if row.target is None:
+        return ""
+    wanted = f"≤ {row.target:g}" if row.is_time else f"≥ {row.target:g}"
+    if ratio is None:
+        return wanted
+    missed = ratio > row.target if row.is_time else ratio < row.target
+    return f"{wanted}  MISSED" if missed else f"{wanted}  ok"
+
+
+def table(server: Server, floor: Measures, bus: Measures | None, rounds: int) -> Table:
+    """All that was measured."""
+    where = f"Python {platform.python_version()}, {server.kind}, medians of {rounds}"
+    result = Table("measure", title=f"Lightbus against the floor ({where})")
+    for column in ("floor", "Lightbus", "ratio", "target"):
+        result.add_column(column, justify="right", no_wrap=True)
+    for row in ROWS:
+        base: float | None = getattr(floor, row.field)
+        ours: float | None = getattr(bus, row.field) if bus else None
+        ratio = ours / base if ours and base else None
+        shown = "-" if ratio is None else f"{ratio:.2f}"
+        result.add_row(row.title, number(base, row), number(ours, row), shown, verdict(row, ratio))
+    return result
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--floor-only", action="store_true")
+    options = parser.parse_args()
+    floor: list[Measures] = []
+    bus: list[Measures] = []
+    with Server("valkey") as server:
+        for turn in range(options.rounds):
+            print(f"round {turn + 1} of {options.rounds} ...", file=sys.stderr)
+            floor.append(measure("benchmarks.floor", "client", str(server.port)))
+            server.execute("FLUSHALL")
+            if not options.floor_only:
+                try:
+                    bus.append(measure("benchmarks.bus", server.url))
+                except (AssertionError, RuntimeError) as error:
+                    print(f"Lightbus could not be measured: {error}", file=sys.stderr)
+                    break
+            server.execute("FLUSHALL")
+        shown = table(server, Measures.median_of(floor), Measures.median_of(bus) if bus else None, len(floor))
+    Console(width=max(Console().width, 100)).print(shown)
+
+
+if __name__ == "__main__":
+    main()
