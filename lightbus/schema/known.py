@@ -1,0 +1,216 @@
+"""The contracts known in this process: its own, those given as files, and those on the bus."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from lightbus.api import Definition
+from lightbus.exceptions import InvalidMessage, SchemaNotFound
+
+from .contract import contract_of
+from .safety import check_schema
+from .validator import Validator, compile, unusable
+
+_PARTS: Final = {"events": ("parameters",), "rpcs": ("parameters", "response")}
+_MAX_FILE: Final = 16 * 1024 * 1024
+
+_Key = tuple[str, str, str]
+
+
+class Contracts:
+    """The contracts known in this process, by API.
+
+    Where there are several for one API, the process's own comes first, then one from a file, then the one
+    on the bus. A validator is compiled when it is first wanted.
+    """
+
+    def __init__(self) -> None:
+        self._local: dict[str, dict[str, Any]] = {}
+        self._files: dict[str, dict[str, Any]] = {}
+        self._remote: dict[str, dict[str, Any]] = {}
+        self._validators: dict[_Key, Validator] = {}
+
+    def set_local(self, definition: Definition) -> dict[str, Any]:
+        """Know an API that this process defines.
+
+        Args:
+            definition: The API.
+
+        Returns:
+            Its contract, to publish.
+
+        Raises:
+            MisconfiguredApiOptions: A type hint can't be read, or stands for what can't travel over the bus.
+        """
+        contract = contract_of(definition)
+        self._put(self._local, definition.name, contract)
+        return contract
+
+    def set_remote(self, api_name: str, contract: dict[str, Any]) -> bool:
+        """Know an API as its owner publishes it.
+
+        Args:
+            api_name: The API's name.
+            contract: What the owner published, which may be anything.
+
+        Returns:
+            Whether that is news.
+
+        Raises:
+            InvalidMessage: It is not a contract, or not a safe one; what was known before stays.
+        """
+        if self._remote.get(api_name) == contract:
+            return False
+        check_contract(api_name, contract)
+        self._put(self._remote, api_name, contract)
+        return True
+
+    def remove_remote(self, api_name: str) -> None:
+        """Forget what the bus said of an API."""
+        if self._remote.pop(api_name, None) is not None:
+            self._forget_validators(api_name)
+
+    def load_local(self, path: str | Path) -> list[str]:
+        """Know the APIs in a file, or in all ``*.json`` files of a directory.
+
+        Args:
+            path: A file with one contract, named ``{api}.json``, or with an object of contracts by API; or a
+                directory of such files.
+
+        Returns:
+            The names of the APIs.
+
+        Raises:
+            SchemaNotFound: There is no such file.
+            InvalidMessage: A file does not hold contracts.
+        """
+        path = Path(path)
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        loaded: dict[str, dict[str, Any]] = {}
+        for file in files:
+            loaded.update(read_contracts(file))
+        for api_name, contract in loaded.items():
+            self._put(self._files, api_name, contract)
+        return list(loaded)
+
+    def event(self, api_name: str, event_name: str) -> Validator | None:
+        """Return the validator of an event's parameters, or None where no contract has it."""
+        return self._validators.get(("event", api_name, event_name)) or self._compile(
+            "event", api_name, event_name
+        )
+
+    def rpc_parameters(self, api_name: str, procedure_name: str) -> Validator | None:
+        """Return the validator of a procedure's parameters, or None where no contract has it."""
+        return self._validators.get(("rpc", api_name, procedure_name)) or self._compile(
+            "rpc", api_name, procedure_name
+        )
+
+    def rpc_response(self, api_name: str, procedure_name: str) -> Validator | None:
+        """Return the validator of what a procedure returns, or None where no contract has it."""
+        return self._validators.get(("response", api_name, procedure_name)) or self._compile(
+            "response", api_name, procedure_name
+        )
+
+    def api_names(self) -> list[str]:
+        """Return the names of all APIs with a contract, sorted."""
+        return sorted({*self._local, *self._files, *self._remote})
+
+    def get(self, api_name: str) -> dict[str, Any] | None:
+        """Return an API's contract, or None; not to be changed."""
+        for contracts in (self._local, self._files, self._remote):
+            if api_name in contracts:
+                return contracts[api_name]
+        return None
+
+    def get_remote(self, api_name: str) -> dict[str, Any] | None:
+        """Return what the bus says of an API, or None; not to be changed."""
+        return self._remote.get(api_name)
+
+    def _put(self, contracts: dict[str, dict[str, Any]], api_name: str, contract: dict[str, Any]) -> None:
+        contracts[api_name] = contract
+        self._forget_validators(api_name)
+
+    def _forget_validators(self, api_name: str) -> None:
+        self._validators = {key: v for key, v in self._validators.items() if key[1] != api_name}
+
+    def _compile(self, kind: str, api_name: str, name: str) -> Validator | None:
+        contract = self.get(api_name)
+        if contract is None:
+            return None
+        entry = contract["events" if kind == "event" else "rpcs"].get(name)
+        if entry is None:
+            return None
+        try:
+            validator = compile(entry["response" if kind == "response" else "parameters"])
+        except InvalidMessage as e:
+            validator = unusable(f"the contract of {api_name}.{name}: {e}")
+        self._validators[kind, api_name, name] = validator
+        return validator
+
+
+def check_contract(api_name: str, contract: Any) -> None:
+    """Check that something is a contract.
+
+    Args:
+        api_name: The API's name, for the error.
+        contract: What claims to be its contract.
+
+    Raises:
+        InvalidMessage: It isn't one, or its schemas are not safe to use.
+    """
+    if not isinstance(contract, dict):
+        raise InvalidMessage(f"the contract of {api_name} is not an object")
+    for part, wanted in _PARTS.items():
+        entries = contract.get(part)
+        if not isinstance(entries, dict):
+            raise InvalidMessage(f"the contract of {api_name} has no {part!r}")
+        for name, entry in entries.items():
+            place = f"the contract of {api_name}, {part}.{name[:80]}"
+            if not isinstance(entry, dict) or not all(w in entry for w in wanted):
+                raise InvalidMessage(f"{place}: it needs {' and '.join(wanted)}")
+            try:
+                for schema in wanted:
+                    check_schema(entry[schema])
+            except InvalidMessage as e:
+                raise InvalidMessage(f"{place}: {e}") from None
+
+
+def read_contracts(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a file of contracts as ``lightbus dumpschema`` writes it.
+
+    Args:
+        path: A file with one contract, named ``{api}.json``, or with an object of contracts by API.
+
+    Returns:
+        Contracts by API.
+
+    Raises:
+        SchemaNotFound: There is no such file.
+        InvalidMessage: The file does not hold contracts.
+    """
+    try:
+        if path.stat().st_size > _MAX_FILE:
+            raise InvalidMessage(f"{path} is too large to hold contracts")
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as e:
+        raise SchemaNotFound(f"can't read contracts from {path}: {e.strerror}") from e
+    except (ValueError, RecursionError) as e:
+        raise InvalidMessage(f"{path} is not a JSON file: {str(e)[:200]}") from e
+    if not isinstance(content, dict):
+        raise InvalidMessage(f"{path} holds no contract, but a JSON {type(content).__name__}")
+    contracts = {path.stem: content} if is_contract(content) else content
+    for api_name, contract in contracts.items():
+        try:
+            check_contract(api_name, contract)
+        except InvalidMessage as e:
+            raise InvalidMessage(f"{path}: {e}") from None
+    return contracts
+
+
+def is_contract(content: dict[str, Any]) -> bool:
+    """Tell one contract from an object of contracts by API."""
+    if not content or not content.keys() <= _PARTS.keys():
+        return False
+    return not all(isinstance(v, dict) and v.keys() == _PARTS.keys() for v in content.values())

@@ -1,0 +1,133 @@
+"""Validators: compiled once per schema, then some 0.2 µs for a small message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from lightbus.exceptions import InvalidMessage, ValidationError
+from lightbus.values import path_text, shown
+
+from .safety import check_schema
+
+_REGEX_SIZE: Final = 2 * 1024 * 1024
+_SHOWN: Final = 120
+
+
+class Validator:
+    """Checks values against one schema.
+
+    Args:
+        check: Raises ValueError for a value that doesn't fit.
+    """
+
+    __slots__ = ("_check",)
+
+    def __init__(self, check: Callable[[Any], None]) -> None:
+        self._check = check
+
+    def validate(self, value: Any, what: str) -> None:
+        """Check one value.
+
+        Args:
+            value: A JSON value.
+            what: What it is, for the error, such as ``the arguments of auth.check_password``.
+
+        Raises:
+            ValidationError: It doesn't fit; the message has the path and the reason, but not the whole value.
+        """
+        try:
+            self._check(value)
+        except ValueError as e:
+            raise ValidationError(f"{what}: {_explain(e)}") from None
+
+
+def compile(schema: dict[str, Any]) -> Validator:
+    """Compile a schema, which may come from a stranger.
+
+    Args:
+        schema: A JSON Schema; draft-07 whatever it says.
+
+    Returns:
+        The validator.
+
+    Raises:
+        InvalidMessage: The schema is wrong, too large, refers to something outside of itself, or has a
+            pattern that can't be matched in linear time.
+    """
+    import jsonschema_rs
+
+    check_schema(schema)
+    try:
+        compiled = jsonschema_rs.Draft7Validator(
+            {key: value for key, value in schema.items() if key != "$schema"},
+            validate_formats=False,
+            retriever=_never,
+            mask="the value",
+            pattern_options=jsonschema_rs.RegexOptions(size_limit=_REGEX_SIZE, dfa_size_limit=_REGEX_SIZE),
+        )
+    except ValueError as e:
+        reason = str(getattr(e, "message", e)).replace('is not a "regex"', "is not a usable pattern")
+        raise InvalidMessage(f"the schema can't be used: {reason[:300]}") from None
+    return Validator(compiled.validate)
+
+
+def unusable(reason: str) -> Validator:
+    """Return a validator that refuses everything, for a schema that can't be compiled.
+
+    Args:
+        reason: Why it can't be.
+
+    Returns:
+        A validator whose ``validate()`` raises InvalidMessage.
+    """
+
+    def refuse(value: Any) -> NoReturn:
+        raise InvalidMessage(reason)
+
+    return Validator(refuse)
+
+
+def _never(uri: str) -> NoReturn:
+    raise LookupError(f"{uri[:80]} is not fetched")
+
+
+def _explain(error: Any) -> str:
+    """Say in one short line what is wrong and where; ``error`` is jsonschema-rs's, or a plain ValueError."""
+    kind = getattr(error, "kind", None)
+    if kind is None:
+        return f"not a JSON value: {str(error)[:_SHOWN]}"
+    error = _innermost(error)
+    path = path_text(error.instance_path)
+    reason = _reason(error, error.kind.name, error.kind.as_dict())
+    return f"{path}: {reason}" if path else reason
+
+
+def _innermost(error: Any) -> Any:
+    """Of the ways in which none of several schemas fits, take the one that came furthest."""
+    while error.kind.name in ("anyOf", "oneOf"):
+        branches = error.kind.as_dict().get("context") or []
+        errors = [e for branch in branches for e in branch]
+        best = max(errors, key=lambda e: len(e.instance_path), default=None)
+        if best is None or len(best.instance_path) <= len(error.instance_path):
+            return error
+        error = best
+    return error
+
+
+def _reason(error: Any, rule: str, details: dict[str, Any]) -> str:
+    value = shown(error.instance)
+    if rule == "type":
+        return f"expected {' or '.join(details['types'])}, got {value}"
+    if rule == "required":
+        return f"{shown(details['property'])} is missing"
+    if rule == "additionalProperties":
+        return f"{', '.join(shown(name) for name in details['unexpected'][:5])} is not a known name"
+    if rule == "enum":
+        return f"expected one of {str(details['options'])[:_SHOWN]}, got {value}"
+    if rule in ("anyOf", "oneOf"):
+        branches = [e.kind for branch in details.get("context") or [] for e in branch]
+        types = [name for kind in branches if kind.name == "type" for name in kind.as_dict()["types"]]
+        return f"expected {' or '.join(types) or 'another value'}, got {value}"
+    limit = next(iter(details.values()), "")
+    return f"{value} does not fit {rule} {str(limit)[:_SHOWN]}"
