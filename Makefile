@@ -33,7 +33,7 @@ format: $(VENV)/.dev-stamp ## let ruff rewrite the code
 	@$(VENV)/bin/ruff format .
 
 pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...")
-	@LIGHTBUS_PEER_PYTHON=$(PEER_VENV)/bin/python $(VENV)/bin/python -m pytest $(ARGS)
+	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest $(ARGS)
 
 bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor
 	@$(VENV)/bin/python -m benchmarks $(ARGS)

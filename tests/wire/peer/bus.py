@@ -1,0 +1,72 @@
+"""The bus module of a Lightbus 1.x worker: runs under 1.x only, as `peer_1x` starts it.
+
+Lightbus 1.x does not understand annotations that are strings, so this module has none.
+PEER_CONFIG is its configuration as JSON; PEER_ROLES says whether it owns the API, listens, or both.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import lightbus
+from lightbus import Api, Event, EventMessage, Parameter
+
+bus = lightbus.create(config=json.loads(os.environ["PEER_CONFIG"]))
+
+
+@dataclass
+class Item:
+    """A value with fields."""
+
+    sku: str
+    qty: int = 1
+
+
+@dataclass
+class Receipt:
+    """Says what arrived, so that a lost type shows."""
+
+    total: Decimal
+    item: str
+    year: int
+    note: str
+
+
+class AuthApi(Api):
+    """What the tests call and listen to."""
+
+    user_registered = Event(
+        parameters=(
+            Parameter("username", str),
+            Parameter("email", str),
+            Parameter("is_admin", bool, default=False),
+        )
+    )
+
+    class Meta:
+        name = "auth"
+
+    def check_password(self, username: str, password: str) -> bool:
+        return username == "admin" and password == "secret"
+
+    def order(self, item: Item, price: Decimal, when: datetime, note: str = "") -> Receipt:
+        return Receipt(price * item.qty, type(item).__name__, when.year, note)
+
+    def boom(self, x: int) -> None:
+        raise ValueError(f"no such x: {x}")
+
+
+def on_user(event_message: EventMessage, **kwargs: Any) -> None:
+    """Say what was heard, for the test to read."""
+    heard = {"id": event_message.id, "event": event_message.canonical_name, "kwargs": kwargs}
+    print("heard", json.dumps(heard, sort_keys=True), flush=True)
+
+
+roles = os.environ.get("PEER_ROLES", "").split()
+if "owner" in roles:
+    bus.client.register_api(AuthApi())
+if "listener" in roles:
+    bus.auth.user_registered.listen(on_user, listener_name="on_user")

@@ -1,0 +1,165 @@
+"""A process of Lightbus 1.x and one of ours on one Redis understand each other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import hiredis
+import pytest
+
+import lightbus
+from lightbus.exceptions import ValidationError
+from tests.eventually import eventually
+from tests.servers import Server
+from tests.wire.conftest import StartHost
+from tests.wire.our_bus import AuthApi
+from tests.wire.peer_1x import Peer, PeerError, heard
+
+STREAM = "auth.*:stream"
+ORDER: dict[str, Any] = {
+    "item": {"sku": "x", "qty": 3},
+    "price": "1.50",
+    "when": "2026-01-02T03:04:05",
+    "note": "soon",
+}
+RECEIPT = {"total": "4.50", "item": "Item", "year": 2026, "note": "soon"}
+USER: dict[str, Any] = {"username": "admin", "email": "admin@example.com", "is_admin": True}
+
+
+def groups(server: Server) -> set[str]:
+    """The consumer groups of the stream so far."""
+    try:
+        return {bytes(row[1]).decode() for row in server.execute("XINFO", "GROUPS", STREAM)}
+    except hiredis.ReplyError:  # no stream yet
+        return set()
+
+
+def wait_for_contract(server: Server) -> None:
+    """Wait until the API's owner has published it."""
+    eventually(lambda: server.execute("EXISTS", "schema:auth") == 1, timeout=20, what="a published contract")
+
+
+def wait_for_group(server: Server, name: str) -> None:
+    """Wait until a listener hears what is fired from now on."""
+    eventually(lambda: name in groups(server), timeout=20, what=f"the group {name}")
+
+
+def client(server: Server) -> Any:
+    """A bus of ours on this Redis."""
+    return lightbus.create(config={"bus": {"redis": {"url": server.url}}})
+
+
+class TestLightbus1xWithItself:
+    """What the other tests stand on."""
+
+    def test_calls_and_is_answered(self, peer: Peer, peer_worker: StartHost, shared_redis: Server) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        assert peer.call("auth.check_password", username="admin", password="secret") is True
+        assert peer.call("auth.order", **ORDER) == RECEIPT
+
+    def test_fires_and_is_heard(self, peer: Peer, peer_worker: StartHost, shared_redis: Server) -> None:
+        worker = peer_worker("owner", "listener")
+        wait_for_group(shared_redis, "old-on_user")
+        identifier = peer.fire("user_registered", **USER)
+        events = eventually(lambda: heard(worker))
+        assert events == [{"id": identifier, "event": "auth.user_registered", "kwargs": USER}]
+
+
+class TestA1xClientAndOurHost:
+    def test_a_call_is_answered(self, peer: Peer, our_host: StartHost, shared_redis: Server) -> None:
+        our_host("owner")
+        wait_for_contract(shared_redis)
+        assert peer.call("auth.check_password", username="admin", password="secret") is True
+        assert peer.call("auth.check_password", username="admin", password="wrong") is False
+
+    def test_values_keep_their_types(self, peer: Peer, our_host: StartHost, shared_redis: Server) -> None:
+        our_host("owner")
+        wait_for_contract(shared_redis)
+        assert peer.call("auth.order", **ORDER) == RECEIPT
+
+    def test_an_error_arrives_as_a_worker_error_with_its_text(
+        self, peer: Peer, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        our_host("owner")
+        wait_for_contract(shared_redis)
+        with pytest.raises(PeerError, match="no such x: 1") as caught:
+            peer.call("auth.boom", x=1)
+        assert caught.value.type == "LightbusWorkerError"
+
+    def test_it_validates_against_the_contract_that_we_publish(
+        self, peer: Peer, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        our_host("owner")
+        wait_for_contract(shared_redis)
+        with pytest.raises(PeerError) as caught:
+            peer.call("auth.check_password", username=1, password="secret")
+        assert caught.value.type == "ValidationError"
+
+
+class TestOurClientAndA1xWorker:
+    def test_calls_are_answered_onto_our_one_reply_list(
+        self, peer_worker: StartHost, shared_redis: Server
+    ) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+
+        async def scenario() -> list[Any]:
+            bus = client(shared_redis)
+            try:
+                call = bus.auth.check_password.call_async
+                passwords = ["secret", "wrong"] * 25
+                return await asyncio.gather(*(call(username="admin", password=each) for each in passwords))
+            finally:
+                await bus.client.close_async()
+
+        assert asyncio.run(scenario()) == [True, False] * 25
+
+    def test_values_keep_their_types(self, peer_worker: StartHost, shared_redis: Server) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        bus = client(shared_redis)
+        assert bus.auth.order(**ORDER) == RECEIPT
+        bus.client.close()
+
+    def test_we_validate_against_the_contract_that_it_publishes(
+        self, peer_worker: StartHost, shared_redis: Server
+    ) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        bus = client(shared_redis)
+        with pytest.raises(ValidationError):
+            bus.auth.check_password(username=1, password="secret")
+        bus.client.close()
+
+
+class TestEvents:
+    def test_our_listener_hears_a_1x_client(
+        self, peer: Peer, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        host = our_host("listener")
+        wait_for_group(shared_redis, "new-on_user")
+        identifier = peer.fire("user_registered", **USER)
+        events = eventually(lambda: heard(host))
+        assert events == [{"id": identifier, "event": "auth.user_registered", "kwargs": USER}]
+
+    def test_a_1x_listener_hears_us(self, peer_worker: StartHost, shared_redis: Server) -> None:
+        worker = peer_worker("listener")
+        wait_for_group(shared_redis, "old-on_user")
+        bus = client(shared_redis)
+        bus.client.register_api(AuthApi())
+        message = bus.auth.user_registered.fire(**USER)
+        bus.client.close()
+        events = eventually(lambda: heard(worker))
+        assert events == [{"id": message.id, "event": "auth.user_registered", "kwargs": USER}]
+
+    def test_both_listen_to_one_stream_each_in_its_own_group(
+        self, peer: Peer, peer_worker: StartHost, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        old, new = peer_worker("owner", "listener"), our_host("listener")
+        for name in ("old-on_user", "new-on_user"):
+            wait_for_group(shared_redis, name)
+        fired = [peer.fire("user_registered", **{**USER, "username": name}) for name in ("one", "two")]
+        eventually(lambda: len(heard(old)) == len(heard(new)) == 2)
+        assert [event["id"] for event in heard(old)] == [event["id"] for event in heard(new)] == fired
