@@ -1,0 +1,285 @@
+"""The bus as async code sees it: call, fire, listen, and everything that a bus module declares."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .api import Definition, Registry, auto_registered
+from .declarations import Declarations
+from .exceptions import (
+    BusAlreadyClosed,
+    InvalidParameters,
+    LightbusException,
+    LightbusWorkerError,
+    NotAuthoritative,
+    ProcedureNotFound,
+    SchemaNotFound,
+    WorkerLost,
+)
+from .messages import EventMessage, ResultMessage, RpcMessage
+from .portal import run_blocking
+from .schema.known import Contracts
+from .values import dump
+from .wiring import ApiSettings, Transports, Wiring
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the first call waits at most for the contracts of others.
+_CONTRACTS_TIMEOUT = 1.0
+
+
+class BusClient(Declarations):
+    """One service's end of the bus. It may be used on any number of event loops, and after ``fork()``.
+
+    Args:
+        wiring: What is configured.
+        registry: The APIs that this process defines; every auto-registered one where not given.
+    """
+
+    def __init__(self, wiring: Wiring, registry: Registry | None = None) -> None:
+        super().__init__(registry if registry is not None else Registry(auto_registered))
+        self.wiring = wiring
+        self.contracts = Contracts()
+        #: The loop of the host that this bus belongs to, for synchronous code in its threads.
+        self.home: asyncio.AbstractEventLoop | None = None
+        #: Set by the host: asks it to finish.
+        self.shutdown_handler: Callable[[str], None] | None = None
+        self._settings: dict[str, ApiSettings] = {}
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Transports] = WeakKeyDictionary()
+        self._with_contract: set[Definition] = set()
+        self._contracts_due = 0.0
+        self._refreshing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def service_name(self) -> str:
+        """The service that this process belongs to."""
+        return self.wiring.identity.service_name
+
+    @property
+    def process_name(self) -> str:
+        """This process's name."""
+        return self.wiring.identity.process_name
+
+    def settings(self, api_name: str) -> ApiSettings:
+        """Return what is configured for an API."""
+        settings = self._settings.get(api_name)
+        if settings is None:
+            settings = self._settings[api_name] = self.wiring.api(api_name)
+        return settings
+
+    def transports(self) -> Transports:
+        """Return the transports of the running event loop, which are made when first asked for."""
+        if self._closed:
+            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
+        loop = asyncio.get_running_loop()
+        transports = self._open.get(loop)
+        if transports is None:
+            transports = self._open[loop] = Transports(self.wiring)
+        return transports
+
+    # Calling and firing
+
+    async def call_rpc_remote(
+        self,
+        api_name: str,
+        name: str,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call a procedure and wait for what it returns.
+
+        Args:
+            api_name: The API.
+            name: The procedure.
+            kwargs: Its arguments.
+            options: ``timeout``: seconds to wait, instead of the API's ``rpc_timeout``.
+
+        Returns:
+            The result, as JSON values.
+
+        Raises:
+            LightbusTimeout: No answer in time; ``executed`` says whether it may have run.
+            NoWorker: Nobody serves the API.
+            LightbusWorkerError: The procedure raised.
+            InvalidParameters: The arguments are not the procedure's.
+            ValidationError: An argument or the result does not fit the contract.
+            TransportUnavailable: The broker can't be reached.
+        """
+        settings = self.settings(api_name)
+        timeout = _timeout(options, settings.rpc_timeout)
+        message = RpcMessage(api_name, name, dump(dict(kwargs or {})))
+        transports = self.transports()
+        hooks = self.hooks
+        if hooks.before_rpc_call:
+            await hooks.run(hooks.before_rpc_call, client=self, rpc_message=message)
+        if settings.validate.outgoing or settings.strict_validation:
+            if time.monotonic() >= self._contracts_due:
+                await self._refresh_contracts(transports)
+            self._check_call(message, settings)
+        result = await transports.rpc(api_name).call(message, timeout)
+        if hooks.after_rpc_call:
+            await hooks.run(hooks.after_rpc_call, client=self, rpc_message=message, result_message=result)
+        if result.error:
+            raise _remote_error(message, result)
+        if settings.validate.incoming:
+            validator = self.contracts.rpc_response(api_name, name)
+            if validator is not None:
+                validator.validate(result.result, f"the result of {message.canonical_name}")
+        return result.result
+
+    async def fire_event(
+        self,
+        api_name: str,
+        name: str,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> EventMessage:
+        """Fire an event and wait until the broker has stored it.
+
+        Args:
+            api_name: The API, which this process must own.
+            name: The event.
+            kwargs: Its arguments.
+            options: ``timeout``: seconds to wait, instead of the API's ``event_fire_timeout``.
+
+        Returns:
+            The event, with its id and the broker's.
+
+        Raises:
+            NotAuthoritative: This process does not own the API.
+            EventNotFound: The API has no such event.
+            InvalidEventArguments: The arguments are not the event's.
+            ValidationError: An argument does not fit the contract.
+            PublishNotConfirmed: It may or may not be stored.
+            TransportUnavailable: It was not stored.
+        """
+        settings = self.settings(api_name)
+        definition = self._authoritative(api_name, name, settings)
+        event = definition.event(name)
+        arguments = dump(event.bind(f"{api_name}.{name}", kwargs or {}))
+        message = EventMessage(api_name, name, arguments, event.version)
+        hooks = self.hooks
+        if hooks.before_event_sent:
+            await hooks.run(hooks.before_event_sent, client=self, event_message=message)
+        if settings.validate.outgoing:
+            validator = self.contracts.event(api_name, name)
+            if validator is not None:
+                validator.validate(message.kwargs, f"the event {message.canonical_name}")
+        timeout = _timeout(options, settings.event_fire_timeout)
+        await self.transports().event(api_name).publish((message,), timeout)
+        if hooks.after_event_sent:
+            await hooks.run(hooks.after_event_sent, client=self, event_message=message)
+        return message
+
+    # Ending
+
+    def request_shutdown(self, reason: str = "the bus was asked to shut down") -> None:
+        """Ask the host to finish what runs and to end."""
+        if self.shutdown_handler is not None:
+            self.shutdown_handler(reason)
+
+    def close(self) -> None:
+        """Close the connections of synchronous code; the bus takes no more calls."""
+        run_blocking(self.home, self.close_async, blocking="close()", awaitable="close_async()")
+
+    async def close_async(self) -> None:
+        """Close the connections of the running event loop; the bus takes no more calls."""
+        self._closed = True
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        transports = self._open.pop(asyncio.get_running_loop(), None)
+        if transports is not None:
+            await transports.close()
+        self.pool.close()
+
+    # Inside
+
+    def _authoritative(self, api_name: str, name: str, settings: ApiSettings) -> Definition:
+        definition = self.registry.find(api_name)
+        if settings.owner is not None and settings.owner != self.service_name:
+            raise NotAuthoritative(
+                f"{api_name}.{name} can't be fired here: apis.{api_name}.owner in the manifest says that "
+                f"{settings.owner!r} owns the API, and this is {self.service_name!r}"
+            )
+        if definition is None:
+            raise NotAuthoritative(
+                f"{api_name}.{name} can't be fired here, since this process does not define the API "
+                f"{api_name!r}: before firing, import the module whose class has Meta.name = {api_name!r}, "
+                f"such as `from bus import {api_name.rpartition('.')[2].title().replace('_', '')}Api`; "
+                "only the service that owns an API fires its events"
+            )
+        if definition not in self._with_contract:
+            self._with_contract.add(definition)
+            self.contracts.set_local(definition)
+        return definition
+
+    def _check_call(self, message: RpcMessage, settings: ApiSettings) -> None:
+        api_name, name = message.api_name, message.procedure_name
+        validator = self.contracts.rpc_parameters(api_name, name)
+        if validator is not None:
+            if settings.validate.outgoing:
+                validator.validate(message.kwargs, f"the call {message.canonical_name}")
+            return
+        contract = self.contracts.get(api_name)
+        if contract is not None:
+            known = ", ".join(sorted(contract.get("rpcs", {}))) or "none at all"
+            raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
+        if settings.strict_validation:
+            raise SchemaNotFound(
+                f"no contract of the API {api_name!r} is on the bus, and strict_validation asks for one; "
+                "is the service that owns it running?"
+            )
+
+    async def _refresh_contracts(self, transports: Transports) -> None:
+        """Read the contracts of others: at first before the call goes on, later in the background."""
+        is_first = self._contracts_due == 0.0
+        self._contracts_due = time.monotonic() + 0.8 * self.wiring.schema_ttl
+        load = self.load_contracts(transports)
+        if is_first:
+            await load
+        else:
+            self._refreshing = asyncio.get_running_loop().create_task(load)
+
+    async def load_contracts(self, transports: Transports) -> None:
+        """Read the contracts that others publish; what fails is logged, and calls go on without."""
+        try:
+            async with asyncio.timeout(_CONTRACTS_TIMEOUT):
+                found = await transports.schema().load()
+        except (TimeoutError, LightbusException) as e:
+            self._contracts_due = time.monotonic() + 1
+            logger.debug("contracts could not be read: %s", e)
+            return
+        for gone in set(self.contracts.api_names()) - found.keys():
+            self.contracts.remove_remote(gone)
+        for api_name, contract in found.items():
+            try:
+                self.contracts.set_remote(api_name, dict(contract))
+            except LightbusException as e:
+                logger.warning("the contract of the API %r is ignored: %s", api_name, e)
+
+
+def _timeout(options: Mapping[str, Any] | None, default: float) -> float:
+    if not options:
+        return default
+    unknown = [name for name in options if name != "timeout"]
+    if unknown:
+        raise InvalidParameters(f"bus_options has no option {unknown[0]!r}; it has timeout")
+    timeout = options["timeout"]
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise InvalidParameters(f"bus_options: timeout is {timeout!r}; give seconds above zero")
+    return float(timeout)
+
+
+def _remote_error(message: RpcMessage, result: ResultMessage) -> Exception:
+    """Make the error that a caller sees of what its worker reports."""
+    text = str(result.result)
+    if text.startswith("WorkerLost("):
+        return WorkerLost(f"{message.canonical_name}: the process that ran it died; it may have had effects")
+    trace = f"\n\nIn the worker:\n{result.trace}" if result.trace else ""
+    return LightbusWorkerError(f"{message.canonical_name} failed in its worker: {text}{trace}")

@@ -1,0 +1,230 @@
+"""Everything that a bus module declares: APIs, listeners, recurring work, hooks, features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from .api import Api, Registry
+from .exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters
+from .hooks import HOOKS, Callback, Hooks
+from .listener import Handler, Listener, default_name
+from .policy import DeliveryPolicy, OnError
+from .pool import HandlerPool
+from .recurring import Job, Recurring
+
+F = TypeVar("F", bound=Callback)
+Feature = Literal["rpcs", "events", "tasks"]
+FEATURES: tuple[Feature, ...] = ("rpcs", "events", "tasks")
+
+
+class Declarations:
+    """What a bus module has declared, for a host to run.
+
+    Args:
+        registry: The APIs that this process defines.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.pool = HandlerPool()
+        self.hooks = Hooks(self.pool)
+        self.listeners: dict[str, Listener] = {}
+        self.recurring: list[Recurring] = []
+        self.background: list[Coroutine[Any, Any, Any]] = []
+        self.features: tuple[Feature, ...] = FEATURES
+
+    def register_api(self, api: Api | type[Api]) -> None:
+        """Offer an API on this bus.
+
+        Args:
+            api: An object of a class derived from ``Api``, or such a class.
+
+        Raises:
+            DuplicateApi: Another class has the same name.
+        """
+        self.registry.add(api)
+
+    def listen_for_event(
+        self,
+        api_name: str,
+        name: str,
+        listener: Handler,
+        listener_name: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        on_error: OnError | DeliveryPolicy = OnError.DEAD_LETTER,
+    ) -> Listener:
+        """Handle an event; see :meth:`listen_for_events`."""
+        return self.listen_for_events([(api_name, name)], listener, listener_name, options, on_error)
+
+    def listen_for_events(
+        self,
+        events: Sequence[tuple[str, str]],
+        listener: Handler,
+        listener_name: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        on_error: OnError | DeliveryPolicy = OnError.DEAD_LETTER,
+    ) -> Listener:
+        """Handle events while this process is hosted by ``lightbus run``.
+
+        Args:
+            events: Pairs of API and event name; ``*`` as event stands for all of an API's.
+            listener: Called as ``listener(event_message, **arguments)``.
+            listener_name: Names the consumer group; the function's name where not given.
+            options: ``since`` (``new``, ``earliest`` or a Unix time in seconds), read when the group is first
+                made, and ``concurrency``, how many events are handled at a time.
+            on_error: What becomes of an event whose handler raises.
+
+        Returns:
+            The listener's record.
+
+        Raises:
+            DuplicateListenerName: Another function listens under this name.
+            InvalidListener: The listener can't take the events.
+        """
+        known = dict(options or {})
+        since, concurrency = str(known.pop("since", "new")), known.pop("concurrency", 1)
+        if known:
+            raise InvalidParameters(
+                f"listen() has no option {next(iter(known))!r}; it has since and concurrency"
+            )
+        record = Listener(
+            listener_name or default_name(listener),
+            tuple(events),
+            listener,
+            DeliveryPolicy.of(on_error),
+            concurrency,
+            since,
+        )
+        return self.add_listener(record)
+
+    def add_listener(self, record: Listener) -> Listener:
+        """Add a listener's record; the same function under the same name handles the events of both.
+
+        Raises:
+            DuplicateListenerName: Another function, or other options, have the name already.
+            InvalidListener: The handler can't take the events.
+        """
+        for api_name, event_name in record.events:
+            definition = self.registry.find(api_name)
+            if definition is not None and event_name != "*":
+                record.check_event(f"{api_name}.{event_name}", definition.event(event_name))
+        known = self.listeners.get(record.name)
+        if known is None:
+            self.listeners[record.name] = record
+            return record
+        alike = (known.handler, known.policy, known.concurrency, known.since)
+        if alike != (record.handler, record.policy, record.concurrency, record.since):
+            raise DuplicateListenerName(
+                f"two listeners are named {record.name!r}, so each would get only some of the events: "
+                f"{known.handler!r} and {record.handler!r}; give one of them another listener_name"
+            )
+        known.events = tuple(dict.fromkeys([*known.events, *record.events]))
+        return known
+
+    def add_background_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine for as long as the host runs; it is cancelled at the end."""
+        self.background.append(coroutine)
+
+    def every(
+        self,
+        *,
+        seconds: float = 0,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+        also_run_immediately: bool = False,
+    ) -> Callable[[F], F]:
+        """Decorate a function that the host calls again and again, with this time between two runs.
+
+        Raises:
+            InvalidSchedule: The time is not above zero.
+        """
+        interval = seconds + 60 * minutes + 3600 * hours + 86400 * days
+
+        def decorate(function: F) -> F:
+            self.recurring.append(Recurring(function, interval=interval, immediately=also_run_immediately))
+            return function
+
+        return decorate
+
+    def schedule(self, schedule_job: Job, also_run_immediately: bool = False) -> Callable[[F], F]:
+        """Decorate a function that the host calls at the times of a job of the ``schedule`` library."""
+
+        def decorate(function: F) -> F:
+            self.recurring.append(Recurring(function, job=schedule_job, immediately=also_run_immediately))
+            return function
+
+        return decorate
+
+    def set_features(self, features: Sequence[Feature]) -> None:
+        """Choose what a host of this bus does: any of ``rpcs``, ``events`` and ``tasks``.
+
+        Raises:
+            ConfigurationError: One of them does not exist.
+        """
+        unknown = [f for f in features if f not in FEATURES]
+        if unknown:
+            raise ConfigurationError(f"there is no feature {unknown[0]!r}; there are {', '.join(FEATURES)}")
+        self.features = tuple(features)
+
+    def hook(self, name: str, callback: F | None = None, *, before_plugins: bool = False) -> Any:
+        """Register a callback of a hook; without one, return a decorator that does.
+
+        Args:
+            name: One of the hooks' names.
+            callback: Called with the hook's keyword arguments.
+            before_plugins: Whether it runs before those of plugins.
+        """
+        if name not in HOOKS:
+            raise ConfigurationError(f"there is no hook {name!r}; there are {', '.join(HOOKS)}")
+
+        def decorate(function: F) -> F:
+            self.hooks.add(name, function, before_plugins=before_plugins)
+            return function
+
+        return decorate if callback is None else decorate(callback)
+
+    def before_worker_start(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs before the host takes anything."""
+        return self.hook("before_worker_start", callback, before_plugins=before_plugins)
+
+    def after_worker_stopped(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs after the host has finished everything."""
+        return self.hook("after_worker_stopped", callback, before_plugins=before_plugins)
+
+    def before_rpc_call(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs before a call is sent; it gets rpc_message."""
+        return self.hook("before_rpc_call", callback, before_plugins=before_plugins)
+
+    def after_rpc_call(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs after a call was answered; it gets rpc_message and result_message."""
+        return self.hook("after_rpc_call", callback, before_plugins=before_plugins)
+
+    def before_rpc_execution(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs before a procedure runs; it gets rpc_message."""
+        return self.hook("before_rpc_execution", callback, before_plugins=before_plugins)
+
+    def after_rpc_execution(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs after a procedure ran; it gets rpc_message and result_message."""
+        return self.hook("after_rpc_execution", callback, before_plugins=before_plugins)
+
+    def before_event_sent(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs before an event is fired; it gets event_message."""
+        return self.hook("before_event_sent", callback, before_plugins=before_plugins)
+
+    def after_event_sent(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs after an event was stored; it gets event_message."""
+        return self.hook("after_event_sent", callback, before_plugins=before_plugins)
+
+    def before_event_execution(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs before a listener runs; it gets event_message."""
+        return self.hook("before_event_execution", callback, before_plugins=before_plugins)
+
+    def after_event_execution(self, callback: Any = None, *, before_plugins: bool = False) -> Any:
+        """Decorate a callback that runs after a listener ran; it gets event_message."""
+        return self.hook("after_event_execution", callback, before_plugins=before_plugins)
+
+    #: The names that Lightbus 1.x users know best.
+    on_start = before_worker_start
+    on_stop = after_worker_stopped

@@ -1,0 +1,223 @@
+"""What an API offers, fixed when its class is defined: its procedures, its events and their parameters."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .exceptions import (
+    EventNotFound,
+    InvalidEventArguments,
+    InvalidName,
+    InvalidParameters,
+    MisconfiguredApiOptions,
+    ProcedureNotFound,
+)
+
+if TYPE_CHECKING:
+    from .api import Api
+
+EMPTY = inspect.Parameter.empty
+
+#: The names of procedures, events and parameters.
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+
+
+class Parameter:
+    """One parameter of an event.
+
+    Args:
+        name: The keyword with which the event is fired.
+        type: Its type hint; anything where not given.
+        default: The value where the event is fired without it; required where not given.
+
+    Raises:
+        InvalidName: The name is not an identifier, or starts with an underscore.
+    """
+
+    __slots__ = ("default", "name", "type")
+
+    def __init__(self, name: str, type: Any = EMPTY, default: Any = EMPTY) -> None:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise InvalidName(
+                f"a parameter can't be named {name!r}; use letters, digits and _, beginning with a letter"
+            )
+        self.name = name
+        self.type = type
+        self.default = default
+
+    @property
+    def is_required(self) -> bool:
+        """Whether the event can't be fired without it."""
+        return self.default is EMPTY
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r})"
+
+
+class Event:
+    """Declares an event as an attribute of an :class:`Api` class.
+
+    Args:
+        parameters: Names, or :class:`Parameter` objects where types or defaults are wanted.
+        version: Raise it when the parameters change their meaning.
+
+    Raises:
+        InvalidName: A parameter's name can't be used, or is there twice.
+    """
+
+    def __init__(self, parameters: Sequence[str | Parameter] = (), version: int = 1) -> None:
+        if isinstance(parameters, str):
+            raise InvalidName(
+                f"Event(parameters={parameters!r}) is a string; write a tuple: ({parameters!r},)"
+            )
+        self.parameters = tuple(p if isinstance(p, Parameter) else Parameter(p) for p in parameters)
+        self.version = version
+        names = [p.name for p in self.parameters]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidName(f"an event can't have two parameters named {name!r}")
+        self._names = frozenset(names)
+        self._required = frozenset(p.name for p in self.parameters if p.is_required)
+        self._defaults = {p.name: p.default for p in self.parameters if not p.is_required}
+
+    def bind(self, event: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the arguments with which an event is fired and add the defaults.
+
+        Args:
+            event: The event's full name, for the error.
+            kwargs: The arguments as they were given.
+
+        Returns:
+            The arguments to send.
+
+        Raises:
+            InvalidEventArguments: One is missing, or not declared.
+        """
+        given = kwargs.keys()
+        if not (self._required <= given and given <= self._names):
+            raise InvalidEventArguments(
+                _explain_arguments(event, [p.name for p in self.parameters], self._required, given)
+            )
+        return {**self._defaults, **kwargs}
+
+
+class Procedure:
+    """One public method of an API, as it may be called from the bus.
+
+    Args:
+        api_name: The API it belongs to.
+        name: The method's name.
+        function: The function as the class defines it.
+        bound: Whether it takes the API object (or its class) as first argument.
+    """
+
+    __slots__ = ("_names", "_required", "api_name", "function", "is_async", "name", "signature", "takes_any")
+
+    def __init__(self, api_name: str, name: str, function: Callable[..., Any], *, bound: bool) -> None:
+        self.api_name = api_name
+        self.name = name
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())[1 if bound else 0 :]
+        self.signature = signature.replace(parameters=parameters)
+        for parameter in parameters:
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise MisconfiguredApiOptions(
+                    f"{where(function)}: {api_name}.{name}() has the positional-only parameter "
+                    f"{parameter.name!r}; calls over the bus are by keyword, so remove the /"
+                )
+        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        self.takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        self._names = frozenset(p.name for p in named)
+        self._required = frozenset(p.name for p in named if p.default is EMPTY)
+
+    def check_arguments(self, kwargs: Mapping[str, Any]) -> None:
+        """Check that the procedure can be called with these names.
+
+        Raises:
+            InvalidParameters: One is missing, or is none of the procedure's.
+        """
+        given = kwargs.keys()
+        if self._required <= given and (self.takes_any or given <= self._names):
+            return
+        names = [p.name for p in self.signature.parameters.values() if p.name in self._names]
+        raise InvalidParameters(
+            _explain_arguments(
+                f"{self.api_name}.{self.name}", names, self._required, given, takes_any=self.takes_any
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """What one API offers, fixed when its class is defined.
+
+    Args:
+        name: The API's name on the bus.
+        internal: Whether the API describes the bus itself.
+        cls: The class.
+        procedures: What may be called, by name.
+        events: What may be fired, by name.
+    """
+
+    name: str
+    internal: bool
+    cls: type[Api]
+    procedures: Mapping[str, Procedure]
+    events: Mapping[str, Event]
+
+    def event(self, name: str) -> Event:
+        """Return an event.
+
+        Raises:
+            EventNotFound: The class declares no such event; the message lists those that it does.
+        """
+        event = self.events.get(name)
+        if event is None:
+            known = ", ".join(sorted(self.events)) or "none at all"
+            raise EventNotFound(f"the API {self.name!r} has no event {name[:80]!r}; it has: {known}")
+        return event
+
+    def procedure(self, name: str) -> Procedure:
+        """Return a procedure.
+
+        Raises:
+            ProcedureNotFound: It is not in the table made when the class was defined.
+        """
+        procedure = self.procedures.get(name)
+        if procedure is None:
+            known = ", ".join(sorted(self.procedures)) or "none at all"
+            raise ProcedureNotFound(f"the API {self.name!r} has no procedure {name[:80]!r}; it has: {known}")
+        return procedure
+
+
+def where(thing: Any) -> str:
+    """Return ``file:line`` of a class or function, as far as Python knows it."""
+    try:
+        return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
+    except (OSError, TypeError):
+        return getattr(thing, "__module__", None) or "an unknown place"
+
+
+def _explain_arguments(
+    target: str,
+    names: Sequence[str],
+    required: frozenset[str],
+    given: Any,
+    *,
+    takes_any: bool = False,
+) -> str:
+    missing = [n for n in names if n in required and n not in given]
+    unknown = [] if takes_any else [repr(str(n)[:80]) for n in list(given)[:10] if n not in names]
+    parts = []
+    if missing:
+        parts.append(f"missing: {', '.join(missing)}")
+    if unknown:
+        parts.append(f"unknown: {', '.join(unknown)}")
+    takes = ", ".join(n if n in required else f"{n}=..." for n in names) or "no arguments"
+    return f"{target} takes {takes}; {'; '.join(parts)}"

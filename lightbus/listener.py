@@ -1,0 +1,130 @@
+"""The record of a listener, however it was declared: in code or in the manifest."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .api import Event, where
+from .exceptions import InvalidListener
+from .policy import DeliveryPolicy
+from .values import arguments_caster, hints_of
+
+Handler = Callable[..., Any]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+
+
+@dataclass(slots=True)
+class Listener:
+    """A handler and the events that it handles.
+
+    Args:
+        name: Unique in its service; its consumer group is ``{service_name}-{name}``.
+        events: Pairs of API and event name; ``*`` as event stands for all of an API's.
+        handler: Called as ``handler(event_message, **arguments)``; plain functions run in a thread.
+        policy: What becomes of an event whose handler raises.
+        concurrency: How many run at a time in one process; 1 keeps events in order.
+        since: Where a new group begins: ``new``, ``earliest`` or a Unix time in seconds as text.
+        enabled: Whether it runs.
+    """
+
+    name: str
+    events: tuple[tuple[str, str], ...]
+    handler: Handler
+    policy: DeliveryPolicy = field(default_factory=DeliveryPolicy)
+    concurrency: int = 1
+    since: str = "new"
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        if not callable(self.handler):
+            raise InvalidListener(f"the listener {self.name!r} is {self.handler!r}, which can't be called")
+        if not self.events:
+            raise InvalidListener(f"the listener {self.name!r} asks for no events")
+        if not _NAME.fullmatch(self.name):
+            raise InvalidListener(
+                f"a listener can't be named {self.name!r}: use letters, digits, _, . and -; "
+                "give it a name with listener_name='...'"
+            )
+        parameters = _positional(self.handler)
+        if not parameters:
+            raise InvalidListener(
+                f"{where(self.handler)}: the listener {self.name!r} takes no event message; write: "
+                f"def {self.name}(event_message, **arguments)"
+            )
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the handler is awaited rather than run in a thread."""
+        handler = self.handler
+        return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
+        )
+
+    def check_event(self, event_name: str, event: Event) -> None:
+        """Check that the handler takes an event's parameters.
+
+        Raises:
+            InvalidListener: It lacks one, or demands one that the event does not have.
+        """
+        named, required, takes_any = _keywords(self.handler)
+        offered = [p.name for p in event.parameters]
+        lacking = [] if takes_any else [n for n in offered if n not in named]
+        surplus = [n for n in required if n not in offered]
+        if lacking or surplus:
+            signature = ", ".join(["event_message", *offered])
+            reason = f"lacks {', '.join(lacking)}" if lacking else f"demands {', '.join(surplus)}"
+            raise InvalidListener(
+                f"{where(self.handler)}: the listener {self.name!r} {reason}, but {event_name} has "
+                f"({', '.join(offered)}); write: def {self.name}({signature})"
+            )
+
+    def caster(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        """Return what turns an event's JSON arguments into those of the handler's hints; built once."""
+        signature = inspect.signature(self.handler)
+        parameters = list(signature.parameters.values())
+        rest = parameters if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else parameters[1:]
+        return arguments_caster(signature.replace(parameters=rest), hints_of(_function(self.handler)))
+
+
+def default_name(handler: Handler) -> str:
+    """Return the name of a listener that was given none: its function's, which survives restarts.
+
+    Raises:
+        InvalidListener: The handler has no name of its own.
+    """
+    name = getattr(handler, "__name__", "")
+    if not name or not _NAME.fullmatch(name):
+        raise InvalidListener(
+            f"the listener {handler!r} has no name that survives a restart; give it one: listener_name='...'"
+        )
+    return name
+
+
+def _function(handler: Handler) -> Handler:
+    """Return the function behind a ``functools.partial`` or an object with ``__call__``."""
+    handler = getattr(handler, "func", handler)
+    return handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
+
+
+def _positional(handler: Handler) -> Sequence[inspect.Parameter]:
+    kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    return [p for p in inspect.signature(handler).parameters.values() if p.kind in kinds]
+
+
+def _keywords(handler: Handler) -> tuple[set[str], list[str], bool]:
+    """The names after the event message, those without a default, and whether there is a ``**``."""
+    parameters = list(inspect.signature(handler).parameters.values())
+    if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+        parameters = parameters[1:]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return {p.name for p in named}, [p.name for p in named if p.default is p.empty], takes_any

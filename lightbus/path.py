@@ -1,0 +1,156 @@
+"""``bus.auth.check_password(...)``: names with dots between, and what may be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .client import BusClient
+from .exceptions import InvalidParameters, UnknownApi
+from .listener import Handler, Listener
+from .messages import EventMessage
+from .policy import DeliveryPolicy, OnError
+from .portal import run_blocking
+
+
+class BusPath:
+    """A name on the bus. Attributes lead further down; calling it calls the procedure of that name.
+
+    Args:
+        client: What does the work.
+        name: The name so far; empty for the bus itself.
+    """
+
+    __slots__ = ("_client", "_name")
+
+    def __init__(self, client: BusClient, name: str = "") -> None:
+        self._client = client
+        self._name = name
+
+    @property
+    def client(self) -> BusClient:
+        """The bus as async code sees it, where modules register what they declare."""
+        return self._client
+
+    def __getattr__(self, name: str) -> BusPath:
+        if name.startswith("_"):
+            raise AttributeError(f"names on the bus don't start with an underscore: {name!r}")
+        return BusPath(self._client, f"{self._name}.{name}" if self._name else name)
+
+    def __getitem__(self, name: str) -> BusPath:
+        """Return the path of a name that is no identifier, such as ``bus.auth["*"]``."""
+        return BusPath(self._client, f"{self._name}.{name}" if self._name else name)
+
+    def __call__(self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+        """Call the procedure and wait for its result; see :meth:`BusClient.call_rpc_remote`."""
+        return self.call(*args, bus_options=bus_options, **kwargs)
+
+    def call(self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+        """Call the procedure and wait for its result.
+
+        Args:
+            args: None: arguments go by name.
+            bus_options: ``timeout``: seconds to wait, instead of the API's ``rpc_timeout``.
+            kwargs: The procedure's arguments.
+
+        Returns:
+            The result, as JSON values.
+
+        Raises:
+            SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`call_async` there.
+        """
+        api_name, name = self._split(args)
+        return run_blocking(
+            self._client.home,
+            self._client.call_rpc_remote,
+            api_name,
+            name,
+            kwargs,
+            bus_options,
+            blocking=f"bus.{self._name}(...)",
+            awaitable=f"bus.{self._name}.call_async(...)",
+        )
+
+    async def call_async(
+        self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        """Call the procedure and await its result; see :meth:`BusClient.call_rpc_remote`."""
+        api_name, name = self._split(args)
+        return await self._client.call_rpc_remote(api_name, name, kwargs, bus_options)
+
+    def fire(
+        self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> EventMessage:
+        """Fire the event and wait until the broker has stored it.
+
+        Args:
+            args: None: arguments go by name.
+            bus_options: ``timeout``: seconds to wait, instead of the API's ``event_fire_timeout``.
+            kwargs: The event's arguments.
+
+        Returns:
+            The event as it was stored.
+
+        Raises:
+            SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`fire_async` there.
+        """
+        api_name, name = self._split(args)
+        return run_blocking(
+            self._client.home,
+            self._client.fire_event,
+            api_name,
+            name,
+            kwargs,
+            bus_options,
+            blocking=f"bus.{self._name}.fire(...)",
+            awaitable=f"bus.{self._name}.fire_async(...)",
+        )
+
+    async def fire_async(
+        self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> EventMessage:
+        """Fire the event and wait until the broker has stored it; see :meth:`BusClient.fire_event`."""
+        api_name, name = self._split(args)
+        return await self._client.fire_event(api_name, name, kwargs, bus_options)
+
+    def listen(
+        self,
+        listener: Handler,
+        *,
+        listener_name: str | None = None,
+        bus_options: Mapping[str, Any] | None = None,
+        on_error: OnError | DeliveryPolicy = OnError.DEAD_LETTER,
+    ) -> Listener:
+        """Handle the event while this process is hosted; see :meth:`BusClient.listen_for_events`."""
+        api_name, name = self._split(())
+        return self._client.listen_for_event(api_name, name, listener, listener_name, bus_options, on_error)
+
+    def __dir__(self) -> list[str]:
+        """List what is known below this name: APIs, procedures and events."""
+        client, prefix = self._client, f"{self._name}." if self._name else ""
+        names: set[str] = set()
+        for api_name in {*client.registry.names(), *client.contracts.api_names()}:
+            if api_name == self._name:
+                contract = client.contracts.get(api_name) or {}
+                names.update(contract.get("rpcs", {}), contract.get("events", {}))
+                definition = client.registry.find(api_name)
+                if definition is not None:
+                    names.update(definition.procedures, definition.events)
+            elif api_name.startswith(prefix):
+                names.add(api_name[len(prefix) :].partition(".")[0])
+        return sorted({*names, *(n for n in super().__dir__() if not n.startswith("__"))})
+
+    def __repr__(self) -> str:
+        return f"<BusPath {self._name or 'of ' + repr(self._client.service_name)}>"
+
+    def _split(self, args: tuple[object, ...]) -> tuple[str, str]:
+        api_name, _, name = self._name.rpartition(".")
+        if args:
+            raise InvalidParameters(
+                f"bus.{self._name} takes its arguments by name, but {len(args)} came without one; "
+                "write name=value"
+            )
+        if not api_name:
+            what = f"bus.{self._name}" if self._name else "the bus itself"
+            raise UnknownApi(f"{what} can't be called, fired or listened to; write bus.<api>.<name>")
+        return api_name, name

@@ -1,0 +1,63 @@
+"""The bounded pool of threads in which synchronous code runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+#: Threads are started as they are needed, up to this many in a process.
+MAX_THREADS = 64
+
+
+class HandlerPool:
+    """Runs handlers that are plain functions, so that they may block.
+
+    Args:
+        max_threads: The most that run at a time; others wait.
+    """
+
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self._max_threads = max_threads
+        self._executor: ThreadPoolExecutor | None = None
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        """Call a function in a thread, with the caller's context variables.
+
+        Returns:
+            A future of what it returns or raises.
+        """
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._max_threads, thread_name_prefix="lightbus")
+        context = contextvars.copy_context()
+        call = functools.partial(context.run, _guarded, function, *args, **kwargs)
+        return asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    async def invoke(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function of either kind: await it, or run it in a thread.
+
+        Returns:
+            What it returns.
+        """
+        if inspect.iscoroutinefunction(function):
+            return await function(*args, **kwargs)
+        result = await self.run(function, *args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    def close(self) -> None:
+        """Take no more work; what runs goes on, but is not waited for."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
+
+
+def _guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as e:
+        # A future refuses to carry it, and would leave its caller waiting for ever.
+        raise RuntimeError(f"{function!r} raised StopIteration") from e

@@ -1,0 +1,120 @@
+"""Synchronous code to an event loop, from any thread, also after ``fork()``."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError as ThreadCancelledError
+from typing import Any, TypeVar
+
+from .exceptions import BusAlreadyClosed, SyncCallOnEventLoop
+
+T = TypeVar("T")
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new uvloop event loop, or asyncio's own where uvloop has no wheel."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class Portal:
+    """An event loop in a thread of its own, for processes that have none; made when first used."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the portal's loop, starting it where it does not run."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = new_event_loop()
+                thread = threading.Thread(target=self._run, args=(self._loop,), name="lightbus", daemon=True)
+                thread.start()
+            return self._loop
+
+    def stop(self) -> None:
+        """End the loop's tasks and its thread."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is None or not loop.is_running():
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=2)
+        except (TimeoutError, ThreadCancelledError):
+            return
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+
+    def forget(self) -> None:
+        """After ``fork()``: the thread is not there any more, and its loop belongs to the parent."""
+        if self._loop is not None:
+            # Kept, since closing it would take the parent's registrations out of the shared epoll.
+            _abandoned.append(self._loop)
+        self._lock = threading.Lock()
+        self._loop = None
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+
+_abandoned: list[asyncio.AbstractEventLoop] = []
+portal = Portal()
+atexit.register(portal.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=portal.forget)
+
+
+def run_blocking(
+    home: asyncio.AbstractEventLoop | None,
+    function: Callable[..., Coroutine[Any, Any, T]],
+    *args: Any,
+    blocking: str,
+    awaitable: str,
+) -> T:
+    """Run a coroutine function on the bus's loop and wait for what it returns.
+
+    Args:
+        home: The loop of the host that this thread works for; None for the portal's.
+        function: The coroutine function.
+        args: Its arguments.
+        blocking: The call as the user wrote it, for the error.
+        awaitable: What to await instead on an event loop, for the error.
+
+    Returns:
+        What the coroutine returns.
+
+    Raises:
+        SyncCallOnEventLoop: This thread runs an event loop, which waiting would stop.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise SyncCallOnEventLoop(blocking, awaitable)
+    loop = home if home is not None else portal.loop()
+    future = asyncio.run_coroutine_threadsafe(function(*args), loop)
+    try:
+        return future.result()
+    except ThreadCancelledError:
+        raise BusAlreadyClosed(f"the bus was closed while {blocking} waited") from None
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,143 @@
+"""Which transports carry which API, and the transports that one event loop has opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .api import ApiOptions, ValidateOptions
+from .transports.base import EventTransport, Identity, Kind, RpcTransport, SchemaTransport, find_transport
+
+
+class Chosen(Protocol):
+    """A transport's name and an object of its options class, or None for its defaults."""
+
+    @property
+    def name(self) -> str:
+        """The entry point's name."""
+
+    @property
+    def options(self) -> Any:
+        """What the class is made with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTransport:
+    """A transport by its entry point's name.
+
+    Args:
+        name: The entry point's name.
+        options: An object of its options class; None for its defaults.
+    """
+
+    name: str = "redis"
+    options: Any = None
+
+
+class ApiSettings(Protocol):
+    """What the bus must know of one API; the manifest's record of it is one."""
+
+    @property
+    def owner(self) -> str | None: ...  # noqa: D102
+    @property
+    def rpc_timeout(self) -> float: ...  # noqa: D102
+    @property
+    def event_fire_timeout(self) -> float: ...  # noqa: D102
+    @property
+    def event_listener_setup_timeout(self) -> float: ...  # noqa: D102
+    @property
+    def rpc_concurrency(self) -> int: ...  # noqa: D102
+    @property
+    def validate(self) -> ValidateOptions: ...  # noqa: D102
+    @property
+    def strict_validation(self) -> bool: ...  # noqa: D102
+    @property
+    def cast_values(self) -> bool: ...  # noqa: D102
+    @property
+    def rpc_transport(self) -> Chosen: ...  # noqa: D102
+    @property
+    def event_transport(self) -> Chosen: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultApi(ApiOptions):
+    """What holds for an API where nothing is configured."""
+
+    rpc_transport: ChosenTransport = field(default_factory=ChosenTransport)
+    event_transport: ChosenTransport = field(default_factory=ChosenTransport)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Everything that is configured for one bus.
+
+    Args:
+        identity: Who this is.
+        api: Returns what holds for an API, by name.
+        schema_transport: Where contracts are published.
+        schema_ttl: Seconds after which the contract of an absent owner is forgotten.
+        expose_tracebacks: Whether callers get the traceback of a procedure that raised.
+        drain_timeout: Seconds that running work may take to finish at the end.
+    """
+
+    identity: Identity
+    api: Callable[[str], ApiSettings] = lambda name: DefaultApi()
+    schema_transport: Chosen = field(default_factory=ChosenTransport)
+    schema_ttl: float = 60.0
+    expose_tracebacks: bool = False
+    drain_timeout: float = 25.0
+
+
+class Transports:
+    """The transports of one bus on one event loop; APIs that are wired alike share one.
+
+    Args:
+        wiring: Which API travels how.
+    """
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._made: dict[tuple[Kind, str, Any], Any] = {}
+        self._rpc: dict[str, RpcTransport] = {}
+        self._event: dict[str, EventTransport] = {}
+
+    def rpc(self, api_name: str) -> RpcTransport:
+        """Return the transport of an API's calls."""
+        transport = self._rpc.get(api_name)
+        if transport is None:
+            chosen = self._wiring.api(api_name).rpc_transport
+            transport = self._rpc[api_name] = self._make("rpc", chosen)
+        return transport
+
+    def event(self, api_name: str) -> EventTransport:
+        """Return the transport of an API's events."""
+        transport = self._event.get(api_name)
+        if transport is None:
+            chosen = self._wiring.api(api_name).event_transport
+            transport = self._event[api_name] = self._make("event", chosen)
+        return transport
+
+    def schema(self) -> SchemaTransport:
+        """Return the transport of contracts."""
+        transport: SchemaTransport = self._make("schema", self._wiring.schema_transport)
+        return transport
+
+    def made(self) -> list[tuple[Kind, str, str]]:
+        """Return the kind, name and address of each transport that is in use."""
+        return [(kind, name, transport.address) for (kind, name, _), transport in self._made.items()]
+
+    async def close(self) -> None:
+        """Close all of them."""
+        for transport in self._made.values():
+            await transport.close()
+        self._made.clear()
+        self._rpc.clear()
+        self._event.clear()
+
+    def _make(self, kind: Kind, chosen: Chosen) -> Any:
+        key = (kind, chosen.name, chosen.options)
+        if key not in self._made:
+            cls = find_transport(kind, chosen.name)
+            self._made[key] = cls() if chosen.options is None else cls(chosen.options)
+        return self._made[key]

@@ -1,0 +1,5 @@
+"""What a host runs: consumers of calls and events over one dispatch, and recurring work."""
+
+from .worker import Worker
+
+__all__ = ["Worker"]

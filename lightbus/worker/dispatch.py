@@ -1,0 +1,247 @@
+"""From a message to user code and back: hooks, validate, cast, call, outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from lightbus.api import Procedure
+from lightbus.client import BusClient
+from lightbus.exceptions import (
+    InvalidListener,
+    InvalidParameters,
+    ProcedureNotFound,
+    ValidationError,
+)
+from lightbus.listener import Listener
+from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.policy import Action
+from lightbus.schema.validator import Validator
+from lightbus.transports.base import Delivery
+from lightbus.values import arguments_caster, dump, hints_of
+
+logger = logging.getLogger(__name__)
+
+_MAX_TEXT = 10_000
+
+Arguments = dict[str, Any]
+Caster = Callable[[Arguments], Arguments]
+
+
+class Call:
+    """One procedure, made ready: everything that can be found out before the first message.
+
+    Args:
+        client: The bus.
+        procedure: The procedure.
+    """
+
+    __slots__ = ("caster", "function", "is_async", "parameters", "procedure", "response")
+
+    def __init__(self, client: BusClient, procedure: Procedure) -> None:
+        settings = client.settings(procedure.api_name)
+        names = (procedure.api_name, procedure.name)
+        self.procedure = procedure
+        self.function = getattr(client.registry.instance(procedure.api_name), procedure.name)
+        self.is_async = procedure.is_async
+        self.caster: Caster | None = None
+        if settings.cast_values:
+            self.caster = arguments_caster(procedure.signature, hints_of(procedure.function))
+        self.parameters: Validator | None = None
+        self.response: Validator | None = None
+        if settings.validate.incoming:
+            self.parameters = client.contracts.rpc_parameters(*names)
+        if settings.validate.outgoing:
+            self.response = client.contracts.rpc_response(*names)
+
+
+class Dispatch:
+    """Runs procedures and listeners for one bus; nothing that they do gets past it.
+
+    Args:
+        client: The bus.
+    """
+
+    def __init__(self, client: BusClient) -> None:
+        self._client = client
+        self._hooks = client.hooks
+        self._pool = client.pool
+        self._expose_tracebacks = client.wiring.expose_tracebacks
+        self._calls: dict[str, dict[str, Call]] = {}
+        self._casters: dict[str, Caster] = {}
+
+    def prepare_api(self, api_name: str) -> None:
+        """Make the procedures of an API ready.
+
+        Raises:
+            MisconfiguredApiOptions: The class can't be made into an object, or has an unusable hint.
+        """
+        client = self._client
+        definition = client.registry.get(api_name)
+        client.contracts.set_local(definition)
+        self._calls[api_name] = {
+            name: Call(client, procedure) for name, procedure in definition.procedures.items()
+        }
+
+    def prepare_listener(self, listener: Listener) -> None:
+        """Make a listener ready.
+
+        Raises:
+            MisconfiguredApiOptions: One of its hints can't be used.
+        """
+        self._casters[listener.name] = listener.caster()
+
+    async def execute(self, message: RpcMessage) -> ResultMessage:
+        """Run the procedure of a call; whatever happens becomes the result.
+
+        Args:
+            message: The call, from anybody.
+
+        Returns:
+            What the procedure returned, or its error.
+        """
+        hooks = self._hooks
+        try:
+            call = self._calls[message.api_name].get(message.procedure_name)
+            if call is None:
+                self._client.registry.get(message.api_name).procedure(message.procedure_name)
+                raise ProcedureNotFound(message.procedure_name[:80])
+            if hooks.before_rpc_execution:
+                await hooks.run(hooks.before_rpc_execution, client=self._client, rpc_message=message)
+            result = await self._call(call, message)
+        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as e:
+            if _is_cancelled(e):
+                raise
+            result = self._failed(message, e)
+        if hooks.after_rpc_execution:
+            try:
+                await hooks.run(
+                    hooks.after_rpc_execution,
+                    client=self._client,
+                    rpc_message=message,
+                    result_message=result,
+                )
+            except Exception:
+                logger.exception("a callback of after_rpc_execution failed for %s", message.canonical_name)
+        return result
+
+    async def handle(self, listener: Listener, delivery: Delivery) -> None:
+        """Run a listener on an event and settle the delivery, whatever happens."""
+        try:
+            await self._run_listener(listener, delivery)
+        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as e:
+            if _is_cancelled(e):
+                raise
+            await self._after_failure(listener, delivery, e)
+        else:
+            delivery.ack()
+
+    async def _call(self, call: Call, message: RpcMessage) -> ResultMessage:
+        kwargs = message.kwargs
+        call.procedure.check_arguments(kwargs)
+        if call.parameters is not None:
+            call.parameters.validate(kwargs, message.canonical_name)
+        if call.caster is not None:
+            kwargs = call.caster(kwargs)
+        if call.is_async:
+            value = await call.function(**kwargs)
+        else:
+            value = await self._pool.run(call.function, **kwargs)
+        result = dump(value)
+        if call.response is not None:
+            call.response.validate(result, f"the result of {message.canonical_name}")
+        return ResultMessage(
+            result, message.id, api_name=message.api_name, procedure_name=message.procedure_name
+        )
+
+    def _failed(self, message: RpcMessage, error: BaseException) -> ResultMessage:
+        name = message.canonical_name
+        if isinstance(error, InvalidParameters | ProcedureNotFound | ValidationError):
+            logger.warning("%.200s (call %s) is answered with an error: %s", name, message.id, error)
+        else:
+            logger.error("%s (call %s) raised:", name, message.id, exc_info=error)
+        trace = "".join(traceback.format_exception(error)) if self._expose_tracebacks else None
+        return ResultMessage(
+            _text(error),
+            message.id,
+            error=True,
+            trace=trace,
+            api_name=message.api_name,
+            procedure_name=message.procedure_name,
+        )
+
+    async def _run_listener(self, listener: Listener, delivery: Delivery) -> None:
+        hooks, client, message = self._hooks, self._client, delivery.message
+        if hooks.before_event_execution:
+            await hooks.run(hooks.before_event_execution, client=client, event_message=message)
+        settings = client.settings(message.api_name)
+        kwargs = message.kwargs
+        if settings.validate.incoming:
+            validator = client.contracts.event(message.api_name, message.event_name)
+            if validator is not None:
+                validator.validate(kwargs, message.canonical_name)
+        if settings.cast_values:
+            kwargs = self._casters[listener.name](kwargs)
+        if listener.is_async:
+            await listener.handler(message, **kwargs)
+        else:
+            await self._pool.run(listener.handler, message, **kwargs)
+        if hooks.after_event_execution:
+            await hooks.run(hooks.after_event_execution, client=client, event_message=message)
+
+    async def _after_failure(self, listener: Listener, delivery: Delivery, error: BaseException) -> None:
+        message = delivery.message
+        what = f"{message.canonical_name} (event {message.id})"
+        if isinstance(error, ValidationError | InvalidListener):
+            logger.error("%s does not fit the listener %s: %s", what, listener.name, error)
+            await delivery.dead_letter("invalid", error)
+            return
+        decision = listener.policy.decide(delivery.attempt, error)
+        logger.error(
+            "the listener %s raised on %s, attempt %d of %d; %s",
+            listener.name,
+            what,
+            delivery.attempt,
+            listener.policy.attempts,
+            _OUTCOME[decision.action].format(delay=decision.delay),
+            exc_info=error,
+        )
+        if decision.action is Action.RETRY:
+            await delivery.retry(decision.delay, error)
+        elif decision.action is Action.DEAD_LETTER:
+            await delivery.dead_letter("failed", error)
+        elif decision.action is Action.ACKNOWLEDGE:
+            delivery.ack()
+        else:
+            await delivery.release()
+            if decision.action is Action.STOP_LISTENER:
+                listener.enabled = False
+            else:
+                self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
+
+
+_OUTCOME = {
+    Action.RETRY: "it is tried again in {delay:.1f} s",
+    Action.DEAD_LETTER: "it is put aside as a dead letter",
+    Action.ACKNOWLEDGE: "it is acknowledged all the same",
+    Action.STOP_LISTENER: "the listener stops, and the event stays",
+    Action.SHUTDOWN: "the host shuts down, and the event stays",
+}
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Tell whether this task is to end, from a handler that merely lets a CancelledError out."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _text(error: BaseException) -> str:
+    """Return the exception's type and text, of which user code may make anything."""
+    try:
+        return repr(error)[:_MAX_TEXT]
+    except Exception as e:
+        logger.warning("repr() of a %s raised: %r", type(error).__name__, type(e))
+        return f"{type(error).__name__}()"

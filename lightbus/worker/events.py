@@ -1,0 +1,113 @@
+"""Runs one listener."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from lightbus.client import BusClient
+from lightbus.exceptions import TransportUnavailable
+from lightbus.listener import Listener
+from lightbus.transports.base import Delivery, EventConsumer, EventTransport, Subscription
+
+from .dispatch import Dispatch
+from .slots import Slots
+
+logger = logging.getLogger(__name__)
+
+#: The most events that are fetched ahead of a quick handler.
+_AHEAD = 200
+
+
+class EventWorker:
+    """Takes the events of one listener as slots become free, and settles them.
+
+    A listener may ask for events of APIs on different brokers: it has one consumer for each.
+
+    Args:
+        client: The bus.
+        dispatch: What runs the handler.
+        listener: The listener.
+    """
+
+    def __init__(self, client: BusClient, dispatch: Dispatch, listener: Listener) -> None:
+        self.listener = listener
+        self._client = client
+        self._dispatch = dispatch
+        self._consumers: list[EventConsumer] = []
+        self._slots: list[Slots[Delivery]] = []
+
+    async def join(self) -> None:
+        """Join, or make, the consumer group on each broker; tries again until that works."""
+        groups: dict[EventTransport, list[tuple[str, str]]] = {}
+        for api_name, event_name in self.listener.events:
+            transport = self._client.transports().event(api_name)
+            groups.setdefault(transport, []).append((api_name, event_name))
+        for transport, events in groups.items():
+            consumer = await self._consume(transport, events)
+            self._consumers.append(consumer)
+            self._slots.append(
+                Slots(self._take_of(consumer), self._handle, self.listener.concurrency, _AHEAD)
+            )
+
+    async def run(self) -> None:
+        """Listen until :meth:`stop`."""
+        await asyncio.gather(*(slots.run() for slots in self._slots))
+
+    async def stop(self) -> None:
+        """Take no more events, and hand back those that were not started."""
+        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+        for slots in self._slots:
+            for delivery in slots.stop():
+                await delivery.release()
+
+    async def finish(self, timeout: float) -> int:
+        """Wait for handlers that run; return how many had to be left behind."""
+        left = 0
+        for slots in self._slots:
+            left += 0 if await slots.finish(timeout) else slots.running
+        if left:
+            logger.warning("%d runs of the listener %s are left behind", left, self.listener.name)
+        return left
+
+    async def close(self) -> None:
+        """Send the last acknowledgements and let go."""
+        await asyncio.gather(*(consumer.close() for consumer in self._consumers))
+
+    async def _consume(self, transport: EventTransport, events: Sequence[tuple[str, str]]) -> EventConsumer:
+        known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
+        listener = self.listener
+        subscription = Subscription(listener.name, tuple(events), known, listener.since)
+        warned = False
+        while True:
+            try:
+                return await transport.consume(subscription, self._client.wiring.identity)
+            except TransportUnavailable as e:
+                if not warned:
+                    logger.error("the listener %s can't start: %s; trying again", listener.name, e)
+                warned = True
+                await asyncio.sleep(2)
+
+    def _event_names(self, api_name: str) -> tuple[str, ...]:
+        definition = self._client.registry.find(api_name)
+        if definition is not None:
+            return tuple(definition.events)
+        contract = self._client.contracts.get(api_name) or {}
+        return tuple(contract.get("events", ()))
+
+    def _taker(self, consumer: EventConsumer) -> Callable[[int], Awaitable[Sequence[Delivery]]]:
+        async def take(limit: int) -> Sequence[Delivery]:
+            if self.listener.enabled:
+                return await consumer.take(limit)
+            await consumer.stop()
+            await asyncio.sleep(1)
+            return ()
+
+        return take
+
+    async def _handle(self, delivery: Delivery) -> None:
+        if self.listener.enabled:
+            await self._dispatch.handle(self.listener, delivery)
+        else:
+            await delivery.release()

@@ -1,0 +1,69 @@
+"""Serves one API."""
+
+from __future__ import annotations
+
+import logging
+
+from lightbus.client import BusClient
+from lightbus.messages import RpcMessage
+from lightbus.transports.base import RpcConsumer
+
+from .dispatch import Dispatch
+from .slots import Slots
+
+logger = logging.getLogger(__name__)
+
+
+class RpcWorker:
+    """Takes the calls of one API as slots become free, and answers them.
+
+    Args:
+        client: The bus.
+        dispatch: What runs the procedures.
+        api_name: The API.
+    """
+
+    def __init__(self, client: BusClient, dispatch: Dispatch, api_name: str) -> None:
+        self.api_name = api_name
+        self._client = client
+        self._dispatch = dispatch
+        self._consumer: RpcConsumer | None = None
+        self._slots: Slots[RpcMessage] | None = None
+
+    async def join(self) -> None:
+        """Begin to take part in serving the API."""
+        transport = self._client.transports().rpc(self.api_name)
+        self._consumer = await transport.serve(self.api_name, self._client.wiring.identity)
+        limit = self._client.settings(self.api_name).rpc_concurrency
+        self._slots = Slots(self._consumer.take, self._execute, limit)
+
+    async def run(self) -> None:
+        """Serve until :meth:`stop`."""
+        if self._slots is not None:
+            await self._slots.run()
+
+    async def stop(self) -> None:
+        """Take no more calls; those already taken are run."""
+        if self._consumer is not None and self._slots is not None:
+            await self._consumer.stop()
+            for call in self._slots.stop():
+                await self._execute(call)
+
+    async def finish(self, timeout: float) -> int:
+        """Wait for calls that run; return how many had to be left behind."""
+        if self._slots is None:
+            return 0
+        running = 0 if await self._slots.finish(timeout) else self._slots.running
+        if running:
+            logger.warning("%d calls of %s still run and are left behind", running, self.api_name)
+        return running
+
+    async def close(self) -> None:
+        """Send the last answers and let go."""
+        if self._consumer is not None:
+            await self._consumer.close()
+
+    async def _execute(self, call: RpcMessage) -> None:
+        result = await self._dispatch.execute(call)
+        if self._consumer is not None:
+            self._consumer.answer(call, result)

@@ -1,0 +1,127 @@
+"""Bounded concurrency without a task per message: long-lived workers share what was taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds of work that may be fetched ahead.
+_AHEAD = 0.1
+
+
+class Slots(Generic[T]):
+    """Takes items and handles up to ``limit`` of them at a time.
+
+    Where handling is quick, more is fetched ahead than there are slots: as much as is handled within a tenth
+    of a second. Where it is slow, nothing is.
+
+    Args:
+        take: Waits for items and returns at most so many.
+        handle: Deals with one item; never raises.
+        limit: How many are handled at a time.
+        ahead: The most that is fetched ahead; ``limit`` for nothing.
+    """
+
+    def __init__(
+        self,
+        take: Callable[[int], Awaitable[Sequence[T]]],
+        handle: Callable[[T], Awaitable[None]],
+        limit: int,
+        ahead: int = 0,
+    ) -> None:
+        self._take = take
+        self._handle = handle
+        self.limit = limit
+        self._ahead = max(ahead, limit)
+        self._seconds = _AHEAD
+        self._ready: deque[T] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._stopping = False
+        self._all_done: asyncio.Future[None] | None = None
+        #: How many are being handled.
+        self.running = 0
+
+    async def run(self) -> None:
+        """Take and handle until :meth:`stop`; what runs then goes on."""
+        while not self._stopping:
+            wanted = self._wanted()
+            if wanted <= 0:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            for item in await self._take(wanted):
+                self._ready.append(item)
+                self._wake()
+
+    def stop(self) -> list[T]:
+        """Take no more; return what was taken and not started."""
+        self._stopping = True
+        self._room.set()
+        left = list(self._ready)
+        self._ready.clear()
+        return left
+
+    async def finish(self, timeout: float) -> bool:
+        """Wait for what runs.
+
+        Returns:
+            Whether all of it has finished within ``timeout`` seconds.
+        """
+        if self.running:
+            self._all_done = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._all_done], timeout=timeout)
+        done = not self.running
+        for worker in self._workers:
+            worker.cancel()
+        if self._workers:
+            # A handler in a thread can't be cancelled: it is left behind, not waited for.
+            await asyncio.wait(self._workers, timeout=1)
+        return done
+
+    def _wanted(self) -> int:
+        """How many more to take now."""
+        if self._ahead == self.limit:
+            return self.limit - self.running - len(self._ready)
+        ahead = min(self._ahead, max(self.limit, int(self.limit * _AHEAD / self._seconds)))
+        # Taken when half of it is used up, so that each reading is worth its round trip.
+        held = len(self._ready) + self.running
+        return ahead - held if held <= ahead // 2 else 0
+
+    def _wake(self) -> None:
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                return
+        if len(self._workers) < self.limit:
+            worker = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = self._ready
+        while True:
+            while ready:
+                item = ready.popleft()
+                self.running += 1
+                started = loop.time()
+                try:
+                    await self._handle(item)
+                finally:
+                    self.running -= 1
+                    if self._all_done is not None and not self.running and not self._all_done.done():
+                        self._all_done.set_result(None)
+                # A moving average over about ten items.
+                self._seconds += 0.1 * (max(loop.time() - started, 1e-6) - self._seconds)
+                if not self._room.is_set() and self._wanted() > 0:
+                    self._room.set()
+            idle = loop.create_future()
+            self._idle.append(idle)
+            await idle
