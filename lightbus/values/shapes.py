@@ -155,13 +155,15 @@ class Custom(Shape):
 
     @cached_property
     def sent(self) -> Any:
-        """The hint of what travels: what ``__to_bus__()`` returns, or else what ``__from_bus__()`` takes."""
-        returned = hints_of(self.cls.__to_bus__).get("return") if hasattr(self.cls, "__to_bus__") else None
-        if returned is not None or not hasattr(self.cls, "__from_bus__"):
-            return Any if returned is None else returned
-        hints = hints_of(self.cls.__from_bus__)
-        hints.pop("return", None)
-        return next(iter(hints.values()), Any)
+        """The hint of what travels: what ``__from_bus__()`` takes, or else what ``__to_bus__()`` returns."""
+        if hasattr(self.cls, "__from_bus__"):
+            hints = hints_of(self.cls.__from_bus__)
+            hints.pop("return", None)
+            if hints:
+                return next(iter(hints.values()))
+        if hasattr(self.cls, "__to_bus__"):
+            return hints_of(self.cls.__to_bus__).get("return", Any)
+        return Any
 
 
 @dataclass(eq=False)

@@ -1,0 +1,151 @@
+"""Validating against a contract, which may come from a stranger."""
+
+from __future__ import annotations
+
+import time
+import timeit
+from typing import Any
+
+import pytest
+
+from lightbus.exceptions import InvalidMessage, ValidationError
+from lightbus.schema.validator import compile, unusable
+
+LOGIN = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "properties": {"username": {"type": "string"}, "password": {"type": "string"}},
+    "required": ["username", "password"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        (LOGIN, {"username": 1, "password": "x"}, "it: username: expected string, got 1"),
+        (LOGIN, {"username": "a"}, "it: 'password' is missing"),
+        (LOGIN, {"username": "a", "password": "b", "c": 1}, "it: 'c' is not a known name"),
+        (LOGIN, {"username": "a", "password": b"b"}, "it: not a JSON value"),
+        (LOGIN, {1: 2}, "it: not a JSON value"),
+        (LOGIN, None, "it: expected object, got None"),
+        ({"enum": ["a", "b"]}, "c", "it: expected one of ['a', 'b'], got 'c'"),
+        ({"type": "integer"}, True, "it: expected integer, got True"),
+        ({"minimum": 3}, 2, "it: 2 does not fit minimum 3"),
+        ({"pattern": r"^-?\d+(\.\d+)?$"}, "1e5", "does not fit pattern"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 5, "it: expected string or null, got 5"),
+        (
+            {"properties": {"a": {"anyOf": [{"items": {"type": "string"}}, {"type": "null"}]}}},
+            {"a": [1]},
+            "it: a[0]: expected string, got 1",
+        ),
+        (
+            {"items": {"items": {"type": "null"}}},
+            [[], [None, "x" * 9999]],
+            "it: [1][1]: expected null, got 'xx",
+        ),
+        ({"additionalProperties": {"type": "null"}}, {"k" * 9999: 1}, "expected null, got 1"),
+        ({"maxItems": 1}, [1] * 9999, "it: a list of 9999 does not fit maxItems 1"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_an_error_with_its_path(
+    schema: dict[str, Any], value: Any, message: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        compile(schema).validate(value, "it")
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_formats_are_notes_and_not_rules() -> None:
+    compile({"format": "date-time"}).validate("2026-01-02T03:04:05", "it")
+
+
+def test_a_local_reference_is_followed() -> None:
+    tree = {
+        "$ref": "#/definitions/T",
+        "definitions": {"T": {"type": "array", "items": {"$ref": "#/definitions/T"}}},
+    }
+    compile(tree).validate([[], [[]]], "it")
+    with pytest.raises(ValidationError, match=r"\[1\]\[0\]: expected array, got 1"):
+        compile(tree).validate([[], [1]], "it")
+
+
+def _chain(length: int, times: int) -> dict[str, Any]:
+    """Each definition refers several times to the next one."""
+    steps: dict[str, Any] = {
+        f"d{i}": {"allOf": [{"$ref": f"#/definitions/d{i + 1}"}] * times} for i in range(length)
+    }
+    return {"$ref": "#/definitions/d0", "definitions": {**steps, f"d{length}": {}}}
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"items": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "http://127.0.0.1:1/schema.json"},
+        {"$ref": "file:///etc/passwd"},
+        {"properties": {"a": {"anyOf": [{"$ref": "other.json#/a"}]}}},
+        {"$id": "http://127.0.0.1:1/", "properties": {"a": {"$ref": "#/b"}}},
+        {"$ref": "#/definitions/missing"},
+        {"$ref": "#anchor"},
+        {"$ref": "#"},
+        {"allOf": [{"$ref": "#"}]},
+        {"type": "strin"},
+        {"properties": 3},
+        {"pattern": "("},
+        {"pattern": r"(?=a)b"},
+        {"pattern": r"(a)\1"},
+        {"pattern": "((a{1000}){1000}){1000}"},
+        {"patternProperties": {"(?=a)": {}}},
+        {"description": "x" * 2_000_000},
+        {"enum": list(range(30_000))},
+        {"properties": {f"p{i}": {"pattern": f"a{i}"} for i in range(300)}},
+        _nested(200),
+        _chain(30, 2),
+        _chain(5000, 1),
+        3,
+        True,
+    ],
+    ids=lambda schema: repr(schema)[:40],
+)
+def test_a_schema_that_is_not_safe_is_refused_at_once(schema: Any) -> None:
+    start = time.perf_counter()
+    with pytest.raises(InvalidMessage):
+        compile(schema)
+    assert time.perf_counter() - start < 2
+
+
+def test_another_meta_schema_is_neither_fetched_nor_used() -> None:
+    compile({"$schema": "http://127.0.0.1:1/meta.json", "type": "string"}).validate("x", "it")
+
+
+def test_a_pattern_that_would_backtrack_for_ever_takes_linear_time() -> None:
+    validator = compile({"pattern": "^(a+)+$"})
+    start = time.perf_counter()
+    with pytest.raises(ValidationError):
+        validator.validate("a" * 100_000 + "b", "it")
+    assert time.perf_counter() - start < 1
+
+
+def test_a_property_may_be_named_like_a_keyword() -> None:
+    compile({"properties": {"$ref": {"type": "string"}}, "enum": [{"$ref": "http://x/"}]}).validate(
+        {"$ref": "http://x/"}, "it"
+    )
+
+
+def test_a_validator_for_an_unusable_schema_says_why() -> None:
+    with pytest.raises(InvalidMessage, match="too large"):
+        unusable("too large").validate({}, "it")
+
+
+def test_validating_a_small_message_takes_about_a_microsecond() -> None:
+    validator = compile(LOGIN)
+    value = {"username": "admin", "password": "secret"}
+    assert min(timeit.repeat(lambda: validator.validate(value, "it"), number=2000, repeat=5)) / 2000 < 10e-6
