@@ -53,7 +53,8 @@ class AuthApi(Api):
         return username == "admin" and password == "secret"
 
     def order(self, item: Item, price: Decimal, when: datetime, note: str = "") -> Receipt:
-        return Receipt(price * item.qty, type(item).__name__, when.year, note)
+        exact = Decimal(price)  # 1.x on Python 3.13 leaves it a string
+        return Receipt(exact * item.qty, type(item).__name__, when.year, note)
 
     def boom(self, x: int) -> None:
         raise ValueError(f"no such x: {x}")
