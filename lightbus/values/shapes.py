@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import enum
+import functools
+import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
-from inspect import Parameter
 from typing import Any, Final
 from uuid import UUID
 
 from lightbus.exceptions import MisconfiguredApiOptions
 
-EMPTY: Final = Parameter.empty
+EMPTY: Final = inspect.Parameter.empty
 
 #: Types whose values are one JSON number, string, boolean or null.
 SCALARS: Final = (
@@ -193,7 +194,7 @@ def hints_of(thing: Any) -> dict[str, Any]:
     """Return the resolved type hints of a function or class, ``Annotated`` included.
 
     Args:
-        thing: A function, a method or a class.
+        thing: A class, a function, or anything else that can be called.
 
     Returns:
         Hints by name; ``return`` for what a function returns.
@@ -201,8 +202,14 @@ def hints_of(thing: Any) -> dict[str, Any]:
     Raises:
         MisconfiguredApiOptions: A hint names something that doesn't exist where it is written.
     """
+    while isinstance(thing, functools.partial):
+        thing = thing.func
+    if not inspect.isroutine(thing) and not isinstance(thing, type):
+        thing = type(thing).__call__
+    # Python 3.12 does not look for these itself.
+    names = {p.__name__: p for p in getattr(thing, "__type_params__", ())}
     try:
-        return typing.get_type_hints(thing, include_extras=True)
+        return typing.get_type_hints(thing, localns=names or None, include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError) as e:
         raise MisconfiguredApiOptions(
             f"{thing.__module__}.{thing.__qualname__}: a type hint can't be read ({e}); hints must name "

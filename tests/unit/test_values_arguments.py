@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import timeit
 from collections.abc import Callable
@@ -53,6 +54,18 @@ def test_further_arguments_are_cast_where_they_have_a_hint() -> None:
 def test_an_argument_that_does_not_fit_is_named() -> None:
     with pytest.raises(ValidationError, match=r"^count: expected int, got 'x'$"):
         caster_of(handler)({"price": "1", "count": "x"})
+
+
+class Shop:
+    ready: bool = True
+
+    def __call__(self, price: Decimal) -> None:
+        pass
+
+
+@pytest.mark.parametrize("callable_", [Shop(), Shop().__call__, functools.partial(handler, name="a")])
+def test_whatever_can_be_called_has_its_hints_read(callable_: Any) -> None:
+    assert caster_of(callable_)({"price": "1.50"}) == {"price": Decimal("1.50")}
 
 
 def test_a_hint_that_exists_only_for_type_checkers_is_an_error_that_says_so() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+import importlib
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
@@ -260,6 +263,23 @@ def test_the_order_of_a_union_counts_although_python_calls_both_equal() -> None:
     text = "2026-01-02T03:04:05"
     assert values.cast([text], list[str | datetime]) == [text]
     assert values.cast([text], list[datetime | str]) == [datetime(2026, 1, 2, 3, 4, 5)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this syntax is of Python 3.12")
+def test_type_statements_and_type_parameters_may_mention_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bus_of_312.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "type Tree = list[Tree] | int\ntype Pair[T] = tuple[T, T]\n"
+        "@dataclass\nclass Page[T]:\n    items: list[T]\n    next: Page[T] | None = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    bus = importlib.import_module("bus_of_312")
+    assert values.cast([1, [2]], bus.Tree) == [1, [2]]
+    assert values.cast([1, 2], bus.Pair[int]) == (1, 2)
+    with pytest.raises(ValidationError, match=r"^next.items\[0\]: expected int, got 'x'$"):
+        values.cast({"items": [1], "next": {"items": ["x"]}}, bus.Page[int])
 
 
 def test_a_caster_is_made_once() -> None:
