@@ -18,6 +18,12 @@ class Untyped(str):
     __slots__ = ()
 
 
+class Broken(Untyped):
+    """Stands for a value that could not be had, of which a problem tells already."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A value of a manifest.

@@ -82,9 +82,11 @@ class Problems:
 
     def add(self, place: Place, path: str, what: str, severity: Severity = "error") -> None:
         """Add a problem, unless the same was said of the same place."""
-        # A mistake in apis.default would otherwise come up once for each API that lies above it.
-        if (place, what) not in self._seen and len(self.found) < 2 * MOST_PROBLEMS:
-            self._seen.add((place, what))
+        # A mistake in apis.default would otherwise come up once for each API that lies above it; the advice
+        # after the semicolon may then differ.
+        told = place, what.partition(";")[0]
+        if told not in self._seen and len(self.found) < 2 * MOST_PROBLEMS:
+            self._seen.add(told)
             self.found.append(Problem(place, path, what, severity))
 
     def suggest(self, name: str, known: Iterable[str]) -> str:

@@ -9,6 +9,8 @@ from lightbus.options import Duration, Secret, SecretUrl, option
 
 #: A host and a port with a colon between them.
 HostPort = NewType("HostPort", str)
+#: A class as ``package.module.Name``.
+ClassName = NewType("ClassName", str)
 
 #: Where Redis is looked for when nothing says otherwise.
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
@@ -84,11 +86,13 @@ class RedisEventOptions(RedisOptions):
     reclaim_batch_size: int | None = option(
         None, "The most abandoned events taken over at a time; left out, 10 times batch_size.", minimum=1
     )
-    serializer: str = option(
-        "lightbus.serializers.ByFieldMessageSerializer", "The class that makes stream entries of events."
+    serializer: ClassName = option(
+        ClassName("lightbus.serializers.ByFieldMessageSerializer"),
+        "The class that makes stream entries of events.",
     )
-    deserializer: str = option(
-        "lightbus.serializers.ByFieldMessageDeserializer", "The class that makes events of stream entries."
+    deserializer: ClassName = option(
+        ClassName("lightbus.serializers.ByFieldMessageDeserializer"),
+        "The class that makes events of stream entries.",
     )
     acknowledgement_timeout: Duration = option(
         Duration(30),
@@ -129,11 +133,11 @@ class RedisRpcOptions(RedisOptions):
     batch_size: int = option(
         100, "The most calls that are fetched ahead; never more than there are free slots.", minimum=1
     )
-    serializer: str = option(
-        "lightbus.serializers.BlobMessageSerializer", "The class that makes bytes of calls."
+    serializer: ClassName = option(
+        ClassName("lightbus.serializers.BlobMessageSerializer"), "The class that makes bytes of calls."
     )
-    deserializer: str = option(
-        "lightbus.serializers.BlobMessageDeserializer", "The class that makes calls of bytes."
+    deserializer: ClassName = option(
+        ClassName("lightbus.serializers.BlobMessageDeserializer"), "The class that makes calls of bytes."
     )
     rpc_timeout: Duration | None = option(
         None, "How long an unanswered call is kept; left out, the API's rpc_timeout.", minimum=0.001
@@ -153,11 +157,11 @@ class RedisRpcOptions(RedisOptions):
 class RedisResultOptions(RedisOptions):
     """How answers travel, as Lightbus 1.x configures it: apart from the calls."""
 
-    serializer: str = option(
-        "lightbus.serializers.BlobMessageSerializer", "The class that makes bytes of answers."
+    serializer: ClassName = option(
+        ClassName("lightbus.serializers.BlobMessageSerializer"), "The class that makes bytes of answers."
     )
-    deserializer: str = option(
-        "lightbus.serializers.BlobMessageDeserializer", "The class that makes answers of bytes."
+    deserializer: ClassName = option(
+        ClassName("lightbus.serializers.BlobMessageDeserializer"), "The class that makes answers of bytes."
     )
     result_ttl: Duration = option(
         Duration(60), "How long an answer that nobody fetches is kept.", minimum=0.001

@@ -1,0 +1,188 @@
+"""What lies beneath what in an API: the defaults, the bus's Redis, its own Redis, its transports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from lightbus.exceptions import TransportNotFound
+from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
+
+from .blocks import Blocks
+from .keys import Choice, keys_of
+from .merge import merge
+from .model import ApiRecord, BusOptions, ContractOptions, Transport
+from .nodes import Node
+
+_TRANSPORTS = ("result_transport", "rpc_transport", "event_transport")
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """The nodes of one API, everything beneath it merged.
+
+    Args:
+        node: The API's own keys.
+        redis: How its Redis is reached.
+        transports: For each kind, the name of the transport and the node of its options.
+    """
+
+    node: Node | None
+    redis: Node | None
+    transports: Mapping[str, tuple[str, Node | None]]
+
+
+class Apis:
+    """Makes the records of the APIs and of the bus.
+
+    Args:
+        blocks: Makes the single records.
+        bus: The node of ``bus``.
+        fallback: The transport where none is named.
+        forced: The transport to use whatever is named.
+    """
+
+    def __init__(
+        self, blocks: Blocks, bus: Node | None, fallback: str = "redis", forced: str | None = None
+    ) -> None:
+        self._blocks = blocks
+        self._bus = bus
+        self._fallback = fallback
+        self._forced = forced
+        self._made: dict[tuple[str, str, int], Transport] = {}
+        self._kept: list[Node] = []
+        own = bus.get("redis") if bus else None
+        self._beneath = _without(own, "embedded")
+        #: Whether some connection said where its Redis is.
+        self.redis_configured = _says_where(own)
+
+    def bus(self) -> BusOptions:
+        """Make the options of the bus."""
+        contracts = self._bus.get("schema") if self._bus else None
+        path = "bus.schema.transport"
+        choice = contracts.get("transport") if contracts else None
+        shape = _choice(ContractOptions, "transport")
+        name, options = self._blocks.chosen(shape, choice, path, self._fallback)
+        if self._takes_redis(shape, name):
+            options = layer(self._beneath, options)
+        made = self._transport(shape, name, options, choice, path)
+        schema = self._blocks.make(ContractOptions, contracts, "bus.schema", given={"transport": made})
+        redis = self._blocks.make(BusRedisOptions, self._bus.get("redis") if self._bus else None, "bus.redis")
+        options_of_bus: BusOptions = self._blocks.make(
+            BusOptions, self._bus, "bus", given={"redis": redis, "schema": schema}
+        )
+        return options_of_bus
+
+    def records(self, node: Node | None) -> tuple[ApiRecord, Mapping[str, ApiRecord]]:
+        """Make the record that lies beneath all APIs, and those of the APIs that are listed."""
+        default_node = node.get("default") if node else None
+        start = {kind: (self._fallback, self._start(kind, self._fallback)) for kind in _TRANSPORTS}
+        beneath = _Layers(None, self._beneath, start)
+        default = self._layers(beneath, default_node, "apis.default")
+        record = self._record(default, default_node, "default")
+
+        def make(own: Node, path: str) -> ApiRecord:
+            return self._record(self._layers(default, own, path), own, path.removeprefix("apis."))
+
+        listed = self._blocks.named(node, "apis", make)
+        return record, MappingProxyType({name: made for name, made in listed.items() if name != "default"})
+
+    def _layers(self, beneath: _Layers, own: Node | None, path: str) -> _Layers:
+        redis = own.get("redis") if own else None
+        # A null here gives way to the bus's Redis, not to that of apis.default.
+        under = self._beneath if redis and redis.value is None else beneath.redis
+        transports = {}
+        for kind in _TRANSPORTS:
+            shape = _choice(ApiRecord, kind)
+            name, lower = beneath.transports[kind]
+            choice = own.get(kind) if own else None
+            chosen, options = self._blocks.chosen(shape, choice, f"{path}.{kind}", name)
+            takes_redis = self._takes_redis(shape, chosen)
+            if chosen != name or (choice and choice.value is None):
+                lower = under if takes_redis else None
+            options = layer(layer(lower, redis), options) if takes_redis else merge(lower, options)
+            transports[kind] = chosen, options
+        result_ttl = transports["result_transport"][1]
+        ttl = result_ttl.get("result_ttl") if result_ttl else None
+        name, options = transports["rpc_transport"]
+        if ttl and name == "redis" and not (options and options.get("result_ttl")):
+            transports["rpc_transport"] = name, merge(Node({"result_ttl": ttl}, ttl.place), options)
+        return _Layers(merge(beneath.node, own), layer(under, redis), transports)
+
+    def _record(self, layers: _Layers, own: Node | None, name: str) -> ApiRecord:
+        path = f"apis.{name}"
+        given: dict[str, Any] = {"name": name}
+        redis = layers.redis
+        self.redis_configured |= _says_where(redis)
+        given["redis"] = self._blocks.make(RedisOptions, redis, f"{path}.redis")
+        for kind in _TRANSPORTS:
+            chosen, options = layers.transports[kind]
+            choice = own.get(kind) if own else None
+            self.redis_configured |= _says_where(options)
+            given[kind] = self._transport(_choice(ApiRecord, kind), chosen, options, choice, f"{path}.{kind}")
+        record: ApiRecord = self._blocks.make(ApiRecord, layers.node, path, given=given)
+        return record
+
+    def _transport(
+        self, shape: Choice, name: str, options: Node | None, choice: Node | None, path: str
+    ) -> Transport:
+        # Two hundred APIs with the same transport share one record.
+        memo = (shape.group, name, id(options))
+        if memo not in self._made:
+            self._made[memo] = self._blocks.transport(shape, name, options, choice, path)
+            if options:
+                self._kept.append(options)
+        made = self._made[memo]
+        if self._forced and self._forced != name:
+            return self._blocks.transport(shape, self._forced, None, None, path)
+        return made
+
+    def _start(self, kind: str, name: str) -> Node | None:
+        return self._beneath if self._takes_redis(_choice(ApiRecord, kind), name) else None
+
+    def _takes_redis(self, shape: Choice, name: str) -> bool:
+        try:
+            cls = shape.options(name)
+        except TransportNotFound:
+            return False
+        return cls is not None and issubclass(cls, RedisOptions)
+
+
+def layer(lower: Node | None, upper: Node | None) -> Node | None:
+    """Lay one connection over another; saying where Redis is takes the place of how it was found beneath."""
+    if lower is None or upper is None or not isinstance(upper.value, dict):
+        return lower if upper is None or upper.value is None else upper
+    url = upper.get("url")
+    if url is not None and url.value is not None:
+        dropped = {"sentinel"} - upper.value.keys()
+        if _has_userinfo(url):
+            dropped |= {"username", "password"} - upper.value.keys()
+        lower = _without(lower, *dropped)
+    return merge(lower, upper)
+
+
+def _without(node: Node | None, *keys: str) -> Node | None:
+    if node is None or not isinstance(node.value, dict):
+        return None
+    return replace(node, value={k: n for k, n in node.value.items() if k not in keys})
+
+
+def _has_userinfo(url: Node) -> bool:
+    try:
+        return "@" in urlsplit(str(url.value)).netloc
+    except ValueError:
+        return False
+
+
+def _says_where(node: Node | None) -> bool:
+    found = [node.get("url"), node.get("sentinel")] if node else []
+    return any(n is not None and n.value is not None for n in found)
+
+
+def _choice(cls: type[Any], key: str) -> Choice:
+    shape = keys_of(cls)[key].shape
+    assert isinstance(shape, Choice)  # noqa: S101 - the type hints of ApiRecord and ContractOptions say so
+    return shape

@@ -1,0 +1,147 @@
+"""From the merged nodes to a :class:`Manifest`, and what in it refers to what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lightbus.policy import DeliveryPolicy, OnError
+
+from .apis import Apis
+from .blocks import Blocks
+from .leaves import exception_type
+from .merge import merge
+from .model import ListenerOptions, Manifest, Policy, ScheduleOptions
+from .names import resolve
+from .nodes import Node
+from .problems import Problems, shown
+
+_ON_ERROR = {e.value: e for e in OnError}
+
+
+def build(
+    root: Node, problems: Problems, *, trust_remote: bool = False, transport: str | None = None
+) -> Manifest:
+    """Make the manifest.
+
+    Args:
+        root: Everything merged, with every expression replaced.
+        problems: Takes what is wrong; where that is an error, the result is not to be used.
+        trust_remote: Whether manifests from the network may name code.
+        transport: The transport to use for everything, whatever is named.
+
+    Returns:
+        The manifest.
+    """
+    blocks = Blocks(problems, trust_remote=trust_remote)
+    apis = Apis(blocks, root.get("bus"), transport or "redis", transport)
+    bus = apis.bus()
+    default, records = apis.records(root.get("apis"))
+    policies = _policies(blocks, root.get("policies"))
+
+    def listener(node: Node, path: str) -> ListenerOptions | None:
+        return _listener(blocks, policies, node, path)
+
+    def schedule(node: Node, path: str) -> ScheduleOptions | None:
+        return _schedule(blocks, node, path)
+
+    modules = root.get("modules")
+    given = {
+        "bus": bus,
+        "apis": records,
+        "default_api": default,
+        "policies": policies,
+        "listeners": blocks.named(root.get("listeners"), "listeners", listener),
+        "schedules": blocks.named(root.get("schedules"), "schedules", schedule),
+        "plugins": blocks.plugins(root.get("plugins"), "plugins"),
+        "modules_given": modules is not None and modules.value is not None,
+        "redis_configured": apis.redis_configured,
+    }
+    manifest: Manifest = blocks.make(Manifest, root, "", given=given)
+    service = manifest.service_name
+    return replace(
+        manifest,
+        service_name=service and resolve(service, root.get("service_name"), "service_name", problems),
+        process_name=resolve(manifest.process_name, root.get("process_name"), "process_name", problems),
+        tree=root,
+    )
+
+
+def _policies(blocks: Blocks, node: Node | None) -> Mapping[str, Policy]:
+    problems = blocks.problems
+    own = {name: child for name, child in node.items() if isinstance(child.value, dict)} if node else {}
+
+    def beneath(name: str, above: tuple[str, ...]) -> Node | None:
+        extends = own[name].get("extends")
+        base = extends.value if extends else None
+        if extends is None or not isinstance(base, str):
+            return own[name]
+        if base in (*above, name):
+            problems.add(extends.place, f"policies.{name}.extends", "goes round in a circle")
+        elif base not in own:
+            advice = problems.suggest(base, own.keys() - {name})
+            problems.add(extends.place, f"policies.{name}.extends", f"no policy {shown(base)!r}{advice}")
+        elif len(above) < 50:
+            return merge(beneath(base, (*above, name)), own[name])
+        return own[name]
+
+    def make(child: Node, path: str) -> Policy | None:
+        name = path.removeprefix("policies.")
+        if name in _ON_ERROR:
+            problems.add(child.where, path, "is what on_error already calls something; choose another name")
+        policy: Policy | None = blocks.make(Policy, beneath(name, ()), path)
+        return _with_exceptions(policy) if policy else None
+
+    for name, child in own.items():
+        # Each alone first, so that a problem is told of the policy that has it and not of one above.
+        blocks.make(Policy, child, f"policies.{name}")
+    return blocks.named(node, "policies", make)
+
+
+def _with_exceptions(policy: Policy) -> Policy:
+    """Part what needs an import from Python's own exceptions."""
+    names: tuple[Any, ...] = policy.give_up_on
+    found = [exception_type(name) for name in names]
+    return replace(
+        policy,
+        give_up_on=tuple(cls for cls in found if cls),
+        give_up_on_names=tuple(name for name, cls in zip(names, found, strict=True) if not cls),
+    )
+
+
+def _listener(
+    blocks: Blocks, policies: Mapping[str, Policy], node: Node, path: str
+) -> ListenerOptions | None:
+    made: ListenerOptions | None = blocks.make(ListenerOptions, node, path)
+    if made is None:
+        return None
+    events = node.get("events")
+    if events and not made.events:
+        blocks.problems.add(
+            events.place, f"{path}.events", "is empty; name at least one event, such as auth.*"
+        )
+    name: Any = made.on_error
+    if not isinstance(name, str):
+        return made
+    if name in _ON_ERROR:
+        return replace(made, on_error=DeliveryPolicy.of(_ON_ERROR[name]))
+    if name in policies:
+        return replace(made, on_error=policies[name])
+    written = node.get("on_error")
+    advice = blocks.problems.suggest(name, {*policies, *_ON_ERROR})
+    place = written.place if written else node.place
+    blocks.problems.add(place, f"{path}.on_error", f"no policy of that name{advice}")
+    return made
+
+
+def _schedule(blocks: Blocks, node: Node, path: str) -> ScheduleOptions | None:
+    made: ScheduleOptions | None = blocks.make(ScheduleOptions, node, path)
+    given = {key for key in ("every", "cron", "timezone") if (n := node.get(key)) and n.value is not None}
+    if not given & {"every", "cron"}:
+        blocks.problems.add(node.where, path, "says neither how often nor when; give it every or cron")
+    elif {"every", "cron"} <= given:
+        blocks.problems.add(node.where, path, "has both every and cron; keep one")
+    elif "timezone" in given and "cron" not in given:
+        blocks.problems.add(node.where, path, "has a timezone, which means nothing without cron")
+    return made

@@ -1,0 +1,99 @@
+"""The way in: from paths, flags and environment to one :class:`~lightbus.manifest.model.Manifest`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .build import build
+from .merge import merge
+from .model import Manifest
+from .nodes import Node, from_python
+from .notes import add_notes
+from .overrides import from_environment, from_flags, from_settings
+from .problems import Place, Problems
+from .source import Sources
+from .variables import Variables
+
+#: The file that is read where none is named.
+DEFAULT_FILE = "lightbus.yaml"
+
+
+def load(
+    paths: Sequence[str] = (),
+    *,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, str | Sequence[str] | None] | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    trust_remote: bool = False,
+    create_arguments: Mapping[str, object] | None = None,
+) -> Manifest:
+    """Read a manifest; nothing that it names is imported or connected to.
+
+    Args:
+        paths: Files, folders and http(s) URLs, later ones above earlier ones. Where there are none,
+            ``LIGHTBUS_CONFIG``, else ``lightbus.yaml`` in the current folder, else nothing.
+        overrides: ``KEY=VALUE`` each, as ``--set`` takes them.
+        flags: Values of the flags that were given: ``modules``, ``service_name``, ``process_name``,
+            ``log_level``, ``features``; and ``transport``, the one to use for everything.
+        environ: The environment; by default that of the process.
+        cwd: The folder in which relative paths start; by default the current one.
+        trust_remote: Whether manifests from URLs may name code and local files.
+        create_arguments: What ``lightbus.create()`` was given, as a manifest; it lies beneath all else.
+
+    Returns:
+        The manifest, with warnings and notes in ``notes``.
+
+    Raises:
+        InvalidManifest: It can't be used; ``located`` holds every problem.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = Path(os.path.abspath(cwd or "."))
+    flags = flags or {}
+    problems = Problems()
+    variables = Variables(environ, cwd, problems, trust_remote=trust_remote)
+    sources = Sources(cwd, problems, variables, trust_remote)
+    for path in paths or _default_paths(environ, cwd):
+        sources.read(path)
+
+    files = _created(create_arguments or {}, problems)
+    for layer in sources.layers():
+        files = merge(files, layer.root) or files
+    root = merge(files, from_environment(environ, files, problems)) or files
+    root = merge(root, from_settings(overrides, root, problems)) or root
+    root = merge(root, from_flags(flags)) or root
+
+    transport = flags.get("transport")
+    root = variables.expand(root)
+    manifest = build(
+        root, problems, trust_remote=trust_remote, transport=transport if isinstance(transport, str) else None
+    )
+    problems.raise_errors()
+    add_notes(files, root, environ, problems)
+    return replace(
+        manifest,
+        notes=tuple(problems.ordered("warning", "note")),
+        sources=tuple(layer.name for layer in sources.layers()),
+    )
+
+
+def _default_paths(environ: Mapping[str, str], cwd: Path) -> list[str]:
+    named = environ.get("LIGHTBUS_CONFIG")
+    if named:
+        return [named]
+    return [DEFAULT_FILE] if (cwd / DEFAULT_FILE).is_file() else []
+
+
+def _created(arguments: Mapping[str, object], problems: Problems) -> Node:
+    place = Place("lightbus.create()", rank=-1)
+    try:
+        root = from_python(arguments, place)
+    except ValueError as e:
+        problems.add(place, "", str(e))
+        return Node({}, place)
+    if root.get("include"):
+        problems.add(place, "include", "works in files only; give lightbus.create() the path of a file")
+    return Node({k: n for k, n in root.items() if k != "include"}, place, place, literal=True)

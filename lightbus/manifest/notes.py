@@ -1,0 +1,69 @@
+"""What a manifest may say that does not mean what Lightbus 1.x made of it: told, but no error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .nodes import Node
+from .overrides import SHORT
+from .problems import Place, Problems
+
+#: Keys whose meaning is no longer that of Lightbus 1.x, below ``apis.*``.
+CHANGED = {
+    "event_transport.redis.max_stream_length": (
+        "Lightbus 1.x dropped the oldest events beyond it; now events that a consumer group has not "
+        "acknowledged are kept, and firing waits"
+    ),
+    "event_transport.redis.batch_size": "is a limit now: never more is fetched than there are free slots",
+    "rpc_transport.redis.batch_size": "is a limit now: never more is fetched than there are free slots",
+    "event_transport.redis.acknowledgement_timeout": (
+        "is renewed while a handler runs now, so it need not be longer than the slowest handler"
+    ),
+}
+_CONNECTION = ("url", "connection_parameters", "username", "password", "tls", "sentinel")
+
+
+def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Problems) -> None:
+    """Tell about keys whose meaning changed.
+
+    Args:
+        files: What the files say.
+        root: What they say with everything above them.
+        environ: The environment.
+        problems: Takes the notes.
+    """
+    apis = root.get("apis")
+    for name, api in apis.items() if apis else ():
+        for path, what in CHANGED.items():
+            node = api.find(path)
+            if node is not None:
+                problems.add(node.where, f"apis.{name}.{path}", what, "note")
+        for path, place in _unused_connection(api):
+            what = "has no effect: answers travel over the connection of rpc_transport"
+            problems.add(place, f"apis.{name}.{path}", what, "note")
+    default = apis.get("default") if apis else None
+    if apis and default and default.value and sum(1 for _ in apis.items()) > 1:
+        what = (
+            "lies beneath the APIs that are listed, too; in Lightbus 1.x it held only for those that are not"
+        )
+        problems.add(default.where, "apis.default", what, "note")
+    for variable in ("LIGHTBUS_SERVICE_NAME", "LIGHTBUS_PROCESS_NAME"):
+        written = files.get(SHORT[variable])
+        if environ.get(variable) and written is not None and written.value is not None:
+            what = f"wins over the one at {written.place}; in Lightbus 1.x the file won"
+            problems.add(Place(f"environment {variable}"), SHORT[variable], what, "note")
+
+
+def _unused_connection(api: Node) -> Iterator[tuple[str, Place]]:
+    result, calls = api.find("result_transport.redis"), api.find("rpc_transport.redis")
+    for key in _CONNECTION:
+        node = result.get(key) if result else None
+        same = calls.get(key) if calls else None
+        if node is not None and not (same is not None and _plain(same) == _plain(node)):
+            yield f"result_transport.redis.{key}", node.where
+
+
+def _plain(node: Node) -> object:
+    if isinstance(node.value, dict):
+        return {k: _plain(n) for k, n in node.value.items()}
+    return [_plain(n) for n in node.value] if isinstance(node.value, list) else node.value

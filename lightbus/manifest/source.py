@@ -1,0 +1,204 @@
+"""Where the layers of a manifest come from: files, folders, URLs, and what they include."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+from lightbus.options import SecretUrl
+
+from .nodes import Broken, Node
+from .problems import Place, Problems, shown
+from .variables import Variables, read_limited
+from .yaml import LARGEST_SOURCE, Unreadable, parse
+
+#: How long a URL may take in all, in seconds.
+URL_SECONDS = 10.0
+#: Files and URLs in all, those that are included counted.
+MOST_SOURCES = 100
+_DEEPEST_INCLUDE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One file or URL that was read.
+
+    Args:
+        name: What it is called in problems.
+        root: Its nodes, without ``include``.
+    """
+
+    name: str
+    root: Node
+
+
+@dataclass(slots=True)
+class Sources:
+    """Reads the layers, the weakest first.
+
+    Args:
+        cwd: Where relative paths start.
+        problems: Takes what can't be read.
+        variables: Replaces expressions in what ``include`` names.
+        trust_remote: Whether manifests from the network may include local files.
+    """
+
+    cwd: Path
+    problems: Problems
+    variables: Variables
+    trust_remote: bool = False
+    included: list[Layer] = field(default_factory=list)
+    files: list[Layer] = field(default_factory=list)
+    _read: int = 0
+
+    def read(self, target: str) -> None:
+        """Read a file, a folder or a URL that the command line or the environment names."""
+        if is_url(target):
+            self._layer(target, self.files, ())
+            return
+        for path in self._files_of(target, Place(shown(target), rank=self._read)):
+            self._layer(str(path), self.files, ())
+
+    def layers(self) -> list[Layer]:
+        """Return all layers, the weakest first: what is included lies beneath every file."""
+        return [*self.included, *self.files]
+
+    def _files_of(self, target: str, place: Place) -> list[Path]:
+        path = self.cwd / target if "\0" not in target else Path()
+        try:
+            if not path.is_dir():
+                return [path]
+            found = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml") and not p.is_dir())
+        except (OSError, ValueError) as e:
+            self.problems.add(place, "", f"the folder can't be read: {getattr(e, 'strerror', e)}")
+            return []
+        if not found:
+            self.problems.add(
+                place, "", "the folder has no *.yaml or *.yml file; folders in it are not entered"
+            )
+        return found[:MOST_SOURCES]
+
+    def _layer(
+        self, target: str, into: list[Layer], above: tuple[str, ...], place: Place | None = None
+    ) -> None:
+        rank, self._read = self._read, self._read + 1
+        name = self._display(target)
+        place = place or Place(name, rank=rank)
+        if self._read > MOST_SOURCES:
+            self.problems.add(place, "", f"more than {MOST_SOURCES} files in all")
+            return
+        content = fetch(target) if is_url(target) else read_limited(Path(target), LARGEST_SOURCE)
+        if isinstance(content, str):
+            told = content if place.source == name else f"{name} {content}"
+            self.problems.add(place, "", told)
+            return
+        try:
+            root, mistakes = parse(content, name, rank, remote=is_url(target))
+        except Unreadable as e:
+            self.problems.add(e.place, "", e.what)
+            return
+        for mistake in mistakes:
+            self.problems.add(mistake.place, "", mistake.what)
+        if not isinstance(root.value, dict | None):
+            self.problems.add(root.place, "", "must be a map of keys and values")
+            return
+        includes = root.get("include")
+        if includes is not None:
+            self._include(includes, target, (*above, target))
+        children = {k: n for k, n in root.items() if k != "include"}
+        into.append(Layer(name, Node(children, root.place)))
+
+    def _include(self, node: Node, target: str, above: tuple[str, ...]) -> None:
+        if node.value is None:
+            return
+        expanded = self.variables.expand(node, "include")
+        if not isinstance(expanded.value, list):
+            self.problems.add(
+                node.place, "include", "must be a list of files, folders and URLs; put it in brackets"
+            )
+            return
+        for index, item in enumerate(expanded.value):
+            path = f"include[{index}]"
+            if isinstance(item.value, Broken):
+                continue
+            if not isinstance(item.value, str) or not item.value:
+                self.problems.add(item.place, path, "must be a file, a folder or a URL")
+            elif len(above) > _DEEPEST_INCLUDE:
+                self.problems.add(item.place, path, f"included more than {_DEEPEST_INCLUDE} levels deep")
+            else:
+                self._include_one(str(item.value), item, path, target, above)
+
+    def _include_one(self, value: str, item: Node, path: str, target: str, above: tuple[str, ...]) -> None:
+        if is_url(target) and not is_url(value) and self.trust_remote and value.startswith("/"):
+            targets = [value]
+        elif is_url(target) or is_url(value):
+            targets = [urljoin(target, value) if is_url(target) else value]
+        else:
+            folder = Path(target).parent / value if "\0" not in value else Path("\\0")
+            targets = [str(p) for p in self._files_of(str(folder), item.place)]
+        for one in targets:
+            if is_url(target) and not is_url(one) and not self.trust_remote:
+                what = "a manifest from a URL may include local files only with --trust-remote"
+                self.problems.add(item.place, path, what)
+            elif one in above:
+                self.problems.add(item.place, path, "goes round in a circle")
+            else:
+                self._layer(one, self.included, above, item.place)
+
+    def _display(self, target: str) -> str:
+        if is_url(target):
+            return shown(str(SecretUrl(target)))
+        path = Path(os.path.normpath(target))
+        return shown(str(path.relative_to(self.cwd)) if path.is_relative_to(self.cwd) else str(path))
+
+
+def is_url(target: str) -> bool:
+    """Tell whether a path is fetched over the network."""
+    return target.lower().startswith(("http://", "https://"))
+
+
+def fetch(url: str) -> bytes | str:
+    """Fetch a manifest over the network.
+
+    Args:
+        url: An http or https URL.
+
+    Returns:
+        The content; or, as text, why it can't be had.
+    """
+    answer: list[bytes | str] = []
+    # A server can stretch any step beyond the time limit of a socket; the thread is left to itself then.
+    worker = threading.Thread(target=lambda: answer.append(_fetch(url)), daemon=True)
+    worker.start()
+    worker.join(URL_SECONDS)
+    return answer[0] if answer else f"gave no whole answer within {URL_SECONDS:g} s"
+
+
+def _fetch(url: str) -> bytes | str:
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    class NoRedirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *args: object, **kwargs: object) -> None:
+            return None
+
+    try:
+        if not urlsplit(url).hostname:
+            return "is no URL with a host"
+        opener = urllib.request.build_opener(NoRedirects())
+        with opener.open(url, timeout=URL_SECONDS) as response:
+            data: bytes = response.read(LARGEST_SOURCE + 1)
+    except urllib.error.HTTPError as e:
+        if 300 <= e.code < 400:
+            return f"redirects ({e.code}), which is not followed; name the final URL"
+        return f"was answered with status {e.code}"
+    except urllib.error.URLError as e:
+        reason = e.reason
+        return f"can't be reached: {getattr(reason, 'strerror', None) or type(reason).__name__}"
+    except (OSError, ValueError, http.client.HTTPException) as e:
+        return f"can't be fetched: {type(e).__name__}"
+    return f"is larger than {LARGEST_SOURCE // 1024} KiB" if len(data) > LARGEST_SOURCE else data
