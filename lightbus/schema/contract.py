@@ -11,8 +11,7 @@ from lightbus.exceptions import MisconfiguredApiOptions
 from lightbus.values import hints_of
 
 from .hints import SchemaWriter
-
-DRAFT_07: Final = "http://json-schema.org/draft-07/schema#"
+from .safety import DRAFT_07
 
 _EMPTY: Final = Parameter.empty
 

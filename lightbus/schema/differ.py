@@ -13,6 +13,7 @@ from .signature import default_of, type_text
 _NOTES: Final = frozenset(
     {"$schema", "$comment", "title", "description", "default", "examples", "definitions", "deprecated"}
 )
+_SHOWN: Final = 120
 _LOWER: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _SHAPE: Final = frozenset({"type", "enum", "properties", "required", "additionalProperties", "items"})
@@ -51,6 +52,7 @@ class Differ:
         self._old, self._new = old, new
         self._found: list[Change] = []
         self._compared: set[tuple[str, str]] = set()
+        self._open: set[tuple[int, int]] = set()
 
     def changes(self, path: str) -> list[Change]:
         """Return the differences.
@@ -68,12 +70,22 @@ class Differ:
         self._found.append(Change(path, what, narrows, widens))
 
     def _compare(self, old: Any, new: Any, path: str) -> None:
+        """Compare two schemas, each pair of references once, and none within itself."""
         if _is_reference(old) or _is_reference(new):
-            pair = (repr(old), repr(new))
-            if pair in self._compared:
+            references = (repr(old), repr(new))
+            if references in self._compared:
                 return
-            self._compared.add(pair)
+            self._compared.add(references)
+        pair = (id(old), id(new))
+        if pair not in self._open:
+            self._open.add(pair)
+            self._compare_alternatives(old, new, path)
+            self._open.discard(pair)
+
+    def _compare_alternatives(self, old: Any, new: Any, path: str) -> None:
         before, after = alternatives(old, self._old), alternatives(new, self._new)
+        if not before and not after:
+            return
         if {} in before or {} in after:
             if {} not in after:
                 self._note(path, f"may no longer be anything, only {self._text_new(new)}", narrows=True)
@@ -133,7 +145,7 @@ class Differ:
         for rule in sorted({*old, *new} - _NOTES - _SHAPE - {*_LOWER, *_UPPER}):
             self._compare_rule(rule, old.get(rule), new.get(rule), path)
         if old["type"] == "array":
-            self._compare_items(old.get("items", {}), new.get("items", {}), path)
+            self._compare_items(old.get("items", True), new.get("items", True), path)
         if old["type"] == "object":
             self._compare_objects(old, new, path)
 
@@ -224,10 +236,10 @@ class Differ:
             self._compare(old, new, f"{path}.*")
 
     def _text_old(self, schema: Any) -> str:
-        return type_text(schema, self._old)
+        return type_text(schema, self._old)[:_SHOWN]
 
     def _text_new(self, schema: Any) -> str:
-        return type_text(schema, self._new)
+        return type_text(schema, self._new)[:_SHOWN]
 
 
 def alternatives(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[dict[str, Any]]:
@@ -251,7 +263,7 @@ def alternatives(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[d
         if key in schema and (key != "allOf" or len(schema[key]) == 1):
             rest = {k: v for k, v in schema.items() if k != key and k not in _NOTES}
             parts = [a for option in schema[key] for a in alternatives(option, root, depth + 1)]
-            return [{**part, **rest} for part in parts]
+            return _both(parts, alternatives(rest, root, depth + 1)) if rest else parts
     rules = {k: v for k, v in schema.items() if k not in _NOTES - {"title"}}
     if "const" in rules:
         rules["enum"] = [rules.pop("const")]
@@ -265,6 +277,16 @@ def alternatives(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[d
         return [{}]
     kind = rules.get("type", list(_JSON_TYPES.values()))
     return [{**rules, "type": k} for k in ([kind] if isinstance(kind, str) else kind)]
+
+
+def _both(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the alternatives that are among both."""
+    return [
+        {**other, **one}
+        for one in some
+        for other in others
+        if not (one and other) or one["type"] == other["type"]
+    ]
 
 
 def _is_reference(schema: Any) -> bool:

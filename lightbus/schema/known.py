@@ -10,7 +10,7 @@ from lightbus.api import Definition
 from lightbus.exceptions import InvalidMessage, SchemaNotFound
 
 from .contract import contract_of
-from .safety import check_schema
+from .safety import check_form, check_schema
 from .validator import Validator, compile, unusable
 
 _PARTS: Final = {"events": ("parameters",), "rpcs": ("parameters", "response")}
@@ -173,6 +173,7 @@ def check_contract(api_name: str, contract: Any) -> None:
             try:
                 for schema in wanted:
                     check_schema(entry[schema])
+                    check_form(entry[schema])
             except InvalidMessage as e:
                 raise InvalidMessage(f"{place}: {e}") from None
 

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 from lightbus.exceptions import InvalidMessage
 
+DRAFT_07: Final = "http://json-schema.org/draft-07/schema#"
+
 MAX_SIZE: Final = 1024 * 1024  # characters of text in all
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 60
@@ -57,6 +59,23 @@ def check_schema(schema: Any) -> None:
         if len(patterns) > MAX_PATTERNS:
             raise InvalidMessage(f"the schema has more than {MAX_PATTERNS} patterns")
     _check_steps(schema, schemas)
+
+
+def check_form(schema: dict[str, Any]) -> None:
+    """Refuse what is not a JSON Schema at all, such as one whose ``properties`` are a number.
+
+    Args:
+        schema: A schema that ``check_schema()`` lets pass.
+
+    Raises:
+        InvalidMessage: It isn't one.
+    """
+    from jsonschema_rs import meta
+
+    try:
+        meta.validate({**schema, "$schema": DRAFT_07})
+    except ValueError as e:
+        raise InvalidMessage(f"not a JSON Schema: {str(getattr(e, 'message', e))[:200]}") from None
 
 
 def follow(root: dict[str, Any], ref: str) -> Any:

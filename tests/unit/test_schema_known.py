@@ -134,6 +134,7 @@ def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         {"events": {}, "rpcs": {"price": {"parameters": {}}}},
         {"events": {"sold": {"parameters": {"$ref": "http://x/"}}}, "rpcs": {}},
         {"events": {"sold": {"parameters": "string"}}, "rpcs": {}},
+        {"events": {"sold": {"parameters": {"properties": 3}}}, "rpcs": {}},
     ],
 )
 def test_what_is_no_contract_is_refused_and_the_known_one_stays(bad: Any) -> None:

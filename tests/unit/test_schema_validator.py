@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import timeit
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lightbus.exceptions import InvalidMessage, ValidationError
+from lightbus.schema.compare import compare
+from lightbus.schema.signature import show
 from lightbus.schema.validator import compile, unusable
 
 LOGIN = {
@@ -120,6 +125,40 @@ def test_a_schema_that_is_not_safe_is_refused_at_once(schema: Any) -> None:
     with pytest.raises(InvalidMessage):
         compile(schema)
     assert time.perf_counter() - start < 2
+
+
+_WORDS = [
+    "type",
+    "properties",
+    "items",
+    "anyOf",
+    "allOf",
+    "not",
+    "enum",
+    "pattern",
+    "$ref",
+    "definitions",
+    "a",
+]
+_SCHEMAS: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.integers(-2, 2) | st.sampled_from(["string", "object", "#", "#/definitions/a", "(", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(schema=st.dictionaries(st.sampled_from(_WORDS), _SCHEMAS, max_size=4), value=_SCHEMAS)
+def test_whatever_a_stranger_publishes_is_refused_or_usable(schema: dict[str, Any], value: Any) -> None:
+    try:
+        validator = compile(schema)
+    except InvalidMessage:
+        return
+    with contextlib.suppress(ValidationError):
+        validator.validate(value, "it")
+    contract = {"events": {"e": {"parameters": schema}}, "rpcs": {}}
+    assert compare(contract, contract) == []
+    assert show("x", contract)
 
 
 def test_another_meta_schema_is_neither_fetched_nor_used() -> None:
