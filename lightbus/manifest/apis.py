@@ -16,6 +16,7 @@ from .keys import Choice, keys_of
 from .merge import merge
 from .model import ApiRecord, BusOptions, ContractOptions, Transport
 from .nodes import Node
+from .problems import Place
 
 _TRANSPORTS = ("result_transport", "rpc_transport", "event_transport")
 
@@ -56,6 +57,8 @@ class Apis:
         self._kept: list[Node] = []
         own = bus.get("redis") if bus else None
         self._beneath = _without(own, "embedded")
+        self._effective: dict[str, Node] = {}
+        self._contracts: Node | None = None
         #: Whether some connection said where its Redis is.
         self.redis_configured = _says_where(own)
 
@@ -69,6 +72,7 @@ class Apis:
         if self._takes_redis(shape, name):
             options = layer(self._beneath, options)
         made = self._transport(shape, name, options, choice, path)
+        self._contracts = options and replace(options, value={name: options})
         schema = self._blocks.make(ContractOptions, contracts, "bus.schema", given={"transport": made})
         redis = self._blocks.make(BusRedisOptions, self._bus.get("redis") if self._bus else None, "bus.redis")
         options_of_bus: BusOptions = self._blocks.make(
@@ -89,6 +93,17 @@ class Apis:
 
         listed = self._blocks.named(node, "apis", make)
         return record, MappingProxyType({name: made for name, made in listed.items() if name != "default"})
+
+    def effective(self, root: Node) -> Node:
+        """Return the root with what lies beneath APIs and transports laid into them."""
+        nowhere = root.place
+        apis = root.get("apis") or Node({}, nowhere)
+        children: dict[str, Node] = dict(apis.value) if isinstance(apis.value, dict) else {}
+        changed = {"apis": replace(apis, value={**children, **self._effective})}
+        if self._contracts:
+            inner = Node({"schema": Node({"transport": self._contracts}, nowhere)}, nowhere)
+            changed["bus"] = merge(self._bus, inner) or inner
+        return merge(root, Node(changed, nowhere)) or root
 
     def _layers(self, beneath: _Layers, own: Node | None, path: str) -> _Layers:
         redis = own.get("redis") if own else None
@@ -117,6 +132,7 @@ class Apis:
         given: dict[str, Any] = {"name": name}
         redis = layers.redis
         self.redis_configured |= _says_where(redis)
+        self._effective[name] = _as_node(layers)
         given["redis"] = self._blocks.make(RedisOptions, redis, f"{path}.redis")
         for kind in _TRANSPORTS:
             chosen, options = layers.transports[kind]
@@ -149,6 +165,17 @@ class Apis:
         except TransportNotFound:
             return False
         return cls is not None and issubclass(cls, RedisOptions)
+
+
+def _as_node(layers: _Layers) -> Node:
+    node = layers.node or Node({}, Place("the manifest"))
+    children = dict(node.value) if isinstance(node.value, dict) else {}
+    if layers.redis:
+        children["redis"] = layers.redis
+    for kind, (name, options) in layers.transports.items():
+        if options:
+            children[kind] = replace(options, value={name: options})
+    return replace(node, value=children)
 
 
 def layer(lower: Node | None, upper: Node | None) -> Node | None:

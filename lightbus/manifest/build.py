@@ -38,7 +38,7 @@ def build(
     apis = Apis(blocks, root.get("bus"), transport or "redis", transport)
     bus = apis.bus()
     default, records = apis.records(root.get("apis"))
-    policies = _policies(blocks, root.get("policies"))
+    policies, merged = _policies(blocks, root.get("policies"))
 
     def listener(node: Node, path: str) -> ListenerOptions | None:
         return _listener(blocks, policies, node, path)
@@ -64,13 +64,18 @@ def build(
         manifest,
         service_name=service and resolve(service, root.get("service_name"), "service_name", problems),
         process_name=resolve(manifest.process_name, root.get("process_name"), "process_name", problems),
-        tree=root,
+        tree=merge(apis.effective(root), Node({"policies": merged}, root.place))
+        if merged
+        else apis.effective(root),
     )
 
 
-def _policies(blocks: Blocks, node: Node | None) -> Mapping[str, Policy]:
+def _policies(blocks: Blocks, node: Node | None) -> tuple[Mapping[str, Policy], Node | None]:
+    """Make the policies; the second value holds their nodes, with those that they extend laid beneath."""
     problems = blocks.problems
     own = {name: child for name, child in node.items() if isinstance(child.value, dict)} if node else {}
+
+    merged: dict[str, Node] = {}
 
     def beneath(name: str, above: tuple[str, ...]) -> Node | None:
         extends = own[name].get("extends")
@@ -90,13 +95,15 @@ def _policies(blocks: Blocks, node: Node | None) -> Mapping[str, Policy]:
         name = path.removeprefix("policies.")
         if name in _ON_ERROR:
             problems.add(child.where, path, "is what on_error already calls something; choose another name")
-        policy: Policy | None = blocks.make(Policy, beneath(name, ()), path)
+        merged[name] = beneath(name, ()) or child
+        policy: Policy | None = blocks.make(Policy, merged[name], path)
         return _with_exceptions(policy) if policy else None
 
     for name, child in own.items():
         # Each alone first, so that a problem is told of the policy that has it and not of one above.
         blocks.make(Policy, child, f"policies.{name}")
-    return blocks.named(node, "policies", make)
+    made = blocks.named(node, "policies", make)
+    return made, node and replace(node, value=merged)
 
 
 def _with_exceptions(policy: Policy) -> Policy:

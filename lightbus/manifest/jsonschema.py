@@ -1,0 +1,106 @@
+"""JSON Schema of a manifest, for editors, from the definitions that validation uses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING
+from typing import Any
+
+from .installed import plugin_names, plugin_options, transport_names
+from .keys import ROOT, Block, Choice, Key, ListOf, Named, Shape, keys_of
+from .leaves import Leaf, name_pattern
+from .writing import yaml_value
+from .yaml import plain_scalar
+
+_EXPRESSION = {"type": "string", "pattern": r"\$\{"}
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of a manifest as text, installed transports and plugins included."""
+    return json.dumps(_Schema().document(), indent=2, ensure_ascii=False) + "\n"
+
+
+class _Schema:
+    def __init__(self) -> None:
+        self._definitions: dict[str, Any] = {}
+
+    def document(self) -> dict[str, Any]:
+        root = self._block(ROOT)
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "Lightbus manifest",
+            **root,
+            "$defs": dict(sorted(self._definitions.items())),
+        }
+
+    def _block(self, block: Block) -> dict[str, Any]:
+        cls = block.cls
+        if cls.__name__ not in self._definitions:
+            self._definitions[cls.__name__] = {}
+            keys = keys_of(cls)
+            self._definitions[cls.__name__] = {
+                "description": (cls.__doc__ or "").partition("\n")[0],
+                "type": ["object", "null"],
+                "properties": {name: self._key(key) for name, key in keys.items()},
+                "patternProperties": {"^x-": True},
+                "additionalProperties": False,
+                **({"required": names} if (names := [n for n, k in keys.items() if k.required]) else {}),
+            }
+        return {"$ref": f"#/$defs/{cls.__name__}"}
+
+    def _key(self, key: Key) -> dict[str, Any]:
+        schema = {"description": key.description, **self._shape(key.shape, key)}
+        if isinstance(key.shape, Leaf | ListOf) and key.default is not MISSING and key.default is not None:
+            schema["default"] = _default(key)
+        return schema
+
+    def _shape(self, shape: Shape, key: Key) -> dict[str, Any]:
+        if isinstance(shape, Leaf):
+            return {"anyOf": [_leaf(shape, key), _EXPRESSION, {"type": "null"}]}
+        if isinstance(shape, ListOf):
+            return {"type": ["array", "null"], "items": {"anyOf": [_leaf(shape.item, key), _EXPRESSION]}}
+        if isinstance(shape, Block):
+            ref = self._block(shape)
+            return {"anyOf": [ref, {"type": "boolean"}, _EXPRESSION]} if shape.toggle else ref
+        if isinstance(shape, Named):
+            pattern = name_pattern(key.name)[0].pattern
+            return _map({f"^({pattern})$": self._block(shape.value)})
+        if isinstance(shape, Choice):
+            options = {name: shape.options(name) for name in transport_names(shape.group)}
+            return {**_map({}, self._each(options)), "maxProperties": 1}
+        options = {name: plugin_options(name) for name in plugin_names()}
+        return _map({}, self._each(options))
+
+    def _each(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: self._block(Block(cls)) if cls else {"type": ["object", "null"], "maxProperties": 0}
+            for name, cls in options.items()
+        }
+
+
+def _leaf(leaf: Leaf, key: Key) -> dict[str, Any]:
+    schema = dict(leaf.json)
+    if isinstance(key.shape, Leaf) and not leaf.duration:
+        if key.minimum is not None:
+            schema["minimum"] = key.minimum
+        if key.maximum is not None:
+            schema["maximum"] = key.maximum
+    return schema
+
+
+def _default(key: Key) -> Any:
+    if isinstance(key.shape, ListOf):
+        return [str(item) for item in key.default]
+    if isinstance(key.shape, Leaf) and key.shape.duration:
+        return yaml_value(key, key.default)
+    written = yaml_value(key, key.default)
+    return json.loads(written) if written.startswith('"') else plain_scalar(written)
+
+
+def _map(patterns: dict[str, Any], properties: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "type": ["object", "null"],
+        "properties": properties or {},
+        "patternProperties": {"^x-": True, **patterns},
+        "additionalProperties": False,
+    }

@@ -1,0 +1,73 @@
+"""Values as the YAML that a manifest would hold for them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from lightbus.options import HIDDEN, Secret, SecretUrl
+from lightbus.policy import DeliveryPolicy
+
+from .keys import Key, ListOf
+from .leaves import Leaf
+from .rules import format_duration
+
+# What needs no quotes in any version of YAML.
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*", re.ASCII)
+_READ_AS_OTHERS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"}
+
+
+def yaml_text(text: str) -> str:
+    """Return text as a YAML scalar, in quotes where it needs them."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _READ_AS_OTHERS:
+        return text
+    return json.dumps(text.replace("${", "$${"), ensure_ascii=not text.isprintable())
+
+
+def yaml_value(key: Key, value: Any) -> str:
+    """Return the value of a key on one line, with secrets hidden.
+
+    Args:
+        key: The key.
+        value: What the option holds.
+    """
+    if isinstance(key.shape, ListOf):
+        items: Sequence[Any] = value
+        return f"[{', '.join(_scalar(key.shape.item, item) for item in items)}]"
+    return _scalar(key.shape if isinstance(key.shape, Leaf) else None, value)
+
+
+def hidden_text() -> str:
+    """Return what stands for a value that must not be shown."""
+    return yaml_text(HIDDEN)
+
+
+def _scalar(leaf: Leaf | None, value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return (
+            format_duration(value)
+            if leaf and leaf.duration
+            else f"{value:g}"
+            if value < 10**6
+            else str(value)
+        )
+    if isinstance(value, DeliveryPolicy):
+        return value.then.value
+    if isinstance(value, Enum):
+        return yaml_text(str(value.value))
+    if isinstance(value, datetime):
+        return yaml_text(value.isoformat())
+    if isinstance(value, type):
+        return yaml_text(value.__name__)
+    if isinstance(value, Mapping):
+        return "{}"
+    text = str(value) if isinstance(value, Secret) or "://" not in str(value) else str(SecretUrl(str(value)))
+    return yaml_text(text)
