@@ -16,13 +16,14 @@ from typing import Any
 
 import uvloop
 
+import benchmarks.bus_module  # noqa: F401  (who fires an event must have its class)
 import lightbus
 from benchmarks import measures
 from benchmarks.measures import Latencies, Measures
 from tests.eventually import eventually, eventually_async
 from tests.processes import Process, lightbus_process
 
-CREDENTIALS = {"username": measures.USERNAME, "password": measures.PASSWORD}
+CREDENTIALS: dict[str, Any] = {"username": measures.USERNAME, "password": measures.PASSWORD}
 MANIFEST = "bus:\n  redis:\n    url: {url}\n"
 
 
