@@ -9,6 +9,7 @@ import argparse
 import platform
 import sys
 from dataclasses import dataclass
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -69,16 +70,28 @@ def verdict(row: Row, ratio: float | None) -> str:
     return f"{wanted}  MISSED" if missed else f"{wanted}  ok"
 
 
-def table(server: Server, floor: Measures, bus: Measures | None, rounds: int) -> Table:
+def ratio_of(row: Row, floors: list[Measures], buses: list[Measures]) -> float | None:
+    """The median of the rounds' ratios: what else the machine does in a round, it does to both."""
+    ratios = []
+    for floor, bus in zip(floors, buses, strict=False):
+        base, ours = getattr(floor, row.field), getattr(bus, row.field)
+        if base and ours:
+            ratios.append(ours / base)
+    return median(ratios) if ratios else None
+
+
+def table(kind: str, floors: list[Measures], buses: list[Measures]) -> Table:
     """All that was measured."""
-    where = f"Python {platform.python_version()}, {server.kind}, medians of {rounds}"
+    where = f"Python {platform.python_version()}, {kind}, medians of {len(floors)}"
     result = Table("measure", title=f"Lightbus against the floor ({where})")
     for column in ("floor", "Lightbus", "ratio", "target"):
         result.add_column(column, justify="right", no_wrap=True)
+    floor = Measures.median_of(floors)
+    bus = Measures.median_of(buses) if buses else None
     for row in ROWS:
         base: float | None = getattr(floor, row.field)
         ours: float | None = getattr(bus, row.field) if bus else None
-        ratio = ours / base if ours and base else None
+        ratio = ratio_of(row, floors, buses)
         shown = "-" if ratio is None else f"{ratio:.2f}"
         result.add_row(row.title, number(base, row), number(ours, row), shown, verdict(row, ratio))
     return result
@@ -104,8 +117,7 @@ def main() -> None:
                     print(f"Lightbus could not be measured: {error}", file=sys.stderr)
                     break
             server.execute("FLUSHALL")
-        shown = table(server, Measures.median_of(floor), Measures.median_of(bus) if bus else None, len(floor))
-    Console(width=max(Console().width, 100)).print(shown)
+    Console(width=max(Console().width, 100)).print(table(server.kind, floor, bus))
 
 
 if __name__ == "__main__":

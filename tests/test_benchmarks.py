@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks.__main__ import ROWS, Row, measure, verdict
+from benchmarks.__main__ import ROWS, Row, measure, ratio_of, verdict
 from benchmarks.measures import Measures, in_flight, one_by_one
 from tests.servers import Server
 
@@ -44,3 +44,10 @@ def test_a_rate_must_be_high_and_a_time_low_enough() -> None:
     assert [verdict(rate, ratio).split()[-1] for ratio in (0.1, 0.2)] == ["MISSED", "ok"]
     assert [verdict(time, ratio).split()[-1] for ratio in (3.1, 3.0)] == ["MISSED", "ok"]
     assert verdict(Row("", ""), 1.0) == ""
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    floors = [Measures(consume=value) for value in (100.0, 10.0, 100.0)]
+    buses = [Measures(consume=value) for value in (50.0, 5.0, 90.0)]
+    assert ratio_of(Row("", "consume"), floors, buses) == 0.5
+    assert ratio_of(Row("", "rpc_sync_p50_ms"), floors, buses) is None
