@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .api import ApiOptions, ValidateOptions
-from .transports.base import EventTransport, Identity, Kind, RpcTransport, SchemaTransport, find_transport
+from .transports.base import (
+    EventTransport,
+    Identity,
+    Kind,
+    RpcTransport,
+    SchemaTransport,
+    Transport,
+    find_transport,
+)
 
 
 class Chosen(Protocol):
@@ -98,7 +106,7 @@ class Transports:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._made: dict[tuple[Kind, str, Any], Any] = {}
+        self._made: dict[tuple[Kind, str, Any], Transport] = {}
         self._rpc: dict[str, RpcTransport] = {}
         self._event: dict[str, EventTransport] = {}
 
@@ -126,6 +134,10 @@ class Transports:
     def made(self) -> list[tuple[Kind, str, str]]:
         """Return the kind, name and address of each transport that is in use."""
         return [(kind, name, transport.address) for (kind, name, _), transport in self._made.items()]
+
+    def all(self) -> list[Transport]:
+        """Return all that are in use."""
+        return list(self._made.values())
 
     async def close(self) -> None:
         """Close all of them."""

@@ -12,7 +12,7 @@ from .installed import plugin_names, plugin_options
 from .keys import Block, Choice, Key, ListOf, keys_of
 from .leaves import Leaf, name_pattern
 from .model import Transport
-from .nodes import Node
+from .nodes import Broken, Node
 from .problems import Place, Problems, shown
 from .rules import NOT_YET, validate
 
@@ -80,7 +80,7 @@ class Blocks:
                 self.problems.add(child.where, shown(full), f"can't be a name; {says}")
             elif isinstance(child.value, dict):
                 made[name] = make(child, full)
-            elif child.value is not None:
+            elif not isinstance(child.value, Broken | None):
                 self.problems.add(child.place, full, "must be a map of keys and values")
         return MappingProxyType({name: value for name, value in made.items() if value is not None})
 
@@ -118,7 +118,7 @@ class Blocks:
             what = f"a second transport; keep {shown(names[0])} or this one"
             self.problems.add(_where(node, extra), f"{path}.{shown(extra)}", what)
         options = node.get(names[0])
-        if options and not isinstance(options.value, dict | None):
+        if options and not isinstance(options.value, dict | Broken | None):
             self.problems.add(options.place, f"{path}.{shown(names[0])}", "must be a map of options")
             options = None
         return names[0], options
@@ -130,7 +130,7 @@ class Blocks:
             cls = self._plugin_class(name, child, f"{path}.{name}")
             if cls is None:
                 continue
-            if not isinstance(child.value, dict | None):
+            if not isinstance(child.value, dict | Broken | None):
                 self.problems.add(child.place, f"{path}.{name}", "must be a map of options")
             made[name] = self.make(cls, child, f"{path}.{name}")
         for name in ("internal_state", "internal_metrics"):

@@ -102,6 +102,8 @@ class Sources:
             return
         for mistake in mistakes:
             self.problems.add(mistake.place, "", mistake.what)
+        if isinstance(root.value, Broken):
+            return
         if not isinstance(root.value, dict | None):
             self.problems.add(root.place, "", "must be a map of keys and values")
             return

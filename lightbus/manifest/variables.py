@@ -145,10 +145,11 @@ def read_limited(path: Path, limit: int) -> bytes | str:
         return "may not be read by this user"
     except (OSError, ValueError) as e:
         return f"can't be read: {getattr(e, 'strerror', None) or 'no such path'}"
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        return "is a folder" if stat.S_ISDIR(kind) else "is no regular file"
     with os.fdopen(descriptor, "rb") as file:
-        kind = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(kind):
-            return "is a folder" if stat.S_ISDIR(kind) else "is no regular file"
         try:
             data = file.read(limit + 1)
         except OSError as e:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
-from .nodes import Node, Scalar
+from .nodes import Broken, Node, Scalar
 from .problems import Place, shown
 
 #: Room for the text of one source, in bytes.
@@ -150,6 +151,8 @@ class _Reader:
             node = Node(self._list(loader, depth), place, key)
         else:
             node = Node(self._map(loader, depth), place, key)
+        if event.tag is not None:
+            node = replace(node, value=Broken())
         if event.anchor is not None:
             self.anchors[event.anchor] = node, self.count - before + 1
         return node
@@ -232,11 +235,12 @@ class _Reader:
 def _explain(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "not YAML"
     # The parser quotes names of anchors and tags, which may be what somebody meant as a password.
-    problem = re.split(r"['\"]", problem)[0].strip() or "not YAML"
+    problem = re.sub(r"'[^'\s]{2,}'|\"[^\"]{2,}\"", "...", problem)
     advice = {
         "mapping values are not allowed": "quote the value if it contains a colon",
         "found character": "a tab can't indent, and values that begin with @, ` or % need quotes",
         "did not find expected key": "look at the indentation and quotes of this line and the one before",
+        "did not find expected ','": 'within brackets, quote values that have brackets or commas: "${NAME}"',
         "could not find expected": "a key needs a colon and a space after it",
         "did not find expected <document start>": "the text before this place is a value of its own",
         "found unexpected end of stream": "a quote or bracket was not closed",

@@ -7,7 +7,7 @@ A transport belongs to one event loop. It reconnects by itself; what can't wait 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, cast
@@ -50,6 +50,24 @@ class Subscription:
     def wants(self, api_name: str, event_name: str) -> bool:
         """Tell whether an event is one of those asked for."""
         return (api_name, event_name) in self.events or (api_name, "*") in self.events
+
+
+class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
+    """What the three ports have in common."""
+
+    #: A frozen dataclass of the transport's options.
+    options: ClassVar[type | None] = None
+
+    async def open(self) -> None:  # noqa: B027
+        """Connect; raises TransportUnavailable where the broker does not answer."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Let go of every connection."""
+
+    @property
+    def address(self) -> str:
+        """Where the broker is, without secrets, for the log."""
+        return type(self).__name__
 
 
 class Delivery(ABC):
@@ -99,11 +117,8 @@ class EventConsumer(ABC):
         """Send what is still to be acknowledged and let go of everything."""
 
 
-class EventTransport(ABC):
+class EventTransport(Transport):
     """Fires events and receives them."""
-
-    #: A frozen dataclass of the transport's options.
-    options: ClassVar[type | None] = None
 
     @abstractmethod
     async def publish(self, messages: Sequence[EventMessage], timeout: float) -> None:
@@ -127,17 +142,6 @@ class EventTransport(ABC):
             TransportUnavailable: The broker can't be reached.
         """
 
-    async def open(self) -> None:  # noqa: B027 - not every transport has something to open
-        """Connect; raises TransportUnavailable where the broker does not answer."""
-
-    async def close(self) -> None:  # noqa: B027
-        """Let go of every connection."""
-
-    @property
-    def address(self) -> str:
-        """Where the broker is, without secrets, for the log."""
-        return type(self).__name__
-
 
 class RpcConsumer(ABC):
     """The calls of one API, as its worker takes and answers them."""
@@ -159,10 +163,8 @@ class RpcConsumer(ABC):
         """Send the last answers, hand back what was not started and let go of everything."""
 
 
-class RpcTransport(ABC):
+class RpcTransport(Transport):
     """Calls procedures and serves them."""
-
-    options: ClassVar[type | None] = None
 
     @abstractmethod
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
@@ -182,22 +184,9 @@ class RpcTransport(ABC):
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
         """Take part in serving an API."""
 
-    async def open(self) -> None:  # noqa: B027
-        """Connect; raises TransportUnavailable where the broker does not answer."""
 
-    async def close(self) -> None:  # noqa: B027
-        """Let go of every connection."""
-
-    @property
-    def address(self) -> str:
-        """Where the broker is, without secrets, for the log."""
-        return type(self).__name__
-
-
-class SchemaTransport(ABC):
+class SchemaTransport(Transport):
     """Publishes contracts and reads those of others."""
-
-    options: ClassVar[type | None] = None
 
     @abstractmethod
     async def store(self, contracts: Mapping[str, Mapping[str, Any]], ttl: float) -> None:
@@ -210,20 +199,6 @@ class SchemaTransport(ABC):
     @abstractmethod
     async def load(self) -> Mapping[str, Mapping[str, Any]]:
         """Return every contract on the bus by API name; malformed ones are left out with a warning."""
-
-    async def open(self) -> None:  # noqa: B027
-        """Connect; raises TransportUnavailable where the broker does not answer."""
-
-    async def close(self) -> None:  # noqa: B027
-        """Let go of every connection."""
-
-    @property
-    def address(self) -> str:
-        """Where the broker is, without secrets, for the log."""
-        return type(self).__name__
-
-
-TransportFactory = Callable[[Any], Any]
 
 
 def find_transport(kind: Kind, name: str) -> type[Any]:

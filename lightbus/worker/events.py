@@ -47,9 +47,7 @@ class EventWorker:
         for transport, events in groups.items():
             consumer = await self._consume(transport, events)
             self._consumers.append(consumer)
-            self._slots.append(
-                Slots(self._take_of(consumer), self._handle, self.listener.concurrency, _AHEAD)
-            )
+            self._slots.append(Slots(self._taker(consumer), self._handle, self.listener.concurrency, _AHEAD))
 
     async def run(self) -> None:
         """Listen until :meth:`stop`."""
@@ -57,10 +55,9 @@ class EventWorker:
 
     async def stop(self) -> None:
         """Take no more events, and hand back those that were not started."""
-        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
-        for slots in self._slots:
-            for delivery in slots.stop():
-                await delivery.release()
+        await asyncio.gather(
+            *(slots.stop() for slots in self._slots), *(consumer.stop() for consumer in self._consumers)
+        )
 
     async def finish(self, timeout: float) -> int:
         """Wait for handlers that run; return how many had to be left behind."""

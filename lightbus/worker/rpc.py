@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from lightbus.client import BusClient
@@ -35,7 +36,7 @@ class RpcWorker:
         transport = self._client.transports().rpc(self.api_name)
         self._consumer = await transport.serve(self.api_name, self._client.wiring.identity)
         limit = self._client.settings(self.api_name).rpc_concurrency
-        self._slots = Slots(self._consumer.take, self._execute, limit)
+        self._slots = Slots(self._consumer.take, self._execute, self._execute, limit)
 
     async def run(self) -> None:
         """Serve until :meth:`stop`."""
@@ -45,9 +46,7 @@ class RpcWorker:
     async def stop(self) -> None:
         """Take no more calls; those already taken are run."""
         if self._consumer is not None and self._slots is not None:
-            await self._consumer.stop()
-            for call in self._slots.stop():
-                await self._execute(call)
+            await asyncio.gather(self._slots.stop(), self._consumer.stop())
 
     async def finish(self, timeout: float) -> int:
         """Wait for calls that run; return how many had to be left behind."""

@@ -22,6 +22,7 @@ class Slots(Generic[T]):
     Args:
         take: Waits for items and returns at most so many.
         handle: Deals with one item; never raises.
+        leave: Deals with an item that was taken and is not started any more, since the end is near.
         limit: How many are handled at a time.
         ahead: The most that is fetched ahead; ``limit`` for nothing.
     """
@@ -30,11 +31,13 @@ class Slots(Generic[T]):
         self,
         take: Callable[[int], Awaitable[Sequence[T]]],
         handle: Callable[[T], Awaitable[None]],
+        leave: Callable[[T], Awaitable[None]],
         limit: int,
         ahead: int = 0,
     ) -> None:
         self._take = take
         self._handle = handle
+        self._leave = leave
         self.limit = limit
         self._ahead = max(ahead, limit)
         self._seconds = _AHEAD
@@ -43,29 +46,29 @@ class Slots(Generic[T]):
         self._workers: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._stopping = False
+        self._taking = False
         self._all_done: asyncio.Future[None] | None = None
         #: How many are being handled.
         self.running = 0
 
     async def run(self) -> None:
         """Take and handle until :meth:`stop`; what runs then goes on."""
-        while not self._stopping:
-            wanted = self._wanted()
-            if wanted <= 0:
-                self._room.clear()
-                await self._room.wait()
-                continue
-            for item in await self._take(wanted):
-                self._ready.append(item)
-                self._wake()
+        self._taking = True
+        try:
+            while not self._stopping:
+                await self._take_some()
+        finally:
+            self._taking = False
+            self._note_progress()
 
-    def stop(self) -> list[T]:
-        """Take no more; return what was taken and not started."""
+    async def stop(self) -> None:
+        """Take no more, and leave what was taken and not started."""
         self._stopping = True
         self._room.set()
         left = list(self._ready)
         self._ready.clear()
-        return left
+        for item in left:
+            await self._leave(item)
 
     async def finish(self, timeout: float) -> bool:
         """Wait for what runs.
@@ -73,7 +76,7 @@ class Slots(Generic[T]):
         Returns:
             Whether all of it has finished within ``timeout`` seconds.
         """
-        if self.running:
+        if self.running or self._taking:
             self._all_done = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._all_done], timeout=timeout)
         done = not self.running
@@ -83,6 +86,28 @@ class Slots(Generic[T]):
             # A handler in a thread can't be cancelled: it is left behind, not waited for.
             await asyncio.wait(self._workers, timeout=1)
         return done
+
+    async def _take_some(self) -> None:
+        wanted = self._wanted()
+        if wanted <= 0:
+            self._room.clear()
+            await self._room.wait()
+            return
+        items = await self._take(wanted)
+        if self._stopping:
+            for item in items:
+                await self._leave(item)
+            return
+        if not items:
+            # A take that returns at once with nothing must not keep others from running.
+            await asyncio.sleep(0)
+        for item in items:
+            self._ready.append(item)
+            self._wake()
+
+    def _note_progress(self) -> None:
+        if self._all_done is not None and not self.running and not self._taking and not self._all_done.done():
+            self._all_done.set_result(None)
 
     def _wanted(self) -> int:
         """How many more to take now."""
@@ -116,8 +141,8 @@ class Slots(Generic[T]):
                     await self._handle(item)
                 finally:
                     self.running -= 1
-                    if self._all_done is not None and not self.running and not self._all_done.done():
-                        self._all_done.set_result(None)
+                    if self._all_done is not None:
+                        self._note_progress()
                 # A moving average over about ten items.
                 self._seconds += 0.1 * (max(loop.time() - started, 1e-6) - self._seconds)
                 if not self._room.is_set() and self._wanted() > 0:

@@ -57,6 +57,10 @@ class LinkBroken(TransportError):
     """The connection broke after a command was written and before its reply came."""
 
 
+#: What can come of a command instead of its reply.
+FAILURES = (LinkBroken, ReplyError, TransportUnavailable)
+
+
 def backoff(failures: int, most: float = 5.0) -> float:
     """Return the seconds to wait before connecting again: 50 ms to ``most``, spread at random."""
     return min(most, 0.05 * 2.0 ** min(failures, 20)) * random.uniform(0.5, 1.0)  # noqa: S311
@@ -90,7 +94,11 @@ class Connector:
             raise TransportUnavailable(f"Redis at {self.address} refused the password or user: {e}") from e
         except (TimeoutError, *LINK_ERRORS, redis_errors.RedisError) as e:
             reason = str(e) or f"no answer within {self._options.connect_timeout:g} s"
-            raise TransportUnavailable(f"Redis at {self.address} can't be reached: {reason}") from e
+            raise TransportUnavailable(
+                f"Redis at {self.address} can't be reached: {reason}; start it, or say where it is with "
+                "bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL (`lightbus run` brings a server "
+                "of its own where nothing is configured)"
+            ) from e
         # From here on, reads wait as long as their caller says.
         connection.socket_timeout = None
         return connection

@@ -12,7 +12,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscription
 
 from .codec import decode_event
-from .connection import LinkBroken, ReplyError, backoff, error_code
+from .connection import FAILURES, LinkBroken, ReplyError, backoff, error_code
 from .leases import Leases
 from .options import RedisEventOptions
 from .scripts import FORGET
@@ -162,7 +162,7 @@ class RedisEventConsumer(EventConsumer):
             if isinstance(reply, ReplyError):
                 await self._after_refusal(reply)
                 return
-        except (TransportUnavailable, LinkBroken, ReplyError) as e:
+        except FAILURES as e:
             await self._pause(e)
             return
         self._failures = 0

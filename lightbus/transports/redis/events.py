@@ -12,7 +12,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.base import EventConsumer, EventTransport, Identity, Subscription
 
 from .codec import encode_event
-from .connection import LinkBroken, ReplyError, error_code
+from .connection import FAILURES, LinkBroken, ReplyError, error_code
 from .event_consumer import RedisEventConsumer
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
@@ -65,6 +65,13 @@ class RedisEventTransport(RedisTransport, EventTransport):
         )
         await consumer.join()
         return consumer
+
+    async def close(self) -> None:
+        """Stop trimming and give the connection back."""
+        for trimmer in self._trimmers.values():
+            await trimmer.close()
+        self._trimmers.clear()
+        await super().close()
 
     def _streams(self, subscription: Subscription) -> list[str]:
         streams = []
@@ -177,6 +184,12 @@ class Trimmer:
             await asyncio.sleep(_TRIM_LEASE_MS / 1000)
             await self._trim()
 
+    async def close(self) -> None:
+        """Wait no longer for a trim that is on its way."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
     async def _run(self) -> None:
         try:
             await self._trim()
@@ -187,7 +200,7 @@ class Trimmer:
         keys = [self._stream, f"{{{self._stream}}}:trimming"]
         try:
             outcome = await self._transport.pipe.run(TRIM, keys, [self._most, _TRIM_LEASE_MS])
-        except (LinkBroken, ReplyError) as e:
+        except FAILURES as e:
             logger.warning("trimming %s: %s", self._stream, e)
             return
         if outcome >= 0:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .connection import LinkBroken, ReplyError
+from .connection import FAILURES
 from .scripts import CLAIM, FORGET, RENEW
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Leases:
                     arguments = [consumer.group, consumer.name, *ids[i : i + _RENEWED_AT_ONCE]]
                     try:
                         await consumer.pipe.run(RENEW, [source], arguments)
-                    except (LinkBroken, ReplyError) as e:
+                    except FAILURES as e:
                         logger.warning("renewing leases of %s: %s", consumer.group, e)
 
     async def _sweep_regularly(self) -> None:
@@ -89,7 +89,7 @@ class Leases:
                 for source in consumer.sources:
                     await self._sweep(source)
                 await consumer.note_progress()
-            except (LinkBroken, ReplyError) as e:
+            except FAILURES as e:
                 logger.debug("sweeping %s: %s", consumer.group, e)
             await asyncio.sleep(interval * random.uniform(0.75, 1.0))  # noqa: S311 - no secret
 

@@ -61,6 +61,7 @@ class Pipe:
         #: The last failure to connect, while there is no connection.
         self.failure: TransportUnavailable | None = None
         self._failures = 0
+        self._was_connected = False
         #: How often the connection was made again.
         self.reconnects = 0
 
@@ -68,8 +69,9 @@ class Pipe:
         """Send one command.
 
         Returns:
-            A future of its reply. It fails with :data:`ReplyError` where Redis refuses the command, or with
-            :class:`LinkBroken`. Cancelling it before the command is written takes the command back.
+            A future of its reply. It fails with :data:`ReplyError` where Redis refuses the command, with
+            :class:`LinkBroken` where its outcome is unknown, and with ``TransportUnavailable`` where there was
+            never a connection. Cancelling it before the command is written takes the command back.
         """
         return self._enqueue(hiredis.pack_command(command), 1, single=True)
 
@@ -105,14 +107,7 @@ class Pipe:
         Raises:
             TransportUnavailable: Redis does not answer; it is tried again in the background all the same.
         """
-        self._start()
-        ping = self.send("PING")
-        while not ping.done():
-            await asyncio.wait([ping], timeout=0.02)
-            if self.failure is not None and not ping.done():
-                ping.cancel()
-                raise self.failure
-        await ping
+        await self.send("PING")
 
     async def close(self) -> None:
         """Close the connection; commands that wait fail."""
@@ -191,12 +186,13 @@ class Pipe:
                     logger.warning("%s; trying again until it answers", e)
                 self.failure = e
                 self._failures += 1
-                self._waiting = deque(entry for entry in self._waiting if not entry.future.done())
+                self._refuse_waiting(e)
                 await asyncio.sleep(backoff(self._failures))
                 continue
             if self.failure is not None:
                 logger.info("Redis at %s answers again", self.connector.address)
             self.failure = None
+            self._was_connected = True
             self._connection = connection
             try:
                 self._flush()
@@ -235,6 +231,17 @@ class Pipe:
                 written.popleft()
                 if not entry.future.done():
                     entry.future.set_result(entry.replies)
+
+    def _refuse_waiting(self, error: TransportUnavailable) -> None:
+        """Where there never was a connection, say so at once; else what waits is sent when it is back."""
+        waiting, self._waiting = self._waiting, deque()
+        for entry in waiting:
+            if entry.future.done():
+                continue
+            if self._was_connected:
+                self._waiting.append(entry)
+            else:
+                entry.future.set_exception(error)
 
     def _drop(self, error: Exception) -> None:
         written, lost = self._written, list(self._written)

@@ -13,10 +13,10 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
 
 from .codec import decode_result, encode_call
-from .connection import Link, LinkBroken, ReplyError, backoff, error_code
+from .connection import FAILURES, Link, LinkBroken, ReplyError, backoff, error_code
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
-from .rpc_consumer import BLOCK, RedisRpcConsumer, expiry_key, queue_key
+from .rpc_consumer import BLOCK, RedisRpcConsumer, expiry_key, queue_key, served_key
 from .schema import schema_key
 from .session import RedisTransport
 
@@ -63,19 +63,21 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         ]
         ask = not self._replies.is_served(api_name)
         if ask:
-            commands.append(("EXISTS", schema_key(api_name)))
+            commands += [("EXISTS", schema_key(api_name)), ("EXISTS", served_key(api_name))]
         sent = self.pipe.send_many(commands)
         try:
             async with asyncio.timeout(timeout):
                 replies = await sent
                 _raise_refusal(message, replies)
-                if ask and replies[2] == 0 and not answer.done() and await self._withdraw(message):
+                if ask and replies[2:] == [0, 0] and not answer.done() and await self._withdraw(message):
                     raise NoWorker(
                         f"nobody serves the API {api_name!r}, so {message.canonical_name} was not called; "
                         "start the service that owns it, and see that it uses this Redis "
                         f"({self.address})"
                     )
-                return await answer
+                result = await answer
+                self._replies.note_served(api_name)
+                return result
         except TimeoutError:
             raise await self._timed_out(message, sent, timeout) from None
         except LinkBroken as e:
@@ -141,7 +143,6 @@ class ReplyList:
         self.return_path = f"redis+key://{self._key}"
         self._expected: dict[str, asyncio.Future[ResultMessage]] = {}
         self._served: dict[str, float] = {}
-        self._apis: dict[str, str] = {}
         self._reader: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
 
@@ -187,7 +188,7 @@ class ReplyList:
                 try:
                     await self._read_once(link)
                     failures = 0
-                except (TransportUnavailable, LinkBroken, ReplyError) as e:
+                except FAILURES as e:
                     if failures == 0:
                         logger.warning("reading answers: %s; trying again", e)
                     failures += 1

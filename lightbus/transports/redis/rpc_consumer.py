@@ -9,12 +9,12 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from lightbus.exceptions import InvalidMessage, TransportUnavailable
+from lightbus.exceptions import InvalidMessage
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer
 
 from .codec import decode_call, encode_result, return_key
-from .connection import LinkBroken, ReplyError, backoff, error_code
+from .connection import FAILURES, LinkBroken, ReplyError, backoff, error_code
 from .options import RedisRpcOptions
 from .scripts import RECOVER, RELEASE, TAKE
 from .session import Session
@@ -30,6 +30,11 @@ PRESENCE = 6.0
 def queue_key(api_name: str) -> str:
     """Return the key of an API's queue of calls."""
     return f"{api_name}:rpc_queue"
+
+
+def served_key(api_name: str) -> str:
+    """Return the key that is there while some process of this version serves an API."""
+    return f"{{{queue_key(api_name)}}}:served"
 
 
 def expiry_key(call_id: str) -> str:
@@ -78,7 +83,7 @@ class RedisRpcConsumer(RpcConsumer):
             if self._may_hold_orphans:
                 await self._recover_own()
             replies = await self._link.exchange(commands, BLOCK + 2)
-        except (TransportUnavailable, LinkBroken, ReplyError) as e:
+        except FAILURES as e:
             # A call may have been moved to this process's list by a command whose reply is lost.
             self._may_hold_orphans = True
             await self._pause(e)
@@ -224,11 +229,12 @@ class RedisRpcConsumer(RpcConsumer):
                 await self._pipe.send_many(
                     [
                         ("SET", self._presence_key(self._member), 1, "PX", int(PRESENCE * 1000)),
+                        ("SET", served_key(self._api_name), 1, "PX", int(PRESENCE * 1000)),
                         ("SADD", self._register, self._member),
                     ]
                 )
                 await self._recover()
-            except (LinkBroken, ReplyError) as e:
+            except FAILURES as e:
                 logger.debug("presence of %s: %s", self._api_name, e)
             await asyncio.sleep(PRESENCE / 3)
 

@@ -12,7 +12,7 @@ from typing import Any
 from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery
 
-from .connection import LinkBroken, ReplyError, backoff, error_code
+from .connection import FAILURES, ReplyError, backoff, error_code
 from .pipe import Pipe
 from .scripts import MOVE, PROMOTE, RETRY, Script
 
@@ -190,7 +190,7 @@ class Settling:
         keys = self.keys[stream]
         try:
             left = await self._pipe.run(PROMOTE, [keys.delayed, keys.bodies, keys.retry], [_DUE_AT_ONCE])
-        except (LinkBroken, ReplyError) as e:
+        except FAILURES as e:
             logger.debug("promoting retries of %s: %s", self._group, e)
             return
         if 0 <= left < 1_000 and not self._closing:
@@ -231,7 +231,7 @@ class Settling:
             try:
                 await self._pipe.run(script, keys, arguments)
                 break
-            except (LinkBroken, ReplyError) as e:
+            except FAILURES as e:
                 if isinstance(e, ReplyError) and error_code(e) == "NOGROUP":
                     logger.error("%s is gone; event %s can't be kept", self._group, delivery.message.id)
                     break

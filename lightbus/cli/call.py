@@ -1,0 +1,52 @@
+"""``lightbus call``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import click
+
+from lightbus import logs
+from lightbus.api import Registry, auto_registered
+from lightbus.client import BusClient
+from lightbus.creation import wiring_of
+from lightbus.portal import new_event_loop
+
+from .options import manifest_options, read
+from .values import parse, split
+
+
+@click.command(
+    "call",
+    epilog="Example: lightbus call auth.check_password username=admin password=secret",
+)
+@click.argument("procedure")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--json", "whole", metavar="OBJECT", help="All arguments as one JSON object.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for the answer.")
+@manifest_options
+def command(
+    procedure: str, arguments: tuple[str, ...], whole: str | None, timeout: float | None, **options: Any
+) -> None:
+    """Call PROCEDURE, such as auth.check_password, and print its result as JSON.
+
+    Values are JSON where they parse, else strings. An error of the procedure goes to standard error, with
+    exit status 1.
+    """
+    api_name, name = split(procedure)
+    kwargs = parse(arguments, whole)
+    logs.configure(options["log_level"] or "error")
+    client = BusClient(wiring_of(read(**options), Registry(auto_registered)))
+
+    async def run() -> Any:
+        try:
+            return await client.call_rpc_remote(
+                api_name, name, kwargs, {"timeout": timeout} if timeout is not None else None
+            )
+        finally:
+            await client.close_async()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        print(json.dumps(runner.run(run()), ensure_ascii=False))

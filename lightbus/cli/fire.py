@@ -1,0 +1,57 @@
+"""``lightbus fire``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lightbus import logs
+from lightbus.api import Registry, auto_registered
+from lightbus.client import BusClient
+from lightbus.creation import hosted, wiring_of
+from lightbus.messages import EventMessage
+from lightbus.modules import import_modules
+from lightbus.path import BusPath
+from lightbus.portal import new_event_loop
+
+from .options import manifest_options, read
+from .values import parse, split
+
+logger = logging.getLogger(__name__)
+
+
+@click.command(
+    "fire",
+    epilog="Example: lightbus fire auth.user_registered username=admin email=admin@example.com",
+)
+@click.argument("event")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--json", "whole", metavar="OBJECT", help="All arguments as one JSON object.")
+@manifest_options
+def command(event: str, arguments: tuple[str, ...], whole: str | None, **options: Any) -> None:
+    """Fire EVENT, such as auth.user_registered, and print its id.
+
+    Only the service that owns an API fires its events, so the bus modules are imported first. Values are JSON
+    where they parse, else strings.
+    """
+    api_name, name = split(event)
+    kwargs = parse(arguments, whole)
+    logs.configure(options["log_level"] or "error")
+    manifest = read(**options)
+    client = BusClient(wiring_of(manifest, Registry(auto_registered)))
+    hosted(BusPath(client))
+    import_modules(manifest.modules, Path.cwd(), given=manifest.modules_given)
+    client.wiring = wiring_of(manifest, client.registry)
+
+    async def run() -> EventMessage:
+        try:
+            return await client.fire_event(api_name, name, kwargs)
+        finally:
+            await client.close_async()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        print(runner.run(run()).id)

@@ -1,0 +1,64 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lightbus.manifest import load
+from lightbus.manifest.model import Manifest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = [
+    click.option(
+        "-c",
+        "--config",
+        "config",
+        multiple=True,
+        metavar="PATH",
+        help="A manifest: file, folder or URL; may be repeated, the later one wins.",
+    ),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key of the manifest."
+    ),
+    click.option(
+        "-b", "--bus", "modules", metavar="MODULE", help="The bus module to import; several with commas."
+    ),
+    click.option("-s", "--service-name", metavar="NAME", help="The service that this process belongs to."),
+    click.option("-p", "--process-name", metavar="NAME", help="The name of this process."),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+        help="The least severe log lines that are written.",
+    ),
+    click.option("--trust-remote", is_flag=True, help="Let a manifest from a URL name modules and handlers."),
+    click.option("--transport", metavar="NAME", help="The transport to use for everything, such as memory."),
+]
+
+
+def manifest_options(function: F) -> F:
+    """Add the options from which :func:`read` makes a manifest."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def read(**options: Any) -> Manifest:
+    """Read the manifest that a command's options describe.
+
+    Raises:
+        ManifestError: It has problems.
+    """
+    names = ("modules", "service_name", "process_name", "log_level", "transport")
+    flags = {name: options[name] for name in names if options[name]}
+    return load(
+        options["config"],
+        overrides=options["overrides"],
+        flags=flags,
+        cwd=Path.cwd(),
+        trust_remote=options["trust_remote"],
+    )

@@ -1,0 +1,44 @@
+"""``lightbus run``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lightbus import logs
+from lightbus.declarations import FEATURES, Feature
+from lightbus.host import Host
+
+from .options import manifest_options, read
+
+
+@click.command(
+    "run",
+    epilog="Example: lightbus run -c config --log-level debug",
+)
+@manifest_options
+@click.option("-o", "--only", metavar="FEATURES", help="Do only these: any of rpcs,events,tasks.")
+@click.option("-k", "--skip", metavar="FEATURES", help="Do all but these: any of rpcs,events,tasks.")
+@click.option(
+    "--fail-fast", is_flag=True, help="End with status 69 where Redis does not answer at the start."
+)
+def command(only: str | None, skip: str | None, fail_fast: bool, **options: Any) -> int:
+    """Host the APIs, listeners and tasks of this project's bus modules until SIGTERM or Ctrl-C."""
+    features = _features(only, skip)
+    logs.configure(options["log_level"] or "info")
+    manifest = read(**options)
+    logs.configure(manifest.bus.log_level, manifest.bus.log_format)
+    return Host(manifest, features=features, fail_fast=fail_fast).run()
+
+
+def _features(only: str | None, skip: str | None) -> tuple[Feature, ...] | None:
+    if only and skip:
+        raise click.UsageError("--only and --skip exclude each other")
+    named = [name.strip() for name in (only or skip or "").split(",") if name.strip()]
+    unknown = [name for name in named if name not in FEATURES]
+    if unknown:
+        raise click.UsageError(f"there is no feature {unknown[0]!r}; there are {', '.join(FEATURES)}")
+    if only:
+        return tuple(f for f in FEATURES if f in named)
+    return tuple(f for f in FEATURES if f not in named) if skip else None

@@ -1,0 +1,53 @@
+"""Arguments of calls and events as they are typed in a shell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+
+def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
+    """Read ``name=value`` pairs; a value is JSON where it parses, else a string.
+
+    Args:
+        pairs: What was typed.
+        whole: All arguments as one JSON object; the pairs are added to it.
+
+    Returns:
+        The arguments by name.
+
+    Raises:
+        UsageError: A pair has no ``=``, or ``whole`` is not a JSON object.
+    """
+    values: dict[str, Any] = {}
+    if whole is not None:
+        try:
+            values = json.loads(whole)
+        except (ValueError, RecursionError) as e:
+            raise click.UsageError(f"--json is not JSON: {e}") from e
+        if not isinstance(values, dict):
+            raise click.UsageError('--json takes an object, such as \'{"username": "admin"}\'')
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{pair!r} is not an argument; write name=value")
+        try:
+            values[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            values[name] = value
+    return values
+
+
+def split(name: str) -> tuple[str, str]:
+    """Split ``api.name`` at its last dot.
+
+    Raises:
+        UsageError: There is no dot.
+    """
+    api_name, _, last = name.rpartition(".")
+    if not api_name or not last:
+        raise click.UsageError(f"{name!r} has no API; write api.name, such as auth.check_password")
+    return api_name, last

@@ -1,0 +1,174 @@
+"""``lightbus.create()`` and ``lightbus.get_bus()``: a bus for this process, from what is configured."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .api import Registry, auto_registered
+from .client import BusClient
+from .declarations import Feature
+from .exceptions import ConfigurationError
+from .path import BusPath
+from .transports.base import Identity
+from .wiring import Wiring
+
+if TYPE_CHECKING:
+    from .manifest.model import Manifest
+
+#: The manifest that is read where nothing else is said.
+DEFAULT_FILE = "lightbus.yaml"
+
+_buses: dict[str, BusPath] = {}
+_hosted: list[BusPath] = []
+
+
+def create(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    *,
+    service_name: str | None = None,
+    process_name: str | None = None,
+    features: Sequence[Feature] | None = None,
+) -> BusPath:
+    """Make a bus for this process; while a host loads its modules, return the host's own.
+
+    Args:
+        config: A manifest: its path, or the mapping itself. Where not given, ``LIGHTBUS_CONFIG``, else
+            ``lightbus.yaml`` in the working directory, else nothing but defaults.
+        service_name: The service that this process belongs to.
+        process_name: This process's name.
+        features: What a host of this bus does: any of ``rpcs``, ``events`` and ``tasks``.
+
+    Returns:
+        The bus.
+
+    Raises:
+        ManifestError: The manifest has problems.
+        ConfigurationError: The arguments contradict the manifest of the host that loads this module.
+    """
+    if _hosted:
+        return _of_host(_hosted[-1], config, service_name, process_name, features)
+    arguments = {"service_name": service_name, "process_name": process_name}
+    manifest = read_manifest(config, {k: v for k, v in arguments.items() if v is not None})
+    if manifest is None:
+        names = Identity(service_name or default_service_name(), process_name or default_process_name())
+        client = BusClient(Wiring(names))
+    else:
+        client = BusClient(wiring_of(manifest, Registry(auto_registered)))
+        client.set_features(manifest.features)
+    if features is not None:
+        client.set_features(features)
+    bus = BusPath(client)
+    _buses.setdefault(client.service_name, bus)
+    return bus
+
+
+def get_bus(service_name: str | None = None) -> BusPath:
+    """Return the bus that this process made first, for code that did not make it.
+
+    Args:
+        service_name: Of that service; of any where not given.
+
+    Returns:
+        The bus; a new one from :func:`create` where there is none yet.
+    """
+    if _hosted and service_name in (None, _hosted[-1].client.service_name):
+        return _hosted[-1]
+    if service_name is None and _buses:
+        return next(iter(_buses.values()))
+    if service_name is not None and service_name in _buses:
+        return _buses[service_name]
+    return create(service_name=service_name)
+
+
+def hosted(bus: BusPath) -> None:
+    """From now on, hand out this bus: it belongs to the host of this process."""
+    _hosted.append(bus)
+
+
+def read_manifest(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None, arguments: Mapping[str, str]
+) -> Manifest | None:
+    """Read what is configured, without importing the reader where nothing is.
+
+    Args:
+        config: As :func:`create` takes it.
+        arguments: What the code says, which is weaker than every file.
+
+    Returns:
+        The manifest, or None where there is no file and nothing in the environment.
+
+    Raises:
+        ManifestError: It has problems.
+    """
+    is_configured = any(name.startswith("LIGHTBUS_") for name in os.environ)
+    if config is None and not is_configured and not Path(DEFAULT_FILE).exists():
+        return None
+    from .manifest import load
+
+    if isinstance(config, Mapping):
+        return load(create_arguments={**config, **arguments})
+    return load([os.fspath(config)] if config is not None else (), create_arguments=arguments)
+
+
+def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
+    """Return what a bus needs of a manifest.
+
+    Args:
+        manifest: The manifest.
+        registry: The APIs of this process, the first of which names a service that has no name.
+    """
+    owned = [n for n in registry.names() if manifest.api(n).owner is None and not registry.get(n).internal]
+    return Wiring(
+        Identity(manifest.service_name or default_service_name(owned), manifest.process_name),
+        manifest.api,
+        manifest.bus.schema.transport,
+        manifest.bus.schema.ttl,
+        manifest.bus.expose_tracebacks,
+        manifest.bus.drain_timeout,
+    )
+
+
+def default_service_name(api_names: Sequence[str] | None = None) -> str:
+    """Return a name that is the same after a restart: the first API's by name, else the folder's."""
+    names = [n for n in auto_registered.names() if not auto_registered.get(n).internal]
+    owned = sorted(names if api_names is None else api_names)
+    return owned[0] if owned else Path.cwd().name or "lightbus"
+
+
+def default_process_name() -> str:
+    """Return a name that no other live process has: the host's and the process's number."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _of_host(
+    bus: BusPath,
+    config: object,
+    service_name: str | None,
+    process_name: str | None,
+    features: Sequence[Feature] | None,
+) -> BusPath:
+    """Hand out the host's bus, provided that the arguments say nothing else than its manifest."""
+    wiring = bus.client.wiring
+    identity = wiring.identity
+    for what, asked in (("service_name", service_name), ("process_name", process_name)):
+        has = getattr(identity, what)
+        if asked is not None and has and asked != has:
+            raise ConfigurationError(
+                f"lightbus.create({what}={asked!r}) contradicts the host, whose {what} is {has!r}; "
+                f"leave it out, or put it into the manifest or the option --{what.replace('_', '-')}"
+            )
+    if service_name is not None:
+        bus.client.wiring = replace(wiring, identity=replace(identity, service_name=service_name))
+    if config is not None:
+        raise ConfigurationError(
+            "lightbus.create(config=...) in a module that `lightbus run` hosts contradicts the host's own "
+            "configuration; leave it out, and give the file to the host: lightbus run -c FILE"
+        )
+    if features is not None:
+        bus.client.set_features(features)
+    return bus

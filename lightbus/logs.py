@@ -1,0 +1,69 @@
+"""How log lines look: readable text, in colour on a terminal, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Literal, TextIO
+
+LogFormat = Literal["text", "json"]
+
+_COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, message; the traceback follows.
+
+    Args:
+        colour: Whether the level is coloured.
+    """
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__("%(asctime)s %(level)s %(message)s", "%H:%M:%S")
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        name = f"{record.levelname.lower():8}"
+        record.level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{name}\x1b[0m" if self._colour else name
+        return super().format(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        line = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(level: str = "info", style: LogFormat | None = None, stream: TextIO | None = None) -> None:
+    """Send the log to a stream.
+
+    Args:
+        level: The least severe lines that are written: debug, info, warning, error or critical.
+        style: ``text`` or ``json``; where not given, text on a terminal and JSON elsewhere.
+        stream: Where to; standard error where not given.
+    """
+    target = stream or sys.stderr
+    is_terminal = target.isatty()
+    if style is None:
+        style = "text" if is_terminal else "json"
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(TextFormatter(colour=is_terminal) if style == "text" else JsonFormatter())
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if getattr(h, "is_lightbus", False)]:
+        root.removeHandler(old)
+    handler.is_lightbus = True  # type: ignore[attr-defined]
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("lightbus").setLevel(level.upper())
