@@ -64,6 +64,8 @@ class Apis:
 
     def bus(self) -> BusOptions:
         """Make the options of the bus."""
+        # Before all that it lies beneath, so that what is wrong in it is told by its own path.
+        redis = self._blocks.make(BusRedisOptions, self._bus.get("redis") if self._bus else None, "bus.redis")
         contracts = self._bus.get("schema") if self._bus else None
         path = "bus.schema.transport"
         choice = contracts.get("transport") if contracts else None
@@ -72,9 +74,9 @@ class Apis:
         if self._takes_redis(shape, name):
             options = layer(self._beneath, options)
         made = self._transport(shape, name, options, choice, path)
+        self.redis_configured |= _says_where(options)
         self._contracts = options and replace(options, value={name: options})
         schema = self._blocks.make(ContractOptions, contracts, "bus.schema", given={"transport": made})
-        redis = self._blocks.make(BusRedisOptions, self._bus.get("redis") if self._bus else None, "bus.redis")
         options_of_bus: BusOptions = self._blocks.make(
             BusOptions, self._bus, "bus", given={"redis": redis, "schema": schema}
         )
