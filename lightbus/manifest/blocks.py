@@ -12,7 +12,7 @@ from .installed import plugin_names, plugin_options
 from .keys import Block, Choice, Key, ListOf, keys_of
 from .leaves import Leaf, name_pattern
 from .model import Transport
-from .nodes import Broken, Node
+from .nodes import Broken, HiddenText, Node
 from .problems import Place, Problems, shown
 from .rules import NOT_YET, validate
 
@@ -156,10 +156,10 @@ class Blocks:
             value = shape.cls(**dict.fromkeys(keys_of(shape.cls), value))
         elif isinstance(shape, ListOf):
             self._check_code(shape.item, node, path)
-            value = tuple(shape.item.finish(v) if shape.item.finish else _plain(v) for v in value)
+            value = tuple(shape.item.finish(v) if shape.item.finish else _plain(v, node) for v in value)
         elif isinstance(shape, Leaf) and value is not None:
             self._check_code(shape, node, path)
-            value = shape.finish(_plain(value)) if shape.finish else _plain(value)
+            value = shape.finish(str(value)) if shape.finish else _plain(value, node)
         not_yet = NOT_YET.get(path) or NOT_YET.get(_pattern_of(path))
         if not_yet and not_yet(value):
             self.problems.add(node.where, path, "not supported by this version yet; remove it")
@@ -171,8 +171,9 @@ class Blocks:
             self.problems.add(node.place, path, what)
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, str) else value
+def _plain(value: Any, node: Node) -> Any:
+    hidden = node.hidden or (isinstance(node.value, list) and any(item.hidden for item in node.value))
+    return (HiddenText if hidden else str)(value) if isinstance(value, str) else value
 
 
 def _pattern_of(path: str) -> str:

@@ -14,9 +14,10 @@ from .leaves import exception_type
 from .merge import merge
 from .model import ListenerOptions, Manifest, Policy, ScheduleOptions
 from .names import resolve
-from .nodes import Node
+from .nodes import Broken, Node
 from .problems import Problems, shown
 
+_MOST_EXTENDED = 10
 _ON_ERROR = {e.value: e for e in OnError}
 
 
@@ -87,7 +88,10 @@ def _policies(blocks: Blocks, node: Node | None) -> tuple[Mapping[str, Policy], 
         elif base not in own:
             advice = problems.suggest(base, own.keys() - {name})
             problems.add(extends.place, f"policies.{name}.extends", f"no policy {shown(base)!r}{advice}")
-        elif len(above) < 50:
+        elif len(above) >= _MOST_EXTENDED:
+            what = f"extends more than {_MOST_EXTENDED} policies in a row"
+            problems.add(extends.place, f"policies.{name}.extends", what)
+        else:
             return merge(beneath(base, (*above, name)), own[name])
         return own[name]
 
@@ -99,9 +103,11 @@ def _policies(blocks: Blocks, node: Node | None) -> tuple[Mapping[str, Policy], 
         policy: Policy | None = blocks.make(Policy, merged[name], path)
         return _with_exceptions(policy) if policy else None
 
-    for name, child in own.items():
-        # Each alone first, so that a problem is told of the policy that has it and not of one above.
-        blocks.make(Policy, child, f"policies.{name}")
+    for name in own.keys() & {
+        n.value for c in own.values() if (n := c.get("extends")) and isinstance(n.value, str)
+    }:
+        # Those that lie beneath alone first, so that a problem is told of the policy that has it.
+        blocks.make(Policy, own[name], f"policies.{name}")
     made = blocks.named(node, "policies", make)
     return made, node and replace(node, value=merged)
 
@@ -121,6 +127,16 @@ def _listener(
     blocks: Blocks, policies: Mapping[str, Policy], node: Node, path: str
 ) -> ListenerOptions | None:
     made: ListenerOptions | None = blocks.make(ListenerOptions, node, path)
+    written = node.get("on_error")
+    name = written.value if written else None
+    if (
+        written
+        and isinstance(name, str)
+        and not isinstance(name, Broken)
+        and name not in {*policies, *_ON_ERROR}
+    ):
+        advice = blocks.problems.suggest(name, {*policies, *_ON_ERROR})
+        blocks.problems.add(written.place, f"{path}.on_error", f"no policy of that name{advice}")
     if made is None:
         return None
     events = node.get("events")
@@ -128,18 +144,9 @@ def _listener(
         blocks.problems.add(
             events.place, f"{path}.events", "is empty; name at least one event, such as auth.*"
         )
-    name: Any = made.on_error
-    if not isinstance(name, str):
-        return made
-    if name in _ON_ERROR:
+    if isinstance(name, str) and name in _ON_ERROR:
         return replace(made, on_error=DeliveryPolicy.of(_ON_ERROR[name]))
-    if name in policies:
-        return replace(made, on_error=policies[name])
-    written = node.get("on_error")
-    advice = blocks.problems.suggest(name, {*policies, *_ON_ERROR})
-    place = written.place if written else node.place
-    blocks.problems.add(place, f"{path}.on_error", f"no policy of that name{advice}")
-    return made
+    return replace(made, on_error=policies[name]) if isinstance(name, str) and name in policies else made
 
 
 def _schedule(blocks: Blocks, node: Node, path: str) -> ScheduleOptions | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lightbus.options import Secret
+from lightbus.options import HIDDEN, Secret
 
 from .problems import Place
 
@@ -22,6 +22,15 @@ class Broken(Untyped):
     """Stands for a value that could not be had, of which a problem tells already."""
 
     __slots__ = ()
+
+
+class HiddenText(str):
+    """Text from ``${file:}`` in an option that is no secret by itself: it works, but its repr hides it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(HIDDEN)
 
 
 @dataclass(frozen=True, slots=True)

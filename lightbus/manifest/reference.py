@@ -20,7 +20,7 @@ _HEADER = """\
 # Every key of a manifest, once, with its default. Nothing is required: write down what differs.
 # Durations are 500ms, 30s, 5m, 2h, 7d or a number of seconds. null removes what a lower layer set.
 # ${NAME}, ${NAME:-default}, ${NAME:?message} and ${file:/path} may stand in any value.
-# Generated from the definitions in lightbus/; lightbus config reference prints it.
+# Generated from the definitions in lightbus/.
 """
 
 # What is given in the example entries: they have keys without a default, or stand for nothing without one.

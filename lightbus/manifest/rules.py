@@ -21,6 +21,9 @@ NOT_YET: dict[str, Callable[[Any], bool]] = {
     "plugins.*.enabled": lambda value: value is True,
 }
 
+#: How many mistakes are told of one map.
+MOST_IN_ONE_MAP = 100
+
 #: What a map within a map looks like to Cerberus: its own block checks it.
 _MAP: Mapping[str, Any] = {}
 _BROKEN = object()
@@ -38,6 +41,14 @@ class Rules(Validator):  # type: ignore[misc]
         "list": TypeDefinition("list", (list,), ()),
         "map": TypeDefinition("map", (Mapping,), ()),
     }
+    dropped = 0
+
+    def _error(self, *args: Any) -> None:
+        # Cerberus sorts all errors for each new one; a map of thousands of mistakes would take minutes.
+        if len(self._errors) < MOST_IN_ONE_MAP:
+            super()._error(*args)
+        else:
+            self.dropped += 1
 
 
 def rule_of(key: Key) -> dict[str, Any]:
@@ -112,6 +123,9 @@ def validate(cls: type[Any], node: Node, path: str, problems: Problems) -> dict[
         for error in _flat(validator._errors):
             if error.document_path[0] not in broken:
                 _report(error, cls, node, path, problems)
+    if validator.dropped:
+        problems.add(node.place, path, f"and {validator.dropped:,} more mistakes in this map")
+        return {}
     wrong = {error.document_path[0] for error in validator._errors}
     return {k: v for k, v in validator.document.items() if k not in wrong and not isinstance(v, Mapping)}
 

@@ -1,0 +1,116 @@
+"""Nothing that is secret is ever shown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lightbus.manifest import InvalidManifest, render
+from lightbus.manifest.show import show
+
+from .conftest import Folder
+
+CANARY = "s3cr3t-canary"
+
+REDIS = f"""
+    url: "redis://user:{CANARY}@host:6379/0?password={CANARY}"
+    password: {CANARY}
+    sentinel: {{service: main, nodes: ["a:1"], password: {CANARY}}}
+"""
+
+
+def test_a_secret_is_in_no_text_of_a_good_manifest(folder: Folder) -> None:
+    folder.write("secret", CANARY)
+    folder.environ.update(
+        SECRET=CANARY,
+        LIGHTBUS__BUS__SCHEMA__TRANSPORT__REDIS__PASSWORD=CANARY,
+        LIGHTBUS__APIS__ENV__REDIS__URL=f"redis://:{CANARY}@host/0",
+    )
+    manifest = folder.read(
+        f"""
+bus:
+  redis: {REDIS.replace("    ", "      ")}
+apis:
+  default: {{event_transport: {{redis: {{password: "${{SECRET}}", consumer_name: "${{file:secret}}"}}}}}}
+  auth: {{owner: "${{file:secret}}", redis: {{password: "${{file:secret}}", username: "${{file:secret}}"}}}}
+x-mine: {CANARY}
+        """,
+        sets=[f"apis.auth.rpc_transport.redis.url=redis://{CANARY}@h:1/0"],
+    )
+    assert manifest.apis["auth"].redis.password is not None
+    assert manifest.apis["auth"].redis.password.reveal() == CANARY
+    assert manifest.bus.redis.url is not None and CANARY in manifest.bus.redis.url.reveal()
+    texts = [
+        show(manifest),
+        show(manifest, origin=True),
+        repr(manifest),
+        repr(manifest.bus),
+        str(manifest.apis["env"]),
+    ]
+    texts += [render(manifest.notes), repr(manifest.default_api)]
+    for text in texts:
+        assert CANARY not in text
+
+
+WRONG = [
+    "bus: {redis: {url: '@'}}",
+    "bus: {redis: {url: 'http://user:@@host'}}",
+    "bus: {redis: {url: 'redis://[@'}}",
+    "bus: {redis: {url: 'redis://a/@'}}",
+    "bus: {redis: {url: [@]}}",
+    "bus: {redis: {url: {a: @}}}",
+    "bus: {redis: {password: [@]}}",
+    "bus: {redis: {password: {a: @}}}",
+    "bus: {redis: {password: !@ x}}",
+    "bus: {redis: {password: !x @}}",
+    "bus: {redis: {password: *@}}",
+    "bus: {redis: {password: '${@'}}",
+    "bus: {redis: {password: '${x y @}'}}",
+    "bus: {redis: {password: @, passwrd: @}}",
+    "bus: {redis: {password: @\n, x}, 'a': b: c}",
+    "bus: {redis: 'redis://user:@@host:1/0'}",
+    "bus: {redis: @}",
+    "bus: {redis: {tls: @}}",
+    "bus: {redis: {sentinel: @}}",
+    "bus: {redis: {sentinel: {service: a, nodes: ['redis://:@@host']}}}",
+    "bus: {redis: {connection_parameters: {password: @}}}",
+    "bus: {redis: {password: '@}}",
+    'bus: {redis: {password: "@\\q"}}',
+    "bus: {redis: {password: %@}}",
+    "bus: {redis: {password: @, password: @}}",
+    "apis: {default: {redis: 'redis://user:@@host'}}",
+    "apis: {default: {event_transport: 'redis://user:@@host'}}",
+    "apis: {default: {event_transport: {redis: 'redis://user:@@host'}}}",
+    "apis: {auth: {rpc_timeout: '${file:secret}'}}",
+    "service_name: '${file:secret} x'",
+    "service_name: '{${file:secret}}'",
+    "http: {listen: 'user:@@host'}",
+]
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_secret_is_in_no_error(folder: Folder, text: str) -> None:
+    folder.write("secret", CANARY)
+    folder.write("lightbus.yaml", text.replace("@@", "\0").replace("@", CANARY).replace("\0", f"{CANARY}@"))
+    with pytest.raises(InvalidManifest) as caught:
+        folder.load()
+    for told in (
+        str(caught.value),
+        repr(caught.value),
+        *(render(caught.value.located, f) for f in ("json", "github")),
+    ):
+        assert CANARY not in told
+    assert json.loads(render(caught.value.located, "json"))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["bus.redis.password=@", "bus.redis.url=@", "bus.redis.passwrd=@", "bus.redis=redis://:@@h", "x=@"],
+)
+def test_a_secret_is_in_no_error_about_a_setting(folder: Folder, setting: str) -> None:
+    folder.write("lightbus.yaml", "nonsense: 1")
+    folder.environ["LIGHTBUS__BUS__REDIS__PASWORD"] = CANARY
+    with pytest.raises(InvalidManifest) as caught:
+        folder.load(sets=[setting.replace("@", CANARY)])
+    assert CANARY not in str(caught.value)
