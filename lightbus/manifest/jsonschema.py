@@ -38,13 +38,13 @@ class _Schema:
         if cls.__name__ not in self._definitions:
             self._definitions[cls.__name__] = {}
             keys = keys_of(cls)
+            # No key is required here: the file may be a layer that changes a single one.
             self._definitions[cls.__name__] = {
                 "description": (cls.__doc__ or "").partition("\n")[0],
                 "type": ["object", "null"],
                 "properties": {name: self._key(key) for name, key in keys.items()},
                 "patternProperties": {"^x-": True},
                 "additionalProperties": False,
-                **({"required": names} if (names := [n for n, k in keys.items() if k.required]) else {}),
             }
         return {"$ref": f"#/$defs/{cls.__name__}"}
 

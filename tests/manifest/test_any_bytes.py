@@ -81,8 +81,8 @@ def test_any_text_of_yaml_s_own_characters(tmp_path: Path, text: str) -> None:
 WORDS = """
 bus redis url password tls sentinel service nodes schema transport apis default auth rpc_timeout validate
 memory event_transport rpc_transport listeners events handler on_error since policies extends backoff then
-give_up_on schedules every cron call plugins internal_state enabled http listen modules features processes include
-service_name process_name x-a
+give_up_on schedules every cron call plugins internal_state enabled http listen modules features processes
+include service_name process_name x-a
 """
 KEYS = st.sampled_from(WORDS.split())
 SCALARS = st.one_of(

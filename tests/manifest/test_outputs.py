@@ -27,7 +27,7 @@ service_name: billing
 modules: [billing.bus, billing.reports.bus]
 features: [rpcs, events]
 bus:
-  {log_level: debug, log_format: json, redis: {url: "redis://h:6379/0", tls: {ca_file: /a b}}, schema: {ttl: 90s}}
+  {log_level: debug, log_format: json, redis: {url: "redis://h:1/0", tls: {ca_file: a b}}, schema: {ttl: 90s}}
 apis:
   default: {rpc_timeout: 1500ms, validate: {outgoing: false}}
   billing: {owner: billing, event_transport: {redis: {stream_use: per_event, max_stream_length: null}}}
@@ -140,7 +140,6 @@ def test_an_editor_accepts_a_good_manifest(validator: jsonschema_rs.Draft202012V
         "apis: {a: {rpc_concurrency: many}}",
         "apis: {a: {event_transport: {kafka: {}}}}",
         "apis: {a: {event_transport: {redis: {}, memory: {}}}}",
-        "listeners: {a: {events: [x.y]}}",
         "listeners: {a: {events: [nonsense], handler: 'a:b'}}",
         "policies: {a: {then: explode}}",
         "plugins: {internal_sate: {}}",

@@ -1,0 +1,1 @@
+"""Services that show how Lightbus is used."""
