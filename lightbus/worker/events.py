@@ -45,9 +45,10 @@ class EventWorker:
             transport = self._client.transports().event(api_name)
             groups.setdefault(transport, []).append((api_name, event_name))
         for transport, events in groups.items():
+            limit = self.listener.concurrency
             consumer = await self._consume(transport, events)
             self._consumers.append(consumer)
-            self._slots.append(Slots(self._taker(consumer), self._handle, self.listener.concurrency, _AHEAD))
+            self._slots.append(Slots(self._taker(consumer), self._handle, Delivery.release, limit, _AHEAD))
 
     async def run(self) -> None:
         """Listen until :meth:`stop`."""

@@ -70,8 +70,8 @@ class Pipe:
 
         Returns:
             A future of its reply. It fails with :data:`ReplyError` where Redis refuses the command, with
-            :class:`LinkBroken` where its outcome is unknown, and with ``TransportUnavailable`` where there was
-            never a connection. Cancelling it before the command is written takes the command back.
+            :class:`LinkBroken` where its outcome is unknown, and with ``TransportUnavailable`` where there
+            was never a connection. Cancelling it before the command is written takes the command back.
         """
         return self._enqueue(hiredis.pack_command(command), 1, single=True)
 
