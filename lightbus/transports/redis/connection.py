@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import hiredis
 from redis import asyncio as aioredis
 from redis import exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection, parse_url
@@ -20,9 +20,6 @@ from lightbus.options import SecretUrl
 
 from .options import DEFAULT_URL, RedisOptions
 
-#: What Redis says to a command. Re-exported, so that the library is imported here alone.
-ReplyError = redis_errors.ResponseError
-
 #: Everything that can go wrong with a connection.
 LINK_ERRORS = (
     redis_errors.ConnectionError,
@@ -32,25 +29,17 @@ LINK_ERRORS = (
     EOFError,
 )
 
-
-def error_code(error: BaseException) -> str:
-    """Return the first word with which Redis refused a command, such as ``NOGROUP`` or ``OOM``."""
-    for kind, code in _CODES.items():
-        if isinstance(error, kind):
-            return code
-    first = str(error).partition(" ")[0]
-    return first if first.isupper() else "ERR"
+_READ_SIZE = 256 * 1024
+_NOTHING: Any = object()
 
 
-# The library cuts the code off where it has a class of its own for it.
-_CODES: dict[type[BaseException], str] = {
-    redis_errors.NoScriptError: "NOSCRIPT",
-    redis_errors.OutOfMemoryError: "OOM",
-    redis_errors.ReadOnlyError: "READONLY",
-    redis_errors.BusyLoadingError: "LOADING",
-    redis_errors.NoPermissionError: "NOPERM",
-    redis_errors.AuthenticationError: "NOAUTH",
-}
+class ReplyError(TransportError):
+    """Redis refused a command; the text is what it says."""
+
+    @property
+    def code(self) -> str:
+        """The first word, such as ``NOGROUP`` or ``OOM``."""
+        return str(self).partition(" ")[0]
 
 
 class LinkBroken(TransportError):
@@ -80,7 +69,7 @@ class Connector:
         self.address = _address(options, settings)
         self._make = self._prepare(settings)
 
-    async def connect(self) -> AbstractConnection:
+    async def connect(self) -> Wire:
         """Open a connection and do its handshake.
 
         Raises:
@@ -90,6 +79,7 @@ class Connector:
         try:
             async with asyncio.timeout(self._options.connect_timeout):
                 await connection.connect()  # type: ignore[no-untyped-call]
+                return Wire(connection)
         except redis_errors.AuthenticationError as e:
             raise TransportUnavailable(f"Redis at {self.address} refused the password or user: {e}") from e
         except (TimeoutError, *LINK_ERRORS, redis_errors.RedisError) as e:
@@ -99,9 +89,6 @@ class Connector:
                 "bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL (`lightbus run` brings a server "
                 "of its own where nothing is configured)"
             ) from e
-        # From here on, reads wait as long as their caller says.
-        connection.socket_timeout = None
-        return connection
 
     def _prepare(self, settings: dict[str, Any]) -> Callable[[], AbstractConnection]:
         sentinel = self._options.sentinel
@@ -127,6 +114,57 @@ class Connector:
         return lambda: connection_class(**settings)
 
 
+class Wire:
+    """An open connection, from which many replies are read at once.
+
+    The library connects: TLS, password, Sentinel and handshake are its own. What goes on then passes by its
+    parser, which takes several coroutines for each reply.
+
+    Args:
+        connection: A connection after its handshake.
+    """
+
+    __slots__ = ("_connection", "_parser", "_stream", "_writer")
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        if connection._reader is None or connection._writer is None:
+            raise EOFError("the server closed it")
+        self._stream = connection._reader
+        self._writer = connection._writer
+        self._parser = hiredis.Reader(
+            protocolError=redis_errors.InvalidResponse, replyError=ReplyError, notEnoughData=_NOTHING
+        )
+
+    def write(self, packed: bytes) -> None:
+        """Send bytes; what the socket does not take at once is kept."""
+        self._writer.write(packed)
+
+    async def read(self) -> list[Any]:
+        """Return all replies that have come, waiting for the first; one may be a :class:`ReplyError`.
+
+        Raises:
+            OSError, EOFError, InvalidResponse: The connection broke.
+        """
+        replies: list[Any] = []
+        while not replies:
+            data = await self._stream.read(_READ_SIZE)
+            if not data:
+                raise EOFError("the server closed it")
+            self._parser.feed(data)
+            while (reply := self._parser.gets()) is not _NOTHING:
+                replies.append(reply)
+        return replies
+
+    def abort(self) -> None:
+        """Break the connection: whoever reads gets an error."""
+        self._writer.transport.abort()
+
+    async def close(self) -> None:
+        """Close it without waiting for the other side."""
+        await self._connection.disconnect(nowait=True)
+
+
 class Link:
     """One connection for commands that block, which have it to themselves.
 
@@ -136,7 +174,7 @@ class Link:
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._connection: AbstractConnection | None = None
+        self._wire: Wire | None = None
         #: Redis's number for this connection, for CLIENT UNBLOCK; None while there is none.
         self.client_id: int | None = None
 
@@ -148,20 +186,23 @@ class Link:
             timeout: Seconds after which the connection counts as dead; longer than the commands block.
 
         Returns:
-            A reply for each command; what Redis refused is a :data:`ReplyError` in its place.
+            A reply for each command; what Redis refused is a :class:`ReplyError` in its place.
 
         Raises:
             TransportUnavailable: There is no connection to be had.
             LinkBroken: The connection broke on the way.
         """
-        if self._connection is None:
-            self._connection = await self._connector.connect()
+        if self._wire is None:
+            self._wire = await self._connector.connect()
             self.client_id = (await self.exchange([("CLIENT", "ID")], timeout))[0]
-        connection = self._connection
+        wire = self._wire
         try:
             async with asyncio.timeout(timeout):
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-                return [await _reply(connection) for _ in commands]
+                wire.write(b"".join(map(hiredis.pack_command, commands)))
+                replies = await wire.read()
+                while len(replies) < len(commands):
+                    replies += await wire.read()
+                return replies
         except (TimeoutError, *LINK_ERRORS) as e:
             await self.close()
             reason = str(e) or f"no reply within {timeout:g} s"
@@ -173,26 +214,9 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection; the next exchange opens another."""
-        connection, self._connection, self.client_id = self._connection, None, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-
-async def _reply(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disconnect_on_error=False)
-    except ReplyError as e:
-        return e
-
-
-@asynccontextmanager
-async def connected(connector: Connector) -> AsyncIterator[Link]:
-    """Open a link for a few commands and close it afterwards."""
-    link = Link(connector)
-    try:
-        yield link
-    finally:
-        await link.close()
+        wire, self._wire, self.client_id = self._wire, None, None
+        if wire is not None:
+            await wire.close()
 
 
 def _settings(options: RedisOptions) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscription
 
 from .codec import decode_event
-from .connection import FAILURES, LinkBroken, ReplyError, backoff, error_code
+from .connection import FAILURES, LinkBroken, ReplyError, backoff
 from .leases import Leases
 from .options import RedisEventOptions
 from .scripts import FORGET
@@ -185,7 +185,7 @@ class RedisEventConsumer(EventConsumer):
         try:
             await self.pipe.send("XGROUP", "CREATE", source, self.group, start, "MKSTREAM")
         except ReplyError as e:
-            if error_code(e) != "BUSYGROUP":
+            if e.code != "BUSYGROUP":
                 raise TransportUnavailable(f"the group {self.group} can't read {source}: {e}") from e
             return
         if source == stream:
@@ -199,7 +199,7 @@ class RedisEventConsumer(EventConsumer):
         await self.pipe.send("HSETNX", self._keys[stream].groups, self.group, start)
 
     async def _after_refusal(self, error: ReplyError) -> None:
-        code = error_code(error)
+        code = error.code
         if code == "UNBLOCKED":
             return
         if code != "NOGROUP":

@@ -12,7 +12,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.base import EventConsumer, EventTransport, Identity, Subscription
 
 from .codec import encode_event
-from .connection import FAILURES, LinkBroken, ReplyError, error_code
+from .connection import FAILURES, LinkBroken, ReplyError
 from .event_consumer import RedisEventConsumer
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
@@ -104,7 +104,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
                 for other in messages[i + 1 :]:
                     sent[other.id].add_done_callback(ignore_outcome)
                 raise TransportUnavailable(
-                    f"{message.canonical_name} was not fired: Redis refused it ({error_code(e)}): {e}"
+                    f"{message.canonical_name} was not fired: Redis refused it ({e.code}): {e}"
                 ) from e
             except LinkBroken:
                 message.native_id = await self._find(self._stream(message), message.id)

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 
-from .connection import LINK_ERRORS, Connector, LinkBroken, ReplyError, backoff, error_code
+from .connection import LINK_ERRORS, Connector, LinkBroken, ReplyError, Wire, backoff
 from .scripts import Script
 
 logger = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class Pipe:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Entry] = deque()
         self._written: deque[_Entry] = deque()
-        self._connection: AbstractConnection | None = None
+        self._wire: Wire | None = None
         self._reader: asyncio.Task[None] | None = None
         self._flushing = False
         self._closed = False
@@ -69,7 +68,7 @@ class Pipe:
         """Send one command.
 
         Returns:
-            A future of its reply. It fails with :data:`ReplyError` where Redis refuses the command, with
+            A future of its reply. It fails with :class:`ReplyError` where Redis refuses the command, with
             :class:`LinkBroken` where its outcome is unknown, and with ``TransportUnavailable`` where there
             was never a connection. Cancelling it before the command is written takes the command back.
         """
@@ -79,7 +78,7 @@ class Pipe:
         """Send commands that follow each other without another one between.
 
         Returns:
-            A future of all replies, in which a refused command has its :data:`ReplyError` in its place.
+            A future of all replies, in which a refused command has its :class:`ReplyError` in its place.
         """
         packed = [hiredis.pack_command(command) for command in commands]
         return self._enqueue(b"".join(packed), len(packed), single=False)
@@ -97,7 +96,7 @@ class Pipe:
         try:
             return await self.send("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except ReplyError as e:
-            if error_code(e) != "NOSCRIPT":
+            if e.code != "NOSCRIPT":
                 raise
         return await self.send("EVAL", script.text, len(keys), *keys, *arguments)
 
@@ -134,7 +133,7 @@ class Pipe:
             raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(_Entry(future, packed, wanted, single))
-        if self._connection is None:
+        if self._wire is None:
             self._start()
         elif not self._flushing:
             self._flushing = True
@@ -148,8 +147,8 @@ class Pipe:
     def _flush(self) -> None:
         """Write everything that was sent during this tick."""
         self._flushing = False
-        connection = self._connection
-        if connection is None or not self._waiting:
+        wire = self._wire
+        if wire is None or not self._waiting:
             return
         now = self._loop.time()
         chunks = []
@@ -159,28 +158,27 @@ class Pipe:
                 chunks.append(entry.packed)
                 self._written.append(entry)
         self._waiting.clear()
-        writer = connection._writer
-        if chunks and writer is not None:
-            writer.write(b"".join(chunks) if len(chunks) > 1 else chunks[0])
+        if chunks:
+            wire.write(b"".join(chunks) if len(chunks) > 1 else chunks[0])
             if self._watch is None:
                 self._watch = self._loop.call_later(self._timeout, self._check_alive)
 
     def _check_alive(self) -> None:
         """Close a connection whose oldest command has waited too long: a half-open one tells nothing."""
         self._watch = None
-        if not self._written or self._connection is None:
+        if not self._written or self._wire is None:
             return
         left = self._written[0].sent + self._timeout - self._loop.time()
         if left > 0:
             self._watch = self._loop.call_later(left, self._check_alive)
-        elif self._connection._writer is not None:
+        else:
             logger.warning("Redis at %s is silent; connecting again", self.connector.address)
-            self._connection._writer.transport.abort()
+            self._wire.abort()
 
     async def _keep_connected(self) -> None:
         while True:
             try:
-                connection = await self.connector.connect()
+                wire = await self.connector.connect()
             except TransportUnavailable as e:
                 if self.failure is None:
                     logger.warning("%s; trying again until it answers", e)
@@ -193,44 +191,39 @@ class Pipe:
                 logger.info("Redis at %s answers again", self.connector.address)
             self.failure = None
             self._was_connected = True
-            self._connection = connection
+            self._wire = wire
             try:
                 self._flush()
-                await self._read(connection)
+                await self._read(wire)
             except LINK_ERRORS as e:
                 logger.warning("the connection to Redis at %s broke: %s", self.connector.address, e)
                 self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: {e}"))
                 self.reconnects += 1
                 self._failures += 1
             finally:
-                self._connection = None
-                await connection.disconnect(nowait=True)
+                self._wire = None
+                await wire.close()
             await asyncio.sleep(backoff(self._failures))
 
-    async def _read(self, connection: AbstractConnection) -> None:
+    async def _read(self, wire: Wire) -> None:
         written = self._written
-        read = connection.read_response
         while True:
-            reply: Any
-            try:
-                reply = await read(disconnect_on_error=False)
-            except ReplyError as e:
-                reply = e
+            replies = await wire.read()
             self._failures = 0
-            entry = written[0]
-            if entry.single:
+            for reply in replies:
+                entry = written[0]
+                if not entry.single:
+                    entry.replies.append(reply)
+                    if len(entry.replies) < entry.wanted:
+                        continue
+                    reply = entry.replies
                 written.popleft()
-                if not entry.future.done():
-                    if isinstance(reply, ReplyError):
-                        entry.future.set_exception(reply)
-                    else:
-                        entry.future.set_result(reply)
-                continue
-            entry.replies.append(reply)
-            if len(entry.replies) == entry.wanted:
-                written.popleft()
-                if not entry.future.done():
-                    entry.future.set_result(entry.replies)
+                if entry.future.done():
+                    continue
+                if isinstance(reply, ReplyError):
+                    entry.future.set_exception(reply)
+                else:
+                    entry.future.set_result(reply)
 
     def _refuse_waiting(self, error: TransportUnavailable) -> None:
         """Where there never was a connection, say so at once; else what waits is sent when it is back."""

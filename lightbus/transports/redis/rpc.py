@@ -13,7 +13,7 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
 
 from .codec import decode_result, encode_call
-from .connection import FAILURES, Link, LinkBroken, ReplyError, backoff, error_code
+from .connection import FAILURES, Link, LinkBroken, ReplyError, backoff
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
 from .rpc_consumer import BLOCK, RedisRpcConsumer, expiry_key, queue_key, served_key
@@ -221,6 +221,6 @@ class ReplyList:
 def _raise_refusal(message: RpcMessage, replies: list[object]) -> None:
     for reply in replies:
         if isinstance(reply, ReplyError):
-            code = error_code(reply)
+            code = reply.code
             kind = QueueFull if code == "OOM" else TransportUnavailable
             raise kind(f"{message.canonical_name} was not called: Redis refused it ({code}): {reply}")

@@ -14,7 +14,7 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer
 
 from .codec import decode_call, encode_result, return_key
-from .connection import FAILURES, LinkBroken, ReplyError, backoff, error_code
+from .connection import FAILURES, LinkBroken, ReplyError, backoff
 from .options import RedisRpcOptions
 from .scripts import RECOVER, RELEASE, TAKE
 from .session import Session
@@ -210,9 +210,9 @@ class RedisRpcConsumer(RpcConsumer):
 
     async def _after_refusal(self, error: ReplyError) -> None:
         """Load the script where the server does not know it; wait a little after anything else."""
-        if error_code(error) == "NOSCRIPT":
+        if error.code == "NOSCRIPT":
             self._pipe.send_many([("SCRIPT", "LOAD", TAKE.text)])
-        elif error_code(error) != "UNBLOCKED":
+        elif error.code != "UNBLOCKED":
             await self._pause(error)
 
     async def _pause(self, error: Exception) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery
 
-from .connection import FAILURES, ReplyError, backoff, error_code
+from .connection import FAILURES, ReplyError, backoff
 from .pipe import Pipe
 from .scripts import MOVE, PROMOTE, RETRY, Script
 
@@ -213,7 +213,7 @@ class Settling:
         if future.cancelled():
             return
         error = future.exception() or next((r for r in future.result() if isinstance(r, ReplyError)), None)
-        if error is None or error_code(error) == "NOGROUP":
+        if error is None or (isinstance(error, ReplyError) and error.code == "NOGROUP"):
             self._dropped(source, ids)
             return
         logger.warning("acknowledging %d events as %s: %s; trying again", len(ids), self._group, error)
@@ -232,7 +232,7 @@ class Settling:
                 await self._pipe.run(script, keys, arguments)
                 break
             except FAILURES as e:
-                if isinstance(e, ReplyError) and error_code(e) == "NOGROUP":
+                if isinstance(e, ReplyError) and e.code == "NOGROUP":
                     logger.error("%s is gone; event %s can't be kept", self._group, delivery.message.id)
                     break
                 failures += 1
