@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -26,6 +28,9 @@ from .options import manifest_options, read
 def command(only: str | None, skip: str | None, fail_fast: bool, **options: Any) -> int:
     """Host the APIs, listeners and tasks of this project's bus modules until SIGTERM or Ctrl-C."""
     features = _features(only, skip)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a handler prints is seen at once, also where a pipe or a file takes it.
+        sys.stdout.reconfigure(line_buffering=True)
     logs.configure(options["log_level"] or "info")
     manifest = read(**options)
     logs.configure(manifest.bus.log_level, manifest.bus.log_format)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, cast
 
 from lightbus.exceptions import TransportNotFound
@@ -189,12 +188,20 @@ class SchemaTransport(Transport):
     """Publishes contracts and reads those of others."""
 
     @abstractmethod
-    async def store(self, contracts: Mapping[str, Mapping[str, Any]], ttl: float) -> None:
-        """Publish contracts, by API name, for ``ttl`` seconds."""
+    async def store(
+        self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
+    ) -> None:
+        """Publish contracts.
+
+        Args:
+            contracts: Contracts by API name.
+            ttl: Seconds for which they stay, unless they are published again.
+            human_readable: Whether their text is indented, for transports that store text.
+        """
 
     @abstractmethod
     async def withdraw(self, api_names: Sequence[str]) -> None:
-        """Remove contracts that this process published, since nobody serves the APIs any more."""
+        """Remove contracts that this process published, save those for which another process stands too."""
 
     @abstractmethod
     async def load(self) -> Mapping[str, Mapping[str, Any]]:
@@ -214,6 +221,9 @@ def find_transport(kind: Kind, name: str) -> type[Any]:
     Raises:
         TransportNotFound: No installed package offers it; the message lists those that are offered.
     """
+    # Not at the top: it is slow to import, and a process looks a transport up once.
+    from importlib.metadata import entry_points
+
     offered = entry_points(group=f"lightbus_{kind}_transports")
     for entry in offered:
         if entry.name == name:

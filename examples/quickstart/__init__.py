@@ -1,0 +1,1 @@
+"""The quickstart of the documentation, as it is at its end."""
