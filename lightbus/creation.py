@@ -128,6 +128,7 @@ def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
         manifest.api,
         manifest.bus.schema.transport,
         manifest.bus.schema.ttl,
+        manifest.bus.schema.human_readable,
         manifest.bus.expose_tracebacks,
         manifest.bus.drain_timeout,
     )

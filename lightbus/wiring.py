@@ -85,6 +85,7 @@ class Wiring:
         api: Returns what holds for an API, by name.
         schema_transport: Where contracts are published.
         schema_ttl: Seconds after which the contract of an absent owner is forgotten.
+        schema_human_readable: Whether published contracts are indented.
         expose_tracebacks: Whether callers get the traceback of a procedure that raised.
         drain_timeout: Seconds that running work may take to finish at the end.
     """
@@ -93,6 +94,7 @@ class Wiring:
     api: Callable[[str], ApiSettings] = lambda name: DefaultApi()
     schema_transport: Chosen = field(default_factory=ChosenTransport)
     schema_ttl: float = 60.0
+    schema_human_readable: bool = True
     expose_tracebacks: bool = False
     drain_timeout: float = 25.0
 

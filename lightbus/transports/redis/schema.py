@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,8 +15,8 @@ from lightbus.exceptions import InvalidMessage
 from lightbus.transports.base import SchemaTransport
 
 from .codec import check_limits, decode_json, encode_json
-from .connection import ReplyError
 from .options import RedisSchemaOptions
+from .scripts import PUBLISH, WITHDRAW
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,11 @@ _MAX_APIS = 10_000
 def schema_key(api_name: str) -> str:
     """Return the key of an API's contract, which is there while somebody serves the API."""
     return f"schema:{api_name}"
+
+
+def _publishers_key(api_name: str) -> str:
+    """Return the key of the sorted set of those that publish an API's contract, by when they would lapse."""
+    return f"{{{schema_key(api_name)}}}:publishers"
 
 
 class RedisSchemaTransport(RedisTransport, SchemaTransport):
@@ -38,24 +45,46 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     def __init__(self, options: RedisSchemaOptions | None = None) -> None:
         super().__init__(options or RedisSchemaOptions())
+        self._publisher = secrets.token_hex(8)
+        self._stored: dict[str, bytes] = {}
 
-    async def store(self, contracts: Mapping[str, Mapping[str, Any]], ttl: float) -> None:
-        """Publish contracts for ``ttl`` seconds."""
+    async def store(
+        self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
+    ) -> None:
+        """Publish contracts for ``ttl`` seconds, indented as those of Lightbus 1.x where that is asked for."""
         if not contracts:
             return
-        commands: list[tuple[Any, ...]] = [
-            ("SET", schema_key(name), encode_json(contract), "EX", max(1, math.ceil(ttl)))
-            for name, contract in contracts.items()
-        ]
-        commands.append(("SADD", "schemas", *contracts))
-        for reply in await self.pipe.send_many(commands):
-            if isinstance(reply, ReplyError):
-                raise reply
+        seconds = max(1, math.ceil(ttl))
+        blobs = {name: encode_json(contract) for name, contract in contracts.items()}
+        if human_readable:
+            blobs = {name: msgspec.json.format(blob, indent=2) for name, blob in blobs.items()}
+        replies = await asyncio.gather(
+            *(
+                self.pipe.run(
+                    PUBLISH,
+                    [schema_key(name), _publishers_key(name)],
+                    [blob, seconds, self._publisher],
+                )
+                for name, blob in blobs.items()
+            ),
+            self.pipe.send("SADD", "schemas", *contracts),
+        )
+        for (name, blob), shared in zip(blobs.items(), replies, strict=False):
+            # Empty: a Lightbus 1.x publishes it too, so that it is not ours to remove.
+            self._stored[name] = b"" if shared or self._stored.get(name) == b"" else blob
 
     async def withdraw(self, api_names: Sequence[str]) -> None:
-        """Remove contracts; their names stay in the set, as with Lightbus 1.x."""
-        if api_names:
-            await self.pipe.send("DEL", *(schema_key(name) for name in api_names))
+        """Remove those for which nobody else stands; their names stay in the set, as with Lightbus 1.x."""
+        await asyncio.gather(
+            *(
+                self.pipe.run(
+                    WITHDRAW,
+                    [schema_key(name), _publishers_key(name)],
+                    [self._stored.get(name, b""), self._publisher],
+                )
+                for name in api_names
+            )
+        )
 
     async def load(self) -> Mapping[str, Mapping[str, Any]]:
         """Return every contract on the bus that can be read."""
