@@ -31,6 +31,19 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What a broker lacks.
+
+    Args:
+        what: What is wrong, which promise that costs, and what to do.
+        fatal: Whether nothing can work until it is put right.
+    """
+
+    what: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """What one listener wants to receive.
 
@@ -62,6 +75,20 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
 
     async def close(self) -> None:  # noqa: B027
         """Let go of every connection."""
+
+    async def check(self, events: Sequence[tuple[str, str]]) -> Sequence[Finding]:
+        """Look whether the broker has what the promises need.
+
+        Args:
+            events: Pairs of API and event name that travel this way; ``*`` where the names are not known.
+
+        Returns:
+            What it lacks.
+
+        Raises:
+            TransportUnavailable: The broker does not answer.
+        """
+        return ()
 
     @property
     def address(self) -> str:
@@ -206,6 +233,31 @@ class SchemaTransport(Transport):
     @abstractmethod
     async def load(self) -> Mapping[str, Mapping[str, Any]]:
         """Return every contract on the bus by API name; malformed ones are left out with a warning."""
+
+    @abstractmethod
+    async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
+        """Become, or stay, an owner of APIs; the processes of one service own them together.
+
+        Args:
+            api_names: The APIs.
+            identity: Who wants to own them.
+            ttl: Seconds after which an owner that does not ask again is forgotten.
+
+        Returns:
+            For each API the name of the service that owns it now.
+        """
+
+    @abstractmethod
+    async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
+        """Own APIs no more; other processes of the service still do."""
+
+    @abstractmethod
+    async def claim(self, key: str, holder: str, ttl: float) -> bool:
+        """Take a name, such as that of one tick of a schedule, which nobody else gets for ``ttl`` seconds.
+
+        Returns:
+            Whether the holder has it now; it may ask again where it does not know.
+        """
 
 
 def find_transport(kind: Kind, name: str) -> type[Any]:

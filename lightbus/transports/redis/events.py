@@ -73,6 +73,12 @@ class RedisEventTransport(RedisTransport, EventTransport):
         self._trimmers.clear()
         await super().close()
 
+    def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
+        use = self._options.stream_use
+        return {
+            stream_key(api, name, use): "stream" for api, name in events if use == "per_api" or name != "*"
+        }
+
     def _streams(self, subscription: Subscription) -> list[str]:
         streams = []
         for api_name, event_name in subscription.events:

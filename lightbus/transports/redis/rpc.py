@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import secrets
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, QueueFull, TransportUnavailable
@@ -99,6 +100,9 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         """Stop waiting for answers and give the connection back."""
         await self._replies.close()
         await super().close()
+
+    def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
+        return {queue_key(api): "list" for api, _ in events}
 
     async def _withdraw(self, message: RpcMessage) -> bool:
         """Take a call back; true where it is certain that nobody has started it."""

@@ -1,4 +1,8 @@
-"""Contracts in Redis: ``schema:{api}`` holds one with a TTL, ``schemas`` is the set of all names."""
+"""Contracts in Redis: ``schema:{api}`` holds one with a TTL, ``schemas`` is the set of all names.
+
+``lightbus:owner:{api}`` is a sorted set of the processes that own an API, and ``lightbus:{key}`` holds who
+has claimed it.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from lightbus.exceptions import InvalidMessage
-from lightbus.transports.base import SchemaTransport
+from lightbus.transports.base import Identity, SchemaTransport
 
 from .codec import check_limits, decode_json, encode_json
 from .options import RedisSchemaOptions
-from .scripts import PUBLISH, WITHDRAW
+from .scripts import HOLD, OWN, PUBLISH, WITHDRAW
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,11 @@ def schema_key(api_name: str) -> str:
 def _publishers_key(api_name: str) -> str:
     """Return the key of the sorted set of those that publish an API's contract, by when they would lapse."""
     return f"{{{schema_key(api_name)}}}:publishers"
+
+
+def owner_key(api_name: str) -> str:
+    """Return the key of the processes that own an API."""
+    return f"lightbus:owner:{api_name}"
 
 
 class RedisSchemaTransport(RedisTransport, SchemaTransport):
@@ -106,3 +115,21 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             if isinstance(contract, dict):
                 contracts[name] = contract
         return contracts
+
+    async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
+        """Become, or stay, an owner of APIs; returns the service that owns each."""
+        arguments = (identity.service_name, identity.process_name, math.ceil(ttl * 1000))
+        replies = await asyncio.gather(
+            *(self.pipe.run(OWN, [owner_key(name)], arguments) for name in api_names)
+        )
+        return {name: reply.decode() for name, reply in zip(api_names, replies, strict=True)}
+
+    async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
+        """Own APIs no more."""
+        member = f"{identity.service_name}\n{identity.process_name}"
+        await self.pipe.send_many([("ZREM", owner_key(name), member) for name in api_names])
+
+    async def claim(self, key: str, holder: str, ttl: float) -> bool:
+        """Take a key that nobody else gets for ``ttl`` seconds."""
+        taken = await self.pipe.run(HOLD, [f"lightbus:{key}"], (holder, math.ceil(ttl * 1000)))
+        return bool(taken)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lightbus.transports.base import Finding
+
 from .connection import Connector, Link
+from .inspection import inspect
 from .options import RedisOptions
 from .pipe import Pipe
 
@@ -93,6 +97,14 @@ class RedisTransport:
             TransportUnavailable: Redis does not answer.
         """
         await self.pipe.open()
+
+    async def check(self, events: Sequence[tuple[str, str]]) -> Sequence[Finding]:
+        """Look whether Redis has what the promises need."""
+        return await inspect(self._redis_options, self._keys(events))
+
+    def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """Return the keys that are used for events of these APIs, with the type of each."""
+        return {}
 
     async def close(self) -> None:
         """Give the connection back."""

@@ -1,0 +1,114 @@
+"""What a Redis lacks of what the promises need, found by asking it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lightbus.transports.base import Finding
+
+from .connection import Connector, Link, ReplyError
+from .options import RedisOptions
+
+#: The oldest version that has every command.
+OLDEST = (6, 2)
+#: Commands that some servers lack, or that an administrator has renamed away.
+COMMANDS = (
+    *("BLMOVE", "EVAL", "EVALSHA", "EXISTS", "LMOVE", "MGET", "PEXPIRE", "RPUSH", "SET", "XACK", "XADD"),
+    *("XAUTOCLAIM", "XCLAIM", "XGROUP", "XINFO", "XPENDING", "XRANGE", "XREADGROUP", "XREVRANGE", "XTRIM"),
+    *("ZADD", "ZRANGE"),
+)
+_TIMEOUT = 5.0
+
+
+async def inspect(options: RedisOptions, keys: Mapping[str, str]) -> list[Finding]:
+    """Ask a server about itself.
+
+    Args:
+        options: How to reach it.
+        keys: Keys that this transport uses, with the type that each must have where it exists.
+
+    Returns:
+        What it lacks.
+
+    Raises:
+        TransportUnavailable: It does not answer, or refuses the password.
+    """
+    connector = Connector(options)
+    questions: list[tuple[Any, ...]] = [
+        ("INFO",),
+        ("COMMAND", "INFO", *COMMANDS),
+        ("CONFIG", "GET", "save"),
+        *(("TYPE", key) for key in keys),
+    ]
+    link = Link(connector)
+    try:
+        about, commands, save, *types = await link.exchange(questions, _TIMEOUT)
+    finally:
+        await link.close()
+    where = f"Redis at {connector.address}"
+    found = [*_version(where, about), *_commands(where, commands)]
+    if isinstance(about, bytes):
+        facts = dict(re.findall(r"^(\w+):(.*?)\r?$", about.decode("utf-8", "replace"), re.MULTILINE))
+        found += [*_eviction(where, facts), *_persistence(where, facts, save)]
+    return [*found, *_types(where, keys, types)]
+
+
+def _version(where: str, about: Any) -> Iterable[Finding]:
+    match = (
+        re.search(rb"^redis_version:(\d+)\.(\d+)(\S*)", about, re.MULTILINE)
+        if isinstance(about, bytes)
+        else None
+    )
+    if match and (int(match[1]), int(match[2])) < OLDEST:
+        version = f"{int(match[1])}.{int(match[2])}{match[3].decode('ascii', 'replace')}"
+        yield Finding(
+            f"{where} is version {version}; the oldest that can take over what a killed host held (XAUTOCLAIM, "
+            f"BLMOVE) is {OLDEST[0]}.{OLDEST[1]}; upgrade it",
+            fatal=True,
+        )
+
+
+def _commands(where: str, replies: Any) -> Iterable[Finding]:
+    if not isinstance(replies, list):
+        return
+    known = {reply[0].decode().upper() for reply in replies if reply}
+    missing = [name for name in COMMANDS if name not in known]
+    if missing:
+        yield Finding(
+            f"{where} lacks the commands {', '.join(missing)}, without which calls and events neither go "
+            "out nor come in; upgrade it, or take its rename-command settings back",
+            fatal=True,
+        )
+
+
+def _eviction(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        when = "when memory runs out" if facts.get("maxmemory", "0") != "0" else "once maxmemory is set"
+        yield Finding(
+            f"{where} has maxmemory-policy {policy}: {when}, it drops keys, and with them events that fire() "
+            "has confirmed and the progress of listeners; set it to noeviction"
+        )
+
+
+def _persistence(where: str, facts: Mapping[str, str], save: Any) -> Iterable[Finding]:
+    # Where CONFIG is forbidden, nothing is known about snapshots.
+    snapshots = not isinstance(save, list) or (len(save) > 1 and bool(save[1]))
+    if facts.get("aof_enabled") == "0" and not snapshots:
+        yield Finding(
+            f"{where} writes nothing to disk: when it restarts, every event that fire() has confirmed and no "
+            "listener has handled is lost; set appendonly yes"
+        )
+
+
+def _types(where: str, keys: Mapping[str, str], types: Sequence[Any]) -> Iterable[Finding]:
+    for (key, wanted), found in zip(keys.items(), types, strict=True):
+        if isinstance(found, ReplyError) or found in (b"none", wanted.encode(), wanted):
+            continue
+        kind = found.decode() if isinstance(found, bytes) else found
+        what = "events can be neither fired nor received" if wanted == "stream" else "no call gets through"
+        yield Finding(
+            f"{where} holds a {kind} at {key}, where a {wanted} belongs: {what}; rename or delete that key"
+        )
