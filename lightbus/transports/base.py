@@ -16,6 +16,9 @@ from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 
 Kind = Literal["rpc", "event", "schema"]
 
+#: The most bytes that a message may have, whatever carries it.
+MAX_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -14,8 +14,8 @@ import msgspec
 
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.transports.base import MAX_BYTES
 
-MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_FIELDS = 1_000
 MAX_NODES = 10_000

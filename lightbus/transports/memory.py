@@ -1,0 +1,383 @@
+"""The ports without a broker: for tests, and for ``lightbus run --transport memory``.
+
+All transports of one event loop meet in one :class:`Broker`, so buses on the same loop see each other, and
+nobody else. Values travel as JSON, so nothing is shared by reference, and nothing outlives the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, WorkerLost
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+
+from .base import (
+    MAX_BYTES,
+    Delivery,
+    EventConsumer,
+    EventTransport,
+    Identity,
+    RpcConsumer,
+    RpcTransport,
+    SchemaTransport,
+    Subscription,
+)
+from .inbox import Inbox
+
+logger = logging.getLogger(__name__)
+
+#: How many of the newest events are kept for groups that start in the past, and dead letters per group.
+_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stored:
+    """An event as the broker keeps it."""
+
+    message: EventMessage
+    arguments: bytes
+    stored_at: float
+    attempt: int = 1
+
+    def copy(self) -> EventMessage:
+        """Return the event for one handler, with arguments of its own."""
+        m = self.message
+        arguments = msgspec.json.decode(self.arguments)
+        return EventMessage(m.api_name, m.event_name, arguments, m.version, m.id, m.native_id)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that was put aside: why, after which error, and how often its handler was started."""
+
+    message: EventMessage
+    reason: str
+    error: BaseException | None
+    attempts: int
+
+
+class Group(Inbox[_Stored]):
+    """The events of one listener, whichever process takes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.api_names: set[str] = set()
+        self.dead: deque[DeadLetter] = deque(maxlen=_KEPT)
+
+
+class Queue(Inbox[tuple[RpcMessage, bytes]]):
+    """The calls of one API with their arguments, and how many serve it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.servers = 0
+
+
+class Broker:
+    """What the buses of one event loop share. Get it by :func:`broker`."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self.queues: dict[str, Queue] = {}
+        self.answers: dict[str, asyncio.Future[bytes]] = {}
+        self.contracts: dict[str, tuple[float, bytes]] = {}
+        self.owners: dict[str, dict[Identity, float]] = {}
+        self.claims: dict[str, tuple[float, str]] = {}
+        self._history: deque[_Stored] = deque(maxlen=_KEPT)
+        self._numbers = itertools.count()
+
+    def add(self, message: EventMessage, arguments: bytes) -> None:
+        """Store an event and hand it to every group of its API."""
+        now = time.time()
+        message.native_id = f"{int(now * 1000)}-{next(self._numbers)}"
+        kept = EventMessage(
+            message.api_name, message.event_name, {}, message.version, message.id, message.native_id
+        )
+        stored = _Stored(kept, arguments, now)
+        self._history.append(stored)
+        for group in self.groups.values():
+            if message.api_name in group.api_names:
+                group.put(stored)
+
+    def join(self, name: str, api_names: Sequence[str], since: str) -> Group:
+        """Return a group, made where it is not there; it gets the past of APIs that are new to it."""
+        group = self.groups.setdefault(name, Group())
+        new = set(api_names) - group.api_names
+        group.api_names |= new
+        if since != "new":
+            start = 0.0 if since == "earliest" else float(since)
+            for stored in self._history:
+                if stored.message.api_name in new and stored.stored_at >= start:
+                    group.put(stored)
+        return group
+
+    def queue(self, api_name: str) -> Queue:
+        """Return the queue of an API."""
+        return self.queues.setdefault(api_name, Queue())
+
+
+_brokers: WeakKeyDictionary[asyncio.AbstractEventLoop, Broker] = WeakKeyDictionary()
+
+
+def broker() -> Broker:
+    """Return the running loop's broker."""
+    return _brokers.setdefault(asyncio.get_running_loop(), Broker())
+
+
+class _InProcess:
+    """What the three transports have in common: nowhere to connect to."""
+
+    @property
+    def address(self) -> str:
+        """Say where messages stay."""
+        return "this process"
+
+
+class MemoryDelivery(Delivery):
+    """An event that one consumer has taken."""
+
+    __slots__ = ("_consumer", "_stored")
+
+    def __init__(self, consumer: MemoryEventConsumer, stored: _Stored) -> None:
+        super().__init__(stored.copy(), stored.attempt)
+        self._consumer = consumer
+        self._stored = stored
+
+    def ack(self) -> None:
+        """It is done."""
+        self._consumer.settle(self)
+
+    async def retry(self, delay: float, error: BaseException) -> None:
+        """Put it back after a while."""
+        if self._consumer.settle(self):
+            again = replace(self._stored, attempt=self.attempt + 1)
+            asyncio.get_running_loop().call_later(delay, self._consumer.group.put_back, again)
+
+    async def dead_letter(self, reason: str, error: BaseException | None) -> None:
+        """Put it aside."""
+        if self._consumer.settle(self):
+            self._consumer.group.dead.append(DeadLetter(self._stored.copy(), reason, error, self.attempt))
+
+    async def release(self) -> None:
+        """Put it back at once."""
+        if self._consumer.settle(self):
+            self._consumer.group.put_back(self._stored)
+
+
+class MemoryEventConsumer(EventConsumer):
+    """Takes the events of a group that its listener wants."""
+
+    def __init__(self, group: Group, subscription: Subscription) -> None:
+        self.group = group
+        self._subscription = subscription
+        self._held: dict[MemoryDelivery, None] = {}
+        self._stopping = False
+
+    async def take(self, limit: int) -> Sequence[Delivery]:
+        """Wait for an event, and return those that are there; others of the same APIs are dropped."""
+        if not self._stopping:
+            await self.group.wait()
+        taken: list[MemoryDelivery] = []
+        while len(taken) < limit and not self._stopping:
+            stored = self.group.take()
+            if stored is None:
+                break
+            if self._subscription.wants(stored.message.api_name, stored.message.event_name):
+                taken.append(MemoryDelivery(self, stored))
+        self._held.update(dict.fromkeys(taken))
+        return taken
+
+    def settle(self, delivery: MemoryDelivery) -> bool:
+        """Hold a delivery no longer; false where that was so already."""
+        return self._held.pop(delivery, self) is None
+
+    async def stop(self) -> None:
+        """End a waiting take at once."""
+        self._stopping = True
+        self.group.wake()
+
+    async def close(self) -> None:
+        """Hand back what was not settled."""
+        await self.stop()
+        for delivery in list(self._held):
+            await delivery.release()
+
+
+class MemoryEventTransport(_InProcess, EventTransport):
+    """Fires events to the groups of this event loop."""
+
+    async def publish(self, messages: Sequence[EventMessage], timeout: float) -> None:
+        """Store events; there is nothing to wait for."""
+        blobs = [_to_json(message.canonical_name, message.kwargs) for message in messages]
+        for message, blob in zip(messages, blobs, strict=True):
+            broker().add(message, blob)
+
+    async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
+        """Join the listener's group, or make it."""
+        name = f"{identity.service_name}-{subscription.listener_name}"
+        api_names = [api_name for api_name, _ in subscription.events]
+        return MemoryEventConsumer(broker().join(name, api_names, subscription.since), subscription)
+
+    def dead_letters(self, service_name: str, listener_name: str) -> list[DeadLetter]:
+        """Return the events that a listener has put aside, oldest first."""
+        group = broker().groups.get(f"{service_name}-{listener_name}")
+        return list(group.dead) if group is not None else []
+
+
+class MemoryRpcConsumer(RpcConsumer):
+    """Takes and answers the calls of one API."""
+
+    def __init__(self, shared: Broker, api_name: str) -> None:
+        self._broker = shared
+        self._queue = shared.queue(api_name)
+        self._queue.servers += 1
+        self._held: dict[str, RpcMessage] = {}
+        self._stopping = False
+
+    async def take(self, limit: int) -> Sequence[RpcMessage]:
+        """Wait for a call, and return those that are there."""
+        if not self._stopping:
+            await self._queue.wait()
+        taken: list[RpcMessage] = []
+        while len(taken) < limit and not self._stopping:
+            call = self._queue.take()
+            if call is None:
+                break
+            m, arguments = call
+            kwargs = msgspec.json.decode(arguments)
+            taken.append(RpcMessage(m.api_name, m.procedure_name, kwargs, m.return_path, m.id))
+        self._held.update((call.id, call) for call in taken)
+        return taken
+
+    def answer(self, call: RpcMessage, result: ResultMessage) -> None:
+        """Hand the result to the caller, if it still waits."""
+        self._held.pop(call.id, None)
+        waiting = self._broker.answers.get(call.id)
+        if waiting is None or waiting.done():
+            return
+        try:
+            blob = _to_json(f"the result of {call.canonical_name}", _fields(result))
+        except InvalidMessage as e:
+            logger.error("%s (call %s) is answered with an error: %s", call.canonical_name, call.id, e)
+            blob = _to_json("an error", _fields(ResultMessage(repr(e), call.id, error=True)))
+        waiting.set_result(blob)
+
+    async def stop(self) -> None:
+        """End a waiting take at once; what is not taken waits for another server."""
+        if not self._stopping:
+            self._stopping = True
+            self._queue.servers -= 1
+            self._queue.wake()
+
+    async def close(self) -> None:
+        """Tell the callers of what was not answered."""
+        await self.stop()
+        for call in list(self._held.values()):
+            lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
+            self.answer(call, ResultMessage(repr(lost), call.id, error=True))
+
+
+class MemoryRpcTransport(_InProcess, RpcTransport):
+    """Calls what is served on this event loop."""
+
+    async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
+        """Queue the call and wait for its answer."""
+        name, shared = message.canonical_name, broker()
+        queue = shared.queue(message.api_name)
+        call = (message, _to_json(name, message.kwargs))
+        if not queue.servers:
+            raise NoWorker(
+                f"nobody serves the API {message.api_name!r} in this process, so {name} was not called; the "
+                "memory transport reaches no other process"
+            )
+        waiting = shared.answers[message.id] = asyncio.get_running_loop().create_future()
+        queue.put(call)
+        try:
+            async with asyncio.timeout(timeout):
+                return ResultMessage(**msgspec.json.decode(await waiting))
+        except TimeoutError:
+            executed: Literal["no", "unknown"] = "no" if queue.remove(call) else "unknown"
+            what = "was not started" if executed == "no" else "gave no answer"
+            raise LightbusTimeout(f"{name} {what} within {timeout:g} s", executed) from None
+        finally:
+            queue.remove(call)
+            del shared.answers[message.id]
+
+    async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
+        """Take part in serving an API."""
+        return MemoryRpcConsumer(broker(), api_name)
+
+
+class MemorySchemaTransport(_InProcess, SchemaTransport):
+    """Keeps contracts for the buses of this event loop."""
+
+    async def store(
+        self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
+    ) -> None:
+        """Publish contracts for ``ttl`` seconds."""
+        expires = time.monotonic() + ttl
+        for api_name, contract in contracts.items():
+            broker().contracts[api_name] = (expires, msgspec.json.encode(contract))
+
+    async def withdraw(self, api_names: Sequence[str]) -> None:
+        """Remove contracts."""
+        for api_name in api_names:
+            broker().contracts.pop(api_name, None)
+
+    async def load(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the contracts that have not expired."""
+        now, stored = time.monotonic(), broker().contracts.items()
+        return {name: msgspec.json.decode(blob) for name, (expires, blob) in stored if expires > now}
+
+    async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
+        """Become, or stay, an owner of APIs; returns the service that owns each."""
+        now, holders = time.monotonic(), {}
+        for name in api_names:
+            owners = {who: until for who, until in broker().owners.get(name, {}).items() if until > now}
+            holders[name] = next(iter(owners), identity).service_name
+            if holders[name] == identity.service_name:
+                owners[identity] = now + ttl
+            broker().owners[name] = owners
+        return holders
+
+    async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
+        """Own APIs no more."""
+        for name in api_names:
+            broker().owners.get(name, {}).pop(identity, None)
+
+    async def claim(self, key: str, holder: str, ttl: float) -> bool:
+        """Take a key that nobody else gets for ``ttl`` seconds."""
+        now = time.monotonic()
+        claims = broker().claims
+        for gone in [name for name, (until, _) in claims.items() if until <= now]:
+            del claims[gone]
+        return claims.setdefault(key, (now + ttl, holder))[1] == holder
+
+
+def _fields(result: ResultMessage) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in ResultMessage.__slots__}
+
+
+def _to_json(what: str, value: Any) -> bytes:
+    """Return a value as it would travel.
+
+    Raises:
+        InvalidMessage: It is no JSON value, or larger than any transport takes.
+    """
+    try:
+        blob = msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as e:
+        raise InvalidMessage(f"{what} can't travel as JSON: {e}") from e
+    if len(blob) > MAX_BYTES:
+        raise InvalidMessage(f"{what} is {len(blob):,} bytes long; a message may have {MAX_BYTES:,}")
+    return blob
