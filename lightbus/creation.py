@@ -131,6 +131,7 @@ def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
         manifest.bus.schema.human_readable,
         manifest.bus.expose_tracebacks,
         manifest.bus.drain_timeout,
+        lambda path: str(manifest.origin(path) or ""),
     )
 
 

@@ -11,7 +11,7 @@ from .hooks import HOOKS, Callback, Hooks
 from .listener import Handler, Listener, default_name
 from .policy import DeliveryPolicy, OnError
 from .pool import HandlerPool
-from .recurring import Job, Recurring
+from .recurring import Job, Recurring, Schedule
 
 F = TypeVar("F", bound=Callback)
 Feature = Literal["rpcs", "events", "tasks"]
@@ -31,6 +31,8 @@ class Declarations:
         self.hooks = Hooks(self.pool)
         self.listeners: dict[str, Listener] = {}
         self.recurring: list[Recurring] = []
+        #: What the manifest schedules, by name.
+        self.schedules: dict[str, Schedule] = {}
         self.background: list[Coroutine[Any, Any, Any]] = []
         self.features: tuple[Feature, ...] = FEATURES
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+from zoneinfo import ZoneInfo
 
-from .exceptions import InvalidSchedule
+from .exceptions import InvalidSchedule, MissingExtra
 
 
 class Job(Protocol):
@@ -57,3 +59,55 @@ class Recurring:
             raise InvalidSchedule(f"{self.name}: its schedule never comes due")
         # The library keeps naive local times.
         return max(0.0, (self.job.next_run - datetime.now()).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A function and its times, as the manifest declares them.
+
+    Args:
+        name: Unique in its service.
+        function: Called without arguments; plain functions run in a thread.
+        every: Seconds from one time to the next; None where ``cron`` is given.
+        cron: The times in the five fields of cron.
+        timezone: The time zone of ``cron``; None for UTC.
+        scope: Whether one process of the service runs it at each time, or each process does.
+    """
+
+    name: str
+    function: Callable[[], Any]
+    every: float | None = None
+    cron: str | None = None
+    timezone: str | None = None
+    scope: Literal["service", "process"] = "service"
+
+    def __post_init__(self) -> None:
+        self.next_time(0)
+
+    def next_time(self, after: float) -> float:
+        """Return the first time after another one, both in Unix seconds.
+
+        Times are the same in all processes, so that they can agree on who runs: those of ``every`` are its
+        multiples, unless each process runs it anyway.
+
+        Raises:
+            InvalidSchedule: ``cron`` can't be read, or never comes.
+            MissingExtra: ``cron`` is given, and what reads it is not installed.
+        """
+        if self.cron is not None:
+            return self._next_of_cron(self.cron, after)
+        every = self.every or 1.0
+        return after + every if self.scope == "process" else (math.floor(after / every) + 1) * every
+
+    def _next_of_cron(self, cron: str, after: float) -> float:
+        try:
+            from cronsim import CronSim, CronSimError
+        except ImportError as e:
+            raise MissingExtra(f"cron in the schedule {self.name!r}", "schedule") from e
+        start = datetime.fromtimestamp(after, ZoneInfo(self.timezone) if self.timezone else UTC)
+        try:
+            return next(CronSim(cron, start)).timestamp()
+        except CronSimError as e:
+            raise InvalidSchedule(f"{cron!r} is not the five fields of cron: {e}") from None
+        except StopIteration:
+            raise InvalidSchedule(f"{cron!r} names no day that ever comes") from None

@@ -88,6 +88,7 @@ class Wiring:
         schema_human_readable: Whether published contracts are indented.
         expose_tracebacks: Whether callers get the traceback of a procedure that raised.
         drain_timeout: Seconds that running work may take to finish at the end.
+        origin: Returns where the manifest says something, by its path, as ``file:line:column``; or nothing.
     """
 
     identity: Identity
@@ -97,6 +98,7 @@ class Wiring:
     schema_human_readable: bool = True
     expose_tracebacks: bool = False
     drain_timeout: float = 25.0
+    origin: Callable[[str], str] = lambda path: ""
 
 
 class Transports:

@@ -54,6 +54,11 @@ class EventWorker:
         """Listen until :meth:`stop`."""
         await asyncio.gather(*(slots.run() for slots in self._slots))
 
+    def resize(self, limit: int) -> None:
+        """Handle so many events at a time from now on."""
+        for slots in self._slots:
+            slots.resize(limit)
+
     async def stop(self) -> None:
         """Take no more events, and hand back those that were not started."""
         await asyncio.gather(

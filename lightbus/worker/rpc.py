@@ -43,6 +43,11 @@ class RpcWorker:
         if self._slots is not None:
             await self._slots.run()
 
+    def resize(self, limit: int) -> None:
+        """Run so many calls at a time from now on."""
+        if self._slots is not None:
+            self._slots.resize(limit)
+
     async def stop(self) -> None:
         """Take no more calls; those already taken are run."""
         if self._consumer is not None and self._slots is not None:

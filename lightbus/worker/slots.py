@@ -39,6 +39,7 @@ class Slots(Generic[T]):
         self._handle = handle
         self._leave = leave
         self.limit = limit
+        self._most_ahead = ahead
         self._ahead = max(ahead, limit)
         self._seconds = _AHEAD
         self._ready: deque[T] = deque()
@@ -69,6 +70,14 @@ class Slots(Generic[T]):
         self._ready.clear()
         for item in left:
             await self._leave(item)
+
+    def resize(self, limit: int) -> None:
+        """Handle up to ``limit`` at a time from now on; what runs already goes on."""
+        self.limit = limit
+        self._ahead = max(self._most_ahead, limit)
+        for _ in range(min(limit, len(self._ready))):
+            self._wake()
+        self._room.set()
 
     async def finish(self, timeout: float) -> bool:
         """Wait for what runs.
@@ -134,6 +143,9 @@ class Slots(Generic[T]):
         ready = self._ready
         while True:
             while ready:
+                if len(self._workers) > self.limit:
+                    self._retire()
+                    return
                 item = ready.popleft()
                 self.running += 1
                 started = loop.time()
@@ -150,3 +162,10 @@ class Slots(Generic[T]):
             idle = loop.create_future()
             self._idle.append(idle)
             await idle
+
+    def _retire(self) -> None:
+        """End the running worker, of which there is one too many, and leave its work to another."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._workers.discard(task)
+        self._wake()

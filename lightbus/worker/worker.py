@@ -8,11 +8,14 @@ from collections.abc import Sequence
 
 from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
+from lightbus.listener import Listener
 
 from .dispatch import Dispatch
 from .events import EventWorker
+from .ownership import Ownership
 from .rpc import RpcWorker
 from .scheduler import run_background, run_recurring
+from .schedules import Schedules
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +41,31 @@ class Worker:
             self._dispatch.prepare_listener(listener)
         self.rpcs = [RpcWorker(client, self._dispatch, name) for name in self.served]
         self.events = [EventWorker(client, self._dispatch, record) for record in listeners if record.enabled]
+        self.ownership = Ownership(client, served)
+        self.schedules = Schedules(client)
+        self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending: dict[str, asyncio.Task[None]] = {}
 
-    async def publish_contracts(self) -> None:
-        """Publish the contracts of the APIs of this process, and read those of others."""
-        contracts = {name: self._client.contracts.get(name) or {} for name in self._published}
-        await self._client.transports().schema().store(contracts, self._client.wiring.schema_ttl)
-        await self._client.load_contracts(self._client.transports())
+    async def publish_contracts(self) -> bool:
+        """Publish the contracts of the APIs of this process, and read those of others.
+
+        Returns:
+            Whether that worked; what went wrong is logged.
+        """
+        client, wiring = self._client, self._client.wiring
+        contracts = {name: client.contracts.get(name) or {} for name in self._published}
+        try:
+            await (
+                client.transports()
+                .schema()
+                .store(contracts, wiring.schema_ttl, human_readable=wiring.schema_human_readable)
+            )
+            await client.load_contracts()
+        except LightbusException as e:
+            logger.warning("contracts could not be published: %s", e)
+            return False
+        return True
 
     async def join(self) -> None:
         """Make consumer groups and sign on as a worker, so that nothing sent from now on is missed."""
@@ -53,12 +74,17 @@ class Worker:
     def start(self, group: asyncio.TaskGroup) -> None:
         """Begin to take messages and to run recurring work."""
         client = self._client
-        self._tasks = [group.create_task(self._keep_contracts(), name="lightbus contracts")]
+        self._group = group
+        self._tasks = [
+            group.create_task(self._keep_contracts(), name="lightbus contracts"),
+            group.create_task(self.ownership.keep(), name="lightbus ownership"),
+        ]
         for rpc in self.rpcs:
             group.create_task(rpc.run(), name=f"lightbus rpc {rpc.api_name}")
         for event in self.events:
             group.create_task(event.run(), name=f"lightbus listener {event.listener.name}")
         if "tasks" in client.features:
+            self.schedules.start(group)
             for recurring in client.recurring:
                 self._tasks.append(group.create_task(run_recurring(recurring, client.pool)))
             for coroutine in client.background:
@@ -78,19 +104,63 @@ class Worker:
         """
         for task in self._tasks:
             task.cancel()
+        self.schedules.stop()
         workers = self._workers()
         await asyncio.gather(*(worker.stop() for worker in workers))
         left = await asyncio.gather(*(worker.finish(timeout) for worker in workers))
         await asyncio.gather(*(worker.close() for worker in workers))
+        await asyncio.gather(*self._ending.values())
+        await self.ownership.give_up()
         return sum(left)
+
+    # Changes while it runs
+
+    def resize(self) -> None:
+        """Let every listener and API run as many at a time as is configured now."""
+        for event in self.events:
+            event.resize(event.listener.concurrency)
+        for rpc in self.rpcs:
+            rpc.resize(self._client.settings(rpc.api_name).rpc_concurrency)
+
+    def switch(self, listener: Listener) -> None:
+        """Start or end a listener, as it says itself whether it is enabled."""
+        if self._group is None or "events" not in self._client.features:
+            return
+        running = next((event for event in self.events if event.listener is listener), None)
+        if listener.enabled and running is None:
+            event = EventWorker(self._client, self._dispatch, listener)
+            self.events.append(event)
+            self._tasks.append(self._group.create_task(self._begin(event, self._group)))
+        elif not listener.enabled and running is not None:
+            self.events.remove(running)
+            self._ending[listener.name] = self._group.create_task(self._end(running))
+
+    async def _begin(self, event: EventWorker, group: asyncio.TaskGroup) -> None:
+        before = self._ending.pop(event.listener.name, None)
+        if before is not None:
+            await asyncio.wait([before])
+        await event.join()
+        group.create_task(event.run(), name=f"lightbus listener {event.listener.name}")
+
+    async def _end(self, event: EventWorker) -> None:
+        await event.stop()
+        await event.finish(self._client.wiring.drain_timeout)
+        await event.close()
 
     def _workers(self) -> list[RpcWorker | EventWorker]:
         return [*self.rpcs, *self.events]
 
+    async def _withdraw_contracts(self) -> None:
+        """Tell callers at once that nobody serves the APIs any more, where this process is the last."""
+        try:
+            async with asyncio.timeout(2):
+                await self._client.transports().schema().withdraw(self._published)
+        except (TimeoutError, LightbusException) as e:
+            logger.warning("contracts could not be withdrawn, and lapse by themselves: %s", e)
+
     async def _keep_contracts(self) -> None:
+        pause = 0.8 * self._client.wiring.schema_ttl
         while True:
-            await asyncio.sleep(0.8 * self._client.wiring.schema_ttl)
-            try:
-                await self.publish_contracts()
-            except LightbusException as e:
-                logger.warning("contracts could not be published: %s", e)
+            await asyncio.sleep(pause)
+            is_published = await self.publish_contracts()
+            pause = 0.8 * self._client.wiring.schema_ttl if is_published else 1.0

@@ -64,8 +64,8 @@ def _version(where: str, about: Any) -> Iterable[Finding]:
     if match and (int(match[1]), int(match[2])) < OLDEST:
         version = f"{int(match[1])}.{int(match[2])}{match[3].decode('ascii', 'replace')}"
         yield Finding(
-            f"{where} is version {version}; the oldest that can take over what a killed host held (XAUTOCLAIM, "
-            f"BLMOVE) is {OLDEST[0]}.{OLDEST[1]}; upgrade it",
+            f"{where} is version {version}; the oldest that can take over what a killed host held "
+            f"(XAUTOCLAIM, BLMOVE) is {OLDEST[0]}.{OLDEST[1]}; upgrade it",
             fatal=True,
         )
 

@@ -1,0 +1,89 @@
+"""Holds the APIs that this process serves against other services."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from lightbus.client import BusClient
+from lightbus.exceptions import ConfigurationError, LightbusException
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that giving up APIs may take at the end; they come free by themselves in any case.
+_DISOWN_TIMEOUT = 2.0
+
+
+class Ownership:
+    """The lease on the APIs of this process, which all processes of its service share.
+
+    Args:
+        client: The bus.
+        api_names: The APIs.
+    """
+
+    def __init__(self, client: BusClient, api_names: Sequence[str]) -> None:
+        self._client = client
+        self._names = [name for name in api_names if not client.registry.get(name).internal]
+        self._lost: set[str] = set()
+
+    async def take(self) -> None:
+        """Become an owner, before anything is served.
+
+        Raises:
+            ConfigurationError: Another service owns one of the APIs.
+            TransportUnavailable: The broker can't be reached.
+        """
+        others = await self._ask()
+        if others:
+            await self.give_up()
+            raise ConfigurationError("\n".join(self._refused(*other) for other in others.items()))
+
+    async def keep(self) -> None:
+        """Renew the lease for ever; what was lost is told, and asked for again."""
+        while True:
+            await asyncio.sleep(self._client.wiring.schema_ttl / 3)
+            try:
+                others = await self._ask()
+            except LightbusException as e:
+                logger.warning("the ownership of APIs could not be renewed: %s", e)
+                continue
+            for name in others.keys() - self._lost:
+                logger.error(
+                    "the API %s is owned by the service %s now, which this one serves, too; stop one of them",
+                    name,
+                    others[name],
+                )
+            for name in self._lost - others.keys():
+                logger.info("the API %s belongs to this service again", name)
+            self._lost = set(others)
+
+    async def give_up(self) -> None:
+        """Own nothing any more."""
+        if not self._names:
+            return
+        try:
+            async with asyncio.timeout(_DISOWN_TIMEOUT):
+                schema = self._client.transports().schema()
+                await schema.disown(self._names, self._client.wiring.identity)
+        except (TimeoutError, LightbusException) as e:
+            logger.debug("the ownership of APIs was not given up: %s", e)
+
+    def _refused(self, name: str, owner: str) -> str:
+        path = f"apis.{name}.owner"
+        place = self._client.wiring.origin(path)
+        where = f"{place}  {path}: " if place else ""
+        return (
+            f"{where}the API {name!r} is served by the service {owner!r} already, and this is "
+            f"{self._client.service_name!r}; stop that service, or leave the API to it with {path}: {owner}"
+        )
+
+    async def _ask(self) -> dict[str, str]:
+        """Return which APIs other services own, with their names; the others are ours now."""
+        if not self._names:
+            return {}
+        wiring = self._client.wiring
+        schema = self._client.transports().schema()
+        owners = await schema.own(self._names, wiring.identity, wiring.schema_ttl)
+        return {name: owner for name, owner in owners.items() if owner != wiring.identity.service_name}
