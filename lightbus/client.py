@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from .api import Definition, Registry, auto_registered
+from .contracts import ContractWatch
 from .declarations import Declarations
 from .exceptions import (
     BusAlreadyClosed,
@@ -19,6 +19,7 @@ from .exceptions import (
     NotAuthoritative,
     ProcedureNotFound,
     SchemaNotFound,
+    ValidationError,
     WorkerLost,
 )
 from .messages import EventMessage, ResultMessage, RpcMessage
@@ -26,11 +27,6 @@ from .portal import run_blocking
 from .schema.known import Contracts
 from .values import dump
 from .wiring import ApiSettings, Transports, Wiring
-
-logger = logging.getLogger(__name__)
-
-#: Seconds that the first call waits at most for the contracts of others.
-_CONTRACTS_TIMEOUT = 1.0
 
 
 class BusClient(Declarations):
@@ -45,6 +41,7 @@ class BusClient(Declarations):
         super().__init__(registry if registry is not None else Registry(auto_registered))
         self.wiring = wiring
         self.contracts = Contracts()
+        self.watch = ContractWatch(self.contracts, lambda: self.transports().schema(), wiring.schema_ttl)
         #: The loop of the host that this bus belongs to, for synchronous code in its threads.
         self.home: asyncio.AbstractEventLoop | None = None
         #: Set by the host: asks it to finish.
@@ -52,8 +49,6 @@ class BusClient(Declarations):
         self._settings: dict[str, ApiSettings] = {}
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Transports] = WeakKeyDictionary()
         self._with_contract: set[Definition] = set()
-        self._contracts_due = 0.0
-        self._refreshing: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
@@ -118,19 +113,27 @@ class BusClient(Declarations):
         hooks = self.hooks
         if hooks.before_rpc_call:
             await hooks.run(hooks.before_rpc_call, client=self, rpc_message=message)
-        if settings.validate.outgoing or settings.strict_validation:
-            if time.monotonic() >= self._contracts_due:
-                await self._refresh_contracts(transports)
-            self._check_call(message, settings)
+        validate = settings.validate
+        if validate.outgoing or validate.incoming or settings.strict_validation:
+            if time.monotonic() >= self.watch.due:
+                await self.watch.refresh()
+            try:
+                self._check_call(message, settings)
+            except LightbusException as e:
+                await self._check_again(e, message, settings)
         result = await transports.rpc(api_name).call(message, timeout)
         if hooks.after_rpc_call:
             await hooks.run(hooks.after_rpc_call, client=self, rpc_message=message, result_message=result)
         if result.error:
             raise _remote_error(message, result)
-        if settings.validate.incoming:
+        if validate.incoming:
             validator = self.contracts.rpc_response(api_name, name)
             if validator is not None:
-                validator.validate(result.result, f"the result of {message.canonical_name}")
+                try:
+                    validator.validate(result.result)
+                except ValidationError as e:
+                    find = self.contracts.rpc_response
+                    await self.watch.validate_again(e, find, api_name, name, result.result)
         return result.result
 
     async def fire_event(
@@ -170,7 +173,7 @@ class BusClient(Declarations):
         if settings.validate.outgoing:
             validator = self.contracts.event(api_name, name)
             if validator is not None:
-                validator.validate(message.kwargs, f"the event {message.canonical_name}")
+                validator.validate(message.kwargs)
         timeout = _timeout(options, settings.event_fire_timeout)
         await self.transports().event(api_name).publish((message,), timeout)
         if hooks.after_event_sent:
@@ -191,8 +194,7 @@ class BusClient(Declarations):
     async def close_async(self) -> None:
         """Close the connections of the running event loop; the bus takes no more calls."""
         self._closed = True
-        if self._refreshing is not None:
-            self._refreshing.cancel()
+        self.watch.close()
         transports = self._open.pop(asyncio.get_running_loop(), None)
         if transports is not None:
             await transports.close()
@@ -224,44 +226,37 @@ class BusClient(Declarations):
         validator = self.contracts.rpc_parameters(api_name, name)
         if validator is not None:
             if settings.validate.outgoing:
-                validator.validate(message.kwargs, f"the call {message.canonical_name}")
+                validator.validate(message.kwargs)
             return
         contract = self.contracts.get(api_name)
-        if contract is not None:
-            known = ", ".join(sorted(contract.get("rpcs", {}))) or "none at all"
-            raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
-        if settings.strict_validation:
+        if contract is None:
             raise SchemaNotFound(
                 f"no contract of the API {api_name!r} is on the bus, and strict_validation asks for one; "
-                "is the service that owns it running?"
+                "start the service that owns it, or give its contract with bus.schema.load_local(FILE)"
             )
+        known = ", ".join(sorted(contract.get("rpcs", {}))) or "none at all"
+        raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
 
-    async def _refresh_contracts(self, transports: Transports) -> None:
-        """Read the contracts of others: at first before the call goes on, later in the background."""
-        is_first = self._contracts_due == 0.0
-        self._contracts_due = time.monotonic() + 0.8 * self.wiring.schema_ttl
-        load = self.load_contracts(transports)
-        if is_first:
-            await load
-        else:
-            self._refreshing = asyncio.get_running_loop().create_task(load)
-
-    async def load_contracts(self, transports: Transports) -> None:
-        """Read the contracts that others publish; what fails is logged, and calls go on without."""
-        try:
-            async with asyncio.timeout(_CONTRACTS_TIMEOUT):
-                found = await transports.schema().load()
-        except (TimeoutError, LightbusException) as e:
-            self._contracts_due = time.monotonic() + 1
-            logger.debug("contracts could not be read: %s", e)
-            return
-        for gone in set(self.contracts.api_names()) - found.keys():
-            self.contracts.remove_remote(gone)
-        for api_name, contract in found.items():
+    async def _check_again(
+        self, error: LightbusException, message: RpcMessage, settings: ApiSettings
+    ) -> None:
+        """Raise what is wrong with a call, unless the bus has another contract meanwhile, which it fits."""
+        if await self.watch.changed(message.api_name):
             try:
-                self.contracts.set_remote(api_name, dict(contract))
+                self._check_call(message, settings)
+                return
             except LightbusException as e:
-                logger.warning("the contract of the API %r is ignored: %s", api_name, e)
+                error = e
+        if settings.strict_validation or not isinstance(error, SchemaNotFound):
+            raise error
+
+    async def load_contracts(self) -> None:
+        """Read the contracts on the bus now, instead of with the first message that needs one.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+        await self.watch.load()
 
 
 def _timeout(options: Mapping[str, Any] | None, default: float) -> float:

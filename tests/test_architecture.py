@@ -34,6 +34,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("wiring",),
     ("portal",),
     ("declarations",),
+    ("contracts",),
     ("client",),
     ("path",),
     ("worker",),

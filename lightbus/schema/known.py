@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from lightbus.api import Definition
 from lightbus.exceptions import InvalidMessage, SchemaNotFound
 
 from .contract import contract_of
 from .safety import check_form, check_schema
-from .validator import Validator, compile, unusable
+from .validator import Validator, compile
 
 _PARTS: Final = {"events": ("parameters",), "rpcs": ("parameters", "response")}
 _MAX_FILE: Final = 16 * 1024 * 1024
@@ -97,21 +98,18 @@ class Contracts:
 
     def event(self, api_name: str, event_name: str) -> Validator | None:
         """Return the validator of an event's parameters, or None where no contract has it."""
-        return self._validators.get(("event", api_name, event_name)) or self._compile(
-            "event", api_name, event_name
-        )
+        key: _Key = ("event", api_name, event_name)
+        return self._validators.get(key) or self._compile(key)
 
     def rpc_parameters(self, api_name: str, procedure_name: str) -> Validator | None:
         """Return the validator of a procedure's parameters, or None where no contract has it."""
-        return self._validators.get(("rpc", api_name, procedure_name)) or self._compile(
-            "rpc", api_name, procedure_name
-        )
+        key: _Key = ("call", api_name, procedure_name)
+        return self._validators.get(key) or self._compile(key)
 
     def rpc_response(self, api_name: str, procedure_name: str) -> Validator | None:
         """Return the validator of what a procedure returns, or None where no contract has it."""
-        return self._validators.get(("response", api_name, procedure_name)) or self._compile(
-            "response", api_name, procedure_name
-        )
+        key: _Key = ("result", api_name, procedure_name)
+        return self._validators.get(key) or self._compile(key)
 
     def api_names(self) -> list[str]:
         """Return the names of all APIs with a contract, sorted."""
@@ -135,19 +133,24 @@ class Contracts:
     def _forget_validators(self, api_name: str) -> None:
         self._validators = {key: v for key, v in self._validators.items() if key[1] != api_name}
 
-    def _compile(self, kind: str, api_name: str, name: str) -> Validator | None:
-        contract = self.get(api_name)
-        if contract is None:
-            return None
-        entry = contract["events" if kind == "event" else "rpcs"].get(name)
+    def _compile(self, key: _Key) -> Validator | None:
+        kind, api_name, name = key
+        contract = self.get(api_name) or {}
+        entry = contract.get("events" if kind == "event" else "rpcs", {}).get(name)
         if entry is None:
             return None
+        what = f"the {kind}{' of' if kind == 'result' else ''} {api_name}.{name}"
         try:
-            validator = compile(entry["response" if kind == "response" else "parameters"])
+            validator = compile(entry["response" if kind == "result" else "parameters"], what)
         except InvalidMessage as e:
-            validator = unusable(f"the contract of {api_name}.{name}: {e}")
-        self._validators[kind, api_name, name] = validator
+            validator = Validator(partial(_refuse, str(e)), what)
+        self._validators[key] = validator
         return validator
+
+
+def _refuse(reason: str, value: Any) -> NoReturn:
+    """Stand for a schema that can't be compiled."""
+    raise InvalidMessage(reason)
 
 
 def check_contract(api_name: str, contract: Any) -> None:

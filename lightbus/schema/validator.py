@@ -19,19 +19,20 @@ class Validator:
 
     Args:
         check: Raises ValueError for a value that doesn't fit.
+        what: What the values are, for the error, such as ``the result of auth.check_password``.
     """
 
-    __slots__ = ("_check",)
+    __slots__ = ("_check", "_what")
 
-    def __init__(self, check: Callable[[Any], None]) -> None:
+    def __init__(self, check: Callable[[Any], None], what: str) -> None:
         self._check = check
+        self._what = what
 
-    def validate(self, value: Any, what: str) -> None:
+    def validate(self, value: Any) -> None:
         """Check one value.
 
         Args:
             value: A JSON value.
-            what: What it is, for the error, such as ``the arguments of auth.check_password``.
 
         Raises:
             ValidationError: It doesn't fit; the message has the path and the reason, but not the whole value.
@@ -39,14 +40,15 @@ class Validator:
         try:
             self._check(value)
         except ValueError as e:
-            raise ValidationError(f"{what}: {_explain(e)}") from None
+            raise ValidationError(f"{self._what}: {_explain(e)}") from None
 
 
-def compile(schema: dict[str, Any]) -> Validator:
+def compile(schema: dict[str, Any], what: str = "the value") -> Validator:
     """Compile a schema, which may come from a stranger.
 
     Args:
         schema: A JSON Schema; draft-07 whatever it says.
+        what: What it describes, for errors.
 
     Returns:
         The validator.
@@ -68,24 +70,8 @@ def compile(schema: dict[str, Any]) -> Validator:
         )
     except ValueError as e:
         reason = str(getattr(e, "message", e)).replace('is not a "regex"', "is not a usable pattern")
-        raise InvalidMessage(f"the schema can't be used: {reason[:300]}") from None
-    return Validator(compiled.validate)
-
-
-def unusable(reason: str) -> Validator:
-    """Return a validator that refuses everything, for a schema that can't be compiled.
-
-    Args:
-        reason: Why it can't be.
-
-    Returns:
-        A validator whose ``validate()`` raises InvalidMessage.
-    """
-
-    def refuse(value: Any) -> NoReturn:
-        raise InvalidMessage(reason)
-
-    return Validator(refuse)
+        raise InvalidMessage(f"{what}: the schema can't be used: {reason[:300]}") from None
+    return Validator(compiled.validate, what)
 
 
 def _never(uri: str) -> NoReturn:

@@ -14,14 +14,16 @@ from lightbus.exceptions import (
     InvalidListener,
     InvalidParameters,
     ProcedureNotFound,
+    SchemaNotFound,
     ValidationError,
 )
 from lightbus.listener import Listener
-from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.policy import Action
 from lightbus.schema.validator import Validator
 from lightbus.transports.base import Delivery
 from lightbus.values import arguments_caster, dump, hints_of
+from lightbus.wiring import ApiSettings
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +145,7 @@ class Dispatch:
         kwargs = message.kwargs
         call.procedure.check_arguments(kwargs)
         if call.parameters is not None:
-            call.parameters.validate(kwargs, message.canonical_name)
+            call.parameters.validate(kwargs)
         if call.caster is not None:
             kwargs = call.caster(kwargs)
         if call.is_async:
@@ -152,7 +154,7 @@ class Dispatch:
             value = await self._pool.run(call.function, **kwargs)
         result = dump(value)
         if call.response is not None:
-            call.response.validate(result, f"the result of {message.canonical_name}")
+            call.response.validate(result)
         return ResultMessage(
             result, message.id, api_name=message.api_name, procedure_name=message.procedure_name
         )
@@ -179,10 +181,16 @@ class Dispatch:
             await hooks.run(hooks.before_event_execution, client=client, event_message=message)
         settings = client.settings(message.api_name)
         kwargs = message.kwargs
-        if settings.validate.incoming:
+        if settings.validate.incoming or settings.strict_validation:
             validator = client.contracts.event(message.api_name, message.event_name)
-            if validator is not None:
-                validator.validate(kwargs, message.canonical_name)
+            try:
+                if validator is None:
+                    await self._check_unknown(message, settings)
+                elif settings.validate.incoming:
+                    validator.validate(kwargs)
+            except ValidationError as e:
+                find = client.contracts.event
+                await client.watch.validate_again(e, find, message.api_name, message.event_name, kwargs)
         if settings.cast_values:
             kwargs = self._casters[listener.name](kwargs)
         if listener.is_async:
@@ -191,6 +199,19 @@ class Dispatch:
             await self._pool.run(listener.handler, message, **kwargs)
         if hooks.after_event_execution:
             await hooks.run(hooks.after_event_execution, client=client, event_message=message)
+
+    async def _check_unknown(self, message: EventMessage, settings: ApiSettings) -> None:
+        """Look on the bus for an event that no known contract has; strictly, it must be there."""
+        client = self._client
+        await client.watch.changed(message.api_name)
+        validator = client.contracts.event(message.api_name, message.event_name)
+        if validator is None and settings.strict_validation:
+            raise SchemaNotFound(
+                f"no contract on the bus has the event {message.canonical_name}, and strict_validation asks "
+                "for one; is the service that owns it running?"
+            )
+        if validator is not None and settings.validate.incoming:
+            validator.validate(message.kwargs)
 
     async def _after_failure(self, listener: Listener, delivery: Delivery, error: BaseException) -> None:
         message = delivery.message

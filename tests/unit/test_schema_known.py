@@ -37,7 +37,7 @@ def refuses(contracts: Contracts, value: Any) -> bool:
     validator = contracts.rpc_response("shop", "price")
     assert validator
     try:
-        validator.validate(value, "it")
+        validator.validate(value)
     except ValidationError:
         return True
     return False
@@ -59,9 +59,9 @@ def test_a_local_api_is_validated_by_its_definition() -> None:
     assert contracts.get("shop") is published
     for validator in (contracts.event("shop", "sold"), contracts.rpc_parameters("shop", "price")):
         assert validator
-        validator.validate({"sku": "a"}, "it")
+        validator.validate({"sku": "a"})
         with pytest.raises(ValidationError, match="sku: expected string"):
-            validator.validate({"sku": 1}, "it")
+            validator.validate({"sku": 1})
     assert refuses(contracts, "1")
     assert not refuses(contracts, 1)
 
@@ -153,5 +153,5 @@ def test_a_schema_that_cannot_be_compiled_is_an_error_where_it_is_used() -> None
     validator = contracts.rpc_response("shop", "price")
     assert validator
     with pytest.raises(InvalidMessage, match=r"shop\.price"):
-        validator.validate("a", "it")
+        validator.validate("a")
     assert contracts.event("shop", "sold")

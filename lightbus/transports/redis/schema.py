@@ -7,6 +7,7 @@ has claimed it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 import secrets
@@ -20,7 +21,7 @@ from lightbus.transports.base import Identity, SchemaTransport
 
 from .codec import check_limits, decode_json, encode_json
 from .options import RedisSchemaOptions
-from .scripts import HOLD, OWN, PUBLISH, WITHDRAW
+from .scripts import HOLD, OWN, PUBLISH, WITHDRAW, Script
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
@@ -31,11 +32,6 @@ _MAX_APIS = 10_000
 def schema_key(api_name: str) -> str:
     """Return the key of an API's contract, which is there while somebody serves the API."""
     return f"schema:{api_name}"
-
-
-def _publishers_key(api_name: str) -> str:
-    """Return the key of the sorted set of those that publish an API's contract, by when they would lapse."""
-    return f"{{{schema_key(api_name)}}}:publishers"
 
 
 def owner_key(api_name: str) -> str:
@@ -60,38 +56,29 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def store(
         self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
     ) -> None:
-        """Publish contracts for ``ttl`` seconds, indented as those of Lightbus 1.x where that is asked for."""
+        """Publish contracts for ``ttl`` seconds; who has started later has the last word."""
         if not contracts:
             return
         seconds = max(1, math.ceil(ttl))
         blobs = {name: encode_json(contract) for name, contract in contracts.items()}
         if human_readable:
             blobs = {name: msgspec.json.format(blob, indent=2) for name, blob in blobs.items()}
-        replies = await asyncio.gather(
-            *(
-                self.pipe.run(
-                    PUBLISH,
-                    [schema_key(name), _publishers_key(name)],
-                    [blob, seconds, self._publisher],
-                )
-                for name, blob in blobs.items()
-            ),
-            self.pipe.send("SADD", "schemas", *contracts),
-        )
+        published = [
+            self._run(PUBLISH, name, blob, seconds, self._member(blob), int(name in self._stored))
+            for name, blob in blobs.items()
+        ]
+        replies = await asyncio.gather(*published, self.pipe.send("SADD", "schemas", *contracts))
         for (name, blob), shared in zip(blobs.items(), replies, strict=False):
             # Empty: a Lightbus 1.x publishes it too, so that it is not ours to remove.
             self._stored[name] = b"" if shared or self._stored.get(name) == b"" else blob
 
     async def withdraw(self, api_names: Sequence[str]) -> None:
         """Remove those for which nobody else stands; their names stay in the set, as with Lightbus 1.x."""
+        blobs = {name: self._stored.pop(name) for name in api_names if name in self._stored}
         await asyncio.gather(
             *(
-                self.pipe.run(
-                    WITHDRAW,
-                    [schema_key(name), _publishers_key(name)],
-                    [self._stored.get(name, b""), self._publisher],
-                )
-                for name in api_names
+                self._run(WITHDRAW, name, blob, self._member(blob), _digest(blob))
+                for name, blob in blobs.items()
             )
         )
 
@@ -133,3 +120,14 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         """Take a key that nobody else gets for ``ttl`` seconds."""
         taken = await self.pipe.run(HOLD, [f"lightbus:{key}"], (holder, math.ceil(ttl * 1000)))
         return bool(taken)
+
+    def _member(self, blob: bytes) -> str:
+        return f"{self._publisher}:{_digest(blob)}"
+
+    async def _run(self, script: Script, api_name: str, *arguments: Any) -> Any:
+        keys = [schema_key(api_name), f"{{{schema_key(api_name)}}}:publishers"]
+        return await self.pipe.run(script, keys, arguments)
+
+
+def _digest(blob: bytes) -> str:
+    return hashlib.sha256(blob).hexdigest()[:16]
