@@ -48,7 +48,6 @@ class BusClient(Declarations):
         self.shutdown_handler: Callable[[str], None] | None = None
         self._settings: dict[str, ApiSettings] = {}
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Transports] = WeakKeyDictionary()
-        self._with_contract: set[Definition] = set()
         self._closed = False
 
     @property
@@ -216,9 +215,7 @@ class BusClient(Declarations):
                 f"such as `from bus import {api_name.rpartition('.')[2].title().replace('_', '')}Api`; "
                 "only the service that owns an API fires its events"
             )
-        if definition not in self._with_contract:
-            self._with_contract.add(definition)
-            self.contracts.set_local(definition)
+        self.contracts.set_local(definition)
         return definition
 
     def _check_call(self, message: RpcMessage, settings: ApiSettings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .bus_schema import BusSchema
 from .client import BusClient
 from .exceptions import InvalidParameters, UnknownApi
 from .listener import Handler, Listener
@@ -31,6 +32,30 @@ class BusPath:
     def client(self) -> BusClient:
         """The bus as async code sees it, where modules register what they declare."""
         return self._client
+
+    @property
+    def schema(self) -> Any:
+        """The contracts of the bus, as a :class:`BusSchema`; below the bus, the contract of the API."""
+        schema = BusSchema(self._client)
+        return schema.get(self._name) if self._name else schema
+
+    @property
+    def parameter_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the parameters of the procedure or event."""
+        return BusSchema(self._client).parameter_schema(*self._split(()))
+
+    @property
+    def response_schema(self) -> dict[str, Any]:
+        """The JSON Schema of what the procedure returns."""
+        return BusSchema(self._client).response_schema(*self._split(()))
+
+    def validate_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Check arguments of the procedure or event; see :meth:`BusSchema.validate_parameters`."""
+        BusSchema(self._client).validate_parameters(*self._split(()), parameters)
+
+    def validate_response(self, response: Any) -> None:
+        """Check a result of the procedure; see :meth:`BusSchema.validate_response`."""
+        BusSchema(self._client).validate_response(*self._split(()), response)
 
     def __getattr__(self, name: str) -> BusPath:
         if name.startswith("_"):

@@ -36,6 +36,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("declarations",),
     ("contracts",),
     ("client",),
+    ("bus_schema",),
     ("path",),
     ("worker",),
     ("manifest",),

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from lightbus.api import Definition
-from lightbus.exceptions import InvalidMessage, SchemaNotFound
+from lightbus.exceptions import InvalidMessage
 
 from .contract import contract_of
-from .safety import check_form, check_schema
+from .files import check_contract, read_contracts
 from .validator import Validator, compile
-
-_PARTS: Final = {"events": ("parameters",), "rpcs": ("parameters", "response")}
-_MAX_FILE: Final = 16 * 1024 * 1024
 
 _Key = tuple[str, str, str]
 
@@ -28,6 +24,7 @@ class Contracts:
     """
 
     def __init__(self) -> None:
+        self._definitions: dict[str, Definition] = {}
         self._local: dict[str, dict[str, Any]] = {}
         self._files: dict[str, dict[str, Any]] = {}
         self._remote: dict[str, dict[str, Any]] = {}
@@ -45,9 +42,10 @@ class Contracts:
         Raises:
             MisconfiguredApiOptions: A type hint can't be read, or stands for what can't travel over the bus.
         """
-        contract = contract_of(definition)
-        self._put(self._local, definition.name, contract)
-        return contract
+        if self._definitions.get(definition.name) is not definition:
+            self._put(self._local, definition.name, contract_of(definition))
+            self._definitions[definition.name] = definition
+        return self._local[definition.name]
 
     def set_remote(self, api_name: str, contract: dict[str, Any]) -> bool:
         """Know an API as its owner publishes it.
@@ -87,11 +85,7 @@ class Contracts:
             SchemaNotFound: There is no such file.
             InvalidMessage: A file does not hold contracts.
         """
-        path = Path(path)
-        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-        loaded: dict[str, dict[str, Any]] = {}
-        for file in files:
-            loaded.update(read_contracts(file))
+        loaded = read_contracts(Path(path))
         for api_name, contract in loaded.items():
             self._put(self._files, api_name, contract)
         return list(loaded)
@@ -151,70 +145,3 @@ class Contracts:
 def _refuse(reason: str, value: Any) -> NoReturn:
     """Stand for a schema that can't be compiled."""
     raise InvalidMessage(reason)
-
-
-def check_contract(api_name: str, contract: Any) -> None:
-    """Check that something is a contract.
-
-    Args:
-        api_name: The API's name, for the error.
-        contract: What claims to be its contract.
-
-    Raises:
-        InvalidMessage: It isn't one, or its schemas are not safe to use.
-    """
-    if not isinstance(contract, dict):
-        raise InvalidMessage(f"the contract of {api_name} is not an object")
-    for part, wanted in _PARTS.items():
-        entries = contract.get(part)
-        if not isinstance(entries, dict):
-            raise InvalidMessage(f"the contract of {api_name} has no {part!r}")
-        for name, entry in entries.items():
-            place = f"the contract of {api_name}, {part}.{name[:80]}"
-            if not isinstance(entry, dict) or not all(w in entry for w in wanted):
-                raise InvalidMessage(f"{place}: it needs {' and '.join(wanted)}")
-            try:
-                for schema in wanted:
-                    check_schema(entry[schema])
-                    check_form(entry[schema])
-            except InvalidMessage as e:
-                raise InvalidMessage(f"{place}: {e}") from None
-
-
-def read_contracts(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a file of contracts as ``lightbus dumpschema`` writes it.
-
-    Args:
-        path: A file with one contract, named ``{api}.json``, or with an object of contracts by API.
-
-    Returns:
-        Contracts by API.
-
-    Raises:
-        SchemaNotFound: There is no such file.
-        InvalidMessage: The file does not hold contracts.
-    """
-    try:
-        if path.stat().st_size > _MAX_FILE:
-            raise InvalidMessage(f"{path} is too large to hold contracts")
-        content = json.loads(path.read_text("utf-8"))
-    except OSError as e:
-        raise SchemaNotFound(f"can't read contracts from {path}: {e.strerror}") from e
-    except (ValueError, RecursionError) as e:
-        raise InvalidMessage(f"{path} is not a JSON file: {str(e)[:200]}") from e
-    if not isinstance(content, dict):
-        raise InvalidMessage(f"{path} holds no contract, but a JSON {type(content).__name__}")
-    contracts = {path.stem: content} if is_contract(content) else content
-    for api_name, contract in contracts.items():
-        try:
-            check_contract(api_name, contract)
-        except InvalidMessage as e:
-            raise InvalidMessage(f"{path}: {e}") from None
-    return contracts
-
-
-def is_contract(content: dict[str, Any]) -> bool:
-    """Tell one contract from an object of contracts by API."""
-    if not content or not content.keys() <= _PARTS.keys():
-        return False
-    return not all(isinstance(v, dict) and v.keys() == _PARTS.keys() for v in content.values())

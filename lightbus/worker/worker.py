@@ -111,6 +111,7 @@ class Worker:
         await asyncio.gather(*(worker.close() for worker in workers))
         await asyncio.gather(*self._ending.values())
         await self.ownership.give_up()
+        await self._withdraw_contracts()
         return sum(left)
 
     # Changes while it runs
