@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,29 @@ class BusSchema:
             The files.
         """
         return write_contracts(self.own(), Path(path))
+
+    def published(self, api_names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return what is on the bus now of some APIs.
+
+        Args:
+            api_names: The APIs.
+
+        Returns:
+            Contracts by API; those that are not on the bus are left out.
+
+        Raises:
+            SchemaNotFound: None of them is on the bus.
+            TransportUnavailable: The bus can't be reached.
+        """
+        self._load("bus.schema.published(...)")
+        wanted = list(api_names)
+        found = {name: self._client.contracts.get_remote(name) for name in wanted}
+        if not any(found.values()):
+            raise SchemaNotFound(
+                f"the bus has no contract of {', '.join(wanted) or 'this process, which owns no API'}; "
+                "owners publish theirs while they run, so start them, or compare with a file"
+            )
+        return {name: contract for name, contract in found.items() if contract is not None}
 
     def own(self) -> dict[str, dict[str, Any]]:
         """Return the contracts of the APIs that this process owns, but for those that describe the bus."""

@@ -15,7 +15,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 64
 EXIT_CONFIG = 78
 
-_COMMANDS = ("call", "fire", "run")
+_COMMANDS = ("call", "contract", "dumpschema", "fire", "run")
 
 
 class _Commands(click.Group):

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Any
 
 import click
 
 from lightbus import logs
-from lightbus.api import Registry, auto_registered
-from lightbus.client import BusClient
-from lightbus.creation import hosted, wiring_of
 from lightbus.messages import EventMessage
-from lightbus.modules import import_modules
-from lightbus.path import BusPath
 from lightbus.portal import new_event_loop
 
 from .options import manifest_options, read
+from .project import project_bus
 from .values import parse, split
 
 logger = logging.getLogger(__name__)
@@ -41,11 +36,7 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
     api_name, name = split(event)
     kwargs = parse(arguments, whole)
     logs.configure(options["log_level"] or "error")
-    manifest = read(**options)
-    client = BusClient(wiring_of(manifest, Registry(auto_registered)))
-    hosted(BusPath(client))
-    import_modules(manifest.modules, Path.cwd(), given=manifest.modules_given)
-    client.wiring = wiring_of(manifest, client.registry)
+    client = project_bus(read(**options)).client
 
     async def run() -> EventMessage:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,9 +24,16 @@ from .options import manifest_options, read
 @click.option("-o", "--only", metavar="FEATURES", help="Do only these: any of rpcs,events,tasks.")
 @click.option("-k", "--skip", metavar="FEATURES", help="Do all but these: any of rpcs,events,tasks.")
 @click.option(
+    "-m",
+    "--schema",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE_OR_DIRECTORY",
+    help="Contracts of APIs of others, as lightbus dumpschema writes them, in place of those on the bus.",
+)
+@click.option(
     "--fail-fast", is_flag=True, help="End with status 69 where Redis does not answer at the start."
 )
-def command(only: str | None, skip: str | None, fail_fast: bool, **options: Any) -> int:
+def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: bool, **options: Any) -> int:
     """Host the APIs, listeners and tasks of this project's bus modules until SIGTERM or Ctrl-C."""
     features = _features(only, skip)
     if isinstance(sys.stdout, TextIOWrapper):
@@ -34,7 +42,10 @@ def command(only: str | None, skip: str | None, fail_fast: bool, **options: Any)
     logs.configure(options["log_level"] or "info")
     manifest = read(**options)
     logs.configure(manifest.bus.log_level, manifest.bus.log_format)
-    return Host(manifest, features=features, fail_fast=fail_fast).run()
+    host = Host(manifest, features=features, fail_fast=fail_fast)
+    if schema is not None:
+        host.bus.schema.load_local(schema)
+    return host.run()
 
 
 def _features(only: str | None, skip: str | None) -> tuple[Feature, ...] | None:

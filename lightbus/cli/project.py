@@ -1,0 +1,38 @@
+"""The bus of the project that a command runs in, with what its modules define."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightbus.api import Registry, auto_registered
+from lightbus.client import BusClient
+from lightbus.creation import hosted, wiring_of
+from lightbus.exceptions import FailedToImportBusModule
+from lightbus.manifest.model import Manifest
+from lightbus.modules import import_modules
+from lightbus.path import BusPath
+
+
+def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPath:
+    """Import a project's bus modules and return the bus on which they register; nothing is connected.
+
+    Args:
+        manifest: What names the modules.
+        may_lack_modules: Whether it is no error that a module which nobody named is not there.
+
+    Returns:
+        The bus.
+
+    Raises:
+        FailedToImportBusModule: A module is not there or raises.
+    """
+    client = BusClient(wiring_of(manifest, Registry(auto_registered)))
+    bus = BusPath(client)
+    hosted(bus)
+    try:
+        import_modules(manifest.modules, Path.cwd(), given=manifest.modules_given)
+    except FailedToImportBusModule as e:
+        if not may_lack_modules or manifest.modules_given or not isinstance(e.__cause__, ModuleNotFoundError):
+            raise
+    client.wiring = wiring_of(manifest, client.registry)
+    return bus
