@@ -25,8 +25,15 @@ _RETURN_PATH = re.compile(
     r"redis\+key://(lightbus:reply:[A-Za-z0-9_-]{43}|[A-Za-z][\w.]{0,255}\.\w{1,255}:result:[0-9a-fA-F-]{32,36})",
     re.ASCII,
 )
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and without need of its closing quote: hostile text is passed over just once.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+#: Bare fields beside an event's arguments: its own four, and some of features and of retries.
+_BARE_FIELDS = 32
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
+
+#: What encoding raises where a value is not JSON.
+_NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError)
 
 encode_json = msgspec.json.Encoder().encode
 decode_json = msgspec.json.Decoder().decode
@@ -44,6 +51,10 @@ class _Call(msgspec.Struct):
     kwargs: dict[str, Any]
 
 
+class _CallHead(msgspec.Struct):
+    metadata: _CallMetadata
+
+
 class _ResultMetadata(msgspec.Struct):
     rpc_message_id: str
     id: str = ""
@@ -57,6 +68,7 @@ class _Result(msgspec.Struct):
 
 
 _decode_call = msgspec.json.Decoder(_Call).decode
+_decode_head = msgspec.json.Decoder(_CallHead).decode
 _decode_result = msgspec.json.Decoder(_Result).decode
 
 
@@ -99,6 +111,26 @@ def decode_call(blob: bytes) -> RpcMessage:
     return RpcMessage(
         metadata.api_name, metadata.procedure_name, call.kwargs, metadata.return_path or "", metadata.id
     )
+
+
+def decode_sender(blob: bytes) -> RpcMessage | None:
+    """Return a call without its arguments, where they can't be read, so that its caller can be told.
+
+    Args:
+        blob: What :func:`decode_call` refused.
+
+    Returns:
+        The call; None where it can't be known who sent it.
+    """
+    if len(blob) > MAX_BYTES:
+        return None
+    try:
+        metadata = _decode_head(blob).metadata
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if not _UUID.fullmatch(metadata.id):
+        return None
+    return RpcMessage(metadata.api_name, metadata.procedure_name, {}, metadata.return_path or "", metadata.id)
 
 
 def encode_result(message: ResultMessage) -> bytes:
@@ -162,9 +194,14 @@ def encode_event(message: EventMessage) -> list[Any]:
         "version",
         str(message.version),
     ]
+    if len(message.kwargs) > MAX_FIELDS:
+        raise InvalidMessage(f"{message.canonical_name} has more than {MAX_FIELDS} arguments")
     size = 0
     for name, value in message.kwargs.items():
-        blob = encode_json(value)
+        try:
+            blob = encode_json(value)
+        except _NOT_JSON as e:
+            raise InvalidMessage(f"{message.canonical_name} can't travel: {name}: {e}") from e
         size += len(name) + len(blob)
         fields.append(":" + name)
         fields.append(blob)
@@ -187,7 +224,7 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
     Raises:
         InvalidMessage: It is not an event, or passes a limit.
     """
-    if len(fields) > 2 * MAX_FIELDS:
+    if len(fields) > 2 * (MAX_FIELDS + _BARE_FIELDS):
         raise InvalidMessage(f"not an event: more than {MAX_FIELDS} fields")
     if len(fields) == 2 and not fields[0]:
         return None, {}
@@ -234,17 +271,17 @@ def check_limits(blob: bytes) -> None:
     if bare.count(b"[") + bare.count(b"{") + bare.count(b",") >= MAX_NODES:
         raise InvalidMessage(f"more than {MAX_NODES} nodes")
     depth = 0
-    for byte in bare:
-        if byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise InvalidMessage(f"more than {MAX_DEPTH} levels")
-        elif byte in b"]}":
-            depth -= 1
+    for bracket in bare.translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise InvalidMessage(f"more than {MAX_DEPTH} levels")
 
 
 def _bounded(what: str, value: Mapping[str, Any]) -> bytes:
-    blob = encode_json(value)
+    try:
+        blob = encode_json(value)
+    except _NOT_JSON as e:
+        raise InvalidMessage(f"{what} can't travel: {e}") from e
     if len(blob) > MAX_BYTES:
         raise _too_large(what, len(blob))
     return blob

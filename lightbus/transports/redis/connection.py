@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from lightbus.exceptions import TransportError, TransportUnavailable
+from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
 from lightbus.options import SecretUrl
 
 from .options import DEFAULT_URL, RedisOptions
@@ -79,6 +79,9 @@ class Connector:
         try:
             async with asyncio.timeout(self._options.connect_timeout):
                 await connection.connect()  # type: ignore[no-untyped-call]
+                # A server that asks for a password, or still loads its data, says so only to a command.
+                await connection.send_command("PING")
+                await connection.read_response()
                 return Wire(connection)
         except redis_errors.AuthenticationError as e:
             raise TransportUnavailable(f"Redis at {self.address} refused the password or user: {e}") from e
@@ -194,7 +197,8 @@ class Link:
         """
         if self._wire is None:
             self._wire = await self._connector.connect()
-            self.client_id = (await self.exchange([("CLIENT", "ID")], timeout))[0]
+            (number,) = await self.exchange([("CLIENT", "ID")], timeout)
+            self.client_id = number if isinstance(number, int) else None
         wire = self._wire
         try:
             async with asyncio.timeout(timeout):
@@ -202,7 +206,10 @@ class Link:
                 replies = await wire.read()
                 while len(replies) < len(commands):
                     replies += await wire.read()
-                return replies
+            if any(reply.__class__ is ReplyError and reply.code == "READONLY" for reply in replies):
+                # Another server is the primary now: connecting again finds it, by Sentinel or by name.
+                await self.close()
+            return replies
         except (TimeoutError, *LINK_ERRORS) as e:
             await self.close()
             reason = str(e) or f"no reply within {timeout:g} s"
@@ -221,8 +228,15 @@ class Link:
 
 def _settings(options: RedisOptions) -> dict[str, Any]:
     """The arguments of redis-py's connection classes, with every retry and timeout set on purpose."""
-    url = (options.url or SecretUrl(DEFAULT_URL)).reveal()
-    settings: dict[str, Any] = dict(parse_url(url))
+    url = options.url or SecretUrl(DEFAULT_URL)
+    try:
+        settings: dict[str, Any] = dict(parse_url(url.reveal()))
+    except ValueError:
+        # Its text may quote the password.
+        raise ConfigurationError(
+            "the URL of Redis can't be read; write it as redis://[user:password@]host:port/db, in the "
+            "password with %23 for # and so on"
+        ) from None
     if options.username is not None:
         settings["username"] = options.username
     if options.password is not None:

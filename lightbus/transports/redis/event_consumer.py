@@ -15,6 +15,7 @@ from .codec import decode_event
 from .connection import FAILURES, LinkBroken, ReplyError, backoff
 from .leases import Leases
 from .options import RedisEventOptions
+from .pipe import ignore_outcome
 from .scripts import FORGET
 from .session import Session
 from .settling import Fields, GroupKeys, RedisDelivery, Settling
@@ -77,10 +78,18 @@ class RedisEventConsumer(EventConsumer):
         Raises:
             TransportUnavailable: Redis refused, for instance since a key holds something else.
         """
-        if not self.leases.running:
-            self.leases.start()
-        for source in self._sources:
-            await self._make_group(source)
+        if not self._sources:
+            apis = ", ".join(sorted({api_name for api_name, _ in self._subscription.events}))
+            raise TransportUnavailable(
+                f"no event of {apis} is known here, so {self.group} can't tell which streams to read: with "
+                "stream_use per_event, its owner must have published its contract; start it first"
+            )
+        try:
+            for source in self._sources:
+                await self._make_group(source)
+        except (LinkBroken, ReplyError) as e:
+            raise TransportUnavailable(f"the group {self.group} can't be joined: {e}") from e
+        self.leases.start()
 
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Read the group, waiting for the first entry."""
@@ -119,7 +128,7 @@ class RedisEventConsumer(EventConsumer):
                 for source in self._sources:
                     await self.pipe.run(FORGET, [source], [self.group, 0, self.name])
                 await self.note_progress()
-        except (TimeoutError, LinkBroken, ReplyError) as e:
+        except (TimeoutError, *FAILURES) as e:
             logger.debug("leaving %s: %s", self.group, e)
 
     async def note_progress(self) -> None:
@@ -186,7 +195,7 @@ class RedisEventConsumer(EventConsumer):
             await self.pipe.send("XGROUP", "CREATE", source, self.group, start, "MKSTREAM")
         except ReplyError as e:
             if e.code != "BUSYGROUP":
-                raise TransportUnavailable(f"the group {self.group} can't read {source}: {e}") from e
+                raise
             return
         if source == stream:
             await self._note_made(source, start)
@@ -212,12 +221,17 @@ class RedisEventConsumer(EventConsumer):
             error,
         )
         for stream, keys in self._keys.items():
-            seen = self.last_seen.get(stream, "0")
+            seen = self.last_seen.get(stream)
+            if seen is None:
+                noted = await self.pipe.send("HGET", keys.groups, self.group)
+                seen = noted.decode() if noted is not None else "0"
             await self.pipe.send_many(
                 [
                     ("HSETNX", keys.groups, self.group, seen),
                     ("XGROUP", "CREATE", stream, self.group, seen, "MKSTREAM"),
                     ("XGROUP", "CREATE", keys.retry, self.group, "0", "MKSTREAM"),
+                    # What is being handled here was read by the old group: it must stay possible to retry it.
+                    *self.leases.reclaim(stream),
                 ]
             )
 
@@ -230,7 +244,8 @@ class RedisEventConsumer(EventConsumer):
 
     def _wake(self) -> None:
         if self._link.client_id is not None:
-            self.pipe.send_many([("CLIENT", "UNBLOCK", self._link.client_id)])
+            unblocked = self.pipe.send("CLIENT", "UNBLOCK", self._link.client_id)
+            unblocked.add_done_callback(ignore_outcome)
 
 
 def _start_id(since: str) -> str:

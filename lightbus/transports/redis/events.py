@@ -56,7 +56,11 @@ class RedisEventTransport(RedisTransport, EventTransport):
                 async with asyncio.timeout_at(deadline):
                     left = await self._publish_once(left, sent)
             except TimeoutError:
-                raise self._explain_lateness(left, sent, timeout) from None
+                error = self._explain_lateness(left, sent, timeout)
+                for future in sent.values():
+                    # What still waits for a connection must not go out after all.
+                    future.cancel()
+                raise error from None
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making what is not there."""
@@ -126,6 +130,12 @@ class RedisEventTransport(RedisTransport, EventTransport):
                 entries = await self.pipe.send("XREVRANGE", stream, "+", "-", "COUNT", _SEARCHED)
             except LinkBroken:
                 continue
+            except ReplyError as e:
+                raise PublishNotConfirmed(
+                    f"the link to Redis at {self.address} broke before it confirmed event {message_id}, and "
+                    f"Redis refuses to look for it: {e}; it may or may not be stored",
+                    message_id,
+                ) from e
             for native_id, fields in entries:
                 if wanted in fields[1::2]:
                     return str(native_id.decode())

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .connection import FAILURES
 from .scripts import CLAIM, FORGET, RENEW
@@ -36,11 +36,6 @@ class Leases:
         self._cursors: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    @property
-    def running(self) -> bool:
-        """Whether leases are being renewed."""
-        return bool(self._tasks)
-
     def hold(self, source: str, entry_id: str) -> None:
         """Renew an entry's lease from now on."""
         self._held.setdefault(source, set()).add(entry_id)
@@ -48,6 +43,12 @@ class Leases:
     def drop(self, source: str, ids: Iterable[str]) -> None:
         """Renew these no more."""
         self._held.get(source, set()).difference_update(ids)
+
+    def reclaim(self, source: str) -> list[tuple[Any, ...]]:
+        """Return the commands that make a new group hold again what is held of the old one."""
+        ids = list(self._held.get(source, ()))
+        who = (self._consumer.group, self._consumer.name)
+        return [("XCLAIM", source, *who, 0, *ids, "FORCE", "JUSTID")] if ids else []
 
     def start(self) -> None:
         """Begin to renew and to sweep."""
@@ -69,7 +70,7 @@ class Leases:
         consumer = self._consumer
         while True:
             await asyncio.sleep(consumer.options.acknowledgement_timeout / 3)
-            for source, held in self._held.items():
+            for source, held in list(self._held.items()):
                 ids = list(held)
                 for i in range(0, len(ids), _RENEWED_AT_ONCE):
                     arguments = [consumer.group, consumer.name, *ids[i : i + _RENEWED_AT_ONCE]]

@@ -106,7 +106,10 @@ class Pipe:
         Raises:
             TransportUnavailable: Redis does not answer; it is tried again in the background all the same.
         """
-        await self.send("PING")
+        try:
+            await self.send("PING")
+        except (LinkBroken, ReplyError) as e:
+            raise TransportUnavailable(f"Redis at {self.connector.address} is not ready: {e}") from e
 
     async def close(self) -> None:
         """Close the connection; commands that wait fail."""
@@ -114,10 +117,9 @@ class Pipe:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
+        self._written.extend(self._waiting)
+        self._waiting.clear()
         self._drop(BusAlreadyClosed("the bus was closed while the command waited"))
-        waiting, self._waiting = self._waiting, deque()
-        for entry in waiting:
-            entry.future.cancel()
 
     @property
     def is_closed(self) -> bool:
@@ -195,7 +197,7 @@ class Pipe:
             try:
                 self._flush()
                 await self._read(wire)
-            except LINK_ERRORS as e:
+            except (*LINK_ERRORS, IndexError) as e:  # IndexError: a reply to nothing
                 logger.warning("the connection to Redis at %s broke: %s", self.connector.address, e)
                 self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: {e}"))
                 self.reconnects += 1
@@ -211,6 +213,9 @@ class Pipe:
             replies = await wire.read()
             self._failures = 0
             for reply in replies:
+                if reply.__class__ is ReplyError and reply.code == "READONLY":
+                    # Another server is the primary now: connecting again finds it, by Sentinel or by name.
+                    wire.abort()
                 entry = written[0]
                 if not entry.single:
                     entry.replies.append(reply)
@@ -235,6 +240,7 @@ class Pipe:
                 self._waiting.append(entry)
             else:
                 entry.future.set_exception(error)
+                entry.future.exception()  # Nobody may be waiting for it any more.
 
     def _drop(self, error: Exception) -> None:
         written, lost = self._written, list(self._written)
@@ -245,6 +251,7 @@ class Pipe:
         for entry in lost:
             if not entry.future.done():
                 entry.future.set_exception(error)
+                entry.future.exception()  # Nobody may be waiting for it any more.
 
 
 def ignore_outcome(future: asyncio.Future[Any]) -> None:

@@ -9,7 +9,14 @@ import secrets
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, QueueFull, TransportUnavailable
+from lightbus.exceptions import (
+    BusAlreadyClosed,
+    InvalidMessage,
+    LightbusTimeout,
+    NoWorker,
+    QueueFull,
+    TransportUnavailable,
+)
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
 
@@ -43,34 +50,28 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
         """Push the call and wait for its answer on this caller's reply list."""
-        answer = self._replies.expect(message.id)
-        api_name, expires = message.api_name, math.ceil(timeout) + 1
+        api_name = message.api_name
+        blob = encode_call(
+            RpcMessage(
+                api_name, message.procedure_name, message.kwargs, self._replies.return_path, message.id
+            )
+        )
         # The key outlives the caller's patience a little, so that withdrawing can prove what happened.
         commands: list[tuple[str | bytes | int, ...]] = [
-            ("SET", expiry_key(message.id), 1, "EX", expires),
-            (
-                "RPUSH",
-                queue_key(api_name),
-                encode_call(
-                    RpcMessage(
-                        api_name,
-                        message.procedure_name,
-                        message.kwargs,
-                        self._replies.return_path,
-                        message.id,
-                    )
-                ),
-            ),
+            ("SET", expiry_key(message.id), 1, "EX", math.ceil(timeout) + 1),
+            ("RPUSH", queue_key(api_name), blob),
         ]
         ask = not self._replies.is_served(api_name)
         if ask:
             commands += [("EXISTS", schema_key(api_name)), ("EXISTS", served_key(api_name))]
         sent = self.pipe.send_many(commands)
+        answer = self._replies.expect(message.id)
         try:
             async with asyncio.timeout(timeout):
                 replies = await sent
                 _raise_refusal(message, replies)
-                if ask and replies[2:] == [0, 0] and not answer.done() and await self._withdraw(message):
+                nobody = ask and replies[2:] == [0, 0] and not answer.done()
+                if nobody and await self._withdraw(message, blob, -1) == 1:
                     raise NoWorker(
                         f"nobody serves the API {api_name!r}, so {message.canonical_name} was not called; "
                         "start the service that owns it, and see that it uses this Redis "
@@ -80,21 +81,23 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 self._replies.note_served(api_name)
                 return result
         except TimeoutError:
-            raise await self._timed_out(message, sent, timeout) from None
+            raise await self._timed_out(message, blob, sent, timeout) from None
         except LinkBroken as e:
             raise LightbusTimeout(
                 f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
             ) from e
         except asyncio.CancelledError:
-            if sent.done():
-                self.pipe.send("DEL", expiry_key(message.id)).add_done_callback(ignore_outcome)
+            if sent.done() and not self.pipe.is_closed:
+                self._withdraw(message, blob, 1)
             raise
         finally:
             self._replies.forget(message.id)
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
         """Take calls from the API's queue into a list of this process's own."""
-        return RedisRpcConsumer(self.session, self._options, api_name, identity)
+        consumer = RedisRpcConsumer(self.session, self._options, api_name, identity)
+        await consumer.join()
+        return consumer
 
     async def close(self) -> None:
         """Stop waiting for answers and give the connection back."""
@@ -104,12 +107,29 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
         return {queue_key(api): "list" for api, _ in events}
 
-    async def _withdraw(self, message: RpcMessage) -> bool:
-        """Take a call back; true where it is certain that nobody has started it."""
-        return bool(await self.pipe.send("DEL", expiry_key(message.id)) == 1)
+    def _withdraw(self, message: RpcMessage, blob: bytes, end: Literal[1, -1]) -> asyncio.Future[int]:
+        """Take a call back.
+
+        Args:
+            message: The call.
+            blob: What was pushed.
+            end: Near which end of the queue it must be: 1 for the head, -1 for the tail.
+
+        Returns:
+            A future of 1 where it is certain that nobody has started the call.
+        """
+
+        def tidy(removed: asyncio.Future[int]) -> None:
+            if not removed.cancelled() and removed.exception() is None and removed.result() == 1:
+                left = self.pipe.send("LREM", queue_key(message.api_name), end, blob)
+                left.add_done_callback(ignore_outcome)
+
+        removed = self.pipe.send("DEL", expiry_key(message.id))
+        removed.add_done_callback(tidy)
+        return removed
 
     async def _timed_out(
-        self, message: RpcMessage, sent: asyncio.Future[list[object]], timeout: float
+        self, message: RpcMessage, blob: bytes, sent: asyncio.Future[list[object]], timeout: float
     ) -> Exception:
         name = message.canonical_name
         if sent.cancelled() or not sent.done():
@@ -119,8 +139,8 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         executed: Literal["no", "unknown"] = "unknown"
         try:
             async with asyncio.timeout(1):
-                executed = "no" if await self._withdraw(message) else "unknown"
-        except (TimeoutError, LinkBroken, ReplyError):
+                executed = "no" if await self._withdraw(message, blob, 1) == 1 else "unknown"
+        except (TimeoutError, *FAILURES):
             logger.debug("could not withdraw %s", message.id)
         if executed == "no":
             return LightbusTimeout(
@@ -179,7 +199,9 @@ class ReplyList:
             self._reader.cancel()
             await asyncio.wait([self._reader])
         for future in self._expected.values():
-            future.cancel()
+            if not future.done():
+                future.set_exception(BusAlreadyClosed("the bus was closed while the call waited"))
+                future.exception()
 
     async def _read(self) -> None:
         link = self._transport.session.link()

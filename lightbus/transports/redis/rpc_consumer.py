@@ -7,15 +7,17 @@ import logging
 import math
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from lightbus.exceptions import InvalidMessage
+from lightbus.exceptions import InvalidMessage, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer
 
-from .codec import decode_call, encode_result, return_key
-from .connection import FAILURES, LinkBroken, ReplyError, backoff
+from .codec import decode_call, decode_sender, encode_result, return_key
+from .connection import FAILURES, ReplyError, backoff
 from .options import RedisRpcOptions
+from .pipe import ignore_outcome
 from .scripts import RECOVER, RELEASE, TAKE
 from .session import Session
 
@@ -25,6 +27,10 @@ logger = logging.getLogger(__name__)
 BLOCK = 2.0
 #: Seconds after which a process that shows no sign of life counts as absent.
 PRESENCE = 6.0
+#: The most calls that are fetched at once, since a script can't pass on more.
+_TAKEN_AT_ONCE = 1_000
+#: How often an answer is sent before it is given up: for about as long as it is of use.
+_ATTEMPTS = 20
 
 
 def queue_key(api_name: str) -> str:
@@ -66,9 +72,19 @@ class RedisRpcConsumer(RpcConsumer):
         self._stopping = False
         self._may_hold_orphans = False
         self._failures = 0
-        self._unsent: set[asyncio.Future[Any]] = set()
+        self._sending = 0
+        self._all_sent: asyncio.Event | None = None
+        self._recovering = asyncio.Lock()
+        self._presence: asyncio.Task[None] | None = None
+
+    async def join(self) -> None:
+        """Sign on, so that callers see that somebody serves the API, and stay signed on."""
+        try:
+            await self._show_presence()
+        except FAILURES as e:
+            logger.warning("signing on to %s: %s; trying again", self._queue, e)
         self._presence = asyncio.get_running_loop().create_task(
-            self._keep_present(), name=f"lightbus presence {api_name}"
+            self._keep_present(), name=f"lightbus presence {self._api_name}"
         )
 
     async def take(self, limit: int) -> Sequence[RpcMessage]:
@@ -76,8 +92,8 @@ class RedisRpcConsumer(RpcConsumer):
         if self._stopping:
             return ()
         commands: list[tuple[Any, ...]] = [("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", BLOCK)]
-        if limit > 1:
-            more = min(limit, self._options.batch_size) - 1
+        more = min(limit, self._options.batch_size, _TAKEN_AT_ONCE) - 1
+        if more > 0:
             commands.append(("EVALSHA", TAKE.sha, 2, self._queue, self._mine, more))
         try:
             if self._may_hold_orphans:
@@ -100,7 +116,9 @@ class RedisRpcConsumer(RpcConsumer):
 
     def answer(self, call: RpcMessage, result: ResultMessage) -> None:
         """Push the result to the caller's list and strike the call off this process's."""
-        blob = self._blobs.pop(call.id, None)
+        self._answer(call, result, self._blobs.get(call.id))
+
+    def _answer(self, call: RpcMessage, result: ResultMessage, blob: bytes | None) -> None:
         key = return_key(call.return_path)
         commands: list[tuple[Any, ...]] = []
         if key is None:
@@ -115,28 +133,33 @@ class RedisRpcConsumer(RpcConsumer):
         if blob is not None:
             commands.append(("LREM", self._mine, 1, blob))
         if commands:
-            self._send(commands)
+            self._send(commands, call.id)
 
     async def stop(self) -> None:
         """End a waiting take at once; its connection stays usable, so that nothing is lost on the way."""
         self._stopping = True
         if self._link.client_id is not None:
-            await self._pipe.send_many([("CLIENT", "UNBLOCK", self._link.client_id)])
+            unblocked = self._pipe.send("CLIENT", "UNBLOCK", self._link.client_id)
+            unblocked.add_done_callback(ignore_outcome)
 
     async def close(self) -> None:
-        """Send the last answers, give back what was not started, and disappear from the register."""
+        """Send the last answers, settle what is left behind, and disappear from the register."""
         self._stopping = True
-        if self._unsent:
-            await asyncio.wait(self._unsent, timeout=5)
-        self._presence.cancel()
-        await asyncio.wait([self._presence])
+        if self._presence is not None:
+            self._presence.cancel()
+            await asyncio.wait([self._presence])
         await self._link.close()
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(5):
+                await self._finish_sending()
+                # Nobody looks for the list of a process that is not in the register.
+                self._blobs.clear()
+                await self._recover_own()
+                await self._finish_sending()
                 await self._pipe.send_many(
                     [("DEL", self._presence_key(self._member)), ("SREM", self._register, self._member)]
                 )
-        except (TimeoutError, LinkBroken) as e:
+        except (TimeoutError, *FAILURES) as e:
             logger.warning("could not sign off from %s: %s", self._queue, e)
 
     def _encode(self, call: RpcMessage, result: ResultMessage) -> bytes:
@@ -161,15 +184,14 @@ class RedisRpcConsumer(RpcConsumer):
                 if call.api_name != self._api_name:
                     raise InvalidMessage(f"not a call of the API {self._api_name!r}")
             except InvalidMessage as e:
-                logger.warning("a message in %s is dropped: %s", self._queue, e)
-                self._send([("LREM", self._mine, 1, blob)])
+                self._refuse(blob, e)
                 continue
             calls.append((call, blob))
         if not calls:
             return []
         try:
             held = await self._pipe.send_many([("DEL", expiry_key(call.id)) for call, _ in calls])
-        except LinkBroken as e:
+        except FAILURES as e:
             self._may_hold_orphans = True
             await self._pause(e)
             return []
@@ -179,39 +201,56 @@ class RedisRpcConsumer(RpcConsumer):
             if reply == 1:
                 self._blobs[call.id] = blob
                 ours.append(call)
+            elif isinstance(reply, ReplyError):
+                self._may_hold_orphans = True
             else:
                 logger.debug("%s (call %s) had expired", call.canonical_name, call.id)
                 self._send([("LREM", self._mine, 1, blob)])
         return ours
 
-    def _send(self, commands: list[tuple[Any, ...]], failures: int = 0) -> None:
+    def _refuse(self, blob: bytes, error: InvalidMessage) -> None:
+        """Drop what is not a call of this API, and say so to its sender where there is one."""
+        logger.warning("a message in %s is dropped: %s", self._queue, error)
+        call = decode_sender(blob)
+        if call is None:
+            self._send([("LREM", self._mine, 1, blob)])
+        else:
+            self._answer(call, ResultMessage(repr(error), call.id, error=True), blob)
+
+    def _send(self, commands: list[tuple[Any, ...]], call_id: str = "", failures: int = 0) -> None:
         """Send what must arrive: again after a broken link or a refusal, while an answer is of use."""
-        future = self._pipe.send_many(commands)
-        self._unsent.add(future)
+        if failures == 0:
+            self._sending += 1
+        sent = self._pipe.send_many(commands)
+        sent.add_done_callback(partial(self._note_sent, commands, call_id, failures))
 
-        def done(future: asyncio.Future[Any]) -> None:
-            self._unsent.discard(future)
-            if future.cancelled():
+    def _note_sent(
+        self, commands: list[tuple[Any, ...]], call_id: str, failures: int, sent: asyncio.Future[list[Any]]
+    ) -> None:
+        error = _failure(sent)
+        if error is not None:
+            if isinstance(error, ReplyError) and error.code == "WRONGTYPE":
+                logger.warning("an answer was not sent, since its key is not a list: %s", error)
+            elif failures < _ATTEMPTS and not self._pipe.is_closed:
+                loop = asyncio.get_running_loop()
+                loop.call_later(backoff(failures), self._send, commands, call_id, failures + 1)
                 return
-            error = future.exception()
-            if error is None:
-                error = next((r for r in future.result() if isinstance(r, ReplyError)), None)
-                if error is None:
-                    return
-                if "WRONGTYPE" in str(error):
-                    logger.warning("an answer was not sent, since its key is not a list: %s", error)
-                    return
-            if failures >= 20 or self._pipe.is_closed:
+            else:
                 logger.error("gave up sending an answer of %s: %s", self._api_name, error)
-                return
-            asyncio.get_running_loop().call_later(backoff(failures), self._send, commands, failures + 1)
+        self._blobs.pop(call_id, None)
+        self._sending -= 1
+        if self._all_sent is not None and not self._sending:
+            self._all_sent.set()
 
-        future.add_done_callback(done)
+    async def _finish_sending(self) -> None:
+        if self._sending:
+            self._all_sent = asyncio.Event()
+            await self._all_sent.wait()
 
     async def _after_refusal(self, error: ReplyError) -> None:
         """Load the script where the server does not know it; wait a little after anything else."""
         if error.code == "NOSCRIPT":
-            self._pipe.send_many([("SCRIPT", "LOAD", TAKE.text)])
+            self._pipe.send("SCRIPT", "LOAD", TAKE.text).add_done_callback(ignore_outcome)
         elif error.code != "UNBLOCKED":
             await self._pause(error)
 
@@ -226,17 +265,21 @@ class RedisRpcConsumer(RpcConsumer):
         """Show that this process lives, and recover the calls of those that no longer do."""
         while True:
             try:
-                await self._pipe.send_many(
-                    [
-                        ("SET", self._presence_key(self._member), 1, "PX", int(PRESENCE * 1000)),
-                        ("SET", served_key(self._api_name), 1, "PX", int(PRESENCE * 1000)),
-                        ("SADD", self._register, self._member),
-                    ]
-                )
-                await self._recover()
+                await self._show_presence()
+                async with self._recovering:
+                    await self._recover()
             except FAILURES as e:
                 logger.debug("presence of %s: %s", self._api_name, e)
             await asyncio.sleep(PRESENCE / 3)
+
+    async def _show_presence(self) -> None:
+        await self._pipe.send_many(
+            [
+                ("SET", self._presence_key(self._member), 1, "PX", int(PRESENCE * 1000)),
+                ("SET", served_key(self._api_name), 1, "PX", int(PRESENCE * 1000)),
+                ("SADD", self._register, self._member),
+            ]
+        )
 
     async def _recover(self) -> None:
         members = [m.decode() for m in await self._pipe.send("SMEMBERS", self._register)]
@@ -256,10 +299,11 @@ class RedisRpcConsumer(RpcConsumer):
 
     async def _recover_own(self) -> None:
         """Settle the calls that are in this process's list without its knowing them."""
-        known = set(self._blobs.values())
-        for blob in await self._pipe.send("LRANGE", self._mine, 0, -1):
-            if blob not in known:
-                await self._settle(blob)
+        async with self._recovering:
+            known = set(self._blobs.values())
+            for blob in await self._pipe.send("LRANGE", self._mine, 0, -1):
+                if blob not in known:
+                    await self._settle(blob)
         self._may_hold_orphans = False
 
     async def _settle(self, blob: bytes) -> None:
@@ -272,6 +316,12 @@ class RedisRpcConsumer(RpcConsumer):
         if await self._pipe.send("EXISTS", expiry_key(call.id)):
             await self._pipe.run(RELEASE, [self._queue, self._mine], [blob])
             return
-        self._blobs[call.id] = blob
-        text = f"WorkerLost('the process that was running {call.canonical_name} died')"
-        self.answer(call, ResultMessage(text, call.id, error=True))
+        lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
+        self._answer(call, ResultMessage(repr(lost), call.id, error=True), blob)
+
+
+def _failure(sent: asyncio.Future[list[Any]]) -> BaseException | None:
+    """Return what went wrong with commands that were sent, if anything did."""
+    if sent.cancelled():
+        return None
+    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)

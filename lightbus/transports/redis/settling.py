@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _DUE_AT_ONCE = 100
 _MAX_TRACE = 8_000
+#: Seconds after which an event that was not started is left to the end of its lease.
+_HAND_BACK = 2.0
 
 Fields = Sequence[bytes]
 
@@ -99,7 +101,7 @@ class RedisDelivery(Delivery):
     async def release(self) -> None:
         """Move it to the group's retry stream, where another process of the service takes it at once."""
         fields = [*self.fields, b"attempts", str(self.attempt - 1).encode(), b"origin", self.origin.encode()]
-        await self._settling.move(self, self._settling.keys[self.stream].retry, fields)
+        await self._settling.hand_back(self, fields)
         self._settle()
 
     def _settle(self) -> None:
@@ -130,6 +132,7 @@ class Settling:
         self._dropped = dropped
         self._finished: dict[str, list[str]] = {}
         self._flushing = False
+        self._failures = 0
         self._closing = False
         self._acknowledging: set[asyncio.Future[Any]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
@@ -174,6 +177,15 @@ class Settling:
             delivery, MOVE, [delivery.source, target], [self._group, delivery.entry_id, is_retry, *fields]
         )
 
+    async def hand_back(self, delivery: RedisDelivery, fields: Fields) -> None:
+        """Move an entry to the retry stream; where that can't be done soon, its lease runs out instead."""
+        try:
+            async with asyncio.timeout(_HAND_BACK):
+                await self.move(delivery, self.keys[delivery.stream].retry, fields)
+        except TimeoutError:
+            logger.warning("event %s is not handed back; its lease runs out", delivery.message.id)
+            self._dropped(delivery.source, [delivery.entry_id])
+
     def promote_later(self, stream: str, delay: float) -> None:
         """Move what is due to the retry stream, ``delay`` seconds from now."""
         loop = asyncio.get_running_loop()
@@ -214,13 +226,16 @@ class Settling:
             return
         error = future.exception() or next((r for r in future.result() if isinstance(r, ReplyError)), None)
         if error is None or (isinstance(error, ReplyError) and error.code == "NOGROUP"):
+            self._failures = 0
             self._dropped(source, ids)
             return
-        logger.warning("acknowledging %d events as %s: %s; trying again", len(ids), self._group, error)
+        if self._failures == 0:
+            logger.warning("acknowledging events as %s: %s; trying again", self._group, error)
+        self._failures += 1
         self._finished.setdefault(source, []).extend(ids)
         if not self._flushing and not self._pipe.is_closed:
             self._flushing = True
-            asyncio.get_running_loop().call_later(backoff(1), self._flush)
+            asyncio.get_running_loop().call_later(backoff(self._failures), self._flush)
 
     async def _settle(
         self, delivery: RedisDelivery, script: Script, keys: Sequence[str], arguments: Sequence[Any]
@@ -235,8 +250,9 @@ class Settling:
                 if isinstance(e, ReplyError) and e.code == "NOGROUP":
                     logger.error("%s is gone; event %s can't be kept", self._group, delivery.message.id)
                     break
+                if failures == 0:
+                    logger.warning("settling event %s: %s; trying again", delivery.message.id, e)
                 failures += 1
-                logger.warning("settling event %s: %s; trying again", delivery.message.id, e)
                 await asyncio.sleep(backoff(failures))
         self._dropped(delivery.source, [delivery.entry_id])
 
