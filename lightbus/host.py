@@ -9,24 +9,21 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from .api import Registry, auto_registered, where
+from .api import where
+from .checks import broker_problems, client_for
 from .client import BusClient
-from .creation import default_service_name, hosted, wiring_of
 from .declarations import Feature
-from .embedded import HOST as LOOPBACK
-from .embedded import EmbeddedServer, answers
-from .exceptions import ConfigurationError, LightbusException, MissingExtra, TransportUnavailable
-from .listener import Listener
+from .embedded import EmbeddedServer, provide
+from .exceptions import ConfigurationError, LightbusException, TransportUnavailable
+from .loading import Loader
 from .manifest.model import Manifest
-from .modules import import_modules, import_object
+from .manifest.problems import Problems
 from .path import BusPath
 from .portal import new_event_loop
-from .transports.base import Identity, Transport
+from .transports.base import Transport
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -35,8 +32,6 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 69
 EXIT_CONFIG = 78
-
-_DEFAULT_PORT = 6379
 
 
 class Host:
@@ -77,7 +72,7 @@ class Host:
         """
         try:
             self._load()
-            self._provide_redis()
+            self._embedded = provide(self.manifest, self._folder)
             loop_factory = asyncio.new_event_loop if self.manifest.event_loop == "asyncio" else new_event_loop
             with asyncio.Runner(loop_factory=loop_factory) as runner:
                 runner.run(self._serve())
@@ -110,11 +105,7 @@ class Host:
             self._stop.set()
 
     def _make_client(self, features: tuple[Feature, ...] | None) -> BusClient:
-        registry = Registry(auto_registered)
-        wiring = wiring_of(self.manifest, registry)
-        # A service without a name gets that of its first API, which is not imported yet.
-        identity = Identity(self.manifest.service_name or "", wiring.identity.process_name)
-        client = BusClient(replace(wiring, identity=identity), registry)
+        client = client_for(self.manifest)
         client.set_features(features or self.manifest.features)
         client.shutdown_handler = self.shut_down
         return client
@@ -123,82 +114,20 @@ class Host:
 
     def _load(self) -> None:
         """Import what the manifest names, and check that it fits together."""
-        hosted(self.bus)
-        self._modules = import_modules(self.manifest.modules, self._folder, given=self.manifest.modules_given)
-        self._name_service()
-        self._add_listeners()
-        self._served = self._served_apis()
+        loader = Loader(self.manifest, self.client, self._folder)
+        self._code = loader.load(self.bus)
+        for problem in loader.problems.found:
+            logger.warning("%s", problem)
         client = self.client
-        if not (self._served or client.listeners or client.recurring or client.background):
-            hooks = [m for m in self._modules if hasattr(m, "before_server_start")]
+        declared = (client.listeners, client.recurring, client.schedules, client.background)
+        if not (self._code.served or any(declared)):
+            hooks = [m for m in self._code.modules if hasattr(m, "before_server_start")]
             if not hooks:
                 names = ", ".join(self.manifest.modules)
                 raise ConfigurationError(
                     f"there is nothing to host: {names} defines no API, listener, schedule or background "
                     "task; derive a class from lightbus.Api, or name another module with --bus"
                 )
-
-    def _name_service(self) -> None:
-        client = self.client
-        if client.service_name:
-            return
-        owned = [
-            n for n in client.registry.names() if self._is_ours(n) and not client.registry.get(n).internal
-        ]
-        name = default_service_name(owned)
-        if not owned:
-            logger.warning(
-                "no service_name is given, and no API: calling the service %r, as its folder", name
-            )
-        client.wiring = replace(client.wiring, identity=replace(client.wiring.identity, service_name=name))
-
-    def _is_ours(self, api_name: str) -> bool:
-        owner = self.manifest.api(api_name).owner
-        return owner is None or owner == self.client.service_name
-
-    def _served_apis(self) -> list[str]:
-        served = []
-        for name in self.client.registry.names():
-            if self._is_ours(name):
-                served.append(name)
-            else:
-                owner = self.manifest.api(name).owner
-                logger.info("the API %s is owned by %s: known here, but not served", name, owner)
-        return served
-
-    def _add_listeners(self) -> None:
-        for name, options in self.manifest.listeners.items():
-            place = self.manifest.origin(f"listeners.{name}.handler")
-            handler = import_object(options.handler, f"{place}  listeners.{name}.handler")
-            pairs = tuple((api, event) for api, _, event in (e.rpartition(".") for e in options.events))
-            since = options.since if isinstance(options.since, str) else str(options.since.timestamp())
-            record = Listener(
-                name, pairs, handler, options.on_error, options.concurrency, since, options.enabled
-            )
-            self.client.add_listener(record)
-
-    def _provide_redis(self) -> None:
-        """Start a server where none is configured and none answers, or where the manifest asks for one."""
-        wanted = self.manifest.bus.redis.embedded
-        uses_redis = any(
-            t.name == "redis"
-            for api in (self.manifest.default_api, *self.manifest.apis.values())
-            for t in (api.rpc_transport, api.event_transport)
-        )
-        if wanted is False or not uses_redis:
-            return
-        if wanted is None and (self.manifest.redis_configured or answers(LOOPBACK, _DEFAULT_PORT)):
-            return
-        url = self.manifest.bus.redis.url
-        port = (urlsplit(url.reveal()).port if url is not None else None) or _DEFAULT_PORT
-        server = EmbeddedServer(port, self._folder / ".lightbus")
-        try:
-            if server.start():
-                self._embedded = server
-        except MissingExtra as e:
-            if wanted:
-                raise
-            logger.warning("nothing answers at %s:%d, and %s", LOOPBACK, _DEFAULT_PORT, e)
 
     # The life of the process
 
@@ -207,7 +136,7 @@ class Host:
         self.client.home = asyncio.get_running_loop()
         with self._signals():
             await self._run_start_functions()
-            worker = Worker(self.client, self._served)
+            worker = Worker(self.client, self._code.served)
             self._announce(worker)
             if not await self._until_stopped(self._open(worker), self._stop):
                 await self._close()
@@ -223,7 +152,7 @@ class Host:
 
     async def _run_start_functions(self) -> None:
         """Call ``before_server_start(bus)`` of each module, in which listeners are set up."""
-        for module in self._modules:
+        for module in self._code.modules:
             function = getattr(module, "before_server_start", None)
             if function is None:
                 continue
@@ -240,10 +169,19 @@ class Host:
         transports = self.client.transports()
         for transport in transports.all():
             await self._open_one(transport)
+        await self._check_brokers()
         hooks = self.client.hooks
+        await worker.ownership.take()
         await worker.join()
         await worker.publish_contracts()
         await hooks.run(hooks.before_worker_start, client=self.client)
+
+    async def _check_brokers(self) -> None:
+        """Tell what the brokers lack; without what nothing can work, the host does not start."""
+        problems = Problems(await broker_problems(self.manifest, self.client, "warning"))
+        for problem in problems.ordered("warning"):
+            logger.warning("%s", problem)
+        problems.raise_errors()
 
     async def _open_one(self, transport: Transport) -> None:
         while True:
@@ -297,11 +235,18 @@ class Host:
         logger.info("plugins: none")
         for kind, name, address in transports.made():
             logger.info("%s transport: %s at %s", kind, name, address)
+        for name in client.registry.names():
+            if name not in self._code.served:
+                owner = self.manifest.api(name).owner
+                logger.info("the API %s is owned by %s: known here, but not served", name, owner)
         logger.info("APIs in the registry: %s", ", ".join(client.registry.names()) or "none")
         for event in worker.events:
             listener = event.listener
             names = ", ".join(f"{api}.{name}" for api, name in listener.events)
             logger.info("listener %s: %s (concurrency %d)", listener.name, names, listener.concurrency)
+        for schedule in client.schedules.values() if "tasks" in client.features else ():
+            times = schedule.cron or f"every {schedule.every:g} s"
+            logger.info("schedule %s: %s (%s)", schedule.name, times, schedule.scope)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -12,8 +12,15 @@ from types import ModuleType
 from typing import Any
 
 from .exceptions import FailedToImportBusModule, LightbusException
+from .manifest.problems import suggest
 
 logger = logging.getLogger(__name__)
+
+
+def look_in(folder: Path) -> None:
+    """Let modules be imported from a folder that is not installed."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def import_modules(names: Sequence[str], folder: Path, *, given: bool) -> list[ModuleType]:
@@ -30,40 +37,52 @@ def import_modules(names: Sequence[str], folder: Path, *, given: bool) -> list[M
     Raises:
         FailedToImportBusModule: One is not there or raises; the message has the line.
     """
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    return [_import(name, folder, given=given) for name in names]
+    look_in(folder)
+    return [import_bus_module(name, folder, given) for name in names]
 
 
-def import_object(path: str, what: str) -> Any:
+def import_object(path: str) -> Any:
     """Import a function or class by ``package.module:name``.
 
     Args:
         path: Its path.
-        what: Who names it, for the error.
+
+    Returns:
+        What has that name.
 
     Raises:
         FailedToImportBusModule: The module can't be imported, or has nothing of that name.
     """
-    module_name, _, name = path.partition(":")
-    try:
-        found: Any = _import(module_name, Path.cwd(), given=True)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except AttributeError:
-        raise FailedToImportBusModule(f"{what}: {module_name} has no {name!r}") from None
-    except FailedToImportBusModule as e:
-        raise FailedToImportBusModule(f"{what}: {e}") from e
+    module_name, _, names = path.partition(":")
+    found: Any = import_bus_module(module_name, Path.cwd(), None)
+    for name in names.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            advice = suggest(name, (n for n in dir(found) if not n.startswith("_")))
+            raise FailedToImportBusModule(f"{module_name} has no {names!r}{advice}") from None
     return found
 
 
-def _import(name: str, folder: Path, *, given: bool) -> ModuleType:
+def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType:
+    """Import a module.
+
+    Args:
+        name: Its dotted name.
+        folder: Where it is looked for first, for the error.
+        given: Whether somebody named it as a bus module; None where it is the module of a handler.
+
+    Raises:
+        FailedToImportBusModule: It is not there or raises; the message has the line.
+    """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as e:
         if e.name is None or not (name == e.name or name.startswith(f"{e.name}.")):
             raise _failed(name, e) from e
-        if given:
+        if given is None:
+            advice = "check the name before the colon"
+        elif given:
             advice = "check the name given by --bus, LIGHTBUS_MODULE or modules in the manifest"
         else:
             advice = f"create {name}.py there, or name another module with --bus or LIGHTBUS_MODULE"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -142,6 +142,14 @@ class Transports:
     def all(self) -> list[Transport]:
         """Return all that are in use."""
         return list(self._made.values())
+
+    def in_use(self) -> list[tuple[Kind, Transport, list[str]]]:
+        """Return the kind of each transport that is in use, the transport, and the APIs that it carries."""
+        carried: dict[Kind, Mapping[str, Transport]] = {"rpc": self._rpc, "event": self._event, "schema": {}}
+        return [
+            (kind, transport, [name for name, used in carried[kind].items() if used is transport])
+            for (kind, _, _), transport in self._made.items()
+        ]
 
     async def close(self) -> None:
         """Close all of them."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from lightbus.client import BusClient
-from lightbus.exceptions import ConfigurationError, LightbusException
+from lightbus.exceptions import ConfigurationError, LightbusException, TransportError
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,8 @@ class Ownership:
 
         Raises:
             ConfigurationError: Another service owns one of the APIs.
-            TransportUnavailable: The broker can't be reached.
         """
-        others = await self._ask()
+        others = await self._ask_until_told()
         if others:
             await self.give_up()
             raise ConfigurationError("\n".join(self._refused(*other) for other in others.items()))
@@ -78,6 +77,17 @@ class Ownership:
             f"{where}the API {name!r} is served by the service {owner!r} already, and this is "
             f"{self._client.service_name!r}; stop that service, or leave the API to it with {path}: {owner}"
         )
+
+    async def _ask_until_told(self) -> dict[str, str]:
+        warned = False
+        while True:
+            try:
+                return await self._ask()
+            except TransportError as e:
+                if not warned:
+                    logger.error("who owns the APIs can't be asked: %s; trying again", e)
+                warned = True
+                await asyncio.sleep(1)
 
     async def _ask(self) -> dict[str, str]:
         """Return which APIs other services own, with their names; the others are ours now."""

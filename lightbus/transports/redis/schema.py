@@ -11,15 +11,17 @@ import hashlib
 import logging
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import msgspec
 
-from lightbus.exceptions import InvalidMessage
+from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.transports.base import Identity, SchemaTransport
 
 from .codec import check_limits, decode_json, encode_json
+from .connection import ReplyError
 from .options import RedisSchemaOptions
 from .scripts import HOLD, OWN, PUBLISH, WITHDRAW, Script
 from .session import RedisTransport
@@ -37,6 +39,15 @@ def schema_key(api_name: str) -> str:
 def owner_key(api_name: str) -> str:
     """Return the key of the processes that own an API."""
     return f"lightbus:owner:{api_name}"
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Say in the words of the port that Redis refused a command, as it does under OOM or READONLY."""
+    try:
+        yield
+    except ReplyError as e:
+        raise TransportError(f"Redis refused it: {e}") from e
 
 
 class RedisSchemaTransport(RedisTransport, SchemaTransport):
@@ -106,9 +117,10 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
         """Become, or stay, an owner of APIs; returns the service that owns each."""
         arguments = (identity.service_name, identity.process_name, math.ceil(ttl * 1000))
-        replies = await asyncio.gather(
-            *(self.pipe.run(OWN, [owner_key(name)], arguments) for name in api_names)
-        )
+        with _refusals():
+            replies = await asyncio.gather(
+                *(self.pipe.run(OWN, [owner_key(name)], arguments) for name in api_names)
+            )
         return {name: reply.decode() for name, reply in zip(api_names, replies, strict=True)}
 
     async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
@@ -118,8 +130,8 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     async def claim(self, key: str, holder: str, ttl: float) -> bool:
         """Take a key that nobody else gets for ``ttl`` seconds."""
-        taken = await self.pipe.run(HOLD, [f"lightbus:{key}"], (holder, math.ceil(ttl * 1000)))
-        return bool(taken)
+        with _refusals():
+            return bool(await self.pipe.run(HOLD, [f"lightbus:{key}"], (holder, math.ceil(ttl * 1000))))
 
     def _member(self, blob: bytes) -> str:
         return f"{self._publisher}:{_digest(blob)}"

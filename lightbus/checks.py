@@ -1,0 +1,140 @@
+"""What is verified beyond reading a manifest: the code that it names, and the brokers that it needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from .api import Registry, auto_registered
+from .client import BusClient
+from .creation import wiring_of
+from .exceptions import LightbusException
+from .loading import Loader
+from .manifest.model import Manifest
+from .manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
+from .path import BusPath
+from .portal import new_event_loop
+from .transports.base import Identity, Kind, Transport
+
+
+def client_for(manifest: Manifest) -> BusClient:
+    """Make the bus that a manifest describes, on which nothing is declared yet."""
+    registry = Registry(auto_registered)
+    wiring = wiring_of(manifest, registry)
+    # A service without a name gets that of its first API, which is not imported yet.
+    identity = Identity(manifest.service_name or "", wiring.identity.process_name)
+    return BusClient(replace(wiring, identity=identity), registry)
+
+
+def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> list[Problem]:
+    """Look for what is wrong with a manifest that can be read.
+
+    Args:
+        manifest: The manifest.
+        folder: Where modules are looked for first.
+        imports: Whether to import the code that it names.
+        connect: Whether to ask its brokers.
+
+    Returns:
+        Everything that is wrong, with the warnings and notes of reading it, in the order of the files.
+    """
+    problems = Problems(list(manifest.notes))
+    client = client_for(manifest)
+    if imports:
+        loader = Loader(manifest, client, folder)
+        with suppress(InvalidManifest):
+            loader.load(BusPath(client))
+        problems.found += loader.problems.found
+    if connect:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            problems.found += runner.run(_check_brokers(manifest, client))
+    for coroutine in client.background:
+        coroutine.close()
+    return problems.ordered("error", "warning", "note")
+
+
+async def broker_problems(manifest: Manifest, client: BusClient, unreachable: Severity) -> list[Problem]:
+    """Ask every broker that is in use whether it has what the promises need.
+
+    Args:
+        manifest: The manifest.
+        client: Its bus.
+        unreachable: How bad it is where one does not answer.
+
+    Returns:
+        What they lack, each thing once, located where the manifest names the broker.
+    """
+    transports = client.transports()
+    checks = [_ask(manifest, client, unreachable, *made) for made in transports.in_use()]
+    problems = Problems()
+    for found in await asyncio.gather(*checks):
+        for problem in found:
+            problems.add(problem.place, problem.path, problem.what, problem.severity)
+    return problems.found
+
+
+async def _check_brokers(manifest: Manifest, client: BusClient) -> list[Problem]:
+    transports = client.transports()
+    transports.schema()
+    for name in _api_names(manifest, client):
+        transports.rpc(name)
+        transports.event(name)
+    try:
+        return await broker_problems(manifest, client, "error")
+    finally:
+        await client.close_async()
+
+
+async def _ask(
+    manifest: Manifest,
+    client: BusClient,
+    unreachable: Severity,
+    kind: Kind,
+    transport: Transport,
+    api_names: Sequence[str],
+) -> list[Problem]:
+    path, place = _origin(manifest, kind, api_names[0] if api_names else "default")
+    try:
+        found = await transport.check(list(_events(manifest, client, api_names)))
+    except LightbusException as e:
+        return [Problem(place, path, str(e), unreachable)]
+    return [Problem(place, path, f.what, "error" if f.fatal else "warning") for f in found]
+
+
+def _api_names(manifest: Manifest, client: BusClient) -> list[str]:
+    """Return the APIs that the manifest or its code has to do with; ``default`` where there is none."""
+    listened = [api for api, _ in _listened(manifest, client)]
+    return list(dict.fromkeys([*manifest.apis, *client.registry.names(), *listened])) or ["default"]
+
+
+def _listened(manifest: Manifest, client: BusClient) -> list[tuple[str, str]]:
+    """Return the events that are listened to, as pairs of API and event name."""
+    named = [event.rpartition(".") for options in manifest.listeners.values() for event in options.events]
+    declared = [pair for record in client.listeners.values() for pair in record.events]
+    return [*((api, name) for api, _, name in named), *declared]
+
+
+def _events(manifest: Manifest, client: BusClient, api_names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Go through the events that are known of some APIs."""
+    listened = _listened(manifest, client)
+    for api_name in api_names:
+        definition = client.registry.find(api_name)
+        names = [*(definition.events if definition else ()), *(n for a, n in listened if a == api_name), "*"]
+        yield from ((api_name, name) for name in dict.fromkeys(names))
+
+
+def _origin(manifest: Manifest, kind: Kind, api_name: str) -> tuple[str, Place]:
+    """Return by which key, and where, the manifest says how to reach a broker."""
+    own = "bus.schema.transport.redis" if kind == "schema" else f"apis.{api_name}.{kind}_transport.redis"
+    beneath = ("bus.redis", "apis.default.redis", f"apis.{api_name}.redis")
+    for path in (own, f"apis.default.{kind}_transport.redis", "bus.redis"):
+        for key in ("url", "sentinel"):
+            place = manifest.origin(f"{path}.{key}")
+            if place is not None:
+                # What lies beneath a transport is named by its own key.
+                paths = [p for p in beneath if manifest.origin(f"{p}.{key}") == place]
+                return f"{(*paths, path)[0]}.{key}", place
+    return "bus.redis.url", Place("the default")

@@ -1,0 +1,220 @@
+"""Importing what a manifest names into a bus: every problem at once, each where the manifest has it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from .client import BusClient
+from .creation import default_service_name, hosted
+from .exceptions import LightbusException
+from .listener import Listener
+from .manifest.model import ListenerOptions, Manifest, ScheduleOptions
+from .manifest.problems import Place, Problems
+from .modules import import_bus_module, import_object, look_in
+from .path import BusPath
+from .policy import DeliveryPolicy
+from .recurring import Schedule
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Code:
+    """What a manifest's modules turned out to be.
+
+    Args:
+        modules: The bus modules.
+        served: The names of the APIs that are this service's to serve.
+    """
+
+    modules: list[ModuleType] = field(default_factory=list)
+    served: list[str] = field(default_factory=list)
+
+
+class Loader:
+    """Imports what one manifest names.
+
+    Args:
+        manifest: The manifest.
+        client: The bus that it is declared on.
+        folder: Where modules are looked for first.
+    """
+
+    def __init__(self, manifest: Manifest, client: BusClient, folder: Path) -> None:
+        self._manifest = manifest
+        self._client = client
+        self._folder = folder
+        self.problems = Problems()
+
+    def load(self, bus: BusPath) -> Code:
+        """Import the modules, and declare on the bus what the manifest says.
+
+        Args:
+            bus: What modules that ask for a bus get.
+
+        Raises:
+            InvalidManifest: Something can't be imported or does not fit; every reason is given.
+        """
+        hosted(bus)
+        look_in(self._folder)
+        code = Code()
+        registry = self._client.registry
+        given = self._manifest.modules_given
+        for index, module_name in enumerate(self._manifest.modules):
+            module = self._try("modules", index, import_bus_module, module_name, self._folder, given)
+            if module is not None:
+                code.modules.append(module)
+        self._name_service()
+        code.served = [name for name in registry.names() if self._is_ours(name)]
+        for name in code.served:
+            self._try("modules", None, registry.instance, name)
+        if len(code.modules) == len(self._manifest.modules):
+            self._look_for_owned()
+        for listener, record in self.listeners().items():
+            if self._takes_its_events(record):
+                self._try(f"listeners.{listener}.handler", None, self._client.add_listener, record)
+        self._client.schedules.update(self.schedules())
+        self.problems.raise_errors()
+        return code
+
+    def listeners(self) -> dict[str, Listener]:
+        """Make the records of the manifest's listeners; what is wrong is added to :attr:`problems`."""
+        known = self._exceptions()
+        made = {}
+        for name, options in self._manifest.listeners.items():
+            path = f"listeners.{name}.handler"
+            handler = self._try(path, None, import_object, options.handler)
+            if handler is not None:
+                policy = _with_exceptions(options.on_error, known)
+                made[name] = self._try(path, None, _listener, name, options, handler, policy)
+        return {name: record for name, record in made.items() if record is not None}
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Make the records of the manifest's schedules; what is wrong is added to :attr:`problems`."""
+        made = {}
+        for name, options in self._manifest.schedules.items():
+            path = f"schedules.{name}"
+            function = self._try(f"{path}.call", None, import_object, options.call)
+            if function is not None:
+                self._check_call(f"{path}.call", function)
+                key = "cron" if options.cron is not None else "every"
+                made[name] = self._try(f"{path}.{key}", None, _schedule, name, options, function)
+        return {name: record for name, record in made.items() if record is not None}
+
+    def _exceptions(self) -> dict[str, type[BaseException]]:
+        """Import the exception types that policies name."""
+        found: dict[str, type[BaseException]] = {}
+        for policy_name, policy in self._manifest.policies.items():
+            path = f"policies.{policy_name}.give_up_on"
+            for name in policy.give_up_on_names:
+                index = self._index(path, name)
+                cls = found.get(name) or self._try(path, index, import_object, name)
+                if isinstance(cls, type) and issubclass(cls, BaseException):
+                    found[name] = cls
+                elif cls is not None:
+                    self.problems.add(self._place(path, index), path, f"{name} is no exception type")
+        return found
+
+    def _name_service(self) -> None:
+        """Give a service without a name that of the first API that it owns."""
+        client = self._client
+        if client.service_name:
+            return
+        registry = client.registry
+        owned = [n for n in registry.names() if self._is_ours(n) and not registry.get(n).internal]
+        name = default_service_name(owned)
+        if not owned:
+            logger.warning(
+                "no service_name is given, and no API: calling the service %r, as its folder", name
+            )
+        client.wiring = replace(client.wiring, identity=replace(client.wiring.identity, service_name=name))
+
+    def _is_ours(self, api_name: str) -> bool:
+        owner = self._manifest.api(api_name).owner
+        return owner is None or owner == self._client.service_name
+
+    def _look_for_owned(self) -> None:
+        """Tell about APIs that the manifest gives to this service and no module defines."""
+        for name, record in self._manifest.apis.items():
+            if record.owner == self._client.service_name and self._client.registry.find(name) is None:
+                modules = ", ".join(self._manifest.modules)
+                what = f"this service owns the API, but {modules} defines no class with Meta.name = {name!r}"
+                self.problems.add(self._place(f"apis.{name}.owner"), f"apis.{name}.owner", what, "warning")
+
+    def _takes_its_events(self, record: Listener) -> bool:
+        """Check that events of APIs that are defined here exist, and that the handler takes them."""
+        before = len(self.problems.found)
+        for index, (api_name, event_name) in enumerate(record.events):
+            definition = self._client.registry.find(api_name)
+            if definition is None:
+                continue
+            path = f"listeners.{record.name}"
+            for name in definition.events if event_name == "*" else (event_name,):
+                event = self._try(f"{path}.events", index, definition.event, name)
+                if event is not None:
+                    full = f"{api_name}.{name}"
+                    self._try(f"{path}.handler", None, record.check_event, full, event)
+        return len(self.problems.found) == before
+
+    def _check_call(self, path: str, function: Any) -> None:
+        try:
+            inspect.signature(function).bind()
+        except TypeError as e:
+            what = f"is called without arguments, but {self._manifest_name(function)}: {e}"
+            self.problems.add(self._place(path), path, what)
+        except ValueError:
+            logger.debug("%s has no signature to look at", function)
+
+    @staticmethod
+    def _manifest_name(function: Any) -> str:
+        return f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', function)}"
+
+    def _try(self, path: str, index: int | None, function: Callable[..., T], *arguments: Any) -> T | None:
+        """Call something; what it raises on purpose becomes a problem of the manifest."""
+        try:
+            return function(*arguments)
+        except LightbusException as e:
+            self.problems.add(self._place(path, index), path, str(e))
+        return None
+
+    def _place(self, path: str, index: int | None = None) -> Place:
+        node = self._manifest.tree.find(path) if self._manifest.tree else None
+        if node is None or node.value is None:
+            return Place("the default")
+        if index is not None and isinstance(node.value, list) and index < len(node.value):
+            return node.value[index].place
+        return node.place
+
+    def _index(self, path: str, name: str) -> int | None:
+        node = self._manifest.tree.find(path) if self._manifest.tree else None
+        values = [item.value for item in node.value] if node and isinstance(node.value, list) else []
+        return values.index(name) if name in values else None
+
+
+def _with_exceptions(policy: DeliveryPolicy, known: Mapping[str, type[BaseException]]) -> DeliveryPolicy:
+    names: Sequence[str] = getattr(policy, "give_up_on_names", ())
+    if not names:
+        return policy
+    imported = tuple(known[name] for name in names if name in known)
+    return DeliveryPolicy(policy.attempts, policy.backoff, policy.then, (*policy.give_up_on, *imported))
+
+
+def _listener(name: str, options: ListenerOptions, handler: Any, policy: DeliveryPolicy) -> Listener:
+    events = tuple((api, event) for api, _, event in (e.rpartition(".") for e in options.events))
+    since = options.since if isinstance(options.since, str) else str(options.since.timestamp())
+    record = Listener(name, events, handler, policy, options.concurrency, since, options.enabled)
+    record.caster()
+    return record
+
+
+def _schedule(name: str, options: ScheduleOptions, function: Any) -> Schedule:
+    zone = str(options.timezone) if options.timezone is not None else None
+    cron = str(options.cron) if options.cron is not None else None
+    return Schedule(name, function, options.every, cron, zone, options.scope)
