@@ -111,7 +111,7 @@ def read_manifest(
     from .manifest import load
 
     if isinstance(config, Mapping):
-        return load(create_arguments={**config, **arguments})
+        return load(create_arguments={**config, **arguments}, look_around=False)
     return load([os.fspath(config)] if config is not None else (), create_arguments=arguments)
 
 

@@ -77,7 +77,8 @@ class Host:
             with asyncio.Runner(loop_factory=loop_factory) as runner:
                 runner.run(self._serve())
         except ConfigurationError as e:
-            logger.error("%s", e)
+            for line in str(e).splitlines():
+                logger.error("%s", line)
             return EXIT_CONFIG
         except TransportUnavailable as e:
             logger.error("%s", e)

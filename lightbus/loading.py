@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from .api import Event
 from .client import BusClient
 from .creation import default_service_name, hosted
 from .exceptions import LightbusException
@@ -77,8 +78,10 @@ class Loader:
             self._try("modules", None, registry.instance, name)
         if len(code.modules) == len(self._manifest.modules):
             self._look_for_owned()
-        for listener, record in self.listeners().items():
-            if self._takes_its_events(record):
+        records = self.listeners()
+        for listener in self._manifest.listeners:
+            events, record = self._known_events(listener), records.get(listener)
+            if record is not None and events is not None and self._takes(record, events):
                 self._try(f"listeners.{listener}.handler", None, self._client.add_listener, record)
         self._client.schedules.update(self.schedules())
         self.problems.raise_errors()
@@ -148,33 +151,37 @@ class Loader:
                 what = f"this service owns the API, but {modules} defines no class with Meta.name = {name!r}"
                 self.problems.add(self._place(f"apis.{name}.owner"), f"apis.{name}.owner", what, "warning")
 
-    def _takes_its_events(self, record: Listener) -> bool:
-        """Check that events of APIs that are defined here exist, and that the handler takes them."""
-        before = len(self.problems.found)
-        for index, (api_name, event_name) in enumerate(record.events):
+    def _known_events(self, name: str) -> list[tuple[str, Event]] | None:
+        """Return the events of APIs defined here that a listener asks for; None where one does not exist."""
+        found: list[tuple[str, Event]] = []
+        complete = True
+        for index, pattern in enumerate(self._manifest.listeners[name].events):
+            api_name, _, event_name = pattern.rpartition(".")
             definition = self._client.registry.find(api_name)
             if definition is None:
                 continue
-            path = f"listeners.{record.name}"
-            for name in definition.events if event_name == "*" else (event_name,):
-                event = self._try(f"{path}.events", index, definition.event, name)
-                if event is not None:
-                    full = f"{api_name}.{name}"
-                    self._try(f"{path}.handler", None, record.check_event, full, event)
+            for each in definition.events if event_name == "*" else (event_name,):
+                event = self._try(f"listeners.{name}.events", index, definition.event, each)
+                complete = complete and event is not None
+                found += [(f"{api_name}.{each}", event)] if event is not None else []
+        return found if complete else None
+
+    def _takes(self, record: Listener, events: Sequence[tuple[str, Event]]) -> bool:
+        """Check that a handler takes the arguments of its events."""
+        before = len(self.problems.found)
+        for name, event in events:
+            self._try(f"listeners.{record.name}.handler", None, record.check_event, name, event)
         return len(self.problems.found) == before
 
     def _check_call(self, path: str, function: Any) -> None:
         try:
             inspect.signature(function).bind()
         except TypeError as e:
-            what = f"is called without arguments, but {self._manifest_name(function)}: {e}"
+            name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', function)}"
+            what = f"{name} is called without arguments: {e}"
             self.problems.add(self._place(path), path, what)
         except ValueError:
             logger.debug("%s has no signature to look at", function)
-
-    @staticmethod
-    def _manifest_name(function: Any) -> str:
-        return f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', function)}"
 
     def _try(self, path: str, index: int | None, function: Callable[..., T], *arguments: Any) -> T | None:
         """Call something; what it raises on purpose becomes a problem of the manifest."""

@@ -30,12 +30,12 @@ def load(
     cwd: Path | None = None,
     trust_remote: bool = False,
     create_arguments: Mapping[str, object] | None = None,
+    look_around: bool = True,
 ) -> Manifest:
     """Read a manifest; nothing that it names is imported or connected to.
 
     Args:
-        paths: Files, folders and http(s) URLs, later ones above earlier ones. Where there are none,
-            ``LIGHTBUS_CONFIG``, else ``lightbus.yaml`` in the current folder, else nothing.
+        paths: Files, folders and http(s) URLs, later ones above earlier ones.
         overrides: ``KEY=VALUE`` each, as ``--set`` takes them.
         flags: Values of the flags that were given: ``modules``, ``service_name``, ``process_name``,
             ``log_level``, ``features``; and ``transport``, the one to use for everything.
@@ -43,6 +43,8 @@ def load(
         cwd: The folder in which relative paths start; by default the current one.
         trust_remote: Whether manifests from URLs may name code and local files.
         create_arguments: What ``lightbus.create()`` was given, as a manifest; it lies beneath all else.
+        look_around: Whether, where there are no paths, ``LIGHTBUS_CONFIG`` is read, else ``lightbus.yaml`` in
+            the current folder where there is one.
 
     Returns:
         The manifest, with warnings and notes in ``notes``.
@@ -56,7 +58,7 @@ def load(
     problems = Problems()
     variables = Variables(environ, cwd, problems, trust_remote=trust_remote)
     sources = Sources(cwd, problems, variables, trust_remote)
-    for path in paths or _default_paths(environ, cwd):
+    for path in paths or (_default_paths(environ, cwd) if look_around else ()):
         sources.read(path)
 
     files = _created(create_arguments or {}, problems)

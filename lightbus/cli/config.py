@@ -1,0 +1,31 @@
+"""``lightbus config``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lightbus.manifest.jsonschema import json_schema
+from lightbus.manifest.show import show
+
+from .options import manifest_options, read
+
+
+@click.group("config")
+def command() -> None:
+    """Show what is configured, or what can be."""
+
+
+@command.command("show", epilog="Example: lightbus config show -c config --origin")
+@manifest_options
+@click.option("--origin", is_flag=True, help="Add the file and line of each value.")
+def show_command(origin: bool, **options: Any) -> None:
+    """Print the effective manifest as YAML, with every layer merged and secrets hidden."""
+    print(show(read(**options), origin=origin), end="")
+
+
+@command.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of a manifest, for editors; installed plugins and transports included."""
+    print(json_schema(), end="")
