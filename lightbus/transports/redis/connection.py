@@ -257,7 +257,9 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
         retry=Retry(NoBackoff(), 0),
         retry_on_timeout=False,
         health_check_interval=0,
-        socket_timeout=options.connect_timeout,
+        # Connecting is bounded by the caller. A timeout here would go through asyncio.wait_for, which on
+        # Python 3.11 can swallow a cancellation.
+        socket_timeout=None,
         socket_connect_timeout=options.connect_timeout,
     )
     if settings.get("path") is None:

@@ -1,0 +1,255 @@
+"""The ports over each broker, opened for one test and closed after it. Tests may be coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.options import SecretUrl
+from lightbus.transports.base import (
+    Delivery,
+    EventConsumer,
+    EventTransport,
+    Identity,
+    RpcConsumer,
+    RpcTransport,
+    SchemaTransport,
+    Subscription,
+    Transport,
+)
+from lightbus.transports.memory import (
+    MemoryEventTransport,
+    MemoryRpcTransport,
+    MemorySchemaTransport,
+    broker,
+)
+from lightbus.transports.redis.event_consumer import RedisEventConsumer
+from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions, RedisSchemaOptions
+from lightbus.transports.redis.rpc import RedisRpcTransport
+from lightbus.transports.redis.rpc_consumer import RedisRpcConsumer
+from lightbus.transports.redis.schema import RedisSchemaTransport
+from tests.conftest import require
+from tests.eventually import eventually_async
+from tests.servers import KINDS, Kind, Server, ServerPool
+
+USER_REGISTERED = (("auth", "user_registered"),)
+Answer = Callable[[RpcMessage], Any]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine function, and close what it has opened on the same loop."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+
+    async def run() -> None:
+        try:
+            await pyfuncitem.obj(**arguments)
+        finally:
+            for value in pyfuncitem.funcargs.values():
+                if isinstance(value, Ports):
+                    await value.close()
+
+    asyncio.run(run())
+    return True
+
+
+@dataclasses.dataclass
+class Dead:
+    """A dead letter, whichever broker keeps it."""
+
+    id: str
+    reason: str
+    error: str
+    attempts: int
+
+
+class Ports:
+    """Makes transports of one broker and what they give, and closes all of it at the end."""
+
+    def __init__(self, server: Server | None) -> None:
+        self.server = server
+        self.url = server.url if server is not None else ""
+        self._transports: list[Transport] = []
+        self._consumers: list[EventConsumer | RpcConsumer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._processes = 0
+
+    def rpc(self, **options: Any) -> RpcTransport:
+        """A transport of calls."""
+        if self.server is None:
+            return self._keep(MemoryRpcTransport())
+        return self._keep(RedisRpcTransport(RedisRpcOptions(url=SecretUrl(self.url), **options)))
+
+    def events(self, **options: Any) -> EventTransport:
+        """A transport of events."""
+        if self.server is None:
+            return self._keep(MemoryEventTransport())
+        return self._keep(RedisEventTransport(RedisEventOptions(url=SecretUrl(self.url), **options)))
+
+    def schema(self, **options: Any) -> SchemaTransport:
+        """A transport of contracts."""
+        if self.server is None:
+            return self._keep(MemorySchemaTransport())
+        return self._keep(RedisSchemaTransport(RedisSchemaOptions(url=SecretUrl(self.url), **options)))
+
+    async def serve(self, transport: RpcTransport, api: str = "auth") -> RpcConsumer:
+        """A consumer of calls, in a process of its own by name."""
+        consumer = await transport.serve(api, self.identity())
+        self._consumers.append(consumer)
+        return consumer
+
+    async def answer(
+        self, transport: RpcTransport, answer: Answer = lambda call: call.kwargs, api: str = "auth"
+    ) -> RpcConsumer:
+        """A consumer that answers each call with what a function makes of it."""
+        consumer = await self.serve(transport, api)
+
+        async def work() -> None:
+            while True:
+                for call in await consumer.take(100):
+                    consumer.answer(call, ResultMessage(answer(call), call.id))
+
+        self.run(work())
+        return consumer
+
+    async def listen(
+        self,
+        transport: EventTransport,
+        events: Sequence[tuple[str, str]] = USER_REGISTERED,
+        *,
+        name: str = "on_user",
+        service: str = "shop",
+        since: str = "new",
+        known: dict[str, tuple[str, ...]] | None = None,
+    ) -> EventConsumer:
+        """A consumer of events, in a process of its own by name."""
+        subscription = Subscription(name, tuple(events), known or {}, since)
+        consumer = await transport.consume(subscription, self.identity(service))
+        self._consumers.append(consumer)
+        return consumer
+
+    async def fire(self, transport: EventTransport, *names: str, event: str = "user_registered") -> list[str]:
+        """Fire one event per name; returns their ids."""
+        messages = [EventMessage("auth", event, {"username": name}) for name in names]
+        await transport.publish(messages, 5)
+        return [message.id for message in messages]
+
+    async def dead(self, name: str = "on_user") -> list[Dead]:
+        """The dead letters of a listener."""
+        if self.server is None:
+            group = broker().groups[f"shop-{name}"]
+            return [Dead(d.message.id, d.reason, repr(d.error), d.attempts) for d in group.dead]
+        entries = self.server.execute("XRANGE", f"{{auth.*:stream}}:dead:shop-{name}", "-", "+")
+        return [
+            Dead(f.get("id", ""), f["reason"], f["error"], int(f["attempts"]))
+            for f in (fields_of(entry[1]) for entry in entries)
+        ]
+
+    def identity(self, service: str = "shop") -> Identity:
+        """Another process of a service."""
+        self._processes += 1
+        return Identity(service, f"p{self._processes}")
+
+    def run(self, work: Any) -> asyncio.Task[Any]:
+        """Run a coroutine beside the test; it is cancelled at the end."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+        return task
+
+    async def close(self) -> None:
+        """Close everything; what failed in a task of the test fails the test."""
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+        for consumer in self._consumers:
+            await consumer.stop()
+            await consumer.close()
+        for transport in self._transports:
+            await transport.close()
+
+    def abandon(self, consumer: EventConsumer | RpcConsumer) -> None:
+        """What happens when a process dies: its consumer does nothing more, and says so to nobody."""
+        self._consumers.remove(consumer)
+        if isinstance(consumer, RedisEventConsumer):
+            for task in consumer.leases._tasks:
+                task.cancel()
+        elif isinstance(consumer, RedisRpcConsumer):
+            assert consumer._presence is not None and self.server is not None
+            consumer._presence.cancel()
+            self.server.execute("DEL", consumer._presence_key(consumer._member))
+        wire = getattr(consumer, "_link")._wire  # noqa: B009 - private, and of either class
+        if wire is not None:
+            wire.abort()
+
+    def _keep(self, transport: Any) -> Any:
+        self._transports.append(transport)
+        return transport
+
+
+def fields_of(entry: Sequence[bytes]) -> dict[str, str]:
+    """The fields of a stream entry."""
+    texts = [each.decode() for each in entry]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+async def take(consumer: EventConsumer, wanted: int = 1, limit: int = 10) -> list[Delivery]:
+    """Take events until there are so many."""
+    taken: list[Delivery] = []
+    async with asyncio.timeout(15):
+        while len(taken) < wanted:
+            taken += await consumer.take(min(limit, wanted - len(taken)))
+    return taken
+
+
+async def take_call(consumer: RpcConsumer) -> RpcMessage:
+    """Take one call."""
+    async with asyncio.timeout(15):
+        while True:
+            for call in await consumer.take(1):
+                return call
+
+
+async def settled(condition: Callable[[], Awaitable[Any]]) -> None:
+    """Wait until a condition holds."""
+    await eventually_async(condition)
+
+
+@contextlib.contextmanager
+def _ports(kind: Kind | None, servers: ServerPool) -> Iterator[Ports]:
+    if kind is None:
+        yield Ports(None)
+    else:
+        require(kind)
+        yield Ports(servers.clean(kind))
+
+
+@pytest.fixture(params=("memory", *KINDS))
+def ports(request: pytest.FixtureRequest, servers: ServerPool) -> Iterator[Ports]:
+    """The ports in memory and over each kind of server in turn."""
+    with _ports(None if request.param == "memory" else request.param, servers) as made:
+        yield made
+
+
+@pytest.fixture
+def redis_ports(redis_server: Server) -> Ports:
+    """The ports over the embedded Valkey, empty."""
+    return Ports(redis_server)
+
+
+@pytest.fixture
+def any_ports(any_redis: Server) -> Ports:
+    """The ports over each kind of server in turn, empty."""
+    return Ports(any_redis)
