@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -12,8 +13,11 @@ import click
 from lightbus import logs
 from lightbus.declarations import FEATURES, Feature
 from lightbus.host import Host
+from lightbus.supervisor import Supervisor, as_child, is_child, this_command
 
 from .options import manifest_options, read
+
+logger = logging.getLogger(__name__)
 
 
 @click.command(
@@ -42,6 +46,13 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
     logs.configure(options["log_level"] or "info")
     manifest = read(**options)
     logs.configure(manifest.bus.log_level, manifest.bus.log_format)
+    if is_child():
+        manifest = as_child(manifest)
+    elif manifest.processes > 1:
+        return Supervisor(manifest, this_command(), Path.cwd()).run()
+    for problem in manifest.notes:
+        if problem.severity == "warning":
+            logger.warning("%s", problem)
     host = Host(manifest, features=features, fail_fast=fail_fast)
     if schema is not None:
         host.bus.schema.load_local(schema)

@@ -48,6 +48,11 @@ def resolve(name: str, node: Node | None, path: str, problems: Problems) -> str:
     return result
 
 
+def tells_processes_apart(name: str) -> bool:
+    """Tell whether a name, as it was written, comes out different in each process."""
+    return bool(_CHANGES.intersection(_PLACEHOLDER.findall(name)))
+
+
 def _value(placeholder: str) -> str:
     make = _VALUES.get(placeholder)
     return make() if make else ""

@@ -16,7 +16,6 @@ from .problems import Problems, shown
 #: Keys that are known but that the host does not act upon yet, with the test for values that ask it to.
 #: ``*`` stands for any name. A key leaves this list with the change that makes it do what it says.
 NOT_YET: dict[str, Callable[[Any], bool]] = {
-    "processes": lambda value: value != 1,
     "http.listen": lambda value: value is not None,
     "plugins.*.enabled": lambda value: value is True,
 }

@@ -1,0 +1,167 @@
+"""One process that keeps several hosts of the same manifest running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from .embedded import provide
+from .exceptions import ConfigurationError
+from .manifest.model import Manifest
+from .manifest.names import tells_processes_apart
+
+logger = logging.getLogger(__name__)
+
+#: Tells a host that it was started by a supervisor, and which of its processes it is, from 1.
+VARIABLE = "LIGHTBUS_CHILD"
+#: What no further start cures: misuse, no broker with --fail-fast, a wrong configuration.
+_FINAL = (64, 69, 78)
+_EXIT_FAILED = 1
+_EXIT_CONFIG = 78
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+#: Seconds that a process must have run for its end not to count as another failure in a row.
+_STEADY = 60.0
+#: Seconds from the second signal to the end of those that did not heed it.
+_PATIENCE = 2.0
+
+
+class Supervisor:
+    """Keeps the processes of one manifest running, and ends with them.
+
+    Args:
+        manifest: What they host; ``processes`` says how many there are.
+        command: What starts one.
+        folder: In which an embedded server keeps its data.
+    """
+
+    def __init__(self, manifest: Manifest, command: Sequence[str], folder: Path) -> None:
+        self._manifest = manifest
+        self._command = command
+        self._folder = folder
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._stop = asyncio.Event()
+        self._status = 0
+
+    def run(self) -> int:
+        """Run the processes until SIGTERM or SIGINT.
+
+        Returns:
+            0 where every process ended in good order, 78, 69 or 64 where one could not start, else 1.
+        """
+        try:
+            embedded = provide(self._manifest, self._folder)
+        except ConfigurationError as e:
+            logger.error("%s", e)
+            return _EXIT_CONFIG
+        try:
+            asyncio.run(self._supervise())
+        finally:
+            if embedded is not None:
+                embedded.stop()
+        return self._status
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(ending, self._on_stop, ending.name)
+        loop.add_signal_handler(signal.SIGHUP, self._send, signal.SIGHUP)
+        logger.info("starting %d processes", self._manifest.processes)
+        async with asyncio.TaskGroup() as group:
+            for number in range(1, self._manifest.processes + 1):
+                group.create_task(self._keep(number))
+        logger.info("stopped")
+
+    def _on_stop(self, name: str) -> None:
+        logger.info("%s received", name)
+        if self._stop.is_set():
+            asyncio.get_running_loop().call_later(_PATIENCE, self._send, signal.SIGKILL)
+        self._stop.set()
+        self._send(signal.SIGTERM)
+
+    def _send(self, number: signal.Signals) -> None:
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    async def _keep(self, number: int) -> None:
+        """Run one process, and again whenever it ends without having been asked to."""
+        failures = 0
+        while not self._stop.is_set():
+            started = time.monotonic()
+            status = await self._run_once(number)
+            if self._stop.is_set():
+                # Before its handlers were there, the signal ended it.
+                failed = status not in (0, -signal.SIGTERM)
+                self._status = self._status or (_EXIT_FAILED if failed else 0)
+                return
+            if status in _FINAL:
+                self._status = status
+                self._stop.set()
+                self._send(signal.SIGTERM)
+                return
+            failures = 1 if time.monotonic() - started > _STEADY else failures + 1
+            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (failures - 1))
+            logger.error("process %d ended with status %d; starting it again in %g s", number, status, wait)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), wait)
+
+    async def _run_once(self, number: int) -> int:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env={**os.environ, VARIABLE: str(number)},
+            # Its end tells the process that nobody supervises it any more.
+            stdin=asyncio.subprocess.PIPE,
+            # Ctrl-C is for this process alone, which passes it on once.
+            start_new_session=True,
+        )
+        self._running[number] = process
+        logger.info("process %d runs with the id %d", number, process.pid)
+        if self._stop.is_set():
+            process.send_signal(signal.SIGTERM)
+        try:
+            return await process.wait()
+        finally:
+            del self._running[number]
+            if process.stdin is not None:
+                process.stdin.close()
+
+
+def this_command() -> list[str]:
+    """Return the command that started this process."""
+    return [sys.executable, "-m", "lightbus", *sys.argv[1:]]
+
+
+def is_child() -> bool:
+    """Tell whether a supervisor has started this process."""
+    return VARIABLE in os.environ
+
+
+def as_child(manifest: Manifest) -> Manifest:
+    """Return what a process that a supervisor has started is to host, and end it with its supervisor.
+
+    Its name gets a number where nothing else in it differs between processes; an embedded server is the
+    supervisor's.
+    """
+    number = os.environ.pop(VARIABLE)
+    threading.Thread(target=_end_with_supervisor, name="lightbus supervised", daemon=True).start()
+    written = manifest.tree.get("process_name") if manifest.tree else None
+    name = manifest.process_name
+    if written is not None and not tells_processes_apart(str(written.value)):
+        name = f"{name}-{number}"
+    redis = replace(manifest.bus.redis, embedded=False)
+    return replace(manifest, process_name=name, bus=replace(manifest.bus, redis=redis))
+
+
+def _end_with_supervisor() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
