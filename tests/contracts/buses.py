@@ -1,0 +1,53 @@
+"""Buses in the test's own process: hosted for as long as a test lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from lightbus import Api, BusClient
+from lightbus.api import Registry
+from lightbus.creation import wiring_of
+from lightbus.manifest import load
+from lightbus.path import BusPath
+from lightbus.worker import Worker
+
+
+def bus_of(
+    *apis: type[Api], url: str | None = None, service: str = "shop", **settings: Mapping[str, Any]
+) -> BusPath:
+    """A bus with these APIs, over Redis where there is a url; settings are those of ``apis`` by name."""
+    kind = "memory" if url is None else "redis"
+    bus: dict[str, Any] = {"schema": {"transport": {kind: {}}, "ttl": 1}}
+    if url is not None:
+        bus["redis"] = {"url": url}
+    default = {"rpc_transport": {kind: {}}, "event_transport": {kind: {}}, **settings.pop("default", {})}
+    config = {
+        "service_name": service,
+        "process_name": service,
+        "bus": {**bus, **settings.pop("bus", {})},
+        "apis": {"default": default, **settings},
+    }
+    registry = Registry()
+    for api in apis:
+        registry.add(api)
+    return BusPath(
+        BusClient(wiring_of(load(create_arguments=config, environ={}, look_around=False), registry), registry)
+    )
+
+
+@contextlib.asynccontextmanager
+async def hosted(bus: BusPath) -> AsyncIterator[Worker]:
+    """Serve the bus's APIs and run its listeners, then drain."""
+    worker = Worker(bus.client, bus.client.registry.names())
+    await worker.join()
+    await worker.publish_contracts()
+    async with asyncio.TaskGroup() as group:
+        worker.start(group)
+        try:
+            yield worker
+        finally:
+            await worker.drain(5)
+            await bus.client.close_async()
