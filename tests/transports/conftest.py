@@ -168,17 +168,19 @@ class Ports:
         return task
 
     async def close(self) -> None:
-        """Close everything; what failed in a task of the test fails the test."""
-        for task in self._tasks:
+        """Close everything; what failed in a task that the test did not await fails the test."""
+        unseen = [task for task in self._tasks if not task.done() or getattr(task, "_log_traceback", False)]
+        for task in unseen:
             task.cancel()
-        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
+        outcomes = await asyncio.gather(*unseen, return_exceptions=True)
         for consumer in self._consumers:
             await consumer.stop()
             await consumer.close()
         for transport in self._transports:
             await transport.close()
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
 
     def abandon(self, consumer: EventConsumer | RpcConsumer) -> None:
         """What happens when a process dies: its consumer does nothing more, and says so to nobody."""
