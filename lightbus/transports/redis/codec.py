@@ -72,8 +72,15 @@ _decode_head = msgspec.json.Decoder(_CallHead).decode
 _decode_result = msgspec.json.Decoder(_Result).decode
 
 
-def encode_call(message: RpcMessage) -> bytes:
+def encode_call(message: RpcMessage, return_path: str) -> bytes:
     """Return the blob of a call.
+
+    Args:
+        message: The call.
+        return_path: Where its answer goes.
+
+    Returns:
+        The JSON to push.
 
     Raises:
         InvalidMessage: It is larger than any worker accepts.
@@ -85,7 +92,7 @@ def encode_call(message: RpcMessage) -> bytes:
                 "id": message.id,
                 "api_name": message.api_name,
                 "procedure_name": message.procedure_name,
-                "return_path": message.return_path,
+                "return_path": return_path,
             },
             "kwargs": message.kwargs,
         },

@@ -51,16 +51,14 @@ class RedisEventTransport(RedisTransport, EventTransport):
         deadline = loop.time() + timeout
         left = list(messages)
         sent: dict[str, asyncio.Future[Any]] = {}
-        while left:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    left = await self._publish_once(left, sent)
-            except TimeoutError:
-                error = self._explain_lateness(left, sent, timeout)
-                for future in sent.values():
-                    # What still waits for a connection must not go out after all.
-                    future.cancel()
-                raise error from None
+        timer = loop.call_at(deadline, _expire, sent)
+        try:
+            while left:
+                left = await self._publish_once(left, sent, deadline)
+        except TimeoutError:
+            raise self._explain_lateness(left, sent, timeout) from None
+        finally:
+            timer.cancel()
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making what is not there."""
@@ -93,7 +91,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
         return list(dict.fromkeys(streams))
 
     async def _publish_once(
-        self, messages: list[EventMessage], sent: dict[str, asyncio.Future[Any]]
+        self, messages: list[EventMessage], sent: dict[str, asyncio.Future[Any]], deadline: float
     ) -> list[EventMessage]:
         """Write the events; return those of which it turned out that Redis does not have them."""
         for message in messages:
@@ -104,7 +102,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
                 if trimmer is None:
                     trimmer = self._trimmers[stream] = Trimmer(self, stream, most)
                 if trimmer.note_added():
-                    await trimmer.wait_for_room(message)
+                    async with asyncio.timeout_at(deadline):
+                        await trimmer.wait_for_room(message)
             sent[message.id] = self.pipe.send("XADD", stream, "*", *encode_event(message))
         missing = []
         for i, message in enumerate(messages):
@@ -117,7 +116,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
                     f"{message.canonical_name} was not fired: Redis refused it ({e.code}): {e}"
                 ) from e
             except LinkBroken:
-                message.native_id = await self._find(self._stream(message), message.id)
+                async with asyncio.timeout_at(deadline):
+                    message.native_id = await self._find(self._stream(message), message.id)
                 if message.native_id is None:
                     missing.append(message)
         return missing
@@ -164,6 +164,14 @@ class RedisEventTransport(RedisTransport, EventTransport):
             )
         reason = self.pipe.failure or f"Redis at {self.address} is silent"
         return TransportUnavailable(f"{name} was not fired: {reason}")
+
+
+def _expire(sent: dict[str, asyncio.Future[Any]]) -> None:
+    """Wait no longer; what still waits for a connection does not go out after all."""
+    for future in sent.values():
+        if not future.done():
+            future.set_exception(TimeoutError())
+            future.exception()
 
 
 class Trimmer:

@@ -7,6 +7,7 @@ import logging
 import math
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 from lightbus.exceptions import (
@@ -51,35 +52,23 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
         """Push the call and wait for its answer on this caller's reply list."""
         api_name = message.api_name
-        blob = encode_call(
-            RpcMessage(
-                api_name, message.procedure_name, message.kwargs, self._replies.return_path, message.id
-            )
-        )
+        blob = encode_call(message, self._replies.return_path)
         # The key outlives the caller's patience a little, so that withdrawing can prove what happened.
         commands: list[tuple[str | bytes | int, ...]] = [
             ("SET", expiry_key(message.id), 1, "EX", math.ceil(timeout) + 1),
             ("RPUSH", queue_key(api_name), blob),
         ]
-        ask = not self._replies.is_served(api_name)
-        if ask:
+        if not self._replies.is_served(api_name):
             commands += [("EXISTS", schema_key(api_name)), ("EXISTS", served_key(api_name))]
         sent = self.pipe.send_many(commands)
         answer = self._replies.expect(message.id)
+        # What becomes of the sending goes into the answer's future, so that the caller wakes up only once.
+        sent.add_done_callback(partial(self._after_sending, message, blob, answer))
+        timer = asyncio.get_running_loop().call_later(timeout, _expire, answer)
         try:
-            async with asyncio.timeout(timeout):
-                replies = await sent
-                _raise_refusal(message, replies)
-                nobody = ask and replies[2:] == [0, 0] and not answer.done()
-                if nobody and await self._withdraw(message, blob, -1) == 1:
-                    raise NoWorker(
-                        f"nobody serves the API {api_name!r}, so {message.canonical_name} was not called; "
-                        "start the service that owns it, and see that it uses this Redis "
-                        f"({self.address})"
-                    )
-                result = await answer
-                self._replies.note_served(api_name)
-                return result
+            result = await answer
+            self._replies.note_served(api_name)
+            return result
         except TimeoutError:
             raise await self._timed_out(message, blob, sent, timeout) from None
         except LinkBroken as e:
@@ -87,10 +76,13 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
             ) from e
         except asyncio.CancelledError:
-            if sent.done() and not self.pipe.is_closed:
+            is_unsent = self.pipe.is_unsent(sent)
+            sent.cancel()
+            if not is_unsent and not self.pipe.is_closed:
                 self._withdraw(message, blob, 1)
             raise
         finally:
+            timer.cancel()
             self._replies.forget(message.id)
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
@@ -106,6 +98,38 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
 
     def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
         return {queue_key(api): "list" for api, _ in events}
+
+    def _after_sending(
+        self,
+        message: RpcMessage,
+        blob: bytes,
+        answer: asyncio.Future[ResultMessage],
+        sent: asyncio.Future[list[object]],
+    ) -> None:
+        if sent.cancelled():
+            return
+        error: BaseException | None = sent.exception()
+        if error is None:
+            replies = sent.result()
+            error = _refusal(message, replies)
+            if replies[2:] == [0, 0] and error is None and not answer.done():
+                removed = self._withdraw(message, blob, -1)
+                removed.add_done_callback(partial(self._after_withdrawal, message, answer))
+        if error is not None and not answer.done():
+            answer.set_exception(error)
+
+    def _after_withdrawal(
+        self, message: RpcMessage, answer: asyncio.Future[ResultMessage], removed: asyncio.Future[int]
+    ) -> None:
+        """Nobody serves the API; if nobody has taken the call all the same, that is its outcome."""
+        if removed.cancelled() or removed.exception() is not None or removed.result() != 1 or answer.done():
+            return
+        answer.set_exception(
+            NoWorker(
+                f"nobody serves the API {message.api_name!r}, so {message.canonical_name} was not called; "
+                f"start the service that owns it, and see that it uses this Redis ({self.address})"
+            )
+        )
 
     def _withdraw(self, message: RpcMessage, blob: bytes, end: Literal[1, -1]) -> asyncio.Future[int]:
         """Take a call back.
@@ -132,7 +156,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self, message: RpcMessage, blob: bytes, sent: asyncio.Future[list[object]], timeout: float
     ) -> Exception:
         name = message.canonical_name
-        if sent.cancelled() or not sent.done():
+        if sent.cancel():
             if self.pipe.failure is not None:
                 return TransportUnavailable(f"{name} was not called: {self.pipe.failure}")
             return LightbusTimeout(f"{name}: Redis did not take the call within {timeout:g} s", "unknown")
@@ -244,9 +268,14 @@ class ReplyList:
             future.set_result(result)
 
 
-def _raise_refusal(message: RpcMessage, replies: list[object]) -> None:
+def _expire(answer: asyncio.Future[ResultMessage]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
+def _refusal(message: RpcMessage, replies: list[object]) -> Exception | None:
     for reply in replies:
         if isinstance(reply, ReplyError):
-            code = reply.code
-            kind = QueueFull if code == "OOM" else TransportUnavailable
-            raise kind(f"{message.canonical_name} was not called: Redis refused it ({code}): {reply}")
+            kind = QueueFull if reply.code == "OOM" else TransportUnavailable
+            return kind(f"{message.canonical_name} was not called: Redis refused it ({reply.code}): {reply}")
+    return None
