@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -78,7 +78,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(scenario)
 
 
-async def closing(bus: BusPath, call: Coroutine[Any, Any, Any]) -> Any:
+async def closing(bus: BusPath, call: Awaitable[Any]) -> Any:
     """Await a call and close the bus that it was made on."""
     try:
         return await call
@@ -248,10 +248,9 @@ class TestAListener:
         owner = bus_of(*([publish] if publish else []))
         async with hosted(owner), hosted(bus):
             await fire.shop.sold.fire_async(**kwargs)
-            dead = lambda: transport.dead_letters("mail", "sold")  # noqa: E731
-            await eventually_async(lambda: heard or dead())
+            await eventually_async(lambda: bool(heard or transport.dead_letters("mail", "sold")))
             await fire.client.close_async()
-            return heard, [letter.reason for letter in dead()]
+            return heard, [letter.reason for letter in transport.dead_letters("mail", "sold")]
 
     @pytest.mark.parametrize(
         ("settings", "expected"),
