@@ -67,6 +67,11 @@ class BusClient(Declarations):
             settings = self._settings[api_name] = self.wiring.api(api_name)
         return settings
 
+    def rewire(self, wiring: Wiring) -> None:
+        """Take other settings of APIs from now on; transports that are open stay."""
+        self.wiring = wiring
+        self._settings.clear()
+
     def transports(self) -> Transports:
         """Return the transports of the running event loop, which are made when first asked for."""
         if self._closed:
@@ -204,9 +209,11 @@ class BusClient(Declarations):
     def _authoritative(self, api_name: str, name: str, settings: ApiSettings) -> Definition:
         definition = self.registry.find(api_name)
         if settings.owner is not None and settings.owner != self.service_name:
+            path = f"apis.{api_name}.owner"
+            place = self.wiring.origin(path) or "the manifest"
             raise NotAuthoritative(
-                f"{api_name}.{name} can't be fired here: apis.{api_name}.owner in the manifest says that "
-                f"{settings.owner!r} owns the API, and this is {self.service_name!r}"
+                f"{api_name}.{name} can't be fired here: {place} says by {path} that {settings.owner!r} owns the "
+                f"API, and this is {self.service_name!r}"
             )
         if definition is None:
             raise NotAuthoritative(

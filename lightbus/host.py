@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from .manifest.model import Manifest
 from .manifest.problems import Problems
 from .path import BusPath
 from .portal import new_event_loop
+from .reload import Reloader
 from .transports.base import Transport
 from .worker import Worker
 
@@ -42,6 +43,7 @@ class Host:
         features: What to do, if not what the manifest says.
         fail_fast: Whether to end with status 69 where a broker does not answer at the start.
         folder: Where modules are looked for and the embedded server keeps its data.
+        reread: Reads the manifest again, for SIGHUP.
     """
 
     def __init__(
@@ -51,11 +53,15 @@ class Host:
         features: tuple[Feature, ...] | None = None,
         fail_fast: bool = False,
         folder: Path | None = None,
+        reread: Callable[[], Manifest] | None = None,
     ) -> None:
         self.manifest = manifest
         self._fail_fast = fail_fast
         self._folder = folder or Path.cwd()
         self._embedded: EmbeddedServer | None = None
+        self._reread = reread
+        self._reloader: Reloader | None = None
+        self._reloads: set[asyncio.Task[bool]] = set()
         self._stop: asyncio.Event | None = None
         self._status = EXIT_OK
         self._left_behind = 0
@@ -145,6 +151,10 @@ class Host:
             try:
                 async with asyncio.TaskGroup() as group:
                     worker.start(group)
+                    if self._reread is not None:
+                        self._reloader = Reloader(
+                            self.manifest, self._reread, self.client, worker, self._folder
+                        )
                     logger.info("ready: %s runs as %s", self.client.service_name, self.client.process_name)
                     await self._stop.wait()
                     await self._drain(worker)
@@ -267,8 +277,22 @@ class Host:
         numbers = (signal.SIGTERM, signal.SIGINT)
         for number in numbers:
             loop.add_signal_handler(number, on_signal, number.name)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in (*numbers, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+
+    def _on_hang_up(self) -> None:
+        """SIGHUP: read the manifest again."""
+        stopping = self._stop is not None and self._stop.is_set()
+        if self._reloader is None or stopping:
+            logger.warning(
+                "SIGHUP received, and not heeded: the host is %s", "stopping" if stopping else "starting"
+            )
+            return
+        logger.info("SIGHUP received: reading the manifest again")
+        task = asyncio.get_running_loop().create_task(self._reloader.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)

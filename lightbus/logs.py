@@ -66,4 +66,9 @@ def configure(level: str = "info", style: LogFormat | None = None, stream: TextI
     handler.is_lightbus = True  # type: ignore[attr-defined]
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Write only lines that are at least as severe as this."""
     logging.getLogger("lightbus").setLevel(level.upper())

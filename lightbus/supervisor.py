@@ -140,19 +140,24 @@ def this_command() -> list[str]:
     return [sys.executable, "-m", "lightbus", *sys.argv[1:]]
 
 
-def is_child() -> bool:
-    """Tell whether a supervisor has started this process."""
-    return VARIABLE in os.environ
+def follow_supervisor() -> str | None:
+    """End this process with the supervisor that has started it.
+
+    Returns:
+        Which of its processes this is, from 1; None where there is no supervisor.
+    """
+    number = os.environ.pop(VARIABLE, None)
+    if number is not None:
+        threading.Thread(target=_end_with_supervisor, name="lightbus supervised", daemon=True).start()
+    return number
 
 
-def as_child(manifest: Manifest) -> Manifest:
-    """Return what a process that a supervisor has started is to host, and end it with its supervisor.
+def as_child(manifest: Manifest, number: str) -> Manifest:
+    """Return what one process of several is to host.
 
-    Its name gets a number where nothing else in it differs between processes; an embedded server is the
+    Its name gets the number where nothing else in it differs between processes; an embedded server is the
     supervisor's.
     """
-    number = os.environ.pop(VARIABLE)
-    threading.Thread(target=_end_with_supervisor, name="lightbus supervised", daemon=True).start()
     written = manifest.tree.get("process_name") if manifest.tree else None
     name = manifest.process_name
     if written is not None and not tells_processes_apart(str(written.value)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -13,7 +14,8 @@ import click
 from lightbus import logs
 from lightbus.declarations import FEATURES, Feature
 from lightbus.host import Host
-from lightbus.supervisor import Supervisor, as_child, is_child, this_command
+from lightbus.manifest.model import Manifest
+from lightbus.supervisor import Supervisor, as_child, follow_supervisor, this_command
 
 from .options import manifest_options, read
 
@@ -44,16 +46,22 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
         # What a handler prints is seen at once, also where a pipe or a file takes it.
         sys.stdout.reconfigure(line_buffering=True)
     logs.configure(options["log_level"] or "info")
-    manifest = read(**options)
+    # Until the host is there to do something about it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    number = follow_supervisor()
+
+    def read_again() -> Manifest:
+        manifest = read(**options)
+        return as_child(manifest, number) if number is not None else manifest
+
+    manifest = read_again()
     logs.configure(manifest.bus.log_level, manifest.bus.log_format)
-    if is_child():
-        manifest = as_child(manifest)
-    elif manifest.processes > 1:
+    if manifest.processes > 1 and number is None:
         return Supervisor(manifest, this_command(), Path.cwd()).run()
     for problem in manifest.notes:
         if problem.severity == "warning":
             logger.warning("%s", problem)
-    host = Host(manifest, features=features, fail_fast=fail_fast)
+    host = Host(manifest, features=features, fail_fast=fail_fast, reread=read_again)
     if schema is not None:
         host.bus.schema.load_local(schema)
     return host.run()
