@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from lightbus import Api, Event, EventMessage, Parameter
 
@@ -35,6 +37,20 @@ class Receipt:
     note: str
 
 
+class Colour(Enum):
+    """A choice."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+class Point(NamedTuple):
+    """A value with fields that is a tuple too."""
+
+    x: int
+    y: int
+
+
 class AuthApi(Api):
     """What the tests call and listen to."""
 
@@ -55,6 +71,21 @@ class AuthApi(Api):
 
     def order(self, item: Item, price: Decimal, when: datetime, note: str = "") -> Receipt:
         return Receipt(price * item.qty, type(item).__name__, when.year, note)
+
+    def echo(
+        self,
+        item: Item,
+        price: Decimal,
+        when: datetime,
+        day: date,
+        colour: Colour,
+        uid: UUID,
+        pts: list[Point],
+        raw: bytes,
+        note: str | None = None,
+    ) -> dict[str, Item]:
+        types = [type(v).__name__ for v in (item, price, when, day, colour, uid, pts[0], raw)]
+        return {note or "none": Item(" ".join([*types, raw.decode()]), item.qty)}
 
     def boom(self, x: int) -> None:
         raise ValueError(f"no such x: {x}")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import hiredis
 import pytest
 
 import lightbus
 from lightbus.exceptions import ValidationError
+from lightbus.schema.compare import compare
+from lightbus.schema.contract import contract_of
 from tests.eventually import eventually
 from tests.servers import Server
 from tests.wire.conftest import StartHost
-from tests.wire.our_bus import AuthApi
+from tests.wire.our_bus import AuthApi, Colour, Item, Point
 from tests.wire.peer_1x import Peer, PeerError, heard
 
 STREAM = "auth.*:stream"
@@ -24,6 +30,17 @@ ORDER: dict[str, Any] = {
     "note": "soon",
 }
 RECEIPT = {"total": "4.50", "item": "Item", "year": 2026, "note": "soon"}
+ECHO: dict[str, Any] = {
+    "item": {"sku": "x", "qty": 3},
+    "price": "1.50",
+    "when": "2026-01-02T03:04:05",
+    "day": "2026-01-02",
+    "colour": "blue",
+    "uid": "12345678-1234-5678-1234-567812345678",
+    "pts": [{"x": 1, "y": 2}],
+    "raw": "cmF3",
+    "note": "soon",
+}
 USER: dict[str, Any] = {"username": "admin", "email": "admin@example.com", "is_admin": True}
 
 
@@ -79,6 +96,15 @@ class TestA1xClientAndOurHost:
         wait_for_contract(shared_redis)
         assert peer.call("auth.order", **ORDER) == RECEIPT
 
+    def test_every_type_passes_its_validation_and_arrives(
+        self, peer: Peer, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        our_host("owner")
+        wait_for_contract(shared_redis)
+        types = "Item Decimal datetime date Colour UUID Point bytes raw"
+        assert peer.call("auth.echo", **ECHO) == {"soon": {"sku": types, "qty": 3}}
+        assert peer.call("auth.echo", **{**ECHO, "note": None}) == {"none": {"sku": types, "qty": 3}}
+
     def test_an_error_arrives_as_a_worker_error_with_its_text(
         self, peer: Peer, our_host: StartHost, shared_redis: Server
     ) -> None:
@@ -123,6 +149,31 @@ class TestOurClientAndA1xWorker:
         assert bus.auth.order(**ORDER) == RECEIPT
         bus.client.close()
 
+    def test_every_type_passes_both_validations(self, peer_worker: StartHost, shared_redis: Server) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        bus = client(shared_redis)
+        values = {
+            "item": Item("x", 3),
+            "price": Decimal("1.50"),
+            "when": datetime(2026, 1, 2, 3, 4, 5),
+            "day": date(2026, 1, 2),
+            "colour": Colour.BLUE,
+            "uid": UUID(ECHO["uid"]),
+            "pts": [Point(1, 2)],
+            "raw": b"raw",
+            "note": "soon",
+        }
+        receipt = {"soon": {"sku": f"Item 2026-01-02 {ECHO['uid']}", "qty": 3}}
+        assert bus.auth.echo(**values) == bus.auth.echo(**ECHO) == receipt
+        bus.client.close()
+
+    def test_its_contract_means_the_same_as_ours(self, peer_worker: StartHost, shared_redis: Server) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        theirs = json.loads(shared_redis.execute("GET", "schema:auth"))
+        assert compare(theirs, contract_of(AuthApi.__lightbus__), "auth") == []
+
     def test_we_validate_against_the_contract_that_it_publishes(
         self, peer_worker: StartHost, shared_redis: Server
     ) -> None:
@@ -153,6 +204,30 @@ class TestEvents:
         bus.client.close()
         events = eventually(lambda: heard(worker))
         assert events == [{"id": message.id, "event": "auth.user_registered", "kwargs": USER}]
+
+    def test_a_1x_listener_finds_nothing_wrong_by_our_contract(
+        self, peer_worker: StartHost, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        our_host("owner")
+        wait_for_contract(shared_redis)
+        worker = peer_worker("listener")
+        wait_for_group(shared_redis, "old-on_user")
+        bus = client(shared_redis)
+        bus.client.register_api(AuthApi())
+        bus.auth.user_registered.fire(username="admin", email="admin@example.com")
+        bus.client.close()
+        defaulted = {**USER, "is_admin": False}
+        assert [event["kwargs"] for event in eventually(lambda: heard(worker))] == [defaulted]
+
+    def test_our_listener_finds_nothing_wrong_by_a_1x_contract(
+        self, peer: Peer, peer_worker: StartHost, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        host = our_host("listener")
+        wait_for_group(shared_redis, "new-on_user")
+        peer.fire("user_registered", **USER)
+        assert [event["kwargs"] for event in eventually(lambda: heard(host))] == [USER]
 
     def test_both_listen_to_one_stream_each_in_its_own_group(
         self, peer: Peer, peer_worker: StartHost, our_host: StartHost, shared_redis: Server

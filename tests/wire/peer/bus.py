@@ -4,12 +4,15 @@ Lightbus 1.x does not understand annotations that are strings, so this module ha
 PEER_CONFIG is its configuration as JSON; PEER_ROLES says whether it owns the API, listens, or both.
 """
 
+# ruff: noqa: UP006, UP035, UP045 - it knows no newer spelling
 import json
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from enum import Enum
+from typing import Any, Dict, List, NamedTuple, Optional
+from uuid import UUID
 
 import lightbus
 from lightbus import Api, Event, EventMessage, Parameter
@@ -35,6 +38,20 @@ class Receipt:
     note: str
 
 
+class Colour(Enum):
+    """A choice."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+class Point(NamedTuple):
+    """A value with fields that is a tuple too."""
+
+    x: int
+    y: int
+
+
 class AuthApi(Api):
     """What the tests call and listen to."""
 
@@ -55,6 +72,21 @@ class AuthApi(Api):
     def order(self, item: Item, price: Decimal, when: datetime, note: str = "") -> Receipt:
         exact = Decimal(price)  # 1.x on Python 3.13 leaves it a string
         return Receipt(exact * item.qty, type(item).__name__, when.year, note)
+
+    def echo(
+        self,
+        item: Item,
+        price: Decimal,
+        when: datetime,
+        day: date,
+        colour: Colour,
+        uid: UUID,
+        pts: List[Point],
+        raw: bytes,
+        note: Optional[str] = None,
+    ) -> Dict[str, Item]:
+        # 1.x on newer Pythons leaves some of them strings
+        return {note or "none": Item(" ".join([type(item).__name__, str(day), str(uid)]), item.qty)}
 
     def boom(self, x: int) -> None:
         raise ValueError(f"no such x: {x}")
