@@ -83,11 +83,13 @@ class Api:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         meta = cls.__dict__.get("Meta")
-        if meta is None:
-            raise MisconfiguredApiOptions(
-                f"{where(cls)}: class {cls.__name__} has no Meta; "
-                f"add: class Meta: name = '{cls.__name__.removesuffix('Api').lower() or 'my_api'}'"
-            )
+        if not isinstance(meta, type):
+            example = f"class Meta: name = '{cls.__name__.removesuffix('Api').lower() or 'my_api'}'"
+            is_what = "None" if meta is None else f"a {type(meta).__name__}"
+            wrong = f"{cls.__name__}.Meta is {is_what}; write"
+            if "Meta" not in cls.__dict__:
+                wrong = f"class {cls.__name__} has no Meta; add"
+            raise MisconfiguredApiOptions(f"{where(cls)}: {wrong}: {example}")
         options = {k: v for k, v in vars(meta).items() if not k.startswith("_")}
         name = _check_meta(cls, options)
         procedures, events = _collect(cls, name)

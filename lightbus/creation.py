@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,19 @@ if TYPE_CHECKING:
 #: The manifest that is read where nothing else is said.
 DEFAULT_FILE = "lightbus.yaml"
 
+
+@dataclass(slots=True)
+class _Hosted:
+    """The bus of the host of this process, and what is fixed about it."""
+
+    bus: BusPath
+    manifest: Manifest
+    #: What a module has said, which the next one must not contradict.
+    said: set[str] = field(default_factory=set)
+
+
 _buses: dict[str, BusPath] = {}
-_hosted: list[BusPath] = []
+_hosted: list[_Hosted] = []
 
 
 def create(
@@ -76,8 +87,8 @@ def get_bus(service_name: str | None = None) -> BusPath:
     Returns:
         The bus; a new one from :func:`create` where there is none yet.
     """
-    if _hosted and service_name in (None, _hosted[-1].client.service_name):
-        return _hosted[-1]
+    if _hosted and service_name in (None, _hosted[-1].bus.client.service_name):
+        return _hosted[-1].bus
     if service_name is None and _buses:
         return next(iter(_buses.values()))
     if service_name is not None and service_name in _buses:
@@ -85,9 +96,14 @@ def get_bus(service_name: str | None = None) -> BusPath:
     return create(service_name=service_name)
 
 
-def hosted(bus: BusPath) -> None:
-    """From now on, hand out this bus: it belongs to the host of this process."""
-    _hosted.append(bus)
+def hosted(bus: BusPath, manifest: Manifest) -> None:
+    """From now on, hand out this bus: it belongs to the host of this process.
+
+    Args:
+        bus: The host's bus.
+        manifest: What the host was configured with.
+    """
+    _hosted.append(_Hosted(bus, manifest))
 
 
 def read_manifest(
@@ -148,29 +164,36 @@ def default_process_name() -> str:
 
 
 def _of_host(
-    bus: BusPath,
-    config: object,
+    host: _Hosted,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None,
     service_name: str | None,
     process_name: str | None,
     features: Sequence[Feature] | None,
 ) -> BusPath:
     """Hand out the host's bus, provided that the arguments say nothing else than its manifest."""
-    wiring = bus.client.wiring
-    identity = wiring.identity
+    client = host.bus.client
     for what, asked in (("service_name", service_name), ("process_name", process_name)):
-        has = getattr(identity, what)
-        if asked is not None and has and asked != has:
+        has = getattr(client.wiring.identity, what)
+        if asked is None:
+            continue
+        is_fixed = what in host.said or host.manifest.origin(what) is not None
+        if is_fixed and asked != has:
             raise ConfigurationError(
                 f"lightbus.create({what}={asked!r}) contradicts the host, whose {what} is {has!r}; "
                 f"leave it out, or put it into the manifest or the option --{what.replace('_', '-')}"
             )
-    if service_name is not None:
-        bus.client.wiring = replace(wiring, identity=replace(identity, service_name=service_name))
-    if config is not None:
+        host.said.add(what)
+        identity = replace(client.wiring.identity, **{what: asked})
+        client.wiring = replace(client.wiring, identity=identity)
+    if config is not None and (isinstance(config, Mapping) or not _is_read(config, host.manifest)):
         raise ConfigurationError(
             "lightbus.create(config=...) in a module that `lightbus run` hosts contradicts the host's own "
             "configuration; leave it out, and give the file to the host: lightbus run -c FILE"
         )
     if features is not None:
-        bus.client.set_features(features)
-    return bus
+        client.set_features(features)
+    return host.bus
+
+
+def _is_read(config: str | os.PathLike[str], manifest: Manifest) -> bool:
+    return os.path.abspath(config) in {os.path.abspath(source) for source in manifest.sources}

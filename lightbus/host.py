@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from .api import where
 from .checks import broker_problems, client_for
 from .client import BusClient
 from .declarations import Feature
 from .embedded import EmbeddedServer, provide
-from .exceptions import ConfigurationError, LightbusException, TransportUnavailable
+from .exceptions import ConfigurationError, TransportError, TransportUnavailable
 from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import Problems
+from .modules import located
 from .path import BusPath
 from .portal import new_event_loop
 from .reload import Reloader
-from .transports.base import Transport
+from .shutdown import EXIT_FAILED, Shutdown
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
 
 EXIT_OK = 0
-EXIT_FAILED = 1
 EXIT_UNAVAILABLE = 69
 EXIT_CONFIG = 78
 
@@ -58,15 +54,15 @@ class Host:
         self.manifest = manifest
         self._fail_fast = fail_fast
         self._folder = folder or Path.cwd()
+        self._features = features
         self._embedded: EmbeddedServer | None = None
+        self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon)
         self._reread = reread
         self._reloader: Reloader | None = None
         self._reloads: set[asyncio.Task[bool]] = set()
-        self._stop: asyncio.Event | None = None
         self._status = EXIT_OK
-        self._left_behind = 0
-        self._impatient = False
-        self.client = self._make_client(features)
+        self._announced: set[str] = set()
+        self.client = self._make_client()
         self.bus = BusPath(self.client)
 
     def run(self) -> int:
@@ -76,28 +72,41 @@ class Host:
             The exit status: 0 after a shutdown that was asked for, 78 where the configuration is wrong, 69
             where a broker stays away and ``fail_fast`` is on, 1 after a listener with ``on_error: shutdown``.
         """
-        try:
-            self._load()
-            self._embedded = provide(self.manifest, self._folder)
-            loop_factory = asyncio.new_event_loop if self.manifest.event_loop == "asyncio" else new_event_loop
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(self._serve())
-        except ConfigurationError as e:
-            for line in str(e).splitlines():
-                logger.error("%s", line)
-            return EXIT_CONFIG
-        except TransportUnavailable as e:
-            logger.error("%s", e)
-            return EXIT_UNAVAILABLE
-        finally:
+        with self._shutdown:
+            try:
+                status = self._run()
+            except KeyboardInterrupt:
+                logger.info("stopped before it was ready")
+                status = EXIT_OK
+            except ConfigurationError as e:
+                for line in str(e).splitlines():
+                    logger.error("%s", line)
+                status = EXIT_CONFIG
+            except TransportUnavailable as e:
+                logger.error("%s", e)
+                status = EXIT_UNAVAILABLE
+            except Exception:
+                logger.exception("the host failed; please report this")
+                status = EXIT_FAILED
             if self._embedded is not None:
                 self._embedded.stop()
-        if self._left_behind:
-            # Threads that never return would keep the interpreter from ending.
-            logging.shutdown()
-            sys.stdout.flush()
-            os._exit(self._status)
+            if self.client.pool.running:
+                # Threads that never return would keep the interpreter from ending.
+                logger.warning("functions that still run in threads are left behind")
+                self._shutdown.end_now(status)
+        return status
+
+    def _run(self) -> int:
+        self._load()
+        self._embedded = provide(self.manifest, self._folder)
+        loop_factory = asyncio.new_event_loop if self.manifest.event_loop == "asyncio" else new_event_loop
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(self._serve())
         return self._status
+
+    def _abandon(self) -> None:
+        if self._embedded is not None:
+            self._embedded.terminate()
 
     def shut_down(self, reason: str, status: int = EXIT_FAILED) -> None:
         """Finish what runs and end.
@@ -108,12 +117,11 @@ class Host:
         """
         logger.error("shutting down: %s", reason)
         self._status = status
-        if self._stop is not None:
-            self._stop.set()
+        self._shutdown.request()
 
-    def _make_client(self, features: tuple[Feature, ...] | None) -> BusClient:
+    def _make_client(self) -> BusClient:
         client = client_for(self.manifest)
-        client.set_features(features or self.manifest.features)
+        client.set_features(self._features or self.manifest.features)
         client.shutdown_handler = self.shut_down
         return client
 
@@ -121,71 +129,67 @@ class Host:
 
     def _load(self) -> None:
         """Import what the manifest names, and check that it fits together."""
-        loader = Loader(self.manifest, self.client, self._folder)
-        self._code = loader.load(self.bus)
-        for problem in loader.problems.found:
+        self._loader = Loader(self.manifest, self.client, self._folder)
+        self._modules = self._loader.load(self.bus).modules
+        for problem in self._loader.problems.found:
             logger.warning("%s", problem)
-        client = self.client
-        declared = (client.listeners, client.recurring, client.schedules, client.background)
-        if not (self._code.served or any(declared)):
-            hooks = [m for m in self._code.modules if hasattr(m, "before_server_start")]
-            if not hooks:
-                names = ", ".join(self.manifest.modules)
-                raise ConfigurationError(
-                    f"there is nothing to host: {names} defines no API, listener, schedule or background "
-                    "task; derive a class from lightbus.Api, or name another module with --bus"
-                )
+        if self._features or self.manifest.origin("features") is not None:
+            # Flags and manifest are stronger than what a module says.
+            self.client.set_features(self._features or self.manifest.features)
+        starts = any(hasattr(module, "before_server_start") for module in self._modules)
+        self._refuse_idleness(may_come=starts or bool(self.client.hooks.before_worker_start))
 
     # The life of the process
 
     async def _serve(self) -> None:
-        self._stop = asyncio.Event()
+        self._shutdown.attach()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hang_up)
         self.client.home = asyncio.get_running_loop()
-        with self._signals():
-            await self._run_start_functions()
-            worker = Worker(self.client, self._code.served)
-            self._announce(worker)
-            if not await self._until_stopped(self._open(worker), self._stop):
-                await self._close()
+        worker = Worker(self.client)
+        try:
+            if not await self._unless_stopped(self._start(worker)):
                 return
-            try:
-                async with asyncio.TaskGroup() as group:
-                    worker.start(group)
-                    if self._reread is not None:
-                        self._reloader = Reloader(
-                            self.manifest, self._reread, self.client, worker, self._folder
-                        )
-                    logger.info("ready: %s runs as %s", self.client.service_name, self.client.process_name)
-                    await self._stop.wait()
-                    await self._drain(worker)
-            finally:
-                await self._close()
+            async with asyncio.TaskGroup() as group:
+                worker.start(group)
+                if self._reread is not None:
+                    self._reloader = Reloader(self.manifest, self._reread, self.client, worker, self._folder)
+                logger.info("ready: %s runs as %s", self.client.service_name, self.client.process_name)
+                await self._shutdown.wait()
+                timeout = self.manifest.bus.drain_timeout
+                logger.info("stopping: no more is taken; what runs has %g s to finish", timeout)
+                await worker.drain(timeout)
+        finally:
+            await self._close()
 
-    async def _run_start_functions(self) -> None:
-        """Call ``before_server_start(bus)`` of each module, in which listeners are set up."""
-        for module in self._code.modules:
-            function = getattr(module, "before_server_start", None)
-            if function is None:
-                continue
-            try:
-                await self.client.pool.invoke(function, self.bus)
-            except LightbusException:
-                raise
-            except Exception as e:
-                logger.error("%s raised:", where(function), exc_info=e)
-                raise ConfigurationError(f"before_server_start() of {module.__name__} raised {e!r}") from e
-
-    async def _open(self, worker: Worker) -> None:
-        """Connect, publish contracts, join groups: from here on, nothing that is sent is missed."""
-        transports = self.client.transports()
-        for transport in transports.all():
-            await self._open_one(transport)
+    async def _start(self, worker: Worker) -> None:
+        """Everything before ready: from here on, nothing that is sent is missed."""
+        await self._run_start_functions()
+        self._prepare(worker)
+        self._refuse_idleness(may_come=bool(self.client.hooks.before_worker_start))
+        for transport in self.client.transports().all():
+            await self._insist(transport.open)
         await self._check_brokers()
-        hooks = self.client.hooks
         await worker.ownership.take()
         await worker.join()
         await worker.publish_contracts()
-        await hooks.run(hooks.before_worker_start, client=self.client)
+        hooks = self.client.hooks
+        for callback in hooks.before_worker_start:
+            with located(callback, "the callback of before_worker_start"):
+                await hooks.run((callback,), client=self.client)
+        if hooks.before_worker_start:
+            self._prepare(worker)
+            self._refuse_idleness(may_come=False)
+            await worker.ownership.take()
+            await worker.join()
+            await worker.publish_contracts()
+
+    async def _run_start_functions(self) -> None:
+        """Call ``before_server_start(bus)`` of each module, in which listeners are set up."""
+        for module in self._modules:
+            function = getattr(module, "before_server_start", None)
+            if function is not None:
+                with located(function, f"before_server_start() of {module.__name__}"):
+                    await self.client.pool.invoke(function, self.bus)
 
     async def _check_brokers(self) -> None:
         """Tell what the brokers lack; without what nothing can work, the host does not start."""
@@ -194,21 +198,70 @@ class Host:
             logger.warning("%s", problem)
         problems.raise_errors()
 
-    async def _open_one(self, transport: Transport) -> None:
+    def _prepare(self, worker: Worker) -> None:
+        """Make ready what was declared by now, and say so."""
+        client = self.client
+        served = [name for name in client.registry.names() if self._loader.is_ours(name)]
+        worker.prepare(served)
+        transports = client.transports()
+        transports.schema()
+        for name in worker.served:
+            transports.rpc(name)
+            transports.event(name)
+        for event in worker.events:
+            for api, _ in event.listener.events:
+                transports.event(api)
+        self._say("plugins: none")
+        for kind, name, address in transports.made():
+            self._say(f"{kind} transport: {name} at {address}")
+        for name in client.registry.names():
+            if name not in served:
+                owner = self.manifest.api(name).owner
+                self._say(f"the API {name} is owned by {owner}: known here, but not served")
+        self._say(f"APIs in the registry: {', '.join(client.registry.names()) or 'none'}")
+        for event in worker.events:
+            listener = event.listener
+            names = ", ".join(f"{api}.{name}" for api, name in listener.events)
+            self._say(f"listener {listener.name}: {names} (concurrency {listener.concurrency})")
+        for schedule in client.schedules.values() if "tasks" in client.features else ():
+            times = schedule.cron or f"every {schedule.every:g} s"
+            self._say(f"schedule {schedule.name}: {times} ({schedule.scope})")
+
+    def _say(self, line: str) -> None:
+        if line not in self._announced:
+            self._announced.add(line)
+            logger.info("%s", line)
+
+    def _refuse_idleness(self, may_come: bool) -> None:
+        """Refuse to run where nothing is declared and nothing more may come."""
+        client = self.client
+        declared = (client.listeners, client.recurring, client.schedules, client.background)
+        if not (client.registry.names() or any(declared) or may_come):
+            names = ", ".join(self.manifest.modules)
+            raise ConfigurationError(
+                f"there is nothing to host: {names} defines no API, listener, schedule or background "
+                "task; derive a class from lightbus.Api, or name another module with --bus"
+            )
+
+    async def _insist(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Do something that needs the broker; wait for it unless the host is to fail fast."""
+        failures = 0
         while True:
             try:
-                await transport.open()
-            except TransportUnavailable:
+                return await action()
+            except TransportError as e:
                 if self._fail_fast:
-                    raise
-                await asyncio.sleep(0.2)
-            else:
-                return
+                    raise e if isinstance(e, TransportUnavailable) else TransportUnavailable(str(e)) from e
+                # That the broker can't be reached is said by the transport itself.
+                if failures == 0 and not isinstance(e, TransportUnavailable):
+                    logger.warning("%s; trying again", e)
+                failures += 1
+                await asyncio.sleep(min(5.0, 0.1 * 2.0 ** min(failures, 10)))
 
-    async def _until_stopped(self, coroutine: Coroutine[Any, Any, None], stopped: asyncio.Event) -> bool:
-        """Await something, unless the host is to stop first."""
+    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Await something, unless the host is to stop first; tell which it was."""
         task = asyncio.ensure_future(coroutine)
-        stop = asyncio.ensure_future(stopped.wait())
+        stop = asyncio.ensure_future(self._shutdown.wait())
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if not task.done():
@@ -218,79 +271,23 @@ class Host:
         task.result()
         return True
 
-    async def _drain(self, worker: Worker) -> None:
-        timeout = 0.0 if self._impatient else self.manifest.bus.drain_timeout
-        logger.info("stopping: no more is taken; what runs has %g s to finish", timeout)
-        self._left_behind = await worker.drain(timeout)
-
     async def _close(self) -> None:
         hooks = self.client.hooks
-        if hooks.after_worker_stopped:
+        for callback in hooks.after_worker_stopped:
             try:
-                await hooks.run(hooks.after_worker_stopped, client=self.client)
+                await hooks.run((callback,), client=self.client)
             except Exception:
                 logger.exception("a callback of after_worker_stopped failed")
         await self.client.close_async()
+        for coroutine in self.client.background:
+            coroutine.close()
         logger.info("stopped")
-
-    def _announce(self, worker: Worker) -> None:
-        client = self.client
-        transports = client.transports()
-        transports.schema()
-        for name in worker.served:
-            transports.rpc(name)
-            transports.event(name)
-        for event in worker.events:
-            for api, _ in event.listener.events:
-                transports.event(api)
-        logger.info("plugins: none")
-        for kind, name, address in transports.made():
-            logger.info("%s transport: %s at %s", kind, name, address)
-        for name in client.registry.names():
-            if name not in self._code.served:
-                owner = self.manifest.api(name).owner
-                logger.info("the API %s is owned by %s: known here, but not served", name, owner)
-        logger.info("APIs in the registry: %s", ", ".join(client.registry.names()) or "none")
-        for event in worker.events:
-            listener = event.listener
-            names = ", ".join(f"{api}.{name}" for api, name in listener.events)
-            logger.info("listener %s: %s (concurrency %d)", listener.name, names, listener.concurrency)
-        for schedule in client.schedules.values() if "tasks" in client.features else ():
-            times = schedule.cron or f"every {schedule.every:g} s"
-            logger.info("schedule %s: %s (%s)", schedule.name, times, schedule.scope)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first SIGTERM or SIGINT ends the host in good order; the second skips the wait."""
-        loop = asyncio.get_running_loop()
-        stop = self._stop
-
-        def on_signal(name: str) -> None:
-            if stop is not None and stop.is_set():
-                logger.warning("%s again: what still runs is left behind", name)
-                logging.shutdown()
-                os._exit(EXIT_FAILED)
-            logger.info("%s received", name)
-            if stop is not None:
-                stop.set()
-
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            loop.add_signal_handler(number, on_signal, number.name)
-        loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
-        try:
-            yield
-        finally:
-            for number in (*numbers, signal.SIGHUP):
-                loop.remove_signal_handler(number)
 
     def _on_hang_up(self) -> None:
         """SIGHUP: read the manifest again."""
-        stopping = self._stop is not None and self._stop.is_set()
-        if self._reloader is None or stopping:
-            logger.warning(
-                "SIGHUP received, and not heeded: the host is %s", "stopping" if stopping else "starting"
-            )
+        if self._reloader is None or self._shutdown.is_requested:
+            state = "stopping" if self._shutdown.is_requested else "starting"
+            logger.warning("SIGHUP received, and not heeded: the host is %s", state)
             return
         logger.info("SIGHUP received: reading the manifest again")
         task = asyncio.get_running_loop().create_task(self._reloader.reload())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,14 +42,22 @@ class Listener:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        if not callable(self.handler):
-            raise InvalidListener(f"the listener {self.name!r} is {self.handler!r}, which can't be called")
+        _check_callable(self.handler)
         if not self.events:
             raise InvalidListener(f"the listener {self.name!r} asks for no events")
         if not _NAME.fullmatch(self.name):
             raise InvalidListener(
                 f"a listener can't be named {self.name!r}: use letters, digits, _, . and -; "
                 "give it a name with listener_name='...'"
+            )
+        if type(self.concurrency) is not int or self.concurrency < 1:
+            raise InvalidListener(
+                f"the listener {self.name!r}: concurrency is {self.concurrency!r}; give a number above 0"
+            )
+        if not _is_since(self.since):
+            raise InvalidListener(
+                f"the listener {self.name!r}: since is {self.since!r}; give 'new', 'earliest' or a Unix time "
+                "in seconds"
             )
         parameters = _positional(self.handler)
         if not parameters:
@@ -97,12 +106,27 @@ def default_name(handler: Handler) -> str:
     Raises:
         InvalidListener: The handler has no name of its own.
     """
+    _check_callable(handler)
     name = getattr(handler, "__name__", "")
     if not name or not _NAME.fullmatch(name):
         raise InvalidListener(
             f"the listener {handler!r} has no name that survives a restart; give it one: listener_name='...'"
         )
     return name
+
+
+def _check_callable(handler: object) -> None:
+    if not callable(handler):
+        raise InvalidListener(f"a listener is called with each event, but {handler!r} can't be called")
+
+
+def _is_since(since: str) -> bool:
+    if since in ("new", "earliest"):
+        return True
+    try:
+        return 0 <= float(since) < math.inf
+    except ValueError:
+        return False
 
 
 def _function(handler: Handler) -> Handler:

@@ -63,7 +63,7 @@ class Loader:
         Raises:
             InvalidManifest: Something can't be imported or does not fit; every reason is given.
         """
-        hosted(bus)
+        hosted(bus, self._manifest)
         look_in(self._folder)
         code = Code()
         registry = self._client.registry
@@ -73,7 +73,7 @@ class Loader:
             if module is not None:
                 code.modules.append(module)
         self._name_service()
-        code.served = [name for name in registry.names() if self._is_ours(name)]
+        code.served = [name for name in registry.names() if self.is_ours(name)]
         for name in code.served:
             self._try("modules", None, registry.instance, name)
         if len(code.modules) == len(self._manifest.modules):
@@ -131,7 +131,7 @@ class Loader:
         if client.service_name:
             return
         registry = client.registry
-        owned = [n for n in registry.names() if self._is_ours(n) and not registry.get(n).internal]
+        owned = [n for n in registry.names() if self.is_ours(n) and not registry.get(n).internal]
         name = default_service_name(owned)
         if not owned:
             logger.warning(
@@ -139,7 +139,8 @@ class Loader:
             )
         client.wiring = replace(client.wiring, identity=replace(client.wiring.identity, service_name=name))
 
-    def _is_ours(self, api_name: str) -> bool:
+    def is_ours(self, api_name: str) -> bool:
+        """Tell whether this service is to serve an API that is defined here."""
         owner = self._manifest.api(api_name).owner
         return owner is None or owner == self._client.service_name
 

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import importlib
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .exceptions import FailedToImportBusModule, LightbusException
+from .definition import where
+from .exceptions import (
+    ConfigurationError,
+    FailedToImportBusModule,
+    LightbusException,
+    TransportUnavailable,
+)
 from .manifest.problems import suggest
 
 logger = logging.getLogger(__name__)
+
+_PACKAGE = Path(__file__).parent
+_LIBRARIES = (str(Path(asyncio.__file__).parent.parent / "asyncio"), concurrent.futures.__path__[0])
 
 
 def look_in(folder: Path) -> None:
@@ -87,20 +99,65 @@ def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType
         else:
             advice = f"create {name}.py there, or name another module with --bus or LIGHTBUS_MODULE"
         raise FailedToImportBusModule(f"there is no module {name!r} in {folder}; {advice}") from e
-    except LightbusException:
-        raise
+    except LightbusException as e:
+        raise _with_place(e) from e
     except (Exception, SystemExit) as e:
         raise _failed(name, e) from e
 
 
+@contextmanager
+def located(function: Any, what: str) -> Iterator[None]:
+    """Turn what user code raises at the start into one line that says where.
+
+    Args:
+        function: The user's function.
+        what: What it is, for the error.
+
+    Raises:
+        ConfigurationError: It raised.
+    """
+    try:
+        yield
+    except TransportUnavailable:
+        raise
+    except LightbusException as e:
+        raise _with_place(e) from e
+    except (Exception, SystemExit) as e:
+        logger.debug("%s failed", what, exc_info=e)
+        place = _place(e) or where(function)
+        raise ConfigurationError(f"{place}: {what} raised {type(e).__name__}: {_text(e)}") from e
+
+
+def _with_place(error: LightbusException) -> ConfigurationError:
+    """Add the line of user code that led to an error of ours, unless it says one already."""
+    place = _place(error)
+    file = place.rpartition(":")[0] if place else ""
+    if isinstance(error, ConfigurationError) and (not file or str(error).startswith(file)):
+        return error
+    text = f"{type(error).__name__}: {error}" if not isinstance(error, ConfigurationError) else str(error)
+    return ConfigurationError(f"{place}: {text}" if place else text)
+
+
 def _failed(name: str, error: BaseException) -> FailedToImportBusModule:
-    """Say which line failed: the last one of the traceback that is not the import machinery's."""
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}"
-    else:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-        place = f"{frames[-1].filename}:{frames[-1].lineno}" if len(frames) > 1 else name
     logger.debug("importing %s failed", name, exc_info=error)
+    place = _place(error) or name
     return FailedToImportBusModule(
-        f"{place}: importing the module {name!r} raised {type(error).__name__}: {error}"
+        f"{place}: importing the module {name!r} raised {type(error).__name__}: {_text(error)}"
     )
+
+
+def _place(error: BaseException) -> str:
+    """Return ``file:line`` of the last line of the traceback that is the user's, or nothing."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    theirs = [f for f in frames if f.filename[:1] != "<" and not Path(f.filename).is_relative_to(_PACKAGE)]
+    outside = [f for f in theirs if not f.filename.startswith(_LIBRARIES)]
+    return f"{outside[-1].filename}:{outside[-1].lineno}" if outside else ""
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as e:
+        return f"(its text can't be had: str() raised {type(e).__name__})"

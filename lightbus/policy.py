@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from enum import Enum
 
+from .exceptions import InvalidListener
 from .options import Duration, option
 
 
@@ -95,9 +96,15 @@ class DeliveryPolicy:
 
         ``RETRY`` retries for ever and ``DEAD_LETTER`` after 8 attempts; the others act on the first failure,
         as in Lightbus 1.x.
+
+        Raises:
+            InvalidListener: It is neither.
         """
         if isinstance(on_error, DeliveryPolicy):
             return on_error
+        if not isinstance(on_error, OnError):
+            choices = ", ".join(f"OnError.{each.name}" for each in OnError)
+            raise InvalidListener(f"on_error is {on_error!r}; give one of {choices}, or a DeliveryPolicy")
         if on_error in (OnError.RETRY, OnError.DEAD_LETTER):
             return cls(then=on_error)
         return cls(attempts=1, then=on_error)

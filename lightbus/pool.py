@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 #: Threads are started as they are needed, up to this many in a process.
 MAX_THREADS = 64
@@ -24,6 +26,13 @@ class HandlerPool:
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self._max_threads = max_threads
         self._executor: ThreadPoolExecutor | None = None
+        self._in_threads: set[object] = set()
+        _pools.add(self)
+
+    @property
+    def running(self) -> int:
+        """How many functions run in threads just now."""
+        return len(self._in_threads)
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         """Call a function in a thread, with the caller's context variables.
@@ -34,7 +43,7 @@ class HandlerPool:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._max_threads, thread_name_prefix="lightbus")
         context = contextvars.copy_context()
-        call = functools.partial(context.run, _guarded, function, *args, **kwargs)
+        call = functools.partial(context.run, self._guarded, function, *args, **kwargs)
         return asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def invoke(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -54,10 +63,30 @@ class HandlerPool:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
 
+    def forget(self) -> None:
+        """After ``fork()``: the threads are not there any more."""
+        self._executor = None
+        self._in_threads = set()
 
-def _guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    try:
-        return function(*args, **kwargs)
-    except StopIteration as e:
-        # A future refuses to carry it, and would leave its caller waiting for ever.
-        raise RuntimeError(f"{function!r} raised StopIteration") from e
+    def _guarded(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        token = object()
+        self._in_threads.add(token)
+        try:
+            return function(*args, **kwargs)
+        except StopIteration as e:
+            # A future refuses to carry it, and would leave its caller waiting for ever.
+            raise RuntimeError(f"{function!r} raised StopIteration") from e
+        finally:
+            self._in_threads.discard(token)
+
+
+_pools: WeakSet[HandlerPool] = WeakSet()
+
+
+def _forget_all() -> None:
+    for pool in list(_pools):
+        pool.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

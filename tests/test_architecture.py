@@ -48,6 +48,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("checks",),
     ("reload",),
     ("supervisor",),
+    ("shutdown",),
     ("host",),
     ("http",),
     ("cli",),

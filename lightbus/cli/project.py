@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightbus.api import Registry, auto_registered
-from lightbus.client import BusClient
+from lightbus.checks import client_for
 from lightbus.creation import hosted, wiring_of
 from lightbus.exceptions import FailedToImportBusModule
 from lightbus.manifest.model import Manifest
@@ -26,13 +25,14 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
     Raises:
         FailedToImportBusModule: A module is not there or raises.
     """
-    client = BusClient(wiring_of(manifest, Registry(auto_registered)))
+    client = client_for(manifest)
     bus = BusPath(client)
-    hosted(bus)
+    hosted(bus, manifest)
     try:
         import_modules(manifest.modules, Path.cwd(), given=manifest.modules_given)
     except FailedToImportBusModule as e:
         if not may_lack_modules or manifest.modules_given or not isinstance(e.__cause__, ModuleNotFoundError):
             raise
-    client.wiring = wiring_of(manifest, client.registry)
+    if not client.service_name:
+        client.wiring = wiring_of(manifest, client.registry)
     return bus

@@ -38,6 +38,11 @@ class EventWorker:
         self._consumers: list[EventConsumer] = []
         self._slots: list[Slots[Delivery]] = []
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether :meth:`join` was called."""
+        return bool(self._consumers)
+
     async def join(self) -> None:
         """Join, or make, the consumer group on each broker; tries again until that works."""
         groups: dict[EventTransport, list[tuple[str, str]]] = {}
@@ -111,6 +116,11 @@ class EventWorker:
 
     async def _handle(self, delivery: Delivery) -> None:
         if self.listener.enabled:
-            await self._dispatch.handle(self.listener, delivery)
+            try:
+                await self._dispatch.handle(self.listener, delivery)
+            except asyncio.CancelledError:
+                # Left behind at the end of the process: another one is to have it at once.
+                await delivery.release()
+                raise
         else:
             await delivery.release()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 
 from lightbus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportError
@@ -20,13 +19,17 @@ class Ownership:
 
     Args:
         client: The bus.
-        api_names: The APIs.
     """
 
-    def __init__(self, client: BusClient, api_names: Sequence[str]) -> None:
+    def __init__(self, client: BusClient) -> None:
         self._client = client
-        self._names = [name for name in api_names if not client.registry.get(name).internal]
+        self._names: list[str] = []
         self._lost: set[str] = set()
+
+    def add(self, api_name: str) -> None:
+        """Own an API as well, from the next time on."""
+        if not self._client.registry.get(api_name).internal:
+            self._names.append(api_name)
 
     async def take(self) -> None:
         """Become an owner, before anything is served.

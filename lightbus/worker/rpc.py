@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from lightbus.client import BusClient
-from lightbus.messages import RpcMessage
+from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import RpcConsumer
 
 from .dispatch import Dispatch
@@ -30,6 +30,11 @@ class RpcWorker:
         self._dispatch = dispatch
         self._consumer: RpcConsumer | None = None
         self._slots: Slots[RpcMessage] | None = None
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether :meth:`join` was called."""
+        return self._consumer is not None
 
     async def join(self) -> None:
         """Begin to take part in serving the API."""
@@ -68,6 +73,15 @@ class RpcWorker:
             await self._consumer.close()
 
     async def _execute(self, call: RpcMessage) -> None:
-        result = await self._dispatch.execute(call)
+        try:
+            result = await self._dispatch.execute(call)
+        except asyncio.CancelledError:
+            # Left behind at the end of the process: better no answer than none for ever.
+            lost = f"WorkerLost('the process that was running {call.canonical_name} ended')"
+            self._answer(call, ResultMessage(lost, call.id, error=True))
+            raise
+        self._answer(call, result)
+
+    def _answer(self, call: RpcMessage, result: ResultMessage) -> None:
         if self._consumer is not None:
             self._consumer.answer(call, result)

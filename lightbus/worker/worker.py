@@ -24,28 +24,50 @@ class Worker:
     """Serves APIs, runs listeners and recurring work, and keeps contracts published.
 
     Args:
-        client: The bus, with everything declared.
-        served: The names of the APIs that this process answers.
+        client: The bus.
     """
 
-    def __init__(self, client: BusClient, served: Sequence[str]) -> None:
+    def __init__(self, client: BusClient) -> None:
         self._client = client
         self._dispatch = Dispatch(client)
-        features = client.features
-        self.served = list(served) if "rpcs" in features else []
-        self._published = list(served)
-        for name in served:
-            self._dispatch.prepare_api(name)
-        listeners = client.listeners.values() if "events" in features else ()
-        for listener in listeners:
-            self._dispatch.prepare_listener(listener)
-        self.rpcs = [RpcWorker(client, self._dispatch, name) for name in self.served]
-        self.events = [EventWorker(client, self._dispatch, record) for record in listeners if record.enabled]
-        self.ownership = Ownership(client, served)
+        self._published: list[str] = []
+        self._listeners: set[str] = set()
+        self.rpcs: list[RpcWorker] = []
+        self.events: list[EventWorker] = []
+        self.ownership = Ownership(client)
         self.schedules = Schedules(client)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def served(self) -> list[str]:
+        """The names of the APIs that this process answers."""
+        return [rpc.api_name for rpc in self.rpcs]
+
+    def prepare(self, apis: Sequence[str]) -> None:
+        """Make ready what the client has declared since the last time.
+
+        Args:
+            apis: The names of the APIs that are this process's own.
+
+        Raises:
+            MisconfiguredApiOptions: A class can't be made into an object, or a hint can't be used.
+        """
+        client = self._client
+        for name in apis:
+            if name not in self._published:
+                self._dispatch.prepare_api(name)
+                self._published.append(name)
+                self.ownership.add(name)
+                if "rpcs" in client.features:
+                    self.rpcs.append(RpcWorker(client, self._dispatch, name))
+        for name, listener in client.listeners.items() if "events" in client.features else ():
+            if name not in self._listeners:
+                self._dispatch.prepare_listener(listener)
+                self._listeners.add(name)
+                if listener.enabled:
+                    self.events.append(EventWorker(client, self._dispatch, listener))
 
     async def publish_contracts(self) -> bool:
         """Publish the contracts of the APIs of this process, and read those of others.
@@ -69,13 +91,13 @@ class Worker:
 
     async def join(self) -> None:
         """Make consumer groups and sign on as a worker, so that nothing sent from now on is missed."""
-        await asyncio.gather(*(worker.join() for worker in self._workers()))
+        await asyncio.gather(*(worker.join() for worker in self._workers() if not worker.has_joined))
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Begin to take messages and to run recurring work."""
         client = self._client
         self._group = group
-        self._tasks = [
+        self._tasks += [
             group.create_task(self._keep_contracts(), name="lightbus contracts"),
             group.create_task(self.ownership.keep(), name="lightbus ownership"),
         ]
@@ -89,9 +111,6 @@ class Worker:
                 self._tasks.append(group.create_task(run_recurring(recurring, client.pool)))
             for coroutine in client.background:
                 self._tasks.append(group.create_task(run_background(coroutine)))
-        else:
-            for coroutine in client.background:
-                coroutine.close()
 
     async def drain(self, timeout: float) -> int:
         """Stop taking, finish what runs, hand back the rest.

@@ -1,0 +1,1 @@
+"""The manual: what Lightbus does, shown from the outside, one file for each feature."""
