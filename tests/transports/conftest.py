@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -41,6 +41,7 @@ from tests.eventually import eventually_async
 from tests.servers import KINDS, Kind, Server, ServerPool
 
 USER_REGISTERED = (("auth", "user_registered"),)
+T = TypeVar("T", bound=Transport)
 Answer = Callable[[RpcMessage], Any]
 
 
@@ -131,7 +132,7 @@ class Ports:
         name: str = "on_user",
         service: str = "shop",
         since: str = "new",
-        known: dict[str, tuple[str, ...]] | None = None,
+        known: Mapping[str, tuple[str, ...]] | None = None,
     ) -> EventConsumer:
         """A consumer of events, in a process of its own by name."""
         subscription = Subscription(name, tuple(events), known or {}, since)
@@ -182,7 +183,7 @@ class Ports:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    def abandon(self, consumer: EventConsumer | RpcConsumer) -> None:
+    async def abandon(self, consumer: EventConsumer | RpcConsumer) -> None:
         """What happens when a process dies: its consumer does nothing more, and says so to nobody."""
         self._consumers.remove(consumer)
         if isinstance(consumer, RedisEventConsumer):
@@ -192,11 +193,9 @@ class Ports:
             assert consumer._presence is not None and self.server is not None
             consumer._presence.cancel()
             self.server.execute("DEL", consumer._presence_key(consumer._member))
-        wire = getattr(consumer, "_link")._wire  # noqa: B009 - private, and of either class
-        if wire is not None:
-            wire.abort()
+        await cast(Any, consumer)._link.close()
 
-    def _keep(self, transport: Any) -> Any:
+    def _keep(self, transport: T) -> T:
         self._transports.append(transport)
         return transport
 

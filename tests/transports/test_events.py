@@ -261,7 +261,7 @@ async def test_thousands_of_events_each_arrive_once(ports: Ports) -> None:
 async def test_an_event_that_no_listener_could_read_is_not_fired(ports: Ports, value: object) -> None:
     transport = ports.events()
     consumer = await ports.listen(transport)
-    with pytest.raises(InvalidMessage, match="auth.user_registered"):
+    with pytest.raises(InvalidMessage, match=r"auth.user_registered"):
         await transport.publish([EventMessage("auth", "user_registered", {"username": value})], 5)
     await ports.fire(transport, "good")
     assert await names(consumer, 1) == ["good"]

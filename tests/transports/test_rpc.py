@@ -74,7 +74,7 @@ async def test_no_more_calls_are_taken_than_there_are_slots(ports: Ports) -> Non
     await asyncio.sleep(0)
     first = list(await consumer.take(3))
     assert 1 <= len(first) <= 3
-    rest = []
+    rest: list[RpcMessage] = []
     while len(first) + len(rest) < 10:
         taken = await consumer.take(4)
         assert len(taken) <= 4
@@ -140,7 +140,7 @@ async def test_nobody_serving_an_api_is_said_at_once(ports: Ports) -> None:
     transport = ports.rpc()
     await transport.open()
     started = time.monotonic()
-    with pytest.raises(NoWorker, match="'auth'.*auth.check"):
+    with pytest.raises(NoWorker, match=r"'auth'.*auth.check"):
         await transport.call(RpcMessage("auth", "check"), 30)
     assert time.monotonic() - started < 10
 
@@ -166,7 +166,7 @@ async def test_a_result_that_is_not_json_becomes_an_error(ports: Ports) -> None:
 async def test_a_call_that_no_worker_would_accept_is_not_sent(ports: Ports, value: object) -> None:
     transport = ports.rpc()
     await ports.answer(transport)
-    with pytest.raises(InvalidMessage, match="auth.check"):
+    with pytest.raises(InvalidMessage, match=r"auth.check"):
         await transport.call(RpcMessage("auth", "check", {"value": value}), 5)
     assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
 

@@ -119,10 +119,12 @@ class RedisEventConsumer(EventConsumer):
         """Send the last acknowledgements, and leave the group where nothing is held."""
         self.stopping = True
         await self.leases.stop()
+        await self._link.close()
+        if self.pipe.is_closed:
+            return
         while self._buffer:
             await self._buffer.popleft().release()
         await self.settling.close()
-        await self._link.close()
         try:
             async with asyncio.timeout(2):
                 for source in self._sources:
@@ -243,7 +245,7 @@ class RedisEventConsumer(EventConsumer):
             await asyncio.sleep(backoff(self._failures, self.options.consumption_restart_delay))
 
     def _wake(self) -> None:
-        if self._link.client_id is not None:
+        if self._link.client_id is not None and not self.pipe.is_closed:
             unblocked = self.pipe.send("CLIENT", "UNBLOCK", self._link.client_id)
             unblocked.add_done_callback(ignore_outcome)
 

@@ -138,7 +138,7 @@ class RedisRpcConsumer(RpcConsumer):
     async def stop(self) -> None:
         """End a waiting take at once; its connection stays usable, so that nothing is lost on the way."""
         self._stopping = True
-        if self._link.client_id is not None:
+        if self._link.client_id is not None and not self._pipe.is_closed:
             unblocked = self._pipe.send("CLIENT", "UNBLOCK", self._link.client_id)
             unblocked.add_done_callback(ignore_outcome)
 
@@ -149,6 +149,8 @@ class RedisRpcConsumer(RpcConsumer):
             self._presence.cancel()
             await asyncio.wait([self._presence])
         await self._link.close()
+        if self._pipe.is_closed:
+            return
         try:
             async with asyncio.timeout(5):
                 await self._finish_sending()

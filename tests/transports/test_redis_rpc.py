@@ -1,0 +1,439 @@
+"""Calls over Redis: what lies on the queues, and what hostile or dying processes leave there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+
+import pytest
+
+from lightbus.exceptions import (
+    BusAlreadyClosed,
+    LightbusTimeout,
+    NoWorker,
+    QueueFull,
+    TransportUnavailable,
+    WorkerLost,
+)
+from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.transports.base import RpcConsumer
+from lightbus.transports.redis import rpc_consumer
+from tests.proxy import Proxy
+from tests.servers import Server
+
+from .conftest import Ports, settled, take_call
+
+REPLY_LIST = "lightbus:reply:" + "x" * 43
+
+
+def push(server: Server, return_path: str, *, call_id: str = "", **changes: object) -> str:
+    """Push a call by hand, as anybody who reaches Redis can."""
+    call_id = call_id or str(uuid.uuid4())
+    metadata = {"id": call_id, "api_name": "auth", "procedure_name": "check", "return_path": return_path}
+    server.execute("SET", f"rpc_expiry_key:{call_id}", 1, "EX", 60)
+    server.execute("RPUSH", "auth:rpc_queue", json.dumps({"metadata": {**metadata, **changes}, "kwargs": {}}))
+    return call_id
+
+
+def keys(server: Server, pattern: str = "*") -> list[str]:
+    return sorted(key.decode() for key in server.execute("KEYS", pattern))
+
+
+async def nothing_taken(server: Server) -> None:
+    """Wait until no process holds a call."""
+
+    async def condition() -> bool:
+        return not keys(server, "*:taken:*")
+
+    await settled(condition)
+
+
+async def test_an_answered_call_leaves_nothing_behind(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.rpc(result_ttl=7)
+    consumer = await any_ports.answer(transport)
+    await transport.call(RpcMessage("auth", "check"), 5)
+    await nothing_taken(any_redis)
+    assert keys(any_redis, "rpc_expiry_key:*") == []
+    assert any_redis.execute("LLEN", "auth:rpc_queue") == 0
+    await consumer.stop()
+
+
+async def test_an_answer_that_nobody_fetches_is_kept_for_its_ttl(any_ports: Ports, any_redis: Server) -> None:
+    consumer = await any_ports.serve(any_ports.rpc(result_ttl=7))
+    push(any_redis, f"redis+key://{REPLY_LIST}")
+    call = await take_call(consumer)
+    consumer.answer(call, ResultMessage(1, call.id))
+    await nothing_taken(any_redis)
+    assert 5 <= any_redis.execute("TTL", REPLY_LIST) <= 7
+    (blob,) = any_redis.execute("LRANGE", REPLY_LIST, 0, -1)
+    answer = json.loads(blob)
+    assert answer["kwargs"] == {"result": 1}
+    assert (answer["metadata"]["rpc_message_id"], answer["metadata"]["error"]) == (call.id, False)
+
+
+async def test_a_call_by_lightbus_1_is_answered_at_its_own_key(any_ports: Ports, any_redis: Server) -> None:
+    await any_ports.answer(any_ports.rpc())
+    call_id = str(uuid.uuid1())
+    key = f"auth.check:result:{call_id}"
+    push(any_redis, f"redis+key://{key}", call_id=call_id)
+
+    async def answered() -> bool:
+        return bool(any_redis.execute("LLEN", key))
+
+    await settled(answered)
+
+
+HOSTILE_PATHS = [
+    "redis+key://auth.*:stream",
+    "redis+key://billing:rpc_queue",
+    "redis+key://victim",
+    "redis+key://lightbus:reply:short",
+    f"redis+key://{REPLY_LIST}\nredis+key://victim",
+    "redis+key://auth.check:result:not-a-uuid",
+    "redis+key://{auth:rpc_queue}:processes",
+    "http://example.com/",
+    "",
+]
+
+
+@pytest.mark.parametrize("path", HOSTILE_PATHS)
+async def test_an_answer_never_goes_where_no_caller_waits(
+    redis_ports: Ports, redis_server: Server, path: str
+) -> None:
+    consumer = await redis_ports.answer(redis_ports.rpc())
+    redis_server.execute("XADD", "auth.*:stream", "1-1", "a", "b")
+    redis_server.execute("RPUSH", "billing:rpc_queue", "call")
+    before = keys(redis_server)
+    push(redis_server, path)
+    push(redis_server, f"redis+key://{REPLY_LIST}")  # Once this is answered, the one before is done with.
+
+    async def answered() -> bool:
+        return bool(redis_server.execute("LLEN", REPLY_LIST))
+
+    await settled(answered)
+    await nothing_taken(redis_server)
+    assert keys(redis_server) == sorted([*before, REPLY_LIST])
+    assert redis_server.execute("XLEN", "auth.*:stream") == 1
+    assert redis_server.execute("LRANGE", "billing:rpc_queue", 0, -1) == [b"call"]
+    await consumer.stop()
+
+
+async def test_an_answer_never_changes_a_key_that_is_not_a_list(
+    any_ports: Ports, any_redis: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    await any_ports.answer(any_ports.rpc())
+    any_redis.execute("XADD", REPLY_LIST, "1-1", "a", "b")
+    push(any_redis, f"redis+key://{REPLY_LIST}")
+
+    async def refused() -> bool:
+        return "not a list" in caplog.text
+
+    await settled(refused)
+    await nothing_taken(any_redis)
+    assert any_redis.execute("XLEN", REPLY_LIST) == 1
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        b"",
+        b"not json",
+        b"\xff\xfe",
+        b"[]",
+        b'{"metadata": {}, "kwargs": {}}',
+        b'{"metadata": {"id": "1", "api_name": "auth", "procedure_name": "x"}, "kwargs": {}}',
+        b"[" * 100_000,
+        b'{"a":"' + b"," * 10_001 + b'\\"' * 300_000,
+        b'"' + b"x" * 1_100_000 + b'"',
+    ],
+    ids=["empty", "text", "binary", "list", "no id", "bad id", "deep", "unterminated", "large"],
+)
+async def test_what_is_not_a_call_is_dropped_and_the_next_one_runs(
+    redis_ports: Ports, redis_server: Server, blob: bytes
+) -> None:
+    transport = redis_ports.rpc()
+    redis_server.execute("RPUSH", "auth:rpc_queue", blob)
+    await redis_ports.answer(transport)
+    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
+    await nothing_taken(redis_server)
+
+
+async def test_a_call_of_another_api_is_answered_with_an_error(any_ports: Ports, any_redis: Server) -> None:
+    await any_ports.answer(any_ports.rpc())
+    push(any_redis, f"redis+key://{REPLY_LIST}", api_name="billing")
+
+    async def answered() -> bool:
+        return bool(any_redis.execute("LLEN", REPLY_LIST))
+
+    await settled(answered)
+    answer = json.loads(any_redis.execute("LPOP", REPLY_LIST))
+    assert answer["metadata"]["error"]
+    assert "InvalidMessage" in answer["kwargs"]["result"]
+
+
+async def test_a_call_that_passes_a_limit_is_answered_with_an_error(redis_ports: Ports) -> None:
+    transport = redis_ports.rpc()
+    await redis_ports.answer(transport)
+    nested: object = 1
+    for _ in range(70):
+        nested = [nested]
+    result = await transport.call(RpcMessage("auth", "check", {"a": nested}), 10)
+    assert result.error
+    assert "levels" in result.result
+
+
+async def test_a_call_whose_time_is_over_is_not_run(any_ports: Ports, any_redis: Server) -> None:
+    call_id = push(any_redis, f"redis+key://{REPLY_LIST}")
+    any_redis.execute("DEL", f"rpc_expiry_key:{call_id}")
+    transport = any_ports.rpc()
+    consumer = await any_ports.serve(transport)
+    calling = any_ports.run(transport.call(RpcMessage("auth", "next"), 5))
+    call = await take_call(consumer)
+    assert call.procedure_name == "next"
+    consumer.answer(call, ResultMessage(None, call.id))
+    await calling
+    await nothing_taken(any_redis)
+
+
+async def test_a_withdrawn_call_does_not_stay_on_the_queue(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.rpc()
+
+    async def empty() -> bool:
+        return bool(any_redis.execute("LLEN", "auth:rpc_queue") == 0)
+
+    with pytest.raises(NoWorker):
+        await transport.call(RpcMessage("auth", "check"), 5)
+    await settled(empty)
+    await any_ports.serve(transport)
+    with pytest.raises(LightbusTimeout):
+        await transport.call(RpcMessage("auth", "check"), 0.05)
+    await settled(empty)
+
+
+async def test_a_refused_message_leaves_no_caller_waiting(redis_ports: Ports) -> None:
+    transport = redis_ports.rpc()
+    with pytest.raises(Exception, match=r"too|bytes"):
+        await transport.call(RpcMessage("auth", "check", {"a": "x" * 1_100_000}), 5)
+    assert transport._replies._expected == {}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+async def test_no_more_is_fetched_at_once_than_batch_size(
+    redis_ports: Ports, redis_server: Server, caplog: pytest.LogCaptureFixture, batch_size: int
+) -> None:
+    for _ in range(10):
+        push(redis_server, f"redis+key://{REPLY_LIST}")
+    consumer = await redis_ports.serve(redis_ports.rpc(batch_size=batch_size))
+    left = 10
+    while left:
+        calls = await consumer.take(5)
+        assert len(calls) <= min(5, batch_size)
+        left -= len(calls)
+        for call in calls:
+            consumer.answer(call, ResultMessage(None, call.id))
+    assert "taking calls" not in caplog.text
+
+
+async def test_thousands_of_calls_are_taken_by_a_worker_with_as_many_slots(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    blob = json.dumps({"metadata": {"id": str(uuid.uuid4()), "api_name": "auth", "procedure_name": "x"}})
+    for _ in range(9):
+        any_redis.execute("RPUSH", "auth:rpc_queue", *([blob] * 1_000))
+    consumer = await any_ports.serve(any_ports.rpc(batch_size=10_000))
+
+    async def drained() -> bool:
+        await consumer.take(10_000)
+        return bool(any_redis.execute("LLEN", "auth:rpc_queue") == 0)
+
+    await settled(drained)
+
+
+class TestWhenAWorkerDies:
+    @pytest.fixture(autouse=True)
+    def lively(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rpc_consumer, "PRESENCE", 0.6)
+
+    async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports) -> None:
+        transport = any_ports.rpc()
+        dying, _ = await any_ports.serve(transport), await any_ports.serve(transport)
+        calling = any_ports.run(transport.call(RpcMessage("auth", "check"), 30))
+        await take_call(dying)
+        await any_ports.abandon(dying)
+        result = await calling
+        assert result.error
+        assert result.result.startswith(WorkerLost.__name__)
+
+    async def test_a_call_that_was_not_started_goes_to_another_worker(
+        self, any_ports: Ports, any_redis: Server
+    ) -> None:
+        transport = any_ports.rpc()
+        dying = await any_ports.serve(transport)
+        assert isinstance(dying, rpc_consumer.RedisRpcConsumer)
+        calling = any_ports.run(transport.call(RpcMessage("auth", "check"), 30))
+
+        async def moved() -> bool:
+            # Dead before it had the reply: the call is in its list, and it never said that it has begun.
+            return bool(any_redis.execute("LMOVE", "auth:rpc_queue", dying._mine, "LEFT", "RIGHT"))
+
+        await settled(moved)
+        await any_ports.abandon(dying)
+        await any_ports.answer(transport, lambda call: "from another")
+        assert (await calling).result == "from another"
+
+    async def test_a_dead_process_is_struck_off_the_register(
+        self, any_ports: Ports, any_redis: Server
+    ) -> None:
+        transport = any_ports.rpc()
+        dying, _ = await any_ports.serve(transport), await any_ports.serve(transport)
+        await any_ports.abandon(dying)
+
+        async def struck_off() -> bool:
+            return bool(any_redis.execute("SCARD", "{auth:rpc_queue}:processes") == 1)
+
+        await settled(struck_off)
+
+    async def test_an_api_that_nobody_serves_any_more_is_known_as_such(self, redis_ports: Ports) -> None:
+        transport = redis_ports.rpc()
+        dying = await redis_ports.serve(transport)
+        await redis_ports.abandon(dying)
+        await asyncio.sleep(0.7)
+        with pytest.raises(NoWorker):
+            await transport.call(RpcMessage("auth", "check"), 30)
+
+
+async def test_a_worker_that_signs_off_leaves_no_key(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.rpc()
+    consumer = await any_ports.serve(transport)
+    calling = any_ports.run(transport.call(RpcMessage("auth", "slow"), 20))
+    await take_call(consumer)
+    await consumer.stop()
+    await consumer.close()
+    await calling
+    assert [key for key in keys(any_redis) if ":taken:" in key or ":present:" in key] == []
+    assert any_redis.execute("EXISTS", "{auth:rpc_queue}:processes") == 0
+
+
+async def test_an_answer_arrives_although_the_link_broke(redis_ports: Ports, proxy: Proxy) -> None:
+    caller = redis_ports.rpc()
+    redis_ports.url = proxy.url
+    worker = redis_ports.rpc()
+    consumer = await redis_ports.serve(worker)
+    calling = redis_ports.run(caller.call(RpcMessage("auth", "check"), 20))
+    call = await take_call(consumer)
+    taking = redis_ports.run(consumer.take(1))
+    proxy.set("refuse")
+    consumer.answer(call, ResultMessage("done", call.id))
+    await asyncio.sleep(0.2)
+    proxy.set("pass")
+    await taking
+    await consumer.take(1)  # Looks into its own list, where the call may still be.
+    result = await calling
+    assert (result.result, result.error) == ("done", False)
+
+
+async def test_a_worker_goes_on_after_a_restart_of_redis(redis_ports: Ports, redis_server: Server) -> None:
+    transport = redis_ports.rpc(consumption_restart_delay=0.2)
+    await redis_ports.answer(transport)
+    await transport.call(RpcMessage("auth", "check"), 5)
+    redis_server.restart()
+
+    async def noticed() -> bool:
+        return bool(transport.pipe.reconnects)  # type: ignore[attr-defined]
+
+    await settled(noticed)
+    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 15)).result == {"a": 1}
+
+
+async def test_a_link_that_breaks_leaves_a_call_in_doubt(redis_ports: Ports, proxy: Proxy) -> None:
+    redis_ports.url = proxy.url
+    transport = redis_ports.rpc()
+    await transport.open()
+    proxy.set("drop_replies")
+    calling = redis_ports.run(transport.call(RpcMessage("auth", "check"), 20))
+    await asyncio.sleep(0.1)
+    proxy.set("refuse")
+    with pytest.raises(LightbusTimeout, match="may or may not have run") as raised:
+        await calling
+    assert raised.value.executed == "unknown"
+    proxy.set("pass")
+
+
+async def test_a_call_while_redis_is_away_was_not_sent(redis_ports: Ports, proxy: Proxy) -> None:
+    redis_ports.url = proxy.url
+    transport = redis_ports.rpc()
+    await transport.open()
+    proxy.set("refuse")
+
+    async def away() -> bool:
+        return transport.pipe.failure is not None  # type: ignore[attr-defined]
+
+    await settled(away)
+    with pytest.raises(TransportUnavailable, match=r"auth.check was not called"):
+        await transport.call(RpcMessage("auth", "check"), 0.1)
+    proxy.set("pass")
+
+
+async def test_a_full_redis_is_said_to_be_full(redis_ports: Ports, redis_server: Server) -> None:
+    transport = redis_ports.rpc()
+    await transport.open()
+    redis_server.execute("CONFIG", "SET", "maxmemory", 1)
+    try:
+        with pytest.raises(QueueFull, match=r"auth.check.*OOM"):
+            await transport.call(RpcMessage("auth", "check"), 5)
+    finally:
+        redis_server.execute("CONFIG", "SET", "maxmemory", 0)
+
+
+async def test_a_queue_that_is_something_else_does_not_end_its_worker(
+    redis_ports: Ports, redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.execute("SET", "auth:rpc_queue", "hello")
+    transport = redis_ports.rpc(consumption_restart_delay=0.05)
+    await redis_ports.answer(transport)
+    with pytest.raises(TransportUnavailable, match="WRONGTYPE"):
+        await transport.call(RpcMessage("auth", "check"), 5)
+
+    async def warned() -> bool:
+        return "WRONGTYPE" in caplog.text
+
+    await settled(warned)
+    redis_server.execute("DEL", "auth:rpc_queue")
+    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
+
+
+async def test_calls_that_wait_when_the_bus_is_closed_hear_of_it(redis_ports: Ports) -> None:
+    transport = redis_ports.rpc()
+    consumer = await redis_ports.serve(transport)
+    calling = redis_ports.run(transport.call(RpcMessage("auth", "slow"), 20))
+    await take_call(consumer)
+    other = redis_ports.rpc()
+    await transport.close()
+    with pytest.raises(BusAlreadyClosed):
+        await calling
+    await other.close()
+
+
+@pytest.mark.parametrize("away", ["refuse", "blackhole"])
+async def test_a_worker_stops_while_redis_is_away(redis_ports: Ports, proxy: Proxy, away: str) -> None:
+    redis_ports.url = proxy.url
+    consumer: RpcConsumer = await redis_ports.serve(redis_ports.rpc())
+    taking = redis_ports.run(consumer.take(1))
+    await asyncio.sleep(0.05)
+    proxy.set("refuse" if away == "refuse" else "blackhole")
+    async with asyncio.timeout(1):
+        await consumer.stop()
+    proxy.set("pass")
+    await taking
+
+
+async def test_nothing_warns_about_a_worker_that_works(
+    redis_ports: Ports, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    transport = redis_ports.rpc()
+    await redis_ports.answer(transport)
+    await asyncio.gather(*(transport.call(RpcMessage("auth", "check"), 5) for _ in range(50)))
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("lightbus")] == []
