@@ -1,6 +1,6 @@
-"""Floor and Lightbus in turn, the medians of a few rounds, one table. Informs; never fails.
+"""Floor and Lightbus in turn, then contracts on and off; medians of a few rounds. Informs; never fails.
 
-``python -m benchmarks [--rounds N] [--floor-only]``
+``python -m benchmarks [--rounds N] [--floor-only | --contracts-only]``
 """
 
 from __future__ import annotations
@@ -44,6 +44,12 @@ ROWS = [
     Row("RPC, one at a time from sync code: p50 (ms)", "rpc_sync_p50_ms", is_time=True),
 ]
 
+CONTRACT_ROWS = [
+    Row("RPC, 50 in flight (/s)", "rpc_in_flight", target=0.85),
+    Row("fire, 50 in flight (/s)", "fire_in_flight", target=0.75),
+    Row("consume a backlog (/s)", "consume", target=0.75),
+]
+
 
 def measure(module: str, *args: str) -> Measures:
     """Run one program once, as its own process."""
@@ -80,15 +86,16 @@ def ratio_of(row: Row, floors: list[Measures], buses: list[Measures]) -> float |
     return median(ratios) if ratios else None
 
 
-def table(kind: str, floors: list[Measures], buses: list[Measures]) -> Table:
-    """All that was measured."""
-    where = f"Python {platform.python_version()}, {kind}, medians of {len(floors)}"
-    result = Table("measure", title=f"Lightbus against the floor ({where})")
-    for column in ("floor", "Lightbus", "ratio", "target"):
+def table(
+    title: str, names: tuple[str, str], rows: list[Row], floors: list[Measures], buses: list[Measures]
+) -> Table:
+    """What was measured of two programs, and how the second compares with the first."""
+    result = Table("measure", title=f"{title} (Python {platform.python_version()}, medians of {len(floors)})")
+    for column in (*names, "ratio", "target"):
         result.add_column(column, justify="right", no_wrap=True)
     floor = Measures.median_of(floors)
     bus = Measures.median_of(buses) if buses else None
-    for row in ROWS:
+    for row in rows:
         base: float | None = getattr(floor, row.field)
         ours: float | None = getattr(bus, row.field) if bus else None
         ratio = ratio_of(row, floors, buses)
@@ -102,22 +109,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--floor-only", action="store_true")
+    parser.add_argument("--contracts-only", action="store_true", help="only what validation and casting cost")
     options = parser.parse_args()
+    console = Console(width=max(Console().width, 100))
+    if not options.contracts_only:
+        against_floor(console, options.rounds, floor_only=options.floor_only)
+    if not options.floor_only:
+        contracts_on_and_off(console, options.rounds)
+
+
+def contracts_on_and_off(console: Console, rounds: int) -> None:
+    """Measure and print what validation and casting cost."""
+    measured: dict[str, list[Measures]] = {"on": [], "off": []}
+    with Server("valkey") as server:
+        for turn in range(rounds):
+            print(f"contracts, round {turn + 1} of {rounds} ...", file=sys.stderr)
+            for switch in ("on", "off") if turn % 2 else ("off", "on"):
+                measured[switch].append(measure("benchmarks.contracts", server.url, switch))
+                server.execute("FLUSHALL")
+    title, names = "Validation and casting", ("off", "on")
+    console.print(table(title, names, CONTRACT_ROWS, measured["off"], measured["on"]))
+
+
+def against_floor(console: Console, rounds: int, *, floor_only: bool) -> None:
+    """Measure and print Lightbus against the floor."""
     floor: list[Measures] = []
     bus: list[Measures] = []
     with Server("valkey") as server:
-        for turn in range(options.rounds):
-            print(f"round {turn + 1} of {options.rounds} ...", file=sys.stderr)
+        for turn in range(rounds):
+            print(f"round {turn + 1} of {rounds} ...", file=sys.stderr)
             floor.append(measure("benchmarks.floor", "client", str(server.port)))
             server.execute("FLUSHALL")
-            if not options.floor_only:
+            if not floor_only:
                 try:
                     bus.append(measure("benchmarks.bus", server.url))
                 except (AssertionError, RuntimeError) as error:
                     print(f"Lightbus could not be measured: {error}", file=sys.stderr)
                     break
             server.execute("FLUSHALL")
-    Console(width=max(Console().width, 100)).print(table(server.kind, floor, bus))
+    title = f"Lightbus against the floor on {server.kind}"
+    console.print(table(title, ("floor", "Lightbus"), ROWS, floor, bus))
 
 
 if __name__ == "__main__":

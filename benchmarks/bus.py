@@ -28,10 +28,10 @@ MANIFEST = "bus:\n  redis:\n    url: {url}\n"
 
 
 @contextlib.contextmanager
-def host(url: str, folder: Path) -> Iterator[Process]:
-    """A `lightbus run` of the benchmark's service."""
+def host(url: str, folder: Path, events: int = measures.BACKLOG, more: str = "") -> Iterator[Process]:
+    """A `lightbus run` of the benchmark's service, which expects so many events; `more` ends its manifest."""
     manifest = folder / "lightbus.yaml"
-    manifest.write_text(MANIFEST.format(url=url))
+    manifest.write_text(MANIFEST.format(url=url) + more)
     args = [
         "--bus",
         "benchmarks.bus_module",
@@ -42,7 +42,7 @@ def host(url: str, folder: Path) -> Iterator[Process]:
         "--log-level",
         "warning",
     ]
-    env = {"BENCH_EVENTS": str(measures.BACKLOG), "BENCH_REPORT": str(folder / "seconds")}
+    env = {"BENCH_EVENTS": str(events), "BENCH_REPORT": str(folder / "seconds")}
     with lightbus_process("run", *args, env=env) as process:
         yield process
 

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightbus import Api, Event, EventMessage
+from lightbus import Api, Event, EventMessage, Parameter
 
 
 class AuthApi(Api):
     """One procedure in both styles, one event."""
 
-    user_registered = Event(parameters=("username", "password"))
+    user_registered = Event(parameters=(Parameter("username", str), Parameter("password", str)))
 
     class Meta:
         name = "auth"

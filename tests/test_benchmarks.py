@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks.__main__ import ROWS, Row, measure, ratio_of, verdict
+from benchmarks.__main__ import CONTRACT_ROWS, ROWS, Row, measure, ratio_of, verdict
 from benchmarks.measures import Measures, in_flight, one_by_one
 from tests.servers import Server
 
@@ -12,6 +12,11 @@ from tests.servers import Server
 def test_the_floor_program_measures_everything_that_has_a_target(redis_server: Server) -> None:
     result = measure("benchmarks.floor", "client", str(redis_server.port))
     assert [row.field for row in ROWS if row.target is not None and not getattr(result, row.field) > 0] == []
+
+
+def test_what_contracts_cost_is_measured(redis_server: Server) -> None:
+    result = measure("benchmarks.contracts", redis_server.url, "off")
+    assert [row.field for row in CONTRACT_ROWS if not getattr(result, row.field) > 0] == []
 
 
 def test_as_many_operations_run_as_are_counted_and_never_more_at_once_than_said() -> None:
