@@ -1,0 +1,241 @@
+"""Leases over Redis: kept while handlers run, taken over from processes that died."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lightbus.messages import EventMessage
+from lightbus.transports.base import EventConsumer
+from lightbus.transports.redis.leases import MAX_DEATHS
+from tests.servers import Server
+
+from .conftest import Ports, fields_of, settled, take
+from .test_redis_events import GOOD, GROUP, STREAM, all_acknowledged, pending
+
+LEASE = 0.3
+
+
+def deliveries_of(server: Server) -> list[tuple[str, int]]:
+    """Who holds each pending entry, and how often it was delivered."""
+    return [
+        (entry[1].decode(), entry[3]) for entry in server.execute("XPENDING", STREAM, GROUP, "-", "+", 100)
+    ]
+
+
+async def test_the_lease_of_a_slow_handler_is_renewed(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    slow, peer = await any_ports.listen(transport), await any_ports.listen(transport)
+    await any_ports.fire(transport, "a")
+    (delivery,) = await take(slow)
+    stolen = any_ports.run(peer.take(1))
+    await asyncio.sleep(3 * LEASE)
+    assert not stolen.done()
+    assert deliveries_of(any_redis) == [("p1", 1)]
+    delivery.ack()
+    await all_acknowledged(any_redis)
+
+
+async def test_what_a_dead_process_held_goes_to_another_one(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    dying, peer = await any_ports.listen(transport), await any_ports.listen(transport)
+    await any_ports.fire(transport, "a", "b")
+    await take(dying, 2)
+    await any_ports.abandon(dying)
+    for name in ("a", "b"):
+        (delivery,) = await take(peer)
+        # The death is no fault of the handler's, so no attempt is counted.
+        assert (delivery.message.kwargs["username"], delivery.attempt) == (name, 1)
+        delivery.ack()
+    await all_acknowledged(any_redis)
+
+
+async def test_a_retried_event_that_a_dead_process_held_goes_to_another_one(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    dying = await any_ports.listen(transport)
+    await any_ports.fire(transport, "a")
+    (delivery,) = await take(dying)
+    await delivery.retry(0, ValueError("no"))
+    await take(dying)
+    await any_ports.abandon(dying)
+    peer = await any_ports.listen(transport)
+    (delivery,) = await take(peer)
+    assert (delivery.message.kwargs["username"], delivery.attempt) == ("a", 2)
+    delivery.ack()
+    await all_acknowledged(any_redis, f"{{{STREAM}}}:retry:{GROUP}")
+
+
+async def test_a_delayed_retry_of_a_dead_process_comes_due_at_another_one(any_ports: Ports) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    dying = await any_ports.listen(transport)
+    await any_ports.fire(transport, "a")
+    (delivery,) = await take(dying)
+    await delivery.retry(0.2, ValueError("no"))
+    await any_ports.abandon(dying)
+    for timer in dying.settling._timers:  # type: ignore[attr-defined]
+        timer.cancel()
+    peer = await any_ports.listen(transport)
+    (delivery,) = await take(peer)
+    assert delivery.attempt == 2
+    delivery.ack()
+
+
+async def test_an_event_that_kills_its_process_again_and_again_is_put_aside_alone(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    await any_ports.fire(transport, "killer", "neighbour")
+    (killer, neighbour) = any_redis.execute("XRANGE", STREAM, "-", "+")
+    any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    for entry, deaths in ((killer[0], MAX_DEATHS), (neighbour[0], 1)):
+        # As if the last of so many processes had died a while ago.
+        any_redis.execute(
+            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", 60_000, "RETRYCOUNT", deaths, "JUSTID"
+        )
+    consumer = await any_ports.listen(transport)
+    (delivery,) = await take(consumer)
+    assert delivery.message.kwargs["username"] == "neighbour"
+    delivery.ack()
+    await all_acknowledged(any_redis)
+    (dead,) = await any_ports.dead()
+    assert dead.reason == "process_died"
+
+
+async def test_an_event_is_put_aside_only_after_the_last_death(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    listening = await any_ports.listen(transport)
+    await any_ports.fire(transport, "killer")
+    for death in range(MAX_DEATHS):
+        (delivery,) = await take(listening)
+        assert delivery.attempt == 1
+        assert [count for _, count in deliveries_of(any_redis)] == [death + 1]
+        await any_ports.abandon(listening)
+        transport = any_ports.events(acknowledgement_timeout=LEASE, connect_timeout=6 + death)
+        listening = await any_ports.listen(transport)
+
+    async def put_aside() -> bool:
+        return len(await any_ports.dead()) == 1
+
+    any_ports.run(listening.take(1))
+    await settled(put_aside)
+
+
+async def test_suspects_run_one_at_a_time(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    dying = await any_ports.listen(transport)
+    await any_ports.fire(transport, *"abc")
+    await take(dying, 3)
+    await any_ports.abandon(dying)
+    peer = await any_ports.listen(transport)
+    for _ in range(3):
+        (delivery,) = await take(peer, limit=10)
+        assert [who for who, _ in deliveries_of(any_redis)].count("p2") == 1
+        delivery.ack()
+        await asyncio.sleep(0.01)
+    await all_acknowledged(any_redis)
+
+
+async def test_renewing_never_takes_back_what_another_process_has_claimed(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    consumer = await any_ports.listen(transport)
+    await any_ports.fire(transport, "a")
+    (delivery,) = await take(consumer)
+    any_redis.execute("XCLAIM", STREAM, GROUP, "thief", 0, delivery.message.native_id or "")
+    await asyncio.sleep(2 * LEASE / 3)
+    assert deliveries_of(any_redis) == [("thief", 2)]
+
+
+async def test_what_another_process_has_finished_is_not_kept_for_a_retry(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events()
+    consumer = await any_ports.listen(transport)
+    await any_ports.fire(transport, "a")
+    (delivery,) = await take(consumer)
+    any_redis.execute("XACK", STREAM, GROUP, delivery.message.native_id or "")
+    await delivery.retry(0, ValueError("no"))
+    assert any_redis.execute("EXISTS", f"{{{STREAM}}}:delayed:{GROUP}") == 0
+
+
+async def test_pending_entries_that_were_deleted_are_acknowledged_on_the_way(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    ids = [any_redis.execute("XADD", STREAM, "*", *GOOD) for _ in range(5)]
+    any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    any_redis.execute("XDEL", STREAM, *ids[:4])
+    consumer = await any_ports.listen(transport)
+    (delivery,) = await take(consumer)
+    assert delivery.message.native_id == ids[4].decode()
+    delivery.ack()
+    await all_acknowledged(any_redis)
+    assert await any_ports.dead() == []
+
+
+async def test_an_abandoned_entry_that_is_no_event_is_put_aside(any_ports: Ports, any_redis: Server) -> None:
+    any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    any_redis.execute("XADD", STREAM, "*", "no", "event")
+    any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    await any_ports.listen(any_ports.events(acknowledgement_timeout=LEASE))
+    await all_acknowledged(any_redis)
+    (entry,) = any_redis.execute("XRANGE", f"{{{STREAM}}}:dead:{GROUP}", "-", "+")
+    assert fields_of(entry[1])["reason"] == "invalid_message"
+
+
+async def test_leases_of_streams_that_come_later_do_not_stop_the_renewal(any_ports: Ports) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    events = [("auth", "user_registered"), *((f"other{n}", "happened") for n in range(20))]
+    consumer = await any_ports.listen(transport, events)
+    for api, event in events:
+        await transport.publish([EventMessage(api, event, {"username": api})], 5)
+        for delivery in await take(consumer):
+            assert delivery.attempt == 1
+        await asyncio.sleep(LEASE / 12)
+    (renewing, _) = consumer.leases._tasks  # type: ignore[attr-defined]
+    assert not renewing.done()
+
+
+@pytest.mark.parametrize("interval", [0.02, 60])
+async def test_how_often_is_swept_is_configured(
+    redis_ports: Ports, redis_server: Server, interval: float
+) -> None:
+    await redis_ports.listen(redis_ports.events(acknowledgement_timeout=LEASE, reclaim_interval=interval))
+    redis_server.execute("XADD", STREAM, "*", *GOOD)
+    redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    await asyncio.sleep(2 * LEASE)
+    (holder,) = [who for who, _ in deliveries_of(redis_server)]
+    assert holder == ("dead" if interval == 60 else "p1")
+
+
+@pytest.mark.parametrize(("most", "taken"), [(2, 2), (None, 4)])
+async def test_how_many_are_taken_over_at_a_time_is_configured(
+    redis_ports: Ports, redis_server: Server, most: int | None, taken: int
+) -> None:
+    redis_server.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    for _ in range(4):
+        redis_server.execute("XADD", STREAM, "*", *GOOD)
+    redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    await asyncio.sleep(LEASE)
+    options = {"acknowledgement_timeout": LEASE, "reclaim_interval": 60, "reclaim_batch_size": most}
+    consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
+
+    async def work() -> None:
+        while True:
+            for delivery in await consumer.take(1):
+                delivery.ack()
+
+    redis_ports.run(work())
+
+    async def swept() -> bool:
+        return pending(redis_server) == 4 - taken
+
+    await settled(swept)
+    await asyncio.sleep(0.05)
+    assert pending(redis_server) == 4 - taken

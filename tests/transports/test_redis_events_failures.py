@@ -1,0 +1,210 @@
+"""Events over Redis while groups and streams vanish, links break and Redis is away."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lightbus.exceptions import PublishNotConfirmed, TransportUnavailable
+from lightbus.messages import EventMessage
+from tests.proxy import Proxy
+from tests.servers import Server
+
+from .conftest import Ports, settled, take
+from .test_redis_events import GROUP, STREAM, all_acknowledged, names
+
+
+class TestWhatIsGone:
+    async def test_a_deleted_group_is_made_again_where_it_was(
+        self, any_ports: Ports, any_redis: Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        transport = any_ports.events(consumption_restart_delay=0.05)
+        await any_ports.fire(transport, "old")
+        consumer = await any_ports.listen(transport)
+        await any_ports.fire(transport, "a")
+        assert await names(consumer, 1) == ["a"]
+        await all_acknowledged(any_redis)
+        any_redis.execute("XGROUP", "DESTROY", STREAM, GROUP)
+        await any_ports.fire(transport, "while gone")
+        assert await names(consumer, 1) == ["while gone"]
+        errors = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+        assert len(errors) == 1
+        assert "is gone from Redis" in errors[0]
+
+    async def test_a_group_deleted_before_it_read_anything_starts_where_it_was_made(
+        self, any_ports: Ports, any_redis: Server
+    ) -> None:
+        transport = any_ports.events(consumption_restart_delay=0.05)
+        await any_ports.fire(transport, "old")
+        consumer = await any_ports.listen(transport)
+        any_redis.execute("XGROUP", "DESTROY", STREAM, GROUP)
+        await any_ports.fire(transport, "while gone")
+        assert await names(consumer, 1) == ["while gone"]
+
+    async def test_a_deleted_group_is_never_made_at_the_end_by_the_next_process(
+        self, any_ports: Ports, any_redis: Server
+    ) -> None:
+        transport = any_ports.events()
+        consumer = await any_ports.listen(transport)
+        await any_ports.fire(transport, "a")
+        assert await names(consumer, 1) == ["a"]
+        await consumer.stop()
+        await consumer.close()
+        any_redis.execute("XGROUP", "DESTROY", STREAM, GROUP)
+        await any_ports.fire(transport, "while gone")
+        again = await any_ports.listen(transport, since="new")
+        assert await names(again, 1) == ["while gone"]
+
+    async def test_what_ran_while_its_group_was_deleted_may_still_fail(
+        self, any_ports: Ports, any_redis: Server
+    ) -> None:
+        transport = any_ports.events(consumption_restart_delay=0.05)
+        consumer = await any_ports.listen(transport)
+        await any_ports.fire(transport, "running")
+        (running,) = await take(consumer)
+        any_redis.execute("XGROUP", "DESTROY", STREAM, GROUP)
+        await any_ports.fire(transport, "b")
+        assert await names(consumer, 1) == ["b"]
+        await running.retry(0, ValueError("no"))
+        (again,) = await take(consumer)
+        assert (again.message.kwargs["username"], again.attempt) == ("running", 2)
+        again.ack()
+
+    async def test_a_deleted_stream_is_made_again(self, any_ports: Ports, any_redis: Server) -> None:
+        transport = any_ports.events(consumption_restart_delay=0.05)
+        consumer = await any_ports.listen(transport)
+        await any_ports.fire(transport, "a")
+        assert await names(consumer, 1) == ["a"]
+        await all_acknowledged(any_redis)
+        waiting = any_ports.run(names(consumer, 1))
+        await asyncio.sleep(0.05)
+        any_redis.execute("DEL", STREAM)
+        await any_ports.fire(transport, "b")
+        assert await waiting == ["b"]
+
+    async def test_redis_that_comes_back_empty_is_used_again(
+        self, redis_ports: Ports, redis_server: Server
+    ) -> None:
+        transport = redis_ports.events(consumption_restart_delay=0.2)
+        consumer = await redis_ports.listen(transport)
+        await redis_ports.fire(transport, "a")
+        assert await names(consumer, 1) == ["a"]
+        redis_server.restart()
+        waiting = redis_ports.run(names(consumer, 1))
+        await redis_ports.fire(transport, "b")
+        assert await waiting == ["b"]
+
+
+class TestFiringWhileRedisIsAway:
+    async def test_what_was_stored_before_the_reply_was_lost_is_found(
+        self, redis_ports: Ports, proxy: Proxy, redis_server: Server
+    ) -> None:
+        redis_ports.url = proxy.url
+        transport = redis_ports.events()
+        await transport.open()
+        proxy.set("drop_replies")
+        firing = redis_ports.run(redis_ports.fire(transport, "a", "b"))
+
+        async def stored() -> bool:
+            return bool(redis_server.execute("XLEN", STREAM) == 2)
+
+        await settled(stored)
+        proxy.set("pass")
+        await firing
+        assert redis_server.execute("XLEN", STREAM) == 2
+
+    async def test_what_was_not_stored_is_sent_again(
+        self, redis_ports: Ports, proxy: Proxy, redis_server: Server
+    ) -> None:
+        redis_ports.url = proxy.url
+        transport = redis_ports.events()
+        await transport.open()
+        proxy.set("blackhole")
+        firing = redis_ports.run(redis_ports.fire(transport, "a"))
+        await asyncio.sleep(0.05)
+        proxy.set("refuse")
+        await asyncio.sleep(0.05)
+        proxy.set("pass")
+        await firing
+        assert redis_server.execute("XLEN", STREAM) == 1
+
+    async def test_an_outcome_that_stays_unknown_is_said_so(self, redis_ports: Ports, proxy: Proxy) -> None:
+        redis_ports.url = proxy.url
+        transport = redis_ports.events()
+        await transport.open()
+        proxy.set("drop_replies")
+        message = EventMessage("auth", "user_registered", {"username": "a"})
+        with pytest.raises(PublishNotConfirmed, match="may or may not be stored") as raised:
+            await transport.publish([message], 0.2)
+        assert raised.value.event_id == message.id
+        assert message.native_id is None
+        proxy.set("pass")
+
+    async def test_what_was_not_fired_in_time_never_goes_out(
+        self, redis_ports: Ports, proxy: Proxy, redis_server: Server
+    ) -> None:
+        redis_ports.url = proxy.url
+        transport = redis_ports.events()
+        await transport.open()
+        proxy.set("refuse")
+
+        async def away() -> bool:
+            return transport.pipe.failure is not None  # type: ignore[attr-defined]
+
+        await settled(away)
+        with pytest.raises(TransportUnavailable, match=r"auth\.user_registered was not fired"):
+            await transport.publish(
+                [EventMessage("auth", "user_registered", {"username": n}) for n in "abc"], 0.1
+            )
+        proxy.set("pass")
+        await transport.open()
+        assert redis_server.execute("EXISTS", STREAM) == 0
+
+    async def test_a_full_redis_fires_nothing(self, redis_ports: Ports, redis_server: Server) -> None:
+        transport = redis_ports.events()
+        await transport.open()
+        redis_server.execute("CONFIG", "SET", "maxmemory", 1)
+        try:
+            with pytest.raises(TransportUnavailable, match=r"was not fired.*OOM"):
+                await redis_ports.fire(transport, "a")
+        finally:
+            redis_server.execute("CONFIG", "SET", "maxmemory", 0)
+
+    async def test_a_redis_that_never_answered_is_said_at_once(
+        self, redis_ports: Ports, proxy: Proxy
+    ) -> None:
+        proxy.set("refuse")
+        redis_ports.url = proxy.url
+        with pytest.raises(TransportUnavailable, match="can't be reached"):
+            await redis_ports.fire(redis_ports.events(), "a")
+
+
+@pytest.mark.parametrize("away", ["refuse", "blackhole"])
+async def test_a_listener_stops_while_redis_is_away(redis_ports: Ports, proxy: Proxy, away: str) -> None:
+    transport = redis_ports.events()
+    redis_ports.url = proxy.url
+    consumer = await redis_ports.listen(redis_ports.events(batch_size=2))
+    await redis_ports.fire(transport, "a", "b")
+    (delivery, _) = await take(consumer, 2)
+    proxy.set("refuse" if away == "refuse" else "blackhole")
+    async with asyncio.timeout(8):
+        await delivery.release()
+        await consumer.stop()
+    proxy.set("pass")
+
+
+async def test_acknowledgements_arrive_although_the_link_broke(
+    redis_ports: Ports, proxy: Proxy, redis_server: Server
+) -> None:
+    transport = redis_ports.events()
+    redis_ports.url = proxy.url
+    consumer = await redis_ports.listen(redis_ports.events())
+    await redis_ports.fire(transport, "a", "b")
+    deliveries = await take(consumer, 2)
+    proxy.set("refuse")
+    deliveries[0].ack()
+    await asyncio.sleep(0.05)
+    proxy.set("pass")
+    await deliveries[1].dead_letter("failed", None)
+    await all_acknowledged(redis_server)

@@ -1,0 +1,140 @@
+"""What a stream keeps: never less than what some group has not acknowledged, and not much more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lightbus.exceptions import StreamFull
+from lightbus.messages import EventMessage
+from lightbus.transports.base import EventConsumer, EventTransport
+from lightbus.transports.redis import events as redis_events
+from tests.servers import Server
+
+from .conftest import Ports, settled, take
+from .test_redis_events import STREAM
+
+#: Streams are trimmed by whole nodes, of so many entries.
+NODE = 100
+
+
+def length(server: Server) -> int:
+    count: int = server.execute("XLEN", STREAM)
+    return count
+
+
+async def fire(transport: EventTransport, count: int, timeout: float = 5) -> None:
+    for start in range(0, count, 50):
+        batch = range(start, min(count, start + 50))
+        await transport.publish(
+            [EventMessage("auth", "user_registered", {"username": n}) for n in batch], timeout
+        )
+
+
+async def handle(consumer: EventConsumer, count: int) -> None:
+    for delivery in await take(consumer, count, limit=100):
+        delivery.ack()
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_events, "_TRIM_LEASE_MS", 5)
+
+
+async def test_a_stream_is_kept_near_its_length(any_ports: Ports, any_redis: Server, eager: None) -> None:
+    transport = any_ports.events(max_stream_length=200)
+    consumer = await any_ports.listen(transport)
+    for _ in range(20):
+        await fire(transport, 50)
+        await handle(consumer, 50)
+        await asyncio.sleep(0.006)
+    assert 200 <= length(any_redis) <= 200 + 2 * NODE
+
+
+async def test_a_stream_without_listeners_is_kept_near_its_length(
+    any_ports: Ports, any_redis: Server, eager: None
+) -> None:
+    transport = any_ports.events(max_stream_length=200)
+    for _ in range(20):
+        await fire(transport, 50)
+        await asyncio.sleep(0.006)
+    assert 200 <= length(any_redis) <= 200 + 2 * NODE
+
+
+async def test_a_stream_without_a_limit_is_never_trimmed(redis_ports: Ports, redis_server: Server) -> None:
+    transport = redis_ports.events(max_stream_length=None)
+    await fire(transport, 3_000)
+    assert length(redis_server) == 3_000
+
+
+async def test_what_one_group_has_not_acknowledged_stays(
+    any_ports: Ports, any_redis: Server, eager: None
+) -> None:
+    transport = any_ports.events(max_stream_length=100)
+    slow = await any_ports.listen(transport, name="slow")
+    quick = await any_ports.listen(transport, name="quick")
+    await fire(transport, 1)
+    (first,) = await take(slow)
+    await handle(quick, 1)
+    with pytest.raises(StreamFull):
+        while True:
+            await fire(transport, 50, 0.3)
+            await handle(quick, 50)
+    first.ack()
+    stored = length(any_redis)
+    assert stored > 100
+    assert len(await take(slow, stored - 1, limit=100)) == stored - 1
+
+
+async def test_firing_waits_for_room_and_goes_on(any_ports: Ports, any_redis: Server, eager: None) -> None:
+    transport = any_ports.events(max_stream_length=50)
+    consumer = await any_ports.listen(transport)
+    with pytest.raises(StreamFull, match=r"auth\.user_registered was not fired.*max_stream_length"):
+        while True:
+            await fire(transport, 50, 0.3)
+    waiting = any_ports.run(fire(transport, 10, 15))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+
+    async def work() -> None:
+        while True:
+            for delivery in await consumer.take(100):
+                delivery.ack()
+
+    any_ports.run(work())
+    await waiting
+
+
+async def test_a_few_acknowledged_entries_do_not_hide_that_a_stream_is_full(
+    any_ports: Ports, any_redis: Server, eager: None
+) -> None:
+    transport = any_ports.events(max_stream_length=100)
+    consumer = await any_ports.listen(transport)
+    await fire(transport, 10)
+    await handle(consumer, 10)  # Fewer than a node: they stay, in front of what is not acknowledged.
+    with pytest.raises(StreamFull):
+        for _ in range(100):
+            await fire(transport, 50, 0.2)
+            await asyncio.sleep(0.006)
+    assert length(any_redis) <= 100 + 4 * NODE
+
+
+async def test_another_transport_notices_that_a_stream_is_full(
+    redis_ports: Ports, redis_server: Server, eager: None
+) -> None:
+    transport = redis_ports.events(max_stream_length=100)
+    await redis_ports.listen(transport)
+    with pytest.raises(StreamFull):
+        while True:
+            await fire(transport, 50, 0.2)
+    other = redis_ports.events(max_stream_length=100, connect_timeout=6)
+
+    async def full() -> bool:
+        try:
+            await fire(other, 1, 0.2)
+        except StreamFull:
+            return True
+        return False
+
+    await settled(full)
