@@ -212,8 +212,8 @@ class BusClient(Declarations):
             path = f"apis.{api_name}.owner"
             place = self.wiring.origin(path) or "the manifest"
             raise NotAuthoritative(
-                f"{api_name}.{name} can't be fired here: {place} says by {path} that {settings.owner!r} owns the "
-                f"API, and this is {self.service_name!r}"
+                f"{api_name}.{name} can't be fired here: {place} says by {path} that {settings.owner!r} owns "
+                f"the API, and this is {self.service_name!r}"
             )
         if definition is None:
             raise NotAuthoritative(

@@ -20,6 +20,16 @@ CHANGED = {
         "is renewed while a handler runs now, so it need not be longer than the slowest handler"
     ),
 }
+#: Keys of Lightbus 1.x that there is nothing for here to do with.
+WITHOUT_EFFECT = {
+    **{
+        f"{kind}_transport.redis.connection_parameters.maxsize": (
+            "has no effect: a process opens one connection to a Redis, and one for each API and listener"
+        )
+        for kind in ("rpc", "result", "event")
+    },
+    "result_transport.redis.rpc_timeout": "has no effect: the rpc_timeout of the API counts",
+}
 _CONNECTION = ("url", "connection_parameters", "username", "password", "tls", "sentinel")
 
 
@@ -37,6 +47,10 @@ def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Pro
         for path, what in CHANGED.items():
             node = api.find(path)
             if node is not None:
+                problems.add(node.where, f"apis.{name}.{path}", what, "note")
+        for path, what in WITHOUT_EFFECT.items():
+            node = api.find(path)
+            if node is not None and node.value is not None:
                 problems.add(node.where, f"apis.{name}.{path}", what, "note")
         for path, place in _unused_connection(api):
             what = "has no effect: answers travel over the connection of rpc_transport"

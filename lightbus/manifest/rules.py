@@ -13,11 +13,16 @@ from .leaves import Leaf
 from .nodes import Broken, Node, Untyped
 from .problems import Problems, shown
 
+_BLOB, _FIELDS = ("lightbus.serializers." + name for name in ("BlobMessage", "ByFieldMessage"))
+_OWN_CLASSES = (None, *(base + end for base in (_BLOB, _FIELDS) for end in ("Serializer", "Deserializer")))
+
 #: Keys that are known but that the host does not act upon yet, with the test for values that ask it to.
 #: ``*`` stands for any name. A key leaves this list with the change that makes it do what it says.
 NOT_YET: dict[str, Callable[[Any], bool]] = {
     "http.listen": lambda value: value is not None,
     "plugins.*.enabled": lambda value: value is True,
+    "apis.*.serializer": lambda value: value not in _OWN_CLASSES,
+    "apis.*.deserializer": lambda value: value not in _OWN_CLASSES,
 }
 
 #: How many mistakes are told of one map.

@@ -176,7 +176,11 @@ def fetch(url: str) -> bytes | str:
     worker = threading.Thread(target=lambda: answer.append(_fetch(url)), daemon=True)
     worker.start()
     worker.join(URL_SECONDS)
-    return answer[0] if answer else f"gave no whole answer within {URL_SECONDS:g} s"
+    return answer[0] if answer else _too_slow()
+
+
+def _too_slow() -> str:
+    return f"gave no whole answer within {URL_SECONDS:g} s"
 
 
 def _fetch(url: str) -> bytes | str:
@@ -198,8 +202,12 @@ def _fetch(url: str) -> bytes | str:
         if 300 <= e.code < 400:
             return f"redirects ({e.code}), which is not followed; name the final URL"
         return f"was answered with status {e.code}"
+    except TimeoutError:
+        return _too_slow()
     except urllib.error.URLError as e:
         reason = e.reason
+        if isinstance(reason, TimeoutError):
+            return _too_slow()
         return f"can't be reached: {getattr(reason, 'strerror', None) or type(reason).__name__}"
     except (OSError, ValueError, http.client.HTTPException) as e:
         return f"can't be fetched: {type(e).__name__}"

@@ -51,7 +51,12 @@ class EventWorker:
             groups.setdefault(transport, []).append((api_name, event_name))
         for transport, events in groups.items():
             limit = self.listener.concurrency
-            consumer = await self._consume(transport, events)
+            patience = self._client.settings(events[0][0]).event_listener_setup_timeout
+            warning = asyncio.get_running_loop().call_later(patience, self._is_slow, patience, transport)
+            try:
+                consumer = await self._consume(transport, events)
+            finally:
+                warning.cancel()
             self._consumers.append(consumer)
             self._slots.append(Slots(self._taker(consumer), self._handle, Delivery.release, limit, _AHEAD))
 
@@ -96,6 +101,14 @@ class EventWorker:
                     logger.error("the listener %s can't start: %s; trying again", listener.name, e)
                 warned = True
                 await asyncio.sleep(2)
+
+    def _is_slow(self, seconds: float, transport: EventTransport) -> None:
+        logger.warning(
+            "the listener %s is not set up after %g s; does %s answer?",
+            self.listener.name,
+            seconds,
+            transport.address,
+        )
 
     def _event_names(self, api_name: str) -> tuple[str, ...]:
         definition = self._client.registry.find(api_name)

@@ -38,10 +38,13 @@ class SentinelOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionParameters:
-    """How many connections a process opens."""
+    """What Lightbus 1.x says of connections."""
 
     maxsize: int = option(
-        100, "The most connections that one process opens to one Redis.", minimum=1, maximum=100_000
+        100,
+        "From Lightbus 1.x, without effect: a process opens one, and one more per API and listener.",
+        minimum=1,
+        maximum=100_000,
     )
 
 
@@ -55,7 +58,7 @@ class RedisOptions:
     tls: TlsOptions | None = option(None, "Connect by TLS, with these certificates.")
     sentinel: SentinelOptions | None = option(None, "Ask Sentinel where the primary is.")
     connection_parameters: ConnectionParameters = option(
-        factory=ConnectionParameters, description="How many connections a process opens."
+        factory=ConnectionParameters, description="From Lightbus 1.x."
     )
     connect_timeout: Duration = option(
         Duration(5), "How long connecting may take before it is tried again.", minimum=0.001
@@ -140,10 +143,10 @@ class RedisRpcOptions(RedisOptions):
         ClassName("lightbus.serializers.BlobMessageDeserializer"), "The class that makes calls of bytes."
     )
     rpc_timeout: Duration | None = option(
-        None, "How long an unanswered call is kept; left out, the API's rpc_timeout.", minimum=0.001
+        None, "How long a call is kept for a worker; left out, the API's rpc_timeout.", minimum=0.001
     )
     rpc_retry_delay: Duration = option(
-        Duration(1), "The longest wait before sending is tried again after an error.", minimum=0
+        Duration(1), "The longest wait before answers are sent or read again after an error.", minimum=0
     )
     consumption_restart_delay: Duration = option(
         Duration(5), "The longest wait before reading goes on after an error.", minimum=0
@@ -167,7 +170,7 @@ class RedisResultOptions(RedisOptions):
         Duration(60), "How long an answer that nobody fetches is kept.", minimum=0.001
     )
     rpc_timeout: Duration | None = option(
-        None, "How long an answer is waited for; left out, the API's rpc_timeout.", minimum=0.001
+        None, "From Lightbus 1.x, without effect: the API's rpc_timeout counts.", minimum=0.001
     )
 
 

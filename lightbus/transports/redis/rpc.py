@@ -47,7 +47,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     def __init__(self, options: RedisRpcOptions | None = None) -> None:
         self._options = options or RedisRpcOptions()
         super().__init__(self._options)
-        self._replies = ReplyList(self)
+        self._replies = ReplyList(self, self._options.rpc_retry_delay)
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
         """Push the call and wait for its answer on this caller's reply list."""
@@ -55,7 +55,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         blob = encode_call(message, self._replies.return_path)
         # The key outlives the caller's patience a little, so that withdrawing can prove what happened.
         commands: list[tuple[str | bytes | int, ...]] = [
-            ("SET", expiry_key(message.id), 1, "EX", math.ceil(timeout) + 1),
+            ("SET", expiry_key(message.id), 1, "EX", math.ceil(self._options.rpc_timeout or timeout) + 1),
             ("RPUSH", queue_key(api_name), blob),
         ]
         if not self._replies.is_served(api_name):
@@ -183,9 +183,11 @@ class ReplyList:
 
     Args:
         transport: Whose session is used.
+        retry_delay: The longest wait after an error, in seconds.
     """
 
-    def __init__(self, transport: RedisTransport) -> None:
+    def __init__(self, transport: RedisTransport, retry_delay: float) -> None:
+        self._retry_delay = retry_delay
         self._transport = transport
         self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
         self.return_path = f"redis+key://{self._key}"
@@ -242,7 +244,7 @@ class ReplyList:
                     if failures == 0:
                         logger.warning("reading answers: %s; trying again", e)
                     failures += 1
-                    await asyncio.sleep(backoff(failures))
+                    await asyncio.sleep(backoff(failures, self._retry_delay))
         finally:
             await link.close()
 

@@ -235,7 +235,8 @@ class RedisRpcConsumer(RpcConsumer):
                 logger.warning("an answer was not sent, since its key is not a list: %s", error)
             elif failures < _ATTEMPTS and not self._pipe.is_closed:
                 loop = asyncio.get_running_loop()
-                loop.call_later(backoff(failures), self._send, commands, call_id, failures + 1)
+                wait = backoff(failures, self._options.rpc_retry_delay)
+                loop.call_later(wait, self._send, commands, call_id, failures + 1)
                 return
             else:
                 logger.error("gave up sending an answer of %s: %s", self._api_name, error)
