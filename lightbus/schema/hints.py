@@ -76,7 +76,7 @@ class SchemaWriter:
         return {**schema, "definitions": self.definitions} if self.definitions else schema
 
     def _of(self, shape: shapes.Shape) -> dict[str, Any]:
-        if not isinstance(shape, shapes.ObjectOf | shapes.Alias | shapes.Custom):
+        if not isinstance(shape, shapes.ObjectOf | shapes.Alias):
             write = getattr(self, f"_{type(shape).__name__.lower()}")
             return dict(write(shape))
         if shape in self._open and shape not in self._names:
@@ -108,11 +108,8 @@ class SchemaWriter:
 
     def _tupleof(self, shape: shapes.TupleOf) -> dict[str, Any]:
         count = {"minItems": len(shape.items), "maxItems": len(shape.items)}
-        return {
-            "type": "array",
-            **({"items": [self._of(i) for i in shape.items]} if shape.items else {}),
-            **count,
-        }
+        items = {"items": [self._of(i) for i in shape.items]} if shape.items else {}
+        return {"type": "array", **items, **count}
 
     def _mapof(self, shape: shapes.MapOf) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "object"}
@@ -128,9 +125,6 @@ class SchemaWriter:
         allowed = [values.dump(sent) for sent, _ in shape.members]
         kinds = {_TYPE_NAMES[type(a)] for a in allowed}
         return {"enum": allowed, "type": kinds.pop()} if len(kinds) == 1 else {"enum": allowed}
-
-    def _flagof(self, shape: shapes.FlagOf) -> dict[str, Any]:
-        return {"type": "integer"}
 
     def _unionof(self, shape: shapes.UnionOf) -> dict[str, Any]:
         return {"anyOf": [self._of(m) for m in shape.members]}
@@ -149,9 +143,6 @@ class SchemaWriter:
             "required": [f.name for f in shape.fields if f.required],
             "additionalProperties": False,
         }
-
-    def _custom(self, shape: shapes.Custom) -> dict[str, Any]:
-        return self.schema(shape.sent)
 
     def _alias(self, shape: shapes.Alias) -> dict[str, Any]:
         return self.schema(shape.target)

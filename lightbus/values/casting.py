@@ -21,14 +21,12 @@ from .scalars import (
     LIST,
     MOST_DIGITS,
     NOTHING,
-    NUMBER,
     OBJECT,
     Convert,
     Converter,
     identity,
     misfit,
     scalar,
-    whole_number,
 )
 
 
@@ -46,7 +44,7 @@ class Compiler:
         known = self._known.get(id(shape))
         if known is None:
             make = getattr(self, f"_{type(shape).__name__.lower()}")
-            if isinstance(shape, shapes.ObjectOf | shapes.Alias | shapes.Custom):
+            if isinstance(shape, shapes.ObjectOf | shapes.Alias):
                 # It may contain itself, so that it must be there before it is complete.
                 known = self._known[id(shape)] = Converter(identity, NOTHING, JSON_TYPES)
                 made = make(shape)
@@ -168,9 +166,6 @@ class Compiler:
 
         return Converter(convert, NOTHING, takes)
 
-    def _flagof(self, shape: shapes.FlagOf) -> Converter:
-        return Converter(_then(whole_number, shape.cls, shape.name), NOTHING, NUMBER)
-
     def _unionof(self, shape: shapes.UnionOf) -> Converter:
         members = [self._of(m) for m in shape.members]
         table: dict[type, list[Converter]] = {}
@@ -240,15 +235,11 @@ class Compiler:
 
         return Converter(convert, NOTHING, OBJECT)
 
-    def _custom(self, shape: shapes.Custom) -> Converter:
-        sent = self.converter(shape.sent)
-        from_bus = getattr(shape.cls, "__from_bus__", None)
-        if from_bus is None:
-            return sent
-        return Converter(_then(sent.call, from_bus, shape.name), NOTHING, sent.takes)
-
     def _alias(self, shape: shapes.Alias) -> Converter:
-        return self.converter(shape.target)
+        sent = self.converter(shape.target)
+        if shape.make is None:
+            return sent
+        return Converter(_then(sent.call, shape.make, shape.name), NOTHING, sent.takes)
 
     def _model(self, shape: shapes.Model) -> Converter:
         validate, name = shape.cls.model_validate_json, shape.name
@@ -263,11 +254,8 @@ class Compiler:
                 first = errors(include_url=False, include_context=False, include_input=False)[0]
                 raise Misfit(f"{name} refuses it: {first['msg'][:200]}", *reversed(first["loc"])) from e
 
-        return Converter(convert, NOTHING, JSON_TYPES if _is_root_model(shape.cls) else OBJECT)
-
-
-def _is_root_model(cls: Any) -> bool:
-    return bool(getattr(cls, "__pydantic_root_model__", False))
+        is_root = getattr(shape.cls, "__pydantic_root_model__", False)
+        return Converter(convert, NOTHING, JSON_TYPES if is_root else OBJECT)
 
 
 def _then(first: Convert, make: Callable[[Any], Any], name: str) -> Convert:

@@ -23,14 +23,13 @@ from .shapes import (
     Anything,
     Choice,
     Constrained,
-    Custom,
-    FlagOf,
     ListOf,
     MapOf,
     Scalar,
     Shape,
     TupleOf,
     UnionOf,
+    hints_of,
 )
 
 _LISTS: Final[dict[Any, Callable[..., Any] | None]] = {
@@ -82,62 +81,78 @@ def _read_once(hint: Any, text: str) -> Shape:
 
 def _read(hint: Any) -> Shape:
     if hint is None:
-        return Scalar(type(None))
+        return _scalar(type(None))
     if hint in (Any, object, EMPTY):
-        return Anything()
+        return Anything("anything")
     if isinstance(hint, NewType):
         return read(hint.__supertype__)
     if isinstance(hint, TypeVar):
         allowed = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ is not None else (Any,))
         return read(Union[allowed])  # noqa: UP007
     origin, args = get_origin(hint), get_args(hint)
-    if hasattr(origin or hint, "__value__"):
-        return _read_alias(hint, origin, args)
+    alias = origin or hint
+    if hasattr(alias, "__value__"):
+        known = dict(zip(getattr(alias, "__type_params__", ()), args, strict=False))
+        return Alias(alias.__name__, lambda: substitute(alias.__value__, known))
     if origin is typing.Annotated:
         return _constrained(read(args[0]), hint.__metadata__)
     if origin in (Union, types.UnionType):
-        return UnionOf(tuple(read(a) for a in args))
+        members = tuple(read(a) for a in args)
+        return UnionOf(" or ".join(m.name for m in members), members)
     if origin is Literal:
         return _read_literal(args)
     if origin in (Required, NotRequired, Final, typing.ClassVar) or _is_read_only(origin):
         return read(args[0])
-    if isinstance(origin or hint, type):
-        return _read_class(hint, origin or hint, args)
+    if isinstance(alias, type):
+        return _read_class(hint, alias, args)
     raise _unsupported(hint)
 
 
 def _read_class(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape:
     if hasattr(cls, "__from_bus__") or hasattr(cls, "__to_bus__"):
-        return Custom(cls)
+        return Alias(cls.__name__, lambda: _sent_hint(cls), getattr(cls, "__from_bus__", None))
     if issubclass(cls, enum.Flag):
-        return FlagOf(cls)
+        return _scalar(int, cls)
     if issubclass(cls, enum.Enum):
-        return _read_enum(cls)
+        return Choice(cls.__name__, tuple((dump(member), member) for member in cls))
     if cls in SCALARS:
-        return Scalar(cls)
+        return _scalar(cls)
     if cls in _LISTS:
-        return ListOf(read(args[0] if args else Any), _LISTS[cls])
+        return _list(read(args[0] if args else Any), _LISTS[cls])
     if cls in _MAPS:
-        return MapOf(read(args[0] if args else str), read(args[1] if args else Any), _MAPS[cls])
+        key, item = read(args[0] if args else str), read(args[1] if args else Any)
+        return MapOf(f"dict[{key.name}, {item.name}]", key, item, _MAPS[cls])
     if cls is tuple:
         if not args and get_origin(hint) is None:
-            return ListOf(Anything(), tuple)
+            return _list(read(Any), tuple)
         if len(args) == 2 and args[1] is ...:
-            return ListOf(read(args[0]), tuple)
-        return TupleOf(tuple(read(a) for a in args))
+            return _list(read(args[0]), tuple)
+        items = tuple(read(a) for a in args)
+        return TupleOf(f"tuple[{', '.join(i.name for i in items) or '()'}]", items)
     shape = read_object(hint, cls, args)
     if shape is not None:
         return shape
     for base in (str, int, float):
         if issubclass(cls, base):
-            return Scalar(base, cls)
+            return _scalar(base, cls)
     raise _unsupported(hint)
 
 
-def _read_alias(hint: Any, origin: Any, args: tuple[Any, ...]) -> Shape:
-    alias = origin or hint
-    known = dict(zip(getattr(alias, "__type_params__", ()), args, strict=False))
-    return Alias(alias.__name__, lambda: substitute(alias.__value__, known))
+def _scalar(kind: Any, cls: Any = None) -> Scalar:
+    return Scalar("None" if kind is type(None) else (cls or kind).__name__, kind, cls)
+
+
+def _list(item: Shape, make: Callable[..., Any] | None) -> ListOf:
+    return ListOf(f"{getattr(make, '__name__', 'list')}[{item.name}]", item, make)
+
+
+def _sent_hint(cls: Any) -> Any:
+    """Return the hint of what travels: what ``__from_bus__()`` takes, else what ``__to_bus__()`` returns."""
+    if hasattr(cls, "__from_bus__"):
+        taken = [hint for name, hint in hints_of(cls.__from_bus__).items() if name != "return"]
+        if taken:
+            return taken[0]
+    return hints_of(cls.__to_bus__).get("return", Any) if hasattr(cls, "__to_bus__") else Any
 
 
 def _read_literal(args: tuple[Any, ...]) -> Shape:
@@ -147,11 +162,6 @@ def _read_literal(args: tuple[Any, ...]) -> Shape:
     return Choice(" or ".join(repr(sent) for sent, _ in members), members)
 
 
-def _read_enum(cls: type[enum.Enum]) -> Shape:
-    return Choice(cls.__name__, tuple((dump(member), member) for member in cls))
-
-
-_LENGTHS = {"min_length": "minLength", "max_length": "maxLength"}
 _RULES = {
     "gt": "exclusiveMinimum",
     "ge": "minimum",
@@ -159,7 +169,8 @@ _RULES = {
     "le": "maximum",
     "multiple_of": "multipleOf",
     "pattern": "pattern",
-    **_LENGTHS,
+    "min_length": "minLength",
+    "max_length": "maxLength",
 }
 
 
@@ -176,7 +187,7 @@ def _constrained(shape: Shape, metadata: tuple[Any, ...]) -> Shape:
                     rules.append((rule, getattr(value, "pattern", value)))
             if type(part).__name__ == "Predicate":
                 rules.append(("predicate", part.func))
-    return Constrained(shape, tuple(dict.fromkeys(rules))) if rules else shape
+    return Constrained(shape.name, shape, tuple(dict.fromkeys(rules))) if rules else shape
 
 
 def _is_read_only(origin: Any) -> bool:

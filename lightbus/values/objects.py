@@ -30,7 +30,7 @@ def read_object(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape | None:
         The shape, or None where the class has no fields.
     """
     if is_model(cls):
-        return Model(hint)
+        return Model(cls.__name__, hint)
     reader = _reader(cls)
     if reader is None:
         return None
@@ -68,15 +68,12 @@ def sent_fields(cls: type) -> list[tuple[str, str]] | None:
     Returns:
         The pairs, or None where the class has no fields.
     """
+    reader = _reader(cls)
+    if reader is None:
+        return None
     if hasattr(cls, "__struct_fields__"):
-        return [(f.encode_name, f.name) for f in msgspec.structs.fields(cls)]
-    if dataclasses.is_dataclass(cls):
-        return [(f.name, f.name) for f in dataclasses.fields(cls) if f.init]
-    if is_named_tuple(cls):
-        return [(name, name) for name in cls._fields]  # type: ignore[attr-defined]
-    if hasattr(cls, "__attrs_attrs__"):
-        return [(a.name, a.name) for a in cls.__attrs_attrs__ if a.init]
-    return None
+        return [(f.name, f.keyword) for f in reader(cls, {})[struct_tag(cls) is not None :]]
+    return [(f.name, f.name) for f in reader(cls, {})]
 
 
 def substitute(hint: Any, known: Mapping[Any, Any]) -> Any:

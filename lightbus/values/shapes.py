@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import functools
 import inspect
 import typing
@@ -25,27 +24,24 @@ SCALARS: Final = (
 )  # fmt: skip
 
 
+@dataclass(eq=False)
 class Shape:
     """The form that the values of a hint have as JSON; ``name`` is how a person would write it."""
 
     name: str
 
 
+@dataclass(eq=False)
 class Anything(Shape):
     """No hint, or one that says nothing."""
-
-    name = "anything"
 
 
 @dataclass(eq=False)
 class Scalar(Shape):
-    """One of :data:`SCALARS`, or a class derived from str, int or float, which ``cls`` then is."""
+    """One of :data:`SCALARS`; ``cls`` makes the value from it where that is a class of its own."""
 
     type: Any
     cls: Any = None
-
-    def __post_init__(self) -> None:
-        self.name = (self.cls or self.type).__name__ if self.type is not type(None) else "None"
 
 
 @dataclass(eq=False)
@@ -55,18 +51,12 @@ class ListOf(Shape):
     item: Shape
     make: Callable[..., Any] | None = None
 
-    def __post_init__(self) -> None:
-        self.name = f"{getattr(self.make, '__name__', 'list')}[{self.item.name}]"
-
 
 @dataclass(eq=False)
 class TupleOf(Shape):
     """A JSON list with a shape for each place."""
 
     items: tuple[Shape, ...]
-
-    def __post_init__(self) -> None:
-        self.name = f"tuple[{', '.join(i.name for i in self.items) or '()'}]"
 
 
 @dataclass(eq=False)
@@ -77,26 +67,12 @@ class MapOf(Shape):
     item: Shape
     make: Callable[..., Any] | None = None
 
-    def __post_init__(self) -> None:
-        self.name = f"dict[{self.key.name}, {self.item.name}]"
-
 
 @dataclass(eq=False)
 class Choice(Shape):
     """An enum or a Literal: pairs of the value on the wire and the value in Python."""
 
-    name: str
     members: tuple[tuple[Any, Any], ...]
-
-
-@dataclass(eq=False)
-class FlagOf(Shape):
-    """An ``enum.Flag``, which travels as its number."""
-
-    cls: type[enum.Flag]
-
-    def __post_init__(self) -> None:
-        self.name = self.cls.__name__
 
 
 @dataclass(eq=False)
@@ -104,9 +80,6 @@ class UnionOf(Shape):
     """One of several."""
 
     members: tuple[Shape, ...]
-
-    def __post_init__(self) -> None:
-        self.name = " or ".join(m.name for m in self.members)
 
 
 @dataclass(eq=False)
@@ -116,8 +89,12 @@ class Constrained(Shape):
     shape: Shape
     rules: tuple[tuple[str, Any], ...]
 
-    def __post_init__(self) -> None:
-        self.name = self.shape.name
+
+@dataclass(eq=False)
+class Model(Shape):
+    """A pydantic model, which knows its own schema and converts itself."""
+
+    cls: Any
 
 
 @dataclass(eq=False)
@@ -135,7 +112,6 @@ class Field:
 class ObjectOf(Shape):
     """A class with named fields; ``make`` takes them as keywords. Fields are read when first wanted."""
 
-    name: str
     make: Callable[..., Any]
     read_fields: Callable[[], list[Field]]
 
@@ -146,43 +122,13 @@ class ObjectOf(Shape):
 
 
 @dataclass(eq=False)
-class Custom(Shape):
-    """A class with ``__to_bus__()`` or ``__from_bus__()``."""
-
-    cls: Any
-
-    def __post_init__(self) -> None:
-        self.name = self.cls.__name__
-
-    @cached_property
-    def sent(self) -> Any:
-        """The hint of what travels: what ``__from_bus__()`` takes, or else what ``__to_bus__()`` returns."""
-        if hasattr(self.cls, "__from_bus__"):
-            hints = hints_of(self.cls.__from_bus__)
-            hints.pop("return", None)
-            if hints:
-                return next(iter(hints.values()))
-        if hasattr(self.cls, "__to_bus__"):
-            return hints_of(self.cls.__to_bus__).get("return", Any)
-        return Any
-
-
-@dataclass(eq=False)
-class Model(Shape):
-    """A pydantic model, which knows its own schema and converts itself."""
-
-    cls: Any
-
-    def __post_init__(self) -> None:
-        self.name = self.cls.__name__
-
-
-@dataclass(eq=False)
 class Alias(Shape):
-    """A ``type`` statement, which may mention itself."""
+    """What travels as a value of another hint, which may mention it: a ``type`` statement, or a class with
+    ``__to_bus__()`` or ``__from_bus__()``, which ``make`` then is.
+    """
 
-    name: str
     read_target: Callable[[], Any]
+    make: Callable[..., Any] | None = None
 
     @cached_property
     def target(self) -> Any:
