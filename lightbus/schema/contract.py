@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
-from inspect import Parameter
-from typing import Any, Final, get_args, get_origin
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar, get_args, get_origin
 
-from lightbus.api import Definition, Event, Procedure, where
+from lightbus.api import EMPTY, Definition, Procedure, where
 from lightbus.exceptions import MisconfiguredApiOptions
 from lightbus.values import hints_of
 
 from .hints import SchemaWriter
 from .safety import DRAFT_07
 
-_EMPTY: Final = Parameter.empty
+T = TypeVar("T")
 
 
 def contract_of(definition: Definition) -> dict[str, Any]:
@@ -28,121 +27,64 @@ def contract_of(definition: Definition) -> dict[str, Any]:
     Raises:
         MisconfiguredApiOptions: A type hint can't be read, or stands for what can't travel over the bus.
     """
-    api = definition.name
-    return {
-        "events": {
-            name: {"parameters": event_parameters_schema(api, name, event)}
-            for name, event in definition.events.items()
-        },
-        "rpcs": {
-            name: {
-                "parameters": rpc_parameters_schema(api, name, procedure),
-                "response": rpc_response_schema(api, name, procedure),
-            }
-            for name, procedure in definition.procedures.items()
-        },
-    }
+    api, events = definition.name, {}
+    for name, event in definition.events.items():
+        parameters = [(p.name, p.type, p.default) for p in event.parameters]
+        schema = _parameters(f"Event {api}.{name} parameters", f"{api}.{name}", parameters)
+        events[name] = {"parameters": schema}
+    return {"events": events, "rpcs": {n: _rpc(api, n, p) for n, p in definition.procedures.items()}}
 
 
-def event_parameters_schema(api_name: str, event_name: str, event: Event) -> dict[str, Any]:
-    """Return the schema of an event's parameters.
-
-    Args:
-        api_name: The API's name.
-        event_name: The event's name.
-        event: The event.
-
-    Returns:
-        A complete schema.
-
-    Raises:
-        MisconfiguredApiOptions: A type hint stands for what can't travel over the bus.
-    """
-    parameters = [(p.name, p.type, p.default) for p in event.parameters]
-    title = f"Event {api_name}.{event_name} parameters"
-    return _parameters_schema(title, f"{api_name}.{event_name}", parameters, False)
-
-
-def rpc_parameters_schema(api_name: str, procedure_name: str, procedure: Procedure) -> dict[str, Any]:
-    """Return the schema of a procedure's parameters.
-
-    Args:
-        api_name: The API's name.
-        procedure_name: The procedure's name.
-        procedure: The procedure.
-
-    Returns:
-        A complete schema.
-
-    Raises:
-        MisconfiguredApiOptions: A type hint can't be read, or stands for what can't travel over the bus.
-    """
+def _rpc(api: str, name: str, procedure: Procedure) -> dict[str, Any]:
+    place = f"{where(procedure.function)}: {api}.{name}()"
     hints = hints_of(procedure.function)
     parameters, others = [], False
     for p in procedure.signature.parameters.values():
         if p.kind is p.VAR_KEYWORD:
             others = hints.get(p.name, True)
         elif p.kind is not p.VAR_POSITIONAL:
-            parameters.append((p.name, hints.get(p.name, _EMPTY), p.default))
-    title = f"RPC {api_name}.{procedure_name}() parameters"
-    place = f"{where(procedure.function)}: {api_name}.{procedure_name}()"
-    return _parameters_schema(title, place, parameters, others)
-
-
-def rpc_response_schema(api_name: str, procedure_name: str, procedure: Procedure) -> dict[str, Any]:
-    """Return the schema of what a procedure returns.
-
-    Args:
-        api_name: The API's name.
-        procedure_name: The procedure's name.
-        procedure: The procedure.
-
-    Returns:
-        A complete schema.
-
-    Raises:
-        MisconfiguredApiOptions: The type hint can't be read, or stands for what can't travel over the bus.
-    """
+            parameters.append((p.name, hints.get(p.name, EMPTY), p.default))
+    result = hints.get("return", Any)
+    if get_origin(result) in (Awaitable, Coroutine):
+        result = get_args(result)[-1]
     writer = SchemaWriter()
-    try:
-        schema = writer.schema(response_hint(hints_of(procedure.function)))
-    except MisconfiguredApiOptions as e:
-        place = f"{where(procedure.function)}: {api_name}.{procedure_name}()"
-        raise MisconfiguredApiOptions(f"{place}: what it returns: {e}") from e
-    return writer.finish(
-        {"$schema": DRAFT_07, **schema, "title": f"RPC {api_name}.{procedure_name}() response"}
-    )
+    response = _located(f"{place}: what it returns", writer.schema, result)
+    response = {"$schema": DRAFT_07, **response, "title": f"RPC {api}.{name}() response"}
+    return {
+        "parameters": _parameters(f"RPC {api}.{name}() parameters", place, parameters, others),
+        "response": writer.finish(response),
+    }
 
 
-def response_hint(hints: dict[str, Any]) -> Any:
-    """Return the hint of a procedure's result, which may be wrapped as something to await."""
-    hint = hints.get("return", Any)
-    if get_origin(hint) in (Awaitable, Coroutine):
-        return get_args(hint)[-1]
-    return hint
-
-
-def _parameters_schema(
-    title: str, place: str, parameters: list[tuple[str, Any, Any]], others: Any
+def _parameters(
+    title: str, place: str, parameters: Iterable[tuple[str, Any, Any]], others: Any = False
 ) -> dict[str, Any]:
+    """Return the schema of parameters: name, hint and default of each, and the hint of ``**kwargs``."""
     writer = SchemaWriter()
-    properties = {}
-    name = "**"
-    try:
-        additional = others if isinstance(others, bool) else writer.schema(others) or True
-        for name, hint, default in parameters:
-            if hint is _EMPTY and type(default) in (str, int, float, bool):
-                hint = type(default)
-            properties[name] = writer.schema(hint, default)
-    except MisconfiguredApiOptions as e:
-        raise MisconfiguredApiOptions(f"{place}: parameter {name}: {e}") from e
+    if not isinstance(others, bool):
+        others = _located(f"{place}: parameter **", writer.schema, others) or True
+    properties, required = {}, []
+    for name, hint, default in parameters:
+        if hint is EMPTY and type(default) in (str, int, float, bool):
+            hint = type(default)
+        properties[name] = _located(f"{place}: parameter {name}", writer.schema, hint, default)
+        if default is EMPTY:
+            required.append(name)
     return writer.finish(
         {
             "$schema": DRAFT_07,
             "type": "object",
             "title": title,
             "properties": properties,
-            "required": [name for name, _, default in parameters if default is _EMPTY],
-            "additionalProperties": additional,
+            "required": required,
+            "additionalProperties": others,
         }
     )
+
+
+def _located(place: str, write: Callable[..., T], *args: Any) -> T:
+    """Write a schema; what can't be written is an error that says where."""
+    try:
+        return write(*args)
+    except MisconfiguredApiOptions as e:
+        raise MisconfiguredApiOptions(f"{place}: {e}") from e

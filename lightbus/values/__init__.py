@@ -4,8 +4,8 @@ Encoders are made once per class, casters once per hint, never per message. What
 an error that has the path, as in ``order.lines[3].qty``.
 """
 
-from .arguments import arguments_caster, cast, caster
-from .dumping import MAX_DEPTH, dump
+from .arguments import arguments_caster, cast
+from .dumping import dump
 from .hints import read
 from .problems import path_text, shown
 from .scalars import DECIMAL_PATTERN
@@ -13,10 +13,8 @@ from .shapes import hints_of
 
 __all__ = [
     "DECIMAL_PATTERN",
-    "MAX_DEPTH",
     "arguments_caster",
     "cast",
-    "caster",
     "dump",
     "hints_of",
     "path_text",

@@ -28,26 +28,11 @@ def cast(value: Any, hint: Any) -> Any:
         ValidationError: It doesn't fit; the message has the path.
         MisconfiguredApiOptions: The hint stands for values that can't travel over the bus.
     """
-    return caster(hint)(value)
-
-
-def caster(hint: Any) -> Callable[[Any], Any]:
-    """Return the function that casts to a hint; it is made once.
-
-    Args:
-        hint: A type hint.
-
-    Returns:
-        What ``cast(value, hint)`` calls.
-
-    Raises:
-        MisconfiguredApiOptions: The hint stands for values that can't travel over the bus.
-    """
     try:
         hash(hint)
     except TypeError:
-        return _caster(hint)
-    return _caster_once(hint, repr(hint))
+        return _caster(hint)(value)
+    return _caster_once(hint, repr(hint))(value)
 
 
 @lru_cache(maxsize=4096)

@@ -55,10 +55,6 @@ def _dump(value: Any, depth: int) -> Any:
     return (_ENCODERS.get(type(value)) or _encoder(type(value)))(value, depth)
 
 
-def _as_it_is(value: Any, depth: int) -> Any:
-    return value
-
-
 def _str(value: str, depth: int) -> str:
     if not value.isascii():
         try:
@@ -92,26 +88,6 @@ def _complex(value: complex, depth: int) -> str:
     if not cmath.isfinite(value):
         raise Misfit(f"{value!r} can't be sent; send None, or leave it out")
     return str(value)
-
-
-def _bytes(value: Any, depth: int) -> str:
-    return base64.b64encode(value).decode("ascii")
-
-
-def _text(value: Any, depth: int) -> str:
-    return str(value)
-
-
-def _iso(value: Any, depth: int) -> Any:
-    return value.isoformat()
-
-
-def _timedelta(value: timedelta, depth: int) -> Any:
-    return msgspec.to_builtins(value)
-
-
-def _enum(value: enum.Enum, depth: int) -> Any:
-    return _dump(value.value, depth)
 
 
 def _dict(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
@@ -178,30 +154,26 @@ def _own(value: Any, depth: int) -> Any:
     return _dump(value.__to_bus__(), depth + 1)
 
 
-def _model(value: Any, depth: int) -> Any:
-    return _dump(value.model_dump(mode="json", by_alias=True), depth)
-
-
 _KEYS: Final = (str, int, UUID, enum.Enum, Decimal, date, time)
 
 _ENCODERS: Final[dict[type, _Encoder]] = {
     str: _str,
     int: _int,
     float: _float,
-    bool: _as_it_is,
-    type(None): _as_it_is,
+    bool: lambda value, depth: value,
+    type(None): lambda value, depth: None,
     dict: _dict,
     list: _list,
     tuple: _list,
 }
 _BY_BASE: Final[list[tuple[Any, _Encoder]]] = [
-    (enum.Enum, _enum),
-    ((datetime, date, time), _iso),
-    (timedelta, _timedelta),
-    (UUID, _text),
+    (enum.Enum, lambda value, depth: _dump(value.value, depth)),
+    ((datetime, date, time), lambda value, depth: value.isoformat()),
+    (timedelta, lambda value, depth: msgspec.to_builtins(value)),
+    (UUID, lambda value, depth: str(value)),
     (Decimal, _decimal),
     (complex, _complex),
-    ((bytes, bytearray, memoryview), _bytes),
+    ((bytes, bytearray, memoryview), lambda value, depth: base64.b64encode(value).decode()),
     (str, lambda value, depth: _str(str.__str__(value), depth)),
     (int, lambda value, depth: _int(int(value), depth)),
     (float, lambda value, depth: _float(float(value), depth)),
@@ -220,7 +192,7 @@ def _make_encoder(cls: type) -> _Encoder:
     if hasattr(cls, "__to_bus__"):
         return _own
     if is_model(cls):
-        return _model
+        return lambda value, depth: _dump(value.model_dump(mode="json", by_alias=True), depth)
     fields = sent_fields(cls)
     if fields is not None and not issubclass(cls, enum.Enum):
         return _object_encoder(cls, fields)

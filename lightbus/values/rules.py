@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_Check = Callable[[Any], bool]
+_RULES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "minimum": (operator.ge, "is less than {!r}"),
+    "exclusiveMinimum": (operator.gt, "is not greater than {!r}"),
+    "maximum": (operator.le, "is greater than {!r}"),
+    "exclusiveMaximum": (operator.lt, "is not less than {!r}"),
+    "minLength": (lambda value, limit: len(value) >= limit, "is shorter than {!r}"),
+    "maxLength": (lambda value, limit: len(value) <= limit, "is longer than {!r}"),
+    "multipleOf": (lambda value, of: _is_multiple(value, of), "is not a multiple of {!r}"),
+    "pattern": (lambda value, pattern: pattern.search(value), "does not match {.pattern!r:.100}"),
+    "predicate": (lambda value, fits: fits(value), "is refused by {}"),
+}
 
 
 def checker(rules: Sequence[tuple[str, Any]]) -> Callable[[Any], str]:
@@ -20,13 +31,13 @@ def checker(rules: Sequence[tuple[str, Any]]) -> Callable[[Any], str]:
         A function that returns what is wrong with a value, or an empty text. A rule that doesn't apply to
         the type of a value, such as a length to a number, is passed over.
     """
-    checks = [(_check(rule, limit), _words(rule, limit)) for rule, limit in rules]
+    checks = [(*_RULES[r], re.compile(limit) if r == "pattern" else limit) for r, limit in rules]
 
     def check(value: Any) -> str:
-        for fits, words in checks:
+        for fits, words, limit in checks:
             try:
-                if not fits(value):
-                    return words
+                if not fits(value, limit):
+                    return words.format(getattr(limit, "__name__", limit))
             except TypeError:
                 continue
         return ""
@@ -34,39 +45,8 @@ def checker(rules: Sequence[tuple[str, Any]]) -> Callable[[Any], str]:
     return check
 
 
-def _check(rule: str, limit: Any) -> _Check:
-    if rule == "pattern":
-        search = re.compile(limit).search
-        return lambda value: search(value) is not None
-    if rule == "predicate":
-        return lambda value: bool(limit(value))
-    return {
-        "minimum": lambda value: value >= limit,
-        "exclusiveMinimum": lambda value: value > limit,
-        "maximum": lambda value: value <= limit,
-        "exclusiveMaximum": lambda value: value < limit,
-        "minLength": lambda value: len(value) >= limit,
-        "maxLength": lambda value: len(value) <= limit,
-        "multipleOf": lambda value: _is_multiple(value, limit),
-    }[rule]
-
-
 def _is_multiple(value: Any, of: Any) -> bool:
     if isinstance(value, float) or isinstance(of, float):
         quotient = value / of
         return math.isclose(quotient, round(quotient), rel_tol=1e-9, abs_tol=1e-9)
     return bool(value % of == 0)
-
-
-def _words(rule: str, limit: Any) -> str:
-    return {
-        "minimum": f"is less than {limit!r}",
-        "exclusiveMinimum": f"is not greater than {limit!r}",
-        "maximum": f"is greater than {limit!r}",
-        "exclusiveMaximum": f"is not less than {limit!r}",
-        "minLength": f"is shorter than {limit!r}",
-        "maxLength": f"is longer than {limit!r}",
-        "multipleOf": f"is not a multiple of {limit!r}",
-        "pattern": f"does not match {str(limit)[:100]!r}",
-        "predicate": f"is refused by {getattr(limit, '__name__', 'a predicate')}",
-    }[rule]
