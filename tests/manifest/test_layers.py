@@ -268,7 +268,7 @@ def test_loading_imports_nothing_and_connects_nowhere(
     manifest = folder.read(
         "modules: [evil]\nlisteners: {a: {events: [b.c], handler: 'evil:f'}}\n"
         "bus: {redis: {url: 'redis://127.0.0.1:1/0'}}\n"
-        "apis: {a: {event_transport: {redis: {serializer: evil.S}}}}"
+        "policies: {p: {give_up_on: ['evil:Error']}}"
     )
     assert manifest.modules == ("evil",)
 
