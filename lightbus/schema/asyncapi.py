@@ -58,15 +58,10 @@ class _Components:
 def _events(
     api: str, events: dict[str, Any], operations: dict[str, Any], components: _Components
 ) -> dict[str, Any]:
-    channel = f"{api}.events"
     messages = {}
     for name, entry in sorted(events.items()):
         messages[name] = components.add(f"{api}.{name}.event", f"{api}.{name}", entry["parameters"])
-        operations[f"{api}.{name}.fire"] = {
-            "action": "send",
-            "channel": {"$ref": f"#/channels/{channel}"},
-            "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"}],
-        }
+        operations[f"{api}.{name}.fire"] = {"action": "send", **_message(f"{api}.events", name)}
     return {
         "address": f"{api}.*:stream",
         "description": f"The events of {api}, in a Redis stream; the address is that of one stream per API.",
@@ -77,28 +72,24 @@ def _events(
 def _rpcs(
     api: str, rpcs: dict[str, Any], operations: dict[str, Any], components: _Components
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    calls, answers = f"{api}.calls", f"{api}.answers"
-    call_messages, answer_messages = {}, {}
+    calls, answers = {}, {}
     for name, entry in sorted(rpcs.items()):
-        title = f"{api}.{name}()"
-        call_messages[name] = components.add(f"{api}.{name}.call", title, entry["parameters"])
-        answer_messages[name] = components.add(
-            f"{api}.{name}.answer", f"The answer of {title}", entry["response"]
-        )
-        operations[f"{api}.{name}.serve"] = {
-            "action": "receive",
-            "channel": {"$ref": f"#/channels/{calls}"},
-            "messages": [{"$ref": f"#/channels/{calls}/messages/{name}"}],
-            "reply": {
-                "channel": {"$ref": f"#/channels/{answers}"},
-                "messages": [{"$ref": f"#/channels/{answers}/messages/{name}"}],
-            },
-        }
+        full, title = f"{api}.{name}", f"{api}.{name}()"
+        calls[name] = components.add(f"{full}.call", title, entry["parameters"])
+        answers[name] = components.add(f"{full}.answer", f"The answer of {title}", entry["response"])
+        reply = _message(f"{api}.answers", name)
+        operations[f"{full}.serve"] = {"action": "receive", **_message(f"{api}.calls", name), "reply": reply}
     return (
-        {"address": f"{api}:rpc_queue", "description": f"Calls of {api}.", "messages": call_messages},
+        {"address": f"{api}:rpc_queue", "description": f"Calls of {api}.", "messages": calls},
         {
             "address": None,
             "description": f"Answers of {api}, in the list that each call names.",
-            "messages": answer_messages,
+            "messages": answers,
         },
     )
+
+
+def _message(channel: str, name: str) -> dict[str, Any]:
+    """Refer to a channel and to one of its messages."""
+    place = f"#/channels/{channel}"
+    return {"channel": {"$ref": place}, "messages": [{"$ref": f"{place}/messages/{name}"}]}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .hints import TYPE_NAMES
 from .safety import follow
 from .signature import default_of, type_text
 
@@ -14,13 +15,10 @@ _NOTES: Final = frozenset(
     {"$schema", "$comment", "title", "description", "default", "examples", "definitions", "deprecated"}
 )
 _SHOWN: Final = 120
-_LOWER: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
-_UPPER: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+_ORDERED: Final = frozenset(
+    f"{most}{of}" for most in ("min", "max") for of in ("imum", "Length", "Items", "Properties")
+) | {"exclusiveMinimum", "exclusiveMaximum"}
 _SHAPE: Final = frozenset({"type", "enum", "properties", "required", "additionalProperties", "items"})
-_JSON_TYPES: Final = {
-    str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null",
-    list: "array", dict: "object",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class Differ:
             what = f"{self._text_old(old)} becomes {self._text_new(new)}"
             self._note(path, what, narrows=bool(before), widens=bool(after))
             return
-        for kind in [k for k in _JSON_TYPES.values() if k in kinds_before | kinds_after]:
+        for kind in [k for k in TYPE_NAMES.values() if k in kinds_before | kinds_after]:
             self._compare_kind(
                 kind, [a for a in before if a["type"] == kind], [a for a in after if a["type"] == kind],
                 kinds_before, kinds_after, path,
@@ -138,11 +136,7 @@ class Differ:
     def _compare_same(self, old: dict[str, Any], new: dict[str, Any], path: str) -> None:
         """Compare two schemas of one type."""
         self._compare_enum(old.get("enum"), new.get("enum"), path)
-        for rule in _LOWER:
-            self._compare_limit(rule, old.get(rule), new.get(rule), path, lower=True)
-        for rule in _UPPER:
-            self._compare_limit(rule, old.get(rule), new.get(rule), path, lower=False)
-        for rule in sorted({*old, *new} - _NOTES - _SHAPE - {*_LOWER, *_UPPER}):
+        for rule in sorted({*old, *new} - _NOTES - _SHAPE):
             self._compare_rule(rule, old.get(rule), new.get(rule), path)
         if old["type"] == "array":
             self._compare_items(old.get("items", True), new.get("items", True), path)
@@ -164,21 +158,18 @@ class Differ:
             if value not in old:
                 self._note(path, f"also allows {value!r} now", widens=True)
 
-    def _compare_limit(self, rule: str, old: Any, new: Any, path: str, *, lower: bool) -> None:
-        if old == new:
-            return
-        tighter = old is None or (new is not None and (new > old if lower else new < old))
-        self._note(path, _rule_words(rule, old, new), narrows=tighter, widens=not tighter)
-
     def _compare_rule(self, rule: str, old: Any, new: Any, path: str) -> None:
         if old == new:
             return
         narrows, widens = new is not None, old is not None
-        if rule == "multipleOf" and narrows and widens:
+        if narrows and widens and rule in _ORDERED:
+            narrows = new < old if "max" in rule.lower() else new > old
+            widens = not narrows
+        elif narrows and widens and rule == "multipleOf":
             narrows, widens = old % new != 0, new % old != 0
         if rule == "format" and None in (old, new):
-            what = f"{type_text({'type': 'string', 'format': old}, {})} becomes "
-            what += type_text({"type": "string", "format": new}, {})
+            texts = [type_text({"type": "string", "format": form}, {}) for form in (old, new)]
+            what = " becomes ".join(texts)
         else:
             what = _rule_words(rule, old, new)
         self._note(path, what, narrows=narrows, widens=widens)
@@ -268,14 +259,14 @@ def alternatives(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[d
     if "const" in rules:
         rules["enum"] = [rules.pop("const")]
     if "enum" in rules and "type" not in rules:
-        kinds = dict.fromkeys(_JSON_TYPES[type(v)] for v in rules["enum"])
+        kinds = dict.fromkeys(TYPE_NAMES[type(v)] for v in rules["enum"])
         return [
-            {**rules, "type": k, "enum": [v for v in rules["enum"] if _JSON_TYPES[type(v)] == k]}
+            {**rules, "type": k, "enum": [v for v in rules["enum"] if TYPE_NAMES[type(v)] == k]}
             for k in kinds
         ]
     if not rules.keys() - {"title"}:
         return [{}]
-    kind = rules.get("type", list(_JSON_TYPES.values()))
+    kind = rules.get("type", list(TYPE_NAMES.values()))
     return [{**rules, "type": k} for k in ([kind] if isinstance(kind, str) else kind)]
 
 

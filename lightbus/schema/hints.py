@@ -23,15 +23,11 @@ _SCALARS: Final[dict[Any, dict[str, Any]]] = {
     timedelta: {"type": "string", "format": "duration"},
     Decimal: {"type": "string", "pattern": values.DECIMAL_PATTERN},
 }
-_TYPE_NAMES: Final = {
-    str: "string",
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    type(None): "null",
-    list: "array",
+#: What JSON Schema calls the types that JSON values have in Python.
+TYPE_NAMES: Final = {
+    str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null", list: "array",
     dict: "object",
-}
+}  # fmt: skip
 _LENGTHS: Final = {"string": "Length", "array": "Items", "object": "Properties"}
 _NUMERIC: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
@@ -123,7 +119,7 @@ class SchemaWriter:
 
     def _choice(self, shape: shapes.Choice) -> dict[str, Any]:
         allowed = [values.dump(sent) for sent, _ in shape.members]
-        kinds = {_TYPE_NAMES[type(a)] for a in allowed}
+        kinds = {TYPE_NAMES[type(a)] for a in allowed}
         return {"enum": allowed, "type": kinds.pop()} if len(kinds) == 1 else {"enum": allowed}
 
     def _unionof(self, shape: shapes.UnionOf) -> dict[str, Any]:

@@ -20,8 +20,7 @@ MAX_PATTERNS: Final = 200
 MAX_STEPS: Final = 10_000  # schemas that one value may have to pass at one place
 
 _DATA: Final = frozenset({"default", "const", "enum", "examples"})
-_BESIDES: Final = ("allOf", "anyOf", "oneOf")
-_BESIDE: Final = ("not", "if", "then", "else")
+_BESIDE: Final = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
 
 
 def check_schema(schema: Any) -> None:
@@ -147,11 +146,8 @@ def _beside(root: dict[str, Any], node: dict[str, Any]) -> Iterator[Any]:
     if isinstance(node.get("$ref"), str):
         yield follow(root, node["$ref"])
         return
-    for key in _BESIDES:
-        if isinstance(node.get(key), list):
-            yield from node[key]
     for key in _BESIDE:
-        if key in node:
-            yield node[key]
+        found = node.get(key, [])
+        yield from found if isinstance(found, list) else [found]
     if isinstance(node.get("dependencies"), dict):
         yield from node["dependencies"].values()
