@@ -34,23 +34,23 @@ class Compiler:
     """Makes the converters of one hint and of all that it mentions."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Converter] = {}
+        self._known: dict[shapes.Shape, Converter] = {}
 
     def converter(self, hint: Any) -> Converter:
         """Return the converter of a hint."""
         return self._of(read(hint))
 
     def _of(self, shape: shapes.Shape) -> Converter:
-        known = self._known.get(id(shape))
+        known = self._known.get(shape)
         if known is None:
             make = getattr(self, f"_{type(shape).__name__.lower()}")
             if isinstance(shape, shapes.ObjectOf | shapes.Alias):
                 # It may contain itself, so that it must be there before it is complete.
-                known = self._known[id(shape)] = Converter(identity, NOTHING, JSON_TYPES)
+                known = self._known[shape] = Converter(identity, NOTHING, JSON_TYPES)
                 made = make(shape)
                 known.call, known.exact, known.takes = made.call, made.exact, made.takes
             else:
-                known = self._known[id(shape)] = make(shape)
+                known = self._known[shape] = make(shape)
         return known
 
     def _anything(self, shape: shapes.Anything) -> Converter:
