@@ -1,0 +1,139 @@
+"""What the tests of hosting share: projects with real processes, and hosts in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lightbus import BusClient, creation
+from lightbus.api import Registry
+from lightbus.checks import client_for
+from lightbus.host import Host
+from lightbus.loading import Loader
+from lightbus.manifest import Manifest, load
+from lightbus.path import BusPath
+from lightbus.reload import Reloader
+from lightbus.worker import Worker
+from tests.guide.project import Project
+from tests.servers import Server
+
+from .shop import ShopApi, ledger
+
+__all__ = ["Bench", "Host", "Hosted"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run coroutine functions as tests."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """An empty folder; its manifests say where Redis is."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    it = Project(folder, None)
+    yield it
+    it.close()
+
+
+class Hosted:
+    """A host of the shop in this process.
+
+    Args:
+        manifest: What it hosts.
+        read: Reads the manifest again.
+        folder: Where its manifest lies.
+    """
+
+    def __init__(self, manifest: Manifest, read: Callable[[], Manifest], folder: Path) -> None:
+        self.manifest = manifest
+        self.client: BusClient = client_for(manifest)
+        self.client.set_features(manifest.features)
+        self.client.register_api(ShopApi)
+        self.bus = BusPath(self.client)
+        loader = Loader(manifest, self.client, folder)
+        loader.load(self.bus)
+        self.worker = Worker(self.client)
+        self.worker.prepare([n for n in self.client.registry.names() if loader.is_ours(n)])
+        self.reloader = Reloader(manifest, read, self.client, self.worker, folder)
+
+    async def __aenter__(self) -> Hosted:
+        await self.worker.ownership.take()
+        await self.worker.join()
+        await self.worker.publish_contracts()
+        self._group = asyncio.TaskGroup()
+        await self._group.__aenter__()
+        self.worker.start(self._group)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        ledger.gate.set()
+        await self.worker.drain(self.manifest.bus.drain_timeout)
+        await self._group.__aexit__(None, None, None)
+        await self.client.close_async()
+
+    async def fire(self, sku: str) -> None:
+        """Fire ``shop.sold``."""
+        await self.bus.shop.sold.fire_async(sku=sku)
+
+
+class Bench:
+    """Hosts manifests of a folder in this process.
+
+    Args:
+        folder: The folder.
+        url: The Redis that they use unless they say otherwise.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+
+    def read(self, text: str) -> Manifest:
+        """Write a manifest and read it."""
+        (self.folder / "lightbus.yaml").write_text(text)
+        return self.read_again()
+
+    def read_again(self) -> Manifest:
+        arguments = {
+            "service_name": "shop",
+            "modules": [],
+            "bus": {"redis": {"url": self.url}, "schema": {"ttl": 60}},
+        }
+        return load(["lightbus.yaml"], cwd=self.folder, environ={}, create_arguments=arguments)
+
+    def host(self, text: str = "") -> Hosted:
+        """A host of this manifest, to be entered."""
+        return Hosted(self.read(text or "{}"), self.read_again, self.folder)
+
+    @contextlib.asynccontextmanager
+    async def client(self, text: str = "{}") -> AsyncIterator[BusPath]:
+        """A bus of another service, which serves nothing."""
+        client = client_for(self.read(f"{text}\nservice_name: other"))
+        try:
+            yield BusPath(client)
+        finally:
+            await client.close_async()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Hosts in this process, over an empty Redis; what they register is forgotten afterwards."""
+    empty = Registry()
+    for module in ("lightbus.checks", "lightbus.creation"):
+        monkeypatch.setattr(f"{module}.auto_registered", empty)
+    monkeypatch.setattr(creation, "_hosted", [])
+    ledger.reset()
+    return Bench(tmp_path, redis_server.url)
