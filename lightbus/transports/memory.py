@@ -90,7 +90,7 @@ class Broker:
         self.groups: dict[str, Group] = {}
         self.queues: dict[str, Queue] = {}
         self.answers: dict[str, asyncio.Future[bytes]] = {}
-        self.contracts: dict[str, tuple[float, bytes]] = {}
+        self.contracts: dict[str, dict[SchemaTransport, tuple[float, bytes]]] = {}
         self.owners: dict[str, dict[Identity, float]] = {}
         self.claims: dict[str, tuple[float, str]] = {}
         self._history: deque[_Stored] = deque(maxlen=_KEPT)
@@ -324,20 +324,24 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
     async def store(
         self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
     ) -> None:
-        """Publish contracts for ``ttl`` seconds."""
+        """Publish contracts for ``ttl`` seconds; who has started later has the last word."""
         expires = time.monotonic() + ttl
         for api_name, contract in contracts.items():
-            broker().contracts[api_name] = (expires, msgspec.json.encode(contract))
+            broker().contracts.setdefault(api_name, {})[self] = (expires, msgspec.json.encode(contract))
 
     async def withdraw(self, api_names: Sequence[str]) -> None:
-        """Remove contracts."""
+        """Remove those for which nobody else stands."""
         for api_name in api_names:
-            broker().contracts.pop(api_name, None)
+            broker().contracts.get(api_name, {}).pop(self, None)
 
     async def load(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the contracts that have not expired."""
-        now, stored = time.monotonic(), broker().contracts.items()
-        return {name: msgspec.json.decode(blob) for name, (expires, blob) in stored if expires > now}
+        now, found = time.monotonic(), {}
+        for api_name, stored in broker().contracts.items():
+            blobs = [blob for expires, blob in stored.values() if expires > now]
+            if blobs:
+                found[api_name] = msgspec.json.decode(blobs[-1])
+        return found
 
     async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
         """Become, or stay, an owner of APIs; returns the service that owns each."""

@@ -1,0 +1,120 @@
+"""Contracts, ownership and claims, whatever keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from lightbus.exceptions import TransportError
+from lightbus.transports.base import Identity
+from tests.servers import Server
+
+from .conftest import Ports, settled
+
+CONTRACT = {"events": {}, "rpcs": {"check": {"parameters": {"type": "object"}, "response": {}}}}
+SHOP, MAILER = Identity("shop", "p1"), Identity("mailer", "p2")
+
+
+async def test_a_contract_that_is_stored_can_be_loaded(ports: Ports) -> None:
+    schema = ports.schema()
+    assert await schema.load() == {}
+    await schema.store({"auth": CONTRACT, "support.case": {"events": {}, "rpcs": {}}}, 60)
+    assert await ports.schema().load() == {"auth": CONTRACT, "support.case": {"events": {}, "rpcs": {}}}
+
+
+async def test_a_contract_that_is_not_renewed_is_forgotten(ports: Ports) -> None:
+    schema = ports.schema()
+    await schema.store({"auth": CONTRACT}, 1)
+
+    async def forgotten() -> bool:
+        return await schema.load() == {}
+
+    await settled(forgotten)
+
+
+async def test_a_withdrawn_contract_is_gone(ports: Ports) -> None:
+    schema = ports.schema()
+    await schema.store({"auth": CONTRACT, "billing": CONTRACT}, 60)
+    await schema.withdraw(["auth"])
+    assert list(await schema.load()) == ["billing"]
+    await schema.withdraw([])
+    await schema.store({}, 60)
+
+
+async def test_a_contract_stays_while_another_process_stands_for_it(ports: Ports) -> None:
+    one, two = ports.schema(), ports.schema()
+    await one.store({"auth": CONTRACT}, 60)
+    await two.store({"auth": CONTRACT}, 60)
+    await one.withdraw(["auth"])
+    assert await two.load() == {"auth": CONTRACT}
+    await two.withdraw(["auth"])
+    assert await two.load() == {}
+
+
+async def test_an_api_belongs_to_one_service(ports: Ports) -> None:
+    schema = ports.schema()
+    assert await schema.own(["auth", "billing"], SHOP, 60) == {"auth": "shop", "billing": "shop"}
+    assert await schema.own(["auth"], Identity("shop", "p3"), 60) == {"auth": "shop"}
+    assert await schema.own(["auth"], MAILER, 60) == {"auth": "shop"}
+    await schema.disown(["auth"], SHOP)
+    assert await schema.own(["auth"], MAILER, 60) == {"auth": "shop"}
+    await schema.disown(["auth"], Identity("shop", "p3"))
+    assert await schema.own(["auth"], MAILER, 60) == {"auth": "mailer"}
+
+
+async def test_ownership_that_is_not_renewed_ends(ports: Ports) -> None:
+    schema = ports.schema()
+    await schema.own(["auth"], SHOP, 0.05)
+
+    async def free() -> bool:
+        return await schema.own(["auth"], MAILER, 60) == {"auth": "mailer"}
+
+    await settled(free)
+
+
+async def test_only_one_holder_gets_a_claim_until_it_ends(ports: Ports) -> None:
+    schema = ports.schema()
+    got = await asyncio.gather(*(schema.claim("tick", f"p{n}", 60) for n in range(5)))
+    assert sum(got) == 1
+    winner = got.index(True)
+    assert await schema.claim("tick", f"p{winner}", 60)
+    assert await schema.claim("tock", "other", 0.05)
+
+    async def free() -> bool:
+        return await schema.claim("tock", "another", 60)
+
+    await settled(free)
+
+
+@pytest.mark.parametrize(
+    "blob", [b"", b"{", b"[]", b"[" * 1_000, b"\xff", b'"' + b"x" * 1_100_000 + b'"', b"9" * 10_000]
+)
+async def test_an_unreadable_contract_is_left_out(
+    redis_ports: Ports, redis_server: Server, blob: bytes
+) -> None:
+    schema = redis_ports.schema()
+    await schema.store({"good": CONTRACT}, 60)
+    redis_server.execute("SADD", "schemas", "bad", b"\xff\xfe", "absent")
+    redis_server.execute("SET", "schema:bad", blob)
+    assert await schema.load() == {"good": CONTRACT}
+
+
+async def test_a_contract_lies_where_lightbus_1_looks_for_it(any_ports: Ports, any_redis: Server) -> None:
+    await any_ports.schema().store({"auth": CONTRACT}, 60)
+    assert json.loads(any_redis.execute("GET", "schema:auth")) == CONTRACT
+    assert 55 < any_redis.execute("TTL", "schema:auth") <= 60
+    assert any_redis.execute("SMEMBERS", "schemas") == [b"auth"]
+
+
+async def test_a_redis_that_refuses_is_no_stranger_to_those_who_renew(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    schema = redis_ports.schema()
+    await schema.open()
+    redis_server.execute("SET", "schemas", "not a set")
+    with pytest.raises(TransportError, match="WRONGTYPE"):
+        await schema.store({"auth": CONTRACT}, 60)
+    with pytest.raises(TransportError, match="WRONGTYPE"):
+        await schema.load()
