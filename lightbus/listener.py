@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .api import Event, where
+from .definition import NAME
 from .exceptions import InvalidListener
 from .policy import DeliveryPolicy
 from .values import arguments_caster, hints_of
@@ -91,6 +92,22 @@ class Listener:
                 f"{where(self.handler)}: the listener {self.name!r} {reason}, but {event_name} has "
                 f"({', '.join(offered)}); write: def {self.name}({signature})"
             )
+
+    def takes(self) -> tuple[frozenset[str] | None, frozenset[str]]:
+        """Return the arguments that the handler takes, None for any, and those that it must have."""
+        named, required, takes_any = _keywords(self.handler)
+        return None if takes_any else frozenset(named), frozenset(required)
+
+    def misfit(self, kwargs: Mapping[str, Any]) -> InvalidListener:
+        """Return the error for an event with these arguments, which the handler does not take."""
+        event = Event(tuple(name for name in kwargs if NAME.fullmatch(name)))
+        try:
+            self.check_event("the event", event)
+        except InvalidListener as e:
+            return e
+        return InvalidListener(
+            f"{where(self.handler)}: the listener {self.name!r} can't take these arguments"
+        )
 
     def caster(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """Return what turns an event's JSON arguments into those of the handler's hints; built once."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from typing import Literal, TextIO
 
 LogFormat = Literal["text", "json"]
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
@@ -28,6 +30,11 @@ class TextFormatter(logging.Formatter):
         name = f"{record.levelname.lower():8}"
         record.level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{name}\x1b[0m" if self._colour else name
         return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Keep what came from outside on its line: a message never looks like two."""
+        record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.message)
+        return super().formatMessage(record)
 
 
 class JsonFormatter(logging.Formatter):

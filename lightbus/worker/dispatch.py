@@ -11,8 +11,8 @@ from typing import Any
 from lightbus.api import Procedure
 from lightbus.client import BusClient
 from lightbus.exceptions import (
-    InvalidListener,
     InvalidParameters,
+    LightbusException,
     ProcedureNotFound,
     SchemaNotFound,
     ValidationError,
@@ -74,6 +74,7 @@ class Dispatch:
         self._expose_tracebacks = client.wiring.expose_tracebacks
         self._calls: dict[str, dict[str, Call]] = {}
         self._casters: dict[str, Caster] = {}
+        self._takes: dict[str, tuple[frozenset[str] | None, frozenset[str]]] = {}
 
     def prepare_api(self, api_name: str) -> None:
         """Make the procedures of an API ready.
@@ -95,6 +96,7 @@ class Dispatch:
             MisconfiguredApiOptions: One of its hints can't be used.
         """
         self._casters[listener.name] = listener.caster()
+        self._takes[listener.name] = listener.takes()
 
     async def execute(self, message: RpcMessage) -> ResultMessage:
         """Run the procedure of a call; whatever happens becomes the result.
@@ -114,7 +116,7 @@ class Dispatch:
             if hooks.before_rpc_execution:
                 await hooks.run(hooks.before_rpc_execution, client=self._client, rpc_message=message)
             result = await self._call(call, message)
-        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as e:
+        except BaseException as e:
             if _is_cancelled(e):
                 raise
             result = self._failed(message, e)
@@ -126,7 +128,9 @@ class Dispatch:
                     rpc_message=message,
                     result_message=result,
                 )
-            except Exception:
+            except BaseException as e:
+                if _is_cancelled(e):
+                    raise
                 logger.exception("a callback of after_rpc_execution failed for %s", message.canonical_name)
         return result
 
@@ -134,7 +138,7 @@ class Dispatch:
         """Run a listener on an event and settle the delivery, whatever happens."""
         try:
             await self._run_listener(listener, delivery)
-        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as e:
+        except BaseException as e:
             if _is_cancelled(e):
                 raise
             await self._after_failure(listener, delivery, e)
@@ -190,9 +194,19 @@ class Dispatch:
                     validator.validate(kwargs)
             except ValidationError as e:
                 find = client.contracts.event
-                await client.watch.validate_again(e, find, message.api_name, message.event_name, kwargs)
+                try:
+                    await client.watch.validate_again(e, find, message.api_name, message.event_name, kwargs)
+                except ValidationError as e:
+                    raise _Unfit(e) from e
+        takes, required = self._takes[listener.name]
+        given = kwargs.keys()
+        if not (required <= given and (takes is None or given <= takes)):
+            raise _Unfit(listener.misfit(kwargs))
         if settings.cast_values:
-            kwargs = self._casters[listener.name](kwargs)
+            try:
+                kwargs = self._casters[listener.name](kwargs)
+            except ValidationError as e:
+                raise _Unfit(e) from e
         if listener.is_async:
             await listener.handler(message, **kwargs)
         else:
@@ -216,9 +230,9 @@ class Dispatch:
     async def _after_failure(self, listener: Listener, delivery: Delivery, error: BaseException) -> None:
         message = delivery.message
         what = f"{message.canonical_name} (event {message.id})"
-        if isinstance(error, ValidationError | InvalidListener):
-            logger.error("%s does not fit the listener %s: %s", what, listener.name, error)
-            await delivery.dead_letter("invalid", error)
+        if isinstance(error, _Unfit):
+            logger.error("%s does not fit the listener %s: %s", what, listener.name, error.reason)
+            await delivery.dead_letter("invalid", error.reason)
             return
         decision = listener.policy.decide(delivery.attempt, error)
         logger.error(
@@ -244,6 +258,14 @@ class Dispatch:
                 self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
 
 
+class _Unfit(Exception):
+    """An event that the handler can't take, as opposed to a handler that fails on it."""
+
+    def __init__(self, reason: LightbusException) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 _OUTCOME = {
     Action.RETRY: "it is tried again in {delay:.1f} s",
     Action.DEAD_LETTER: "it is put aside as a dead letter",
@@ -255,6 +277,8 @@ _OUTCOME = {
 
 def _is_cancelled(error: BaseException) -> bool:
     """Tell whether this task is to end, from a handler that merely lets a CancelledError out."""
+    if isinstance(error, GeneratorExit):
+        return True
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 

@@ -160,11 +160,12 @@ class Settling:
     async def bury(self, delivery: RedisDelivery, reason: str, error: BaseException | None) -> None:
         """Move an entry to the group's dead letters."""
         trace = "".join(traceback.format_exception(error)) if error is not None else ""
+        text = _text(error) if error is not None else ""
         fields = [
             *delivery.fields,
             *(b"reason", reason.encode()),
-            *(b"error", repr(error).encode()[:_MAX_TRACE] if error is not None else b""),
-            *(b"trace", trace.encode()[-_MAX_TRACE:]),
+            *(b"error", text.encode(errors="backslashreplace")[:_MAX_TRACE]),
+            *(b"trace", trace.encode(errors="backslashreplace")[-_MAX_TRACE:]),
             *(b"attempts", str(delivery.attempt).encode()),
             *(b"origin", delivery.origin.encode()),
         ]
@@ -271,3 +272,11 @@ class Settling:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _text(error: BaseException) -> str:
+    """Return the exception's type and text, of which user code may make anything."""
+    try:
+        return repr(error)
+    except Exception:
+        return f"{type(error).__name__}()"
