@@ -19,6 +19,7 @@ from lightbus.manifest import Manifest, load
 from lightbus.path import BusPath
 from lightbus.reload import Reloader
 from lightbus.worker import Worker
+from tests.eventually import eventually_async
 from tests.guide.project import Project
 from tests.servers import Server
 
@@ -55,9 +56,13 @@ class Hosted:
         manifest: What it hosts.
         read: Reads the manifest again.
         folder: Where its manifest lies.
+        server: The Redis.
     """
 
-    def __init__(self, manifest: Manifest, read: Callable[[], Manifest], folder: Path) -> None:
+    def __init__(
+        self, manifest: Manifest, read: Callable[[], Manifest], folder: Path, server: Server
+    ) -> None:
+        self.server = server
         self.manifest = manifest
         self.client: BusClient = client_for(manifest)
         self.client.set_features(manifest.features)
@@ -75,8 +80,16 @@ class Hosted:
         await self.worker.publish_contracts()
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
+        before = self._waiting()
         self.worker.start(self._group)
+        readers = len(self.worker.rpcs) + len(self.worker.events)
+        await eventually_async(lambda: self._waiting() >= before + readers)
         return self
+
+    def _waiting(self) -> int:
+        """How many connections wait for something to read."""
+        clients = self.server.execute("INFO", "clients").decode()
+        return int(clients.partition("blocked_clients:")[2].split()[0])
 
     async def __aexit__(self, *error: object) -> None:
         ledger.gate.set()
@@ -94,12 +107,13 @@ class Bench:
 
     Args:
         folder: The folder.
-        url: The Redis that they use unless they say otherwise.
+        server: The Redis that they use unless they say otherwise.
     """
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, server: Server) -> None:
         self.folder = folder
-        self.url = url
+        self.server = server
+        self.url = server.url
 
     def read(self, text: str) -> Manifest:
         """Write a manifest and read it."""
@@ -116,7 +130,7 @@ class Bench:
 
     def host(self, text: str = "") -> Hosted:
         """A host of this manifest, to be entered."""
-        return Hosted(self.read(text or "{}"), self.read_again, self.folder)
+        return Hosted(self.read(text or "{}"), self.read_again, self.folder, self.server)
 
     @contextlib.asynccontextmanager
     async def client(self, text: str = "{}") -> AsyncIterator[BusPath]:
@@ -136,4 +150,4 @@ def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(f"{module}.auto_registered", empty)
     monkeypatch.setattr(creation, "_hosted", [])
     ledger.reset()
-    return Bench(tmp_path, redis_server.url)
+    return Bench(tmp_path, redis_server)
