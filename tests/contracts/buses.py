@@ -41,7 +41,8 @@ def bus_of(
 @contextlib.asynccontextmanager
 async def hosted(bus: BusPath) -> AsyncIterator[Worker]:
     """Serve the bus's APIs and run its listeners, then drain."""
-    worker = Worker(bus.client, bus.client.registry.names())
+    worker = Worker(bus.client)
+    worker.prepare(bus.client.registry.names())
     await worker.join()
     await worker.publish_contracts()
     async with asyncio.TaskGroup() as group:

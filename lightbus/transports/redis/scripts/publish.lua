@@ -3,7 +3,8 @@
 -- contract: that comes from a process that was started later.
 -- Returns 1 where another contract was there although nobody else stands for one: then it comes from a
 -- Lightbus 1.x, which keeps no such note.
-local now = tonumber(redis.call('TIME')[1])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
 local before = redis.call('GET', KEYS[1])
 local other = before and before ~= ARGV[1]
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
@@ -12,7 +13,7 @@ local alone = redis.call('ZCARD', KEYS[2]) == 0
 if not (other and ARGV[4] == '1') then
   redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 end
-redis.call('ZADD', KEYS[2], now + tonumber(ARGV[2]), ARGV[3])
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 if other and alone then
   return 1
