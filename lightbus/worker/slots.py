@@ -123,7 +123,7 @@ class Slots(Generic[T]):
         if self._ahead == self.limit:
             return self.limit - self.running - len(self._ready)
         ahead = min(self._ahead, max(self.limit, int(self.limit * _AHEAD / self._seconds)))
-        # Taken when half of it is used up, so that each reading is worth its round trip; but no slot stays free.
+        # Taken when half of it is used up, so that a reading is worth its round trip; but no slot stays free.
         held = len(self._ready) + self.running
         return ahead - held if held <= ahead // 2 else max(0, self.limit - held)
 
