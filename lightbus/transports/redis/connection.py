@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
@@ -64,10 +64,9 @@ class Connector:
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
-        self._pool: aioredis.ConnectionPool | None = None
-        settings = _settings(options)
-        self.address = _address(options, settings)
-        self._make = self._prepare(settings)
+        self._settings = _settings(options)
+        self._class: type[AbstractConnection] = self._settings.pop("connection_class", aioredis.Connection)
+        self.address = _address(options, self._settings)
 
     async def connect(self) -> Wire:
         """Open a connection and do its handshake.
@@ -75,46 +74,54 @@ class Connector:
         Raises:
             TransportUnavailable: No answer, or the password is wrong; the message says which and where.
         """
-        connection = self._make()
+        connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._options.connect_timeout):
+                connection = self._class(**self._settings, **await self._ask_sentinel())
                 await connection.connect()  # type: ignore[no-untyped-call]
                 # A server that asks for a password, or still loads its data, says so only to a command.
                 await connection.send_command("PING")
                 await connection.read_response()
                 return Wire(connection)
-        except redis_errors.AuthenticationError as e:
-            raise TransportUnavailable(f"Redis at {self.address} refused the password or user: {e}") from e
-        except (TimeoutError, *LINK_ERRORS, redis_errors.RedisError) as e:
-            reason = str(e) or f"no answer within {self._options.connect_timeout:g} s"
-            raise TransportUnavailable(
-                f"Redis at {self.address} can't be reached: {reason}; start it, or say where it is with "
-                "bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL (`lightbus run` brings a server "
-                "of its own where nothing is configured)"
-            ) from e
+        except BaseException as e:
+            # The library leaves some open.
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+            if not isinstance(e, (redis_errors.RedisError, *LINK_ERRORS)):
+                raise
+            raise self._explain(e) from e
 
-    def _prepare(self, settings: dict[str, Any]) -> Callable[[], AbstractConnection]:
-        sentinel = self._options.sentinel
-        if sentinel is not None:
-            nodes = [_host_port(node) for node in sentinel.nodes]
-            password = sentinel.password.reveal() if sentinel.password else None
-            finder = Sentinel(  # type: ignore[no-untyped-call]
-                nodes,
-                sentinel_kwargs={
-                    "username": sentinel.username,
-                    "password": password,
-                    "socket_timeout": self._options.connect_timeout,
-                    "retry": Retry(NoBackoff(), 0),
-                },
-            )
-            for name in ("host", "port", "connection_class"):
-                settings.pop(name, None)
-            self._pool = finder.master_for(
-                sentinel.service, ssl=self._options.tls is not None, **settings
-            ).connection_pool
-            return self._pool.make_connection
-        connection_class = settings.pop("connection_class", aioredis.Connection)
-        return lambda: connection_class(**settings)
+    def _explain(self, error: Exception) -> TransportUnavailable:
+        """Say why there is no connection, and what to do."""
+        if isinstance(error, redis_errors.AuthenticationError):
+            return TransportUnavailable(f"Redis at {self.address} refused the password or user: {error}")
+        reason = str(error) or f"no answer within {self._options.connect_timeout:g} s"
+        return TransportUnavailable(
+            f"Redis at {self.address} can't be reached: {reason}; start it, or say where it is with "
+            "bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL (`lightbus run` brings a server "
+            "of its own where nothing is configured)"
+        )
+
+    async def _ask_sentinel(self) -> dict[str, Any]:
+        """Return where the primary is, where Sentinel has to be asked."""
+        options = self._options.sentinel
+        if options is None:
+            return {}
+        finder = Sentinel(  # type: ignore[no-untyped-call]
+            [_host_port(node) for node in options.nodes],
+            sentinel_kwargs={
+                "username": options.username,
+                "password": options.password.reveal() if options.password else None,
+                "socket_timeout": self._options.connect_timeout,
+                "retry": Retry(NoBackoff(), 0),
+            },
+        )
+        try:
+            host, port = await finder.discover_master(options.service)
+        finally:
+            for client in finder.sentinels:
+                await client.aclose()
+        return {"host": host, "port": port}
 
 
 class Wire:
@@ -262,6 +269,9 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
         socket_timeout=None,
         socket_connect_timeout=options.connect_timeout,
     )
+    if options.sentinel is not None:
+        settings.pop("host", None)
+        settings.pop("port", None)
     if settings.get("path") is None:
         settings["socket_keepalive"] = True
     return settings
