@@ -158,9 +158,16 @@ class RedisRpcConsumer(RpcConsumer):
                 self._blobs.clear()
                 await self._recover_own()
                 await self._finish_sending()
-                await self._pipe.send_many(
-                    [("DEL", self._presence_key(self._member)), ("SREM", self._register, self._member)]
+                *_, others = await self._pipe.send_many(
+                    [
+                        ("DEL", self._presence_key(self._member)),
+                        ("SREM", self._register, self._member),
+                        ("SCARD", self._register),
+                    ]
                 )
+                if others == 0:
+                    # So that calls fail at once; a process that begins just now shows itself again soon.
+                    await self._pipe.send("DEL", served_key(self._api_name))
         except (TimeoutError, *FAILURES) as e:
             logger.warning("could not sign off from %s: %s", self._queue, e)
 
