@@ -117,8 +117,12 @@ class Bench:
 
     def read(self, text: str) -> Manifest:
         """Write a manifest and read it."""
-        (self.folder / "lightbus.yaml").write_text(text)
+        self.write(text)
         return self.read_again()
+
+    def write(self, text: str) -> None:
+        """Write a manifest."""
+        (self.folder / "lightbus.yaml").write_text(text)
 
     def read_again(self) -> Manifest:
         arguments = {
