@@ -58,7 +58,7 @@ class EventWorker:
             finally:
                 warning.cancel()
             self._consumers.append(consumer)
-            self._slots.append(Slots(self._taker(consumer), self._handle, Delivery.release, limit, _AHEAD))
+            self._slots.append(Slots(self._taker(consumer), self._handle, _release, limit, _AHEAD))
 
     async def run(self) -> None:
         """Listen until :meth:`stop`."""
@@ -137,3 +137,7 @@ class EventWorker:
                 raise
         else:
             await delivery.release()
+
+
+async def _release(delivery: Delivery) -> None:
+    await delivery.release()
