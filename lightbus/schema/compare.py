@@ -66,8 +66,10 @@ def compare(old: dict[str, Any], new: dict[str, Any], api: str = "") -> list[Dif
     Returns:
         The differences, procedures first, in the order of their names; none where both mean the same.
     """
-    found = [*_compare_rpcs(api, old["rpcs"], new["rpcs"])]
-    return [*found, *_compare_events(api, old["events"], new["events"])]
+    return [
+        *_compare(api, "procedure", old["rpcs"], new["rpcs"]),
+        *_compare(api, "event", old["events"], new["events"]),
+    ]
 
 
 def compare_all(old: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]) -> list[Difference]:
@@ -92,41 +94,37 @@ def compare_all(old: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, A
     return found
 
 
-def _compare_rpcs(api: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
+def _compare(
+    api: str, kind: Literal["procedure", "event"], old: dict[str, Any], new: dict[str, Any]
+) -> Iterator[Difference]:
+    called = kind == "procedure"
     for name in sorted({*old, *new}):
         if name not in new:
             what = "is gone" + _renamed(old, new, name)
-            yield Difference(api, "procedure", name, "", what, callers=True)
+            yield Difference(api, kind, name, "", what, callers=called, listeners=not called)
         elif name not in old:
-            yield Difference(api, "procedure", name, "", "is new", owner=True)
+            yield Difference(api, kind, name, "", "is new", owner=called)
         else:
-            for change in _changes(old[name]["parameters"], new[name]["parameters"], "parameters"):
-                yield Difference(
-                    api, "procedure", name, change.path, change.what, change.narrows, change.widens
-                )
-            for change in _changes(old[name]["response"], new[name]["response"], "response"):
-                yield Difference(
-                    api, "procedure", name, change.path, change.what, change.widens, change.narrows
-                )
+            verdicts = _procedure(old[name], new[name]) if called else _event(old[name], new[name])
+            for change, *sides in verdicts:
+                yield Difference(api, kind, name, change.path, change.what, *sides)
 
 
-def _compare_events(api: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
-    for name in sorted({*old, *new}):
-        if name not in new:
-            what = "is gone" + _renamed(old, new, name)
-            yield Difference(api, "event", name, "", what, listeners=True)
-        elif name not in old:
-            yield Difference(api, "event", name, "", "is new")
-        else:
-            before, after = old[name]["parameters"], new[name]["parameters"]
-            # An event is fired with its defaults filled in, so that listeners may count on every parameter.
-            removed = {
-                f"parameters.{p}"
-                for p in before.get("properties", {}).keys() - after.get("properties", {}).keys()
-            }
-            for change in _changes(before, after, "parameters"):
-                breaks = change.widens or change.path in removed
-                yield Difference(api, "event", name, change.path, change.what, False, change.narrows, breaks)
+def _procedure(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[Change, bool, bool]]:
+    """Yield each change, and whether it breaks callers and the owner."""
+    for change in _changes(old["parameters"], new["parameters"], "parameters"):
+        yield change, change.narrows, change.widens
+    for change in _changes(old["response"], new["response"], "response"):
+        yield change, change.widens, change.narrows
+
+
+def _event(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[Change, bool, bool, bool]]:
+    """Yield each change, and whether it breaks callers (never), the owner and listeners."""
+    before, after = old["parameters"], new["parameters"]
+    # An event is fired with its defaults filled in, so that listeners may count on every parameter.
+    gone = {f"parameters.{p}" for p in before.get("properties", {}) if p not in after.get("properties", {})}
+    for change in _changes(before, after, "parameters"):
+        yield change, False, change.narrows, change.widens or change.path in gone
 
 
 def _changes(old: Any, new: Any, path: str) -> list[Change]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from lightbus.exceptions import InvalidMessage, ValidationError
-from lightbus.values import path_text, shown
+from lightbus.values import located, shown
 
 from .safety import check_schema
 
@@ -84,9 +84,7 @@ def _explain(error: Any) -> str:
     if kind is None:
         return f"not a JSON value: {str(error)[:_SHOWN]}"
     error = _innermost(error)
-    path = path_text(error.instance_path)
-    reason = _reason(error, error.kind.name, error.kind.as_dict())
-    return f"{path}: {reason}" if path else reason
+    return located(error.instance_path, _reason(error, error.kind.name, error.kind.as_dict()))
 
 
 def _innermost(error: Any) -> Any:

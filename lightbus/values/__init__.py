@@ -7,7 +7,7 @@ an error that has the path, as in ``order.lines[3].qty``.
 from .arguments import arguments_caster, cast
 from .dumping import dump
 from .hints import read
-from .problems import path_text, shown
+from .problems import located, shown
 from .scalars import DECIMAL_PATTERN
 from .shapes import hints_of
 
@@ -17,7 +17,7 @@ __all__ = [
     "cast",
     "dump",
     "hints_of",
-    "path_text",
+    "located",
     "read",
     "shown",
 ]

@@ -30,19 +30,14 @@ class Misfit(Exception):
 
 
 def located(path: Iterable[str | int], reason: str) -> str:
-    """Return ``path: reason``, or the reason alone where the path is empty."""
-    text = path_text(path)
-    return f"{text}: {reason}" if text else reason
-
-
-def path_text(path: Iterable[str | int]) -> str:
-    """Return a path as Python would write it, such as ``order.lines[3].qty``.
+    """Say where something is wrong, as Python would write it: ``order.lines[3].qty: is missing``.
 
     Args:
-        path: Keys and indexes, from the outside inwards.
+        path: Keys and indexes, from the outside inwards; long ones are cut.
+        reason: What is wrong there.
 
     Returns:
-        The text; long keys and long paths are cut.
+        The text; the reason alone where the path is empty.
     """
     text = ""
     for key in path:
@@ -53,8 +48,8 @@ def path_text(path: Iterable[str | int]) -> str:
         else:
             text += f"[{_cut(key)!r}]"
         if len(text) > 300:
-            return text[:300] + "..."
-    return text
+            return f"{text[:300]}...: {reason}"
+    return f"{text}: {reason}" if text else reason
 
 
 def shown(value: Any) -> str:

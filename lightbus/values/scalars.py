@@ -126,15 +126,11 @@ def _parse_bytes(text: str) -> bytes:
         raise ValueError(text) from e
 
 
-def _parse_timedelta(text: str) -> timedelta:
-    return msgspec.convert(text, timedelta)
-
-
 _TEXT: Final[dict[Any, tuple[Callable[[str], Any], str]]] = {
     datetime: (_parse_datetime, "a datetime such as 2026-01-31T12:00:00+00:00"),
     date: (date.fromisoformat, "a date such as 2026-01-31"),
     time: (time.fromisoformat, "a time such as 12:00:00"),
-    timedelta: (_parse_timedelta, "a duration such as P1DT2.5S"),
+    timedelta: (lambda text: msgspec.convert(text, timedelta), "a duration such as P1DT2.5S"),
     UUID: (_parse_uuid, "a UUID"),
     Decimal: (_parse_decimal, "a decimal number as text, such as '1.50'"),
     bytes: (_parse_bytes, "base64 text"),
