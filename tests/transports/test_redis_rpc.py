@@ -230,7 +230,7 @@ async def test_no_more_is_fetched_at_once_than_batch_size(
 
 
 async def test_thousands_of_calls_are_taken_by_a_worker_with_as_many_slots(
-    any_ports: Ports, any_redis: Server
+    any_ports: Ports, any_redis: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     blob = json.dumps({"metadata": {"id": str(uuid.uuid4()), "api_name": "auth", "procedure_name": "x"}})
     for _ in range(9):
@@ -242,6 +242,7 @@ async def test_thousands_of_calls_are_taken_by_a_worker_with_as_many_slots(
         return bool(any_redis.execute("LLEN", "auth:rpc_queue") == 0)
 
     await settled(drained)
+    assert "taking calls" not in caplog.text
 
 
 async def test_nothing_warns_about_a_worker_that_works(

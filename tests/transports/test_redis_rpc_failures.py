@@ -89,20 +89,23 @@ async def test_a_worker_that_signs_off_leaves_no_key(any_ports: Ports, any_redis
     assert any_redis.execute("EXISTS", "{auth:rpc_queue}:processes") == 0
 
 
-async def test_an_answer_arrives_although_the_link_broke(redis_ports: Ports, proxy: Proxy) -> None:
+async def test_an_answer_arrives_although_the_link_broke(
+    redis_ports: Ports, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_consumer, "backoff", lambda failures, most: most)
     caller = redis_ports.rpc()
     redis_ports.url = proxy.url
-    worker = redis_ports.rpc()
-    consumer = await redis_ports.serve(worker)
+    consumer = await redis_ports.serve(redis_ports.rpc(rpc_retry_delay=0.8, consumption_restart_delay=0.01))
     calling = redis_ports.run(caller.call(RpcMessage("auth", "check"), 20))
     call = await take_call(consumer)
     taking = redis_ports.run(consumer.take(1))
-    proxy.set("refuse")
+    proxy.set("blackhole")
     consumer.answer(call, ResultMessage("done", call.id))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.02)
+    proxy.set("refuse")
     proxy.set("pass")
     await taking
-    await consumer.take(1)  # Looks into its own list, where the call may still be.
+    await consumer.take(1)  # Finds the call in its own list, before the answer is sent again.
     result = await calling
     assert (result.result, result.error) == ("done", False)
 
