@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from .api import Api, Registry
-from .exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters
+from .exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters, InvalidSchedule
 from .hooks import HOOKS, Callback, Hooks
 from .listener import Handler, Listener, default_name
 from .policy import DeliveryPolicy, OnError
@@ -142,6 +142,11 @@ class Declarations:
         Raises:
             InvalidSchedule: The time is not above zero.
         """
+        for value in (seconds, minutes, hours, days):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InvalidSchedule(
+                    f"every() takes numbers of seconds, minutes, hours and days; got {value!r}"
+                )
         interval = seconds + 60 * minutes + 3600 * hours + 86400 * days
 
         def decorate(function: F) -> F:
@@ -165,6 +170,10 @@ class Declarations:
         Raises:
             ConfigurationError: One of them does not exist.
         """
+        if isinstance(features, str) or not features:
+            raise ConfigurationError(
+                f"features are a list of at least one of {', '.join(FEATURES)}; got {features!r}"
+            )
         unknown = [f for f in features if f not in FEATURES]
         if unknown:
             raise ConfigurationError(f"there is no feature {unknown[0]!r}; there are {', '.join(FEATURES)}")

@@ -25,6 +25,8 @@ from .recurring import Schedule
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+_DEFAULT = Place("the default")
+
 
 @dataclass(slots=True)
 class Code:
@@ -189,13 +191,18 @@ class Loader:
         try:
             return function(*arguments)
         except LightbusException as e:
-            self.problems.add(self._place(path, index), path, str(e))
+            place = self._place(path, index)
+            if place == _DEFAULT:
+                # Nobody wrote that, so only the code that failed is to be looked at.
+                self.problems.add(Place(""), "", str(e))
+            else:
+                self.problems.add(place, path, str(e))
         return None
 
     def _place(self, path: str, index: int | None = None) -> Place:
         node = self._manifest.tree.find(path) if self._manifest.tree else None
         if node is None or node.value is None:
-            return Place("the default")
+            return _DEFAULT
         if index is not None and isinstance(node.value, list) and index < len(node.value):
             return node.value[index].place
         return node.place

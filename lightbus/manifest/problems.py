@@ -57,7 +57,8 @@ class Problem:
     severity: Severity = "error"
 
     def __str__(self) -> str:
-        return f"{self.place}  {self.path}: {self.what}" if self.path else f"{self.place}  {self.what}"
+        text = f"{self.path}: {self.what}" if self.path else self.what
+        return f"{self.place}  {text}" if self.place.source else text
 
 
 class InvalidManifest(ManifestError):

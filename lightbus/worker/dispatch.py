@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import traceback
 from collections.abc import Callable
@@ -24,6 +23,8 @@ from lightbus.schema.validator import Validator
 from lightbus.transports.base import Delivery
 from lightbus.values import arguments_caster, dump, hints_of
 from lightbus.wiring import ApiSettings
+
+from .cancellation import is_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Dispatch:
                 await hooks.run(hooks.before_rpc_execution, client=self._client, rpc_message=message)
             result = await self._call(call, message)
         except BaseException as e:
-            if _is_cancelled(e):
+            if is_cancelled(e):
                 raise
             result = self._failed(message, e)
         if hooks.after_rpc_execution:
@@ -129,7 +130,7 @@ class Dispatch:
                     result_message=result,
                 )
             except BaseException as e:
-                if _is_cancelled(e):
+                if is_cancelled(e):
                     raise
                 logger.exception("a callback of after_rpc_execution failed for %s", message.canonical_name)
         return result
@@ -139,7 +140,7 @@ class Dispatch:
         try:
             await self._run_listener(listener, delivery)
         except BaseException as e:
-            if _is_cancelled(e):
+            if is_cancelled(e):
                 raise
             await self._after_failure(listener, delivery, e)
         else:
@@ -273,14 +274,6 @@ _OUTCOME = {
     Action.STOP_LISTENER: "the listener stops, and the event stays",
     Action.SHUTDOWN: "the host shuts down, and the event stays",
 }
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Tell whether this task is to end, from a handler that merely lets a CancelledError out."""
-    if isinstance(error, GeneratorExit):
-        return True
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _text(error: BaseException) -> str:

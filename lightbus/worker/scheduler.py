@@ -10,6 +10,8 @@ from typing import Any
 from lightbus.pool import HandlerPool
 from lightbus.recurring import Recurring
 
+from .cancellation import is_cancelled
+
 logger = logging.getLogger(__name__)
 
 
@@ -27,7 +29,9 @@ async def run_recurring(recurring: Recurring, pool: HandlerPool) -> None:
         run_now = False
         try:
             await pool.invoke(recurring.function)
-        except Exception:
+        except BaseException as e:
+            if is_cancelled(e):
+                raise
             logger.exception("%s failed; it runs again at its next time", recurring.name)
 
 
@@ -35,5 +39,7 @@ async def run_background(coroutine: Coroutine[Any, Any, Any]) -> None:
     """Run a background task; a failure is logged."""
     try:
         await coroutine
-    except Exception:
+    except BaseException as e:
+        if is_cancelled(e):
+            raise
         logger.exception("the background task %s failed", getattr(coroutine, "__qualname__", coroutine))

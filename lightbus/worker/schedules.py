@@ -12,6 +12,8 @@ from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
 from lightbus.recurring import Schedule
 
+from .cancellation import is_cancelled
+
 logger = logging.getLogger(__name__)
 
 #: The longest sleep, after which the clock is looked at again: it may have been set.
@@ -66,7 +68,9 @@ class Schedules:
                 continue
             try:
                 await self._client.pool.invoke(schedule.function)
-            except Exception:
+            except BaseException as e:
+                if is_cancelled(e):
+                    raise
                 logger.exception("the schedule %s failed; it runs again at its next time", schedule.name)
 
     async def _is_ours(self, schedule: Schedule, due: float) -> bool:
