@@ -57,6 +57,14 @@ class Measures:
             setattr(result, name, None if None in column else median(column))
         return result
 
+    @classmethod
+    def best_of(cls, rounds: list[Measures]) -> Measures:
+        """The highest of each field, for rates."""
+        result = cls()
+        for name in asdict(result):
+            setattr(result, name, max(getattr(each, name) or 0.0 for each in rounds))
+        return result
+
 
 @dataclass(slots=True)
 class Latencies:
