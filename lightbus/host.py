@@ -252,9 +252,8 @@ class Host:
             except TransportError as e:
                 if self._fail_fast:
                     raise e if isinstance(e, TransportUnavailable) else TransportUnavailable(str(e)) from e
-                # That the broker can't be reached is said by the transport itself.
-                if failures == 0 and not isinstance(e, TransportUnavailable):
-                    logger.warning("%s; trying again", e)
+                if failures == 0:
+                    logger.warning("%s; trying again until it answers", e)
                 failures += 1
                 await asyncio.sleep(min(5.0, 0.1 * 2.0 ** min(failures, 10)))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, field
 from typing import Any, NewType
-from urllib.parse import urlsplit, urlunsplit
 
 #: A length of time in seconds. In a manifest: ``500ms``, ``30s``, ``5m``, ``2h``, ``7d`` or a number.
 Duration = NewType("Duration", float)
@@ -100,10 +99,11 @@ class SecretUrl(Secret):
     __slots__ = ()
 
     def __str__(self) -> str:
-        try:
-            parts = urlsplit(self._value)
-            _, at, host = parts.netloc.rpartition("@")
-        except ValueError:
+        # Cut by hand: a password with an unescaped #, / or ? would end the user part for urlsplit.
+        scheme, slashes, rest = self._value.partition("://")
+        if not slashes:
             return HIDDEN
-        query = HIDDEN if parts.query else ""
-        return urlunsplit((parts.scheme, f"{HIDDEN}@{host}" if at else host, parts.path, query, ""))
+        _, at, place = rest.rpartition("@")
+        place = re.split(r"[?#]", place, maxsplit=1)[0]
+        query = f"?{HIDDEN}" if "?" in rest.rpartition("@")[2] else ""
+        return f"{scheme}://{HIDDEN}@{place}{query}" if at else f"{scheme}://{place}{query}"

@@ -89,11 +89,12 @@ class EventWorker:
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
     async def _consume(self, transport: EventTransport, events: Sequence[tuple[str, str]]) -> EventConsumer:
-        known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
         listener = self.listener
-        subscription = Subscription(listener.name, tuple(events), known, listener.since)
         warned = False
         while True:
+            # Looked up each time: the owner may have published its contract meanwhile.
+            known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
+            subscription = Subscription(listener.name, tuple(events), known, listener.since)
             try:
                 return await transport.consume(subscription, self._client.wiring.identity)
             except TransportUnavailable as e:

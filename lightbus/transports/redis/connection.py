@@ -89,7 +89,7 @@ class Connector:
                 await connection.disconnect(nowait=True)
             if not isinstance(e, (redis_errors.RedisError, *LINK_ERRORS)):
                 raise
-            raise self._explain(e) from e
+            raise self._explain(e) from None
 
     def _explain(self, error: Exception) -> TransportUnavailable:
         """Say why there is no connection, and what to do."""

@@ -183,7 +183,9 @@ class Pipe:
                 wire = await self.connector.connect()
             except TransportUnavailable as e:
                 if self.failure is None:
-                    logger.warning("%s; trying again until it answers", e)
+                    # Where there never was a connection, whoever sends is told by an error.
+                    level = logging.WARNING if self._was_connected else logging.DEBUG
+                    logger.log(level, "%s; trying again until it answers", e)
                 self.failure = e
                 self._failures += 1
                 self._refuse_waiting(e)

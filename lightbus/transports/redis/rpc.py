@@ -241,7 +241,7 @@ class ReplyList:
                     await self._read_once(link)
                     failures = 0
                 except FAILURES as e:
-                    if failures == 0:
+                    if failures == 0 and not isinstance(e, TransportUnavailable):
                         logger.warning("reading answers: %s; trying again", e)
                     failures += 1
                     await asyncio.sleep(backoff(failures, self._retry_delay))
