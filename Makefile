@@ -6,6 +6,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	done)
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -qq
+# How many random seeds (or the seeds themselves: 1,2,), the seconds of each campaign, and the servers.
+SEEDS ?= 3
+SECONDS ?= 60
+SERVERS ?= valkey,redis7,redis62
 SUPPORTED = 3.11 3.12 3.13
 
 # A real Lightbus 1.x to talk to in tests/wire. It needs packages that nothing else here may have.
@@ -13,7 +17,7 @@ PEER_VENV ?= $(VENV)-1x
 PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70' python-dateutil schedule
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest test-all bench clean
+.PHONY: help run test lint format pytest test-all soak bench clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +38,10 @@ format: $(VENV)/.dev-stamp ## let ruff rewrite the code
 
 pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...")
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest $(ARGS)
+
+soak: $(VENV)/.dev-stamp ## kills and broken links for as long as you like (SEEDS=3 SECONDS=60 SERVERS=...)
+	@$(VENV)/bin/python -m tests.faults --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS)
+	@$(VENV)/bin/python -m tests.faults --plants all
 
 bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor
 	@$(VENV)/bin/python -m benchmarks $(ARGS)

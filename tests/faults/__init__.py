@@ -1,0 +1,1 @@
+"""The campaign: real processes, real kills, broken links, and a ledger that says what happened."""

@@ -1,0 +1,71 @@
+"""The bus module of a campaign's hosts: what they do with each event and call, and write down.
+
+Where CAMPAIGN_PLANT names a bug, it is planted into this process, to see that the oracle finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any
+
+from lightbus import Api, Backoff, DeliveryPolicy, Event, EventMessage, Parameter
+from lightbus.options import Duration
+
+from .ledger import own_ledger
+from .planted import BUGS
+from .settings import ATTEMPTS, LEASE
+
+ledger = own_ledger("worker")
+if os.environ.get("CAMPAIGN_PLANT"):
+    BUGS[os.environ["CAMPAIGN_PLANT"]]()
+
+POLICY = DeliveryPolicy(ATTEMPTS, Backoff(Duration(0.1), 2.0, Duration(2)))
+
+
+class WorkApi(Api):
+    """What the campaign fires and calls."""
+
+    happened = Event(
+        parameters=(Parameter("n", int), Parameter("kind", str), Parameter("until", float, default=0.0))
+    )
+
+    class Meta:
+        name = "work"
+
+    async def run(self, n: int, seconds: float) -> int:
+        ledger.write("ran", n)
+        await asyncio.sleep(seconds)
+        return n
+
+
+async def narrow(event_message: EventMessage, n: int, kind: str, until: float) -> None:
+    """One at a time; killers and slow events are nothing special here."""
+    await _handle("narrow", event_message, n, kind if kind in ("flaky", "poison") else "good", until)
+
+
+async def wide(event_message: EventMessage, n: int, kind: str, until: float) -> None:
+    """Many at a time, killers and slow ones among them."""
+    await _handle("wide", event_message, n, kind, until)
+
+
+async def _handle(listener: str, message: EventMessage, n: int, kind: str, until: float) -> None:
+    ledger.write("started", listener, n, message.native_id)
+    if kind == "killer":
+        ledger.write("killing", n)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "poison" or (kind == "flaky" and time.time() < until):
+        raise ValueError(f"{n} is {kind}")
+    # In steps, so that a process which was frozen meanwhile still has something left to do.
+    for _ in range(int(LEASE * 15) if kind == "slow" else 1):
+        await asyncio.sleep(0.1 if kind == "slow" else 0.003)
+    ledger.write("done", listener, n, message.native_id)
+
+
+def before_server_start(bus: Any) -> None:
+    """Listen twice to the same event."""
+    for handler, concurrency in ((narrow, 1), (wide, 16)):
+        options = {"concurrency": concurrency, "since": "earliest"}
+        bus.work.happened.listen(handler, bus_options=options, on_error=POLICY)

@@ -1,0 +1,175 @@
+"""From the ledgers and what is left in Redis to what was lost, stuck, invented, doubled or mixed up."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from lightbus.transports.redis.leases import MAX_DEATHS
+
+from .ledger import Line
+from .settings import LEASE, LISTENERS
+from .watcher import Left
+
+#: Outcomes that say that a call never ran.
+NEVER_RAN = {"NoWorker", "TransportUnavailable", "QueueFull"}
+#: What a failed start of a listener may become.
+_DEAD_KINDS = {"narrow": {"poison"}, "wide": {"poison", "killer"}}
+
+
+@dataclass
+class Verdict:
+    """The numbers of one campaign. All in `wrong` must be empty."""
+
+    fired: int = 0
+    confirmed: int = 0
+    calls: int = 0
+    deaths: int = 0
+    #: Dead letters, of all listeners.
+    dead: int = 0
+    duplicates: int = 0
+    bound: int = 0
+    stored_twice: int = 0
+    #: Dead-lettered although good: started as often as a killer is, by processes that the driver killed.
+    unlucky: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    #: What must not be, by name, with examples.
+    wrong: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every promise was kept."""
+        return not any(self.wrong.values())
+
+    def count(self, name: str) -> int:
+        """How many things are wrong in one way."""
+        return len(self.wrong[name])
+
+
+@dataclass
+class Events:
+    """What the ledgers say of events."""
+
+    kinds: dict[int, str]
+    confirmed: set[int]
+    denied: set[int]
+    #: By listener and number, then by the id in the stream: who started it, and who finished it.
+    started: dict[str, dict[int, list[Line]]]
+    finished: dict[str, dict[int, list[Line]]]
+
+    @classmethod
+    def of(cls, lines: Sequence[Line]) -> Events:
+        """Pick them out of the ledgers."""
+        started: dict[str, dict[int, list[Line]]] = {name: defaultdict(list) for name in LISTENERS}
+        finished: dict[str, dict[int, list[Line]]] = {name: defaultdict(list) for name in LISTENERS}
+        for line in lines:
+            if line.verb in ("started", "done"):
+                runs = started if line.verb == "started" else finished
+                runs[line.words[0]][int(line.words[1])].append(line)
+        return cls(
+            {int(line.words[0]): line.words[1] for line in lines if line.verb == "fired"},
+            {int(line.words[0]) for line in lines if line.verb == "confirmed"},
+            {int(line.words[0]) for line in lines if line.verb == "raised" and line.words[1] in NEVER_STORED},
+            started,
+            finished,
+        )
+
+
+#: Errors of firing that say that nothing was stored.
+NEVER_STORED = {"TransportUnavailable", "StreamFull"}
+
+
+def judge(
+    lines: Sequence[Line],
+    left: Left,
+    dead: Mapping[str, Sequence[tuple[int, str]]],
+    thefts: Sequence[str],
+    bound: int,
+) -> Verdict:
+    """Compare what was promised with what happened.
+
+    Args:
+        lines: All ledgers.
+        left: What is in Redis after the drain.
+        dead: The dead letters of each listener: number and reason.
+        thefts: Leases that were taken back.
+        bound: How many events may have run twice.
+    """
+    events = Events.of(lines)
+    verdict = Verdict(fired=len(events.kinds), confirmed=len(events.confirmed), bound=bound)
+    verdict.deaths = sum(line.verb == "ended" for line in lines)
+    verdict.wrong["stuck"] = [repr(left)] * left.total
+    verdict.wrong["stolen"] = list(thefts)
+    for name in ("lost", "phantom", "foreign", "not dead", "denied", "overlap"):
+        verdict.wrong[name] = []
+    for listener in LISTENERS:
+        _judge_listener(verdict, events, listener, dead[listener])
+    _judge_overlaps(verdict, lines, events)
+    excess = verdict.duplicates - bound
+    verdict.wrong["too many twice"] = [f"{verdict.duplicates} of {bound}"] if excess > 0 else []
+    _judge_calls(verdict, lines)
+    return verdict
+
+
+def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Sequence[tuple[int, str]]) -> None:
+    started, finished = events.started[listener], events.finished[listener]
+    dead_numbers = {n for n, _ in dead}
+    verdict.dead += len(dead)
+    wrong = verdict.wrong
+    wrong["lost"] += [f"{listener} {n}" for n in sorted(events.confirmed - set(finished) - dead_numbers)]
+    wrong["phantom"] += [f"{listener} {n}" for n in sorted(set(started) - set(events.kinds))]
+    wrong["denied"] += [f"{listener} {n}" for n in sorted(set(started) & events.denied)]
+    may_die = {n for n, kind in events.kinds.items() if kind in _DEAD_KINDS[listener]}
+    must_die = may_die & events.confirmed
+    wrong["not dead"] += [f"{listener} {n}" for n in sorted(must_die - dead_numbers)]
+    for n in sorted(dead_numbers - may_die):
+        if len(started.get(n, ())) >= MAX_DEATHS:
+            verdict.unlucky += 1
+        else:
+            wrong["foreign"].append(
+                f"{listener} {n} {dict(dead)[n]}, started {len(started.get(n, ()))} times"
+            )
+    for n, runs in finished.items():
+        origins = Counter(run.words[2] for run in runs)
+        verdict.duplicates += sum(origins.values()) - len(origins)
+        verdict.stored_twice += (len(origins) - 1) if listener == LISTENERS[0] and n >= 0 else 0
+
+
+def _judge_overlaps(verdict: Verdict, lines: Sequence[Line], events: Events) -> None:
+    """An event must not start elsewhere while it runs in a process that nothing has touched."""
+    host_of = {int(line.words[1]): line.words[0] for line in lines if line.verb == "host"}
+    touched: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for line in lines:
+        if line.verb == "fault":
+            host, begin, end = line.words[0], float(line.words[1]), float(line.words[2])
+            touched[host].append((begin - LEASE, end + 2 * LEASE))
+    for listener in LISTENERS:
+        for n, runs in events.started[listener].items():
+            ends = {(run.pid, run.words[2]): run.time for run in events.finished[listener].get(n, ())}
+            for first, second in pairwise(runs):
+                end = ends.get((first.pid, first.words[2]), 0.0)
+                if first.words[2] != second.words[2] or first.pid == second.pid or end <= second.time:
+                    continue
+                times = touched[host_of[first.pid]]
+                if not any(begin < second.time and first.time < finish for begin, finish in times):
+                    verdict.wrong["overlap"].append(f"{listener} {n}")
+
+
+def _judge_calls(verdict: Verdict, lines: Sequence[Line]) -> None:
+    called = {int(line.words[0]) for line in lines if line.verb == "called"}
+    ran = Counter(int(line.words[0]) for line in lines if line.verb == "ran")
+    outcomes = {int(line.words[0]): line.words[1:] for line in lines if line.verb == "outcome"}
+    verdict.calls = len(called)
+    verdict.outcomes = Counter(" ".join(words).removesuffix(" -") for words in outcomes.values())
+    wrong = verdict.wrong
+    wrong["ran twice"] = [str(n) for n, times in ran.items() if times > 1]
+    wrong["no outcome"] = [str(n) for n in sorted(called - set(outcomes))]
+    wrong["wrong result"] = [str(n) for n, words in outcomes.items() if words[0] == "wrong"]
+    wrong["ran after all"] = [
+        f"{n} {words}"
+        for n, words in outcomes.items()
+        if n in ran and (words[1] == "no" or words[0] in NEVER_RAN)
+    ]
+    wrong["never ran"] = [str(n) for n, words in outcomes.items() if words[0] == "result" and n not in ran]

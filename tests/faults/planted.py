@@ -1,0 +1,80 @@
+"""Bugs that a bus could have, planted into the processes of a campaign: the oracle must find each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from lightbus.listener import Listener
+from lightbus.transports.base import Delivery
+from lightbus.transports.redis import leases
+from lightbus.transports.redis.event_consumer import RedisEventConsumer
+from lightbus.transports.redis.leases import Leases
+from lightbus.transports.redis.pipe import Pipe
+from lightbus.transports.redis.scripts import Script
+from lightbus.worker.dispatch import Dispatch
+
+#: The planted MAXLEN.
+SHORT = 20
+
+
+def acknowledge_first() -> None:
+    """An event is acknowledged before its handler runs."""
+    handle: Callable[..., Any] = Dispatch.handle
+
+    async def acknowledged(self: Dispatch, listener: Listener, delivery: Delivery) -> None:
+        delivery.ack()
+        await asyncio.sleep(0)
+        await handle(self, listener, delivery)
+
+    setattr(Dispatch, "handle", acknowledged)  # noqa: B010
+
+
+def group_at_end() -> None:
+    """A group that is gone is made again at the end of its stream."""
+
+    async def make(self: RedisEventConsumer, source: str) -> None:
+        start = "$" if source == self.sources[source] else "0"
+        (made,) = await self.pipe.send_many([("XGROUP", "CREATE", source, self.group, start, "MKSTREAM")])
+        assert made == b"OK" or "BUSYGROUP" in str(made)
+
+    setattr(RedisEventConsumer, "_make_group", make)  # noqa: B010
+
+
+def no_renewal() -> None:
+    """Leases are not renewed while handlers run."""
+
+    async def nothing(self: Leases) -> None:
+        await asyncio.Event().wait()
+
+    setattr(Leases, "_renew_regularly", nothing)  # noqa: B010
+
+
+def stealing_renewal() -> None:
+    """Renewing takes back what another process has claimed meanwhile."""
+    text = """
+    for i = 3, #ARGV do
+      redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+    end
+    return 0
+    """
+    setattr(leases, "RENEW", Script(text, "0" * 40))  # noqa: B010
+
+
+def trimming_by_length() -> None:
+    """Firing cuts the stream to a length, whether or not groups have read it."""
+    send: Callable[..., Any] = Pipe.send
+
+    def trimmed(self: Pipe, *command: Any) -> Any:
+        if command[0] == "XADD":
+            command = ("XADD", command[1], "MAXLEN", SHORT, *command[2:])
+        return send(self, *command)
+
+    setattr(Pipe, "send", trimmed)  # noqa: B010
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    bug.__name__: bug
+    for bug in (acknowledge_first, group_at_end, no_renewal, stealing_renewal, trimming_by_length)
+}

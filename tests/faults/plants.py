@@ -1,0 +1,36 @@
+"""For each planted bug what must go wrong for it to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .campaign import Result, run
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Which faults, for how many seconds, and what is fired."""
+
+    faults: tuple[str, ...]
+    seconds: float
+    kinds: str = ""
+
+
+SCENARIOS = {
+    "acknowledge_first": Scenario(("kill",), 4, "killer=0 slow=3"),
+    "group_at_end": Scenario(("destroy_groups",), 2),
+    "no_renewal": Scenario(("quiet",), 5, "slow=5"),
+    "stealing_renewal": Scenario(("freeze",), 9, "slow=5"),
+    "trimming_by_length": Scenario(("kill_all",), 2),
+}
+
+
+def find(name: str, seed: int = 1) -> Result:
+    """Run a campaign with a planted bug; the oracle must call it bad."""
+    scenario = SCENARIOS[name]
+    return run("valkey", seed, scenario.seconds, scenario.faults, name, scenario.kinds)
+
+
+def found_by(result: Result) -> list[str]:
+    """What the oracle says against it."""
+    return [name for name, examples in result.verdict.wrong.items() if examples]
