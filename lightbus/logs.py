@@ -72,10 +72,11 @@ def configure(level: str = "info", style: LogFormat | None = None, stream: TextI
         root.removeHandler(old)
     handler.is_lightbus = True  # type: ignore[attr-defined]
     root.addHandler(handler)
-    root.setLevel(logging.WARNING)
     set_level(level)
 
 
 def set_level(level: str) -> None:
-    """Write only lines that are at least as severe as this."""
-    logging.getLogger("lightbus").setLevel(level.upper())
+    """Write only lines that are at least as severe as this; of other packages none below info."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger("lightbus").setLevel(number)
+    logging.getLogger().setLevel(max(number, logging.INFO))

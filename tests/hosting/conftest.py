@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -147,11 +148,14 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Hosts in this process, over an empty Redis; what they register is forgotten afterwards."""
     empty = Registry()
     for module in ("lightbus.checks", "lightbus.creation"):
         monkeypatch.setattr(f"{module}.auto_registered", empty)
     monkeypatch.setattr(creation, "_hosted", [])
     ledger.reset()
-    return Bench(tmp_path, redis_server)
+    levels = {name: logging.getLogger(name).level for name in (None, "lightbus")}
+    yield Bench(tmp_path, redis_server)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)

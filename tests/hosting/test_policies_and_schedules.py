@@ -61,7 +61,9 @@ async def test_an_exception_that_nothing_cures_ends_the_attempts(
         ("{initial: 400ms, jitter: true}", 0.2, 0.7),
     ],
 )
-async def test_a_retry_waits_as_its_policy_says(bench: Bench, backoff: str, least: float, most: float) -> None:
+async def test_a_retry_waits_as_its_policy_says(
+    bench: Bench, backoff: str, least: float, most: float
+) -> None:
     async with bench.host(failing(f"attempts: 2, backoff: {backoff}", "fail_once")) as host:
         await host.fire("cup")
         await eventually_async(lambda: ledger.counts["cup"] == 1)
@@ -164,7 +166,7 @@ def test_cron_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "cronsim", None)
     with pytest.raises(MissingExtra, match="pip install 'lightbus\\[schedule\\]'"):
         Schedule("x", tick, cron="0 0 * * *")
-    with pytest.raises(InvalidManifest, match=r"lightbus.yaml:1:23  schedules\.x\.cron: cron in the schedule"):
+    with pytest.raises(InvalidManifest, match=r"lightbus.yaml:1:23  schedules\.x\.cron: cron in"):
         bench.host("schedules: {x: {cron: '0 0 * * *', call: 'tests.hosting.shop:tick'}}")
 
 

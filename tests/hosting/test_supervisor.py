@@ -37,7 +37,7 @@ def served(project: Project, redis_server: Server) -> Project:
     project.write("bus.py", MODULE)
     project.write(
         "lightbus.yaml",
-        f"processes: 2\nbus: {{log_format: text, drain_timeout: 10s, redis: {{url: '{redis_server.url}'}}}}\n",
+        f"processes: 2\nbus: {{log_format: text, redis: {{url: '{redis_server.url}'}}}}\n",
     )
     return project
 
