@@ -167,9 +167,14 @@ class Registry:
             api: The class, which is made into an object without arguments, or an object.
 
         Raises:
+            MisconfiguredApiOptions: It is neither.
             DuplicateApi: Another class already has this name.
         """
-        new = api.__lightbus__
+        new = getattr(api, "__lightbus__", None)
+        if not isinstance(new, Definition):
+            raise MisconfiguredApiOptions(
+                f"register_api() takes a class derived from lightbus.Api, or an object of one, not {api!r}"
+            )
         known = self.find(new.name)
         if known is not None and known.cls is not new.cls and not _same_source(known.cls, new.cls):
             raise DuplicateApi(

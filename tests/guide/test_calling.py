@@ -204,7 +204,7 @@ class TestInsideAHost:
             bus.auth.nested_wrongly(username="admin")
 
     def test_a_synchronous_listener_calls(self, project: Project, host: Process) -> None:
-        project.fire("auth.user_registered", username="admin")
+        project.fire("auth.user_registered", username="admin", email="nobody")
         eventually(lambda: "charged admin nobody 5" in printed(host))
 
 
@@ -275,8 +275,7 @@ def test_a_script_ends_without_a_word_though_nobody_closes_the_bus(project: Proj
         bus = lightbus.create()
         print(bus.auth.check_password(username='admin', password='secret'))
         asyncio.run(bus.auth.check_password.call_async(username='admin', password='secret'))
-        """,
-        PYTHONDEVMODE="1",
+        """
     )
     assert said == "True\n"
 

@@ -110,7 +110,7 @@ UNKIND = """
 
 
     def fail(event_message, how):
-        print('handling', how, flush=True)
+        print(f'handling {how}\\n', end='', flush=True)
         if how in MISDEEDS:
             raise MISDEEDS[how]()
 

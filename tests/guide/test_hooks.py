@@ -27,7 +27,7 @@ BUS = """
 
 
     def say(*words):
-        print(*words, flush=True)
+        print(' '.join(map(str, words)) + '\\n', end='', flush=True)
 
 
     def listen(event_message, username):

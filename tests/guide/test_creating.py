@@ -1,0 +1,240 @@
+"""`lightbus.create()` and `lightbus.get_bus()`: names, arguments, several buses in one process."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from tests.eventually import eventually
+from tests.guide.project import Project, printed
+
+API = """
+    import lightbus
+    from lightbus import Api, Event
+
+    class AuthApi(Api):
+        user_registered = Event(parameters=('username',))
+
+        class Meta:
+            name = 'auth'
+
+        def who(self) -> str:
+            return 'auto'
+"""
+
+
+class TestNames:
+    def test_a_service_is_named_after_its_first_api_and_a_process_after_host_and_pid(
+        self, project: Project
+    ) -> None:
+        project.write("bus.py", API)
+        host = project.host()
+        assert f"ready: auth runs as {socket.gethostname()}-{host.pid}" in host.output()
+
+    def test_without_an_api_after_the_folder_with_a_warning(self, project: Project) -> None:
+        project.write("bus.py", "def before_server_start(bus):\n    bus.x.y.listen(h)\ndef h(m): ...\n")
+        host = project.host()
+        assert f"ready: {project.folder.name} runs as" in host.output()
+        assert "no service_name is given, and no API: calling the service 'project'" in host.output()
+
+    @pytest.mark.parametrize("how", ["flag", "environment", "module", "manifest"])
+    def test_they_can_be_given(self, project: Project, how: str) -> None:
+        project.write("bus.py", API)
+        args: list[str] = []
+        env: dict[str, str] = {}
+        if how == "flag":
+            args = ["--service-name", "shop", "--process-name", "one"]
+        elif how == "environment":
+            env = {"LIGHTBUS_SERVICE_NAME": "shop", "LIGHTBUS_PROCESS_NAME": "one"}
+        elif how == "module":
+            project.write("bus.py", f"{API}\n    lightbus.create(service_name='shop', process_name='one')\n")
+        else:
+            project.write("lightbus.yaml", "service_name: shop\nprocess_name: one\n")
+        assert "ready: shop runs as one" in project.host(*args, **env).output()
+
+    def test_of_a_client(self, project: Project) -> None:
+        project.write("bus.py", API)
+        said = project.script(
+            """
+            import lightbus
+            import os
+            print(lightbus.create().client.service_name)
+            import bus
+            print(lightbus.create().client.service_name)
+            mine = lightbus.create(service_name='mine', process_name='this').client
+            print(mine.service_name, mine.process_name)
+            print(lightbus.create().client.process_name.endswith(f'-{os.getpid()}'))
+            """
+        )
+        assert said.splitlines() == ["project", "auth", "mine this", "True"]
+
+
+class TestInAHostedModule:
+    def test_several_modules_share_the_host_s_bus(self, project: Project) -> None:
+        project.write("bus.py", API)
+        for name in ("one", "two"):
+            project.write(
+                f"{name}.py",
+                f"""
+                import lightbus
+                bus = lightbus.create()
+                assert bus is lightbus.get_bus() is lightbus.create()
+
+                @bus.client.every(hours=1, also_run_immediately=True)
+                def job():
+                    print('{name}', lightbus.get_bus() is bus, bus.auth.who(), flush=True)
+                """,
+            )
+        host = project.host("--bus", "bus,one,two")
+        eventually(lambda: sorted(printed(host)) == ["one True auto", "two True auto"])
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ("service_name='other'", "contradicts the host, whose service_name is 'shop'"),
+            ("process_name='other'", "contradicts the host, whose process_name is 'one'"),
+            ("config={'service_name': 'shop'}", "lightbus run -c FILE"),
+            ("config='other.yaml'", "lightbus run -c FILE"),
+        ],
+    )
+    def test_arguments_that_contradict_the_manifest(
+        self, project: Project, arguments: str, said: str
+    ) -> None:
+        project.write("lightbus.yaml", "service_name: shop\nprocess_name: one\n")
+        path = project.write("bus.py", f"{API}\n    bus = lightbus.create({arguments})\n")
+        status, output = project.refused()
+        assert status == 78
+        assert said in output
+        assert f"{path}:13" in output
+
+    @pytest.mark.parametrize("arguments", ["service_name='shop'", "config='lightbus.yaml'"])
+    def test_arguments_that_say_the_same(self, project: Project, arguments: str) -> None:
+        project.write("lightbus.yaml", "service_name: shop\n")
+        project.write("bus.py", f"{API}\n    bus = lightbus.create({arguments})\n")
+        project.host()
+
+    def test_modules_that_contradict_each_other(self, project: Project) -> None:
+        project.write("bus.py", f"{API}\n    lightbus.create(service_name='one')\n")
+        project.write("more.py", "import lightbus\nlightbus.create(service_name='two')\n")
+        status, output = project.refused("--bus", "bus,more")
+        assert status == 78
+        assert (
+            "lightbus.create(service_name='two') contradicts the host, whose service_name is 'one'" in output
+        )
+
+
+class TestRegistering:
+    def test_an_object_with_arguments(self, project: Project) -> None:
+        project.write(
+            "bus.py",
+            """
+            import lightbus
+
+            class AuthApi(lightbus.Api):
+                class Meta:
+                    name = 'auth'
+                    auto_register = False
+
+                def __init__(self, answer):
+                    self.answer = answer
+
+                def who(self) -> str:
+                    return self.answer
+
+            lightbus.create().client.register_api(AuthApi('registered'))
+            """,
+        )
+        project.host()
+        assert project.call("auth.who") == "registered"
+
+    def test_without_it_an_unregistered_class_is_not_served(self, project: Project) -> None:
+        project.write("bus.py", API.replace("name = 'auth'", "name = 'auth'; auto_register = False"))
+        status, output = project.refused()
+        assert status == 78
+        assert "there is nothing to host" in output
+
+    def test_what_is_no_api(self, project: Project) -> None:
+        path = project.write("bus.py", f"{API}\n    lightbus.create().client.register_api(print)\n")
+        status, output = project.refused()
+        assert status == 78
+        assert "register_api() takes a class derived from lightbus.Api, or an object of one" in output
+        assert f"{path}:" in output
+        assert "Traceback" not in output
+
+    def test_in_on_start(self, project: Project) -> None:
+        project.write(
+            "bus.py",
+            API.replace("name = 'auth'", "name = 'auth'; auto_register = False")
+            + """
+    bus = lightbus.create()
+
+    @bus.client.on_start()
+    async def start(client):
+        client.register_api(AuthApi)
+        bus.auth.user_registered.listen(handle)
+
+    def handle(event_message, username):
+        print('heard', username, flush=True)
+""",
+        )
+        host = project.host()
+        assert project.call("auth.who") == "auto"
+        assert "listener handle: auth.user_registered" in host.output()
+
+
+def test_two_buses_in_one_process_do_not_mix(project: Project) -> None:
+    project.write("bus.py", API)
+    project.host()
+    said = project.script(
+        """
+        import lightbus
+
+        one = lightbus.create(service_name='one')
+        two = lightbus.create(service_name='two')
+        assert lightbus.get_bus() is one
+        assert lightbus.get_bus('two') is two
+
+        class Mine(lightbus.Api):
+            happened = lightbus.Event()
+            class Meta:
+                name = 'mine'
+                auto_register = False
+
+        one.client.register_api(Mine())
+        one.client.before_rpc_call(lambda client, rpc_message: print('hook of', client.service_name))
+        one.mine.happened.listen(print, listener_name='listener')
+        print(two.auth.who(), one.auth.who())
+        print(two.client.listeners, list(one.client.listeners))
+        one.mine.happened.fire()
+        try:
+            two.mine.happened.fire()
+        except lightbus.LightbusException as e:
+            print(type(e).__name__)
+        one.client.close()
+        print(two.auth.who())
+        """
+    )
+    assert said.splitlines() == [
+        "hook of one",
+        "auto auto",
+        "{} ['listener']",
+        "NotAuthoritative",
+        "auto",
+    ]
+
+
+def test_a_bus_for_another_redis(project: Project) -> None:
+    """What code says is weaker than the environment, and all that there is where nothing else is said."""
+    url = project.env.pop("LIGHTBUS__BUS__REDIS__URL")
+    project.env.pop("LIGHTBUS__BUS__LOG_FORMAT")
+    project.write("bus.py", API)
+    project.write("lightbus.yaml", f"bus: {{redis: {{url: '{url}'}}}}\n")
+    project.host(LIGHTBUS__BUS__LOG_FORMAT="text")
+    (project.folder / "lightbus.yaml").rename(project.folder / "my.yaml")
+    for config in ("'my.yaml'", f"{{'bus': {{'redis': {{'url': {url!r}}}}}}}"):
+        assert project.script(f"import lightbus\nprint(lightbus.create({config}).auth.who())") == "auto\n"
+    said = project.script("import lightbus\nprint(lightbus.create().auth.who())", LIGHTBUS_CONFIG="my.yaml")
+    assert said == "auto\n"
+    assert os.listdir(project.folder)
