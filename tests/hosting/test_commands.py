@@ -139,4 +139,4 @@ def test_a_secret_is_in_no_log_of_a_host_that_loses_its_redis(
     server.password = "another"
     server.start()
     project.start("run").wait_for_line("refused the password")
-    assert "debug" in host.output() and CANARY not in host.output()
+    assert "ready: " in host.output() and CANARY not in host.output()
