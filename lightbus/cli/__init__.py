@@ -15,7 +15,10 @@ EXIT_FAILED = 1
 EXIT_USAGE = 64
 EXIT_CONFIG = 78
 
-_COMMANDS = ("call", "check", "config", "contract", "dumpconfigschema", "dumpschema", "fire", "init", "run")
+_COMMANDS = (
+    *("call", "check", "config", "contract", "dlq", "dumpconfigschema", "dumpschema", "fire", "init"),
+    "run",
+)
 
 
 class _Commands(click.Group):

@@ -1,20 +1,18 @@
 """The ports without a broker: for tests, and for ``lightbus run --transport memory``.
 
-All transports of one event loop meet in one :class:`Broker`, so buses on the same loop see each other, and
-nobody else. Values travel as JSON, so nothing is shared by reference, and nothing outlives the loop.
+All transports of one event loop meet in one :class:`~lightbus.transports.memory_broker.Broker`, so buses on
+the same loop see each other, and nobody else. Values travel as JSON, so nothing is shared by reference, and
+nothing outlives the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -23,6 +21,7 @@ from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 
 from .base import (
     MAX_BYTES,
+    DeadLetter,
     Delivery,
     EventConsumer,
     EventTransport,
@@ -32,106 +31,10 @@ from .base import (
     SchemaTransport,
     Subscription,
 )
-from .inbox import Inbox
+from .memory_broker import Broker, Group, KeptLetter, Stored
+from .memory_broker import broker as broker
 
 logger = logging.getLogger(__name__)
-
-#: How many of the newest events are kept for groups that start in the past, and dead letters per group.
-_KEPT = 10_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Stored:
-    """An event as the broker keeps it."""
-
-    message: EventMessage
-    arguments: bytes
-    stored_at: float
-    attempt: int = 1
-
-    def copy(self) -> EventMessage:
-        """Return the event for one handler, with arguments of its own."""
-        m = self.message
-        arguments = msgspec.json.decode(self.arguments)
-        return EventMessage(m.api_name, m.event_name, arguments, m.version, m.id, m.native_id)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """An event that was put aside: why, after which error, and how often its handler was started."""
-
-    message: EventMessage
-    reason: str
-    error: BaseException | None
-    attempts: int
-
-
-class Group(Inbox[_Stored]):
-    """The events of one listener, whichever process takes them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.api_names: set[str] = set()
-        self.dead: deque[DeadLetter] = deque(maxlen=_KEPT)
-
-
-class Queue(Inbox[tuple[RpcMessage, bytes]]):
-    """The calls of one API with their arguments, and how many serve it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.servers = 0
-
-
-class Broker:
-    """What the buses of one event loop share. Get it by :func:`broker`."""
-
-    def __init__(self) -> None:
-        self.groups: dict[str, Group] = {}
-        self.queues: dict[str, Queue] = {}
-        self.answers: dict[str, asyncio.Future[bytes]] = {}
-        self.contracts: dict[str, dict[SchemaTransport, tuple[float, bytes]]] = {}
-        self.owners: dict[str, dict[Identity, float]] = {}
-        self.claims: dict[str, tuple[float, str]] = {}
-        self._history: deque[_Stored] = deque(maxlen=_KEPT)
-        self._numbers = itertools.count()
-
-    def add(self, message: EventMessage, arguments: bytes) -> None:
-        """Store an event and hand it to every group of its API."""
-        now = time.time()
-        message.native_id = f"{int(now * 1000)}-{next(self._numbers)}"
-        kept = EventMessage(
-            message.api_name, message.event_name, {}, message.version, message.id, message.native_id
-        )
-        stored = _Stored(kept, arguments, now)
-        self._history.append(stored)
-        for group in self.groups.values():
-            if message.api_name in group.api_names:
-                group.put(stored)
-
-    def join(self, name: str, api_names: Sequence[str], since: str) -> Group:
-        """Return a group, made where it is not there; it gets the past of APIs that are new to it."""
-        group = self.groups.setdefault(name, Group())
-        new = set(api_names) - group.api_names
-        group.api_names |= new
-        if since != "new":
-            start = 0.0 if since == "earliest" else float(since)
-            for stored in self._history:
-                if stored.message.api_name in new and stored.stored_at >= start:
-                    group.put(stored)
-        return group
-
-    def queue(self, api_name: str) -> Queue:
-        """Return the queue of an API."""
-        return self.queues.setdefault(api_name, Queue())
-
-
-_brokers: WeakKeyDictionary[asyncio.AbstractEventLoop, Broker] = WeakKeyDictionary()
-
-
-def broker() -> Broker:
-    """Return the running loop's broker."""
-    return _brokers.setdefault(asyncio.get_running_loop(), Broker())
 
 
 class _InProcess:
@@ -148,7 +51,7 @@ class MemoryDelivery(Delivery):
 
     __slots__ = ("_consumer", "_stored")
 
-    def __init__(self, consumer: MemoryEventConsumer, stored: _Stored) -> None:
+    def __init__(self, consumer: MemoryEventConsumer, stored: Stored) -> None:
         super().__init__(stored.copy(), stored.attempt)
         self._consumer = consumer
         self._stored = stored
@@ -166,7 +69,9 @@ class MemoryDelivery(Delivery):
     async def dead_letter(self, reason: str, error: BaseException | None) -> None:
         """Put it aside."""
         if self._consumer.settle(self):
-            self._consumer.group.dead.append(DeadLetter(self._stored.copy(), reason, error, self.attempt))
+            stored, group = self._stored, self._consumer.group
+            letter_id = broker().new_id(time.time())
+            group.dead.append(KeptLetter(stored.copy(), reason, error, self.attempt, letter_id, stored))
 
     async def release(self) -> None:
         """Put it back at once."""
@@ -228,10 +133,35 @@ class MemoryEventTransport(_InProcess, EventTransport):
         api_names = [api_name for api_name, _ in subscription.events]
         return MemoryEventConsumer(broker().join(name, api_names, subscription.since), subscription)
 
-    def dead_letters(self, service_name: str, listener_name: str) -> list[DeadLetter]:
+    def dead_letters(self, service_name: str, listener_name: str) -> list[KeptLetter]:
         """Return the events that a listener has put aside, oldest first."""
         group = broker().groups.get(f"{service_name}-{listener_name}")
         return list(group.dead) if group is not None else []
+
+    async def list_dead(self) -> AsyncIterator[DeadLetter]:
+        """Go through the dead letters of every group of this event loop."""
+        for name, group in list(broker().groups.items()):
+            for kept in list(group.dead):
+                yield kept.letter(name)
+
+    async def replay(self, letter: DeadLetter) -> bool:
+        """Hand a dead letter to its group again."""
+        kept = self._take_out(letter)
+        if kept is not None:
+            broker().groups[letter.group].put_back(replace(kept.stored, attempt=1))
+        return kept is not None
+
+    async def drop(self, letter: DeadLetter) -> bool:
+        """Delete a dead letter."""
+        return self._take_out(letter) is not None
+
+    def _take_out(self, letter: DeadLetter) -> KeptLetter | None:
+        group = broker().groups.get(letter.group)
+        for kept in list(group.dead) if group is not None else ():
+            if kept.id == letter.id and group is not None:
+                group.dead.remove(kept)
+                return kept
+        return None
 
 
 class MemoryRpcConsumer(RpcConsumer):

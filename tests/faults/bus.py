@@ -57,6 +57,7 @@ async def _handle(listener: str, message: EventMessage, n: int, kind: str, until
         ledger.write("killing", n)
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "poison" or (kind == "flaky" and time.time() < until):
+        ledger.write("failed", listener, n, message.native_id)
         raise ValueError(f"{n} is {kind}")
     # In steps, so that a process which was frozen meanwhile still has something left to do.
     for _ in range(int(LEASE * 15) if kind == "slow" else 1):

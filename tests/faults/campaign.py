@@ -70,7 +70,7 @@ def run(
         thefts = [" ".join(key) for key in sorted(watcher.thefts)]
         verdict = judge(lines, left, dead, thefts, bound)
         verdict.wrong["exit status"] = [f"{name}: {status}" for name, status in statuses.items() if status]
-        outputs = [] if verdict.is_good else [text[-6000:] for text in cluster.outputs()]
+        outputs = [] if verdict.is_good else [text[-3000:] for text in cluster.outputs()]
         return Result(kind, seed, seconds, verdict, drained_in, driver.done, outputs)
 
 

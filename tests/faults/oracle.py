@@ -32,7 +32,7 @@ class Verdict:
     duplicates: int = 0
     bound: int = 0
     stored_twice: int = 0
-    #: Dead-lettered although good: started as often as a killer is, by processes that the driver killed.
+    #: Dead-lettered although good: it ran too often in processes that were killed.
     unlucky: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     #: What must not be, by name, with examples.
@@ -55,25 +55,27 @@ class Events:
     kinds: dict[int, str]
     confirmed: set[int]
     denied: set[int]
-    #: By listener and number, then by the id in the stream: who started it, and who finished it.
+    #: By listener and number: the runs that began, that went well, and that raised.
     started: dict[str, dict[int, list[Line]]]
     finished: dict[str, dict[int, list[Line]]]
+    failed: dict[str, dict[int, list[Line]]]
 
     @classmethod
     def of(cls, lines: Sequence[Line]) -> Events:
         """Pick them out of the ledgers."""
-        started: dict[str, dict[int, list[Line]]] = {name: defaultdict(list) for name in LISTENERS}
-        finished: dict[str, dict[int, list[Line]]] = {name: defaultdict(list) for name in LISTENERS}
+        runs: dict[str, dict[str, dict[int, list[Line]]]] = {
+            verb: {name: defaultdict(list) for name in LISTENERS} for verb in ("started", "done", "failed")
+        }
         for line in lines:
-            if line.verb in ("started", "done"):
-                runs = started if line.verb == "started" else finished
-                runs[line.words[0]][int(line.words[1])].append(line)
+            if line.verb in runs:
+                runs[line.verb][line.words[0]][int(line.words[1])].append(line)
         return cls(
             {int(line.words[0]): line.words[1] for line in lines if line.verb == "fired"},
             {int(line.words[0]) for line in lines if line.verb == "confirmed"},
             {int(line.words[0]) for line in lines if line.verb == "raised" and line.words[1] in NEVER_STORED},
-            started,
-            finished,
+            runs["started"],
+            runs["done"],
+            runs["failed"],
         )
 
 
@@ -125,7 +127,8 @@ def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Seque
     must_die = may_die & events.confirmed
     wrong["not dead"] += [f"{listener} {n}" for n in sorted(must_die - dead_numbers)]
     for n in sorted(dead_numbers - may_die):
-        if len(started.get(n, ())) >= MAX_DEATHS:
+        # It may have died once more, fetched and not started.
+        if len(started.get(n, ())) >= MAX_DEATHS - 1:
             verdict.unlucky += 1
         else:
             wrong["foreign"].append(
@@ -147,14 +150,20 @@ def _judge_overlaps(verdict: Verdict, lines: Sequence[Line], events: Events) -> 
             touched[host].append((begin - LEASE, end + 2 * LEASE))
     for listener in LISTENERS:
         for n, runs in events.started[listener].items():
-            ends = {(run.pid, run.words[2]): run.time for run in events.finished[listener].get(n, ())}
             for first, second in pairwise(runs):
-                end = ends.get((first.pid, first.words[2]), 0.0)
-                if first.words[2] != second.words[2] or first.pid == second.pid or end <= second.time:
+                if first.words[2] != second.words[2] or first.pid == second.pid:
                     continue
+                end = _end_of(first, [*events.finished[listener][n], *events.failed[listener][n]])
                 times = touched[host_of[first.pid]]
-                if not any(begin < second.time and first.time < finish for begin, finish in times):
+                is_touched = any(begin < second.time and first.time < finish for begin, finish in times)
+                if end > second.time and not is_touched:
                     verdict.wrong["overlap"].append(f"{listener} {n}")
+
+
+def _end_of(start: Line, ends: Sequence[Line]) -> float:
+    """When a run ended; 0 where it did not, since its process died."""
+    own = [end.time for end in ends if end.pid == start.pid and end.words[2] == start.words[2]]
+    return min((time for time in own if time > start.time), default=0.0)
 
 
 def _judge_calls(verdict: Verdict, lines: Sequence[Line]) -> None:

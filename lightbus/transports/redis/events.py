@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
 from lightbus.exceptions import PublishNotConfirmed, StreamFull, TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.transports.base import EventConsumer, EventTransport, Identity, Subscription
+from lightbus.transports.base import DeadLetter, EventConsumer, EventTransport, Identity, Subscription
 
 from .codec import encode_event
 from .connection import FAILURES, LinkBroken, ReplyError
+from .dead_letters import DeadLetters
 from .event_consumer import RedisEventConsumer
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
@@ -67,6 +68,18 @@ class RedisEventTransport(RedisTransport, EventTransport):
         )
         await consumer.join()
         return consumer
+
+    def list_dead(self) -> AsyncIterator[DeadLetter]:
+        """Go through the dead letters of every group in this Redis."""
+        return DeadLetters(self.pipe).walk()
+
+    async def replay(self, letter: DeadLetter) -> bool:
+        """Hand a dead letter to its group again."""
+        return await DeadLetters(self.pipe).replay(letter)
+
+    async def drop(self, letter: DeadLetter) -> bool:
+        """Delete a dead letter."""
+        return await DeadLetters(self.pipe).drop(letter)
 
     async def close(self) -> None:
         """Stop trimming and give the connection back."""

@@ -1,0 +1,229 @@
+"""``lightbus dlq``: events that were put aside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from lightbus import logs
+from lightbus.checks import client_for
+from lightbus.manifest.model import Manifest
+from lightbus.options import parse_duration
+from lightbus.portal import new_event_loop
+from lightbus.transports.base import DeadLetter, EventTransport
+
+from .options import manifest_options, read
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+command = click.Group("dlq", help="Look at events that were put aside, replay them or drop them.")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which dead letters are meant; those that fit everything that is said.
+
+    Args:
+        ids: Ids of dead letters, or of their events.
+        api: The name of the event's API.
+        listener: The listener's name, or its group's: ``{service_name}-{listener_name}``.
+        reason: Why they were put aside.
+        older_than: The least seconds since then.
+        newer_than: The most seconds since then.
+    """
+
+    ids: tuple[str, ...] = ()
+    api: str | None = None
+    listener: str | None = None
+    reason: str | None = None
+    older_than: float | None = None
+    newer_than: float | None = None
+
+    def fits(self, letter: DeadLetter, now: float) -> bool:
+        """Tell whether a letter is meant."""
+        age = now - letter.died_at
+        return (
+            (not self.ids or letter.id in self.ids or letter.message.id in self.ids)
+            and (self.api is None or letter.message.api_name == self.api)
+            and (self.listener is None or f"-{letter.group}".endswith(f"-{self.listener}"))
+            and (self.reason is None or letter.reason == self.reason)
+            and (self.older_than is None or age >= self.older_than)
+            and (self.newer_than is None or age <= self.newer_than)
+        )
+
+
+def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a duration; write 30s, 5m, 2h or 7d") from None
+
+
+_FILTERS = [
+    click.argument("ids", nargs=-1, metavar="[ID]..."),
+    click.option("--api", metavar="NAME", help="Those of events of one API."),
+    click.option("--listener", metavar="NAME", help="Those of one listener, with or without its service."),
+    click.option("--reason", metavar="REASON", help="failed, invalid, invalid_message or process_died."),
+    click.option("--older-than", callback=_duration, metavar="DURATION", help="Those put aside so long ago."),
+    click.option("--newer-than", callback=_duration, metavar="DURATION", help="Those put aside since then."),
+]
+
+
+def _filters(function: F) -> F:
+    for option in reversed(_FILTERS):
+        function = option(function)
+    return manifest_options(function)
+
+
+def _split(options: dict[str, Any]) -> tuple[Filter, Manifest]:
+    names = ("ids", "api", "listener", "reason", "older_than", "newer_than")
+    chosen = Filter(**{name: options.pop(name) for name in names})
+    logs.configure(options["log_level"] or "error")
+    return chosen, read(**options)
+
+
+@command.command("list", epilog="Example: lightbus dlq list --api auth --newer-than 1h")
+@_filters
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with everything.")
+def list_(as_json: bool, **options: Any) -> None:
+    """List dead letters, one per line, the oldest of each listener first."""
+    chosen, manifest = _split(options)
+
+    async def show(_: EventTransport, letter: DeadLetter) -> bool:
+        print(json.dumps(_fields(letter), ensure_ascii=False) if as_json else _line(letter))
+        return True
+
+    count = _for_each(manifest, chosen, show)
+    if not as_json:
+        print(f"{count} dead letters" if count != 1 else "1 dead letter")
+
+
+@command.command("show", epilog="Example: lightbus dlq show 1764000000000-0")
+@_filters
+def show(**options: Any) -> None:
+    """Show dead letters with their arguments, and the error and traceback of the last attempt."""
+    chosen, manifest = _split(options)
+
+    async def print_it(_: EventTransport, letter: DeadLetter) -> bool:
+        for name, value in _fields(letter).items():
+            if name == "trace":
+                print(f"\n{value}")
+            else:
+                print(f"{name:10} {json.dumps(value, ensure_ascii=False) if name == 'kwargs' else value}")
+        return True
+
+    if not _for_each(manifest, chosen, print_it):
+        raise click.ClickException("there is no such dead letter")
+
+
+@command.command("replay", epilog="Example: lightbus dlq replay --listener mailer --dry-run")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def replay(everything: bool, dry_run: bool, **options: Any) -> None:
+    """Hand dead letters to their listener again, and to no other one; their attempts count from the start."""
+    _act("replayed", lambda transport, letter: transport.replay(letter), everything, dry_run, options)
+
+
+@command.command("drop", epilog="Example: lightbus dlq drop 1764000000000-0")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def drop(everything: bool, dry_run: bool, **options: Any) -> None:
+    """Delete dead letters for good."""
+    _act("dropped", lambda transport, letter: transport.drop(letter), everything, dry_run, options)
+
+
+def _act(
+    done: str,
+    act: Callable[[EventTransport, DeadLetter], Awaitable[bool]],
+    everything: bool,
+    dry_run: bool,
+    options: dict[str, Any],
+) -> None:
+    chosen, manifest = _split(options)
+    if (chosen == Filter()) != everything:
+        raise click.UsageError("say which ones by ids or options; or all of them by --all")
+
+    async def act_and_tell(transport: EventTransport, letter: DeadLetter) -> bool:
+        if not dry_run and not await act(transport, letter):
+            return False
+        print(f"{f'would be {done}' if dry_run else done}: {_line(letter)}")
+        return True
+
+    if not _for_each(manifest, chosen, act_and_tell) and chosen.ids:
+        raise click.ClickException("there is no such dead letter")
+
+
+def _for_each(
+    manifest: Manifest, chosen: Filter, act: Callable[[EventTransport, DeadLetter], Awaitable[bool]]
+) -> int:
+    """Do something with every dead letter that is meant; returns with how many it was done."""
+
+    async def run() -> int:
+        client, count = client_for(manifest), 0
+        try:
+            async for transport, letter in _letters(manifest, client.transports().event):
+                if chosen.fits(letter, time.time()) and await act(transport, letter):
+                    count += 1
+        finally:
+            await client.close_async()
+        return count
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(run())
+
+
+async def _letters(
+    manifest: Manifest, transport_of: Callable[[str], EventTransport]
+) -> AsyncIterator[tuple[EventTransport, DeadLetter]]:
+    """Go through the dead letters of every broker that carries events, each broker once."""
+    transports: dict[str, EventTransport] = {}
+    for api_name in ("default", *manifest.apis):
+        transport = transport_of(api_name)
+        transports.setdefault(transport.address, transport)
+    began = time.time()
+    for transport in transports.values():
+        async for letter in transport.list_dead():
+            # One that is replayed may fail again at once; it is not met twice.
+            if letter.died_at <= began:
+                yield transport, letter
+
+
+def _line(letter: DeadLetter) -> str:
+    name = letter.message.canonical_name if letter.message.api_name else "(unreadable)"
+    error = letter.error.splitlines()[0][:100] if letter.error else ""
+    return (
+        f"{letter.id}  {_when(letter)}  {name}  {letter.group}  {letter.reason} ({letter.attempts})  {error}"
+    )
+
+
+def _when(letter: DeadLetter) -> str:
+    return datetime.fromtimestamp(letter.died_at).astimezone().isoformat(timespec="seconds")
+
+
+def _fields(letter: DeadLetter) -> dict[str, Any]:
+    message = letter.message
+    return {
+        "id": letter.id,
+        "event": message.canonical_name if message.api_name else None,
+        "event_id": message.id,
+        "native_id": message.native_id,
+        "group": letter.group,
+        "died_at": _when(letter),
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "error": letter.error,
+        "kwargs": message.kwargs,
+        "trace": letter.trace,
+    }

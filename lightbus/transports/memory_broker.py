@@ -1,0 +1,130 @@
+"""What the memory transports of one event loop share: events, groups, queues, contracts, claims."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from lightbus.messages import EventMessage, RpcMessage
+
+from .base import DeadLetter, Identity, SchemaTransport
+from .inbox import Inbox
+
+#: How many of the newest events are kept for groups that start in the past, and dead letters per group.
+_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """An event as the broker keeps it."""
+
+    message: EventMessage
+    arguments: bytes
+    stored_at: float
+    attempt: int = 1
+
+    def copy(self) -> EventMessage:
+        """Return the event for one handler, with arguments of its own."""
+        m = self.message
+        arguments = msgspec.json.decode(self.arguments)
+        return EventMessage(m.api_name, m.event_name, arguments, m.version, m.id, m.native_id)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLetter:
+    """An event that was put aside: why, after which error, and how often its handler was started."""
+
+    message: EventMessage
+    reason: str
+    error: BaseException | None
+    attempts: int
+    id: str
+    stored: Stored
+
+    def letter(self, group: str) -> DeadLetter:
+        """Return it as the port has it."""
+        error = self.error
+        trace = "".join(traceback.format_exception(error)) if error is not None else ""
+        died_at = int(self.id.partition("-")[0]) / 1000
+        text = repr(error) if error is not None else ""
+        return DeadLetter(self.id, group, self.message, self.reason, text, trace, self.attempts, died_at)
+
+
+class Group(Inbox[Stored]):
+    """The events of one listener, whichever process takes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.api_names: set[str] = set()
+        self.dead: deque[KeptLetter] = deque(maxlen=_KEPT)
+
+
+class Queue(Inbox[tuple[RpcMessage, bytes]]):
+    """The calls of one API with their arguments, and how many serve it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.servers = 0
+
+
+class Broker:
+    """What the buses of one event loop share. Get it by :func:`broker`."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self.queues: dict[str, Queue] = {}
+        self.answers: dict[str, asyncio.Future[bytes]] = {}
+        self.contracts: dict[str, dict[SchemaTransport, tuple[float, bytes]]] = {}
+        self.owners: dict[str, dict[Identity, float]] = {}
+        self.claims: dict[str, tuple[float, str]] = {}
+        self._history: deque[Stored] = deque(maxlen=_KEPT)
+        self._numbers = itertools.count()
+
+    def add(self, message: EventMessage, arguments: bytes) -> None:
+        """Store an event and hand it to every group of its API."""
+        now = time.time()
+        message.native_id = self.new_id(now)
+        kept = EventMessage(
+            message.api_name, message.event_name, {}, message.version, message.id, message.native_id
+        )
+        stored = Stored(kept, arguments, now)
+        self._history.append(stored)
+        for group in self.groups.values():
+            if message.api_name in group.api_names:
+                group.put(stored)
+
+    def new_id(self, now: float) -> str:
+        """Return an id that nothing else has."""
+        return f"{int(now * 1000)}-{next(self._numbers)}"
+
+    def join(self, name: str, api_names: Sequence[str], since: str) -> Group:
+        """Return a group, made where it is not there; it gets the past of APIs that are new to it."""
+        group = self.groups.setdefault(name, Group())
+        new = set(api_names) - group.api_names
+        group.api_names |= new
+        if since != "new":
+            start = 0.0 if since == "earliest" else float(since)
+            for stored in self._history:
+                if stored.message.api_name in new and stored.stored_at >= start:
+                    group.put(stored)
+        return group
+
+    def queue(self, api_name: str) -> Queue:
+        """Return the queue of an API."""
+        return self.queues.setdefault(api_name, Queue())
+
+
+_brokers: WeakKeyDictionary[asyncio.AbstractEventLoop, Broker] = WeakKeyDictionary()
+
+
+def broker() -> Broker:
+    """Return the running loop's broker."""
+    return _brokers.setdefault(asyncio.get_running_loop(), Broker())

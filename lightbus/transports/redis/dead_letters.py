@@ -1,0 +1,104 @@
+"""Dead letters over Redis: found, replayed to the group that failed, dropped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from lightbus.exceptions import InvalidMessage, TransportUnavailable
+from lightbus.messages import EventMessage
+from lightbus.transports.base import DeadLetter
+
+from .codec import decode_event
+from .connection import LinkBroken, ReplyError
+from .pipe import Pipe
+from .scripts import REPLAY
+from .settling import GroupKeys
+
+_PAGE = 100
+_SCANNED = 1_000
+_KEY = re.compile(r"\{(?P<stream>.+:stream)\}:dead:(?P<group>.+)", re.DOTALL)
+#: The fields that are added to the event's own, in this order.
+_ADDED = ("reason", "error", "trace", "attempts", "origin")
+
+
+class DeadLetters:
+    """The dead letters of every group in one Redis.
+
+    Args:
+        pipe: The shared connection.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+
+    async def walk(self) -> AsyncIterator[DeadLetter]:
+        """Go through all of them: by group, the oldest first.
+
+        Raises:
+            TransportUnavailable: Redis does not answer, or refuses.
+        """
+        try:
+            for key, group in await self._keys():
+                last = "-"
+                while entries := await self._pipe.send("XRANGE", key, last, "+", "COUNT", _PAGE):
+                    for entry_id, fields in entries:
+                        yield _letter(key, group, entry_id.decode(), fields)
+                    last = f"({entries[-1][0].decode()}"
+        except (LinkBroken, ReplyError) as e:
+            raise TransportUnavailable(f"dead letters can't be read: {e}") from e
+
+    async def replay(self, letter: DeadLetter) -> bool:
+        """Hand a letter to its group again, with its attempts counted from the start."""
+        found = _KEY.fullmatch(letter.place)
+        if found is None:
+            return False
+        retry = GroupKeys(found["stream"], found["group"]).retry
+        try:
+            return bool(await self._pipe.run(REPLAY, [letter.place, retry], [letter.id]))
+        except (LinkBroken, ReplyError) as e:
+            raise TransportUnavailable(f"the dead letter {letter.id} is not replayed: {e}") from e
+
+    async def drop(self, letter: DeadLetter) -> bool:
+        """Delete a letter for good."""
+        try:
+            return bool(await self._pipe.send("XDEL", letter.place, letter.id))
+        except (LinkBroken, ReplyError) as e:
+            raise TransportUnavailable(f"the dead letter {letter.id} is not dropped: {e}") from e
+
+    async def _keys(self) -> list[tuple[str, str]]:
+        """The keys that hold dead letters, each with its group."""
+        keys: set[str] = set()
+        cursor = b"0"
+        while True:
+            cursor, found = await self._pipe.send(
+                "SCAN", cursor, "MATCH", "{*:stream}:dead:*", "COUNT", _SCANNED, "TYPE", "stream"
+            )
+            keys.update(key.decode("utf-8", "surrogateescape") for key in found)
+            if cursor == b"0":
+                break
+        matches = [(key, _KEY.fullmatch(key)) for key in sorted(keys)]
+        return [(key, match["group"]) for key, match in matches if match is not None]
+
+
+def _letter(key: str, group: str, entry_id: str, fields: Sequence[bytes]) -> DeadLetter:
+    own, added = fields[: -2 * len(_ADDED)], fields[-2 * len(_ADDED) :]
+    texts = [value.decode("utf-8", "replace") for value in added]
+    about = dict(zip(texts[::2], texts[1::2], strict=False))
+    origin = about.get("origin", entry_id)
+    try:
+        message = decode_event(own, origin)[0]
+    except InvalidMessage:
+        message = None
+    attempts = about.get("attempts", "")
+    return DeadLetter(
+        entry_id,
+        group,
+        message or EventMessage("", "", {}, native_id=origin),
+        about.get("reason", ""),
+        about.get("error", ""),
+        about.get("trace", ""),
+        int(attempts) if attempts.isdecimal() else 0,
+        int(entry_id.partition("-")[0]) / 1000,
+        key,
+    )

@@ -1,0 +1,96 @@
+"""``lightbus dlq``: list, show, replay and drop, as an administrator uses them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.eventually import eventually
+from tests.guide.project import Project
+from tests.servers import Server
+
+MODULE = """
+    from pathlib import Path
+
+    from lightbus import Api, DeliveryPolicy, Event, OnError
+
+    class AuthApi(Api):
+        user_registered = Event(parameters=("username",))
+
+        class Meta:
+            name = "auth"
+
+    def note(text):
+        with open("handled", "a") as file:
+            print(text, file=file)
+
+    def mailer(event_message, username):
+        if not Path("mended").exists():
+            raise ValueError(f"no mail for {username}")
+        note(f"mailed {username}")
+
+    def audit(event_message, username):
+        note(f"noted {username}")
+
+    def before_server_start(bus):
+        once = DeliveryPolicy(attempts=1)
+        bus.auth.user_registered.listen(mailer, on_error=once)
+        bus.auth.user_registered.listen(audit, on_error=once)
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, redis_server: Server) -> Iterator[Project]:
+    """A project that has failed to mail to two users."""
+    project = Project(tmp_path, redis_server.url)
+    project.write("bus.py", MODULE)
+    project.write("lightbus.yaml", "service_name: shop\n")
+    project.host()
+    for username in ("ann", "bob"):
+        assert project.run("fire", "auth.user_registered", f"username={username}").returncode == 0
+    eventually(lambda: len(listed(project)) == 2)
+    yield project
+    project.close()
+
+
+def listed(project: Project, *options: str) -> list[dict[str, Any]]:
+    done = project.run("dlq", "list", "--json", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_dead_letters_are_listed_shown_replayed_and_dropped(shop: Project) -> None:
+    ann, bob = listed(shop)
+    assert (ann["event"], ann["group"], ann["reason"]) == ("auth.user_registered", "shop-mailer", "failed")
+    lines = shop.run("dlq", "list", "--listener", "mailer").stdout.splitlines()
+    assert "ValueError('no mail for ann')" in lines[0] and lines[-1] == "2 dead letters"
+    assert listed(shop, "--listener", "audit") == listed(shop, "--older-than", "1h") == []
+    assert listed(shop, "--api", "auth", "--reason", "failed", "--newer-than", "1h") == [ann, bob]
+    shown = shop.run("dlq", "show", ann["id"]).stdout
+    assert '{"username": "ann"}' in shown and "Traceback" in shown and "bob" not in shown
+    assert shop.run("dlq", "show", "1-1").returncode == 1
+
+    assert shop.run("dlq", "replay").returncode == 64
+    tried = shop.run("dlq", "replay", "--all", "--dry-run").stdout
+    assert tried.count("would be replayed: ") == 2 and len(listed(shop)) == 2
+
+    shop.write("mended", "")
+    done = shop.run("dlq", "replay", ann["event_id"])
+    assert (done.returncode, done.stdout.count("replayed: ")) == (0, 1)
+    assert listed(shop) == [bob]
+    assert shop.run("dlq", "drop", "--listener", "shop-mailer").stdout.startswith("dropped: ")
+    assert shop.run("dlq", "list").stdout == "0 dead letters\n"
+
+
+def test_a_replayed_event_is_handled_and_only_by_the_listener_that_failed(shop: Project) -> None:
+    shop.write("mended", "")
+    handled = shop.folder / "handled"
+    assert shop.run("dlq", "replay", "--all").returncode == 0
+    eventually(lambda: len(handled.read_text().splitlines()) == 4)
+    lines = handled.read_text().splitlines()
+    assert sorted(lines) == ["mailed ann", "mailed bob", "noted ann", "noted bob"]
+    assert listed(shop) == []

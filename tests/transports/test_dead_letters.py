@@ -1,0 +1,108 @@
+"""Dead letters through the port, in memory and over Redis: found, replayed, dropped."""
+
+from __future__ import annotations
+
+from lightbus.transports.base import DeadLetter, EventConsumer, EventTransport
+from tests.eventually import eventually_async
+from tests.servers import Server
+
+from .conftest import Ports, take
+from .test_redis_events import STREAM
+
+
+async def letters(transport: EventTransport) -> list[DeadLetter]:
+    return [letter async for letter in transport.list_dead()]
+
+
+async def put_aside(consumer: EventConsumer, wanted: int = 1) -> None:
+    for delivery in await take(consumer, wanted):
+        await delivery.dead_letter("failed", ValueError(f"no {delivery.message.kwargs['username']}"))
+
+
+async def test_a_dead_letter_says_what_it_was_and_why_it_is_dead(ports: Ports) -> None:
+    transport = ports.events()
+    consumer = await ports.listen(transport)
+    (event_id,) = await ports.fire(transport, "a")
+    await put_aside(consumer)
+    (letter,) = await letters(transport)
+    assert (letter.group, letter.reason, letter.attempts) == ("shop-on_user", "failed", 1)
+    assert (letter.message.id, letter.message.canonical_name) == (event_id, "auth.user_registered")
+    assert letter.message.kwargs == {"username": "a"}
+    assert letter.error == "ValueError('no a')" and letter.trace == "ValueError: no a\n"
+
+
+async def test_a_replayed_event_reaches_only_the_group_that_failed_as_if_it_were_new(ports: Ports) -> None:
+    transport = ports.events()
+    failed, other = await ports.listen(transport), await ports.listen(transport, name="other")
+    (event_id,) = await ports.fire(transport, "a")
+    (heard,) = await take(other)
+    heard.ack()
+    (first,) = await take(failed)
+    await first.retry(0, ValueError("no"))
+    (second,) = await take(failed)
+    await second.dead_letter("failed", ValueError("no"))
+    (letter,) = await letters(transport)
+    assert letter.attempts == 2
+    assert await transport.replay(letter)
+    assert await letters(transport) == []
+    (again,) = await take(failed)
+    assert (again.message.id, again.message.kwargs, again.attempt) == (event_id, {"username": "a"}, 1)
+    assert again.message.native_id == first.message.native_id
+    again.ack()
+    await ports.fire(transport, "b")
+    for consumer in (failed, other):
+        (delivery,) = await take(consumer)
+        assert delivery.message.kwargs == {"username": "b"}
+        delivery.ack()
+
+
+async def test_a_replayed_event_may_die_again(ports: Ports) -> None:
+    transport = ports.events()
+    consumer = await ports.listen(transport)
+    await ports.fire(transport, "a")
+    await put_aside(consumer)
+    (letter,) = await letters(transport)
+    assert await transport.replay(letter)
+    await put_aside(consumer)
+    (again,) = await letters(transport)
+    assert (again.message, again.error) == (letter.message, letter.error)
+
+
+async def test_a_dropped_letter_is_gone_and_others_stay(ports: Ports) -> None:
+    transport = ports.events()
+    consumer = await ports.listen(transport)
+    await ports.fire(transport, "a", "b", "c")
+    await put_aside(consumer, 3)
+    a, b, c = await letters(transport)
+    assert await transport.drop(b)
+    assert [letter.message.kwargs["username"] for letter in await letters(transport)] == ["a", "c"]
+    assert [await transport.drop(b), await transport.replay(b)] == [False, False]
+    assert [await transport.drop(a), await transport.drop(c)] == [True, True]
+    assert await letters(transport) == []
+
+
+async def test_more_letters_than_fit_a_page_are_all_found(any_ports: Ports) -> None:
+    transport = any_ports.events()
+    consumer = await any_ports.listen(transport)
+    names = [str(n) for n in range(250)]
+    await any_ports.fire(transport, *names)
+    await put_aside(consumer, 250)
+    assert sorted(letter.message.kwargs["username"] for letter in await letters(transport)) == sorted(names)
+
+
+async def test_what_can_not_be_read_is_listed_and_dropped(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events()
+    consumer = await any_ports.listen(transport, since="earliest")
+    any_redis.execute("XADD", STREAM, "*", "id", b"\xff\xfe", "nonsense", "{")
+    await any_ports.fire(transport, "a")
+    (good,) = await take(consumer)
+    good.ack()
+
+    async def found() -> list[DeadLetter]:
+        return await letters(transport)
+
+    (letter,) = await eventually_async(found)
+    assert (letter.reason, letter.message.api_name) == ("invalid_message", "")
+    assert "InvalidMessage" in letter.error
+    assert await transport.drop(letter)
+    assert await letters(transport) == []
