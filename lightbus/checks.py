@@ -51,8 +51,7 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
     if connect:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             problems.found += runner.run(_check_brokers(manifest, client))
-    for coroutine in client.background:
-        coroutine.close()
+    client.discard_background()
     return problems.ordered("error", "warning", "note")
 
 

@@ -198,6 +198,7 @@ class BusClient(Declarations):
     async def close_async(self) -> None:
         """Close the connections of the running event loop; the bus takes no more calls."""
         self._closed = True
+        self.discard_background()
         self.watch.close()
         transports = self._open.pop(asyncio.get_running_loop(), None)
         if transports is not None:

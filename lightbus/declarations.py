@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -125,8 +126,22 @@ class Declarations:
         return known
 
     def add_background_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine for as long as the host runs; it is cancelled at the end."""
+        """Run a coroutine for as long as the host runs; it is cancelled at the end.
+
+        Raises:
+            InvalidSchedule: It is no coroutine.
+        """
+        if not inspect.iscoroutine(coroutine):
+            raise InvalidSchedule(
+                f"it takes a coroutine, as in add_background_task(watch()), not {coroutine!r}"
+            )
         self.background.append(coroutine)
+
+    def discard_background(self) -> None:
+        """Forget background tasks that were never begun, of which Python would complain."""
+        for coroutine in self.background:
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                coroutine.close()
 
     def every(
         self,

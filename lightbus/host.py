@@ -278,8 +278,6 @@ class Host:
             except Exception:
                 logger.exception("a callback of after_worker_stopped failed")
         await self.client.close_async()
-        for coroutine in self.client.background:
-            coroutine.close()
         logger.info("stopped")
 
     def _on_hang_up(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if whole is not None:
         try:
-            values = json.loads(whole)
+            values = _loads(whole)
         except (ValueError, RecursionError) as e:
             raise click.UsageError(f"--json is not JSON: {e}") from e
         if not isinstance(values, dict):
@@ -35,7 +36,7 @@ def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
         if not equals or not name:
             raise click.UsageError(f"{pair!r} is not an argument; write name=value")
         try:
-            values[name] = json.loads(value)
+            values[name] = _loads(value)
         except (ValueError, RecursionError):
             values[name] = value
     return values
@@ -51,3 +52,19 @@ def split(name: str) -> tuple[str, str]:
     if not api_name or not last:
         raise click.UsageError(f"{name!r} has no API; write api.name, such as auth.check_password")
     return api_name, last
+
+
+def _loads(text: str) -> Any:
+    """Read JSON as its standard has it: Python would take ``NaN``, and make infinity of ``1e999``."""
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        _refuse(text)
+    return value

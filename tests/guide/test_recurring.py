@@ -106,6 +106,7 @@ def test_schedule(project: Project) -> None:
         ("client.set_features(['rpc'])", "there is no feature 'rpc'; there are rpcs, events, tasks"),
         ("client.set_features('rpcs')", "features are a list"),
         ("client.set_features([])", "at least one"),
+        ("client.add_background_task(say)", "as in add_background_task(watch())"),
     ],
 )
 def test_what_can_never_run_is_refused_at_the_start(project: Project, line: str, said: str) -> None:
