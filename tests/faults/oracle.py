@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from lightbus.transports.redis.leases import MAX_DEATHS
+from lightbus.transports.redis.suspects import MAX_DEATHS
 
 from .ledger import Line
 from .settings import LEASE, LISTENERS

@@ -8,7 +8,7 @@ import pytest
 
 from lightbus.messages import EventMessage
 from lightbus.transports.base import EventConsumer
-from lightbus.transports.redis.leases import MAX_DEATHS
+from lightbus.transports.redis.suspects import MAX_DEATHS
 from tests.servers import Server
 
 from .conftest import Ports, fields_of, settled, take
@@ -139,6 +139,54 @@ async def test_suspects_run_one_at_a_time(any_ports: Ports, any_redis: Server) -
     await all_acknowledged(any_redis)
 
 
+async def test_a_slow_handler_keeps_nothing_else_from_being_taken_over(any_ports: Ports) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    dying, alive = await any_ports.listen(transport), await any_ports.listen(transport, name="other")
+    await any_ports.fire(transport, *"abc")
+    await take(dying, 3)
+    await any_ports.abandon(dying)
+    peer = await any_ports.listen(transport)
+    running = await take(peer, 3)
+    assert [delivery.message.kwargs["username"] for delivery in running] == ["a", "b", "c"]
+    (first, *_) = await take(alive, 3)
+    await first.retry(0, ValueError("no"))
+    for delivery in [*running, *await take(alive)]:
+        delivery.ack()
+
+
+async def test_an_event_that_ended_two_processes_runs_with_no_suspect_beside_it(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    await any_ports.fire(transport, "slow", "killer", "neighbour")
+    entries = any_redis.execute("XRANGE", STREAM, "-", "+")
+    any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    for (entry, _), deaths in zip(entries, (1, 2, 1), strict=True):
+        any_redis.execute(
+            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", 60_000, "RETRYCOUNT", deaths, "JUSTID"
+        )
+    consumer = await any_ports.listen(transport)
+    for beside in (["slow", "neighbour"], ["killer"]):
+        running = await take(consumer, len(beside))
+        assert [delivery.message.kwargs["username"] for delivery in running] == beside
+        assert [who for who, _ in deliveries_of(any_redis)].count("p1") == len(beside)
+        for delivery in running:
+            delivery.ack()
+    await all_acknowledged(any_redis)
+
+
+async def test_a_process_that_is_about_to_end_takes_nothing_over(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    dying, ending = await any_ports.listen(transport), await any_ports.listen(transport)
+    await any_ports.fire(transport, "a")
+    await take(dying)
+    await ending.stop()
+    await any_ports.abandon(dying)
+    await asyncio.sleep(2 * LEASE)
+    assert deliveries_of(any_redis) == [("p1", 1)]
+
+
 async def test_renewing_never_takes_back_what_another_process_has_claimed(
     any_ports: Ports, any_redis: Server
 ) -> None:
@@ -198,7 +246,7 @@ async def test_leases_of_streams_that_come_later_do_not_stop_the_renewal(any_por
         for delivery in await take(consumer):
             assert delivery.attempt == 1
         await asyncio.sleep(LEASE / 12)
-    (renewing, _) = consumer.leases._tasks  # type: ignore[attr-defined]
+    (renewing, *_) = consumer.leases._tasks  # type: ignore[attr-defined]
     assert not renewing.done()
 
 

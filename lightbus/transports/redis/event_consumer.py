@@ -59,7 +59,7 @@ class RedisEventConsumer(EventConsumer):
         self._buffer: deque[Delivery] = deque()
         self._failures = 0
         self.stopping = False
-        self.leases = Leases(self, session.suspect)
+        self.leases = Leases(self, session.suspects)
         self.settling = Settling(self.pipe, self.group, self._keys, self.leases.drop)
 
     @property

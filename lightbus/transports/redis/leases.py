@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from .connection import FAILURES
 from .scripts import CLAIM, FORGET, RENEW
+from .suspects import MAX_DEATHS, Suspects
 
 if TYPE_CHECKING:
     from .event_consumer import RedisEventConsumer
 
 logger = logging.getLogger(__name__)
 
-#: After so many deliveries that ended in the death of a process, an event is put aside.
-MAX_DEATHS = 3
 _RENEWED_AT_ONCE = 200
 
 
@@ -26,12 +25,12 @@ class Leases:
 
     Args:
         consumer: Whose leases they are.
-        suspect: Held while an event runs that may have killed its process.
+        suspects: What this process runs of events that dead ones have left.
     """
 
-    def __init__(self, consumer: RedisEventConsumer, suspect: asyncio.Semaphore) -> None:
+    def __init__(self, consumer: RedisEventConsumer, suspects: Suspects) -> None:
         self._consumer = consumer
-        self._suspect = suspect
+        self._suspects = suspects
         self._held: dict[str, set[str]] = {}
         self._cursors: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -51,16 +50,17 @@ class Leases:
         return [("XCLAIM", source, *who, 0, *ids, "FORCE", "JUSTID")] if ids else []
 
     def start(self) -> None:
-        """Begin to renew and to sweep."""
+        """Begin to renew, to look for retries that are due, and to sweep."""
         loop = asyncio.get_running_loop()
         group = self._consumer.group
         self._tasks = [
             loop.create_task(self._renew_regularly(), name=f"lightbus leases {group}"),
+            loop.create_task(self._promote_regularly(), name=f"lightbus retries {group}"),
             loop.create_task(self._sweep_regularly(), name=f"lightbus sweep {group}"),
         ]
 
     async def stop(self) -> None:
-        """Stop both."""
+        """Stop all that."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -79,35 +79,49 @@ class Leases:
                     except FAILURES as e:
                         logger.warning("renewing leases of %s: %s", consumer.group, e)
 
-    async def _sweep_regularly(self) -> None:
+    async def _promote_regularly(self) -> None:
+        """Move retries that are due, also those that dead processes have postponed."""
         consumer = self._consumer
-        lease = consumer.options.acknowledgement_timeout
-        interval = consumer.options.reclaim_interval or lease / 4
         while True:
             try:
                 for stream in consumer.streams:
                     await consumer.settling.promote(stream)
-                for source in consumer.sources:
-                    await self._sweep(source)
                 await consumer.note_progress()
             except FAILURES as e:
+                logger.debug("noting the progress of %s: %s", consumer.group, e)
+            await self._pause()
+
+    async def _sweep_regularly(self) -> None:
+        consumer = self._consumer
+        while True:
+            try:
+                for source in consumer.sources:
+                    await self._sweep(source)
+            except FAILURES as e:
                 logger.debug("sweeping %s: %s", consumer.group, e)
-            await asyncio.sleep(interval * random.uniform(0.75, 1.0))  # noqa: S311 - no secret
+            await self._pause()
+
+    async def _pause(self) -> None:
+        options = self._consumer.options
+        interval = options.reclaim_interval or options.acknowledgement_timeout / 4
+        await asyncio.sleep(interval * random.uniform(0.75, 1.0))  # noqa: S311 - no secret
 
     async def _sweep(self, source: str) -> None:
-        """Take over, one at a time, what dead processes held; go on where the last sweep ended."""
+        """Take over, one after another, what dead processes held; go on where the last sweep ended."""
         consumer = self._consumer
         lease_ms = int(consumer.options.acknowledgement_timeout * 1000)
         most = consumer.options.reclaim_batch_size or consumer.options.batch_size * 10
         for _ in range(most):
-            async with self._suspect:
-                cursor = self._cursors.get(source, "0-0")
-                arguments = [consumer.group, consumer.name, lease_ms, cursor]
+            async with self._suspects.turn:
+                if consumer.stopping:
+                    return  # It would only be handed back, and the count of its deaths forgotten.
+                cursor, most_deliveries = self._cursors.get(source, "-"), self._suspects.most_deliveries
+                arguments = [consumer.group, consumer.name, lease_ms, cursor, most_deliveries]
                 reply = await consumer.pipe.run(CLAIM, [source], arguments)
                 self._cursors[source] = reply[0].decode()
                 if len(reply) > 1:
                     await self._run_suspect(source, reply[1].decode(), reply[2], reply[3])
-            if self._cursors[source] == "0-0":
+            if self._cursors[source] == "-":
                 break
         ttl = int(consumer.options.consumer_ttl * 1000)
         await consumer.pipe.run(FORGET, [source], [consumer.group, ttl, ""])
@@ -131,6 +145,6 @@ class Leases:
             await delivery.dead_letter("process_died", None)
             return
         logger.warning("%s (event %s) was left by a process that died", name, delivery.message.id)
-        delivery.settled = asyncio.Event()
+        delivery.settled = asyncio.get_running_loop().create_future()
         consumer.offer(delivery)
-        await delivery.settled.wait()
+        await self._suspects.run(delivery.settled, delivered)

@@ -14,6 +14,7 @@ from .connection import Connector, Link
 from .inspection import inspect
 from .options import RedisOptions
 from .pipe import Pipe
+from .suspects import Suspects
 
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Session]] = WeakKeyDictionary()
 
@@ -31,9 +32,8 @@ class Session:
         self._users = 0
         self.connector = Connector(options)
         self.pipe = Pipe(self.connector, options.command_timeout)
-        #: Held while an event runs whose earlier delivery ended in a death: one at a time, so that an event
-        #: that kills its process takes no other suspect with it.
-        self.suspect = asyncio.Semaphore(1)
+        #: Shared by all listeners, since they die together.
+        self.suspects = Suspects()
 
     @classmethod
     def acquire(cls, options: RedisOptions) -> Session:

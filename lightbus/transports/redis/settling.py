@@ -80,7 +80,7 @@ class RedisDelivery(Delivery):
         self.fields = fields
         self.origin = origin
         #: Set for a suspect only: tells that the next one may run.
-        self.settled: asyncio.Event | None = None
+        self.settled: asyncio.Future[None] | None = None
 
     def ack(self) -> None:
         """Acknowledge it with the others of this loop tick."""
@@ -105,8 +105,8 @@ class RedisDelivery(Delivery):
         self._settle()
 
     def _settle(self) -> None:
-        if self.settled is not None:
-            self.settled.set()
+        if self.settled is not None and not self.settled.done():
+            self.settled.set_result(None)
 
 
 class Settling:
