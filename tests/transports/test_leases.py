@@ -237,6 +237,20 @@ async def test_an_abandoned_entry_that_is_no_event_is_put_aside(any_ports: Ports
     assert fields_of(entry[1])["reason"] == "invalid_message"
 
 
+async def test_an_entry_with_more_fields_than_a_script_passes_on_is_put_aside(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    any_redis.execute("XADD", STREAM, "*", *(f"x{n}" for n in range(20_000)))
+    transport = any_ports.events()
+    consumer = await any_ports.listen(transport, since="earliest")
+    await any_ports.fire(transport, "good")
+    (good,) = await take(consumer)
+    good.ack()
+    await all_acknowledged(any_redis)
+    (entry,) = any_redis.execute("XRANGE", f"{{{STREAM}}}:dead:{GROUP}", "-", "+")
+    assert fields_of(entry[1])["reason"] == "invalid_message"
+
+
 async def test_leases_of_streams_that_come_later_do_not_stop_the_renewal(any_ports: Ports) -> None:
     transport = any_ports.events(acknowledgement_timeout=LEASE)
     events = [("auth", "user_registered"), *((f"other{n}", "happened") for n in range(20))]

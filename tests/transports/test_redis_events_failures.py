@@ -141,6 +141,24 @@ class TestFiringWhileRedisIsAway:
         assert message.native_id is None
         proxy.set("pass")
 
+    async def test_what_a_broken_link_may_still_bring_is_never_called_not_fired(
+        self, redis_ports: Ports, proxy: Proxy, redis_server: Server
+    ) -> None:
+        redis_ports.url = proxy.url
+        transport = redis_ports.events()
+        await transport.open()
+        proxy.set("blackhole")
+        firing = redis_ports.run(redis_ports.fire(transport, "a"))
+        await asyncio.sleep(0.05)
+        redis_server.execute("CONFIG", "SET", "maxmemory", 1)
+        try:
+            proxy.set("refuse")
+            proxy.set("pass")
+            with pytest.raises(PublishNotConfirmed, match="may or may not be stored"):
+                await firing
+        finally:
+            redis_server.execute("CONFIG", "SET", "maxmemory", 0)
+
     async def test_what_was_not_fired_in_time_never_goes_out(
         self, redis_ports: Ports, proxy: Proxy, redis_server: Server
     ) -> None:

@@ -53,10 +53,17 @@ class RedisEventTransport(RedisTransport, EventTransport):
         left = list(messages)
         sent: dict[str, asyncio.Future[Any]] = {}
         timer = loop.call_at(deadline, _expire, sent)
+        in_doubt = False
         try:
             while left:
                 left = await self._publish_once(left, sent, deadline)
-        except TimeoutError:
+                in_doubt = True
+        except (TimeoutError, TransportUnavailable) as e:
+            if in_doubt:
+                # Not found when it was looked for; but what the broken link held may still arrive.
+                raise self._not_confirmed(left, timeout) from e
+            if isinstance(e, TransportUnavailable):
+                raise
             raise self._explain_lateness(left, sent, timeout) from None
         finally:
             timer.cancel()
@@ -157,6 +164,15 @@ class RedisEventTransport(RedisTransport, EventTransport):
     def _stream(self, message: EventMessage) -> str:
         return stream_key(message.api_name, message.event_name, self._options.stream_use)
 
+    def _not_confirmed(self, messages: Sequence[EventMessage], timeout: float) -> PublishNotConfirmed:
+        message = next(m for m in messages if m.native_id is None)
+        return PublishNotConfirmed(
+            f"Redis at {self.address} did not confirm {message.canonical_name} (event {message.id}) within "
+            f"{timeout:g} s: it may or may not be stored; fire it again only if its listeners can take it "
+            "twice",
+            message.id,
+        )
+
     def _explain_lateness(
         self, messages: list[EventMessage], sent: dict[str, asyncio.Future[Any]], timeout: float
     ) -> Exception:
@@ -165,11 +181,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
         name = message.canonical_name
         future = sent.get(message.id)
         if future is not None and not self.pipe.is_unsent(future):
-            return PublishNotConfirmed(
-                f"Redis at {self.address} did not confirm {name} (event {message.id}) within {timeout:g} s: "
-                "it may or may not be stored; fire it again only if its listeners can take it twice",
-                message.id,
-            )
+            return self._not_confirmed(messages, timeout)
         if future is None:
             return StreamFull(
                 f"{name} was not fired: its stream holds {self._options.max_stream_length} events that some "

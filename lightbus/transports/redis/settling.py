@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _DUE_AT_ONCE = 100
 _MAX_TRACE = 8_000
+#: The most field names and values that a dead letter keeps: all of an event, and what a script can pass on.
+_MOST_VALUES = 4_000
 #: Seconds after which an event that was not started is left to the end of its lease.
 _HAND_BACK = 2.0
 
@@ -162,7 +164,7 @@ class Settling:
         trace = "".join(traceback.format_exception(error)) if error is not None else ""
         text = _text(error) if error is not None else ""
         fields = [
-            *delivery.fields,
+            *delivery.fields[:_MOST_VALUES],
             *(b"reason", reason.encode()),
             *(b"error", text.encode(errors="backslashreplace")[:_MAX_TRACE]),
             *(b"trace", trace.encode(errors="backslashreplace")[-_MAX_TRACE:]),
