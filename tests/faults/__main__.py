@@ -1,4 +1,7 @@
-"""``make soak``: campaigns for as long as one likes, and planted bugs that each must be found."""
+"""``make soak``: campaigns for as long as one likes, and planted bugs that each must be found.
+
+CAMPAIGN_SPEED in the environment makes the publisher and the caller so many times as fast.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from tests.servers import Kind, find_binary
 
 from .campaign import Result, run, table
 from .plants import SCENARIOS, find, found_by
+from .settings import KINDS
 
 
 def main() -> int:
@@ -20,6 +24,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--servers", default=",".join(get_args(Kind)))
     parser.add_argument("--faults", default="", help="only these, such as kill,freeze")
+    parser.add_argument("--kinds", default=KINDS, help="of a hundred events or calls, how many of which kind")
     parser.add_argument("--plants", default="", help="all, or names of planted bugs, in place of campaigns")
     options = parser.parse_args()
     if options.plants:
@@ -32,7 +37,7 @@ def main() -> int:
         for seed in _seeds(options.seeds):
             print(f"{kind}, seed {seed}: {options.seconds:g} s ...", flush=True)
             faults = tuple(filter(None, options.faults.split(",")))
-            results.append(run(kind, seed, options.seconds, faults))
+            results.append(run(kind, seed, options.seconds, faults, kinds=options.kinds))
             _explain(results[-1])
             print(table(results), flush=True)
     return 0 if all(result.verdict.is_good for result in results) else 1

@@ -25,13 +25,19 @@ CALLING = 6
 KILLER_EVERY = 800
 
 
+def _percents() -> dict[str, float]:
+    """Of a hundred events or calls, how many are of which kind."""
+    parts = (part.split("=") for part in os.environ["CAMPAIGN_KINDS"].split())
+    return {kind: float(percent) for kind, percent in parts}
+
+
 def kind_of(n: int, chance: random.Random) -> str:
     """What sort of event number `n` is."""
-    percents = dict(part.split("=") for part in os.environ["CAMPAIGN_KINDS"].split())
+    percents = _percents()
     if "killer" in percents and n % KILLER_EVERY == 60:
         return "killer"
     choices = ["flaky", "poison", "slow"]
-    weights = [float(percents.get(kind, 0)) for kind in choices]
+    weights = [percents.get(kind, 0) for kind in choices]
     return chance.choices([*choices, "good"], [*weights, 100 - sum(weights)])[0]
 
 
@@ -51,7 +57,7 @@ async def call(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance
     """Call once and write down what became of it."""
     n = next(numbers)
     seconds = chance.choice([0, 0, 0.01, 0.3])
-    options = {"timeout": chance.choice([0.1, 12, 12, 12])}
+    options = {"timeout": 0.1 if chance.random() * 100 < _percents().get("impatient", 0) else 12}
     ledger.write("called", n)
     try:
         result = await client.call_rpc_remote("work", "run", {"n": n, "seconds": seconds}, options)
@@ -66,13 +72,14 @@ async def run(role: str, config: str, seed: int) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     client = lightbus.create(config, process_name=role).client
     ledger, numbers, chance = own_ledger(role), itertools.count(), random.Random(seed)
+    speed = float(os.environ.get("CAMPAIGN_SPEED", "1"))
     work, pause, workers = (fire, 0.08, FIRING) if role == "publisher" else (call, 0.2, CALLING)
 
     async def again() -> None:
         while not stopping.is_set():
             await work(client, ledger, numbers, chance)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), pause)
+                await asyncio.wait_for(stopping.wait(), pause / speed)
 
     await asyncio.gather(*(again() for _ in range(workers)))
     await client.close_async()

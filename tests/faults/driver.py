@@ -130,6 +130,13 @@ class Driver:
                 host.ended.release()
         eventually(lambda: "ready" in hosts[0].process.output(), 30)
 
+    def roll(self, host: Host) -> None:
+        """A host ends as it does in a rolling restart; the next may go when it is back."""
+        with host.ended:
+            if host.process.status is None:
+                host.process.terminate()
+        eventually(lambda: host.process.status is None and "ready" in host.process.output(), 30)
+
     def quiet(self, _: Host) -> None:
         """Nothing goes wrong for a while."""
         pause(LEASE * 1.5)
@@ -144,6 +151,7 @@ FAULTS: dict[str, Fault] = {
     "client_link": Driver.client_link,
     "restart_redis": Driver.restart_redis,
     "destroy_groups": Driver.destroy_groups,
+    "roll": Driver.roll,
     "quiet": Driver.quiet,
 }
 #: Which hosts each touches, where that is not one.
@@ -152,5 +160,6 @@ TOUCHED = {
     "restart_redis": "all",
     "destroy_groups": "all",
     "client_link": "none",
+    "roll": "none",
     "quiet": "none",
 }

@@ -16,7 +16,7 @@ STREAM_LENGTH = 1_000
 #: How often a handler is tried in all.
 ATTEMPTS = 8
 #: Of a hundred events, how many are of which kind; all others are good. Killers are rarer.
-KINDS = "flaky=5 poison=1.5 slow=1.5 killer=0"
+KINDS = "flaky=5 poison=1.5 slow=1.5 killer=0 impatient=25"
 #: How many events the publisher has on the way at a time.
 FIRING = 8
 

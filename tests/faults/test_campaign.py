@@ -22,6 +22,15 @@ def test_nothing_is_lost_stuck_or_invented_while_everything_goes_wrong() -> None
 
 
 @pytest.mark.timeout(180)
+def test_rolling_restarts_fail_no_call_and_run_no_event_twice() -> None:
+    result = run("valkey", SEED, 5, ("roll",), kinds="flaky=2")
+    verdict = result.verdict
+    report = "\n".join([table([result]), repr(result.faults), repr(verdict), *result.outputs])
+    assert result.faults["roll"] >= 3, report
+    assert (verdict.is_good, verdict.duplicates, set(verdict.outcomes)) == (True, 0, {"result"}), report
+
+
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("plant", ["acknowledge_first", "trimming_by_length"])
 def test_the_oracle_finds_a_planted_bug(plant: str) -> None:
     result = find(plant)

@@ -1,0 +1,97 @@
+"""What the oracle makes of ledgers: each way of being wrong, and what is right although it looks odd."""
+
+from __future__ import annotations
+
+from .ledger import Line
+from .oracle import Verdict, judge
+from .planted import BUGS
+from .plants import SCENARIOS
+from .settings import LISTENERS
+from .watcher import Left
+
+HOSTS = ("0 1 host a 10", "0 1 host b 20")
+GOOD = (
+    "1 2 fired 7 good",
+    "2 2 confirmed 7",
+    *(f"{3 + i} 10 {verb} {name} 7 1-0" for name in LISTENERS for i, verb in enumerate(("started", "done"))),
+)
+
+
+def ledger(*texts: str) -> list[Line]:
+    lines = []
+    for text in (*HOSTS, *texts):
+        at, pid, verb, *words = text.split()
+        lines.append(Line(float(at), int(pid), verb, tuple(words)))
+    return sorted(lines, key=lambda line: line.time)
+
+
+def verdict(
+    *texts: str, dead: list[tuple[int, str]] | None = None, left: Left | None = None, bound: int = 0
+) -> Verdict:
+    letters = {name: dead or [] for name in LISTENERS}
+    return judge(ledger(*texts), left or Left(), letters, [], bound)
+
+
+def wrong(*texts: str, dead: list[tuple[int, str]] | None = None, bound: int = 0) -> set[str]:
+    return {name for name, examples in verdict(*texts, dead=dead, bound=bound).wrong.items() if examples}
+
+
+def test_what_was_fired_confirmed_and_done_is_good() -> None:
+    assert verdict(*GOOD).is_good
+    assert verdict(*GOOD).confirmed == 1
+
+
+def test_what_was_confirmed_and_never_done_is_lost() -> None:
+    assert wrong(*GOOD[:2]) == {"lost"}
+    assert wrong(*GOOD[:3]) == {"lost"}
+    assert wrong("1 2 fired 7 good", "2 2 raised 7 PublishNotConfirmed") == set()
+
+
+def test_what_nobody_fired_is_a_phantom() -> None:
+    assert "phantom" in wrong(*GOOD[2:])
+
+
+def test_what_was_called_not_fired_must_not_run() -> None:
+    assert wrong(GOOD[0], "2 2 raised 7 TransportUnavailable", *GOOD[2:]) == {"denied"}
+
+
+def test_what_is_left_after_the_drain_is_stuck() -> None:
+    assert verdict(*GOOD, left=Left(pending=1, delayed=2)).count("stuck") == 3
+
+
+def test_poison_must_be_dead_and_what_is_good_must_not() -> None:
+    poison = ("1 2 fired 7 poison", "2 2 confirmed 7")
+    assert wrong(*poison, dead=[(7, "failed")]) == set()
+    assert wrong(*poison) == {"lost", "not dead"}
+    assert wrong(*GOOD, dead=[(7, "process_died")]) == {"foreign"}
+
+
+def test_running_twice_is_right_only_within_the_bound() -> None:
+    again = ("8 20 started wide 7 1-0", "9 20 done wide 7 1-0")
+    assert wrong(*GOOD, *again) == {"too many twice"}
+    assert wrong(*GOOD, *again, bound=1) == set()
+    stored_twice = ("8 20 started wide 7 2-0", "9 20 done wide 7 2-0")
+    assert wrong(*GOOD, *stored_twice) == set()
+
+
+def test_a_second_start_during_an_untouched_run_is_an_overlap() -> None:
+    other = ("3.5 20 started wide 7 1-0", "9 20 done wide 7 1-0")
+    assert wrong(*GOOD, *other, bound=1) == {"overlap"}
+    assert wrong(*GOOD, *other, "3.6 1 fault a 3.1 3.4 freeze", bound=1) == set()
+    failed = ("2.5 20 started wide 7 1-0", "2.6 20 failed wide 7 1-0")
+    assert wrong(*GOOD, *failed) == set()
+
+
+def test_a_call_runs_at_most_once_and_always_has_an_outcome() -> None:
+    call = ("1 3 called 5", "2 10 ran 5", "3 3 outcome 5 result -")
+    assert wrong(*call) == set()
+    assert wrong(*call, "2 20 ran 5") == {"ran twice"}
+    assert wrong(*call[:2]) == {"no outcome"}
+    assert wrong(call[0], call[2]) == {"never ran"}
+    for denial in ("LightbusTimeout no", "NoWorker -", "TransportUnavailable -"):
+        assert wrong(call[0], f"3 3 outcome 5 {denial}") == set()
+        assert wrong(*call[:2], f"3 3 outcome 5 {denial}") == {"ran after all"}
+
+
+def test_every_planted_bug_has_a_scenario() -> None:
+    assert set(SCENARIOS) == set(BUGS)
