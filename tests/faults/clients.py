@@ -20,7 +20,7 @@ from . import bus as bus  # it defines the API
 from .ledger import Ledger, own_ledger
 from .settings import FIRING
 
-CALLING = 6
+CALLING = 12
 #: Of so many events one kills its process.
 KILLER_EVERY = 800
 

@@ -87,6 +87,20 @@ async def test_what_one_group_has_not_acknowledged_stays(
     assert len(await take(slow, stored - 1, limit=100)) == stored - 1
 
 
+async def test_that_a_stream_is_full_is_said_once(
+    redis_ports: Ports, eager: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = redis_ports.events(max_stream_length=100)
+    await redis_ports.listen(transport)
+    for _ in range(2):
+        with pytest.raises(StreamFull):
+            while True:
+                await fire(transport, 50, 0.1)
+    assert [r.getMessage() for r in caplog.records if "is full" in r.getMessage()] == [
+        f"auth.user_registered waits: {STREAM} is full of unacknowledged events"
+    ]
+
+
 async def test_firing_waits_for_room_and_goes_on(any_ports: Ports, any_redis: Server, eager: None) -> None:
     transport = any_ports.events(max_stream_length=50)
     consumer = await any_ports.listen(transport)

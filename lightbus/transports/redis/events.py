@@ -217,6 +217,7 @@ class Trimmer:
         self._running: asyncio.Task[None] | None = None
         #: Whether the stream holds its whole length in events that some group has not acknowledged.
         self.is_full = False
+        self._has_said_so = False
 
     def note_added(self) -> bool:
         """Count an event, look at the stream every now and then, and tell whether it is full."""
@@ -228,7 +229,11 @@ class Trimmer:
 
     async def wait_for_room(self, message: EventMessage) -> None:
         """Wait until listeners have made room; the caller's deadline bounds the wait."""
-        logger.warning("%s waits: %s is full of unacknowledged events", message.canonical_name, self._stream)
+        if not self._has_said_so:
+            self._has_said_so = True
+            logger.warning(
+                "%s waits: %s is full of unacknowledged events", message.canonical_name, self._stream
+            )
         while self.is_full:
             await asyncio.sleep(_TRIM_LEASE_MS / 1000)
             await self._trim()
@@ -254,3 +259,4 @@ class Trimmer:
             return
         if outcome >= 0:
             self.is_full = outcome == 1
+            self._has_said_so &= self.is_full
