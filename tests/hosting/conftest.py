@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lightbus import BusClient, creation
 from lightbus.api import Registry
 from lightbus.checks import client_for
-from lightbus.host import Host
 from lightbus.loading import Loader
 from lightbus.manifest import Manifest, load
 from lightbus.path import BusPath
@@ -25,8 +26,6 @@ from tests.guide.project import Project
 from tests.servers import Server
 
 from .shop import ShopApi, ledger
-
-__all__ = ["Bench", "Host", "Hosted"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,12 +39,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+class ManifestProject(Project):
+    """A project whose manifest alone says where Redis is."""
+
+    def call(self, procedure: str, **arguments: Any) -> Any:
+        """``lightbus call``, which must succeed; returns the result."""
+        done = self.run("call", procedure, "--json", json.dumps(arguments))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """An empty folder; its manifests say where Redis is."""
     folder = tmp_path / "project"
     folder.mkdir()
-    it = Project(folder, None)
+    it = ManifestProject(folder, None)
     yield it
     it.close()
 

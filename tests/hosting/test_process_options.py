@@ -23,6 +23,9 @@ from tests.eventually import eventually
 from tests.guide.project import Project
 from tests.servers import Server, find_binary, free_port
 
+#: The library leaves connections open whose handshake failed.
+LEFT_OPEN = "ignore::pytest.PytestUnraisableExceptionWarning"
+
 MODULE = """
 import asyncio, lightbus, logging, time
 
@@ -90,8 +93,6 @@ def ping(text: str, folder: Path) -> str:
             return str(e)
         finally:
             await transport.close()
-            # asyncio closes a socket some ticks after it was told to.
-            await asyncio.sleep(0.02)
         return ""
 
     return asyncio.run(run())
@@ -184,7 +185,7 @@ def tls_port(certificates: Path, redis_server: Server) -> Iterator[int]:
         ("{verify: false, cert_file: client.pem, key_file: client.key}", "127.0.0.1", True),
     ],
 )
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings(LEFT_OPEN)
 def test_tls_with_an_authority_and_a_certificate(
     certificates: Path, tls_port: int, monkeypatch: pytest.MonkeyPatch, tls: str, host: str, works: bool
 ) -> None:
@@ -220,6 +221,7 @@ def sentinel(tmp_path: Path, redis_server: Server) -> Iterator[int]:
     process.wait()
 
 
+@pytest.mark.filterwarnings(LEFT_OPEN)
 def test_sentinel_is_asked_where_the_primary_is(tmp_path: Path, sentinel: int) -> None:
     def said(service: str, password: str, more: str = "") -> str:
         nodes = f'["127.0.0.1:{sentinel}"]'

@@ -1,0 +1,99 @@
+"""Which test shows what each option of the reference does: none is without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lightbus.manifest.keys import ROOT, Block, Choice, Named, Plugins, keys_of
+from lightbus.manifest.notes import WITHOUT_EFFECT
+from lightbus.manifest.rules import NOT_YET
+
+TESTS = Path(__file__).parents[1]
+
+OPTIONS, PROCESS = "hosting/test_options.py", "hosting/test_process_options.py"
+POLICIES, SUPERVISOR = "hosting/test_policies_and_schedules.py", "hosting/test_supervisor.py"
+VALIDATION, PUBLISHING = "contracts/test_validation.py", "contracts/test_publishing.py"
+EVENTS, LEASES, RPC = (f"transports/test_{name}.py" for name in ("redis_events", "leases", "redis_rpc"))
+
+#: Each option, by the class that declares it, with the file whose test changes it.
+TABLE = {
+    "Manifest": {
+        "include": "manifest/test_layers.py",
+        "service_name process_name features": OPTIONS,
+        "modules event_loop": PROCESS,
+        "processes": SUPERVISOR,
+    },
+    "BusOptions": {"log_level log_format drain_timeout": PROCESS, "expose_tracebacks": OPTIONS},
+    "BusRedisOptions": {
+        "url username password connect_timeout": PROCESS,
+        "command_timeout": "transports/test_pipe.py",
+        "embedded": SUPERVISOR,
+    },
+    "TlsOptions": {"ca_file cert_file key_file verify": PROCESS},
+    "SentinelOptions": {"service nodes username password": PROCESS},
+    "ContractOptions": {"human_readable ttl": PUBLISHING},
+    "ApiRecord": {
+        "owner rpc_timeout event_fire_timeout event_listener_setup_timeout rpc_concurrency": OPTIONS,
+        "strict_validation cast_values": VALIDATION,
+    },
+    "ValidateOptions": {"incoming outgoing": VALIDATION},
+    "RedisRpcOptions": {
+        "batch_size result_ttl": RPC,
+        "rpc_timeout": OPTIONS,
+        "consumption_restart_delay": "transports/test_redis_rpc_failures.py",
+        "rpc_retry_delay": "hosting/test_retry_delay.py",
+    },
+    "RedisResultOptions": {"result_ttl": "manifest/test_lightbus_1x.py"},
+    "RedisEventOptions": {
+        "batch_size stream_use consumer_ttl service_name consumer_name": EVENTS,
+        "reclaim_batch_size reclaim_interval acknowledgement_timeout": LEASES,
+        "max_stream_length": "transports/test_retention.py",
+        "consumption_restart_delay": "transports/test_redis_events_failures.py",
+    },
+    "Policy": {"attempts then give_up_on extends": POLICIES},
+    "Backoff": {"initial factor max jitter": POLICIES},
+    "ListenerOptions": {"events handler concurrency since enabled": OPTIONS, "on_error": POLICIES},
+    "ScheduleOptions": {"every cron timezone call scope": POLICIES},
+}
+
+
+def keys_with_values(block: Block, seen: set[str]) -> Iterator[tuple[str, str]]:
+    """Every option that takes a value, as the name of its class and its own."""
+    name = block.cls.__name__
+    if name in seen:
+        return
+    seen.add(name)
+    for key in keys_of(block.cls).values():
+        if isinstance(key.shape, Block):
+            yield from keys_with_values(key.shape, seen)
+        elif isinstance(key.shape, Named):
+            yield from keys_with_values(key.shape.value, seen)
+        elif isinstance(key.shape, Choice):
+            yield from keys_with_values(Block(key.shape.options("redis") or type(None)), seen)
+        elif not isinstance(key.shape, Plugins):
+            yield name, key.name
+
+
+def is_without_effect(cls: str, name: str) -> bool:
+    """Told by a note or refused, since nothing acts upon it."""
+    noted = {path.rpartition(".")[2] for path in WITHOUT_EFFECT}
+    refused = {path.rpartition(".")[2] for path in NOT_YET}
+    return name in refused or (name in noted and cls in ("ConnectionParameters", "RedisResultOptions"))
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), sorted(set(keys_with_values(ROOT, {"RedisOptions", "RedisSchemaOptions"})))
+)
+def test_an_option_has_a_test_that_changes_it(cls: str, name: str) -> None:
+    if is_without_effect(cls, name):
+        return
+    inherited = {"RedisEventOptions", "RedisRpcOptions", "RedisResultOptions"}
+    table = TABLE.get(cls, {})
+    found = [file for names, file in table.items() if name in names.split()]
+    if not found and cls in inherited:
+        found = [file for names, file in TABLE["BusRedisOptions"].items() if name in names.split()]
+    assert found, f"no test changes {cls}.{name}"
+    assert name in (TESTS / found[0]).read_text()
