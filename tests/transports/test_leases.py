@@ -176,6 +176,29 @@ async def test_an_event_that_ended_two_processes_runs_with_no_suspect_beside_it(
     await all_acknowledged(any_redis)
 
 
+async def test_a_killer_is_put_aside_although_another_suspect_still_runs(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    await any_ports.fire(transport, "slow", "killer")
+    entries = any_redis.execute("XRANGE", STREAM, "-", "+")
+    any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    for (entry, _), deaths in zip(entries, (1, MAX_DEATHS), strict=True):
+        any_redis.execute(
+            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", 60_000, "RETRYCOUNT", deaths, "JUSTID"
+        )
+    consumer = await any_ports.listen(transport)
+    (slow,) = await take(consumer)
+
+    async def put_aside() -> bool:
+        return len(await any_ports.dead()) == 1
+
+    await settled(put_aside)
+    assert [who for who, _ in deliveries_of(any_redis)] == ["p1"]
+    slow.ack()
+
+
 async def test_a_process_that_is_about_to_end_takes_nothing_over(any_ports: Ports, any_redis: Server) -> None:
     transport = any_ports.events(acknowledgement_timeout=LEASE)
     dying, ending = await any_ports.listen(transport), await any_ports.listen(transport)

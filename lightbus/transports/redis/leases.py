@@ -116,7 +116,7 @@ class Leases:
                 if consumer.stopping:
                     return  # It would only be handed back, and the count of its deaths forgotten.
                 cursor, most_deliveries = self._cursors.get(source, "-"), self._suspects.most_deliveries
-                arguments = [consumer.group, consumer.name, lease_ms, cursor, most_deliveries]
+                arguments = [consumer.group, consumer.name, lease_ms, cursor, most_deliveries, MAX_DEATHS]
                 reply = await consumer.pipe.run(CLAIM, [source], arguments)
                 self._cursors[source] = reply[0].decode()
                 if len(reply) > 1:
