@@ -30,6 +30,7 @@ class Project:
         if url is not None:
             self.env["LIGHTBUS__BUS__REDIS__URL"] = url
         self._started = contextlib.ExitStack()
+        self._client: lightbus.BusPath | None = None
 
     def write(self, name: str, text: str) -> Path:
         """Write a file; indentation that all lines share is removed."""
@@ -98,9 +99,12 @@ class Project:
         return bus[event].fire(**arguments).id
 
     def _bus(self) -> lightbus.BusPath:
+        if self._client is not None:
+            return self._client
         config = {"bus": {"redis": {"url": self.env["LIGHTBUS__BUS__REDIS__URL"]}}}
         bus = lightbus.create(config, service_name="tests")
         self._started.callback(bus.client.close)
+        self._client = bus
         return bus
 
     def close(self) -> None:
