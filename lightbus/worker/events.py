@@ -79,7 +79,7 @@ class EventWorker:
         """Wait for handlers that run; return how many had to be left behind."""
         left = 0
         for slots in self._slots:
-            left += 0 if await slots.finish(timeout) else slots.running
+            left += await slots.finish(timeout)
         if left:
             logger.warning("%d runs of the listener %s are left behind", left, self.listener.name)
         return left

@@ -62,9 +62,9 @@ class RpcWorker:
         """Wait for calls that run; return how many had to be left behind."""
         if self._slots is None:
             return 0
-        running = 0 if await self._slots.finish(timeout) else self._slots.running
+        running = await self._slots.finish(timeout)
         if running:
-            logger.warning("%d calls of %s still run and are left behind", running, self.api_name)
+            logger.warning("calls of %s that still run and are left behind: %d", self.api_name, running)
         return running
 
     async def close(self) -> None:

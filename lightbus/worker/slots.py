@@ -79,22 +79,22 @@ class Slots(Generic[T]):
             self._wake()
         self._room.set()
 
-    async def finish(self, timeout: float) -> bool:
+    async def finish(self, timeout: float) -> int:
         """Wait for what runs.
 
         Returns:
-            Whether all of it has finished within ``timeout`` seconds.
+            How many did not finish within ``timeout`` seconds and are left behind.
         """
         if self.running or self._taking:
             self._all_done = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._all_done], timeout=timeout)
-        done = not self.running
+        left = self.running
         for worker in self._workers:
             worker.cancel()
         if self._workers:
             # A handler in a thread can't be cancelled: it is left behind, not waited for.
             await asyncio.wait(self._workers, timeout=1)
-        return done
+        return left
 
     async def _take_some(self) -> None:
         wanted = self._wanted()

@@ -101,7 +101,8 @@ class Project:
     def _bus(self) -> lightbus.BusPath:
         if self._client is not None:
             return self._client
-        config = {"bus": {"redis": {"url": self.env["LIGHTBUS__BUS__REDIS__URL"]}}}
+        url = self.env.get("LIGHTBUS__BUS__REDIS__URL")
+        config = {"bus": {"redis": {"url": url}}} if url else self.folder / "lightbus.yaml"
         bus = lightbus.create(config, service_name="tests")
         self._started.callback(bus.client.close)
         self._client = bus
