@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .api import Api
 
 EMPTY = inspect.Parameter.empty
+
+_IMMUTABLE = (type(None), bool, int, float, str, bytes)
 
 #: The names of procedures, events and parameters.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
@@ -83,6 +86,8 @@ class Event:
         self._names = frozenset(names)
         self._required = frozenset(p.name for p in self.parameters if p.is_required)
         self._defaults = {p.name: p.default for p in self.parameters if not p.is_required}
+        # A hook that edits the default of one event must not edit that of the next.
+        self._copied = {n for n, v in self._defaults.items() if not isinstance(v, _IMMUTABLE)}
 
     def bind(self, event: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Check the arguments with which an event is fired and add the defaults.
@@ -102,7 +107,10 @@ class Event:
             raise InvalidEventArguments(
                 _explain_arguments(event, [p.name for p in self.parameters], self._required, given)
             )
-        return {**self._defaults, **kwargs}
+        arguments = {**self._defaults, **kwargs}
+        for name in self._copied - given:
+            arguments[name] = copy.deepcopy(arguments[name])
+        return arguments
 
 
 class Procedure:
