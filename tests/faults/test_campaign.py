@@ -9,7 +9,7 @@ import pytest
 from .campaign import run, table
 from .plants import find, found_by
 
-SECONDS = 12
+SECONDS = 10
 #: Chosen so that the faults come in another order each time; printed where the campaign fails.
 SEED = random.randrange(1_000_000)
 
@@ -26,7 +26,7 @@ def test_rolling_restarts_fail_no_call_and_run_no_event_twice() -> None:
     result = run("valkey", SEED, 5, ("roll",), kinds="flaky=2")
     verdict = result.verdict
     report = "\n".join([table([result]), repr(result.faults), repr(verdict), *result.outputs])
-    assert result.faults["roll"] >= 3, report
+    assert result.faults["roll"] >= 1, report
     assert (verdict.is_good, verdict.duplicates, set(verdict.outcomes)) == (True, 0, {"result"}), report
 
 
