@@ -159,7 +159,7 @@ def test_two_hundred_apis_take_no_time(shop: Project) -> None:
 
 
 def _seconds(project: Project, *args: str) -> float:
-    """How long the processor works for a command, its start included; other tests may run at the same time."""
+    """How long the processor works for a command, its start included; others may run meanwhile."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert project.run(*args).returncode == 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
