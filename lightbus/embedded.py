@@ -128,8 +128,7 @@ class EmbeddedServer:
             time.sleep(0.01)
         self._pid_file.unlink(missing_ok=True)
         self._process = self._adopted = None
-        if self._lock is not None:
-            self._lock.close()
+        self._release()
         logger.info("stopped the embedded Valkey")
 
     def _acquire(self) -> bool:
@@ -146,9 +145,13 @@ class EmbeddedServer:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self._release()
+        return self._lock is not None
+
+    def _release(self) -> None:
+        if self._lock is not None:
             self._lock.close()
             self._lock = None
-        return self._lock is not None
 
     def _wait_for_other(self) -> bool:
         """Another host of this folder has begun to start one."""
@@ -173,8 +176,7 @@ class EmbeddedServer:
             self._adopted = started
             logger.info("using the embedded Valkey at %s:%d that an earlier run left", HOST, self.port)
             return True
-        if self._lock is not None:
-            self._lock.close()
+        self._release()
         logger.info("no embedded Valkey is started: %s:%d answers already", HOST, self.port)
         return False
 
@@ -190,6 +192,7 @@ class EmbeddedServer:
             if has_ended or time.monotonic() > deadline:
                 self.terminate()
                 self._pid_file.unlink(missing_ok=True)
+                self._release()
                 raise ConfigurationError(
                     f"the embedded Valkey did not start at {HOST}:{self.port}; the end of its log "
                     f"({self._log}):\n{self._log_tail()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from textwrap import dedent
 from typing import Any
 
 import lightbus
+from tests.guide.zygote import Zygote
 from tests.processes import Process, clean_environment, lightbus_process
 
 READY = "ready: "
+ZYGOTE = Zygote()
+atexit.register(ZYGOTE.close)
 
 
 class Project:
@@ -57,14 +61,15 @@ class Project:
         return process
 
     def refused(self, *args: str, **env: str) -> tuple[int, str]:
-        """Run ``lightbus run ARGS``, which is to end by itself; returns its status and what it printed."""
-        process = self.start("run", *args, **env)
-        status = process.wait()
-        return status, process.output()
+        """Run ``lightbus run ARGS``, which is to end by itself; returns its status and what it logged."""
+        done = self.run("run", *args, **env)
+        return done.returncode, done.stdout + done.stderr
 
     def run(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run ``lightbus ARGS`` to its end."""
-        return self.python("-m", "lightbus", *args, **env)
+        """Run ``lightbus ARGS`` to its end; warnings are errors."""
+        if "PYTHONPATH" in env:
+            return self.python("-m", "lightbus", *args, **env)
+        return ZYGOTE.run(args, self.folder, clean_environment({**self.env, **env}))
 
     def python(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``python ARGS`` to its end; warnings of ours are errors."""

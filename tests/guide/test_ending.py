@@ -100,7 +100,7 @@ def hung(project: Project, threads: ThreadPoolExecutor, procedure: str) -> tuple
     """Start a host that is busy with a call that never returns, and may take half a second to end."""
     project.write("bus.py", BUS)
     host = project.host("--set", "bus.drain_timeout=0.5s")
-    answer = threads.submit(project.call, f"auth.{procedure}", bus_options={"timeout": 5})
+    answer = threads.submit(project.call, f"auth.{procedure}", bus_options={"timeout": 3})
     host.wait_for_line(procedure)
     return host, answer
 
