@@ -49,7 +49,7 @@ PIECES = [
 def outcome(folder: Path, data: bytes) -> Manifest | InvalidManifest:
     path = folder / "m.yaml"
     path.write_bytes(data)
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         return load(["m.yaml"], environ={}, cwd=folder)
     except InvalidManifest as e:
@@ -57,7 +57,7 @@ def outcome(folder: Path, data: bytes) -> Manifest | InvalidManifest:
         assert all("\n" not in line and line.isprintable() for line in e.problems)
         return e
     finally:
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1
 
 
 RELAXED = settings(
@@ -150,7 +150,7 @@ def test_large_manifests_of_any_kind_are_quick(tmp_path: Path, text: str) -> Non
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from lightbus.manifest import InvalidManifest, load
 for path in sys.argv[1:]:
@@ -158,7 +158,9 @@ for path in sys.argv[1:]:
         load([path], environ={}, cwd=Path())
     except InvalidManifest:
         pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not ru_maxrss, which counts what the parent had before this program began.
+status = Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
 """
 
 
@@ -194,7 +196,7 @@ def test_two_hundred_apis_load_quickly(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text("\n".join(lines))
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         load(["m.yaml"], environ={}, cwd=tmp_path)
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     assert min(times) < 0.4
