@@ -171,4 +171,5 @@ def test_a_signal_is_what_it_takes(project: Project, redis_server: Server) -> No
     project.write("lightbus.yaml", text.replace("a", "b"))
     os.kill(supervisor.pid, signal.SIGHUP)
     supervisor.wait_for_line("the manifest was not applied")
-    assert supervisor.terminate() == 0
+    status = supervisor.terminate()
+    assert status == 0, supervisor.output()
