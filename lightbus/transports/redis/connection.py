@@ -29,6 +29,9 @@ LINK_ERRORS = (
     EOFError,
 )
 
+#: Seconds for which a blocking read waits before it is begun again, to find a dead link.
+BLOCK = 2.0
+
 _READ_SIZE = 256 * 1024
 _NOTHING: Any = object()
 

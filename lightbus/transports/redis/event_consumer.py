@@ -12,7 +12,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscription
 
 from .codec import decode_event
-from .connection import FAILURES, LinkBroken, ReplyError, backoff
+from .connection import BLOCK, FAILURES, LinkBroken, ReplyError, backoff
 from .leases import Leases
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
@@ -21,9 +21,6 @@ from .session import Session
 from .settling import Fields, GroupKeys, RedisDelivery, Settling
 
 logger = logging.getLogger(__name__)
-
-#: Seconds for which a blocking read waits before it is begun again, to find a dead link.
-BLOCK = 2.0
 
 
 class RedisEventConsumer(EventConsumer):

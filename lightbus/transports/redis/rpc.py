@@ -22,10 +22,10 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
 
 from .codec import decode_result, encode_call
-from .connection import FAILURES, Link, LinkBroken, ReplyError, backoff
+from .connection import BLOCK, FAILURES, Link, LinkBroken, ReplyError, backoff
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
-from .rpc_consumer import BLOCK, RedisRpcConsumer, expiry_key, queue_key, served_key
+from .rpc_consumer import RedisRpcConsumer, expiry_key, queue_key, served_key
 from .schema import schema_key
 from .session import RedisTransport
 

@@ -15,7 +15,7 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer
 
 from .codec import decode_call, decode_sender, encode_result, return_key
-from .connection import FAILURES, ReplyError, backoff
+from .connection import BLOCK, FAILURES, ReplyError, backoff
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
 from .scripts import RECOVER, RELEASE, TAKE
@@ -23,8 +23,6 @@ from .session import Session
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a blocking read waits before it is begun again, to find a dead link.
-BLOCK = 2.0
 #: Seconds after which a process that shows no sign of life counts as absent.
 PRESENCE = 6.0
 #: The most calls that are fetched at once, since a script can't pass on more.
