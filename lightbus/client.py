@@ -15,18 +15,24 @@ from .exceptions import (
     BusAlreadyClosed,
     InvalidParameters,
     LightbusException,
+    LightbusTimeout,
     LightbusWorkerError,
     NotAuthoritative,
+    NoWorker,
     ProcedureNotFound,
+    RpcError,
     SchemaNotFound,
     ValidationError,
     WorkerLost,
 )
 from .messages import EventMessage, ResultMessage, RpcMessage
+from .metrics import Metrics, RpcOutcome
 from .portal import run_blocking
 from .schema.known import Contracts
 from .values import dump
 from .wiring import ApiSettings, Transports, Wiring
+
+_OUTCOMES: dict[type[RpcError], RpcOutcome] = {LightbusTimeout: "timeout", NoWorker: "no_worker"}
 
 
 class BusClient(Declarations):
@@ -40,6 +46,8 @@ class BusClient(Declarations):
     def __init__(self, wiring: Wiring, registry: Registry | None = None) -> None:
         super().__init__(registry if registry is not None else Registry(auto_registered))
         self.wiring = wiring
+        #: What this bus has done so far.
+        self.metrics = Metrics()
         self.contracts = Contracts()
         self.watch = ContractWatch(self.contracts, lambda: self.transports().schema(), wiring.schema_ttl)
         #: The loop of the host that this bus belongs to, for synchronous code in its threads.
@@ -79,7 +87,7 @@ class BusClient(Declarations):
         loop = asyncio.get_running_loop()
         transports = self._open.get(loop)
         if transports is None:
-            transports = self._open[loop] = Transports(self.wiring)
+            transports = self._open[loop] = Transports(self.wiring, self.metrics)
         return transports
 
     # Calling and firing
@@ -110,35 +118,17 @@ class BusClient(Declarations):
             ValidationError: An argument or the result does not fit the contract.
             TransportUnavailable: The broker can't be reached.
         """
-        settings = self.settings(api_name)
-        timeout = _timeout(options, settings.rpc_timeout)
-        message = RpcMessage(api_name, name, dump(dict(kwargs or {})))
-        transports = self.transports()
-        hooks = self.hooks
-        if hooks.before_rpc_call:
-            await hooks.run(hooks.before_rpc_call, client=self, rpc_message=message)
-        validate = settings.validate
-        if validate.outgoing or validate.incoming or settings.strict_validation:
-            if time.monotonic() >= self.watch.due:
-                await self.watch.refresh()
-            try:
-                self._check_call(message, settings)
-            except LightbusException as e:
-                await self._check_again(e, message, settings)
-        result = await transports.rpc(api_name).call(message, timeout)
-        if hooks.after_rpc_call:
-            await hooks.run(hooks.after_rpc_call, client=self, rpc_message=message, result_message=result)
-        if result.error:
-            raise _remote_error(message, result)
-        if validate.incoming:
-            validator = self.contracts.rpc_response(api_name, name)
-            if validator is not None:
-                try:
-                    validator.validate(result.result)
-                except ValidationError as e:
-                    find = self.contracts.rpc_response
-                    await self.watch.validate_again(e, find, api_name, name, result.result)
-        return result.result
+        started = time.perf_counter()
+        outcome = "failed"
+        try:
+            result = await self._call(RpcMessage(api_name, name, dump(dict(kwargs or {}))), options)
+            outcome = "ok"
+            return result
+        except RpcError as e:
+            outcome = _OUTCOMES.get(type(e), "error")
+            raise
+        finally:
+            self.metrics.rpc_calls.add((api_name, name), outcome, time.perf_counter() - started)
 
     async def fire_event(
         self,
@@ -166,23 +156,14 @@ class BusClient(Declarations):
             PublishNotConfirmed: It may or may not be stored.
             TransportUnavailable: It was not stored.
         """
-        settings = self.settings(api_name)
-        definition = self._authoritative(api_name, name, settings)
-        event = definition.event(name)
-        arguments = dump(event.bind(f"{api_name}.{name}", kwargs or {}))
-        message = EventMessage(api_name, name, arguments, event.version)
-        hooks = self.hooks
-        if hooks.before_event_sent:
-            await hooks.run(hooks.before_event_sent, client=self, event_message=message)
-        if settings.validate.outgoing:
-            validator = self.contracts.event(api_name, name)
-            if validator is not None:
-                validator.validate(message.kwargs)
-        timeout = _timeout(options, settings.event_fire_timeout)
-        await self.transports().event(api_name).publish((message,), timeout)
-        if hooks.after_event_sent:
-            await hooks.run(hooks.after_event_sent, client=self, event_message=message)
-        return message
+        started = time.perf_counter()
+        outcome = "failed"
+        try:
+            message = await self._fire(api_name, name, kwargs or {}, options)
+            outcome = "ok"
+            return message
+        finally:
+            self.metrics.events_fired.add((api_name, name), outcome, time.perf_counter() - started)
 
     # Ending
 
@@ -206,6 +187,50 @@ class BusClient(Declarations):
         self.pool.close()
 
     # Inside
+
+    async def _call(self, message: RpcMessage, options: Mapping[str, Any] | None) -> Any:
+        settings = self.settings(message.api_name)
+        timeout = _timeout(options, settings.rpc_timeout)
+        transport = self.transports().rpc(message.api_name)
+        hooks = self.hooks
+        if hooks.before_rpc_call:
+            await hooks.run(hooks.before_rpc_call, client=self, rpc_message=message)
+        validate = settings.validate
+        if validate.outgoing or validate.incoming or settings.strict_validation:
+            if time.monotonic() >= self.watch.due:
+                await self.watch.refresh()
+            try:
+                self._check_call(message, settings)
+            except LightbusException as e:
+                await self._check_again(e, message, settings)
+        result = await transport.call(message, timeout)
+        if hooks.after_rpc_call:
+            await hooks.run(hooks.after_rpc_call, client=self, rpc_message=message, result_message=result)
+        if result.error:
+            raise _remote_error(message, result)
+        if validate.incoming:
+            await self._check_result(message, result)
+        return result.result
+
+    async def _fire(
+        self, api_name: str, name: str, kwargs: Mapping[str, Any], options: Mapping[str, Any] | None
+    ) -> EventMessage:
+        settings = self.settings(api_name)
+        event = self._authoritative(api_name, name, settings).event(name)
+        arguments = dump(event.bind(f"{api_name}.{name}", kwargs))
+        message = EventMessage(api_name, name, arguments, event.version)
+        hooks = self.hooks
+        if hooks.before_event_sent:
+            await hooks.run(hooks.before_event_sent, client=self, event_message=message)
+        if settings.validate.outgoing:
+            validator = self.contracts.event(api_name, name)
+            if validator is not None:
+                validator.validate(message.kwargs)
+        timeout = _timeout(options, settings.event_fire_timeout)
+        await self.transports().event(api_name).publish((message,), timeout)
+        if hooks.after_event_sent:
+            await hooks.run(hooks.after_event_sent, client=self, event_message=message)
+        return message
 
     def _authoritative(self, api_name: str, name: str, settings: ApiSettings) -> Definition:
         definition = self.registry.find(api_name)
@@ -241,6 +266,17 @@ class BusClient(Declarations):
             )
         known = ", ".join(sorted(contract.get("rpcs", {}))) or "none at all"
         raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
+
+    async def _check_result(self, message: RpcMessage, result: ResultMessage) -> None:
+        api_name, name = message.api_name, message.procedure_name
+        validator = self.contracts.rpc_response(api_name, name)
+        if validator is None:
+            return
+        try:
+            validator.validate(result.result)
+        except ValidationError as e:
+            find = self.contracts.rpc_response
+            await self.watch.validate_again(e, find, api_name, name, result.result)
 
     async def _check_again(
         self, error: LightbusException, message: RpcMessage, settings: ApiSettings

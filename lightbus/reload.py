@@ -57,15 +57,20 @@ class Reloader:
             Whether it was applied; if not, nothing has changed.
         """
         async with self._lock:
-            try:
-                return await self._reload()
-            except ConfigurationError as e:
-                for line in str(e).splitlines():
-                    logger.error("%s", line)
-                logger.error("the manifest was not applied: it can't be used; the one that runs stays")
-            except Exception:
-                logger.exception("the manifest was not applied; the one that runs stays")
-            return False
+            is_applied = await self._try()
+        self._client.metrics.reloads.add("applied" if is_applied else "refused")
+        return is_applied
+
+    async def _try(self) -> bool:
+        try:
+            return await self._reload()
+        except ConfigurationError as e:
+            for line in str(e).splitlines():
+                logger.error("%s", line)
+            logger.error("the manifest was not applied: it can't be used; the one that runs stays")
+        except Exception:
+            logger.exception("the manifest was not applied; the one that runs stays")
+        return False
 
     async def _reload(self) -> bool:
         new = await asyncio.to_thread(self._read)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .api import ApiOptions, ValidateOptions
+from .metrics import Metrics
 from .transports.base import (
     EventTransport,
     Identity,
@@ -106,10 +107,12 @@ class Transports:
 
     Args:
         wiring: Which API travels how.
+        metrics: What they count in.
     """
 
-    def __init__(self, wiring: Wiring) -> None:
+    def __init__(self, wiring: Wiring, metrics: Metrics) -> None:
         self._wiring = wiring
+        self._metrics = metrics
         self._made: dict[tuple[Kind, str, Any], Transport] = {}
         self._rpc: dict[str, RpcTransport] = {}
         self._event: dict[str, EventTransport] = {}
@@ -163,5 +166,7 @@ class Transports:
         key = (kind, chosen.name, chosen.options)
         if key not in self._made:
             cls = find_transport(kind, chosen.name)
-            self._made[key] = cls() if chosen.options is None else cls(chosen.options)
+            transport: Transport = cls() if chosen.options is None else cls(chosen.options)
+            transport.metrics = self._metrics
+            self._made[key] = transport
         return self._made[key]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 
 from lightbus.exceptions import TransportNotFound
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.metrics import Metrics
 
 Kind = Literal["rpc", "event", "schema"]
 
@@ -72,6 +73,14 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
 
     #: A frozen dataclass of the transport's options.
     options: ClassVar[type | None] = None
+
+    #: What it counts in; its bus gives it its own.
+    metrics = Metrics()
+
+    @property
+    def reconnects(self) -> int:
+        """How often a connection that many commands share was made again."""
+        return 0
 
     async def open(self) -> None:  # noqa: B027
         """Connect; raises TransportUnavailable where the broker does not answer."""
@@ -160,6 +169,9 @@ class DeadLetter:
 class EventConsumer(ABC):
     """One listener's stream of deliveries."""
 
+    #: Why nothing can be read at present; empty while reading goes on.
+    trouble: str = ""
+
     @abstractmethod
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Return up to ``limit`` deliveries; waits a while for the first, and may return none."""
@@ -231,6 +243,9 @@ class EventTransport(Transport):
 
 class RpcConsumer(ABC):
     """The calls of one API, as its worker takes and answers them."""
+
+    #: Why nothing can be read at present; empty while reading goes on.
+    trouble: str = ""
 
     @abstractmethod
     async def take(self, limit: int) -> Sequence[RpcMessage]:

@@ -18,6 +18,7 @@ import msgspec
 
 from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, WorkerLost
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.metrics import Metrics
 
 from .base import (
     MAX_BYTES,
@@ -72,6 +73,7 @@ class MemoryDelivery(Delivery):
             stored, group = self._stored, self._consumer.group
             letter_id = broker().new_id(time.time())
             group.dead.append(KeptLetter(stored.copy(), reason, error, self.attempt, letter_id, stored))
+            self._consumer.count_dead(self.message, reason)
 
     async def release(self) -> None:
         """Put it back at once."""
@@ -82,8 +84,9 @@ class MemoryDelivery(Delivery):
 class MemoryEventConsumer(EventConsumer):
     """Takes the events of a group that its listener wants."""
 
-    def __init__(self, group: Group, subscription: Subscription) -> None:
+    def __init__(self, group: Group, subscription: Subscription, metrics: Metrics) -> None:
         self.group = group
+        self._metrics = metrics
         self._subscription = subscription
         self._held: dict[MemoryDelivery, None] = {}
         self._stopping = False
@@ -101,6 +104,11 @@ class MemoryEventConsumer(EventConsumer):
                 taken.append(MemoryDelivery(self, stored))
         self._held.update(dict.fromkeys(taken))
         return taken
+
+    def count_dead(self, message: EventMessage, reason: str) -> None:
+        """Take note of an event that was put aside."""
+        names = (message.api_name, message.event_name)
+        self._metrics.dead_letters.add(self._subscription.listener_name, *names, reason)
 
     def settle(self, delivery: MemoryDelivery) -> bool:
         """Hold a delivery no longer; false where that was so already."""
@@ -131,7 +139,8 @@ class MemoryEventTransport(_InProcess, EventTransport):
         """Join the listener's group, or make it."""
         name = f"{identity.service_name}-{subscription.listener_name}"
         api_names = [api_name for api_name, _ in subscription.events]
-        return MemoryEventConsumer(broker().join(name, api_names, subscription.since), subscription)
+        group = broker().join(name, api_names, subscription.since)
+        return MemoryEventConsumer(group, subscription, self.metrics)
 
     def dead_letters(self, service_name: str, listener_name: str) -> list[KeptLetter]:
         """Return the events that a listener has put aside, oldest first."""

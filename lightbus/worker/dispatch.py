@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,10 @@ from .cancellation import is_cancelled
 logger = logging.getLogger(__name__)
 
 _MAX_TEXT = 10_000
+#: What is wrong with the call, not with the procedure.
+_REFUSED = (InvalidParameters, ProcedureNotFound, ValidationError)
+#: Stands for a procedure that does not exist: its name is anybody's.
+_UNKNOWN = "(unknown)"
 
 Arguments = dict[str, Any]
 Caster = Callable[[Arguments], Arguments]
@@ -72,6 +77,7 @@ class Dispatch:
         self._client = client
         self._hooks = client.hooks
         self._pool = client.pool
+        self._metrics = client.metrics
         self._expose_tracebacks = client.wiring.expose_tracebacks
         self._calls: dict[str, dict[str, Call]] = {}
         self._casters: dict[str, Caster] = {}
@@ -109,9 +115,11 @@ class Dispatch:
             What the procedure returned, or its error.
         """
         hooks = self._hooks
+        started, name, outcome = time.perf_counter(), message.procedure_name, "ok"
         try:
-            call = self._calls[message.api_name].get(message.procedure_name)
+            call = self._calls[message.api_name].get(name)
             if call is None:
+                name = _UNKNOWN
                 self._client.registry.get(message.api_name).procedure(message.procedure_name)
                 raise ProcedureNotFound(message.procedure_name[:80])
             if hooks.before_rpc_execution:
@@ -120,7 +128,9 @@ class Dispatch:
         except BaseException as e:
             if is_cancelled(e):
                 raise
+            outcome = "refused" if isinstance(e, _REFUSED) else "error"
             result = self._failed(message, e)
+        self._metrics.rpc_executions.add((message.api_name, name), outcome, time.perf_counter() - started)
         if hooks.after_rpc_execution:
             try:
                 await hooks.run(
@@ -137,14 +147,18 @@ class Dispatch:
 
     async def handle(self, listener: Listener, delivery: Delivery) -> None:
         """Run a listener on an event and settle the delivery, whatever happens."""
+        started, outcome = time.perf_counter(), "ok"
         try:
             await self._run_listener(listener, delivery)
         except BaseException as e:
             if is_cancelled(e):
                 raise
-            await self._after_failure(listener, delivery, e)
+            outcome = await self._after_failure(listener, delivery, e)
         else:
             delivery.ack()
+        message = delivery.message
+        labels = (listener.name, message.api_name, message.event_name)
+        self._metrics.event_handlings.add(labels, outcome, time.perf_counter() - started)
 
     async def _call(self, call: Call, message: RpcMessage) -> ResultMessage:
         kwargs = message.kwargs
@@ -166,7 +180,7 @@ class Dispatch:
 
     def _failed(self, message: RpcMessage, error: BaseException) -> ResultMessage:
         name = message.canonical_name
-        if isinstance(error, InvalidParameters | ProcedureNotFound | ValidationError):
+        if isinstance(error, _REFUSED):
             logger.warning("%.200s (call %s) is answered with an error: %s", name, message.id, error)
         else:
             logger.error("%s (call %s) raised:", name, message.id, exc_info=error)
@@ -228,13 +242,13 @@ class Dispatch:
         if validator is not None and settings.validate.incoming:
             validator.validate(message.kwargs)
 
-    async def _after_failure(self, listener: Listener, delivery: Delivery, error: BaseException) -> None:
+    async def _after_failure(self, listener: Listener, delivery: Delivery, error: BaseException) -> str:
         message = delivery.message
         what = f"{message.canonical_name} (event {message.id})"
         if isinstance(error, _Unfit):
             logger.error("%s does not fit the listener %s: %s", what, listener.name, error.reason)
             await delivery.dead_letter("invalid", error.reason)
-            return
+            return "dead_letter"
         decision = listener.policy.decide(delivery.attempt, error)
         logger.error(
             "the listener %s raised on %s, attempt %d of %d; %s",
@@ -247,16 +261,19 @@ class Dispatch:
         )
         if decision.action is Action.RETRY:
             await delivery.retry(decision.delay, error)
-        elif decision.action is Action.DEAD_LETTER:
+            return "retry"
+        if decision.action is Action.DEAD_LETTER:
             await delivery.dead_letter("failed", error)
-        elif decision.action is Action.ACKNOWLEDGE:
+            return "dead_letter"
+        if decision.action is Action.ACKNOWLEDGE:
             delivery.ack()
+            return "acknowledged"
+        await delivery.release()
+        if decision.action is Action.STOP_LISTENER:
+            listener.enabled = False
         else:
-            await delivery.release()
-            if decision.action is Action.STOP_LISTENER:
-                listener.enabled = False
-            else:
-                self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
+            self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
+        return "stopped"
 
 
 class _Unfit(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
+from lightbus.metrics import Metrics
 from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscription
 
 from .codec import decode_event
@@ -32,6 +33,7 @@ class RedisEventConsumer(EventConsumer):
         subscription: What the listener wants.
         identity: Whose listener it is.
         streams: The streams that carry those events.
+        metrics: What is counted in.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class RedisEventConsumer(EventConsumer):
         subscription: Subscription,
         identity: Identity,
         streams: Sequence[str],
+        metrics: Metrics | None = None,
     ) -> None:
+        self.metrics = metrics or Metrics()
         self.pipe = session.pipe
         self.options = options
         self.group = f"{options.service_name or identity.service_name}-{subscription.listener_name}"
@@ -57,7 +61,7 @@ class RedisEventConsumer(EventConsumer):
         self._failures = 0
         self.stopping = False
         self.leases = Leases(self, session.suspects)
-        self.settling = Settling(self.pipe, self.group, self._keys, self.leases.drop)
+        self.settling = Settling(self.pipe, self.group, self._keys, self.leases.drop, self._count_dead)
 
     @property
     def streams(self) -> Sequence[str]:
@@ -144,6 +148,7 @@ class RedisEventConsumer(EventConsumer):
             message, extra = decode_event(fields, entry_id)
         except InvalidMessage as e:
             logger.warning("an entry of %s is put aside unread: %s", source, e)
+            self.metrics.messages_refused.add(source)
             broken = EventMessage("", "", {}, native_id=entry_id)
             delivery = RedisDelivery(self.settling, stream, source, entry_id, fields, broken, 1, entry_id)
             self.settling.spawn(delivery.dead_letter("invalid_message", e))
@@ -174,6 +179,7 @@ class RedisEventConsumer(EventConsumer):
             await self._pause(e)
             return
         self._failures = 0
+        self.trouble = ""
         for source_bytes, entries in reply or ():
             source = source_bytes.decode()
             for entry_bytes, fields in entries:
@@ -219,6 +225,7 @@ class RedisEventConsumer(EventConsumer):
             self.group,
             error,
         )
+        self.metrics.data_losses.add(self.group)
         for stream, keys in self._keys.items():
             seen = self.last_seen.get(stream)
             if seen is None:
@@ -238,8 +245,13 @@ class RedisEventConsumer(EventConsumer):
         if self._failures == 0:
             logger.warning("reading events as %s: %s; trying again", self.group, error)
         self._failures += 1
+        self.trouble = str(error)
         if not self.stopping:
             await asyncio.sleep(backoff(self._failures, self.options.consumption_restart_delay))
+
+    def _count_dead(self, message: EventMessage, reason: str) -> None:
+        names = (message.api_name, message.event_name)
+        self.metrics.dead_letters.add(self._subscription.listener_name, *names, reason)
 
     def _wake(self) -> None:
         if self._link.client_id is not None and not self.pipe.is_closed:

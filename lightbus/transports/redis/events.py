@@ -71,7 +71,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making what is not there."""
         consumer = RedisEventConsumer(
-            self.session, self._options, subscription, identity, self._streams(subscription)
+            self.session, self._options, subscription, identity, self._streams(subscription), self.metrics
         )
         await consumer.join()
         return consumer

@@ -87,7 +87,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
         """Take calls from the API's queue into a list of this process's own."""
-        consumer = RedisRpcConsumer(self.session, self._options, api_name, identity)
+        consumer = RedisRpcConsumer(self.session, self._options, api_name, identity, self.metrics)
         await consumer.join()
         return consumer
 

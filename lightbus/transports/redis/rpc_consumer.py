@@ -12,6 +12,7 @@ from typing import Any
 
 from lightbus.exceptions import InvalidMessage, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.metrics import Metrics
 from lightbus.transports.base import Identity, RpcConsumer
 
 from .codec import decode_call, decode_sender, encode_result, return_key
@@ -54,9 +55,18 @@ class RedisRpcConsumer(RpcConsumer):
         options: How long answers are kept.
         api_name: The API.
         identity: Who serves it.
+        metrics: What is counted in.
     """
 
-    def __init__(self, session: Session, options: RedisRpcOptions, api_name: str, identity: Identity) -> None:
+    def __init__(
+        self,
+        session: Session,
+        options: RedisRpcOptions,
+        api_name: str,
+        identity: Identity,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._metrics = metrics or Metrics()
         self._pipe = session.pipe
         self._link = session.link()
         self._options = options
@@ -102,6 +112,7 @@ class RedisRpcConsumer(RpcConsumer):
             self._may_hold_orphans = True
             await self._pause(e)
             return ()
+        self.trouble = ""
         blobs = []
         if isinstance(replies[0], bytes):
             blobs.append(replies[0])
@@ -218,6 +229,7 @@ class RedisRpcConsumer(RpcConsumer):
     def _refuse(self, blob: bytes, error: InvalidMessage) -> None:
         """Drop what is not a call of this API, and say so to its sender where there is one."""
         logger.warning("a message in %s is dropped: %s", self._queue, error)
+        self._metrics.messages_refused.add(self._queue)
         call = decode_sender(blob)
         if call is None:
             self._send([("LREM", self._mine, 1, blob)])
@@ -266,6 +278,7 @@ class RedisRpcConsumer(RpcConsumer):
         if self._failures == 0:
             logger.warning("taking calls of %s: %s; trying again", self._api_name, error)
         self._failures += 1
+        self.trouble = str(error)
         if not self._stopping:
             await asyncio.sleep(backoff(self._failures, self._options.consumption_restart_delay))
 

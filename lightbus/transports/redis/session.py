@@ -90,6 +90,11 @@ class RedisTransport:
             else self.session.connector.address
         )
 
+    @property
+    def reconnects(self) -> int:
+        """How often the shared connection was made again."""
+        return 0 if self._session is None else self._session.pipe.reconnects
+
     async def open(self) -> None:
         """Connect.
 

@@ -119,6 +119,7 @@ class Settling:
         group: The consumer group.
         keys: The streams that are listened to, each with its side keys.
         dropped: Told the source and ids of entries that are settled.
+        buried: Told the event and the reason of each dead letter.
     """
 
     def __init__(
@@ -127,11 +128,13 @@ class Settling:
         group: str,
         keys: Mapping[str, GroupKeys],
         dropped: Callable[[str, Iterable[str]], None],
+        buried: Callable[[EventMessage, str], None],
     ) -> None:
         self.keys = keys
         self._pipe = pipe
         self._group = group
         self._dropped = dropped
+        self._buried = buried
         self._finished: dict[str, list[str]] = {}
         self._flushing = False
         self._failures = 0
@@ -172,6 +175,7 @@ class Settling:
             *(b"origin", delivery.origin.encode()),
         ]
         await self.move(delivery, self.keys[delivery.stream].dead, fields)
+        self._buried(delivery.message, reason)
 
     async def move(self, delivery: RedisDelivery, target: str, fields: Fields) -> None:
         """Take an entry out of the group and append it to another stream, at once or not at all."""

@@ -1,0 +1,146 @@
+"""What one bus has done since it was made: plain numbers, whatever may collect them.
+
+A family is counted in one place of the code; what it means stands beside it, for those who show it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Literal
+
+#: Upper bounds of the histograms' buckets, in seconds; the last bucket has none.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+#: The most label sets of one family: names come from the wire, and memory must not follow them.
+MOST_SERIES = 5_000
+_REST = "(others)"
+
+Labels = tuple[str, ...]
+
+
+class Counter:
+    """A family of numbers that only rise.
+
+    Args:
+        name: Of the family, without the ending that a format adds.
+        labels: What the numbers are kept apart by.
+        help: What is counted.
+    """
+
+    def __init__(self, name: str, labels: Labels, help: str) -> None:
+        self.name = name
+        self.labels = labels
+        self.help = help
+        self.values: dict[Labels, int] = {}
+
+    def add(self, *labels: str, by: int = 1) -> None:
+        """Count something, under the values of its labels."""
+        values = self.values
+        if labels not in values and len(values) >= MOST_SERIES:
+            labels = (_REST,) * len(labels)
+        values[labels] = values.get(labels, 0) + by
+
+    def total(self, *labels: str) -> int:
+        """Return the sum of all whose first labels are these."""
+        return sum(n for key, n in self.values.items() if key[: len(labels)] == labels)
+
+
+class Series:
+    """What is known of one label set of a :class:`Timer`."""
+
+    __slots__ = ("buckets", "outcomes", "seconds")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+
+
+class Timer:
+    """A family of things that take time and have an outcome.
+
+    Args:
+        name: Of the family, in the plural; times are kept under its singular with ``_seconds``.
+        labels: What they are kept apart by; the outcome comes on top.
+        help: What is counted.
+        outcomes: What may come of each, in words.
+    """
+
+    def __init__(self, name: str, labels: Labels, help: str, outcomes: str) -> None:
+        self.name = name
+        self.labels = labels
+        self.help = help
+        self.outcomes = outcomes
+        self.series: dict[Labels, Series] = {}
+
+    def add(self, labels: Labels, outcome: str, seconds: float) -> None:
+        """Count one, and the time that it took."""
+        series = self.series.get(labels)
+        if series is None:
+            if len(self.series) >= MOST_SERIES:
+                labels = (_REST,) * len(labels)
+            series = self.series.setdefault(labels, Series())
+        series.outcomes[outcome] = series.outcomes.get(outcome, 0) + 1
+        series.buckets[bisect_left(BUCKETS, seconds)] += 1
+        series.seconds += seconds
+
+    def total(self, *labels: str, outcome: str | None = None) -> int:
+        """Return the number of all whose first labels are these, and whose outcome is this."""
+        found = (s.outcomes for key, s in self.series.items() if key[: len(labels)] == labels)
+        return sum(n for o in found for name, n in o.items() if outcome is None or name == outcome)
+
+
+class Metrics:
+    """Everything that one bus counts."""
+
+    def __init__(self) -> None:
+        self.rpc_calls = Timer(
+            "rpc_calls",
+            ("api", "procedure"),
+            "Calls that this process made.",
+            "ok; error: the procedure raised; timeout; no_worker; failed: anything else",
+        )
+        self.rpc_executions = Timer(
+            "rpc_executions",
+            ("api", "procedure"),
+            "Calls that this process ran.",
+            "ok; error: the procedure raised; refused: unknown procedure or wrong arguments",
+        )
+        self.events_fired = Timer(
+            "events_fired", ("api", "event"), "Events that this process fired.", "ok; failed: fire() raised"
+        )
+        self.event_handlings = Timer(
+            "event_handlings",
+            ("listener", "api", "event"),
+            "Runs of listeners on events.",
+            "ok; retry: it raised and runs again later; dead_letter: it was put aside; acknowledged: it "
+            "raised and is done with; stopped: it raised, and the event stays",
+        )
+        self.dead_letters = Counter(
+            "dead_letters",
+            ("listener", "api", "event", "reason"),
+            "Events that were put aside: failed, invalid, invalid_message or process_died.",
+        )
+        self.messages_refused = Counter(
+            "messages_refused",
+            ("place",),
+            "Bytes that are no message, by the queue or stream that they were in.",
+        )
+        self.events_dropped = Counter(
+            "events_dropped",
+            ("stream",),
+            "Unhandled events that a full stream dropped, where that is wanted.",
+        )
+        self.data_losses = Counter(
+            "data_losses", ("group",), "How often a consumer group or its stream was gone from the broker."
+        )
+        self.reloads = Counter(
+            "reloads", ("outcome",), "Readings of the manifest by SIGHUP: applied or refused."
+        )
+
+    def __iter__(self) -> Iterator[Counter | Timer]:
+        """Go through all families."""
+        yield from vars(self).values()
+
+
+RpcOutcome = Literal["ok", "error", "timeout", "no_worker", "failed"]
