@@ -15,6 +15,8 @@ from lightbus.exceptions import TransportNotFound
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 
+from .questions import EventQuestions, RpcQuestions
+
 Kind = Literal["rpc", "event", "schema"]
 
 #: The most bytes that a message may have, whatever carries it.
@@ -185,7 +187,7 @@ class EventConsumer(ABC):
         """Send what is still to be acknowledged and let go of everything."""
 
 
-class EventTransport(Transport):
+class EventTransport(EventQuestions, Transport):
     """Fires events and receives them."""
 
     @abstractmethod
@@ -264,7 +266,7 @@ class RpcConsumer(ABC):
         """Send the last answers, hand back what was not started and let go of everything."""
 
 
-class RpcTransport(Transport):
+class RpcTransport(RpcQuestions, Transport):
     """Calls procedures and serves them."""
 
     @abstractmethod
@@ -325,6 +327,14 @@ class SchemaTransport(Transport):
     @abstractmethod
     async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
         """Own APIs no more; other processes of the service still do."""
+
+    @abstractmethod
+    async def owners(self, api_names: Sequence[str]) -> Mapping[str, Sequence[Identity]]:
+        """Return the processes that own APIs now, by API.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
 
     @abstractmethod
     async def claim(self, key: str, holder: str, ttl: float) -> bool:

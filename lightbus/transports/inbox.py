@@ -50,6 +50,9 @@ class Inbox(Generic[T]):
         self._new.remove(item)
         return True
 
+    def __len__(self) -> int:
+        return len(self._returned) + len(self._new)
+
     def wake(self) -> None:
         """Let all who wait look again."""
         for woken in self._waiting:

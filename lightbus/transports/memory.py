@@ -32,8 +32,10 @@ from .base import (
     SchemaTransport,
     Subscription,
 )
+from .inbox import Inbox
 from .memory_broker import Broker, Group, KeptLetter, Stored
 from .memory_broker import broker as broker
+from .questions import GroupStatus, QueueStatus
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class MemoryDelivery(Delivery):
         """Put it back after a while."""
         if self._consumer.settle(self):
             again = replace(self._stored, attempt=self.attempt + 1)
-            asyncio.get_running_loop().call_later(delay, self._consumer.group.put_back, again)
+            self._consumer.group.put_back_later(again, delay)
 
     async def dead_letter(self, reason: str, error: BaseException | None) -> None:
         """Put it aside."""
@@ -84,8 +86,9 @@ class MemoryDelivery(Delivery):
 class MemoryEventConsumer(EventConsumer):
     """Takes the events of a group that its listener wants."""
 
-    def __init__(self, group: Group, subscription: Subscription, metrics: Metrics) -> None:
+    def __init__(self, group: Group, subscription: Subscription, process_name: str, metrics: Metrics) -> None:
         self.group = group
+        self._process_name = process_name
         self._metrics = metrics
         self._subscription = subscription
         self._held: dict[MemoryDelivery, None] = {}
@@ -103,6 +106,7 @@ class MemoryEventConsumer(EventConsumer):
             if self._subscription.wants(stored.message.api_name, stored.message.event_name):
                 taken.append(MemoryDelivery(self, stored))
         self._held.update(dict.fromkeys(taken))
+        self.group.held[self._process_name] += len(taken)
         return taken
 
     def count_dead(self, message: EventMessage, reason: str) -> None:
@@ -112,7 +116,10 @@ class MemoryEventConsumer(EventConsumer):
 
     def settle(self, delivery: MemoryDelivery) -> bool:
         """Hold a delivery no longer; false where that was so already."""
-        return self._held.pop(delivery, self) is None
+        is_held = self._held.pop(delivery, self) is None
+        if is_held:
+            self.group.held[self._process_name] -= 1
+        return is_held
 
     async def stop(self) -> None:
         """End a waiting take at once."""
@@ -124,6 +131,7 @@ class MemoryEventConsumer(EventConsumer):
         await self.stop()
         for delivery in list(self._held):
             await delivery.release()
+        self.group.held.pop(self._process_name, None)
 
 
 class MemoryEventTransport(_InProcess, EventTransport):
@@ -140,7 +148,8 @@ class MemoryEventTransport(_InProcess, EventTransport):
         name = f"{identity.service_name}-{subscription.listener_name}"
         api_names = [api_name for api_name, _ in subscription.events]
         group = broker().join(name, api_names, subscription.since)
-        return MemoryEventConsumer(group, subscription, self.metrics)
+        group.held[identity.process_name] += 0
+        return MemoryEventConsumer(group, subscription, identity.process_name, self.metrics)
 
     def dead_letters(self, service_name: str, listener_name: str) -> list[KeptLetter]:
         """Return the events that a listener has put aside, oldest first."""
@@ -164,6 +173,37 @@ class MemoryEventTransport(_InProcess, EventTransport):
         """Delete a dead letter."""
         return self._take_out(letter) is not None
 
+    async def history(
+        self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
+    ) -> AsyncIterator[EventMessage]:
+        """Go through the newest events of this event loop."""
+        for stored in reversed(list(broker().history)):
+            if stored.stored_at < (since or 0.0):
+                return
+            if native_id in (None, stored.message.native_id):
+                yield stored.copy()
+
+    async def follow(
+        self, api: str = "*", event: str = "*", *, since: float | None = None
+    ) -> AsyncIterator[EventMessage]:
+        """Go through the events of this event loop as they come."""
+        shared, inbox = broker(), Inbox[Stored]()
+        for stored in shared.history if since is not None else ():
+            if since is not None and stored.stored_at >= since:
+                inbox.put(stored)
+        shared.followers.add(inbox)
+        try:
+            while True:
+                await inbox.wait()
+                while (taken := inbox.take()) is not None:
+                    yield taken.copy()
+        finally:
+            shared.followers.discard(inbox)
+
+    async def group_status(self) -> Sequence[GroupStatus]:
+        """Tell how far the groups of this event loop are."""
+        return [group.status(name) for name, group in broker().groups.items()]
+
     def _take_out(self, letter: DeadLetter) -> KeptLetter | None:
         group = broker().groups.get(letter.group)
         for kept in list(group.dead) if group is not None else ():
@@ -176,10 +216,11 @@ class MemoryEventTransport(_InProcess, EventTransport):
 class MemoryRpcConsumer(RpcConsumer):
     """Takes and answers the calls of one API."""
 
-    def __init__(self, shared: Broker, api_name: str) -> None:
+    def __init__(self, shared: Broker, api_name: str, process_name: str) -> None:
         self._broker = shared
         self._queue = shared.queue(api_name)
-        self._queue.servers += 1
+        self._queue.process_names.append(process_name)
+        self._process_name = process_name
         self._held: dict[str, RpcMessage] = {}
         self._stopping = False
 
@@ -196,11 +237,12 @@ class MemoryRpcConsumer(RpcConsumer):
             kwargs = msgspec.json.decode(arguments)
             taken.append(RpcMessage(m.api_name, m.procedure_name, kwargs, m.return_path, m.id))
         self._held.update((call.id, call) for call in taken)
+        self._queue.running += len(taken)
         return taken
 
     def answer(self, call: RpcMessage, result: ResultMessage) -> None:
         """Hand the result to the caller, if it still waits."""
-        self._held.pop(call.id, None)
+        self._queue.running -= self._held.pop(call.id, None) is not None
         waiting = self._broker.answers.get(call.id)
         if waiting is None or waiting.done():
             return
@@ -215,7 +257,7 @@ class MemoryRpcConsumer(RpcConsumer):
         """End a waiting take at once; what is not taken waits for another server."""
         if not self._stopping:
             self._stopping = True
-            self._queue.servers -= 1
+            self._queue.process_names.remove(self._process_name)
             self._queue.wake()
 
     async def close(self) -> None:
@@ -234,7 +276,7 @@ class MemoryRpcTransport(_InProcess, RpcTransport):
         name, shared = message.canonical_name, broker()
         queue = shared.queue(message.api_name)
         call = (message, _to_json(name, message.kwargs))
-        if not queue.servers:
+        if not queue.process_names:
             raise NoWorker(
                 f"nobody serves the API {message.api_name!r} in this process, so {name} was not called; the "
                 "memory transport reaches no other process"
@@ -254,7 +296,12 @@ class MemoryRpcTransport(_InProcess, RpcTransport):
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
         """Take part in serving an API."""
-        return MemoryRpcConsumer(broker(), api_name)
+        return MemoryRpcConsumer(broker(), api_name, identity.process_name)
+
+    async def queue_status(self, api_names: Sequence[str]) -> Sequence[QueueStatus]:
+        """Tell how many calls wait and run in this event loop."""
+        queues = [(name, broker().queue(name)) for name in api_names]
+        return [QueueStatus(name, len(q), q.running, tuple(sorted(q.process_names))) for name, q in queues]
 
 
 class MemorySchemaTransport(_InProcess, SchemaTransport):
@@ -297,6 +344,11 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         """Own APIs no more."""
         for name in api_names:
             broker().owners.get(name, {}).pop(identity, None)
+
+    async def owners(self, api_names: Sequence[str]) -> Mapping[str, Sequence[Identity]]:
+        """Return the processes whose lease on an API has not run out."""
+        now, owners = time.monotonic(), broker().owners
+        return {n: [who for who, until in owners.get(n, {}).items() if until > now] for n in api_names}
 
     async def claim(self, key: str, holder: str, ttl: float) -> bool:
         """Take a key that nobody else gets for ``ttl`` seconds."""

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -17,6 +17,7 @@ from lightbus.messages import EventMessage, RpcMessage
 
 from .base import DeadLetter, Identity, SchemaTransport
 from .inbox import Inbox
+from .questions import ConsumerStatus, GroupStatus
 
 #: How many of the newest events are kept for groups that start in the past, and dead letters per group.
 _KEPT = 10_000
@@ -65,14 +66,34 @@ class Group(Inbox[Stored]):
         super().__init__()
         self.api_names: set[str] = set()
         self.dead: deque[KeptLetter] = deque(maxlen=_KEPT)
+        #: How many each process holds, and how many wait for another attempt.
+        self.held: Counter[str] = Counter()
+        self.retrying = 0
+
+    def put_back_later(self, item: Stored, delay: float) -> None:
+        """Add an item that was taken before, after a while."""
+
+        def put_back() -> None:
+            self.retrying -= 1
+            self.put_back(item)
+
+        self.retrying += 1
+        asyncio.get_running_loop().call_later(delay, put_back)
+
+    def status(self, name: str) -> GroupStatus:
+        """Return how far the group of this name is."""
+        consumers = tuple(ConsumerStatus(process, held) for process, held in sorted(self.held.items()))
+        stream, pending = ", ".join(sorted(self.api_names)), sum(self.held.values())
+        return GroupStatus(name, stream, len(self), True, pending, self.retrying, len(self.dead), consumers)
 
 
 class Queue(Inbox[tuple[RpcMessage, bytes]]):
-    """The calls of one API with their arguments, and how many serve it."""
+    """The calls of one API with their arguments, and who serves it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.servers = 0
+        self.process_names: list[str] = []
+        self.running = 0
 
 
 class Broker:
@@ -85,7 +106,9 @@ class Broker:
         self.contracts: dict[str, dict[SchemaTransport, tuple[float, bytes]]] = {}
         self.owners: dict[str, dict[Identity, float]] = {}
         self.claims: dict[str, tuple[float, str]] = {}
-        self._history: deque[Stored] = deque(maxlen=_KEPT)
+        self.history: deque[Stored] = deque(maxlen=_KEPT)
+        #: Those who look at every event as it comes.
+        self.followers: set[Inbox[Stored]] = set()
         self._numbers = itertools.count()
 
     def add(self, message: EventMessage, arguments: bytes) -> None:
@@ -96,10 +119,12 @@ class Broker:
             message.api_name, message.event_name, {}, message.version, message.id, message.native_id
         )
         stored = Stored(kept, arguments, now)
-        self._history.append(stored)
+        self.history.append(stored)
         for group in self.groups.values():
             if message.api_name in group.api_names:
                 group.put(stored)
+        for follower in self.followers:
+            follower.put(stored)
 
     def new_id(self, now: float) -> str:
         """Return an id that nothing else has."""
@@ -112,7 +137,7 @@ class Broker:
         group.api_names |= new
         if since != "new":
             start = 0.0 if since == "earliest" else float(since)
-            for stored in self._history:
+            for stored in self.history:
                 if stored.message.api_name in new and stored.stored_at >= start:
                     group.put(stored)
         return group

@@ -10,11 +10,14 @@ from typing import Any, ClassVar
 from lightbus.exceptions import PublishNotConfirmed, StreamFull, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.transports.base import DeadLetter, EventConsumer, EventTransport, Identity, Subscription
+from lightbus.transports.questions import GroupStatus
 
 from .codec import encode_event
 from .connection import FAILURES, LinkBroken, ReplyError
 from .dead_letters import DeadLetters
 from .event_consumer import RedisEventConsumer
+from .groups import group_status
+from .history import History
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
 from .scripts import TRIM
@@ -87,6 +90,22 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def drop(self, letter: DeadLetter) -> bool:
         """Delete a dead letter."""
         return await DeadLetters(self.pipe).drop(letter)
+
+    def history(
+        self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
+    ) -> AsyncIterator[EventMessage]:
+        """Go through what the streams hold, the newest first."""
+        return History(self.session).past(api, event, since, native_id)
+
+    def follow(
+        self, api: str = "*", event: str = "*", *, since: float | None = None
+    ) -> AsyncIterator[EventMessage]:
+        """Go through what is added to the streams."""
+        return History(self.session).coming(api, event, since)
+
+    async def group_status(self) -> Sequence[GroupStatus]:
+        """Ask every stream of this Redis about its groups."""
+        return await group_status(self.pipe)
 
     async def close(self) -> None:
         """Stop trimming and give the connection back."""

@@ -20,11 +20,13 @@ from lightbus.exceptions import (
 )
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
+from lightbus.transports.questions import QueueStatus
 
 from .codec import decode_result, encode_call
 from .connection import BLOCK, FAILURES, Link, LinkBroken, ReplyError, backoff
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
+from .queues import queue_status
 from .rpc_consumer import RedisRpcConsumer, expiry_key, queue_key, served_key
 from .schema import schema_key
 from .session import RedisTransport
@@ -90,6 +92,10 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         consumer = RedisRpcConsumer(self.session, self._options, api_name, identity, self.metrics)
         await consumer.join()
         return consumer
+
+    async def queue_status(self, api_names: Sequence[str]) -> Sequence[QueueStatus]:
+        """Ask the queues and their registers of processes."""
+        return await queue_status(self.pipe, api_names)
 
     async def close(self) -> None:
         """Stop waiting for answers and give the connection back."""

@@ -42,6 +42,21 @@ def served_key(api_name: str) -> str:
     return f"{{{queue_key(api_name)}}}:served"
 
 
+def register_key(api_name: str) -> str:
+    """Return the key of the set of processes that serve an API, absent ones included for a while."""
+    return f"{{{queue_key(api_name)}}}:processes"
+
+
+def taken_key(api_name: str, member: str) -> str:
+    """Return the key of the calls that a process of the register has taken."""
+    return f"{{{queue_key(api_name)}}}:taken:{member}"
+
+
+def presence_key(api_name: str, member: str) -> str:
+    """Return the key that is there while a process of the register shows signs of life."""
+    return f"{{{queue_key(api_name)}}}:present:{member}"
+
+
 def expiry_key(call_id: str) -> str:
     """Return the key whose removal is the right to run a call."""
     return f"rpc_expiry_key:{call_id}"
@@ -75,7 +90,7 @@ class RedisRpcConsumer(RpcConsumer):
         # A process name may come back with the next container; what makes the key unique must not.
         self._member = f"{identity.process_name}:{secrets.token_hex(4)}"
         self._mine = self._taken_key(self._member)
-        self._register = f"{{{self._queue}}}:processes"
+        self._register = register_key(api_name)
         self._blobs: dict[str, bytes] = {}
         self._stopping = False
         self._may_hold_orphans = False
@@ -188,10 +203,10 @@ class RedisRpcConsumer(RpcConsumer):
             return encode_result(ResultMessage(repr(e), call.id, error=True))
 
     def _taken_key(self, member: str) -> str:
-        return f"{{{self._queue}}}:taken:{member}"
+        return taken_key(self._api_name, member)
 
     def _presence_key(self, member: str) -> str:
-        return f"{{{self._queue}}}:present:{member}"
+        return presence_key(self._api_name, member)
 
     async def _claim(self, blobs: Sequence[bytes]) -> list[RpcMessage]:
         """Decode calls and keep those whose expiry key was still there to be removed."""

@@ -128,6 +128,17 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         member = f"{identity.service_name}\n{identity.process_name}"
         await self.pipe.send_many([("ZREM", owner_key(name), member) for name in api_names])
 
+    async def owners(self, api_names: Sequence[str]) -> Mapping[str, Sequence[Identity]]:
+        """Return the processes whose lease on an API has not run out."""
+        with _refusals():
+            seconds, micros = await self.pipe.send("TIME")
+            now = int(seconds) * 1000 + int(micros) // 1000
+            asked = [self.pipe.send("ZRANGEBYSCORE", owner_key(name), now, "+inf") for name in api_names]
+            replies = await asyncio.gather(*asked)
+        names = [[member.decode("utf-8", "replace").partition("\n") for member in r] for r in replies]
+        found = [tuple(Identity(service, process) for service, _, process in each) for each in names]
+        return dict(zip(api_names, found, strict=True))
+
     async def claim(self, key: str, holder: str, ttl: float) -> bool:
         """Take a key that nobody else gets for ``ttl`` seconds."""
         with _refusals():

@@ -1,0 +1,116 @@
+"""What can be asked of a broker: the parts of the ports that change nothing, and what they answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from lightbus.messages import EventMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """One process of a listener.
+
+    Args:
+        process_name: The process.
+        pending: How many events it holds.
+        idle: Seconds since it was last heard of; None where that is not known.
+    """
+
+    process_name: str
+    pending: int
+    idle: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """How far one listener's group is with one stream.
+
+    Args:
+        group: ``{service_name}-{listener_name}``.
+        stream: Where the broker keeps the events.
+        lag: How many events the group has not read yet.
+        lag_is_exact: Whether that was counted, or is an estimate.
+        pending: How many were read and are not settled.
+        retrying: How many wait for another attempt.
+        dead: How many were put aside.
+        consumers: Its processes.
+    """
+
+    group: str
+    stream: str
+    lag: int
+    lag_is_exact: bool
+    pending: int
+    retrying: int
+    dead: int
+    consumers: tuple[ConsumerStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The calls of one API.
+
+    Args:
+        api_name: The API.
+        waiting: How many calls nobody has taken.
+        running: How many were taken and not answered.
+        process_names: Who serves it.
+    """
+
+    api_name: str
+    waiting: int
+    running: int
+    process_names: tuple[str, ...]
+
+
+class EventQuestions(ABC):
+    """What can be asked of a transport of events."""
+
+    @abstractmethod
+    def history(
+        self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
+    ) -> AsyncIterator[EventMessage]:
+        """Go through the events that the broker still has, the newest first; no listener notices.
+
+        Args:
+            api: Which APIs to look at; ``*`` stands for anything.
+            event: Which events, likewise; others of the same APIs may come, too.
+            since: The Unix time of the oldest.
+            native_id: The broker's id of the only one.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    def follow(
+        self, api: str = "*", event: str = "*", *, since: float | None = None
+    ) -> AsyncIterator[EventMessage]:
+        """Go through the events that come from now on, or from a time on, for ever; no listener notices.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached at the start.
+        """
+
+    @abstractmethod
+    async def group_status(self) -> Sequence[GroupStatus]:
+        """Tell how far each group is with each of its streams, whatever its service.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+
+class RpcQuestions(ABC):
+    """What can be asked of a transport of calls."""
+
+    @abstractmethod
+    async def queue_status(self, api_names: Sequence[str]) -> Sequence[QueueStatus]:
+        """Tell how many calls wait and run, and who serves them.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """

@@ -1,0 +1,111 @@
+"""How far the groups of this Redis are, asked without reading what they have not read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightbus.exceptions import TransportUnavailable
+from lightbus.transports.questions import ConsumerStatus, GroupStatus
+
+from .connection import LinkBroken, ReplyError
+from .history import stream_keys
+from .pipe import Pipe
+from .scripts import COUNT
+from .settling import GroupKeys
+
+#: Redis before 7.0, and any Redis for a group that began in the middle, does not know the lag. Up to so many
+#: entries are counted then; beyond, it is estimated by their times.
+_COUNTED = 1_000
+
+_Facts = dict[str, Any]
+
+
+async def group_status(pipe: Pipe) -> list[GroupStatus]:
+    """Return how far every group of every stream is.
+
+    Raises:
+        TransportUnavailable: Redis does not answer, or refuses.
+    """
+    try:
+        streams = [key.decode("utf-8", "replace") for key in await stream_keys(pipe)]
+        asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
+        replies = await pipe.send_many(asked) if asked else []
+        found = []
+        for i, stream in enumerate(streams):
+            about, groups = replies[2 * i : 2 * i + 2]
+            if isinstance(about, ReplyError) or isinstance(groups, ReplyError):
+                continue  # It was deleted meanwhile.
+            found += [await _group(pipe, stream, _facts(about), _facts(group)) for group in groups]
+        return found
+    except (LinkBroken, ReplyError) as e:
+        raise TransportUnavailable(f"the groups can't be read: {e}") from e
+
+
+async def _group(pipe: Pipe, stream: str, about: _Facts, group: _Facts) -> GroupStatus:
+    name = group["name"].decode("utf-8", "replace")
+    keys = GroupKeys(stream, name)
+    replies = await pipe.send_many(
+        [
+            ("XINFO", "CONSUMERS", stream, name),
+            ("XINFO", "CONSUMERS", keys.retry, name),
+            ("XLEN", keys.retry),
+            ("ZCARD", keys.delayed),
+            ("XLEN", keys.dead),
+        ]
+    )
+    # A group of Lightbus 1.x has no retry stream.
+    consumers, retried, *counts = [
+        [] if isinstance(reply, ReplyError) and i < 2 else reply for i, reply in enumerate(replies)
+    ]
+    retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in counts)
+    held_again = sum(_facts(consumer)["pending"] for consumer in retried)
+    lag, is_exact = await _lag(pipe, stream, about, group)
+    return GroupStatus(
+        name,
+        stream,
+        lag,
+        is_exact,
+        group["pending"] + held_again,
+        delayed + max(0, retry_length - held_again),
+        dead,
+        _consumers([*consumers, *retried]),
+    )
+
+
+def _consumers(replies: Sequence[Sequence[Any]]) -> tuple[ConsumerStatus, ...]:
+    """Put together what a process reads of the stream and of its retry stream."""
+    found: dict[str, ConsumerStatus] = {}
+    for facts in map(_facts, replies):
+        name, idle = facts["name"].decode("utf-8", "replace"), facts["idle"] / 1000
+        same = found.get(name, ConsumerStatus(name, 0, idle))
+        found[name] = ConsumerStatus(name, same.pending + facts["pending"], min(same.idle or 0.0, idle))
+    return tuple(found[name] for name in sorted(found))
+
+
+async def _lag(pipe: Pipe, stream: str, about: _Facts, group: _Facts) -> tuple[int, bool]:
+    """Return how many entries a group has not read, and whether that is exact."""
+    if isinstance(group.get("lag"), int):
+        return group["lag"], True
+    read, newest, first = group["last-delivered-id"], about["last-generated-id"], about["first-entry"]
+    if first is None or _number(read) >= _number(newest):
+        return 0, True
+    if _number(read) < _number(first[0]):
+        return about["length"], True
+    unread = await pipe.run(COUNT, [stream], [read, _COUNTED])
+    if unread <= _COUNTED:
+        return unread, True
+    span = _number(newest)[0] - _number(first[0])[0]
+    share = (_number(newest)[0] - _number(read)[0]) / span if span else 1.0
+    return max(_COUNTED + 1, round(about["length"] * share)), False
+
+
+def _number(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number or 0)
+
+
+def _facts(reply: Sequence[Any]) -> _Facts:
+    """Return names and values in turn as a dictionary."""
+    names = [name.decode() for name in reply[::2]]
+    return dict(zip(names, reply[1::2], strict=True))

@@ -1,0 +1,152 @@
+"""The events that streams still hold, page by page: backwards from the newest, or as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from lightbus.exceptions import InvalidMessage, TransportUnavailable
+from lightbus.messages import EventMessage
+from lightbus.transports.history import NATIVE_ID, newest_first
+
+from .codec import decode_event
+from .connection import BLOCK, FAILURES, LinkBroken, ReplyError, backoff
+from .pipe import Pipe
+from .session import Session
+
+logger = logging.getLogger(__name__)
+
+_SCANNED = 1_000
+_FIRST_PAGE = 50
+_LARGEST_PAGE = 1_000
+#: A page has about so many bytes, whatever its events are.
+_PAGE_BYTES = 1024 * 1024
+_LAST = 2**64 - 1
+
+
+class History:
+    """Reads streams without touching their groups.
+
+    Args:
+        session: The Redis.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._pipe = session.pipe
+
+    async def past(
+        self, api: str, event: str, since: float | None, native_id: str | None
+    ) -> AsyncIterator[EventMessage]:
+        """Go through what is there now, the newest first; see :meth:`EventTransport.history`."""
+        if native_id is not None and not NATIVE_ID.fullmatch(native_id):
+            return
+        oldest = "-" if since is None else f"{int(max(0.0, since) * 1000)}-0"
+        bounds = ("+", oldest) if native_id is None else (native_id, native_id)
+        try:
+            keys = await stream_keys(self._pipe, api, event)
+            async for message in newest_first([self._backwards(key, *bounds) for key in keys]):
+                yield message
+        except (LinkBroken, ReplyError) as e:
+            raise TransportUnavailable(f"events can't be read: {e}") from e
+
+    async def coming(self, api: str, event: str, since: float | None) -> AsyncIterator[EventMessage]:
+        """Go through what comes from now on, or since a time; see :meth:`EventTransport.follow`."""
+        link = self._session.link()
+        loop = asyncio.get_running_loop()
+        seen: dict[bytes, str] = {}
+        looked_at, failures, was_connected = 0.0, 0, False
+        try:
+            while True:
+                try:
+                    if loop.time() >= looked_at + BLOCK:
+                        for key in set(await stream_keys(self._pipe, api, event)) - seen.keys():
+                            # One that is found later on is new altogether.
+                            seen[key] = "0-0" if looked_at else await self._start(key, since)
+                        looked_at = loop.time()
+                    if not seen:
+                        await asyncio.sleep(BLOCK / 4)
+                        continue
+                    command = ("XREAD", "COUNT", _FIRST_PAGE, "BLOCK", int(BLOCK * 1000), "STREAMS")
+                    (reply,) = await link.exchange([(*command, *seen, *seen.values())], BLOCK + 2)
+                    if isinstance(reply, ReplyError):
+                        raise reply
+                except FAILURES as e:
+                    if not was_connected:
+                        raise TransportUnavailable(f"events can't be read: {e}") from e
+                    if failures == 0:
+                        logger.warning("reading events: %s; trying again", e)
+                    failures += 1
+                    await asyncio.sleep(backoff(failures))
+                    continue
+                failures, was_connected = 0, True
+                for key, entries in reply or ():
+                    seen[key] = entries[-1][0].decode()
+                    for message in _messages(key, entries):
+                        yield message
+        finally:
+            await link.close()
+
+    async def _start(self, key: bytes, since: float | None) -> str:
+        """Return the id after which the events of a stream lie that are meant."""
+        if since is not None:
+            before = int(since * 1000) - 1
+            return f"{before}-{_LAST}" if before >= 0 else "0-0"
+        try:
+            about = await self._pipe.send("XINFO", "STREAM", key)
+        except ReplyError:
+            return "0-0"  # It is not there yet.
+        return str(about[about.index(b"last-generated-id") + 1].decode())
+
+    async def _backwards(self, key: bytes, newest: str, oldest: str) -> AsyncIterator[EventMessage]:
+        count = _FIRST_PAGE
+        while entries := await self._pipe.send("XREVRANGE", key, newest, oldest, "COUNT", count):
+            for message in _messages(key, entries):
+                yield message
+            if len(entries) < count or newest == oldest:
+                return
+            newest = f"({entries[-1][0].decode()}"
+            size = sum(len(value) for _, fields in entries for value in fields)
+            count = max(1, min(_LARGEST_PAGE, 2 * count, len(entries) * _PAGE_BYTES // max(1, size)))
+
+
+async def stream_keys(pipe: Pipe, api: str = "*", event: str = "*") -> list[bytes]:
+    """Return the keys of the streams that may carry some events, however they are spread over streams.
+
+    Args:
+        pipe: The shared connection.
+        api: The API's name, in which ``*`` stands for anything.
+        event: The event's name, likewise.
+    """
+    if "*" not in api + event:
+        return [f"{api}.*:stream".encode(), f"{api}.{event}:stream".encode()]
+    pattern = f"{_glob(api)}.*:stream"
+    keys: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "stream")
+        cursor, found = await pipe.send(*command)
+        keys.update(key for key in found if key[:1] != b"{")
+        if cursor == b"0":
+            return sorted(keys)
+
+
+def _glob(pattern: str) -> str:
+    """Escape what SCAN takes for more than itself, save for ``*``."""
+    return "".join(f"\\{c}" if c in "?[]\\^" else c for c in pattern)
+
+
+def _messages(key: bytes, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[EventMessage]:
+    """Decode a page; what is no event is told, and left out."""
+    found = []
+    for entry_id, fields in entries:
+        try:
+            message, _ = decode_event(fields, entry_id.decode())
+        except InvalidMessage as e:
+            where = key.decode("utf-8", "replace")
+            logger.warning("the entry %s of %s can't be read: %s", entry_id.decode(), where, e)
+            continue
+        if message is not None:
+            found.append(message)
+    return found

@@ -1,0 +1,203 @@
+"""What can be asked of a broker: the events that it has, the groups, the queues, the owners."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+
+from lightbus.messages import EventMessage, RpcMessage
+from lightbus.transports.base import EventTransport, Identity
+from lightbus.transports.questions import GroupStatus
+from tests.eventually import eventually_async
+from tests.servers import Server
+
+from .conftest import Ports, take, take_call
+
+
+async def names(transport: EventTransport, *pattern: str, **options: float | str) -> list[str]:
+    found = transport.history(*pattern, **options)  # type: ignore[arg-type]
+    return [event.kwargs["username"] async for event in found]
+
+
+async def test_the_past_comes_newest_first(ports: Ports) -> None:
+    transport = ports.events()
+    assert await names(transport) == []
+    await ports.fire(transport, *map(str, range(120)))
+    assert await names(transport) == [str(n) for n in reversed(range(120))]
+    assert await names(transport, "auth", "user_registered") == await names(transport, "au*")
+
+
+async def test_the_past_can_begin_anywhere_and_have_one_event_only(ports: Ports) -> None:
+    transport = ports.events()
+    await ports.fire(transport, "a", "b")
+    middle = time.time() + 0.05
+    await asyncio.sleep(0.1)
+    await ports.fire(transport, "c")
+    assert await names(transport, since=middle) == ["c"]
+    (newest, _, oldest) = [event async for event in transport.history()]
+    assert await names(transport, native_id=str(oldest.native_id)) == ["a"]
+    assert newest.native_id != oldest.native_id
+    for unknown in ("1-1", "nonsense", "$"):
+        assert await names(transport, native_id=unknown) == []
+
+
+async def test_what_comes_is_seen_as_it_comes_and_by_no_group(ports: Ports) -> None:
+    transport = ports.events()
+    await ports.fire(transport, "old")
+    seen: list[str] = []
+
+    async def follow() -> None:
+        async for event in transport.follow("auth"):
+            seen.append(event.kwargs["username"])
+
+    following = ports.run(follow())
+    consumer = await ports.listen(transport)
+    while not seen:  # It does not say when it has begun.
+        await ports.fire(transport, "new")
+        await asyncio.sleep(0.02)
+    await ports.fire(transport, "newer")
+    await eventually_async(lambda: seen[-1] == "newer")
+    assert "old" not in seen
+    assert (await take(consumer))[0].message.kwargs == {"username": "new"}
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+
+
+async def test_what_comes_may_begin_in_the_past(ports: Ports) -> None:
+    transport = ports.events()
+    await ports.fire(transport, "a", "b")
+    found: list[str] = []
+    async with contextlib.aclosing(transport.follow("*", since=0)) as events:  # type: ignore[type-var]
+        async for event in events:
+            found.append(event.kwargs["username"])
+            if len(found) == 2:
+                break
+    assert found == ["a", "b"]
+
+
+async def test_streams_of_one_event_each_are_found_and_put_in_order(any_ports: Ports) -> None:
+    each, all_ = any_ports.events(stream_use="per_event"), any_ports.events()
+    for transport, name, event in (
+        (each, "1", "user_registered"),
+        (all_, "2", "user_registered"),
+        (each, "3", "user_left"),
+    ):
+        await any_ports.fire(transport, name, event=event)
+        await asyncio.sleep(0.002)
+    for transport in (each, all_):
+        assert await names(transport) == ["3", "2", "1"]
+        assert await names(transport, "auth", "user_left") == ["3", "2"]
+        assert await names(transport, "auth", "user_registered") == ["2", "1"]
+
+
+async def test_a_stream_that_comes_later_is_followed_too(any_ports: Ports) -> None:
+    transport = any_ports.events()
+    seen: list[str] = []
+
+    async def follow() -> None:
+        async for event in transport.follow():
+            seen.append(event.canonical_name)
+
+    any_ports.run(follow())
+    while not seen:
+        await any_ports.fire(transport, "a")
+        await asyncio.sleep(0.02)
+    await transport.publish([EventMessage("shop", "sold", {})], 5)
+    await eventually_async(lambda: "shop.sold" in seen)
+
+
+async def test_what_is_no_event_is_left_out_and_told(redis_ports: Ports, redis_server: Server) -> None:
+    transport = redis_ports.events()
+    await redis_ports.fire(transport, "a")
+    redis_server.execute("XADD", "auth.*:stream", "*", "what", "ever")
+    redis_server.execute("XADD", "auth.*:stream", "*", "", "")
+    redis_server.execute("SET", "other.*:stream", "no stream")
+    redis_server.execute("XADD", b"\xff.*:stream", "*", "what", "ever")
+    assert await names(transport) == ["a"]
+    assert [group.group for group in await transport.group_status()] == []
+
+
+async def status(transport: EventTransport) -> GroupStatus:
+    (found,) = await transport.group_status()
+    return found
+
+
+async def test_a_group_says_what_it_has_not_read_holds_retries_and_put_aside(ports: Ports) -> None:
+    transport = ports.events()
+    consumer = await ports.listen(transport)
+    await ports.fire(transport, *"abcdef")
+    first = await status(transport)
+    assert (first.group, first.lag, first.lag_is_exact, first.pending) == ("shop-on_user", 6, True, 0)
+    a, b, c = await take(consumer, 3)
+    await a.retry(60, ValueError("no"))
+    await b.dead_letter("failed", ValueError("no"))
+    now = await status(transport)
+    assert (now.lag, now.pending, now.retrying, now.dead) == (3, 1, 1, 1)
+    assert [(each.process_name, each.pending) for each in now.consumers] == [("p1", 1)]
+    c.ack()
+
+    async def settled() -> bool:
+        return (await status(transport)).pending == 0
+
+    await eventually_async(settled)
+
+
+async def test_the_lag_of_a_group_that_began_in_the_middle_is_counted(any_ports: Ports) -> None:
+    transport = any_ports.events()
+    await any_ports.fire(transport, *"abc")
+    middle = time.time() + 0.005
+    await asyncio.sleep(0.01)
+    await any_ports.fire(transport, *"de")
+    await any_ports.listen(transport, since=str(middle))
+    found = await status(transport)
+    assert (found.lag, found.lag_is_exact) == (2, True)
+
+
+async def test_a_long_lag_that_redis_does_not_know_is_estimated(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events()
+    for n in range(1, 3001):
+        any_redis.execute("XADD", "auth.*:stream", f"{n}-0", "what", "ever")
+    any_redis.execute("XGROUP", "CREATE", "auth.*:stream", "g", "1000-0")
+    found = await status(transport)
+    assert 1990 < found.lag < 2010 and not found.lag_is_exact
+
+
+async def test_a_queue_says_who_serves_it_and_what_waits_and_runs(ports: Ports) -> None:
+    transport = ports.rpc()
+    (nobody,) = await transport.queue_status(["auth"])
+    assert (nobody.api_name, nobody.waiting, nobody.running, nobody.process_names) == ("auth", 0, 0, ())
+    consumer = await ports.serve(transport)
+    for _ in range(3):
+        ports.run(transport.call(RpcMessage("auth", "check", {}), 10))
+
+    async def waiting() -> int:
+        (queue,) = await transport.queue_status(["auth"])
+        return queue.waiting
+
+    await eventually_async(lambda: _is(waiting, 3))
+    await take_call(consumer)
+    (queue,) = await transport.queue_status(["auth"])
+    assert (queue.waiting, queue.running, queue.process_names) == (2, 1, ("p1",))
+
+
+async def _is(ask: Callable[[], Awaitable[object]], wanted: object) -> bool:
+    return await ask() == wanted
+
+
+async def test_owners_are_named_until_they_give_up(ports: Ports) -> None:
+    transport = ports.schema()
+    one, two = ports.identity(), ports.identity()
+    assert list((await transport.owners(["auth"]))["auth"]) == []
+    await transport.own(["auth"], two, 0.3)
+    await transport.own(["auth"], one, 60)
+    assert set((await transport.owners(["auth"]))["auth"]) == {one, two}
+
+    async def left() -> list[Identity]:
+        return list((await transport.owners(["auth"]))["auth"])
+
+    await eventually_async(lambda: _is(left, [one]))
+    await transport.disown(["auth"], one)
+    assert await left() == []
