@@ -42,6 +42,7 @@ pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of py
 soak: $(VENV)/.dev-stamp ## kills and broken links for as long as you like (SEEDS=3 SECONDS=60 SERVERS=...)
 	@$(VENV)/bin/python -m tests.faults --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS)
 	@$(VENV)/bin/python -m tests.faults --plants all
+	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)
 
 bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor
 	@$(VENV)/bin/python -m benchmarks $(ARGS)

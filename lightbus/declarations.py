@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 from .api import Api, Registry
+from .clock import Clock
 from .exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters, InvalidSchedule
 from .hooks import HOOKS, Callback, Hooks
 from .listener import Handler, Listener, default_name
 from .policy import DeliveryPolicy, OnError
 from .pool import HandlerPool
-from .recurring import Job, Recurring, Schedule
+from .recurring import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, period_of
 
 F = TypeVar("F", bound=Callback)
 Feature = Literal["rpcs", "events", "tasks"]
@@ -31,10 +32,13 @@ class Declarations:
         self.pool = HandlerPool()
         self.hooks = Hooks(self.pool)
         self.listeners: dict[str, Listener] = {}
-        self.recurring: list[Recurring] = []
+        #: What tells the time to schedules.
+        self.clock = Clock()
+        #: What code schedules, by name.
+        self.recurring: dict[str, Schedule] = {}
         #: What the manifest schedules, by name.
         self.schedules: dict[str, Schedule] = {}
-        self.background: list[Coroutine[Any, Any, Any]] = []
+        self.background: list[BackgroundTask] = []
         self.features: tuple[Feature, ...] = FEATURES
 
     def register_api(self, api: Api | type[Api]) -> None:
@@ -125,23 +129,25 @@ class Declarations:
         known.events = tuple(dict.fromkeys([*known.events, *record.events]))
         return known
 
-    def add_background_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def add_background_task(
+        self, coroutine: Coroutine[Any, Any, Any], *, on_failure: OnFailure = "log"
+    ) -> None:
         """Run a coroutine for as long as the host runs; it is cancelled at the end.
+
+        Args:
+            coroutine: What runs.
+            on_failure: What becomes of the host where it raises: ``log`` to go on, ``shutdown`` to finish
+                what runs and end with status 1. The log tells of the failure in any case.
 
         Raises:
             InvalidSchedule: It is no coroutine.
         """
-        if not inspect.iscoroutine(coroutine):
-            raise InvalidSchedule(
-                f"it takes a coroutine, as in add_background_task(watch()), not {coroutine!r}"
-            )
-        self.background.append(coroutine)
+        self.background.append(BackgroundTask(coroutine, on_failure))
 
     def discard_background(self) -> None:
         """Forget background tasks that were never begun, of which Python would complain."""
-        for coroutine in self.background:
-            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-                coroutine.close()
+        for task in self.background:
+            task.discard()
 
     def every(
         self,
@@ -151,11 +157,28 @@ class Declarations:
         hours: float = 0,
         days: float = 0,
         also_run_immediately: bool = False,
+        name: str | None = None,
+        scope: Scope = "process",
+        missed: Missed = "skip",
+        overlap: bool = False,
     ) -> Callable[[F], F]:
-        """Decorate a function that the host calls again and again, with this time between two runs.
+        """Decorate a function that the host calls again and again, so much time after another.
+
+        Args:
+            seconds: Added to the other three.
+            minutes: Of 60 s.
+            hours: Of 60 minutes.
+            days: Of 24 hours.
+            also_run_immediately: Whether it also runs at the start; with the scope ``service``, unless some
+                process has run the last time.
+            name: Unique in the service; the function's where not given.
+            scope: Whether one process of the service runs it at each time, or each ``process`` does.
+            missed: With the scope ``service``, whether the last time that came while no process ran, or the
+                broker was away, is made up for (``run_once``) or not (``skip``).
+            overlap: Whether a run may begin while one before it still goes on; else that time is skipped.
 
         Raises:
-            InvalidSchedule: The time is not above zero.
+            InvalidSchedule: The time is not above zero, or the options don't go together.
         """
         for value in (seconds, minutes, hours, days):
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -163,21 +186,64 @@ class Declarations:
                     f"every() takes numbers of seconds, minutes, hours and days; got {value!r}"
                 )
         interval = seconds + 60 * minutes + 3600 * hours + 86400 * days
+        options = {"scope": scope, "missed": missed, "overlap": overlap, "immediately": also_run_immediately}
+        return self._scheduler(name, every=interval, **options)
 
+    def schedule(
+        self,
+        schedule_job: Job | str,
+        also_run_immediately: bool = False,
+        *,
+        timezone: str | None = None,
+        name: str | None = None,
+        scope: Scope = "process",
+        missed: Missed = "skip",
+        overlap: bool = False,
+    ) -> Callable[[F], F]:
+        """Decorate a function that the host calls at certain times.
+
+        Args:
+            schedule_job: The five fields of cron (``"0 2 * * *"``) or a job of the library ``schedule``.
+            also_run_immediately: See :meth:`every`, as for the other options.
+            timezone: The time zone of cron, such as ``Europe/London``; UTC where not given.
+            name: Unique in the service; the function's where not given.
+            scope: ``process`` or ``service``.
+            missed: ``skip`` or ``run_once``.
+            overlap: Whether runs may overlap.
+
+        Raises:
+            InvalidSchedule: The times can't be read or never come, or the options don't go together.
+        """
+        options = {"scope": scope, "missed": missed, "overlap": overlap, "immediately": also_run_immediately}
+        if isinstance(schedule_job, str):
+            return self._scheduler(name, cron=schedule_job, timezone=timezone, **options)
+        period = period_of(schedule_job)
+        if period is not None and timezone is None:
+            return self._scheduler(name, every=period, **options)
+        return self._scheduler(name, job=schedule_job, timezone=timezone, **options)
+
+    def all_schedules(self) -> dict[str, Schedule]:
+        """Return what is scheduled by code and by the manifest, by name."""
+        return {**self.recurring, **self.schedules}
+
+    def _scheduler(self, name: str | None, **options: Any) -> Callable[[F], F]:
         def decorate(function: F) -> F:
-            self.recurring.append(Recurring(function, interval=interval, immediately=also_run_immediately))
+            self._add_schedule(Schedule(name or _name_of(function), function, **options), named=bool(name))
             return function
 
         return decorate
 
-    def schedule(self, schedule_job: Job, also_run_immediately: bool = False) -> Callable[[F], F]:
-        """Decorate a function that the host calls at the times of a job of the ``schedule`` library."""
-
-        def decorate(function: F) -> F:
-            self.recurring.append(Recurring(function, job=schedule_job, immediately=also_run_immediately))
-            return function
-
-        return decorate
+    def _add_schedule(self, record: Schedule, *, named: bool) -> None:
+        known, number = self.all_schedules(), 2
+        name = record.name
+        if name in known and (named or record.scope == "service" or known[name].scope == "service"):
+            raise InvalidSchedule(
+                f"two schedules are named {name!r}, so that one process would run both as if they were one; "
+                "give one of them another name='...'"
+            )
+        while name in known:
+            name, number = f"{record.name} ({number})", number + 1
+        self.recurring[name] = replace(record, name=name)
 
     def set_features(self, features: Sequence[Feature]) -> None:
         """Choose what a host of this bus does: any of ``rpcs``, ``events`` and ``tasks``.
@@ -254,3 +320,7 @@ class Declarations:
     #: The names that Lightbus 1.x users know best.
     on_start = before_worker_start
     on_stop = after_worker_stopped
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))

@@ -70,7 +70,8 @@ class Host:
 
         Returns:
             The exit status: 0 after a shutdown that was asked for, 78 where the configuration is wrong, 69
-            where a broker stays away and ``fail_fast`` is on, 1 after a listener with ``on_error: shutdown``.
+            where a broker stays away and ``fail_fast`` is on, 1 after a listener with ``on_error: shutdown``
+            or a background task with ``on_failure="shutdown"``.
         """
         with self._shutdown:
             try:
@@ -223,9 +224,8 @@ class Host:
             listener = event.listener
             names = ", ".join(f"{api}.{name}" for api, name in listener.events)
             self._say(f"listener {listener.name}: {names} (concurrency {listener.concurrency})")
-        for schedule in client.schedules.values() if "tasks" in client.features else ():
-            times = schedule.cron or f"every {schedule.every:g} s"
-            self._say(f"schedule {schedule.name}: {times} ({schedule.scope})")
+        for schedule in client.all_schedules().values() if "tasks" in client.features else ():
+            self._say(f"schedule {schedule.name}: {schedule.times} ({schedule.scope})")
 
     def _say(self, line: str) -> None:
         if line not in self._announced:
@@ -235,7 +235,7 @@ class Host:
     def _refuse_idleness(self, may_come: bool) -> None:
         """Refuse to run where nothing is declared and nothing more may come."""
         client = self.client
-        declared = (client.listeners, client.recurring, client.schedules, client.background)
+        declared = (client.listeners, client.all_schedules(), client.background)
         if not (client.registry.names() or any(declared) or may_come):
             names = ", ".join(self.manifest.modules)
             raise ConfigurationError(

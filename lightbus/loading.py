@@ -107,6 +107,9 @@ class Loader:
         for name, options in self._manifest.schedules.items():
             path = f"schedules.{name}"
             function = self._try(f"{path}.call", None, import_object, options.call)
+            if name in self._client.recurring:
+                what = "the code has a schedule of that name too; rename one of them"
+                self.problems.add(self._place(path), path, what)
             if function is not None:
                 self._check_call(f"{path}.call", function)
                 key = "cron" if options.cron is not None else "every"
@@ -232,4 +235,4 @@ def _listener(name: str, options: ListenerOptions, handler: Any, policy: Deliver
 def _schedule(name: str, options: ScheduleOptions, function: Any) -> Schedule:
     zone = str(options.timezone) if options.timezone is not None else None
     cron = str(options.cron) if options.cron is not None else None
-    return Schedule(name, function, options.every, cron, zone, options.scope)
+    return Schedule(name, function, options.every, cron, zone, options.scope, options.missed, options.overlap)

@@ -109,7 +109,7 @@ class Reloader:
                 worker.switch(running)
         worker.resize()
         client.schedules = schedules
-        worker.schedules.replace(schedules)
+        worker.schedules.replace(client.all_schedules())
 
 
 def _may_change(path: tuple[str, ...]) -> bool:

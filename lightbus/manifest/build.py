@@ -158,4 +158,8 @@ def _schedule(blocks: Blocks, node: Node, path: str) -> ScheduleOptions | None:
         blocks.problems.add(node.where, path, "has both every and cron; keep one")
     elif "timezone" in given and "cron" not in given:
         blocks.problems.add(node.where, path, "has a timezone, which means nothing without cron")
+    missed = node.get("missed")
+    if made and missed and made.missed == "run_once" and made.scope == "process":
+        what = "run_once needs scope: service, since the broker remembers the last time of a service alone"
+        blocks.problems.add(missed.place, f"{path}.missed", what)
     return made

@@ -150,6 +150,14 @@ class ScheduleOptions:
     scope: Literal["service", "process"] = option(
         "service", "Whether it runs once for all processes of the service, or in each of them."
     )
+    missed: Literal["skip", "run_once"] = option(
+        "skip",
+        "What becomes of times that came while no process ran or the broker was away: skip them, or run "
+        "once for all of them; the latter needs scope: service.",
+    )
+    overlap: bool = option(
+        False, "Whether a run may begin while one before it still goes on; if not, that time is skipped."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

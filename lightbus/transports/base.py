@@ -337,11 +337,30 @@ class SchemaTransport(Transport):
         """
 
     @abstractmethod
-    async def claim(self, key: str, holder: str, ttl: float) -> bool:
-        """Take a name, such as that of one tick of a schedule, which nobody else gets for ``ttl`` seconds.
+    async def claim(
+        self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
+    ) -> Literal["ours", "had", "busy"]:
+        """Take one tick of a schedule; ticks are given out once and in order, and the last is remembered.
+
+        Args:
+            schedule: The schedule, with its service.
+            tick: Its time in Unix seconds.
+            holder: Who wants to run it; may ask again for the same tick where the reply was lost.
+            lease: Seconds for which no later tick is given out unless :meth:`hold` renews them; 0 where runs
+                may overlap.
+            catch_up: Whether it is given out only where an earlier one was, else remembered as the last.
 
         Returns:
-            Whether the holder has it now; it may ask again where it does not know.
+            ``ours`` to run it now; ``had`` where it, or a later one, was given out; ``busy`` where the run of
+            an earlier one still goes on, in which case nobody gets it.
+        """
+
+    @abstractmethod
+    async def hold(self, schedule: str, holder: str, lease: float) -> bool:
+        """Renew the lease of the tick that runs, or end it with a lease of 0.
+
+        Returns:
+            Whether the holder has still had it.
         """
 
 

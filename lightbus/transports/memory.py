@@ -36,6 +36,7 @@ from .inbox import Inbox
 from .memory_broker import Broker, Group, KeptLetter, Stored
 from .memory_broker import broker as broker
 from .questions import GroupStatus, QueueStatus
+from .ticks import Ticks
 
 logger = logging.getLogger(__name__)
 
@@ -350,13 +351,17 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         now, owners = time.monotonic(), broker().owners
         return {n: [who for who, until in owners.get(n, {}).items() if until > now] for n in api_names}
 
-    async def claim(self, key: str, holder: str, ttl: float) -> bool:
-        """Take a key that nobody else gets for ``ttl`` seconds."""
-        now = time.monotonic()
-        claims = broker().claims
-        for gone in [name for name, (until, _) in claims.items() if until <= now]:
-            del claims[gone]
-        return claims.setdefault(key, (now + ttl, holder))[1] == holder
+    async def claim(
+        self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
+    ) -> Literal["ours", "had", "busy"]:
+        """Take one tick of a schedule."""
+        ticks = broker().ticks.setdefault(schedule, Ticks())
+        return ticks.claim(tick, holder, lease, broker().clock.now(), catch_up=catch_up)
+
+    async def hold(self, schedule: str, holder: str, lease: float) -> bool:
+        """Renew or end the lease of a tick."""
+        ticks = broker().ticks.get(schedule)
+        return ticks is not None and ticks.hold(holder, lease, broker().clock.now())
 
 
 def _fields(result: ResultMessage) -> dict[str, Any]:

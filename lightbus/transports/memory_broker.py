@@ -13,11 +13,13 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from lightbus.clock import Clock
 from lightbus.messages import EventMessage, RpcMessage
 
 from .base import DeadLetter, Identity, SchemaTransport
 from .inbox import Inbox
 from .questions import ConsumerStatus, GroupStatus
+from .ticks import Ticks
 
 #: How many of the newest events are kept for groups that start in the past, and dead letters per group.
 _KEPT = 10_000
@@ -78,7 +80,7 @@ class Group(Inbox[Stored]):
             self.put_back(item)
 
         self.retrying += 1
-        asyncio.get_running_loop().call_later(delay, put_back)
+        broker().clock.call_later(delay, put_back)
 
     def status(self, name: str) -> GroupStatus:
         """Return how far the group of this name is."""
@@ -105,7 +107,8 @@ class Broker:
         self.answers: dict[str, asyncio.Future[bytes]] = {}
         self.contracts: dict[str, dict[SchemaTransport, tuple[float, bytes]]] = {}
         self.owners: dict[str, dict[Identity, float]] = {}
-        self.claims: dict[str, tuple[float, str]] = {}
+        self.ticks: dict[str, Ticks] = {}
+        self.clock = Clock()
         self.history: deque[Stored] = deque(maxlen=_KEPT)
         #: Those who look at every event as it comes.
         self.followers: set[Inbox[Stored]] = set()

@@ -1,12 +1,15 @@
-"""Runs what the manifest schedules: in each process, or in one process of the service at a time."""
+"""Runs what recurs: in each process, or in one process of the service at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
-import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
@@ -16,10 +19,21 @@ from .cancellation import is_cancelled
 
 logger = logging.getLogger(__name__)
 
-#: The longest sleep, after which the clock is looked at again: it may have been set.
-_LONGEST_SLEEP = 60.0
-#: Seconds for which a tick stays claimed at least, as clocks differ and processes are late.
-_SHORTEST_CLAIM = 60.0
+#: The most seconds by which a run may be late, where the broker can't be asked in time whose turn it is.
+_PATIENCE = 60.0
+#: Bounds of the lease of a run, in seconds. It is shorter than the time between two ticks, so that a process
+#: that is killed while it runs one does not keep the others from the next.
+_SHORTEST_LEASE, _LONGEST_LEASE = 0.9, 30.0
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One tick that is being run, once it is known to be this process's."""
+
+    name: str
+    is_ours: bool
+    #: Whether it went on at the next tick.
+    outlasted: bool = False
 
 
 class Schedules:
@@ -32,66 +46,186 @@ class Schedules:
     def __init__(self, client: BusClient) -> None:
         self._client = client
         self._group: asyncio.TaskGroup | None = None
-        self._tasks: dict[str, tuple[Schedule, asyncio.Task[None]]] = {}
+        self._keepers: dict[str, tuple[Schedule, asyncio.Task[None]]] = {}
+        self._runs: dict[asyncio.Task[None], _Run] = {}
         # A process that takes the name of a dead one must not take its claims for its own.
         self._holder = f"{client.process_name} {secrets.token_hex(4)}"
+        #: Of which it was said that their runs are too long.
+        self._told: set[str] = set()
+        #: The first tick for which the broker could not be asked, by the schedule's name.
+        self._unasked: dict[str, float] = {}
+
+    @property
+    def running(self) -> int:
+        """How many runs go on."""
+        return len(self._runs)
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Begin to run the schedules of the bus."""
         self._group = group
-        self.replace(self._client.schedules)
+        self.replace(self._client.all_schedules())
 
     def replace(self, schedules: Mapping[str, Schedule]) -> None:
-        """Run these from now on; those that did not change go on undisturbed."""
-        for name, (schedule, task) in list(self._tasks.items()):
+        """Run these from now on; those that did not change go on undisturbed, and so do runs."""
+        for name, (schedule, task) in list(self._keepers.items()):
             if schedules.get(name) != schedule:
                 task.cancel()
-                del self._tasks[name]
+                del self._keepers[name]
         if self._group is not None:
             for name, schedule in schedules.items():
-                if name not in self._tasks:
-                    task = self._group.create_task(self._run(schedule), name=f"lightbus schedule {name}")
-                    self._tasks[name] = schedule, task
+                if name not in self._keepers:
+                    task = self._group.create_task(self._keep(schedule), name=f"lightbus schedule {name}")
+                    self._keepers[name] = schedule, task
 
     def stop(self) -> None:
-        """Run nothing more."""
+        """Begin nothing more."""
         self._group = None
         self.replace({})
 
-    async def _run(self, schedule: Schedule) -> None:
-        due = time.time()
+    async def finish(self, timeout: float) -> int:
+        """Wait for what runs; return how many runs had to be left behind."""
+        runs = dict(self._runs)
+        if not runs:
+            return 0
+        _, left = await asyncio.wait(runs, timeout=timeout)
+        for task in left:
+            logger.warning("a run of the schedule %s is left behind", runs[task].name)
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1)
+        return len(left)
+
+    async def _keep(self, schedule: Schedule) -> None:
+        """Begin a run at each time."""
+        clock = self._client.clock
+        due = clock.now()
+        if schedule.scope == "service" and (schedule.immediately or schedule.missed == "run_once"):
+            due = schedule.last_time(due)
+            self._begin(schedule, due, catch_up=not schedule.immediately)
+        elif schedule.immediately:
+            self._begin(schedule, due)
         while True:
-            # A timer may fire a little early; the same time must not come twice.
-            due = schedule.next_time(max(time.time(), due))
-            await _sleep_until(due)
-            if schedule.scope == "service" and not await self._is_ours(schedule, due):
-                continue
-            try:
-                await self._client.pool.invoke(schedule.function)
-            except BaseException as e:
-                if is_cancelled(e):
-                    raise
-                logger.exception("the schedule %s failed; it runs again at its next time", schedule.name)
+            # Not after a time that has not come: the clock may have been set back.
+            now = clock.now()
+            due = schedule.next_time(min(due, now))
+            if due == math.inf:
+                return
+            if due < now:
+                # The process was held up.
+                due = schedule.last_time(now) if schedule.missed == "run_once" else schedule.next_time(now)
+            await clock.sleep_until(due)
+            self._begin(schedule, due)
 
-    async def _is_ours(self, schedule: Schedule, due: float) -> bool:
-        """Tell whether this process, of all of the service, is to run a tick."""
-        key = f"schedule:{self._client.service_name}:{schedule.name}:{round(due * 1000)}"
-        ttl = max(_SHORTEST_CLAIM, 2 * (schedule.next_time(due) - due))
-        warned = False
-        while time.time() < due + ttl / 2:
+    def _begin(self, schedule: Schedule, due: float, *, catch_up: bool = False) -> None:
+        others = [run for run in self._runs.values() if run.name == schedule.name]
+        if any(not run.is_ours for run in others) or self._group is None:
+            return
+        if others and not schedule.overlap:
+            for run in others:
+                run.outlasted = True
+            self._skip(schedule, "here")
+            return
+        run = _Run(schedule.name, schedule.scope == "process")
+        task = self._group.create_task(self._tick(schedule, due, run, catch_up))
+        self._runs[task] = run
+        task.add_done_callback(lambda task: self._runs.pop(task, None))
+
+    async def _tick(self, schedule: Schedule, due: float, run: _Run, catch_up: bool) -> None:
+        if schedule.scope == "process":
+            await self._run(schedule)
+        else:
+            lease = self._lease(schedule, due)
+            run.is_ours = await self._is_ours(schedule, due, lease, catch_up)
+            if not run.is_ours:
+                return
+            async with self._held(schedule, lease):
+                await self._run(schedule)
+        if not run.outlasted:
+            self._told.discard(schedule.name)
+
+    async def _run(self, schedule: Schedule) -> None:
+        try:
+            await self._client.pool.invoke(schedule.function)
+        except BaseException as e:
+            if is_cancelled(e):
+                raise
+            logger.exception("the schedule %s failed; it runs again at its next time", schedule.name)
+
+    def _skip(self, schedule: Schedule, where: str) -> None:
+        if schedule.name not in self._told:
+            self._told.add(schedule.name)
+            logger.warning(
+                "the schedule %s still runs %s at its next time, which is skipped, as are all until it "
+                "has ended; with overlap, several would run at a time",
+                schedule.name,
+                where,
+            )
+
+    # One process of the service
+
+    async def _is_ours(self, schedule: Schedule, due: float, lease: float, catch_up: bool) -> bool:
+        """Tell whether this process is to run a tick; waits a while for the broker."""
+        clock, name = self._client.clock, schedule.name
+        is_patient = schedule.missed == "run_once"
+        until = due + min(_PATIENCE, schedule.next_time(due) - due)
+        while True:
             try:
-                return await self._client.transports().schema().claim(key, self._holder, ttl)
+                schema = self._client.transports().schema()
+                outcome = await schema.claim(self._key(schedule), due, self._holder, lease, catch_up=catch_up)
+                break
             except LightbusException as e:
-                if not warned:
-                    logger.warning("the schedule %s waits, since its turn is not known: %s", schedule.name, e)
-                warned = True
-                await asyncio.sleep(1)
-        logger.error(
-            "the schedule %s missed its time: nobody could be asked whose turn it was", schedule.name
-        )
-        return False
+                if name not in self._unasked:
+                    logger.warning("the schedule %s waits, since its turn is not known: %s", name, e)
+                    self._unasked[name] = due
+            await asyncio.sleep(min(1.0, lease or 1.0))
+            if self._group is None or (clock.now() >= until and not is_patient):
+                return False
+            if is_patient:
+                due = max(due, schedule.last_time(clock.now()))
+        since = self._unasked.pop(name, due)
+        if since < due:
+            logger.error(
+                "the schedule %s missed its times from %s on, as nobody could be asked whose turn it was",
+                name,
+                datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
+            )
+        if outcome == "busy":
+            self._skip(schedule, "in another process")
+        return outcome == "ours"
 
+    @asynccontextmanager
+    async def _held(self, schedule: Schedule, lease: float) -> AsyncIterator[None]:
+        """Keep other processes from the next ticks meanwhile."""
+        renewal = asyncio.create_task(self._renew(schedule, lease)) if lease else None
+        try:
+            yield
+        finally:
+            if renewal is not None:
+                renewal.cancel()
+                await self._let_go(schedule)
 
-async def _sleep_until(moment: float) -> None:
-    while (left := moment - time.time()) > 0:  # noqa: ASYNC110 - the clock tells nobody when it is set
-        await asyncio.sleep(min(left, _LONGEST_SLEEP))
+    async def _renew(self, schedule: Schedule, lease: float) -> None:
+        schema = self._client.transports().schema()
+        while True:
+            await asyncio.sleep(lease / 3)
+            try:
+                if not await schema.hold(self._key(schedule), self._holder, lease):
+                    logger.warning("the schedule %s runs elsewhere as well: its lease ran out", schedule.name)
+                    return
+            except LightbusException as e:
+                logger.warning("the lease of the schedule %s can't be renewed: %s", schedule.name, e)
+
+    async def _let_go(self, schedule: Schedule) -> None:
+        try:
+            async with asyncio.timeout(2):
+                await self._client.transports().schema().hold(self._key(schedule), self._holder, 0)
+        except (TimeoutError, LightbusException) as e:
+            logger.warning("the lease of the schedule %s lapses by itself: %s", schedule.name, e)
+
+    def _key(self, schedule: Schedule) -> str:
+        return f"{self._client.service_name}:{schedule.name}"
+
+    def _lease(self, schedule: Schedule, due: float) -> float:
+        if schedule.overlap:
+            return 0.0
+        return min(_LONGEST_LEASE, max(_SHORTEST_LEASE, 0.9 * (schedule.next_time(due) - due)))

@@ -10,11 +10,11 @@ from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
 from lightbus.listener import Listener
 
+from .background import run_background
 from .dispatch import Dispatch
 from .events import EventWorker
 from .ownership import Ownership
 from .rpc import RpcWorker
-from .scheduler import run_background, run_recurring
 from .schedules import Schedules
 
 logger = logging.getLogger(__name__)
@@ -107,10 +107,8 @@ class Worker:
             group.create_task(event.run(), name=f"lightbus listener {event.listener.name}")
         if "tasks" in client.features:
             self.schedules.start(group)
-            for recurring in client.recurring:
-                self._tasks.append(group.create_task(run_recurring(recurring, client.pool)))
-            for coroutine in client.background:
-                self._tasks.append(group.create_task(run_background(coroutine)))
+            for task in client.background:
+                self._tasks.append(group.create_task(run_background(task, client)))
 
     async def drain(self, timeout: float) -> int:
         """Stop taking, finish what runs, hand back the rest.
@@ -126,7 +124,7 @@ class Worker:
         self.schedules.stop()
         workers = self._workers()
         await asyncio.gather(*(worker.stop() for worker in workers))
-        left = await asyncio.gather(*(worker.finish(timeout) for worker in workers))
+        left = await asyncio.gather(*(each.finish(timeout) for each in (*workers, self.schedules)))
         await asyncio.gather(*(worker.close() for worker in workers))
         await asyncio.gather(*self._ending.values())
         await self.ownership.give_up()

@@ -74,18 +74,53 @@ async def test_ownership_that_is_not_renewed_ends(ports: Ports) -> None:
     await settled(free)
 
 
-async def test_only_one_holder_gets_a_claim_until_it_ends(ports: Ports) -> None:
+async def test_a_tick_is_given_out_once(ports: Ports) -> None:
     schema = ports.schema()
-    got = await asyncio.gather(*(schema.claim("tick", f"p{n}", 60) for n in range(5)))
-    assert sum(got) == 1
-    winner = got.index(True)
-    assert await schema.claim("tick", f"p{winner}", 60)
-    assert await schema.claim("tock", "other", 0.05)
+    got = await asyncio.gather(*(schema.claim("s", 100.0, f"p{n}", 60) for n in range(5)))
+    assert sorted(got) == ["had", "had", "had", "had", "ours"]
+    assert await schema.claim("s", 100.0, f"p{got.index('ours')}", 60) == "ours", "the reply was lost"
+    assert await schema.claim("s", 99.0, "p9", 60) == "had", "ticks go one way"
+    assert await schema.claim("other", 99.0, "p9", 60) == "ours"
+
+
+async def test_no_tick_is_given_out_while_the_one_before_runs(ports: Ports) -> None:
+    schema = ports.schema()
+    assert await schema.claim("s", 100.0, "a", 60) == "ours"
+    assert await schema.claim("s", 101.0, "b", 60) == "busy"
+    assert await schema.claim("s", 101.0, "a", 60) == "had", "a tick that was skipped is gone for all"
+    assert await schema.claim("s", 102.0, "b", 0) == "ours", "unless runs may overlap"
+    assert await schema.hold("s", "a", 0) and not await schema.hold("s", "b", 0)
+    assert await schema.claim("s", 103.0, "b", 60) == "ours"
+    assert not await schema.hold("s", "a", 60)
+    assert await schema.claim("s", 104.0, "a", 60) == "busy", "only who runs it can end its lease"
+
+
+async def test_the_lease_of_a_run_that_is_not_renewed_ends(ports: Ports) -> None:
+    schema = ports.schema()
+    assert await schema.claim("s", 1.0, "a", 0.2) == "ours"
+    assert await schema.hold("s", "a", 0.05)
+    tick = 1.0
 
     async def free() -> bool:
-        return await schema.claim("tock", "another", 60)
+        nonlocal tick
+        tick += 1
+        return await schema.claim("s", tick, "b", 60) == "ours"
 
     await settled(free)
+
+
+async def test_a_tick_is_made_up_for_only_where_one_before_it_was_given_out(ports: Ports) -> None:
+    schema = ports.schema()
+    assert await schema.claim("s", 100.0, "a", 60, catch_up=True) == "had"
+    assert await schema.claim("s", 100.0, "b", 60, catch_up=True) == "had"
+    assert await schema.claim("s", 101.0, "b", 60, catch_up=True) == "ours"
+
+
+async def test_what_is_remembered_of_a_schedule_does_not_stay_for_ever(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    await any_ports.schema().claim("shop:tick", 100.0, "a", 60)
+    assert any_redis.execute("TTL", "lightbus:schedule:shop:tick") > 366 * 86_400
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Contracts in Redis: ``schema:{api}`` holds one with a TTL, ``schemas`` is the set of all names.
 
-``lightbus:owner:{api}`` is a sorted set of the processes that own an API, and ``lightbus:{key}`` holds who
-has claimed it.
+``lightbus:owner:{api}`` is a sorted set of the processes that own an API, and the hash
+``lightbus:schedule:{service}:{name}`` has the last tick of a schedule and who runs it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -23,12 +23,15 @@ from lightbus.transports.base import Identity, SchemaTransport
 from .codec import check_limits, decode_json, encode_json
 from .connection import ReplyError
 from .options import RedisSchemaOptions
-from .scripts import HOLD, OWN, PUBLISH, WITHDRAW, Script
+from .scripts import HOLD, OWN, PUBLISH, TICK, WITHDRAW, Script
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
 
 _MAX_APIS = 10_000
+#: Seconds for which the last tick of a schedule is remembered: longer than the year between two of some.
+_TICKS_KEPT = 400 * 86_400
+_CLAIMS: Mapping[bytes, Literal["ours", "had", "busy"]] = {b"ours": "ours", b"had": "had", b"busy": "busy"}
 
 
 def schema_key(api_name: str) -> str:
@@ -39,6 +42,11 @@ def schema_key(api_name: str) -> str:
 def owner_key(api_name: str) -> str:
     """Return the key of the processes that own an API."""
     return f"lightbus:owner:{api_name}"
+
+
+def schedule_key(schedule: str) -> str:
+    """Return the key of what is remembered of a schedule."""
+    return f"lightbus:schedule:{schedule}"
 
 
 @contextmanager
@@ -139,10 +147,21 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         found = [tuple(Identity(service, process) for service, _, process in each) for each in names]
         return dict(zip(api_names, found, strict=True))
 
-    async def claim(self, key: str, holder: str, ttl: float) -> bool:
-        """Take a key that nobody else gets for ``ttl`` seconds."""
+    async def claim(
+        self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
+    ) -> Literal["ours", "had", "busy"]:
+        """Take one tick of a schedule."""
+        arguments = (holder, round(tick * 1000), math.ceil(lease * 1000), _TICKS_KEPT * 1000, int(catch_up))
         with _refusals():
-            return bool(await self.pipe.run(HOLD, [f"lightbus:{key}"], (holder, math.ceil(ttl * 1000))))
+            reply: bytes = await self.pipe.run(TICK, [schedule_key(schedule)], arguments)
+        return _CLAIMS[reply]
+
+    async def hold(self, schedule: str, holder: str, lease: float) -> bool:
+        """Renew or end the lease of a tick."""
+        with _refusals():
+            return bool(
+                await self.pipe.run(HOLD, [schedule_key(schedule)], (holder, math.ceil(lease * 1000)))
+            )
 
     def _member(self, blob: bytes) -> str:
         return f"{self._publisher}:{_digest(blob)}"

@@ -1,8 +1,12 @@
--- Takes the key KEYS[1] for the holder ARGV[1] for ARGV[2] milliseconds, unless somebody else has it.
--- Returns 1 where the holder has it now, also where it had it before; else 0.
-local holder = redis.call('GET', KEYS[1])
-if holder then
-  return holder == ARGV[1] and 1 or 0
+-- Renews for ARGV[2] ms the lease of the run of the schedule KEYS[1] that ARGV[1] does, or ends it with 0 ms.
+-- Returns 1, or 0 where somebody else runs it by now.
+if redis.call('HGET', KEYS[1], 'runner') ~= ARGV[1] then
+  return 0
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local lease, till = tonumber(ARGV[2]), 0
+if lease > 0 then
+  local time = redis.call('TIME')
+  till = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + lease
+end
+redis.call('HSET', KEYS[1], 'until', string.format('%.0f', till))
 return 1

@@ -1,0 +1,27 @@
+-- Gives the tick ARGV[2] (Unix time in ms) of the schedule KEYS[1] to ARGV[1], unless it or a later one was given
+-- out before. With a lease of ARGV[3] ms, above 0, nobody gets it while the run of an earlier one holds its lease.
+-- With ARGV[5] = 1 it is given out only where an earlier one was. The last tick is remembered for ARGV[4] ms.
+-- Returns 'ours', 'had' or 'busy'.
+local known = redis.call('HMGET', KEYS[1], 'tick', 'holder', 'until')
+local tick, lease = tonumber(ARGV[2]), tonumber(ARGV[3])
+local last = tonumber(known[1])
+if last and tick == last and known[2] == ARGV[1] then
+  return 'ours'
+end
+if last and tick <= last then
+  return 'had'
+end
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local outcome = 'ours'
+if not last and ARGV[5] == '1' then
+  outcome = 'had'
+elseif lease > 0 and (tonumber(known[3]) or 0) > now then
+  outcome = 'busy'
+end
+redis.call('HSET', KEYS[1], 'tick', ARGV[2], 'holder', outcome == 'ours' and ARGV[1] or '')
+if outcome == 'ours' and lease > 0 then
+  redis.call('HSET', KEYS[1], 'runner', ARGV[1], 'until', string.format('%.0f', now + lease))
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return outcome

@@ -1,0 +1,10 @@
+"""A schedule of a whole service, whose processes are killed; 60 s of it are part of ``make soak``."""
+
+from __future__ import annotations
+
+from .schedules import run
+
+
+def test_each_tick_runs_once_while_processes_are_killed() -> None:
+    outcome = run(11)
+    assert outcome.is_good and outcome.ticks >= 10 and len(outcome.kills) >= 3, outcome
