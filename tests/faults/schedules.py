@@ -36,7 +36,7 @@ class Outcome:
         kills: When, by the clock on the wall.
         twice: Those that several processes were given.
         nobody: Those that nobody was given, though no process was killed then.
-        unrun: Processes that were given more ticks than they ran, with how many more, a killed one's last aside.
+        unrun: How many ticks each process was given and did not run, but the last of a killed one.
         overrun: Processes that ran what they were not given.
     """
 

@@ -101,12 +101,17 @@ def test_schedule(project: Project) -> None:
     [
         ("@client.every()\n    def job(): ...", "job can't run every 0 s; give a time above zero"),
         ("@client.every(seconds=-1)\n    def job(): ...", "job can't run every -1 s"),
-        ("@client.schedule('daily')\n    def job(): ...", "job has no times"),
+        ("@client.schedule('daily')\n    def job(): ...", "'daily' is not the five fields of cron"),
+        ("@client.schedule(daily := 5)\n    def job(): ...", "job has no times"),
         ("@client.every(seconds='1')\n    def job(): ...", "seconds"),
         ("client.set_features(['rpc'])", "there is no feature 'rpc'; there are rpcs, events, tasks"),
         ("client.set_features('rpcs')", "features are a list"),
         ("client.set_features([])", "at least one"),
         ("client.add_background_task(say)", "as in add_background_task(watch())"),
+        (
+            "async def f(): ...\n    client.add_background_task(f(), on_failure='end')",
+            "on_failure='end'): give 'log' or 'shutdown'",
+        ),
     ],
 )
 def test_what_can_never_run_is_refused_at_the_start(project: Project, line: str, said: str) -> None:
@@ -146,6 +151,24 @@ def test_background_tasks(project: Project) -> None:
     assert "ValueError: cannot watch" in host.output()
     assert host.terminate() == 0
     assert printed(host)[-1] == "no longer watching"
+
+
+def test_a_background_task_may_be_one_without_which_the_host_is_not_to_go_on(project: Project) -> None:
+    project.write(
+        "bus.py",
+        f"""{BUS}
+    async def fail():
+        await asyncio.sleep(0.1)
+        raise ValueError('cannot watch')
+
+    client.add_background_task(fail(), on_failure='shutdown')
+""",
+    )
+    host = project.start("run")
+    assert host.wait() == 1
+    assert "ValueError: cannot watch" in host.output()
+    assert "shutting down: the background task fail failed" in host.output()
+    assert "stopped" in host.output()
 
 
 FEATURES = (

@@ -84,6 +84,10 @@ async def tock() -> None:
     ledger.counts["tock"] += 1
 
 
+async def linger() -> None:
+    await ledger.enter("linger")
+
+
 def needs(argument: str) -> None:
     """Can't be scheduled."""
 

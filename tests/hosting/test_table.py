@@ -14,7 +14,7 @@ from lightbus.manifest.rules import NOT_YET
 TESTS = Path(__file__).parents[1]
 
 OPTIONS, PROCESS = "hosting/test_options.py", "hosting/test_process_options.py"
-POLICIES, SUPERVISOR = "hosting/test_policies_and_schedules.py", "hosting/test_supervisor.py"
+POLICIES, SUPERVISOR = "hosting/test_policies.py", "hosting/test_supervisor.py"
 VALIDATION, PUBLISHING = "contracts/test_validation.py", "contracts/test_publishing.py"
 EVENTS, LEASES, RPC = (f"transports/test_{name}.py" for name in ("redis_events", "leases", "redis_rpc"))
 
@@ -56,7 +56,7 @@ TABLE = {
     "Policy": {"attempts then give_up_on extends": POLICIES},
     "Backoff": {"initial factor max jitter": POLICIES},
     "ListenerOptions": {"events handler concurrency since enabled": OPTIONS, "on_error": POLICIES},
-    "ScheduleOptions": {"every cron timezone call scope": POLICIES},
+    "ScheduleOptions": {"every cron timezone call scope missed overlap": "hosting/test_schedules.py"},
 }
 
 
