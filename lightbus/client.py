@@ -25,7 +25,7 @@ from .exceptions import (
     ValidationError,
     WorkerLost,
 )
-from .messages import EventMessage, ResultMessage, RpcMessage
+from .messages import MAX_ID, EventMessage, ResultMessage, RpcMessage, is_message_id
 from .metrics import Metrics, RpcOutcome
 from .portal import run_blocking
 from .schema.known import Contracts
@@ -143,7 +143,8 @@ class BusClient(Declarations):
             api_name: The API, which this process must own.
             name: The event.
             kwargs: Its arguments.
-            options: ``timeout``: seconds to wait, instead of the API's ``event_fire_timeout``.
+            options: ``timeout``: seconds to wait, instead of the API's ``event_fire_timeout``; ``id``: the
+                event's id, such as that of a ``PublishNotConfirmed``, instead of a new one.
 
         Returns:
             The event, with its id and the broker's.
@@ -218,7 +219,8 @@ class BusClient(Declarations):
         settings = self.settings(api_name)
         event = self._authoritative(api_name, name, settings).event(name)
         arguments = dump(event.bind(f"{api_name}.{name}", kwargs))
-        message = EventMessage(api_name, name, arguments, event.version)
+        timeout, message_id = _fire_options(options, settings.event_fire_timeout)
+        message = EventMessage(api_name, name, arguments, event.version, message_id)
         hooks = self.hooks
         if hooks.before_event_sent:
             await hooks.run(hooks.before_event_sent, client=self, event_message=message)
@@ -226,8 +228,7 @@ class BusClient(Declarations):
             validator = self.contracts.event(api_name, name)
             if validator is not None:
                 validator.validate(message.kwargs)
-        timeout = _timeout(options, settings.event_fire_timeout)
-        await self.transports().event(api_name).publish((message,), timeout)
+        await self.transports().event(api_name).publish((message,), timeout, event.dedupe)
         if hooks.after_event_sent:
             await hooks.run(hooks.after_event_sent, client=self, event_message=message)
         return message
@@ -300,16 +301,29 @@ class BusClient(Declarations):
         await self.watch.load()
 
 
-def _timeout(options: Mapping[str, Any] | None, default: float) -> float:
+def _timeout(options: Mapping[str, Any] | None, default: float, known: str = "timeout") -> float:
     if not options:
         return default
     unknown = [name for name in options if name != "timeout"]
     if unknown:
-        raise InvalidParameters(f"bus_options has no option {unknown[0]!r}; it has timeout")
+        raise InvalidParameters(f"bus_options has no option {unknown[0]!r}; it has {known}")
     timeout = options["timeout"]
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
         raise InvalidParameters(f"bus_options: timeout is {timeout!r}; give seconds above zero")
     return float(timeout)
+
+
+def _fire_options(options: Mapping[str, Any] | None, default: float) -> tuple[float, str]:
+    """Return the seconds to wait and the event's id, empty for a new one."""
+    if not options or "id" not in options:
+        return _timeout(options, default, "timeout and id"), ""
+    rest = dict(options)
+    message_id = rest.pop("id")
+    if not isinstance(message_id, str) or not is_message_id(message_id):
+        raise InvalidParameters(
+            f"bus_options: id is {message_id!r:.80}; give a UUID, or up to {MAX_ID} printable characters"
+        )
+    return _timeout(rest, default, "timeout and id"), message_id
 
 
 def _remote_error(message: RpcMessage, result: ResultMessage) -> Exception:

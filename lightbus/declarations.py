@@ -79,7 +79,8 @@ class Declarations:
             listener: Called as ``listener(event_message, **arguments)``.
             listener_name: Names the consumer group; the function's name where not given.
             options: ``since`` (``new``, ``earliest`` or a Unix time in seconds), read when the group is first
-                made, and ``concurrency``, how many events are handled at a time.
+                made; ``concurrency``, how many events are handled at a time; and ``dedupe``, for how long an
+                event that was acknowledged does not run again (seconds, or text such as ``10m``).
             on_error: What becomes of an event whose handler raises.
 
         Returns:
@@ -91,9 +92,10 @@ class Declarations:
         """
         known = dict(options or {})
         since, concurrency = str(known.pop("since", "new")), known.pop("concurrency", 1)
+        dedupe = known.pop("dedupe", None)
         if known:
             raise InvalidParameters(
-                f"listen() has no option {next(iter(known))!r}; it has since and concurrency"
+                f"listen() has no option {next(iter(known))!r}; it has since, concurrency and dedupe"
             )
         record = Listener(
             listener_name or default_name(listener),
@@ -102,6 +104,7 @@ class Declarations:
             DeliveryPolicy.of(on_error),
             concurrency,
             since,
+            dedupe=dedupe,
         )
         return self.add_listener(record)
 
@@ -120,8 +123,8 @@ class Declarations:
         if known is None:
             self.listeners[record.name] = record
             return record
-        alike = (known.handler, known.policy, known.concurrency, known.since)
-        if alike != (record.handler, record.policy, record.concurrency, record.since):
+        alike = (known.handler, known.policy, known.concurrency, known.since, known.dedupe)
+        if alike != (record.handler, record.policy, record.concurrency, record.since, record.dedupe):
             raise DuplicateListenerName(
                 f"two listeners are named {record.name!r}, so each would get only some of the events: "
                 f"{known.handler!r} and {record.handler!r}; give one of them another listener_name"

@@ -17,6 +17,7 @@ from .exceptions import (
     MisconfiguredApiOptions,
     ProcedureNotFound,
 )
+from .options import Duration, parse_duration
 
 if TYPE_CHECKING:
     from .api import Api
@@ -67,18 +68,26 @@ class Event:
     Args:
         parameters: Names, or :class:`Parameter` objects where types or defaults are wanted.
         version: Raise it when the parameters change their meaning.
+        dedupe: For how long an id that was fired is not stored again: seconds, or text such as ``10m``.
 
     Raises:
         InvalidName: A parameter's name can't be used, or is there twice.
+        MisconfiguredApiOptions: ``dedupe`` is no duration above zero.
     """
 
-    def __init__(self, parameters: Sequence[str | Parameter] = (), version: int = 1) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[str | Parameter] = (),
+        version: int = 1,
+        dedupe: float | str | None = None,
+    ) -> None:
         if isinstance(parameters, str):
             raise InvalidName(
                 f"Event(parameters={parameters!r}) is a string; write a tuple: ({parameters!r},)"
             )
         self.parameters = tuple(p if isinstance(p, Parameter) else Parameter(p) for p in parameters)
         self.version = version
+        self.dedupe = _dedupe(dedupe)
         names = [p.name for p in self.parameters]
         for name in names:
             if names.count(name) > 1:
@@ -111,6 +120,16 @@ class Event:
         for name in self._copied - given:
             arguments[name] = copy.deepcopy(arguments[name])
         return arguments
+
+
+def _dedupe(value: float | str | None) -> float | None:
+    try:
+        seconds = parse_duration(value) if value is not None else None
+    except ValueError:
+        seconds = Duration(0)
+    if seconds is not None and not seconds > 0:
+        raise MisconfiguredApiOptions(f"Event(dedupe={value!r}): give seconds above 0, or text such as '10m'")
+    return seconds
 
 
 class Procedure:

@@ -12,6 +12,7 @@ from typing import Any
 from .api import Event, where
 from .definition import NAME
 from .exceptions import InvalidListener
+from .options import Duration, parse_duration
 from .policy import DeliveryPolicy
 from .values import arguments_caster, hints_of
 
@@ -32,6 +33,8 @@ class Listener:
         concurrency: How many run at a time in one process; 1 keeps events in order.
         since: Where a new group begins: ``new``, ``earliest`` or a Unix time in seconds as text.
         enabled: Whether it runs.
+        dedupe: How many seconds the id of an acknowledged event is remembered, so that it does not run again;
+            a duration such as ``10m`` is made one. None for not at all.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Listener:
     concurrency: int = 1
     since: str = "new"
     enabled: bool = True
+    dedupe: float | None = None
 
     def __post_init__(self) -> None:
         _check_callable(self.handler)
@@ -60,6 +64,7 @@ class Listener:
                 f"the listener {self.name!r}: since is {self.since!r}; give 'new', 'earliest' or a Unix time "
                 "in seconds"
             )
+        self.dedupe = self._seconds(self.dedupe)
         parameters = _positional(self.handler)
         if not parameters:
             raise InvalidListener(
@@ -74,6 +79,19 @@ class Listener:
         return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
             getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
         )
+
+    def _seconds(self, dedupe: object) -> float | None:
+        if dedupe is None:
+            return None
+        try:
+            seconds = parse_duration(dedupe)
+        except ValueError:
+            seconds = Duration(0)
+        if not seconds > 0:
+            raise InvalidListener(
+                f"the listener {self.name!r}: dedupe is {dedupe!r}; give seconds above 0, or '10m'"
+            )
+        return seconds
 
     def check_event(self, event_name: str, event: Event) -> None:
         """Check that the handler takes an event's parameters.

@@ -227,7 +227,9 @@ def _with_exceptions(policy: DeliveryPolicy, known: Mapping[str, type[BaseExcept
 def _listener(name: str, options: ListenerOptions, handler: Any, policy: DeliveryPolicy) -> Listener:
     events = tuple((api, event) for api, _, event in (e.rpartition(".") for e in options.events))
     since = options.since if isinstance(options.since, str) else str(options.since.timestamp())
-    record = Listener(name, events, handler, policy, options.concurrency, since, options.enabled)
+    record = Listener(
+        name, events, handler, policy, options.concurrency, since, options.enabled, options.dedupe
+    )
     record.caster()
     return record
 

@@ -12,12 +12,20 @@ from typing import Any, ClassVar
 
 _set = object.__setattr__
 
+#: The most characters of an event's id.
+MAX_ID = 200
+
 
 def new_id() -> str:
     """Return a fresh random UUID (version 4, RFC 9562) as text."""
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def is_message_id(text: str) -> bool:
+    """Tell whether an event may have this id: it is logged, and part of keys."""
+    return 0 < len(text) <= MAX_ID and text.isprintable()
 
 
 class _Message:
@@ -130,7 +138,7 @@ class EventMessage(_Message):
         event_name: The name of the ``Event`` attribute.
         kwargs: The arguments by name, as JSON values once they are on their way.
         version: The version of the event's parameters.
-        id: A UUID; a new one where not given.
+        id: A UUID, or another text that names it; a new UUID where not given.
         native_id: The broker's id, once it has stored the event.
     """
 

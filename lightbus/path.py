@@ -110,7 +110,8 @@ class BusPath:
 
         Args:
             args: None: arguments go by name.
-            bus_options: ``timeout``: seconds to wait, instead of the API's ``event_fire_timeout``.
+            bus_options: ``timeout``: seconds to wait, instead of the API's ``event_fire_timeout``;
+                ``id``: the event's id, instead of a new one.
             kwargs: The event's arguments.
 
         Returns:

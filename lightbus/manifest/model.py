@@ -137,6 +137,12 @@ class ListenerOptions:
         "new", "From where it reads when its group is first made: new, earliest or a date and time."
     )
     enabled: bool = option(True, "Whether it runs.")
+    dedupe: Duration | None = option(
+        None,
+        "For how long an event that was acknowledged does not run again, should it come again with the same "
+        "id; left out, not at all.",
+        minimum=0.001,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

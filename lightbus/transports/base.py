@@ -58,12 +58,14 @@ class Subscription:
         events: Pairs of API and event name; ``*`` as event stands for all of an API's.
         known_events: The event names of each API asked for with ``*``, where they are known.
         since: ``new``, ``earliest`` or a Unix time in seconds as text; read when the group is first made.
+        dedupe: Seconds for which the ids of acknowledged events are remembered; None for not at all.
     """
 
     listener_name: str
     events: tuple[tuple[str, str], ...]
     known_events: Mapping[str, tuple[str, ...]]
     since: str = "new"
+    dedupe: float | None = None
 
     def wants(self, api_name: str, event_name: str) -> bool:
         """Tell whether an event is one of those asked for."""
@@ -129,6 +131,10 @@ class Delivery(ABC):
         """It is done. Acknowledgements are sent in batches and repeated until the broker has them."""
 
     @abstractmethod
+    async def was_handled(self) -> bool:
+        """Tell whether its group has acknowledged an event of its id within ``Subscription.dedupe``."""
+
+    @abstractmethod
     async def retry(self, delay: float, error: BaseException) -> None:
         """Deliver it again to this listener after ``delay`` seconds; the attempt is counted."""
 
@@ -191,12 +197,15 @@ class EventTransport(EventQuestions, Transport):
     """Fires events and receives them."""
 
     @abstractmethod
-    async def publish(self, messages: Sequence[EventMessage], timeout: float) -> None:
+    async def publish(
+        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
+    ) -> None:
         """Store events, in order, and set the ``native_id`` of each.
 
         Args:
             messages: Any number of events, of any APIs that this transport carries.
             timeout: Seconds to wait for the broker.
+            dedupe: Seconds for which the same id is stored only once; None for no such memory.
 
         Raises:
             TransportUnavailable: Nothing was stored.

@@ -62,7 +62,12 @@ class MemoryDelivery(Delivery):
 
     def ack(self) -> None:
         """It is done."""
-        self._consumer.settle(self)
+        if self._consumer.settle(self):
+            self._consumer.note_handled(self.message.id)
+
+    async def was_handled(self) -> bool:
+        """Tell whether its id is remembered."""
+        return self._consumer.group.handled.get(self.message.id) is not None
 
     async def retry(self, delay: float, error: BaseException) -> None:
         """Put it back after a while."""
@@ -115,6 +120,11 @@ class MemoryEventConsumer(EventConsumer):
         names = (message.api_name, message.event_name)
         self._metrics.dead_letters.add(self._subscription.listener_name, *names, reason)
 
+    def note_handled(self, message_id: str) -> None:
+        """Remember the id of an event that is done, where that is wanted."""
+        if self._subscription.dedupe is not None:
+            self.group.handled.add(message_id, "", self._subscription.dedupe)
+
     def settle(self, delivery: MemoryDelivery) -> bool:
         """Hold a delivery no longer; false where that was so already."""
         is_held = self._held.pop(delivery, self) is None
@@ -138,11 +148,13 @@ class MemoryEventConsumer(EventConsumer):
 class MemoryEventTransport(_InProcess, EventTransport):
     """Fires events to the groups of this event loop."""
 
-    async def publish(self, messages: Sequence[EventMessage], timeout: float) -> None:
+    async def publish(
+        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
+    ) -> None:
         """Store events; there is nothing to wait for."""
         blobs = [_to_json(message.canonical_name, message.kwargs) for message in messages]
         for message, blob in zip(messages, blobs, strict=True):
-            broker().add(message, blob)
+            broker().add(message, blob, dedupe)
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group, or make it."""

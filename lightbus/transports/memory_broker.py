@@ -61,6 +61,27 @@ class KeptLetter:
         return DeadLetter(self.id, group, self.message, self.reason, text, trace, self.attempts, died_at)
 
 
+class Recent:
+    """Ids that are remembered for a while, each with a value."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, str]] = {}
+
+    def get(self, id: str) -> str | None:
+        """Return the value of an id, where it is remembered still."""
+        until, value = self._kept.get(id, (0.0, ""))
+        return value if until > time.monotonic() else None
+
+    def add(self, id: str, value: str, seconds: float) -> None:
+        """Remember an id, unless it is remembered already."""
+        now = time.monotonic()
+        while self._kept and next(iter(self._kept.values()))[0] <= now:
+            del self._kept[next(iter(self._kept))]
+        if self.get(id) is None:
+            self._kept.pop(id, None)
+            self._kept[id] = (now + seconds, value)
+
+
 class Group(Inbox[Stored]):
     """The events of one listener, whichever process takes them."""
 
@@ -68,6 +89,7 @@ class Group(Inbox[Stored]):
         super().__init__()
         self.api_names: set[str] = set()
         self.dead: deque[KeptLetter] = deque(maxlen=_KEPT)
+        self.handled = Recent()
         #: How many each process holds, and how many wait for another attempt.
         self.held: Counter[str] = Counter()
         self.retrying = 0
@@ -109,15 +131,23 @@ class Broker:
         self.owners: dict[str, dict[Identity, float]] = {}
         self.ticks: dict[str, Ticks] = {}
         self.clock = Clock()
+        self.fired = Recent()
         self.history: deque[Stored] = deque(maxlen=_KEPT)
         #: Those who look at every event as it comes.
         self.followers: set[Inbox[Stored]] = set()
         self._numbers = itertools.count()
 
-    def add(self, message: EventMessage, arguments: bytes) -> None:
+    def add(self, message: EventMessage, arguments: bytes, dedupe: float | None = None) -> None:
         """Store an event and hand it to every group of its API."""
         now = time.time()
+        key = f"{message.api_name} {message.id}"
+        if dedupe is not None:
+            message.native_id = self.fired.get(key)
+            if message.native_id is not None:
+                return
         message.native_id = self.new_id(now)
+        if dedupe is not None:
+            self.fired.add(key, message.native_id, dedupe)
         kept = EventMessage(
             message.api_name, message.event_name, {}, message.version, message.id, message.native_id
         )

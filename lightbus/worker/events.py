@@ -37,6 +37,8 @@ class EventWorker:
         self._dispatch = dispatch
         self._consumers: list[EventConsumer] = []
         self._slots: list[Slots[Delivery]] = []
+        #: With ``dedupe``, the ids that are being handled.
+        self._running: dict[str, asyncio.Future[None]] = {}
 
     @property
     def has_joined(self) -> bool:
@@ -94,7 +96,7 @@ class EventWorker:
         while True:
             # Looked up each time: the owner may have published its contract meanwhile.
             known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
-            subscription = Subscription(listener.name, tuple(events), known, listener.since)
+            subscription = Subscription(listener.name, tuple(events), known, listener.since, listener.dedupe)
             try:
                 return await transport.consume(subscription, self._client.wiring.identity)
             except TransportUnavailable as e:
@@ -131,13 +133,32 @@ class EventWorker:
     async def _handle(self, delivery: Delivery) -> None:
         if self.listener.enabled:
             try:
-                await self._dispatch.handle(self.listener, delivery)
+                if self.listener.dedupe is None:
+                    await self._dispatch.handle(self.listener, delivery)
+                else:
+                    await self._handle_once(delivery)
             except asyncio.CancelledError:
                 # Left behind at the end of the process: another one is to have it at once.
                 await delivery.release()
                 raise
         else:
             await delivery.release()
+
+    async def _handle_once(self, delivery: Delivery) -> None:
+        """Handle an event, unless one of the same id is acknowledged; wait for one that runs here."""
+        message_id = delivery.message.id
+        while (other := self._running.get(message_id)) is not None:
+            await asyncio.wait([other])
+        done = self._running[message_id] = asyncio.get_running_loop().create_future()
+        try:
+            if await delivery.was_handled():
+                logger.debug("event %s came to %s again", message_id, self.listener.name)
+                delivery.ack()
+            else:
+                await self._dispatch.handle(self.listener, delivery)
+        finally:
+            del self._running[message_id]
+            done.set_result(None)
 
 
 async def _release(delivery: Delivery) -> None:

@@ -205,3 +205,16 @@ async def test_a_listener_gets_the_events_that_it_names(bench: Bench, pattern: s
     async with bench.host(text) as host:
         await host.fire("cup")
         await eventually_async(lambda: ledger.counts["cup"] == seen)
+
+
+@pytest.mark.parametrize(("dedupe", "runs"), [("10m", 1), ("null", 2)])
+async def test_a_listener_handles_an_id_once_where_it_says_dedupe(
+    bench: Bench, dedupe: str, runs: int
+) -> None:
+    text = LISTENER.replace("{events", f"{{dedupe: {dedupe}, events")
+    async with bench.host(text) as host:
+        for _ in range(2):
+            await host.bus.shop.sold.fire_async(sku="cup", bus_options={"id": "1"})
+        await host.fire("end")
+        await eventually_async(lambda: ledger.counts["end"])
+    assert ledger.counts["cup"] == runs

@@ -55,7 +55,7 @@ TABLE = {
     },
     "Policy": {"attempts then give_up_on extends": POLICIES},
     "Backoff": {"initial factor max jitter": POLICIES},
-    "ListenerOptions": {"events handler concurrency since enabled": OPTIONS, "on_error": POLICIES},
+    "ListenerOptions": {"events handler concurrency since enabled dedupe": OPTIONS, "on_error": POLICIES},
     "ScheduleOptions": {"every cron timezone call scope missed overlap": "hosting/test_schedules.py"},
 }
 

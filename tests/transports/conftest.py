@@ -132,10 +132,11 @@ class Ports:
         name: str = "on_user",
         service: str = "shop",
         since: str = "new",
+        dedupe: float | None = None,
         known: Mapping[str, tuple[str, ...]] | None = None,
     ) -> EventConsumer:
         """A consumer of events, in a process of its own by name."""
-        subscription = Subscription(name, tuple(events), known or {}, since)
+        subscription = Subscription(name, tuple(events), known or {}, since, dedupe)
         consumer = await transport.consume(subscription, self.identity(service))
         self._consumers.append(consumer)
         return consumer

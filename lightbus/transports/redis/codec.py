@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from lightbus.exceptions import InvalidMessage
-from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage, is_message_id
 from lightbus.transports.base import MAX_BYTES
 
 MAX_DEPTH = 64
@@ -259,6 +259,8 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
         raise InvalidMessage(f"not an event: the field {e.args[0]!r} is missing") from e
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
         raise InvalidMessage(f"not an event: {_reason(e)}") from e
+    if not is_message_id(message.id):
+        raise InvalidMessage("not an event: its id is too long, or not printable")
     return message, metadata
 
 

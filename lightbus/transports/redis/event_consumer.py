@@ -61,7 +61,9 @@ class RedisEventConsumer(EventConsumer):
         self._failures = 0
         self.stopping = False
         self.leases = Leases(self, session.suspects)
-        self.settling = Settling(self.pipe, self.group, self._keys, self.leases.drop, self._count_dead)
+        self.settling = Settling(
+            self.pipe, self.group, self._keys, self.leases.drop, self._count_dead, subscription.dedupe
+        )
 
     @property
     def streams(self) -> Sequence[str]:

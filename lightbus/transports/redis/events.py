@@ -20,7 +20,7 @@ from .groups import group_status
 from .history import History
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
-from .scripts import TRIM
+from .scripts import FIRE, TRIM
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,9 @@ class RedisEventTransport(RedisTransport, EventTransport):
         super().__init__(self._options)
         self._trimmers: dict[str, Trimmer] = {}
 
-    async def publish(self, messages: Sequence[EventMessage], timeout: float) -> None:
+    async def publish(
+        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
+    ) -> None:
         """Store events, in order, in one write; search for those whose confirmation was lost."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
@@ -59,7 +61,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
         in_doubt = False
         try:
             while left:
-                left = await self._publish_once(left, sent, deadline)
+                left = await self._publish_once(left, sent, deadline, dedupe)
                 in_doubt = True
         except (TimeoutError, TransportUnavailable) as e:
             if in_doubt:
@@ -130,7 +132,11 @@ class RedisEventTransport(RedisTransport, EventTransport):
         return list(dict.fromkeys(streams))
 
     async def _publish_once(
-        self, messages: list[EventMessage], sent: dict[str, asyncio.Future[Any]], deadline: float
+        self,
+        messages: list[EventMessage],
+        sent: dict[str, asyncio.Future[Any]],
+        deadline: float,
+        dedupe: float | None,
     ) -> list[EventMessage]:
         """Write the events; return those of which it turned out that Redis does not have them."""
         for message in messages:
@@ -143,7 +149,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
                 if trimmer.note_added():
                     async with asyncio.timeout_at(deadline):
                         await trimmer.wait_for_room(message)
-            sent[message.id] = self.pipe.send("XADD", stream, "*", *encode_event(message))
+            sent[message.id] = self._store(stream, message, dedupe)
         missing = []
         for i, message in enumerate(messages):
             try:
@@ -155,11 +161,23 @@ class RedisEventTransport(RedisTransport, EventTransport):
                     f"{message.canonical_name} was not fired: Redis refused it ({e.code}): {e}"
                 ) from e
             except LinkBroken:
+                if dedupe is not None:
+                    missing.append(message)  # Sent again, it is stored at most once.
+                    continue
                 async with asyncio.timeout_at(deadline):
                     message.native_id = await self._find(self._stream(message), message.id)
                 if message.native_id is None:
                     missing.append(message)
         return missing
+
+    def _store(self, stream: str, message: EventMessage, dedupe: float | None) -> asyncio.Future[Any]:
+        fields = encode_event(message)
+        if dedupe is None:
+            return self.pipe.send("XADD", stream, "*", *fields)
+        key = f"{{{stream}}}:fired:{message.id}"
+        milliseconds = max(1, int(dedupe * 1000))
+        # The text and not its hash, so that a server which does not know it yet needs no second round.
+        return self.pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *fields)
 
     async def _find(self, stream: str, message_id: str) -> str | None:
         """Look for an event near the end of its stream."""
@@ -176,7 +194,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
                     message_id,
                 ) from e
             for native_id, fields in entries:
-                if wanted in fields[1::2]:
+                if dict(zip(fields[::2], fields[1::2], strict=False)).get(b"id") == wanted:
                     return str(native_id.decode())
             return None
 
@@ -187,8 +205,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
         message = next(m for m in messages if m.native_id is None)
         return PublishNotConfirmed(
             f"Redis at {self.address} did not confirm {message.canonical_name} (event {message.id}) within "
-            f"{timeout:g} s: it may or may not be stored; fire it again only if its listeners can take it "
-            "twice",
+            f"{timeout:g} s: it may or may not be stored; fire it again with this id in bus_options if the "
+            "event has `dedupe`, else only if its listeners can take it twice",
             message.id,
         )
 

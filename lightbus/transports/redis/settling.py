@@ -14,7 +14,7 @@ from lightbus.transports.base import Delivery
 
 from .connection import FAILURES, ReplyError, backoff
 from .pipe import Pipe
-from .scripts import MOVE, PROMOTE, RETRY, Script
+from .scripts import FINISH, MOVE, PROMOTE, RETRY, Script
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +36,15 @@ class GroupKeys:
         group: The consumer group.
     """
 
-    __slots__ = ("bodies", "dead", "delayed", "groups", "retry")
+    __slots__ = ("bodies", "dead", "delayed", "groups", "handled", "retry")
 
     def __init__(self, stream: str, group: str) -> None:
         self.retry = f"{{{stream}}}:retry:{group}"
         self.delayed = f"{{{stream}}}:delayed:{group}"
         self.bodies = f"{{{stream}}}:bodies:{group}"
         self.dead = f"{{{stream}}}:dead:{group}"
+        #: What the keys begin with that remember an acknowledged event; its id follows.
+        self.handled = f"{{{stream}}}:handled:{group}:"
         #: A hash of the stream's groups and the last id that each has seen.
         self.groups = f"{{{stream}}}:groups"
 
@@ -86,8 +88,12 @@ class RedisDelivery(Delivery):
 
     def ack(self) -> None:
         """Acknowledge it with the others of this loop tick."""
-        self._settling.acknowledge(self.source, self.entry_id)
+        self._settling.acknowledge(self.source, self.entry_id, self._settling.handled_key(self))
         self._settle()
+
+    async def was_handled(self) -> bool:
+        """Tell whether its id is remembered; asks until Redis answers."""
+        return await self._settling.was_handled(self)
 
     async def retry(self, delay: float, error: BaseException) -> None:
         """Take it out of the stream and keep it in Redis until it is due."""
@@ -120,6 +126,7 @@ class Settling:
         keys: The streams that are listened to, each with its side keys.
         dropped: Told the source and ids of entries that are settled.
         buried: Told the event and the reason of each dead letter.
+        dedupe: Seconds for which acknowledged events are remembered; None for not at all.
     """
 
     def __init__(
@@ -129,13 +136,17 @@ class Settling:
         keys: Mapping[str, GroupKeys],
         dropped: Callable[[str, Iterable[str]], None],
         buried: Callable[[EventMessage, str], None],
+        dedupe: float | None = None,
     ) -> None:
         self.keys = keys
         self._pipe = pipe
         self._group = group
         self._dropped = dropped
         self._buried = buried
+        self._dedupe = dedupe
         self._finished: dict[str, list[str]] = {}
+        #: With dedupe, the keys of events that are acknowledged as soon as Redis confirms it.
+        self._handled: dict[str, set[str]] = {}
         self._flushing = False
         self._failures = 0
         self._closing = False
@@ -143,12 +154,32 @@ class Settling:
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def acknowledge(self, source: str, entry_id: str) -> None:
+    def handled_key(self, delivery: RedisDelivery) -> str | None:
+        """Return the key that remembers an event once it is acknowledged; None where nothing does."""
+        return self.keys[delivery.stream].handled + delivery.message.id if self._dedupe is not None else None
+
+    def acknowledge(self, source: str, entry_id: str, handled: str | None = None) -> None:
         """Acknowledge an entry together with all others of this loop tick."""
         self._finished.setdefault(source, []).append(entry_id)
+        if handled is not None:
+            self._handled.setdefault(source, set()).add(handled)
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
+
+    async def was_handled(self, delivery: RedisDelivery) -> bool:
+        """Tell whether the group has acknowledged an event of the same id; asks until Redis answers."""
+        key = self.handled_key(delivery)
+        failures = 0
+        while key is not None and not any(key in keys for keys in self._handled.values()):
+            try:
+                return bool(await self._pipe.send("EXISTS", key))
+            except FAILURES as e:
+                if failures == 0:
+                    logger.warning("looking for event %s: %s; trying again", delivery.message.id, e)
+                failures += 1
+                await asyncio.sleep(backoff(failures))
+        return key is not None
 
     async def postpone(self, delivery: RedisDelivery, delay: float, fields: Fields) -> None:
         """Keep an entry in Redis until it is due, and move it to the retry stream then."""
@@ -220,20 +251,32 @@ class Settling:
         self._flushing = False
         finished, self._finished = self._finished, {}
         for source, ids in finished.items():
-            commands: list[tuple[Any, ...]] = [("XACK", source, self._group, *ids)]
-            if source not in self.keys:
-                commands.append(("XDEL", source, *ids))
-            future = self._pipe.send_many(commands)
+            is_retry = source not in self.keys
+            handled = list(self._handled.get(source, ()))
+            future: asyncio.Future[list[Any]]
+            if handled and self._dedupe is not None:
+                arguments = [self._group, max(1, int(self._dedupe * 1000)), int(is_retry), *ids]
+                finishing = self._pipe.run(FINISH, [source, *handled], arguments)
+                future = asyncio.get_running_loop().create_task(finishing)
+            else:
+                commands: list[tuple[Any, ...]] = [("XACK", source, self._group, *ids)]
+                if is_retry:
+                    commands.append(("XDEL", source, *ids))
+                future = self._pipe.send_many(commands)
             self._acknowledging.add(future)
-            future.add_done_callback(partial(self._confirm, source, ids))
+            future.add_done_callback(partial(self._confirm, source, ids, handled))
 
-    def _confirm(self, source: str, ids: list[str], future: asyncio.Future[list[Any]]) -> None:
+    def _confirm(
+        self, source: str, ids: list[str], handled: list[str], future: asyncio.Future[list[Any]]
+    ) -> None:
         self._acknowledging.discard(future)
         if future.cancelled():
             return
         error = future.exception() or next((r for r in future.result() if isinstance(r, ReplyError)), None)
         if error is None or (isinstance(error, ReplyError) and error.code == "NOGROUP"):
             self._failures = 0
+            if handled:
+                self._handled[source].difference_update(handled)
             self._dropped(source, ids)
             return
         if self._failures == 0:
