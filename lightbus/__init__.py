@@ -6,6 +6,7 @@ from .creation import create, get_bus
 from .exceptions import LightbusException
 from .messages import EventMessage, ResultMessage, RpcMessage
 from .path import BusPath
+from .plugins import LightbusPlugin
 from .policy import Backoff, DeliveryPolicy, OnError
 
 __version__ = "2.0.0.dev0"
@@ -19,6 +20,7 @@ __all__ = [
     "Event",
     "EventMessage",
     "LightbusException",
+    "LightbusPlugin",
     "OnError",
     "Parameter",
     "ResultMessage",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .api import Definition, Registry, auto_registered
+from .api import Definition, Event, Registry, auto_registered
 from .contracts import ContractWatch
 from .declarations import Declarations
 from .exceptions import (
@@ -121,7 +121,13 @@ class BusClient(Declarations):
         started = time.perf_counter()
         outcome = "failed"
         try:
-            result = await self._call(RpcMessage(api_name, name, dump(dict(kwargs or {}))), options)
+            message = RpcMessage(api_name, name, dump(dict(kwargs or {})))
+            hooks = self.hooks
+            if hooks.around_rpc_call:
+                with hooks.around(hooks.around_rpc_call, client=self, rpc_message=message):
+                    result = await self._call(message, options)
+            else:
+                result = await self._call(message, options)
             outcome = "ok"
             return result
         except RpcError as e:
@@ -179,6 +185,8 @@ class BusClient(Declarations):
 
     async def close_async(self) -> None:
         """Close the connections of the running event loop; the bus takes no more calls."""
+        if not self._closed and self.hooks.before_close:
+            await self.hooks.run_after("before_close", self.hooks.before_close, client=self)
         self._closed = True
         self.discard_background()
         self.watch.close()
@@ -206,7 +214,10 @@ class BusClient(Declarations):
                 await self._check_again(e, message, settings)
         result = await transport.call(message, timeout)
         if hooks.after_rpc_call:
-            await hooks.run(hooks.after_rpc_call, client=self, rpc_message=message, result_message=result)
+            after = hooks.after_rpc_call
+            await hooks.run_after(
+                "after_rpc_call", after, client=self, rpc_message=message, result_message=result
+            )
         if result.error:
             raise _remote_error(message, result)
         if validate.incoming:
@@ -222,16 +233,27 @@ class BusClient(Declarations):
         timeout, message_id = _fire_options(options, settings.event_fire_timeout)
         message = EventMessage(api_name, name, arguments, event.version, message_id)
         hooks = self.hooks
+        if hooks.around_event_sent:
+            with hooks.around(hooks.around_event_sent, client=self, event_message=message):
+                await self._publish(message, event, settings, timeout)
+        else:
+            await self._publish(message, event, settings, timeout)
+        return message
+
+    async def _publish(
+        self, message: EventMessage, event: Event, settings: ApiSettings, timeout: float
+    ) -> None:
+        hooks = self.hooks
         if hooks.before_event_sent:
             await hooks.run(hooks.before_event_sent, client=self, event_message=message)
         if settings.validate.outgoing:
-            validator = self.contracts.event(api_name, name)
+            validator = self.contracts.event(message.api_name, message.event_name)
             if validator is not None:
                 validator.validate(message.kwargs)
-        await self.transports().event(api_name).publish((message,), timeout, event.dedupe)
+        await self.transports().event(message.api_name).publish((message,), timeout, event.dedupe)
         if hooks.after_event_sent:
-            await hooks.run(hooks.after_event_sent, client=self, event_message=message)
-        return message
+            after = hooks.after_event_sent
+            await hooks.run_after("after_event_sent", after, client=self, event_message=message)
 
     def _authoritative(self, api_name: str, name: str, settings: ApiSettings) -> Definition:
         definition = self.registry.find(api_name)

@@ -14,6 +14,7 @@ from .client import BusClient
 from .declarations import Feature
 from .exceptions import ConfigurationError
 from .path import BusPath
+from .plugins import LightbusPlugin
 from .transports.base import Identity
 from .wiring import Wiring
 
@@ -44,6 +45,7 @@ def create(
     service_name: str | None = None,
     process_name: str | None = None,
     features: Sequence[Feature] | None = None,
+    plugins: Sequence[LightbusPlugin] = (),
 ) -> BusPath:
     """Make a bus for this process; while a host loads its modules, return the host's own.
 
@@ -53,6 +55,7 @@ def create(
         service_name: The service that this process belongs to.
         process_name: This process's name.
         features: What a host of this bus does: any of ``rpcs``, ``events`` and ``tasks``.
+        plugins: Plugins besides those that the manifest switches on.
 
     Returns:
         The bus.
@@ -62,7 +65,9 @@ def create(
         ConfigurationError: The arguments contradict the manifest of the host that loads this module.
     """
     if _hosted:
-        return _of_host(_hosted[-1], config, service_name, process_name, features)
+        bus = _of_host(_hosted[-1], config, service_name, process_name, features)
+        bus.client.use_plugins(_by_name(plugins))
+        return bus
     arguments = {"service_name": service_name, "process_name": process_name}
     manifest = read_manifest(config, {k: v for k, v in arguments.items() if v is not None})
     if manifest is None:
@@ -71,8 +76,13 @@ def create(
     else:
         client = BusClient(wiring_of(manifest, Registry(auto_registered)))
         client.set_features(manifest.features)
+        if any(options.enabled for options in manifest.plugins.values()):
+            from .manifest.plugins import enabled_plugins
+
+            client.use_plugins(enabled_plugins(replace(manifest, service_name=client.service_name)))
     if features is not None:
         client.set_features(features)
+    client.use_plugins(_by_name(plugins))
     bus = BusPath(client)
     _buses.setdefault(client.service_name, bus)
     return bus
@@ -193,6 +203,16 @@ def _of_host(
     if features is not None:
         client.set_features(features)
     return host.bus
+
+
+def _by_name(plugins: Sequence[LightbusPlugin]) -> dict[str, LightbusPlugin]:
+    """Name plugins that have no entry point by their classes."""
+    wrong = [plugin for plugin in plugins if not isinstance(plugin, LightbusPlugin)]
+    if wrong:
+        raise ConfigurationError(
+            f"plugins are objects of classes derived from LightbusPlugin; got {wrong[0]!r}"
+        )
+    return {f"{type(plugin).__name__} {number}": plugin for number, plugin in enumerate(plugins, 1)}
 
 
 def _is_read(config: str | os.PathLike[str], manifest: Manifest) -> bool:

@@ -11,6 +11,7 @@ from .clock import Clock
 from .exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters, InvalidSchedule
 from .hooks import HOOKS, Callback, Hooks
 from .listener import Handler, Listener, default_name
+from .plugins import LightbusPlugin, callbacks_of
 from .policy import DeliveryPolicy, OnError
 from .pool import HandlerPool
 from .recurring import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, period_of
@@ -31,6 +32,8 @@ class Declarations:
         self.registry = registry
         self.pool = HandlerPool()
         self.hooks = Hooks(self.pool)
+        #: The plugins that are in use, by name.
+        self.plugins: dict[str, LightbusPlugin] = {}
         self.listeners: dict[str, Listener] = {}
         #: What tells the time to schedules.
         self.clock = Clock()
@@ -262,6 +265,15 @@ class Declarations:
         if unknown:
             raise ConfigurationError(f"there is no feature {unknown[0]!r}; there are {', '.join(FEATURES)}")
         self.features = tuple(features)
+
+    def use_plugins(self, plugins: Mapping[str, LightbusPlugin]) -> None:
+        """Have the hooks of these plugins run, too.
+
+        Args:
+            plugins: The plugins by name; they run in the order of their priority, then of their names.
+        """
+        self.plugins |= plugins
+        self.hooks.set_plugins(callbacks_of(self.plugins))
 
     def hook(self, name: str, callback: F | None = None, *, before_plugins: bool = False) -> Any:
         """Register a callback of a hook; without one, return a decorator that does.

@@ -198,6 +198,11 @@ class Definition:
     procedures: Mapping[str, Procedure]
     events: Mapping[str, Event]
 
+    @property
+    def only_tells(self) -> bool:
+        """Whether it describes the bus itself, and there is nothing in it to be called."""
+        return self.internal and not self.procedures
+
     def event(self, name: str) -> Event:
         """Return an event.
 

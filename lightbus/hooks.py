@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any
 
+from .cancellation import is_cancelled
 from .pool import HandlerPool
 
 Callback = Callable[..., Any]
+Around = Callable[..., AbstractContextManager[Any]]
+
+logger = logging.getLogger(__name__)
 
 #: Every hook, with the keyword arguments that its callbacks get besides ``client``.
 HOOKS: dict[str, tuple[str, ...]] = {
@@ -23,9 +30,24 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "after_event_execution": ("event_message",),
 }
 
+#: What only plugins may have, with the keyword arguments that each gets; those that begin with ``around_``
+#: return a context manager in which the whole of it happens.
+PLUGIN_HOOKS: dict[str, tuple[str, ...]] = {
+    "receive_args": ("args",),
+    "before_close": ("client",),
+    "exception": ("e",),
+    "around_rpc_call": ("client", "rpc_message"),
+    "around_rpc_execution": ("client", "rpc_message"),
+    "around_event_sent": ("client", "event_message"),
+    "around_event_execution": ("client", "event_message", "listener_name"),
+}
+
 
 class Hooks:
     """The callbacks of one bus. A hook without callbacks is an empty tuple: test it before running it.
+
+    What raises in a ``before_*`` hook goes to its caller, and so fails the message; what raises in any that
+    comes after the fact is logged.
 
     Args:
         pool: Where callbacks that are plain functions run.
@@ -34,6 +56,7 @@ class Hooks:
     def __init__(self, pool: HandlerPool) -> None:
         self._pool = pool
         self._early: dict[str, list[Callback]] = {name: [] for name in HOOKS}
+        self._plugins: dict[str, list[Callback]] = {name: [] for name in (*HOOKS, *PLUGIN_HOOKS)}
         self._late: dict[str, list[Callback]] = {name: [] for name in HOOKS}
         self.before_worker_start: tuple[Callback, ...] = ()
         self.after_worker_stopped: tuple[Callback, ...] = ()
@@ -45,6 +68,13 @@ class Hooks:
         self.after_event_sent: tuple[Callback, ...] = ()
         self.before_event_execution: tuple[Callback, ...] = ()
         self.after_event_execution: tuple[Callback, ...] = ()
+        self.receive_args: tuple[Callback, ...] = ()
+        self.before_close: tuple[Callback, ...] = ()
+        self.exception: tuple[Callback, ...] = ()
+        self.around_rpc_call: tuple[Around, ...] = ()
+        self.around_rpc_execution: tuple[Around, ...] = ()
+        self.around_event_sent: tuple[Around, ...] = ()
+        self.around_event_execution: tuple[Around, ...] = ()
 
     def add(self, name: str, callback: Callback, *, before_plugins: bool = False) -> None:
         """Register a callback.
@@ -52,12 +82,85 @@ class Hooks:
         Args:
             name: One of :data:`HOOKS`.
             callback: A function, plain or async, that takes the hook's keyword arguments.
-            before_plugins: Whether it runs before those that were registered without this.
+            before_plugins: Whether it runs before those of plugins and those registered without this.
         """
         (self._early if before_plugins else self._late)[name].append(callback)
-        setattr(self, name, (*self._early[name], *self._late[name]))
+        self._arrange(name)
+
+    def set_plugins(self, callbacks: dict[str, list[Callback]]) -> None:
+        """Have these callbacks of plugins, by hook, and no others.
+
+        Args:
+            callbacks: For names of :data:`HOOKS` and :data:`PLUGIN_HOOKS`, in the order in which they run.
+        """
+        for name in self._plugins:
+            self._plugins[name] = callbacks.get(name, [])
+            self._arrange(name)
+
+    def _arrange(self, name: str) -> None:
+        plugins = self._plugins[name]
+        setattr(self, name, (*self._early.get(name, ()), *plugins, *self._late.get(name, ())))
 
     async def run(self, callbacks: tuple[Callback, ...], **kwargs: Any) -> None:
         """Run the callbacks of a hook one after the other; what one raises goes to the caller."""
         for callback in callbacks:
             await self._pool.invoke(callback, **kwargs)
+
+    async def run_after(self, name: str, callbacks: tuple[Callback, ...], **kwargs: Any) -> None:
+        """Run all callbacks of a hook that comes after the fact; what one raises is logged.
+
+        Args:
+            name: The hook, for the log.
+            callbacks: Its callbacks.
+            kwargs: What they get.
+        """
+        for callback in callbacks:
+            try:
+                await self._pool.invoke(callback, **kwargs)
+            except BaseException as e:
+                if is_cancelled(e):
+                    raise
+                logger.exception("a callback of %s failed: %s", name, _name(callback))
+
+    def around(self, callbacks: tuple[Around, ...], **kwargs: Any) -> AbstractContextManager[None]:
+        """Return the context managers of an ``around_*`` hook as one.
+
+        What raises at its beginning goes to the caller; what raises at its end is logged.
+        """
+        return _Nested(callbacks, kwargs)
+
+
+class _Nested(AbstractContextManager[None]):
+    """Context managers within each other, none of which can change what comes of the body."""
+
+    __slots__ = ("_callbacks", "_entered", "_kwargs")
+
+    def __init__(self, callbacks: tuple[Around, ...], kwargs: dict[str, Any]) -> None:
+        self._callbacks = callbacks
+        self._kwargs = kwargs
+        self._entered: list[tuple[Around, AbstractContextManager[Any]]] = []
+
+    def __enter__(self) -> None:
+        for callback in self._callbacks:
+            try:
+                manager = callback(**self._kwargs)
+                manager.__enter__()
+            except BaseException as e:
+                self.__exit__(type(e), e, e.__traceback__)
+                raise
+            self._entered.append((callback, manager))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._entered:
+            callback, manager = self._entered.pop()
+            try:
+                manager.__exit__(kind, error, trace)
+            except BaseException as e:
+                if e is not error:
+                    logger.exception("the end of a context manager failed: %s", _name(callback))
+
+
+def _name(callback: Callback) -> str:
+    return f"{getattr(callback, '__module__', '')}.{getattr(callback, '__qualname__', callback)}"

@@ -159,6 +159,9 @@ class Host:
                 timeout = self.manifest.bus.drain_timeout
                 logger.info("stopping: no more is taken; what runs has %g s to finish", timeout)
                 await worker.drain(timeout)
+        except Exception as e:
+            await self.client.hooks.run_after("exception", self.client.hooks.exception, e=e)
+            raise
         finally:
             await self._close()
 
@@ -212,14 +215,15 @@ class Host:
         for event in worker.events:
             for api, _ in event.listener.events:
                 transports.event(api)
-        self._say("plugins: none")
+        self._say(f"plugins: {', '.join(sorted(client.plugins)) or 'none'}")
         for kind, name, address in transports.made():
             self._say(f"{kind} transport: {name} at {address}")
         for name in client.registry.names():
             if name not in served:
                 owner = self.manifest.api(name).owner
                 self._say(f"the API {name} is owned by {owner}: known here, but not served")
-        self._say(f"APIs in the registry: {', '.join(client.registry.names()) or 'none'}")
+        public = [name for name in client.registry.names() if not client.registry.get(name).internal]
+        self._say(f"APIs in the registry: {', '.join(public) or 'none'}")
         for event in worker.events:
             listener = event.listener
             names = ", ".join(f"{api}.{name}" for api, name in listener.events)
@@ -236,7 +240,8 @@ class Host:
         """Refuse to run where nothing is declared and nothing more may come."""
         client = self.client
         declared = (client.listeners, client.all_schedules(), client.background)
-        if not (client.registry.names() or any(declared) or may_come):
+        names = [n for n in client.registry.names() if not client.registry.get(n).only_tells]
+        if not (names or any(declared) or may_come):
             names = ", ".join(self.manifest.modules)
             raise ConfigurationError(
                 f"there is nothing to host: {names} defines no API, listener, schedule or background "
@@ -272,11 +277,7 @@ class Host:
 
     async def _close(self) -> None:
         hooks = self.client.hooks
-        for callback in hooks.after_worker_stopped:
-            try:
-                await hooks.run((callback,), client=self.client)
-            except Exception:
-                logger.exception("a callback of after_worker_stopped failed")
+        await hooks.run_after("after_worker_stopped", hooks.after_worker_stopped, client=self.client)
         await self.client.close_async()
         logger.info("stopped")
 

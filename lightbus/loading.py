@@ -16,6 +16,7 @@ from .creation import default_service_name, hosted
 from .exceptions import LightbusException
 from .listener import Listener
 from .manifest.model import ListenerOptions, Manifest, ScheduleOptions
+from .manifest.plugins import make_plugins
 from .manifest.problems import Place, Problems
 from .modules import import_bus_module, import_object, look_in
 from .path import BusPath
@@ -75,6 +76,8 @@ class Loader:
             if module is not None:
                 code.modules.append(module)
         self._name_service()
+        config = replace(self._manifest, service_name=self._client.service_name)
+        self._client.use_plugins(make_plugins(config, self.problems))
         code.served = [name for name in registry.names() if self.is_ours(name)]
         for name in code.served:
             self._try("modules", None, registry.instance, name)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lightbus.exceptions import TransportNotFound
+from lightbus.exceptions import ConfigurationError, TransportNotFound
+from lightbus.plugins.options import OWN_PLUGINS
 
 from .installed import plugin_names, plugin_options
 from .keys import Block, Choice, Key, ListOf, keys_of
@@ -133,21 +134,25 @@ class Blocks:
             if not isinstance(child.value, dict | Broken | None):
                 self.problems.add(child.place, f"{path}.{name}", "must be a map of options")
             made[name] = self.make(cls, child, f"{path}.{name}")
-        for name in ("internal_state", "internal_metrics"):
-            own = plugin_options(name)
-            if own is not None:
-                made.setdefault(name, own())
+        for name, own in OWN_PLUGINS.items():
+            made.setdefault(name, own())
         return MappingProxyType({n: made[n] for n in sorted(made) if made[n] is not None})
 
     def _plugin_class(self, name: str, node: Node, path: str) -> type[Any] | None:
         try:
             cls = plugin_options(name)
-        except TransportNotFound as e:
+        except ConfigurationError as e:
             self.problems.add(node.where, path, str(e))
             return None
         if cls is None:
             advice = self.problems.suggest(name, plugin_names())
             self.problems.add(node.where, shown(path), f"no plugin of that name is installed{advice}")
+            return None
+        try:
+            keys_of(cls)
+        except TypeError as e:
+            self.problems.add(node.where, path, f"the options of the plugin can't be used: {e}")
+            return None
         return cls
 
     def _finish(self, key: Key, value: Any, node: Node, path: str) -> Any:

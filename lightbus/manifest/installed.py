@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from lightbus.exceptions import TransportNotFound
+from lightbus.exceptions import ConfigurationError, TransportNotFound
+from lightbus.plugins import PluginOptions
+from lightbus.plugins.loading import GROUP, find_plugin
+from lightbus.plugins.options import OWN_PLUGINS
 from lightbus.transports.redis.options import (
     RedisEventOptions,
     RedisResultOptions,
     RedisRpcOptions,
     RedisSchemaOptions,
 )
-
-from .model import InternalStateOptions, PluginOptions
 
 Group = Literal["rpc", "event", "result", "schema"]
 
@@ -29,10 +31,6 @@ _BUILT_IN: dict[tuple[str, str], type[Any] | None] = {
     ("result", "memory"): None,
     ("schema", "memory"): None,
 }
-_BUILT_IN_PLUGINS: dict[str, type[Any]] = {
-    "internal_state": InternalStateOptions,
-    "internal_metrics": PluginOptions,
-}
 
 
 @functools.cache
@@ -45,7 +43,7 @@ def transport_names(group: Group) -> tuple[str, ...]:
 @functools.cache
 def plugin_names() -> tuple[str, ...]:
     """Return the names of the installed plugins, Lightbus's own included."""
-    return tuple(sorted({e.name for e in entry_points(group="lightbus_plugins")} | _BUILT_IN_PLUGINS.keys()))
+    return tuple(sorted({e.name for e in entry_points(group=GROUP)} | OWN_PLUGINS.keys()))
 
 
 def options_class(group: Group, name: str) -> type[Any] | None:
@@ -66,18 +64,25 @@ def options_class(group: Group, name: str) -> type[Any] | None:
 
 
 @functools.cache
-def plugin_options(name: str) -> type[Any] | None:
+def plugin_options(name: str) -> type[PluginOptions] | None:
     """Return the class of a plugin's options; None where no such plugin is installed.
 
+    Only a plugin that is not Lightbus's own is imported for that.
+
     Raises:
-        TransportNotFound: It is installed but can't be imported.
+        ConfigurationError: It can't be imported, or its options are no frozen dataclass of options.
     """
-    if name in _BUILT_IN_PLUGINS:
-        return _BUILT_IN_PLUGINS[name]
-    for entry in entry_points(group="lightbus_plugins"):
-        if entry.name == name:
-            return _options_of(entry, "plugin") or PluginOptions
-    return None
+    if name in OWN_PLUGINS:
+        return OWN_PLUGINS[name]
+    if name not in plugin_names():
+        return None
+    options: Any = find_plugin(name).options
+    if not (isinstance(options, type) and issubclass(options, PluginOptions) and is_dataclass(options)):
+        raise ConfigurationError(
+            f"the plugin {name} has as options {options!r}; it takes a frozen dataclass derived from "
+            "lightbus.plugins.PluginOptions"
+        )
+    return options
 
 
 def _options_of(entry: Any, kind: str) -> type[Any] | None:

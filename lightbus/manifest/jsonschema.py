@@ -6,9 +6,13 @@ import json
 from dataclasses import MISSING
 from typing import Any
 
+from lightbus.exceptions import ConfigurationError
+from lightbus.plugins import PluginOptions
+
 from .installed import plugin_names, plugin_options, transport_names
 from .keys import ROOT, Block, Choice, Key, ListOf, Named, Shape, keys_of
 from .leaves import Leaf, name_pattern
+from .problems import shown
 from .writing import yaml_value
 from .yaml import plain_scalar
 
@@ -23,6 +27,7 @@ def json_schema() -> str:
 class _Schema:
     def __init__(self) -> None:
         self._definitions: dict[str, Any] = {}
+        self._names: dict[type[Any], str] = {}
 
     def document(self) -> dict[str, Any]:
         root = self._block(ROOT)
@@ -35,18 +40,22 @@ class _Schema:
 
     def _block(self, block: Block) -> dict[str, Any]:
         cls = block.cls
-        if cls.__name__ not in self._definitions:
-            self._definitions[cls.__name__] = {}
+        name = self._names.get(cls)
+        if name is None:
+            # Two plugins may call their options alike.
+            alone = cls.__name__ not in self._definitions
+            name = self._names[cls] = cls.__name__ if alone else f"{cls.__module__}.{cls.__name__}"
+            self._definitions[name] = {}
             keys = keys_of(cls)
             # No key is required here: the file may be a layer that changes a single one.
-            self._definitions[cls.__name__] = {
+            self._definitions[name] = {
                 "description": (cls.__doc__ or "").partition("\n")[0],
                 "type": ["object", "null"],
                 "properties": {name: self._key(key) for name, key in keys.items()},
                 "patternProperties": {"^x-": True},
                 "additionalProperties": False,
             }
-        return {"$ref": f"#/$defs/{cls.__name__}"}
+        return {"$ref": f"#/$defs/{name}"}
 
     def _key(self, key: Key) -> dict[str, Any]:
         schema = {"description": key.description, **self._shape(key.shape, key)}
@@ -68,8 +77,14 @@ class _Schema:
         if isinstance(shape, Choice):
             options = {name: shape.options(name) for name in transport_names(shape.group)}
             return {**_map({}, self._each(options)), "maxProperties": 1}
-        options = {name: plugin_options(name) for name in plugin_names()}
-        return _map({}, self._each(options))
+        return _map({}, {name: self._plugin(name) for name in plugin_names()})
+
+    def _plugin(self, name: str) -> dict[str, Any]:
+        try:
+            return self._block(Block(plugin_options(name) or PluginOptions))
+        except (ConfigurationError, TypeError) as e:
+            # Nobody has to use it; whoever does is told by the validator.
+            return {"description": f"can't be used: {shown(str(e))}", "type": ["object", "null"]}
 
     def _each(self, options: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -167,21 +167,6 @@ class ScheduleOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PluginOptions:
-    """What every plugin has."""
-
-    enabled: bool = option(False, "Whether it runs.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InternalStateOptions(PluginOptions):
-    """Events about the workers on this bus."""
-
-    ping_enabled: bool = option(True, "Whether the worker says regularly that it lives.")
-    ping_interval: Duration = option(Duration(60), "How often it says so.", minimum=0.1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
     """Health and metrics by HTTP."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lightbus.exceptions import TransportNotFound
+from lightbus.exceptions import ConfigurationError
 
 from .installed import plugin_names, plugin_options, transport_names
 from .keys import ROOT, Block, Choice, ListOf, Named, Plugins, Shape
@@ -159,7 +159,7 @@ def _child(shape: Block | Choice | Plugins, name: str) -> tuple[tuple[str, ...],
         return names, None
     try:
         return names, Block(find(name) or _Nothing)
-    except TransportNotFound:
+    except ConfigurationError:
         return names, None
 
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import MISSING, fields
 from typing import Any
 
+from lightbus.plugins.options import OWN_PLUGINS
 from lightbus.transports.redis.options import RedisOptions
 
-from .installed import plugin_options
 from .keys import ROOT, Block, Choice, Key, Named, Plugins, keys_of
 from .model import Manifest, Transport
 from .writing import yaml_value
@@ -67,10 +67,9 @@ def _key(key: Key, indent: int) -> Iterator[str]:
         yield from _block(shape.value.cls, indent + 2)
     elif isinstance(shape, Plugins):
         yield f"{space}{key.name}:"
-        for name in ("internal_state", "internal_metrics"):
-            cls = plugin_options(name)
+        for name, cls in OWN_PLUGINS.items():
             yield f"{space}  {name}:"
-            yield from _block(cls, indent + 2) if cls else ()
+            yield from _block(cls, indent + 2)
     elif isinstance(shape, Choice):
         yield from _choice(key, shape, indent)
     else:

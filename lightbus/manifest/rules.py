@@ -20,7 +20,6 @@ _OWN_CLASSES = (None, *(base + end for base in (_BLOB, _FIELDS) for end in ("Ser
 #: ``*`` stands for any name. A key leaves this list with the change that makes it do what it says.
 NOT_YET: dict[str, Callable[[Any], bool]] = {
     "http.listen": lambda value: value is not None,
-    "plugins.*.enabled": lambda value: value is True,
     "apis.*.serializer": lambda value: value not in _OWN_CLASSES,
     "apis.*.deserializer": lambda value: value not in _OWN_CLASSES,
 }

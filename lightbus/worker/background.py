@@ -7,7 +7,7 @@ import logging
 from lightbus.client import BusClient
 from lightbus.recurring import BackgroundTask
 
-from .cancellation import is_cancelled
+from lightbus.cancellation import is_cancelled
 
 logger = logging.getLogger(__name__)
 

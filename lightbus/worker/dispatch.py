@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightbus.api import Procedure
+from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
 from lightbus.exceptions import (
     InvalidParameters,
@@ -24,8 +25,6 @@ from lightbus.schema.validator import Validator
 from lightbus.transports.base import Delivery
 from lightbus.values import arguments_caster, dump, hints_of
 from lightbus.wiring import ApiSettings
-
-from .cancellation import is_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -122,34 +121,43 @@ class Dispatch:
                 name = _UNKNOWN
                 self._client.registry.get(message.api_name).procedure(message.procedure_name)
                 raise ProcedureNotFound(message.procedure_name[:80])
-            if hooks.before_rpc_execution:
-                await hooks.run(hooks.before_rpc_execution, client=self._client, rpc_message=message)
-            result = await self._call(call, message)
+            if hooks.around_rpc_execution:
+                with hooks.around(hooks.around_rpc_execution, client=self._client, rpc_message=message):
+                    result = await self._call(call, message)
+            else:
+                result = await self._call(call, message)
         except BaseException as e:
             if is_cancelled(e):
                 raise
             outcome = "refused" if isinstance(e, _REFUSED) else "error"
-            result = self._failed(message, e)
+            result = await self._failed(message, e)
         self._metrics.rpc_executions.add((message.api_name, name), outcome, time.perf_counter() - started)
         if hooks.after_rpc_execution:
-            try:
-                await hooks.run(
-                    hooks.after_rpc_execution,
-                    client=self._client,
-                    rpc_message=message,
-                    result_message=result,
-                )
-            except BaseException as e:
-                if is_cancelled(e):
-                    raise
-                logger.exception("a callback of after_rpc_execution failed for %s", message.canonical_name)
+            after = hooks.after_rpc_execution
+            await hooks.run_after(
+                "after_rpc_execution",
+                after,
+                client=self._client,
+                rpc_message=message,
+                result_message=result,
+            )
         return result
 
     async def handle(self, listener: Listener, delivery: Delivery) -> None:
         """Run a listener on an event and settle the delivery, whatever happens."""
+        hooks = self._hooks
         started, outcome = time.perf_counter(), "ok"
         try:
-            await self._run_listener(listener, delivery)
+            if hooks.around_event_execution:
+                with hooks.around(
+                    hooks.around_event_execution,
+                    client=self._client,
+                    event_message=delivery.message,
+                    listener_name=listener.name,
+                ):
+                    await self._run_listener(listener, delivery)
+            else:
+                await self._run_listener(listener, delivery)
         except BaseException as e:
             if is_cancelled(e):
                 raise
@@ -161,6 +169,9 @@ class Dispatch:
         self._metrics.event_handlings.add(labels, outcome, time.perf_counter() - started)
 
     async def _call(self, call: Call, message: RpcMessage) -> ResultMessage:
+        hooks = self._hooks
+        if hooks.before_rpc_execution:
+            await hooks.run(hooks.before_rpc_execution, client=self._client, rpc_message=message)
         kwargs = message.kwargs
         call.procedure.check_arguments(kwargs)
         if call.parameters is not None:
@@ -178,12 +189,13 @@ class Dispatch:
             result, message.id, api_name=message.api_name, procedure_name=message.procedure_name
         )
 
-    def _failed(self, message: RpcMessage, error: BaseException) -> ResultMessage:
+    async def _failed(self, message: RpcMessage, error: BaseException) -> ResultMessage:
         name = message.canonical_name
         if isinstance(error, _REFUSED):
             logger.warning("%.200s (call %s) is answered with an error: %s", name, message.id, error)
         else:
             logger.error("%s (call %s) raised:", name, message.id, exc_info=error)
+            await self._report(error)
         trace = "".join(traceback.format_exception(error)) if self._expose_tracebacks else None
         return ResultMessage(
             _text(error),
@@ -227,7 +239,9 @@ class Dispatch:
         else:
             await self._pool.run(listener.handler, message, **kwargs)
         if hooks.after_event_execution:
-            await hooks.run(hooks.after_event_execution, client=client, event_message=message)
+            await hooks.run_after(
+                "after_event_execution", hooks.after_event_execution, client=client, event_message=message
+            )
 
     async def _check_unknown(self, message: EventMessage, settings: ApiSettings) -> None:
         """Look on the bus for an event that no known contract has; strictly, it must be there."""
@@ -259,6 +273,7 @@ class Dispatch:
             _OUTCOME[decision.action].format(delay=decision.delay),
             exc_info=error,
         )
+        await self._report(error)
         if decision.action is Action.RETRY:
             await delivery.retry(decision.delay, error)
             return "retry"
@@ -274,6 +289,10 @@ class Dispatch:
         else:
             self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
         return "stopped"
+
+    async def _report(self, error: BaseException) -> None:
+        if self._hooks.exception:
+            await self._hooks.run_after("exception", self._hooks.exception, e=error)
 
 
 class _Unfit(Exception):

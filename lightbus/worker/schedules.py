@@ -11,11 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
 from lightbus.recurring import Schedule
-
-from .cancellation import is_cancelled
 
 logger = logging.getLogger(__name__)
 

@@ -60,7 +60,7 @@ class Worker:
                 self._dispatch.prepare_api(name)
                 self._published.append(name)
                 self.ownership.add(name)
-                if "rpcs" in client.features:
+                if "rpcs" in client.features and not client.registry.get(name).only_tells:
                     self.rpcs.append(RpcWorker(client, self._dispatch, name))
         for name, listener in client.listeners.items() if "events" in client.features else ():
             if name not in self._listeners:
