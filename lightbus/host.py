@@ -240,8 +240,8 @@ class Host:
         """Refuse to run where nothing is declared and nothing more may come."""
         client = self.client
         declared = (client.listeners, client.all_schedules(), client.background)
-        names = [n for n in client.registry.names() if not client.registry.get(n).only_tells]
-        if not (names or any(declared) or may_come):
+        apis = [name for name in client.registry.names() if not client.registry.get(name).only_tells]
+        if not (apis or any(declared) or may_come):
             names = ", ".join(self.manifest.modules)
             raise ConfigurationError(
                 f"there is nothing to host: {names} defines no API, listener, schedule or background "

@@ -12,6 +12,7 @@ from lightbus import logs
 from lightbus.api import Registry, auto_registered
 from lightbus.client import BusClient
 from lightbus.creation import wiring_of
+from lightbus.manifest.plugins import enabled_plugins
 from lightbus.portal import new_event_loop
 
 from .options import manifest_options, read
@@ -38,7 +39,9 @@ def command(
     api_name, name = split(procedure)
     kwargs = parse(arguments, whole)
     logs.configure(options["log_level"] or "error")
-    client = BusClient(wiring_of(read(**options), Registry(auto_registered)))
+    manifest = read(**options)
+    client = BusClient(wiring_of(manifest, Registry(auto_registered)))
+    client.use_plugins(enabled_plugins(manifest))
 
     async def run() -> Any:
         try:

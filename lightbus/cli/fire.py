@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lightbus import logs
+from lightbus.manifest.plugins import enabled_plugins
 from lightbus.messages import EventMessage
 from lightbus.portal import new_event_loop
 
@@ -36,7 +37,9 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
     api_name, name = split(event)
     kwargs = parse(arguments, whole)
     logs.configure(options["log_level"] or "error")
-    client = project_bus(read(**options)).client
+    manifest = read(**options)
+    client = project_bus(manifest).client
+    client.use_plugins(enabled_plugins(manifest))
 
     async def run() -> EventMessage:
         try:

@@ -1,4 +1,4 @@
-"""The APIs by which the processes of a bus tell about themselves; they have no owner: every service fires them."""
+"""The APIs by which processes tell about themselves; nobody owns them: every service fires their events."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class LightbusStateApi(Api):
     worker_stopped = Event(("process_name", "timestamp"))
 
     class Meta:
+        """Of all services."""
+
         name = "internal.state"
         internal = True
         auto_register = False
@@ -43,6 +45,8 @@ class LightbusMetricsApi(Api):
     event_processed = Event(_EVENT)
 
     class Meta:
+        """Of all services."""
+
         name = "internal.metrics"
         internal = True
         auto_register = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from . import LightbusPlugin, PluginOptions
 from .internal_apis import LightbusStateApi
@@ -31,11 +31,6 @@ class StatePlugin(LightbusPlugin):
         self.ping_interval = ping_interval
         self._outbox = Outbox("internal.state")
         self._pinging: asyncio.Task[None] | None = None
-
-    @classmethod
-    def from_config(cls, config: Any, ping_enabled: bool = True, ping_interval: float = 60) -> Self:
-        """Make the plugin."""
-        return cls(ping_enabled, ping_interval)
 
     async def before_worker_start(self, *, client: Any) -> None:
         """Say that the worker starts, and from now on that it lives."""
@@ -66,9 +61,8 @@ class StatePlugin(LightbusPlugin):
         own = (None, client.service_name)
         registry = client.registry
         public = [name for name in registry.names() if not registry.get(name).internal]
-        events = [
-            pair for listener in client.listeners.values() if listener.enabled for pair in listener.events
-        ]
+        listeners = [listener for listener in client.listeners.values() if listener.enabled]
+        events = [pair for listener in listeners for pair in listener.events]
         return {
             "service_name": client.service_name,
             "process_name": client.process_name,

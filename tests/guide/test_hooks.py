@@ -279,6 +279,63 @@ def test_one_that_raises_in_a_client_stops_the_call(project: Project) -> None:
     assert printed(host) == []
 
 
+def test_one_that_raises_afterwards_in_a_client_is_logged_and_the_others_run(project: Project) -> None:
+    project.write("bus.py", BUS)
+    host = project.host()
+    said = project.script(
+        """
+        import logging
+        import sys
+        import lightbus
+        from bus import AuthApi
+
+        logging.basicConfig(stream=sys.stdout, format='%(message)s')
+        bus = lightbus.create()
+
+        @bus.client.after_rpc_call
+        def fail(client, rpc_message, result_message):
+            raise PermissionError('too late')
+
+        @bus.client.after_event_sent
+        async def fail_event(client, event_message):
+            raise PermissionError('too late, too')
+
+        @bus.client.after_event_sent
+        async def then(client, event_message):
+            print('then', event_message.kwargs)
+
+        print(bus.auth.greet(name='Ada'))
+        print(bus.auth.user_registered.fire(username='ada').kwargs)
+        """
+    )
+    assert "a callback of after_rpc_call failed: __main__.fail\n" in said
+    assert "a callback of after_event_sent failed: __main__.fail_event\n" in said
+    assert "PermissionError: too late, too" in said
+    for line in ("Hello Ada", "then {'username': 'ada'}", "{'username': 'ada'}"):
+        assert line in said.splitlines()
+    eventually(lambda: "listener ada" in printed(host))
+
+
+def test_one_that_raises_after_a_listener_is_logged_and_the_event_is_done(
+    project: Project, redis_server: Server
+) -> None:
+    project.write(
+        "bus.py",
+        f"""{BUS}
+    @bus.client.after_event_execution
+    def fail(client, event_message):
+        raise ValueError('too late')
+""",
+    )
+    host = project.host()
+    project.fire("auth.user_registered", username="ada")
+    eventually(lambda: "a callback of after_event_execution failed: bus.fail" in host.output())
+    eventually(lambda: redis_server.execute("XPENDING", "auth.*:stream", "auth-listen")[0] == 0)
+    assert host.terminate() == 0
+    assert printed(host).count("listener ada") == 1
+    assert redis_server.execute("EXISTS", "{auth.*:stream}:dead:auth-listen") == 0
+
+
 def test_a_failing_on_stop_does_not_keep_the_others_from_running(project: Project) -> None:
     project.write(
         "bus.py",

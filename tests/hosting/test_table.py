@@ -10,6 +10,7 @@ import pytest
 from lightbus.manifest.keys import ROOT, Block, Choice, Named, Plugins, keys_of
 from lightbus.manifest.notes import WITHOUT_EFFECT
 from lightbus.manifest.rules import NOT_YET
+from lightbus.plugins.options import OWN_PLUGINS
 
 TESTS = Path(__file__).parents[1]
 
@@ -57,6 +58,8 @@ TABLE = {
     "Backoff": {"initial factor max jitter": POLICIES},
     "ListenerOptions": {"events handler concurrency since enabled dedupe": OPTIONS, "on_error": POLICIES},
     "ScheduleOptions": {"every cron timezone call scope missed overlap": "hosting/test_schedules.py"},
+    "InternalStateOptions": {"enabled ping_enabled ping_interval": "hosting/test_internal_events.py"},
+    "InternalMetricsOptions": {"enabled": "hosting/test_internal_events.py"},
 }
 
 
@@ -73,7 +76,10 @@ def keys_with_values(block: Block, seen: set[str]) -> Iterator[tuple[str, str]]:
             yield from keys_with_values(key.shape.value, seen)
         elif isinstance(key.shape, Choice):
             yield from keys_with_values(Block(key.shape.options("redis") or type(None)), seen)
-        elif not isinstance(key.shape, Plugins):
+        elif isinstance(key.shape, Plugins):
+            for cls in OWN_PLUGINS.values():
+                yield from keys_with_values(Block(cls), seen)
+        else:
             yield name, key.name
 
 

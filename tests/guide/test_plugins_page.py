@@ -1,0 +1,52 @@
+"""The page docs/how-to/plugins.md: what it shows is run as it stands."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from tests.guide.project import Project
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/plugins.md"
+BUS = """
+    from lightbus import Api
+
+
+    class AuthApi(Api):
+        class Meta:
+            name = 'auth'
+
+        def greet(self, name: str) -> str:
+            return f'Hello {name}'
+"""
+
+
+def write_files_of_the_page(project: Project) -> None:
+    """Each block begins with the name of its file."""
+    for name, text in re.findall(r"```\w+\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        project.write(name, text)
+    offered = tomllib.loads((project.folder / "pyproject.toml").read_text())["project"]["entry-points"]
+    lines = [f"{name} = {value}" for name, value in offered["lightbus_plugins"].items()]
+    project.write("audit-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: audit\nVersion: 1.0\n")
+    project.write("audit-1.0.dist-info/entry_points.txt", "\n".join(["[lightbus_plugins]", *lines, ""]))
+
+
+def test_the_plugin_of_the_page_works(project: Project) -> None:
+    write_files_of_the_page(project)
+    project.write("bus.py", BUS)
+    host = project.host("--set", "plugins.audit.max_calls=1")
+    assert "plugins: audit" in host.output()
+    assert project.call("auth.greet", name="Ada") == "Hello Ada"
+    done = project.run("call", "auth.greet", "name=Eve")
+    assert "PermissionError('this process has served enough')" in done.stderr
+    assert host.terminate() == 0
+    lines = (project.folder / "calls.log").read_text().splitlines()
+    assert [line.partition(" ")[2] for line in lines] == ["auth.greet done", "auth.greet failed"]
+
+
+def test_so_does_its_test(project: Project) -> None:
+    write_files_of_the_page(project)
+    (project.folder / "lightbus.yaml").unlink()
+    done = project.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_audit.py")
+    assert done.returncode == 0, done.stdout
