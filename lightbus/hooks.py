@@ -122,6 +122,11 @@ class Hooks:
                     raise
                 logger.exception("a callback of %s failed: %s", name, _name(callback))
 
+    async def report(self, error: BaseException) -> None:
+        """Tell plugins what user code, or the host itself, has raised."""
+        if self.exception:
+            await self.run_after("exception", self.exception, e=error)
+
     def around(self, callbacks: tuple[Around, ...], **kwargs: Any) -> AbstractContextManager[None]:
         """Return the context managers of an ``around_*`` hook as one.
 

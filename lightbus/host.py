@@ -160,7 +160,7 @@ class Host:
                 logger.info("stopping: no more is taken; what runs has %g s to finish", timeout)
                 await worker.drain(timeout)
         except Exception as e:
-            await self.client.hooks.run_after("exception", self.client.hooks.exception, e=e)
+            await self.client.hooks.report(e)
             raise
         finally:
             await self._close()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
 from lightbus.recurring import BackgroundTask
-
-from lightbus.cancellation import is_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -20,5 +19,6 @@ async def run_background(task: BackgroundTask, client: BusClient) -> None:
         if is_cancelled(e):
             raise
         logger.exception("the background task %s failed", task.name)
+        await client.hooks.report(e)
         if task.on_failure == "shutdown":
             client.request_shutdown(f"the background task {task.name} failed")

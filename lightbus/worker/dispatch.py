@@ -195,7 +195,7 @@ class Dispatch:
             logger.warning("%.200s (call %s) is answered with an error: %s", name, message.id, error)
         else:
             logger.error("%s (call %s) raised:", name, message.id, exc_info=error)
-            await self._report(error)
+            await self._hooks.report(error)
         trace = "".join(traceback.format_exception(error)) if self._expose_tracebacks else None
         return ResultMessage(
             _text(error),
@@ -273,7 +273,7 @@ class Dispatch:
             _OUTCOME[decision.action].format(delay=decision.delay),
             exc_info=error,
         )
-        await self._report(error)
+        await self._hooks.report(error)
         if decision.action is Action.RETRY:
             await delivery.retry(decision.delay, error)
             return "retry"
@@ -289,10 +289,6 @@ class Dispatch:
         else:
             self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
         return "stopped"
-
-    async def _report(self, error: BaseException) -> None:
-        if self._hooks.exception:
-            await self._hooks.run_after("exception", self._hooks.exception, e=error)
 
 
 class _Unfit(Exception):

@@ -149,6 +149,7 @@ class Schedules:
             if is_cancelled(e):
                 raise
             logger.exception("the schedule %s failed; it runs again at its next time", schedule.name)
+            await self._client.hooks.report(e)
 
     def _skip(self, schedule: Schedule, where: str) -> None:
         if schedule.name not in self._told:

@@ -196,6 +196,30 @@ def test_it_learns_what_was_raised(project: Project) -> None:
     ]
 
 
+def test_it_learns_what_recurring_work_raised(project: Project) -> None:
+    install(project)
+    project.write("lightbus.yaml", ENABLED)
+    project.write(
+        "bus.py",
+        BUS
+        + """
+        bus.client.every(seconds=0.05)(tick)
+        bus.client.add_background_task(watch())
+
+
+    def tick():
+        raise ValueError('no tick')
+
+
+    async def watch():
+        raise ValueError('no watch')
+""",
+    )
+    host = project.host()
+    for what in ("tick", "watch"):
+        eventually(lambda: f"exception ValueError('no {what}')" in printed(host))  # noqa: B023
+
+
 def test_it_learns_what_the_host_itself_raised(project: Project) -> None:
     install(project)
     project.write("lightbus.yaml", ENABLED)

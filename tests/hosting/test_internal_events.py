@@ -229,7 +229,7 @@ def bus() -> Iterator[lightbus.BusPath]:
 
 
 def waiting() -> list[EventMessage]:
-    return [stored.copy() for stored in broker()._history]
+    return [stored.copy() for stored in broker().history]
 
 
 async def test_what_a_broker_does_not_take_waits_and_is_said_once(
