@@ -90,6 +90,15 @@ class BusClient(Declarations):
             transports = self._open[loop] = Transports(self.wiring, self.metrics)
         return transports
 
+    def reconnects(self) -> dict[str, int]:
+        """Return, by the broker's address, how often a lost connection to it was made again."""
+        found: dict[str, int] = {}
+        for transports in list(self._open.values()):
+            for transport in transports.all():
+                # Those of one broker share their connection.
+                found[transport.address] = max(found.get(transport.address, 0), transport.reconnects)
+        return found
+
     # Calling and firing
 
     async def call_rpc_remote(

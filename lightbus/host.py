@@ -7,7 +7,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .checks import broker_problems, client_for
 from .client import BusClient
@@ -62,6 +62,10 @@ class Host:
         self._reloads: set[asyncio.Task[bool]] = set()
         self._status = EXIT_OK
         self._announced: set[str] = set()
+        #: What it is at: its APIs and listeners work while it is ``ready``.
+        self.phase: Literal["starting", "ready", "stopping"] = "starting"
+        #: Its consumers, once there are any.
+        self.worker: Worker | None = None
         self.client = self._make_client()
         self.bus = BusPath(self.client)
 
@@ -146,7 +150,7 @@ class Host:
         self._shutdown.attach()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hang_up)
         self.client.home = asyncio.get_running_loop()
-        worker = Worker(self.client)
+        worker = self.worker = Worker(self.client)
         try:
             if not await self._unless_stopped(self._start(worker)):
                 return
@@ -154,8 +158,10 @@ class Host:
                 worker.start(group)
                 if self._reread is not None:
                     self._reloader = Reloader(self.manifest, self._reread, self.client, worker, self._folder)
+                self.phase = "ready"
                 logger.info("ready: %s runs as %s", self.client.service_name, self.client.process_name)
                 await self._shutdown.wait()
+                self.phase = "stopping"
                 timeout = self.manifest.bus.drain_timeout
                 logger.info("stopping: no more is taken; what runs has %g s to finish", timeout)
                 await worker.drain(timeout)

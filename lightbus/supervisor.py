@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .embedded import provide
 from .exceptions import ConfigurationError
-from .manifest.model import Manifest
+from .manifest.model import ListenAddress, Manifest
 from .manifest.names import tells_processes_apart
 
 logger = logging.getLogger(__name__)
@@ -155,15 +155,19 @@ def follow_supervisor() -> str | None:
 def as_child(manifest: Manifest, number: str) -> Manifest:
     """Return what one process of several is to host.
 
-    Its name gets the number where nothing else in it differs between processes; an embedded server is the
-    supervisor's.
+    Its name gets the number where nothing else in it differs between processes; each has an HTTP port of its
+    own; an embedded server is the supervisor's.
     """
     written = manifest.tree.get("process_name") if manifest.tree else None
     name = manifest.process_name
     if written is not None and not tells_processes_apart(str(written.value)):
         name = f"{name}-{number}"
-    redis = replace(manifest.bus.redis, embedded=False)
-    return replace(manifest, process_name=name, bus=replace(manifest.bus, redis=redis))
+    bus = replace(manifest.bus, redis=replace(manifest.bus.redis, embedded=False))
+    http = manifest.http
+    if http.listen is not None:
+        host, _, port = http.listen.rpartition(":")
+        http = replace(http, listen=ListenAddress(f"{host}:{int(port) + int(number) - 1}"))
+    return replace(manifest, process_name=name, bus=bus, http=http)
 
 
 def _end_with_supervisor() -> None:

@@ -54,9 +54,9 @@ ROOMS: list[tuple[str, ...]] = [
     ("cli",),
     ("testing",),
 ]
-# The front doors import what they show. Only those who stand outside use them: from the command line on.
+# The front doors import what they show. Only those who stand outside use them: from the HTTP pages on.
 FRONT_DOORS = {"", "__main__"}
-OUTSIDE = "cli"
+OUTSIDE = "http"
 
 LONGEST_FILE = 400
 NAMES_WITHOUT_A_NOUN = {"utilities", "utils", "util", "common", "helpers", "helper", "misc"}

@@ -14,6 +14,7 @@ import click
 from lightbus import logs
 from lightbus.declarations import FEATURES, Feature
 from lightbus.host import Host
+from lightbus.http import serving
 from lightbus.manifest.model import Manifest
 from lightbus.supervisor import Supervisor, as_child, follow_supervisor, this_command
 
@@ -64,7 +65,8 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
     host = Host(manifest, features=features, fail_fast=fail_fast, reread=read_again)
     if schema is not None:
         host.bus.schema.load_local(schema)
-    return host.run()
+    with serving(host):
+        return host.run()
 
 
 def _features(only: str | None, skip: str | None) -> tuple[Feature, ...] | None:

@@ -16,7 +16,7 @@ from lightbus.options import Duration, Secret, SecretUrl, parse_duration
 from lightbus.policy import DeliveryPolicy, OnError
 from lightbus.transports.redis.options import ClassName, HostPort
 
-from .model import Cron, EventPattern, Handler, ModuleName, Since, TimeZone
+from .model import Cron, EventPattern, Handler, ListenAddress, ModuleName, Since, TimeZone
 from .nodes import Untyped
 from .yaml import plain_scalar
 
@@ -89,6 +89,13 @@ def _port(value: Any) -> Any:
     if isinstance(value, str) and not 0 < int(value.rpartition(":")[2]) < 65536:
         raise ValueError
     return value
+
+
+def _listen(value: Any) -> Any:
+    value = _typed(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"127.0.0.1:{value}"
+    return _port(value)
 
 
 def _url(value: Any) -> Any:
@@ -170,6 +177,12 @@ _LEAVES: dict[Any, Leaf] = {
         secret=True,
     ),
     HostPort: Leaf("host:port", "text", _port, {"type": "string", "pattern": ":[0-9]+$"}),
+    ListenAddress: Leaf(
+        "host:port, or a port of this machine alone",
+        "text",
+        _listen,
+        {"anyOf": [{"type": "string", "pattern": ":[0-9]+$"}, {"type": "integer"}]},
+    ),
     Handler: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
     ModuleName: _text("a module as package.module", _DOTTED, code=True),
     EventPattern: _text("an event as api.event, or api.* for all of an API", rf"{_API}\.(?:{_WORD}|\*)"),

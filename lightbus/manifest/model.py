@@ -15,11 +15,13 @@ from typing import Any, Literal, NewType
 from lightbus.api import ApiOptions
 from lightbus.options import Duration, option
 from lightbus.policy import DeliveryPolicy
-from lightbus.transports.redis.options import BusRedisOptions, HostPort, RedisOptions
+from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
 
 from .nodes import Node
 from .problems import Place, Problem
 
+#: Where a server listens, as ``host:port``.
+ListenAddress = NewType("ListenAddress", str)
 #: A function as ``package.module:function``.
 Handler = NewType("Handler", str)
 #: A Python module as ``package.module``.
@@ -170,7 +172,17 @@ class ScheduleOptions:
 class HttpOptions:
     """Health and metrics by HTTP."""
 
-    listen: HostPort | None = option(None, "Where to listen, as host:port; left out, nowhere.")
+    listen: ListenAddress | None = option(
+        None,
+        "Where to listen: host:port, or a port of 127.0.0.1; left out, nowhere. Of several processes, each "
+        "takes the port after that of the one before.",
+    )
+    blocked_after: Duration = option(
+        Duration(2), "How long one handler may block the event loop before /readyz says so.", minimum=0.5
+    )
+    dead_after: Duration = option(
+        Duration(60), "How long the event loop may be blocked before /livez says so.", minimum=0.5
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -19,7 +19,6 @@ _OWN_CLASSES = (None, *(base + end for base in (_BLOB, _FIELDS) for end in ("Ser
 #: Keys that are known but that the host does not act upon yet, with the test for values that ask it to.
 #: ``*`` stands for any name. A key leaves this list with the change that makes it do what it says.
 NOT_YET: dict[str, Callable[[Any], bool]] = {
-    "http.listen": lambda value: value is not None,
     "apis.*.serializer": lambda value: value not in _OWN_CLASSES,
     "apis.*.deserializer": lambda value: value not in _OWN_CLASSES,
 }

@@ -45,6 +45,18 @@ class EventWorker:
         """Whether :meth:`join` was called."""
         return bool(self._consumers)
 
+    @property
+    def trouble(self) -> str:
+        """Why no events can be read at present; empty while they are."""
+        if not self._consumers:
+            return "it has not joined its group yet"
+        return next((consumer.trouble for consumer in self._consumers if consumer.trouble), "")
+
+    @property
+    def running(self) -> int:
+        """How many events are handled."""
+        return sum(slots.running for slots in self._slots)
+
     async def join(self) -> None:
         """Join, or make, the consumer group on each broker; tries again until that works."""
         groups: dict[EventTransport, list[tuple[str, str]]] = {}

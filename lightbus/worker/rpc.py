@@ -36,6 +36,16 @@ class RpcWorker:
         """Whether :meth:`join` was called."""
         return self._consumer is not None
 
+    @property
+    def trouble(self) -> str:
+        """Why no calls can be taken at present; empty while they are."""
+        return self._consumer.trouble if self._consumer is not None else "it has not signed on yet"
+
+    @property
+    def running(self) -> int:
+        """How many calls run."""
+        return self._slots.running if self._slots is not None else 0
+
     async def join(self) -> None:
         """Begin to take part in serving the API."""
         transport = self._client.transports().rpc(self.api_name)

@@ -60,6 +60,7 @@ TABLE = {
     "ScheduleOptions": {"every cron timezone call scope missed overlap": "hosting/test_schedules.py"},
     "InternalStateOptions": {"enabled ping_enabled ping_interval": "hosting/test_internal_events.py"},
     "InternalMetricsOptions": {"enabled": "hosting/test_internal_events.py"},
+    "HttpOptions": {"listen blocked_after dead_after": "hosting/test_http.py"},
 }
 
 

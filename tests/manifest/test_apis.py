@@ -208,7 +208,6 @@ def test_what_refers_to_nothing_or_says_nothing_is_told(folder: Folder, text: st
     ("text", "path"),
     [
         ("processes: 2", "processes"),
-        ("http: {listen: '127.0.0.1:80'}", "http.listen"),
         ("plugins: {internal_state: {enabled: true}}", "plugins.internal_state.enabled"),
     ],
 )

@@ -1,0 +1,94 @@
+"""What a host has counted, and what it holds at present, in the words of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+from lightbus import __version__
+from lightbus.host import Host
+from lightbus.metrics import BUCKETS, Counter, Timer
+
+PREFIX = "lightbus_"
+_BOUNDS = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
+
+
+class Collector:
+    """Collects the metrics of one host each time that it is asked, from any thread.
+
+    Args:
+        host: The host.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def collect(self) -> Iterator[Metric]:
+        """Go through all families."""
+        host = self._host
+        client = host.client
+        info = GaugeMetricFamily(
+            f"{PREFIX}info", "Who this is; always 1.", labels=["version", "service", "process"]
+        )
+        info.add_metric([__version__, client.service_name, client.process_name], 1)
+        yield info
+        for family in client.metrics:
+            yield from _counter(family) if isinstance(family, Counter) else _timer(family)
+        yield from _at_present(host)
+
+
+def _counter(family: Counter) -> Iterator[Metric]:
+    metric = CounterMetricFamily(PREFIX + family.name, family.help, labels=family.labels)
+    for labels, value in list(family.values.items()):
+        metric.add_metric(labels, value)
+    yield metric
+
+
+def _timer(family: Timer) -> Iterator[Metric]:
+    outcomes = CounterMetricFamily(
+        PREFIX + family.name,
+        f"{family.help} Outcomes: {family.outcomes}.",
+        labels=[*family.labels, "outcome"],
+    )
+    times = HistogramMetricFamily(
+        f"{PREFIX}{family.name}_seconds", f"{family.help} How long each took.", labels=family.labels
+    )
+    for labels, series in list(family.series.items()):
+        for outcome, number in list(series.outcomes.items()):
+            outcomes.add_metric([*labels, outcome], number)
+        times.add_metric(labels, _cumulated(series.buckets), series.seconds)
+    yield outcomes
+    yield times
+
+
+def _cumulated(buckets: Iterable[int]) -> list[tuple[str, float]]:
+    total, found = 0, []
+    for bound, number in zip(_BOUNDS, buckets, strict=True):
+        total += number
+        found.append((bound, float(total)))
+    return found
+
+
+def _at_present(host: Host) -> Iterator[Metric]:
+    """What rises and falls."""
+    calls = GaugeMetricFamily(f"{PREFIX}rpcs_in_flight", "Calls that run in this process.", labels=["api"])
+    events = GaugeMetricFamily(
+        f"{PREFIX}events_in_flight", "Events that are handled in this process.", labels=["listener"]
+    )
+    if host.worker is not None:
+        for rpc in list(host.worker.rpcs):
+            calls.add_metric([rpc.api_name], rpc.running)
+        for event in list(host.worker.events):
+            events.add_metric([event.listener.name], event.running)
+    yield calls
+    yield events
+    reconnects = CounterMetricFamily(
+        f"{PREFIX}reconnects",
+        "How often the connection that many commands share was made again.",
+        labels=["broker"],
+    )
+    for address, number in host.client.reconnects().items():
+        reconnects.add_metric([address], number)
+    yield reconnects

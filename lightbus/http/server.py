@@ -1,0 +1,169 @@
+"""The server: three pages, in a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from lightbus.exceptions import ConfigurationError, MissingExtra
+from lightbus.host import Host
+
+from .health import Health
+
+logger = logging.getLogger(__name__)
+
+#: The most requests at a time; more are turned away, so that nobody fills the process with threads.
+_MOST_REQUESTS = 20
+_JSON = "application/json"
+_PAGES = ("/livez", "/readyz", "/metrics")
+
+Answer = tuple[int, str, bytes]
+
+
+@contextmanager
+def serving(host: Host) -> Iterator[str | None]:
+    """Serve the health and the metrics of a host where its manifest says so.
+
+    Args:
+        host: The host.
+
+    Yields:
+        The address, or None where nothing is served.
+
+    Raises:
+        MissingExtra: The package that writes metrics is not installed.
+        ConfigurationError: The address can't be listened at.
+    """
+    listen = host.manifest.http.listen
+    if listen is None:
+        yield None
+        return
+    try:
+        server = _Server(listen, Pages(host))
+    except OSError as e:
+        place = host.manifest.origin("http.listen")
+        where = f"{place}  " if place else ""
+        raise ConfigurationError(
+            f"{where}http.listen: can't listen at {listen}: {e.strerror or e}; choose another port or address"
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, name="lightbus http", daemon=True)
+    thread.start()
+    logger.info("health and metrics: http://%s", listen)
+    try:
+        yield listen
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Pages:
+    """What each page says.
+
+    Args:
+        host: Of which it says it.
+
+    Raises:
+        MissingExtra: The package that writes metrics is not installed.
+    """
+
+    def __init__(self, host: Host) -> None:
+        try:
+            from prometheus_client.exposition import choose_encoder
+        except ImportError as e:
+            raise MissingExtra("http.listen", "http") from e
+        from .exposition import Collector
+
+        self._host = host
+        self._health = Health(host)
+        self._collector: Any = Collector(host)
+        self._choose_encoder = choose_encoder
+
+    def answer(self, path: str, accept: str) -> Answer:
+        """Return status, type and text of a page.
+
+        Args:
+            path: Such as ``/readyz``.
+            accept: Which formats the client takes, as in the header of that name.
+        """
+        if path == "/livez":
+            return self._verdict("alive", self._health.deadly())
+        if path == "/readyz":
+            return self._verdict("ready", self._health.obstacles())
+        if path == "/metrics":
+            encode, content_type = self._choose_encoder(accept)
+            return 200, content_type, encode(self._collector)
+        return 404, "text/plain", f"There is nothing here; there are {', '.join(_PAGES)}.\n".encode()
+
+    def _verdict(self, good: str, problems: list[str]) -> Answer:
+        client = self._host.client
+        verdict = {
+            "status": f"not {good}" if problems else good,
+            "service": client.service_name,
+            "process": client.process_name,
+            "problems": problems,
+        }
+        return 503 if problems else 200, _JSON, json.dumps(verdict).encode() + b"\n"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    #: Seconds for which a client may take its time.
+    timeout = 5
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        try:
+            status, content_type, body = self.server.pages.answer(path, self.headers.get("Accept", ""))
+        except Exception:
+            logger.exception("the page %s failed", path[:80])
+            status, content_type, body = 500, "text/plain", b"It failed; the log says why.\n"
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def version_string(self) -> str:
+        return "Lightbus"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests come every few seconds, so only debugging shows them."""
+        logger.debug("http %s: %s", self.client_address[0], (format % args)[:200])
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, listen: str, pages: Pages) -> None:
+        host, _, port = listen.rpartition(":")
+        self.pages = pages
+        self._free = threading.BoundedSemaphore(_MOST_REQUESTS)
+        if ":" in host:
+            import socket
+
+            self.address_family = socket.AF_INET6
+        super().__init__((host.strip("[]"), int(port)), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is nothing to report."""
+        logger.debug("http: a request ended early", exc_info=True)

@@ -1,0 +1,252 @@
+"""``http.listen``: health and metrics of a running host."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.eventually import eventually
+from tests.guide.project import Project
+from tests.processes import Process
+from tests.servers import Server, free_port
+
+MODULE = """
+import lightbus, time
+from lightbus import Api, Backoff, DeliveryPolicy, Event
+
+class ShopApi(Api):
+    sold = Event(parameters=("sku",))
+
+    class Meta:
+        name = "shop"
+
+    async def price(self, sku: str) -> int:
+        if sku == "teapot":
+            raise ValueError(sku)
+        return len(sku)
+
+    async def block(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def ask(self, sku: str) -> int:
+        return await bus.shop.price.call_async(sku=sku)
+
+    async def sell(self, sku: str) -> None:
+        await bus.shop.sold.fire_async(sku=sku)
+
+async def count(event, sku: str) -> None:
+    if sku == "broken":
+        raise ValueError(sku)
+
+def before_server_start(it):
+    global bus
+    bus = it
+    policy = DeliveryPolicy(attempts=3, backoff=Backoff(initial=0.01, jitter=False))
+    bus.shop.sold.listen(count, listener_name="count", on_error=policy)
+"""
+
+
+class Pages:
+    """The pages of one host."""
+
+    def __init__(self, port: int) -> None:
+        self.root = f"http://127.0.0.1:{port}"
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        """Status and text of a page."""
+        try:
+            request = urllib.request.Request(self.root + path, headers=headers)
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as e:
+            with e:
+                return e.code, e.read().decode()
+
+    def problems(self, path: str) -> list[str]:
+        """What a page of health finds wrong; its status says the same."""
+        status, text = self.get(path)
+        problems: list[str] = json.loads(text)["problems"]
+        assert status == (503 if problems else 200)
+        return problems
+
+    def metrics(self) -> dict[str, float]:
+        """Each line of /metrics, by its name and labels."""
+        status, text = self.get("/metrics")
+        assert status == 200
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+@pytest.fixture
+def pages(project: Project, redis_server: Server) -> Pages:
+    project.write("bus.py", MODULE)
+    port = free_port()
+    project.env = {
+        "LIGHTBUS__BUS__LOG_FORMAT": "text",
+        "LIGHTBUS__BUS__REDIS__URL": redis_server.url,
+        "LIGHTBUS__HTTP__LISTEN": str(port),
+    }
+    return Pages(port)
+
+
+def test_a_host_that_does_its_work_is_alive_and_ready(project: Project, pages: Pages) -> None:
+    project.host("--service-name", "shop")
+    assert pages.problems("/livez") == pages.problems("/readyz") == []
+    status, text = pages.get("/readyz")
+    told = json.loads(text)
+    assert (status, told["status"], told["service"]) == (200, "ready", "shop")
+
+
+def test_only_this_machine_is_listened_to_where_only_a_port_is_given(project: Project, pages: Pages) -> None:
+    host = project.host()
+    assert f"http://127.0.0.1:{pages.root.rpartition(':')[2]}" in host.output()
+
+
+def test_other_pages_and_methods_are_refused_in_words(project: Project, pages: Pages) -> None:
+    project.host()
+    assert pages.get("/")[0] == 404
+    assert "/livez, /readyz, /metrics" in pages.get("/etc/passwd")[1]
+    request = urllib.request.Request(pages.root + "/livez", method="POST", data=b"")
+    with pytest.raises(urllib.error.HTTPError, match="501") as refused:
+        urllib.request.urlopen(request, timeout=10)
+    refused.value.close()
+
+
+def test_the_metrics_of_a_run_are_its_numbers(project: Project, pages: Pages) -> None:
+    project.host("--service-name", "shop")
+    for sku in ("tea", "tea", "coffee"):
+        assert project.call("shop.ask", sku=sku) == len(sku)
+    for procedure, arguments in (("price", {"sku": "teapot"}), ("price", {"nonsense": 1}), ("nothing", {})):
+        with pytest.raises(Exception, match=r"teapot|nonsense|nothing"):
+            project.call(f"shop.{procedure}", **arguments)
+    for sku in ("fine", "fine", "broken"):
+        project.call("shop.sell", sku=sku)
+
+    wanted = {
+        'lightbus_rpc_calls_total{api="shop",outcome="ok",procedure="price"}': 3,
+        'lightbus_rpc_executions_total{api="shop",outcome="ok",procedure="price"}': 3,
+        'lightbus_rpc_executions_total{api="shop",outcome="error",procedure="price"}': 1,
+        'lightbus_rpc_executions_seconds_count{api="shop",procedure="ask"}': 3,
+        'lightbus_events_fired_total{api="shop",event="sold",outcome="ok"}': 3,
+        'lightbus_event_handlings_total{api="shop",event="sold",listener="count",outcome="ok"}': 2,
+        'lightbus_event_handlings_total{api="shop",event="sold",listener="count",outcome="retry"}': 2,
+        'lightbus_event_handlings_total{api="shop",event="sold",listener="count",outcome="dead_letter"}': 1,
+        'lightbus_dead_letters_total{api="shop",event="sold",listener="count",reason="failed"}': 1,
+        'lightbus_rpcs_in_flight{api="shop"}': 0,
+    }
+
+    def is_so() -> bool:
+        found = pages.metrics()
+        assert {name: found.get(name) for name in wanted} == wanted
+        return True
+
+    eventually(is_so)
+
+
+def test_a_call_that_is_no_message_is_counted(project: Project, pages: Pages, redis_server: Server) -> None:
+    project.host()
+    redis_server.execute("RPUSH", "shop:rpc_queue", "nonsense")
+    name = 'lightbus_messages_refused_total{place="shop:rpc_queue"}'
+    eventually(lambda: pages.metrics().get(name) == 1)
+
+
+def test_prometheus_may_ask_for_its_newer_format(project: Project, pages: Pages) -> None:
+    project.host()
+    status, text = pages.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert status == 200
+    assert text.endswith("# EOF\n")
+
+
+def test_a_blocked_loop_is_named_with_file_and_line_and_lives_until_its_own_limit(
+    project: Project, pages: Pages
+) -> None:
+    host = project.host("--set", "http.dead_after=4s", "--set", "http.blocked_after=1s")
+    assert pages.problems("/readyz") == []
+    line = next(n for n, text in enumerate(MODULE.lstrip("\n").splitlines(), 1) if "time.sleep" in text)
+    project.start("call", "shop.block", "seconds=7")
+    (told,) = eventually(lambda: pages.problems("/readyz"), 15)
+    assert re.search(rf"blocked for [\d.]+ s by .*bus\.py:{line} in ShopApi\.block", told)
+    assert pages.problems("/livez") == []
+    (deadly,) = eventually(lambda: pages.problems("/livez"), 15)
+    assert "bus.py" in deadly
+    eventually(lambda: not pages.problems("/livez") and not pages.problems("/readyz"), 15)
+    assert host.status is None
+
+
+def test_without_redis_a_host_lives_and_is_not_ready(
+    project: Project, pages: Pages, redis_server: Server
+) -> None:
+    project.host()
+    redis_server.kill()
+    told = eventually(lambda: len(found := pages.problems("/readyz")) == 2 and found, 15)
+    assert told
+    assert told[0].startswith("the API shop takes no calls: ")
+    assert told[1].startswith("the listener count reads no events: ")
+    assert pages.problems("/livez") == []
+    redis_server.start()
+    eventually(lambda: pages.problems("/readyz") == [], 15)
+    (reconnects,) = (n for name, n in pages.metrics().items() if name.startswith("lightbus_reconnects_total"))
+    assert reconnects >= 1
+
+
+def test_a_host_that_waits_for_redis_says_that_it_is_starting(
+    project: Project, pages: Pages, redis_server: Server
+) -> None:
+    redis_server.stop()
+    project.start("run")
+    eventually(lambda: _answers(pages), 15)
+    assert pages.problems("/readyz") == ["the host is starting"]
+    assert pages.problems("/livez") == []
+    redis_server.start()
+    eventually(lambda: pages.problems("/readyz") == [], 15)
+
+
+def test_reloads_are_counted_by_their_outcome(project: Project, pages: Pages) -> None:
+    manifest = project.write("lightbus.yaml", "bus: {log_level: info}")
+    host = project.host()
+    for text, line in (("bus: {log_level: debug}", "was applied"), ("buss: {}", "was not applied")):
+        manifest.write_text(text)
+        os.kill(host.pid, signal.SIGHUP)
+        host.wait_for_line(line)
+    eventually(
+        lambda: (
+            {
+                outcome: pages.metrics().get(f'lightbus_reloads_total{{outcome="{outcome}"}}')
+                for outcome in ("applied", "refused")
+            }
+            == {"applied": 1, "refused": 1}
+        )
+    )
+
+
+def test_a_taken_port_is_a_wrong_configuration(project: Project, pages: Pages) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        project.write("lightbus.yaml", f"http:\n  listen: 127.0.0.1:{port}\n")
+        del project.env["LIGHTBUS__HTTP__LISTEN"]
+        status, said = project.refused()
+    assert status == 78
+    assert f"lightbus.yaml:2:11  http.listen: can't listen at 127.0.0.1:{port}" in said
+    assert "choose another port" in said
+
+
+def test_each_of_several_processes_has_a_port_of_its_own(project: Project, pages: Pages) -> None:
+    supervisor: Process = project.start("run", "--set", "processes=2")
+    eventually(lambda: supervisor.output().count("ready: ") == 2, 20)
+    port = int(pages.root.rpartition(":")[2])
+    names = {json.loads(Pages(port + n).get("/readyz")[1])["process"] for n in (0, 1)}
+    assert len(names) == 2
+
+
+def _answers(pages: Pages) -> bool:
+    try:
+        return pages.get("/livez")[0] == 200
+    except urllib.error.URLError:
+        return False
