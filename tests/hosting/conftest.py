@@ -7,6 +7,8 @@ import contextlib
 import inspect
 import json
 import logging
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -168,3 +170,20 @@ def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch)
     yield Bench(tmp_path, redis_server)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """An authority, a server's certificate for localhost and a client's, made for this test."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("no openssl to make certificates")
+
+    def make(name: str, subject: str, *more: str) -> None:
+        kind = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", subject, *more]
+        files = ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.pem")]
+        subprocess.run([program, "req", *kind, *files], check=True, capture_output=True)
+
+    make("server", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    make("client", "/CN=shop")
+    return tmp_path

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lightbus.manifest import load
+from tests.conftest import StartServer
 from tests.guide.project import Project
 from tests.servers import Server, free_port
 
@@ -58,6 +59,32 @@ def test_production_lies_over_it(house: Project, redis_server: Server) -> None:
     assert f"log_format: json # {PRODUCTION}:8:15" in shown
     assert "concurrency: 64 # " + PRODUCTION in shown
     assert "s3cret" not in shown
+
+
+def test_production_is_hosted_over_tls_with_its_secret_from_a_file(
+    house: Project, certificates: Path, start_server: StartServer
+) -> None:
+    port = free_port()
+    tls = {"port": str(port), "cert-file": "server.pem", "key-file": "server.key", "auth-clients": "no"}
+    files = {name: str(certificates / value) if "." in value else value for name, value in tls.items()}
+    server = start_server("redis7", args=tuple(a for n, v in files.items() for a in (f"--tls-{n}", v)))
+    server.execute("ACL", "SETUSER", "shop", "on", ">s3cret-word", "~*", "&*", "+@all")
+    secret = house.write("redis_password", "s3cret-word\n")
+    overlay = house.folder / PRODUCTION
+    text = overlay.read_text().replace("/run/secrets/redis_password", str(secret))
+    overlay.write_text(text.replace("/etc/ssl/certs/redis-ca.pem", str(certificates / "server.pem")))
+
+    command = ("run", "-c", "config", "-c", PRODUCTION, "--set", "bus.log_format=text")
+    wrong = house.start(*command, "--fail-fast", REDIS_URL=f"rediss://localhost:{server.port}")
+    assert wrong.wait() == 69
+    host = house.start(*command, REDIS_URL=f"rediss://localhost:{port}")
+    host.wait_for_line("ready: ")
+    assert f"rpc transport: redis at localhost:{port}/0" in host.output()
+    clients = server.execute("CLIENT", "LIST").decode()
+    assert "user=shop" in clients
+    assert "health and metrics: http://0.0.0.0:8099" in host.output()
+    assert host.terminate() == 0
+    assert "s3cret" not in host.output() + wrong.output()
 
 
 def test_every_example_is_checked(house: Project) -> None:
