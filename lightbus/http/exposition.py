@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from lightbus import __version__
+from lightbus.exceptions import LightbusException
 from lightbus.host import Host
 from lightbus.metrics import BUCKETS, Counter, Timer
+from lightbus.transports.questions import GroupStatus
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "lightbus_"
+#: Seconds for the brokers to tell what waits in them.
+_PATIENCE = 3.0
 _BOUNDS = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
 
 
@@ -37,6 +45,7 @@ class Collector:
         for family in client.metrics:
             yield from _counter(family) if isinstance(family, Counter) else _timer(family)
         yield from _at_present(host)
+        yield from _waiting(host)
 
 
 def _counter(family: Counter) -> Iterator[Metric]:
@@ -92,3 +101,42 @@ def _at_present(host: Host) -> Iterator[Metric]:
     for address, number in host.client.reconnects().items():
         reconnects.add_metric([address], number)
     yield reconnects
+
+
+def _waiting(host: Host) -> Iterator[Metric]:
+    """What waits in the broker for the listeners of this process, whichever process will take it."""
+    names = ["listener", "stream"]
+    lag = GaugeMetricFamily(f"{PREFIX}listener_lag", "Events that nobody has read yet.", labels=names)
+    pending = GaugeMetricFamily(f"{PREFIX}listener_pending", "Events read and not settled.", labels=names)
+    retrying = GaugeMetricFamily(
+        f"{PREFIX}listener_retrying", "Events that wait for another attempt.", labels=names
+    )
+    dead = GaugeMetricFamily(
+        f"{PREFIX}listener_dead_letters", "Events that are put aside at present.", labels=names
+    )
+    for listener, status in _statuses(host):
+        labels = [listener, status.stream]
+        lag.add_metric(labels, status.lag)
+        pending.add_metric(labels, status.pending)
+        retrying.add_metric(labels, status.retrying)
+        dead.add_metric(labels, status.dead)
+    yield from (lag, pending, retrying, dead)
+
+
+def _statuses(host: Host) -> list[tuple[str, GroupStatus]]:
+    """Ask the brokers by way of the host's event loop; nothing where they do not answer soon."""
+    loop, worker = host.client.home, host.worker
+    if loop is None or worker is None or host.phase != "ready":
+        return []
+
+    async def ask() -> list[tuple[str, GroupStatus]]:
+        async with asyncio.timeout(_PATIENCE):
+            return [(e.listener.name, status) for e in worker.events for status in await e.status()]
+
+    asked = asyncio.run_coroutine_threadsafe(ask(), loop)
+    try:
+        return asked.result(_PATIENCE + 1)
+    except (TimeoutError, LightbusException) as e:
+        asked.cancel()
+        logger.debug("metrics without what waits in the broker: %s", e or "no answer")
+        return []

@@ -15,7 +15,7 @@ from lightbus.exceptions import TransportNotFound
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 
-from .questions import EventQuestions, RpcQuestions
+from .questions import EventQuestions, GroupStatus, RpcQuestions
 
 Kind = Literal["rpc", "event", "schema"]
 
@@ -179,6 +179,14 @@ class EventConsumer(ABC):
 
     #: Why nothing can be read at present; empty while reading goes on.
     trouble: str = ""
+
+    @abstractmethod
+    async def status(self) -> Sequence[GroupStatus]:
+        """Tell how far the listener's group is with each stream.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
 
     @abstractmethod
     async def take(self, limit: int) -> Sequence[Delivery]:

@@ -92,13 +92,20 @@ class MemoryDelivery(Delivery):
 class MemoryEventConsumer(EventConsumer):
     """Takes the events of a group that its listener wants."""
 
-    def __init__(self, group: Group, subscription: Subscription, process_name: str, metrics: Metrics) -> None:
+    def __init__(
+        self, name: str, group: Group, subscription: Subscription, process_name: str, metrics: Metrics
+    ) -> None:
+        self._name = name
         self.group = group
         self._process_name = process_name
         self._metrics = metrics
         self._subscription = subscription
         self._held: dict[MemoryDelivery, None] = {}
         self._stopping = False
+
+    async def status(self) -> Sequence[GroupStatus]:
+        """Tell how far the group is."""
+        return [self.group.status(self._name)]
 
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Wait for an event, and return those that are there; others of the same APIs are dropped."""
@@ -162,7 +169,7 @@ class MemoryEventTransport(_InProcess, EventTransport):
         api_names = [api_name for api_name, _ in subscription.events]
         group = broker().join(name, api_names, subscription.since)
         group.held[identity.process_name] += 0
-        return MemoryEventConsumer(group, subscription, identity.process_name, self.metrics)
+        return MemoryEventConsumer(name, group, subscription, identity.process_name, self.metrics)
 
     def dead_letters(self, service_name: str, listener_name: str) -> list[KeptLetter]:
         """Return the events that a listener has put aside, oldest first."""

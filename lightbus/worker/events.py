@@ -10,6 +10,7 @@ from lightbus.client import BusClient
 from lightbus.exceptions import TransportUnavailable
 from lightbus.listener import Listener
 from lightbus.transports.base import Delivery, EventConsumer, EventTransport, Subscription
+from lightbus.transports.questions import GroupStatus
 
 from .dispatch import Dispatch
 from .slots import Slots
@@ -56,6 +57,14 @@ class EventWorker:
     def running(self) -> int:
         """How many events are handled."""
         return sum(slots.running for slots in self._slots)
+
+    async def status(self) -> list[GroupStatus]:
+        """Tell how far the listener's group is with each stream.
+
+        Raises:
+            TransportUnavailable: A broker can't be reached.
+        """
+        return [status for consumer in self._consumers for status in await consumer.status()]
 
     async def join(self) -> None:
         """Join, or make, the consumer group on each broker; tries again until that works."""

@@ -140,6 +140,9 @@ def test_the_metrics_of_a_run_are_its_numbers(project: Project, pages: Pages) ->
         'lightbus_event_handlings_total{api="shop",event="sold",listener="count",outcome="dead_letter"}': 1,
         'lightbus_dead_letters_total{api="shop",event="sold",listener="count",reason="failed"}': 1,
         'lightbus_rpcs_in_flight{api="shop"}': 0,
+        'lightbus_listener_lag{listener="count",stream="shop.*:stream"}': 0,
+        'lightbus_listener_pending{listener="count",stream="shop.*:stream"}': 0,
+        'lightbus_listener_dead_letters{listener="count",stream="shop.*:stream"}': 1,
     }
 
     def is_so() -> bool:
@@ -148,6 +151,26 @@ def test_the_metrics_of_a_run_are_its_numbers(project: Project, pages: Pages) ->
         return True
 
     eventually(is_so)
+
+
+def test_the_lag_is_what_no_process_has_read(project: Project, pages: Pages) -> None:
+    project.write("slow.py", "import asyncio\nasync def stay(event, sku): await asyncio.sleep(60)\n")
+    project.write(
+        "lightbus.yaml",
+        "bus: {drain_timeout: 0s}\n"
+        "listeners: {slow: {events: [shop.sold], handler: 'slow:stay', concurrency: 2}}",
+    )
+    project.host("--service-name", "shop")
+    for _ in range(5):
+        project.call("shop.sell", sku="fine")
+    labels = '{listener="slow",stream="shop.*:stream"}'
+    kinds = ("lag", "pending")
+    eventually(
+        lambda: (
+            [pages.metrics()[f"lightbus_listener_{kind}{labels}"] for kind in kinds] == [3, 2]
+            and pages.metrics()['lightbus_events_in_flight{listener="slow"}'] == 2
+        )
+    )
 
 
 def test_a_call_that_is_no_message_is_counted(project: Project, pages: Pages, redis_server: Server) -> None:

@@ -11,9 +11,11 @@ from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscription
+from lightbus.transports.questions import GroupStatus
 
 from .codec import decode_event
 from .connection import BLOCK, FAILURES, LinkBroken, ReplyError, backoff
+from .groups import group_status
 from .leases import Leases
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
@@ -93,6 +95,10 @@ class RedisEventConsumer(EventConsumer):
         except (LinkBroken, ReplyError) as e:
             raise TransportUnavailable(f"the group {self.group} can't be joined: {e}") from e
         self.leases.start()
+
+    async def status(self) -> Sequence[GroupStatus]:
+        """Ask the streams about the group."""
+        return await group_status(self.pipe, list(self._keys), self.group)
 
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Read the group, waiting for the first entry."""

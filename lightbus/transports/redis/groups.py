@@ -21,14 +21,22 @@ _COUNTED = 1_000
 _Facts = dict[str, Any]
 
 
-async def group_status(pipe: Pipe) -> list[GroupStatus]:
-    """Return how far every group of every stream is.
+async def group_status(
+    pipe: Pipe, streams: Sequence[str] | None = None, group: str | None = None
+) -> list[GroupStatus]:
+    """Return how far groups are.
+
+    Args:
+        pipe: The Redis.
+        streams: Which streams to ask; where not given, all that there are, which have to be searched for.
+        group: The only group to tell about.
 
     Raises:
         TransportUnavailable: Redis does not answer, or refuses.
     """
     try:
-        streams = [key.decode("utf-8", "replace") for key in await stream_keys(pipe)]
+        if streams is None:
+            streams = [key.decode("utf-8", "replace") for key in await stream_keys(pipe)]
         asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
         replies = await pipe.send_many(asked) if asked else []
         found = []
@@ -36,14 +44,16 @@ async def group_status(pipe: Pipe) -> list[GroupStatus]:
             about, groups = replies[2 * i : 2 * i + 2]
             if isinstance(about, ReplyError) or isinstance(groups, ReplyError):
                 continue  # It was deleted meanwhile.
-            found += [await _group(pipe, stream, _facts(about), _facts(group)) for group in groups]
+            for facts in map(_facts, groups):
+                name = facts["name"].decode("utf-8", "replace")
+                if group in (None, name):
+                    found.append(await _group(pipe, stream, name, _facts(about), facts))
         return found
     except (LinkBroken, ReplyError) as e:
         raise TransportUnavailable(f"the groups can't be read: {e}") from e
 
 
-async def _group(pipe: Pipe, stream: str, about: _Facts, group: _Facts) -> GroupStatus:
-    name = group["name"].decode("utf-8", "replace")
+async def _group(pipe: Pipe, stream: str, name: str, about: _Facts, group: _Facts) -> GroupStatus:
     keys = GroupKeys(stream, name)
     replies = await pipe.send_many(
         [
