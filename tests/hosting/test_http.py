@@ -9,6 +9,7 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,8 @@ from tests.eventually import eventually
 from tests.guide.project import Project
 from tests.processes import Process
 from tests.servers import Server, free_port
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 MODULE = """
 import lightbus, time
@@ -273,3 +276,16 @@ def _answers(pages: Pages) -> bool:
         return pages.get("/livez")[0] == 200
     except urllib.error.URLError:
         return False
+
+
+def test_the_pages_of_the_docs_name_every_metric_and_no_other(project: Project, pages: Pages) -> None:
+    project.host()
+    text = pages.get("/metrics")[1]
+    served = set(re.findall(r"^# HELP (\w+)", text, re.MULTILINE))
+    told = set(re.findall(r"^\| `(lightbus_\w+)`", (DOCS / "reference/metrics.md").read_text(), re.MULTILINE))
+    assert told == served
+    for page in ("grafana/lightbus.json", "how-to/metrics.md"):
+        used = re.findall(
+            r"lightbus_(?:rpc|event|listener|dead|reload|reconnect|data)\w*", (DOCS / page).read_text()
+        )
+        assert {re.sub("_bucket$", "", name) for name in used} <= served
