@@ -17,7 +17,8 @@ from lightbus.checks import client_for
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.portal import new_event_loop
-from lightbus.transports.base import DeadLetter, EventTransport
+from lightbus.transports.base import EventTransport
+from lightbus.transports.questions import DeadLetter
 
 from .options import manifest_options, read
 

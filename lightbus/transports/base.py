@@ -7,7 +7,7 @@ A transport belongs to one event loop. It reconnects by itself; what can't wait 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -15,7 +15,7 @@ from lightbus.exceptions import TransportNotFound
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 
-from .questions import EventQuestions, GroupStatus, RpcQuestions
+from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions
 
 Kind = Literal["rpc", "event", "schema"]
 
@@ -147,33 +147,6 @@ class Delivery(ABC):
         """It was not started: hand it back at once, without counting an attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """An event that was put aside.
-
-    Args:
-        id: Names it among those of its listener's group.
-        group: Whose it is: ``{service_name}-{listener_name}``.
-        message: The event; without a name where it can't be read.
-        reason: ``failed``, ``invalid``, ``invalid_message`` or ``process_died``.
-        error: The ``repr()`` of what the handler raised last, where it did.
-        trace: That error's traceback.
-        attempts: How often its handler was started.
-        died_at: When it was put aside, in Unix time.
-        place: Where the transport keeps it.
-    """
-
-    id: str
-    group: str
-    message: EventMessage
-    reason: str
-    error: str
-    trace: str
-    attempts: int
-    died_at: float
-    place: str = ""
-
-
 class EventConsumer(ABC):
     """One listener's stream of deliveries."""
 
@@ -224,14 +197,6 @@ class EventTransport(EventQuestions, Transport):
     @abstractmethod
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join, or make, the listener's consumer group.
-
-        Raises:
-            TransportUnavailable: The broker can't be reached.
-        """
-
-    @abstractmethod
-    def list_dead(self) -> AsyncIterator[DeadLetter]:
-        """Go through the dead letters of every group, whatever its service: the oldest of each first.
 
         Raises:
             TransportUnavailable: The broker can't be reached.

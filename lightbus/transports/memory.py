@@ -21,8 +21,6 @@ from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 
 from .base import (
-    MAX_BYTES,
-    DeadLetter,
     Delivery,
     EventConsumer,
     EventTransport,
@@ -33,9 +31,9 @@ from .base import (
     Subscription,
 )
 from .inbox import Inbox
-from .memory_broker import Broker, Group, KeptLetter, Stored
+from .memory_broker import Broker, Group, KeptLetter, Stored, result_fields, to_json
 from .memory_broker import broker as broker
-from .questions import GroupStatus, QueueStatus
+from .questions import DeadLetter, GroupStatus, QueueStatus
 from .ticks import Ticks
 
 logger = logging.getLogger(__name__)
@@ -159,7 +157,7 @@ class MemoryEventTransport(_InProcess, EventTransport):
         self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
     ) -> None:
         """Store events; there is nothing to wait for."""
-        blobs = [_to_json(message.canonical_name, message.kwargs) for message in messages]
+        blobs = [to_json(message.canonical_name, message.kwargs) for message in messages]
         for message, blob in zip(messages, blobs, strict=True):
             broker().add(message, blob, dedupe)
 
@@ -267,10 +265,10 @@ class MemoryRpcConsumer(RpcConsumer):
         if waiting is None or waiting.done():
             return
         try:
-            blob = _to_json(f"the result of {call.canonical_name}", _fields(result))
+            blob = to_json(f"the result of {call.canonical_name}", result_fields(result))
         except InvalidMessage as e:
             logger.error("%s (call %s) is answered with an error: %s", call.canonical_name, call.id, e)
-            blob = _to_json("an error", _fields(ResultMessage(repr(e), call.id, error=True)))
+            blob = to_json("an error", result_fields(ResultMessage(repr(e), call.id, error=True)))
         waiting.set_result(blob)
 
     async def stop(self) -> None:
@@ -295,7 +293,7 @@ class MemoryRpcTransport(_InProcess, RpcTransport):
         """Queue the call and wait for its answer."""
         name, shared = message.canonical_name, broker()
         queue = shared.queue(message.api_name)
-        call = (message, _to_json(name, message.kwargs))
+        call = (message, to_json(name, message.kwargs))
         if not queue.process_names:
             raise NoWorker(
                 f"nobody serves the API {message.api_name!r} in this process, so {name} was not called; the "
@@ -381,22 +379,3 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         """Renew or end the lease of a tick."""
         ticks = broker().ticks.get(schedule)
         return ticks is not None and ticks.hold(holder, lease, broker().clock.now())
-
-
-def _fields(result: ResultMessage) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in ResultMessage.__slots__}
-
-
-def _to_json(what: str, value: Any) -> bytes:
-    """Return a value as it would travel.
-
-    Raises:
-        InvalidMessage: It is no JSON value, or larger than any transport takes.
-    """
-    try:
-        blob = msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as e:
-        raise InvalidMessage(f"{what} can't travel as JSON: {e}") from e
-    if len(blob) > MAX_BYTES:
-        raise InvalidMessage(f"{what} is {len(blob):,} bytes long; a message may have {MAX_BYTES:,}")
-    return blob

@@ -9,16 +9,18 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 
 from lightbus.clock import Clock
-from lightbus.messages import EventMessage, RpcMessage
+from lightbus.exceptions import InvalidMessage
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 
-from .base import DeadLetter, Identity, SchemaTransport
+from .base import MAX_BYTES, Identity, SchemaTransport
 from .inbox import Inbox
-from .questions import ConsumerStatus, GroupStatus
+from .questions import ConsumerStatus, DeadLetter, GroupStatus
 from .ticks import Ticks
 
 #: How many of the newest events are kept for groups that start in the past, and dead letters per group.
@@ -186,3 +188,23 @@ _brokers: WeakKeyDictionary[asyncio.AbstractEventLoop, Broker] = WeakKeyDictiona
 def broker() -> Broker:
     """Return the running loop's broker."""
     return _brokers.setdefault(asyncio.get_running_loop(), Broker())
+
+
+def result_fields(result: ResultMessage) -> dict[str, Any]:
+    """Return an answer as it would travel, before it is JSON."""
+    return {name: getattr(result, name) for name in ResultMessage.__slots__}
+
+
+def to_json(what: str, value: Any) -> bytes:
+    """Return a value as it would travel.
+
+    Raises:
+        InvalidMessage: It is no JSON value, or larger than any transport takes.
+    """
+    try:
+        blob = msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as e:
+        raise InvalidMessage(f"{what} can't travel as JSON: {e}") from e
+    if len(blob) > MAX_BYTES:
+        raise InvalidMessage(f"{what} is {len(blob):,} bytes long; a message may have {MAX_BYTES:,}")
+    return blob

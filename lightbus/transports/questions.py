@@ -66,6 +66,33 @@ class QueueStatus:
     process_names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that was put aside.
+
+    Args:
+        id: Names it among those of its listener's group.
+        group: Whose it is: ``{service_name}-{listener_name}``.
+        message: The event; without a name where it can't be read.
+        reason: ``failed``, ``invalid``, ``invalid_message`` or ``process_died``.
+        error: The ``repr()`` of what the handler raised last, where it did.
+        trace: That error's traceback.
+        attempts: How often its handler was started.
+        died_at: When it was put aside, in Unix time.
+        place: Where the transport keeps it.
+    """
+
+    id: str
+    group: str
+    message: EventMessage
+    reason: str
+    error: str
+    trace: str
+    attempts: int
+    died_at: float
+    place: str = ""
+
+
 class EventQuestions(ABC):
     """What can be asked of a transport of events."""
 
@@ -98,6 +125,14 @@ class EventQuestions(ABC):
     @abstractmethod
     async def group_status(self) -> Sequence[GroupStatus]:
         """Tell how far each group is with each of its streams, whatever its service.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    def list_dead(self) -> AsyncIterator[DeadLetter]:
+        """Go through the dead letters of every group, whatever its service: the oldest of each first.
 
         Raises:
             TransportUnavailable: The broker can't be reached.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lightbus.transports.base import DeadLetter, EventConsumer, EventTransport
+from lightbus.transports.base import EventConsumer, EventTransport
+from lightbus.transports.questions import DeadLetter
 from tests.eventually import eventually_async
 from tests.servers import Server
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.transports.base import DeadLetter
+from lightbus.transports.questions import DeadLetter
 
 from .codec import decode_event
 from .connection import LinkBroken, ReplyError

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from lightbus.exceptions import PublishNotConfirmed, StreamFull, TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.transports.base import DeadLetter, EventConsumer, EventTransport, Identity, Subscription
-from lightbus.transports.questions import GroupStatus
+from lightbus.transports.base import EventConsumer, EventTransport, Identity, Subscription
+from lightbus.transports.questions import DeadLetter, GroupStatus
 
 from .codec import encode_event
 from .connection import FAILURES, LinkBroken, ReplyError
