@@ -90,13 +90,19 @@ class Pages:
 @pytest.fixture
 def pages(project: Project, redis_server: Server) -> Pages:
     project.write("bus.py", MODULE)
-    port = free_port()
+    port = next(p for p in iter(free_port, None) if is_free(p + 1))
     project.env = {
         "LIGHTBUS__BUS__LOG_FORMAT": "text",
         "LIGHTBUS__BUS__REDIS__URL": redis_server.url,
         "LIGHTBUS__HTTP__LISTEN": str(port),
     }
     return Pages(port)
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_a_host_that_does_its_work_is_alive_and_ready(project: Project, pages: Pages) -> None:
