@@ -224,7 +224,9 @@ def _with_exceptions(policy: DeliveryPolicy, known: Mapping[str, type[BaseExcept
     if not names:
         return policy
     imported = tuple(known[name] for name in names if name in known)
-    return DeliveryPolicy(policy.attempts, policy.backoff, policy.then, (*policy.give_up_on, *imported))
+    return DeliveryPolicy(
+        policy.attempts, policy.backoff, policy.then, (*policy.give_up_on, *imported), policy.max_deaths
+    )
 
 
 def _listener(name: str, options: ListenerOptions, handler: Any, policy: DeliveryPolicy) -> Listener:

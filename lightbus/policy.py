@@ -72,6 +72,13 @@ class DeliveryPolicy:
     give_up_on: tuple[type[BaseException], ...] = option(
         (), "Exception types that no further attempt can cure."
     )
+    max_deaths: int = option(
+        3,
+        "After how many runs that ended in the death of their process an event is put aside; a process that "
+        "was told to end does not count.",
+        minimum=1,
+        maximum=1_000_000,
+    )
 
     def decide(self, attempt: int, error: BaseException) -> Decision:
         """Say what to do with a delivery that failed.

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, cast
 from lightbus.exceptions import TransportNotFound
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
+from lightbus.policy import DeliveryPolicy
 
 from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions
 
@@ -152,6 +153,8 @@ class EventConsumer(ABC):
 
     #: Why nothing can be read at present; empty while reading goes on.
     trouble: str = ""
+    #: After how many deliveries that ended in the death of their process an event is put aside.
+    max_deaths: int = DeliveryPolicy().max_deaths
 
     @abstractmethod
     async def status(self) -> Sequence[GroupStatus]:

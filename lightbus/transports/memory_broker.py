@@ -72,11 +72,11 @@ class Recent:
     def get(self, id: str) -> str | None:
         """Return the value of an id, where it is remembered still."""
         until, value = self._kept.get(id, (0.0, ""))
-        return value if until > time.monotonic() else None
+        return value if until > broker().clock.now() else None
 
     def add(self, id: str, value: str, seconds: float) -> None:
         """Remember an id, unless it is remembered already."""
-        now = time.monotonic()
+        now = broker().clock.now()
         while self._kept and next(iter(self._kept.values()))[0] <= now:
             del self._kept[next(iter(self._kept))]
         if self.get(id) is None:

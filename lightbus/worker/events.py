@@ -80,6 +80,7 @@ class EventWorker:
                 consumer = await self._consume(transport, events)
             finally:
                 warning.cancel()
+            consumer.max_deaths = self.listener.policy.max_deaths
             self._consumers.append(consumer)
             self._slots.append(Slots(self._taker(consumer), self._handle, _release, limit, _AHEAD))
 
@@ -88,9 +89,11 @@ class EventWorker:
         await asyncio.gather(*(slots.run() for slots in self._slots))
 
     def resize(self, limit: int) -> None:
-        """Handle so many events at a time from now on."""
+        """Handle so many events at a time from now on, and by the listener's policy as it is now."""
         for slots in self._slots:
             slots.resize(limit)
+        for consumer in self._consumers:
+            consumer.max_deaths = self.listener.policy.max_deaths
 
     async def stop(self) -> None:
         """Take no more events, and hand back those that were not started."""

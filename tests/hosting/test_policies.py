@@ -37,6 +37,22 @@ async def test_an_event_is_tried_so_often(bench: Bench, redis_server: Server, at
     assert ledger.counts["cup"] == attempts
 
 
+@pytest.mark.parametrize(("max_deaths", "dead"), [(1, 1), (3, 0)])
+async def test_an_event_is_put_aside_after_so_many_deaths(
+    bench: Bench, redis_server: Server, max_deaths: int, dead: int
+) -> None:
+    stream, group = "shop.*:stream", "shop-fail"
+    quick = "apis: {default: {event_transport: {redis: {acknowledgement_timeout: 200ms}}}}\n"
+    text = "service_name: shop\n" + quick + failing(f"attempts: 1, max_deaths: {max_deaths}", "note")
+    async with bench.host(text.replace("{events", "{enabled: false, events")) as host:
+        await host.fire("cup")
+    redis_server.execute("XGROUP", "CREATE", stream, group, "0")
+    redis_server.execute("XREADGROUP", "GROUP", group, "killed", "STREAMS", stream, ">")
+    async with bench.host(text):
+        await eventually_async(lambda: redis_server.execute("XPENDING", stream, group)[0] == 0)
+    assert (dead_letters(redis_server), ledger.counts["cup"]) == (dead, 1 - dead)
+
+
 @pytest.mark.parametrize("name", ["tests.hosting.shop:NoSuchSku", "ValueError"])
 async def test_an_exception_that_nothing_cures_ends_the_attempts(
     bench: Bench, redis_server: Server, name: str

@@ -96,12 +96,16 @@ async def test_a_listener_that_was_off_at_the_start_is_switched_on(bench: Bench)
 async def test_policies_schedules_and_the_log_level_change(bench: Bench) -> None:
     async with bench.host(BEFORE) as host:
         bench.write(
-            BEFORE.replace("attempts: 8", "attempts: 3, give_up_on: ['tests.hosting.shop:NoSuchSku']")
+            BEFORE.replace(
+                "attempts: 8", "attempts: 3, max_deaths: 5, give_up_on: ['tests.hosting.shop:NoSuchSku']"
+            )
             + "schedules: {tick: {every: 20ms, call: 'tests.hosting.shop:tick'}}\nbus: {log_level: debug}"
         )
         assert await host.reloader.reload()
         policy = host.client.listeners["stay"].policy
         assert policy.attempts == 3 and [cls.__name__ for cls in policy.give_up_on] == ["NoSuchSku"]
+        (consumer,) = next(e for e in host.worker.events if e.listener.name == "stay")._consumers
+        assert consumer.max_deaths == 5
         assert logging.getLogger("lightbus").level == logging.DEBUG
         await eventually_async(lambda: ledger.counts["tick"] >= 2)
         bench.write(BEFORE)

@@ -51,10 +51,10 @@ TABLE = {
     "RedisEventOptions": {
         "batch_size stream_use consumer_ttl service_name consumer_name": EVENTS,
         "reclaim_batch_size reclaim_interval acknowledgement_timeout": LEASES,
-        "max_stream_length": "transports/test_retention.py",
+        "max_stream_length when_full": "transports/test_retention.py",
         "consumption_restart_delay": "transports/test_redis_events_failures.py",
     },
-    "Policy": {"attempts then give_up_on extends": POLICIES},
+    "Policy": {"attempts then give_up_on max_deaths extends": POLICIES},
     "Backoff": {"initial factor max jitter": POLICIES},
     "ListenerOptions": {"events handler concurrency since enabled dedupe": OPTIONS, "on_error": POLICIES},
     "ScheduleOptions": {"every cron timezone call scope missed overlap": "hosting/test_schedules.py"},

@@ -124,6 +124,54 @@ async def test_an_event_is_put_aside_only_after_the_last_death(any_ports: Ports,
     await settled(put_aside)
 
 
+@pytest.mark.parametrize("max_deaths", [1, 2, 5])
+async def test_after_how_many_deaths_an_event_is_put_aside_is_configured(
+    any_ports: Ports, any_redis: Server, max_deaths: int
+) -> None:
+    any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    await any_ports.fire(any_ports.events(), "spared", "killer")
+    entries = any_redis.execute("XRANGE", STREAM, "-", "+")
+    any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    for (entry, _), deaths in zip(entries, (max_deaths - 1, max_deaths), strict=True):
+        any_redis.execute(
+            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", 60_000, "RETRYCOUNT", deaths, "JUSTID"
+        )
+    consumer = await any_ports.listen(any_ports.events(acknowledgement_timeout=LEASE, reclaim_interval=0.05))
+    consumer.max_deaths = max_deaths
+
+    async def put_aside() -> bool:
+        return len(await any_ports.dead()) == 1
+
+    (spared,) = await take(consumer)
+    assert spared.message.kwargs["username"] == "spared"
+    spared.ack()
+    await settled(put_aside)
+
+
+async def test_a_death_after_the_process_was_told_to_end_is_not_counted(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    listening = await any_ports.listen(transport)
+    await any_ports.fire(transport, "slow")
+    for n in range(MAX_DEATHS + 2):
+        (delivery,) = await take(listening)
+        assert [count for _, count in deliveries_of(any_redis)] == [1]
+        await listening.stop()
+
+        async def excused() -> bool:
+            return [count for _, count in deliveries_of(any_redis)] == [0]
+
+        await settled(excused)
+        await any_ports.abandon(listening)
+        transport = any_ports.events(acknowledgement_timeout=LEASE, connect_timeout=6 + n)
+        listening = await any_ports.listen(transport)
+    (delivery,) = await take(listening)
+    delivery.ack()
+    await all_acknowledged(any_redis)
+    assert await any_ports.dead() == []
+
+
 async def test_suspects_run_one_at_a_time(any_ports: Ports, any_redis: Server) -> None:
     transport = any_ports.events(acknowledgement_timeout=LEASE)
     dying = await any_ports.listen(transport)

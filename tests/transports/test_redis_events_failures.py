@@ -8,11 +8,25 @@ import pytest
 
 from lightbus.exceptions import PublishNotConfirmed, TransportUnavailable
 from lightbus.messages import EventMessage
+from lightbus.transports.base import Delivery, EventConsumer
+from lightbus.transports.redis import event_consumer
 from tests.proxy import Proxy
 from tests.servers import Server
 
 from .conftest import Ports, settled, take
-from .test_redis_events import GROUP, STREAM, all_acknowledged, names
+from .test_redis_events import GROUP, STREAM, all_acknowledged, names, pending
+
+
+async def meets(delivery: Delivery, fate: str, ports: Ports, consumer: EventConsumer) -> bool:
+    """Whether an event meets its fate, although its group was destroyed."""
+    if fate == "dead_letter":
+        await delivery.dead_letter("failed", ValueError("no"))
+        return [dead.reason for dead in await ports.dead()] == ["failed"]
+    await (delivery.retry(0, ValueError("no")) if fate == "retry" else delivery.release())
+    (again,) = await take(consumer)
+    again.ack()
+    attempt = 2 if fate == "retry" else 1
+    return (again.message.kwargs["username"], again.attempt) == ("running", attempt)
 
 
 class TestWhatIsGone:
@@ -70,6 +84,69 @@ class TestWhatIsGone:
         (again,) = await take(consumer)
         assert (again.message.kwargs["username"], again.attempt) == ("running", 2)
         again.ack()
+
+    @pytest.mark.parametrize(
+        "destroy", [("XGROUP", "DESTROY", STREAM, GROUP), ("DEL", STREAM), ("FLUSHALL",)]
+    )
+    @pytest.mark.parametrize("fate", ["retry", "dead_letter", "release"])
+    async def test_what_runs_while_its_group_is_gone_is_kept(
+        self, any_ports: Ports, any_redis: Server, destroy: tuple[str, ...], fate: str
+    ) -> None:
+        transport = any_ports.events()
+        consumer = await any_ports.listen(transport)
+        await any_ports.fire(transport, "running")
+        (running,) = await take(consumer)
+        any_redis.execute(*destroy)
+        assert await meets(running, fate, any_ports, consumer)
+
+    @pytest.mark.parametrize("fate", ["retry", "dead_letter", "release"])
+    async def test_what_runs_while_another_process_makes_its_group_again_is_kept(
+        self, any_ports: Ports, any_redis: Server, fate: str
+    ) -> None:
+        transport = any_ports.events()
+        busy = await any_ports.listen(transport)
+        await any_ports.fire(transport, "running")
+        (running,) = await take(busy)
+        await busy.note_progress()  # type: ignore[attr-defined]
+        any_redis.execute("XGROUP", "DESTROY", STREAM, GROUP)
+        peer = await any_ports.listen(transport)
+        assert await meets(running, fate, any_ports, peer)
+
+    async def test_what_runs_is_held_again_by_a_group_that_another_process_made_again(
+        self, any_ports: Ports, any_redis: Server
+    ) -> None:
+        transport = any_ports.events(acknowledgement_timeout=0.3)
+        busy = await any_ports.listen(transport)
+        await any_ports.fire(transport, "running", "retried")
+        running, retried = await take(busy, 2)
+        await retried.retry(0, ValueError("no"))
+        (again,) = await take(busy)
+        await busy.note_progress()  # type: ignore[attr-defined]
+        retry = f"{{{STREAM}}}:retry:{GROUP}"
+        for source in (STREAM, retry):
+            any_redis.execute("XGROUP", "DESTROY", source, GROUP)
+        peer = await any_ports.listen(transport)
+
+        async def held() -> bool:
+            return pending(any_redis) == pending(any_redis, retry) == 1
+
+        await settled(held)
+        await any_ports.abandon(busy)
+        assert sorted(await names(peer, 2)) == ["retried", "running"]
+        assert (running.attempt, again.attempt) == (1, 2)
+
+    async def test_what_is_acknowledged_is_not_held_again(self, any_ports: Ports, any_redis: Server) -> None:
+        transport = any_ports.events()
+        consumer = await any_ports.listen(transport)
+        await any_ports.fire(transport, *"abc")
+        deliveries = await take(consumer, 3)
+        await consumer.note_progress()  # type: ignore[attr-defined]
+        any_redis.execute("XGROUP", "DESTROY", STREAM, GROUP)
+        await any_ports.listen(transport)
+        for delivery in deliveries[:2]:
+            delivery.ack()
+        await consumer.notice_remade()  # type: ignore[attr-defined]
+        assert pending(any_redis) == 1
 
     async def test_a_deleted_stream_is_made_again(self, any_ports: Ports, any_redis: Server) -> None:
         transport = any_ports.events(consumption_restart_delay=0.05)
@@ -196,6 +273,33 @@ class TestFiringWhileRedisIsAway:
         redis_ports.url = proxy.url
         with pytest.raises(TransportUnavailable, match="can't be reached"):
             await redis_ports.fire(redis_ports.events(), "a")
+
+
+async def test_a_listener_that_is_stopped_before_its_first_read_does_not_wait(
+    any_ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_consumer, "BLOCK", 60.0)
+    consumer = await any_ports.listen(any_ports.events())
+    reading = any_ports.run(consumer.take(1))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await consumer.stop()
+        assert await reading == []
+
+
+async def test_a_listener_is_woken_although_the_wake_up_came_before_its_read(
+    any_ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_consumer, "BLOCK", 60.0)
+    transport = any_ports.events()
+    consumer = await any_ports.listen(transport)
+    await any_ports.fire(transport, "a")
+    assert await names(consumer, 1) == ["a"]
+    reading = any_ports.run(consumer.take(1))
+    async with asyncio.timeout(10):
+        await asyncio.sleep(0)  # The read is written in this tick, and may be slower than what wakes it.
+        await consumer.stop()
+        assert await reading == []
 
 
 @pytest.mark.parametrize("away", ["refuse", "blackhole"])

@@ -8,6 +8,7 @@ import pytest
 
 from lightbus.exceptions import StreamFull
 from lightbus.messages import EventMessage
+from lightbus.metrics import Metrics
 from lightbus.transports.base import EventConsumer, EventTransport
 from lightbus.transports.redis import events as redis_events
 from tests.servers import Server
@@ -118,6 +119,43 @@ async def test_firing_waits_for_room_and_goes_on(any_ports: Ports, any_redis: Se
 
     any_ports.run(work())
     await waiting
+
+
+async def test_the_oldest_are_dropped_and_counted_where_that_is_wanted(
+    any_ports: Ports, any_redis: Server, eager: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = any_ports.events(max_stream_length=200, when_full="drop_oldest")
+    transport.metrics = Metrics()
+    consumer = await any_ports.listen(transport)
+    await fire(transport, 20)
+    await handle(consumer, 20)
+    for _ in range(20):
+        await fire(transport, 50)
+        await asyncio.sleep(0.006)
+    left = length(any_redis)
+    assert 200 <= left <= 200 + 2 * NODE
+    assert transport.metrics.events_dropped.total(STREAM) == 1_000 - left
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert said.startswith(f"{STREAM} is full: ") and "when_full: drop_oldest" in said
+    # The listener goes on with those that are left.
+    assert len(await take(consumer, left, limit=100)) == left
+
+
+async def test_what_runs_may_be_settled_although_its_entry_was_dropped(
+    any_ports: Ports, any_redis: Server, eager: None
+) -> None:
+    transport = any_ports.events(max_stream_length=100, when_full="drop_oldest")
+    consumer = await any_ports.listen(transport)
+    await fire(transport, 2)
+    done, failed = await take(consumer, 2)
+    for _ in range(20):
+        await fire(transport, 50)
+        await asyncio.sleep(0.006)
+    assert not any_redis.execute("XRANGE", STREAM, "-", failed.message.native_id or "")
+    done.ack()
+    await failed.retry(0, ValueError("no"))
+    deliveries = await take(consumer, length(any_redis) + 1, limit=100)
+    assert [d.message.id for d in deliveries if d.attempt == 2] == [failed.message.id]
 
 
 async def test_a_few_acknowledged_entries_do_not_hide_that_a_stream_is_full(

@@ -19,11 +19,13 @@ from .groups import group_status
 from .leases import Leases
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
-from .scripts import FORGET
+from .scripts import FORGET, MAKE
 from .session import Session
 from .settling import Fields, GroupKeys, RedisDelivery, Settling
 
 logger = logging.getLogger(__name__)
+
+_WAKE_AGAIN = 0.05
 
 
 class RedisEventConsumer(EventConsumer):
@@ -90,8 +92,8 @@ class RedisEventConsumer(EventConsumer):
                 "stream_use per_event, its owner must have published its contract; start it first"
             )
         try:
-            for source in self._sources:
-                await self._make_group(source)
+            for stream, keys in self._keys.items():
+                keys.made = await self._make_group(stream, _start_id(self._subscription.since))
         except (LinkBroken, ReplyError) as e:
             raise TransportUnavailable(f"the group {self.group} can't be joined: {e}") from e
         self.leases.start()
@@ -119,8 +121,12 @@ class RedisEventConsumer(EventConsumer):
 
     async def stop(self) -> None:
         """End a waiting read at once, and hand back what was fetched ahead."""
+        if not self.stopping:
+            self.settling.spawn(self.leases.excuse())
         self.stopping = True
         self._wake()
+        # Once more, since the first one may overtake a read that is just on its way to Redis.
+        asyncio.get_running_loop().call_later(_WAKE_AGAIN, self._wake)
         while self._buffer:
             await self._buffer.popleft().release()
 
@@ -148,6 +154,13 @@ class RedisEventConsumer(EventConsumer):
             await self.pipe.send_many(
                 [("HSET", self._keys[s].groups, self.group, seen) for s, seen in self.last_seen.items()]
             )
+
+    async def notice_remade(self) -> None:
+        """Hold again what was read from a group that another process has made again since."""
+        for stream, keys in self._keys.items():
+            made = await self.pipe.send("HGET", keys.groups, f"{self.group} made")
+            if made is not None and made.decode() != keys.made:
+                await self._make_again(stream)
 
     def receive(self, source: str, entry_id: str, fields: Fields) -> RedisDelivery | None:
         """Make a delivery of an entry, or deal with one that this listener does not want."""
@@ -177,6 +190,11 @@ class RedisEventConsumer(EventConsumer):
         sources = list(self._sources)
         command = ("XREADGROUP", "GROUP", self.group, self.name, "COUNT", count, "BLOCK", int(BLOCK * 1000))
         try:
+            if self._link.client_id is None:
+                # So that it can be woken from the first read on.
+                await self._link.exchange([("PING",)], BLOCK + 2)
+                if self.stopping or self._buffer:
+                    return
             (reply,) = await self._link.exchange(
                 [(*command, "STREAMS", *sources, *(">" for _ in sources))], BLOCK + 2
             )
@@ -198,27 +216,20 @@ class RedisEventConsumer(EventConsumer):
             if entries and source in self._keys:
                 self.last_seen[source] = entries[-1][0].decode()
 
-    async def _make_group(self, source: str) -> None:
-        stream = self._sources[source]
-        start = "0"
-        if source == stream:
-            known = await self.pipe.send("HGET", self._keys[stream].groups, self.group)
-            start = known.decode() if known is not None else _start_id(self._subscription.since)
-        try:
-            await self.pipe.send("XGROUP", "CREATE", source, self.group, start, "MKSTREAM")
-        except ReplyError as e:
-            if e.code != "BUSYGROUP":
-                raise
-            return
-        if source == stream:
-            await self._note_made(source, start)
+    async def _make_group(self, stream: str, start: str) -> str:
+        """Make the group where it is not there; returns how often it was made."""
+        keys = self._keys[stream]
+        made: bytes = await self.pipe.run(MAKE, [stream, keys.retry, keys.groups], [self.group, start])
+        return made.decode()
 
-    async def _note_made(self, stream: str, start: str) -> None:
-        """Write down that the group was made and where, so that it is never made at the end a second time."""
-        if start == "$":
-            newest = await self.pipe.send("XREVRANGE", stream, "+", "-", "COUNT", 1)
-            start = newest[0][0].decode() if newest else "0"
-        await self.pipe.send("HSETNX", self._keys[stream].groups, self.group, start)
+    async def _make_again(self, stream: str) -> None:
+        """Make the group from the last id seen, never at the end, and let it hold what is held here."""
+        keys = self._keys[stream]
+        made = await self._make_group(stream, "0")
+        # What is being handled here was read by the old group: it must stay possible to retry it.
+        await self.leases.adopt(stream)
+        await self.leases.adopt(keys.retry)
+        keys.made = made
 
     async def _after_refusal(self, error: ReplyError) -> None:
         code = error.code
@@ -234,20 +245,9 @@ class RedisEventConsumer(EventConsumer):
             error,
         )
         self.metrics.data_losses.add(self.group)
-        for stream, keys in self._keys.items():
-            seen = self.last_seen.get(stream)
-            if seen is None:
-                noted = await self.pipe.send("HGET", keys.groups, self.group)
-                seen = noted.decode() if noted is not None else "0"
-            await self.pipe.send_many(
-                [
-                    ("HSETNX", keys.groups, self.group, seen),
-                    ("XGROUP", "CREATE", stream, self.group, seen, "MKSTREAM"),
-                    ("XGROUP", "CREATE", keys.retry, self.group, "0", "MKSTREAM"),
-                    # What is being handled here was read by the old group: it must stay possible to retry it.
-                    *self.leases.reclaim(stream),
-                ]
-            )
+        await self.note_progress()
+        for stream in self._keys:
+            await self._make_again(stream)
 
     async def _pause(self, error: Exception) -> None:
         if self._failures == 0:

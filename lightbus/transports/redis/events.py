@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 #: How many of the newest entries are searched for an event whose confirmation was lost.
 _SEARCHED = 2_000
 _TRIM_LEASE_MS = 200
+#: Seconds between two log lines about dropped events of one stream.
+_SAID_EVERY = 60
 
 
 def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
@@ -145,7 +147,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
             if most is not None:
                 trimmer = self._trimmers.get(stream)
                 if trimmer is None:
-                    trimmer = self._trimmers[stream] = Trimmer(self, stream, most)
+                    drops = self._options.when_full == "drop_oldest"
+                    trimmer = self._trimmers[stream] = Trimmer(self, stream, most, drops=drops)
                 if trimmer.note_added():
                     async with asyncio.timeout_at(deadline):
                         await trimmer.wait_for_room(message)
@@ -243,18 +246,22 @@ class Trimmer:
         transport: Whose pipe is used.
         stream: The stream.
         most: The length to keep to.
+        drops: Whether the oldest are dropped where listeners are too far behind.
     """
 
-    def __init__(self, transport: RedisEventTransport, stream: str, most: int) -> None:
+    def __init__(self, transport: RedisEventTransport, stream: str, most: int, *, drops: bool) -> None:
         self._transport = transport
         self._stream = stream
         self._most = most
+        self._drops = drops
         self._step = max(1, min(1_000, most // 10))
         self._added = self._step - 1
         self._running: asyncio.Task[None] | None = None
         #: Whether the stream holds its whole length in events that some group has not acknowledged.
         self.is_full = False
         self._has_said_so = False
+        self._dropped = 0
+        self._silent_until = 0.0
 
     def note_added(self) -> bool:
         """Count an event, look at the stream every now and then, and tell whether it is full."""
@@ -290,10 +297,26 @@ class Trimmer:
     async def _trim(self) -> None:
         keys = [self._stream, f"{{{self._stream}}}:trimming"]
         try:
-            outcome = await self._transport.pipe.run(TRIM, keys, [self._most, _TRIM_LEASE_MS])
+            arguments = [self._most, _TRIM_LEASE_MS, int(self._drops)]
+            outcome, dropped = await self._transport.pipe.run(TRIM, keys, arguments)
         except FAILURES as e:
             logger.warning("trimming %s: %s", self._stream, e)
             return
         if outcome >= 0:
             self.is_full = outcome == 1
             self._has_said_so &= self.is_full
+            if dropped:
+                self._note_dropped(dropped)
+
+    def _note_dropped(self, dropped: int) -> None:
+        self._transport.metrics.events_dropped.add(self._stream, by=dropped)
+        self._dropped += dropped
+        now = asyncio.get_running_loop().time()
+        if now < self._silent_until:
+            return
+        logger.error(
+            "%s is full: %d events were dropped (when_full: drop_oldest) that a listener has not acknowledged",
+            self._stream,
+            self._dropped,
+        )
+        self._dropped, self._silent_until = 0, now + _SAID_EVERY

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .connection import FAILURES
-from .scripts import CLAIM, FORGET, RENEW
-from .suspects import MAX_DEATHS, Suspects
+from .scripts import ADOPT, CLAIM, EXCUSE, FORGET, RENEW, Script
+from .suspects import Suspects
 
 if TYPE_CHECKING:
     from .event_consumer import RedisEventConsumer
@@ -43,11 +43,24 @@ class Leases:
         """Renew these no more."""
         self._held.get(source, set()).difference_update(ids)
 
-    def reclaim(self, source: str) -> list[tuple[Any, ...]]:
-        """Return the commands that make a new group hold again what is held of the old one."""
-        ids = list(self._held.get(source, ()))
-        who = (self._consumer.group, self._consumer.name)
-        return [("XCLAIM", source, *who, 0, *ids, "FORCE", "JUSTID")] if ids else []
+    async def adopt(self, source: str) -> None:
+        """Make a group that was made again hold what is held here, save what is done with."""
+        await self._run_on_held(ADOPT, source)
+
+    async def excuse(self) -> None:
+        """Let the death of this process, which was told to end, not be counted against what it still runs."""
+        try:
+            for source in list(self._held):
+                await self._run_on_held(EXCUSE, source)
+        except FAILURES as e:
+            logger.debug("excusing what runs as %s: %s", self._consumer.group, e)
+
+    async def _run_on_held(self, script: Script, source: str) -> None:
+        consumer = self._consumer
+        ids = list(self._held.get(source, set()) - consumer.settling.finishing(source))
+        for i in range(0, len(ids), _RENEWED_AT_ONCE):
+            arguments = [consumer.group, consumer.name, *ids[i : i + _RENEWED_AT_ONCE]]
+            await consumer.pipe.run(script, [source], arguments)
 
     def start(self) -> None:
         """Begin to renew, to look for retries that are due, and to sweep."""
@@ -87,6 +100,7 @@ class Leases:
                 for stream in consumer.streams:
                     await consumer.settling.promote(stream)
                 await consumer.note_progress()
+                await consumer.notice_remade()
             except FAILURES as e:
                 logger.debug("noting the progress of %s: %s", consumer.group, e)
             await self._pause()
@@ -116,7 +130,14 @@ class Leases:
                 if consumer.stopping:
                     return  # It would only be handed back, and the count of its deaths forgotten.
                 cursor, most_deliveries = self._cursors.get(source, "-"), self._suspects.most_deliveries
-                arguments = [consumer.group, consumer.name, lease_ms, cursor, most_deliveries, MAX_DEATHS]
+                arguments = [
+                    consumer.group,
+                    consumer.name,
+                    lease_ms,
+                    cursor,
+                    most_deliveries,
+                    consumer.max_deaths,
+                ]
                 reply = await consumer.pipe.run(CLAIM, [source], arguments)
                 self._cursors[source] = reply[0].decode()
                 if len(reply) > 1:
@@ -134,7 +155,7 @@ class Leases:
         if delivery is None:
             return
         name = delivery.message.canonical_name
-        if delivered > MAX_DEATHS:
+        if delivered > consumer.max_deaths:
             logger.error(
                 "%s (event %s) ended %d processes of %s and is put aside",
                 name,

@@ -109,8 +109,13 @@ class RedisEventOptions(RedisOptions):
     )
     max_stream_length: int | None = option(
         100_000,
-        "How many events a stream keeps; null for all. What a group has not acknowledged is never dropped.",
+        "How many events a stream keeps; null for all. What a group has not acknowledged is kept above that.",
         minimum=1,
+    )
+    when_full: Literal["wait", "drop_oldest"] = option(
+        "wait",
+        "When a stream is full of events that a group has not acknowledged: wait, then StreamFull is raised; "
+        "or drop_oldest, which loses events, and counts them.",
     )
     stream_use: Literal["per_api", "per_event"] = option(
         "per_api", "Whether the events of an API share one stream or have one each."

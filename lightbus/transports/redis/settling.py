@@ -36,7 +36,7 @@ class GroupKeys:
         group: The consumer group.
     """
 
-    __slots__ = ("bodies", "dead", "delayed", "groups", "handled", "retry")
+    __slots__ = ("bodies", "dead", "delayed", "groups", "handled", "made", "retry")
 
     def __init__(self, stream: str, group: str) -> None:
         self.retry = f"{{{stream}}}:retry:{group}"
@@ -45,8 +45,10 @@ class GroupKeys:
         self.dead = f"{{{stream}}}:dead:{group}"
         #: What the keys begin with that remember an acknowledged event; its id follows.
         self.handled = f"{{{stream}}}:handled:{group}:"
-        #: A hash of the stream's groups and the last id that each has seen.
+        #: A hash of the stream's groups, the last id that each has seen and how often each was made.
         self.groups = f"{{{stream}}}:groups"
+        #: How often this group was made, as far as this process knows.
+        self.made = "0"
 
 
 class RedisDelivery(Delivery):
@@ -150,7 +152,7 @@ class Settling:
         self._flushing = False
         self._failures = 0
         self._closing = False
-        self._acknowledging: set[asyncio.Future[Any]] = set()
+        self._acknowledging: dict[asyncio.Future[Any], tuple[str, list[str]]] = {}
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -181,6 +183,11 @@ class Settling:
                 await asyncio.sleep(backoff(failures))
         return key is not None
 
+    def finishing(self, source: str) -> set[str]:
+        """Return the ids of entries that are acknowledged, though Redis has not confirmed it yet."""
+        sent = (ids for of, ids in self._acknowledging.values() if of == source)
+        return set().union(self._finished.get(source, ()), *sent)
+
     async def postpone(self, delivery: RedisDelivery, delay: float, fields: Fields) -> None:
         """Keep an entry in Redis until it is due, and move it to the retry stream then."""
         keys = self.keys[delivery.stream]
@@ -188,8 +195,12 @@ class Settling:
         await self._settle(
             delivery,
             RETRY,
-            [delivery.source, keys.delayed, keys.bodies],
-            [self._group, delivery.entry_id, delivery.origin, max(1, int(delay * 1000)), is_retry, *fields],
+            [delivery.source, keys.delayed, keys.bodies, keys.groups],
+            [
+                *(self._group, delivery.entry_id, delivery.origin),
+                *(max(1, int(delay * 1000)), is_retry, keys.made),
+                *fields,
+            ],
         )
         self.promote_later(delivery.stream, delay)
 
@@ -210,9 +221,13 @@ class Settling:
 
     async def move(self, delivery: RedisDelivery, target: str, fields: Fields) -> None:
         """Take an entry out of the group and append it to another stream, at once or not at all."""
+        keys = self.keys[delivery.stream]
         is_retry = "1" if delivery.source != delivery.stream else "0"
         await self._settle(
-            delivery, MOVE, [delivery.source, target], [self._group, delivery.entry_id, is_retry, *fields]
+            delivery,
+            MOVE,
+            [delivery.source, target, keys.groups],
+            [self._group, delivery.entry_id, is_retry, keys.made, *fields],
         )
 
     async def hand_back(self, delivery: RedisDelivery, fields: Fields) -> None:
@@ -263,17 +278,17 @@ class Settling:
                 if is_retry:
                     commands.append(("XDEL", source, *ids))
                 future = self._pipe.send_many(commands)
-            self._acknowledging.add(future)
+            self._acknowledging[future] = source, ids
             future.add_done_callback(partial(self._confirm, source, ids, handled))
 
     def _confirm(
         self, source: str, ids: list[str], handled: list[str], future: asyncio.Future[list[Any]]
     ) -> None:
-        self._acknowledging.discard(future)
+        self._acknowledging.pop(future, None)
         if future.cancelled():
             return
         error = future.exception() or next((r for r in future.result() if isinstance(r, ReplyError)), None)
-        if error is None or (isinstance(error, ReplyError) and error.code == "NOGROUP"):
+        if error is None:
             self._failures = 0
             if handled:
                 self._handled[source].difference_update(handled)
@@ -290,16 +305,16 @@ class Settling:
     async def _settle(
         self, delivery: RedisDelivery, script: Script, keys: Sequence[str], arguments: Sequence[Any]
     ) -> None:
-        """Run a script that settles an entry, until Redis has done it; doing it twice changes nothing."""
+        """Run a script that settles an entry, until Redis has done it.
+
+        Doing it twice changes nothing, unless the group is destroyed in between: better twice than never.
+        """
         failures = 0
         while True:
             try:
                 await self._pipe.run(script, keys, arguments)
                 break
             except FAILURES as e:
-                if isinstance(e, ReplyError) and e.code == "NOGROUP":
-                    logger.error("%s is gone; event %s can't be kept", self._group, delivery.message.id)
-                    break
                 if failures == 0:
                     logger.warning("settling event %s: %s; trying again", delivery.message.id, e)
                 failures += 1
@@ -312,7 +327,7 @@ class Settling:
         for timer in self._timers:
             timer.cancel()
         self._flush()
-        waiting = self._acknowledging | self._tasks
+        waiting = {*self._acknowledging, *self._tasks}
         if waiting:
             await asyncio.wait(waiting, timeout=5)
 

@@ -1,16 +1,19 @@
--- Takes the entry ARGV[2] of the group ARGV[1] out of the stream KEYS[1] and appends the fields ARGV[4..] to
+-- Takes the entry ARGV[2] of the group ARGV[1] out of the stream KEYS[1] and appends the fields ARGV[5..] to
 -- the stream KEYS[2]: the group's dead letters, or its retry stream for an entry that was not started.
 -- ARGV[3] is 1 where KEYS[1] is the group's own retry stream, from which the entry is deleted.
 -- The acknowledgement comes first, so that the script finishes even where Redis is out of memory.
--- Returns 0 where somebody else has already finished the entry.
-if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+-- Returns 0 where somebody else has already finished the entry: it is not pending, although the group is the one
+-- that it was read from (the hash KEYS[3] says, by ARGV[4]).
+if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0
+  and not redis.pcall('XPENDING', KEYS[1], ARGV[1]).err
+  and (redis.call('HGET', KEYS[3], ARGV[1] .. ' made') or '0') == ARGV[4] then
   return 0
 end
 if ARGV[3] == '1' then
   redis.call('XDEL', KEYS[1], ARGV[2])
 end
 local fields = {}
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 redis.call('XADD', KEYS[2], '*', unpack(fields))

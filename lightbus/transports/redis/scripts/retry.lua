@@ -1,15 +1,18 @@
--- Takes the entry ARGV[2] of the group ARGV[1] out of the stream KEYS[1] and keeps its fields ARGV[6..] until
+-- Takes the entry ARGV[2] of the group ARGV[1] out of the stream KEYS[1] and keeps its fields ARGV[7..] until
 -- they are due, ARGV[4] milliseconds from now by the server's clock: the body in the hash KEYS[3], the time in
 -- the sorted set KEYS[2], both under the member ARGV[3]. ARGV[5] is 1 where KEYS[1] is the group's own retry
--- stream, from which the entry is deleted. Returns 0 where somebody else has already finished the entry.
-if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+-- stream, from which the entry is deleted. Returns 0 where somebody else has already finished the entry: it is
+-- not pending, although the group is the one that it was read from (the hash KEYS[4] says, by ARGV[6]).
+if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0
+  and not redis.pcall('XPENDING', KEYS[1], ARGV[1]).err
+  and (redis.call('HGET', KEYS[4], ARGV[1] .. ' made') or '0') == ARGV[6] then
   return 0
 end
 if ARGV[5] == '1' then
   redis.call('XDEL', KEYS[1], ARGV[2])
 end
 local fields = {}
-for i = 6, #ARGV do
+for i = 7, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 local time = redis.call('TIME')

@@ -1,13 +1,15 @@
 -- Trims the stream KEYS[1] towards ARGV[1] entries, but never past what some group has not acknowledged.
 -- KEYS[2] is a lease of ARGV[2] milliseconds, so that one process at a time does it.
--- Returns 1 where the stream is full of unacknowledged entries, 0 where it is not, -1 where another has the lease.
+-- Where ARGV[3] is 1, the oldest are dropped all the same.
+-- Returns 1 where the stream is full of unacknowledged entries, 0 where it is not, -1 where another has the lease;
+-- and how many of them were dropped.
 if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then
-  return -1
+  return {-1, 0}
 end
 local most = tonumber(ARGV[1])
 local excess = redis.call('XLEN', KEYS[1]) - most
 if excess <= 0 then
-  return 0
+  return {0, 0}
 end
 
 local function parts(id)
@@ -40,15 +42,20 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
 end
 if safe == nil then
   redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', most)
-  return 0
+  return {0, 0}
 end
 redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', excess)
 excess = redis.call('XLEN', KEYS[1]) - most
 if excess <= 0 then
-  return 0
+  return {0, 0}
 end
 -- Whole nodes of the stream are trimmed, so a few entries stay that might go: they count as room.
-if #redis.call('XRANGE', KEYS[1], '-', '(' .. safe, 'COUNT', excess) < excess then
-  return 1
+local free = #redis.call('XRANGE', KEYS[1], '-', '(' .. safe, 'COUNT', excess)
+if free >= excess then
+  return {0, 0}
 end
-return 0
+if ARGV[3] ~= '1' then
+  return {1, 0}
+end
+local trimmed = redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', most)
+return {0, math.max(0, trimmed - free)}
