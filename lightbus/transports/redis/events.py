@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 #: How many of the newest entries are searched for an event whose confirmation was lost.
 _SEARCHED = 2_000
 _TRIM_LEASE_MS = 200
-#: Seconds between two log lines about dropped events of one stream.
+#: Seconds between log lines about dropped events of one stream.
 _SAID_EVERY = 60
 
 
@@ -315,7 +315,7 @@ class Trimmer:
         if now < self._silent_until:
             return
         logger.error(
-            "%s is full: %d events were dropped (when_full: drop_oldest) that a listener has not acknowledged",
+            "%s is full: dropped %d events that a listener has not acknowledged (when_full: drop_oldest)",
             self._stream,
             self._dropped,
         )
