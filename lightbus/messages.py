@@ -1,7 +1,7 @@
 """The three messages. One object goes all the way through, from the caller to the wire and back.
 
-Fields are fixed once a message is made, save for those that hooks may edit: ``kwargs`` of a call or an
-event, ``result`` of an answer, and ``native_id``, which the broker gives.
+Fields are fixed once a message is made, save for those that hooks may edit: ``kwargs`` and ``headers`` of a
+call or an event, ``result`` of an answer, and ``native_id``, which the broker gives.
 """
 
 from __future__ import annotations
@@ -51,15 +51,17 @@ class RpcMessage(_Message):
         kwargs: The arguments by name, as JSON values once they are on their way.
         return_path: Where the answer goes; the transport of the caller fills it in.
         id: A UUID; a new one where not given.
+        headers: What travels beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
     """
 
-    _editable = frozenset({"kwargs"})
+    _editable = frozenset({"kwargs", "headers"})
 
     api_name: str
     procedure_name: str
     kwargs: dict[str, Any]
     return_path: str
     id: str
+    headers: dict[str, str] | None
 
     def __init__(
         self,
@@ -68,12 +70,14 @@ class RpcMessage(_Message):
         kwargs: dict[str, Any] | None = None,
         return_path: str = "",
         id: str = "",
+        headers: dict[str, str] | None = None,
     ) -> None:
         _set(self, "api_name", api_name)
         _set(self, "procedure_name", procedure_name)
         _set(self, "kwargs", {} if kwargs is None else kwargs)
         _set(self, "return_path", return_path)
         _set(self, "id", id or new_id())
+        _set(self, "headers", headers)
 
     @property
     def canonical_name(self) -> str:
@@ -140,9 +144,10 @@ class EventMessage(_Message):
         version: The version of the event's parameters.
         id: A UUID, or another text that names it; a new UUID where not given.
         native_id: The broker's id, once it has stored the event.
+        headers: What travels beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
     """
 
-    _editable = frozenset({"kwargs", "native_id"})
+    _editable = frozenset({"kwargs", "native_id", "headers"})
 
     api_name: str
     event_name: str
@@ -150,6 +155,7 @@ class EventMessage(_Message):
     version: int
     id: str
     native_id: str | None
+    headers: dict[str, str] | None
 
     def __init__(
         self,
@@ -159,6 +165,7 @@ class EventMessage(_Message):
         version: int = 1,
         id: str = "",
         native_id: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         _set(self, "api_name", api_name)
         _set(self, "event_name", event_name)
@@ -166,6 +173,7 @@ class EventMessage(_Message):
         _set(self, "version", version)
         _set(self, "id", id or new_id())
         _set(self, "native_id", native_id)
+        _set(self, "headers", headers)
 
     @property
     def canonical_name(self) -> str:

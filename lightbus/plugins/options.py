@@ -22,8 +22,14 @@ class InternalMetricsOptions(PluginOptions):
     """Events about every call and event of this process, with their arguments."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracingOptions(PluginOptions):
+    """Spans of OpenTelemetry for calls, events and their handlers."""
+
+
 #: The options of each, by the name of its entry point.
 OWN_PLUGINS: dict[str, type[PluginOptions]] = {
     "internal_state": InternalStateOptions,
     "internal_metrics": InternalMetricsOptions,
+    "tracing": TracingOptions,
 }

@@ -253,7 +253,7 @@ class MemoryRpcConsumer(RpcConsumer):
                 break
             m, arguments = call
             kwargs = msgspec.json.decode(arguments)
-            taken.append(RpcMessage(m.api_name, m.procedure_name, kwargs, m.return_path, m.id))
+            taken.append(RpcMessage(m.api_name, m.procedure_name, kwargs, m.return_path, m.id, m.headers))
         self._held.update((call.id, call) for call in taken)
         self._queue.running += len(taken)
         return taken

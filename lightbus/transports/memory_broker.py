@@ -40,7 +40,7 @@ class Stored:
         """Return the event for one handler, with arguments of its own."""
         m = self.message
         arguments = msgspec.json.decode(self.arguments)
-        return EventMessage(m.api_name, m.event_name, arguments, m.version, m.id, m.native_id)
+        return EventMessage(m.api_name, m.event_name, arguments, m.version, m.id, m.native_id, m.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,8 @@ class Broker:
         message.native_id = self.new_id(now)
         if dedupe is not None:
             self.fired.add(key, message.native_id, dedupe)
-        kept = EventMessage(
-            message.api_name, message.event_name, {}, message.version, message.id, message.native_id
-        )
+        m = message
+        kept = EventMessage(m.api_name, m.event_name, {}, m.version, m.id, m.native_id, m.headers)
         stored = Stored(kept, arguments, now)
         self.history.append(stored)
         for group in self.groups.values():

@@ -186,7 +186,7 @@ def test_the_rest_of_a_message_is_fixed(project: Project) -> None:
     project.host()
     done = project.run("call", "auth.greet", "name=Ada")
     assert done.returncode == 1
-    assert "procedure_name is fixed; a hook may edit kwargs only" in done.stderr
+    assert "procedure_name is fixed; a hook may edit headers and kwargs only" in done.stderr
 
 
 def test_they_run_in_order_and_those_before_plugins_first(project: Project) -> None:

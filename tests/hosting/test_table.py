@@ -61,6 +61,7 @@ TABLE = {
     "InternalStateOptions": {"enabled ping_enabled ping_interval": "hosting/test_internal_events.py"},
     "InternalMetricsOptions": {"enabled": "hosting/test_internal_events.py"},
     "HttpOptions": {"listen blocked_after dead_after": "hosting/test_http.py"},
+    "TracingOptions": {"enabled": "hosting/test_tracing.py"},
 }
 
 

@@ -32,6 +32,9 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _BARE_FIELDS = 32
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
 
+#: What may travel beside the arguments. Lightbus 1.x fails on events with such fields, but not on calls.
+_HEADERS = ("traceparent", "tracestate")
+
 #: What encoding raises where a value is not JSON.
 _NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError)
 
@@ -49,6 +52,7 @@ class _CallMetadata(msgspec.Struct):
 class _Call(msgspec.Struct):
     metadata: _CallMetadata
     kwargs: dict[str, Any]
+    headers: dict[str, str] | None = None
 
 
 class _CallHead(msgspec.Struct):
@@ -85,18 +89,18 @@ def encode_call(message: RpcMessage, return_path: str) -> bytes:
     Raises:
         InvalidMessage: It is larger than any worker accepts.
     """
-    return _bounded(
-        message.canonical_name,
-        {
-            "metadata": {
-                "id": message.id,
-                "api_name": message.api_name,
-                "procedure_name": message.procedure_name,
-                "return_path": return_path,
-            },
-            "kwargs": message.kwargs,
+    call: dict[str, Any] = {
+        "metadata": {
+            "id": message.id,
+            "api_name": message.api_name,
+            "procedure_name": message.procedure_name,
+            "return_path": return_path,
         },
-    )
+        "kwargs": message.kwargs,
+    }
+    if message.headers:
+        call["headers"] = {name: message.headers[name] for name in _HEADERS if name in message.headers}
+    return _bounded(message.canonical_name, call)
 
 
 def decode_call(blob: bytes) -> RpcMessage:
@@ -116,7 +120,12 @@ def decode_call(blob: bytes) -> RpcMessage:
     if not _UUID.fullmatch(metadata.id):
         raise InvalidMessage("not a call: its id is not a UUID")
     return RpcMessage(
-        metadata.api_name, metadata.procedure_name, call.kwargs, metadata.return_path or "", metadata.id
+        metadata.api_name,
+        metadata.procedure_name,
+        call.kwargs,
+        metadata.return_path or "",
+        metadata.id,
+        call.headers,
     )
 
 
@@ -201,6 +210,10 @@ def encode_event(message: EventMessage) -> list[Any]:
         "version",
         str(message.version),
     ]
+    if message.headers:
+        for name in _HEADERS:
+            if name in message.headers:
+                fields += [name, message.headers[name]]
     if len(message.kwargs) > MAX_FIELDS:
         raise InvalidMessage(f"{message.canonical_name} has more than {MAX_FIELDS} arguments")
     size = 0
@@ -261,6 +274,8 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
         raise InvalidMessage(f"not an event: {_reason(e)}") from e
     if not is_message_id(message.id):
         raise InvalidMessage("not an event: its id is too long, or not printable")
+    if metadata:
+        message.headers = {name: metadata.pop(name) for name in _HEADERS if name in metadata} or None
     return message, metadata
 
 
