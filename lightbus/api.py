@@ -186,6 +186,13 @@ class Registry:
         if not isinstance(api, type):
             self._instances[new.name] = api
 
+    def alone(self) -> Registry:
+        """Return a copy without the registry that lies beneath."""
+        copy = Registry()
+        copy._definitions.update(self._definitions)
+        copy._instances.update(self._instances)
+        return copy
+
     def find(self, name: str) -> Definition | None:
         """Return the definition of that name, or None."""
         return self._definitions.get(name) or (self._base.find(name) if self._base else None)

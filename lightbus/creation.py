@@ -116,6 +116,15 @@ def hosted(bus: BusPath, manifest: Manifest) -> None:
     _hosted.append(_Hosted(bus, manifest))
 
 
+def not_hosted(bus: BusPath) -> None:
+    """Hand out this bus no more.
+
+    Args:
+        bus: What :func:`hosted` was given.
+    """
+    _hosted[:] = [each for each in _hosted if each.bus is not bus]
+
+
 def read_manifest(
     config: str | os.PathLike[str] | Mapping[str, Any] | None, arguments: Mapping[str, str]
 ) -> Manifest | None:

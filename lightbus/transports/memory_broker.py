@@ -189,6 +189,11 @@ def broker() -> Broker:
     return _brokers.setdefault(asyncio.get_running_loop(), Broker())
 
 
+def renew_broker() -> None:
+    """Let the running loop begin with an empty broker."""
+    _brokers[asyncio.get_running_loop()] = Broker()
+
+
 def result_fields(result: ResultMessage) -> dict[str, Any]:
     """Return an answer as it would travel, before it is JSON."""
     return {name: getattr(result, name) for name in ResultMessage.__slots__}

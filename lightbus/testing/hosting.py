@@ -1,0 +1,305 @@
+"""A whole bus inside a test: a service that is hosted in memory, as ``lightbus run`` hosts it over Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+from lightbus.api import Api, Registry, auto_registered
+from lightbus.checks import client_for
+from lightbus.client import BusClient
+from lightbus.creation import not_hosted
+from lightbus.exceptions import ConfigurationError
+from lightbus.loading import Loader
+from lightbus.manifest import Manifest, load
+from lightbus.messages import EventMessage
+from lightbus.path import BusPath
+from lightbus.portal import run_blocking
+from lightbus.transports.base import DeadLetter
+from lightbus.transports.memory_broker import Broker, broker, renew_broker
+from lightbus.wiring import ApiSettings, ChosenTransport, Wiring
+from lightbus.worker import Worker
+
+from .clock import VirtualClock
+from .lending import lend
+
+What = BusPath | ModuleType | str | Api | type[Api]
+
+_MEMORY = ChosenTransport("memory")
+#: Seconds that handlers which still run at the end of a test may take.
+_PATIENCE = 1.0
+#: How often the bus must be found quiet, one step of the event loop after the other, to be believed.
+_QUIET = 5
+_active: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Hosted]] = WeakKeyDictionary()
+
+
+def hosted(
+    *what: What,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    clock: VirtualClock | None = None,
+) -> Hosted:
+    """Host a service in memory for the length of a ``with`` or ``async with`` block.
+
+    Args:
+        what: Its bus modules (or their names), its bus, or classes derived from ``Api`` (or objects of them).
+            It serves the APIs that its modules define or import by name.
+        config: Its manifest, as a mapping or a path; transports that it names are replaced.
+        clock: What schedules and retries go by; one of its own where not given. A service that is hosted
+            while another one is takes the other's.
+
+    Returns:
+        The host, to be entered.
+    """
+    return Hosted(what, config, clock)
+
+
+class Hosted:
+    """A service hosted in memory. Services that are hosted at a time on one event loop see each other.
+
+    Methods whose names end in ``_async`` are for code on an event loop, those without for synchronous code.
+
+    Attributes:
+        bus: Its bus.
+        clock: What schedules and retries go by.
+        shutdown_reason: Why it has asked to be shut down, if it has.
+    """
+
+    bus: BusPath
+    clock: VirtualClock
+
+    def __init__(
+        self,
+        what: Sequence[What],
+        config: Mapping[str, Any] | str | os.PathLike[str] | None,
+        clock: VirtualClock | None,
+    ) -> None:
+        self._what = what
+        self._config = config
+        self._given_clock = clock
+        self.shutdown_reason: str | None = None
+
+    # What tests do
+
+    def settle(self, timeout: float = 5.0) -> None:
+        """Wait until everything is delivered; see :meth:`settle_async`."""
+        self._block(self.settle_async, timeout, name="settle")
+
+    async def settle_async(self, timeout: float = 5.0) -> None:
+        """Wait until every event and call is handled, and every run of a schedule has ended.
+
+        What waits for its time (a retry, the next tick) waits for the clock; what a handler has started and
+        does not wait for is not seen.
+
+        Args:
+            timeout: The most seconds to wait.
+
+        Raises:
+            AssertionError: Something still runs; the message says what.
+        """
+        end = asyncio.get_running_loop().time() + timeout
+        quiet = 0
+        while quiet < _QUIET:
+            busy = next(self._busy(), None)
+            quiet = 0 if busy else quiet + 1
+            if busy and asyncio.get_running_loop().time() > end:
+                raise AssertionError(f"after {timeout:g} s the bus is not quiet: {busy}")
+            await asyncio.sleep(0.001 if busy else 0)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on the clock; see :meth:`VirtualClock.advance_async`."""
+        self._block(self.clock.advance_async, seconds, name="advance")
+
+    async def advance_async(self, seconds: float) -> None:
+        """Let time pass on the clock; see :meth:`VirtualClock.advance_async`."""
+        await self.clock.advance_async(seconds)
+
+    def events(self, name: str | None = None) -> list[EventMessage]:
+        """Return the events that were fired since the first service was hosted, in order.
+
+        Args:
+            name: Only those of this name, such as ``auth.user_registered``.
+        """
+        messages = [stored.copy() for stored in self._broker.history]
+        return [message for message in messages if name in (None, message.canonical_name)]
+
+    def dead_letters(self, listener_name: str) -> list[DeadLetter]:
+        """Return the events that a listener of this service has put aside, oldest first."""
+        name = f"{self.bus.client.service_name}-{listener_name}"
+        group = self._broker.groups.get(name)
+        return [kept.letter(name) for kept in group.dead] if group is not None else []
+
+    # Its life
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        others = _active.setdefault(loop, [])
+        if not others:
+            renew_broker()
+        self._broker: Broker = broker()
+        self.clock = others[0].clock if others else self._given_clock or VirtualClock()
+        if self._given_clock not in (None, self.clock):
+            raise ConfigurationError("services that are hosted together have one clock: give the same one")
+        self._broker.clock = self.clock
+        ready: asyncio.Future[None] = loop.create_future()
+        self._stop = asyncio.Event()
+        # Its whole life is in one task, whichever tasks enter and leave.
+        self._life = loop.create_task(self._live(ready), name="lightbus hosted")
+        await asyncio.wait([ready, self._life], return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            await self._life
+        others.append(self)
+        self.clock.settlers.append(self.settle_async)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clock.settlers.remove(self.settle_async)
+        _active[asyncio.get_running_loop()].remove(self)
+        self._stop.set()
+        await self._life
+
+    def __enter__(self) -> Self:
+        self._block(self.__aenter__, name="__enter__")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._block(self.__aexit__, kind, error, trace, name="__exit__")
+
+    async def _live(self, ready: asyncio.Future[None]) -> None:
+        manifest, folder = self._manifest()
+        modules = [importlib.import_module(each) for each in (*self._names(), *manifest.modules)]
+        modules += [each for each in self._what if isinstance(each, ModuleType)]
+        client = self._client(modules, manifest)
+        wiring = client.wiring if self._config is None else client_for(manifest).wiring
+        if not wiring.identity.service_name:
+            wiring = replace(wiring, identity=client.wiring.identity)
+        # Else it would serve what all of the tests have imported.
+        is_given = any(isinstance(each, BusPath) for each in self._what)
+        registry = client.registry if is_given else client.registry.alone()
+        with lend(client, _in_memory(wiring), registry):
+            self.bus = BusPath(client)
+            client.clock = self.clock
+            client.home = asyncio.get_running_loop()
+            client.shutdown_handler = self._note_shutdown
+            for api in (*_apis_of(modules), *self._what):
+                if isinstance(api, Api | type):
+                    client.register_api(api)
+            loader = Loader(manifest, client, folder)
+            try:
+                loader.load(self.bus)
+                await self._serve(client, loader, modules, ready)
+            finally:
+                not_hosted(self.bus)
+                await client.close_async()
+
+    async def _serve(
+        self, client: BusClient, loader: Loader, modules: Sequence[ModuleType], ready: asyncio.Future[None]
+    ) -> None:
+        for module in modules:
+            start = getattr(module, "before_server_start", None)
+            if start is not None:
+                await client.pool.invoke(start, self.bus)
+        self._worker = worker = Worker(client)
+        await self._join(client, loader)
+        await client.hooks.run(client.hooks.before_worker_start, client=client)
+        await self._join(client, loader)
+        async with asyncio.TaskGroup() as group:
+            worker.start(group)
+            ready.set_result(None)
+            await self._stop.wait()
+            await worker.drain(_PATIENCE)
+        await client.hooks.run(client.hooks.after_worker_stopped, client=client)
+
+    async def _join(self, client: BusClient, loader: Loader) -> None:
+        worker = self._worker
+        worker.prepare([name for name in client.registry.names() if loader.is_ours(name)])
+        await worker.ownership.take()
+        await worker.join()
+        await worker.publish_contracts()
+
+    def _manifest(self) -> tuple[Manifest, Path]:
+        if self._config is None or isinstance(self._config, Mapping):
+            given = {"modules": [], **(self._config or {})}
+            return load(create_arguments=given, look_around=False, environ={}), Path.cwd()
+        path = Path(self._config)
+        return load([str(path)], create_arguments={"modules": []}), path.parent
+
+    def _names(self) -> list[str]:
+        return [each for each in self._what if isinstance(each, str)]
+
+    def _client(self, modules: Sequence[ModuleType], manifest: Manifest) -> BusClient:
+        buses = [each for each in self._what if isinstance(each, BusPath)]
+        buses += [each for module in modules for each in vars(module).values() if isinstance(each, BusPath)]
+        clients = list(dict.fromkeys(each.client for each in buses))
+        if len(clients) > 1:
+            raise ConfigurationError(
+                "these modules have several buses, as if they were different services; host each by itself: "
+                "with hosted(one), hosted(other)"
+            )
+        if clients:
+            return clients[0]
+        wiring = client_for(manifest).wiring
+        name = manifest.service_name or (modules[0].__name__.rpartition(".")[2] if modules else "test")
+        return BusClient(replace(wiring, identity=replace(wiring.identity, service_name=name)), Registry())
+
+    def _busy(self) -> Iterator[str]:
+        """Say what there is to do still."""
+        for host in _active.get(asyncio.get_running_loop()) or [self]:
+            if host.shutdown_reason is not None:
+                if not host._life.done():
+                    yield "it shuts down"
+                continue
+            client = host.bus.client
+            for listener in client.listeners.values():
+                name = f"{client.service_name}-{listener.name}"
+                group = self._broker.groups.get(name)
+                if group is not None and listener.enabled:
+                    number = len(group) + sum(group.held.values())
+                    if number:
+                        yield f"the listener {listener.name} has {number} events to handle"
+            if host._worker.schedules.running:
+                yield f"{host._worker.schedules.running} schedules run"
+        for name, queue in self._broker.queues.items():
+            if queue.process_names and len(queue) + queue.running:
+                yield f"the API {name} has {len(queue) + queue.running} calls to answer"
+
+    def _note_shutdown(self, reason: str) -> None:
+        self.shutdown_reason = reason
+        self._life.get_loop().call_soon_threadsafe(self._stop.set)
+
+    def _block(self, function: Any, *args: Any, name: str) -> Any:
+        blocking = f"{name}() of a hosted service"
+        instead = "async with" if name.startswith("__") else f"{name}_async()"
+        return run_blocking(None, function, *args, blocking=blocking, awaitable=instead)
+
+
+def _apis_of(modules: Sequence[ModuleType]) -> Iterator[type[Api]]:
+    """Go through the APIs that modules offer by defining or importing their classes."""
+    for module in modules:
+        for each in vars(module).values():
+            if isinstance(each, type) and issubclass(each, Api) and each is not Api:
+                definition = each.__lightbus__
+                if auto_registered.find(definition.name) is definition:
+                    yield each
+
+
+def _in_memory(wiring: Wiring) -> Wiring:
+    """Return the same with messages that stay in this process."""
+    apis = wiring.api
+
+    def api(name: str) -> ApiSettings:
+        settings: Any = apis(name)
+        changed: ApiSettings = replace(settings, rpc_transport=_MEMORY, event_transport=_MEMORY)
+        return changed
+
+    return replace(wiring, api=api, schema_transport=_MEMORY)

@@ -1,0 +1,51 @@
+"""A bus that is put into a test's hands, and given back as it was."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from lightbus.api import Registry
+from lightbus.client import BusClient
+from lightbus.hooks import Hooks
+from lightbus.wiring import Wiring
+
+
+@contextmanager
+def lend(client: BusClient, wiring: Wiring, registry: Registry) -> Iterator[None]:
+    """Make a bus anew, with all that was declared on it; afterwards all is as it was.
+
+    Args:
+        client: The bus.
+        wiring: What it is made with.
+        registry: The APIs that it has meanwhile.
+    """
+    before = dict(vars(client))
+    BusClient.__init__(client, wiring, registry)
+    client.features = before["features"]
+    client.listeners = {name: replace(listener) for name, listener in before["listeners"].items()}
+    client.recurring = dict(before["recurring"])
+    client.schedules = dict(before["schedules"])
+    # A coroutine runs once, so in the first test that hosts it.
+    client.background = [
+        task
+        for task in before["background"]
+        if inspect.getcoroutinestate(task.coroutine) == inspect.CORO_CREATED
+    ]
+    _copy_hooks(before["hooks"], client.hooks)
+    try:
+        yield
+    finally:
+        vars(client).clear()
+        vars(client).update(before)
+
+
+def _copy_hooks(source: Hooks, target: Hooks) -> None:
+    pool = vars(target)["_pool"]
+    for name, value in vars(source).items():
+        copied: Any = {k: list(v) for k, v in value.items()} if isinstance(value, dict) else value
+        setattr(target, name, copied)
+    vars(target)["_pool"] = pool

@@ -1,0 +1,83 @@
+"""The code of a page of the docs, section by section, to be run as it is written.
+
+A block that begins with three backticks and ``python run`` is run; all those of one section (below a heading of
+level two) make one file. A block whose first line is ``# name.py`` is that file instead, and is there for the
+sections that follow too. A file with functions named ``test_...`` is run by pytest, any other by Python. What it
+prints must be the section's block of ``text output``, where there is one.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.processes import clean_environment
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+_BLOCK = re.compile(r"^```(python run|text output)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_NAMED = re.compile(r"# ([\w/]+\.py)\n")
+
+
+@dataclass(slots=True)
+class Section:
+    """One section of a page.
+
+    Args:
+        page: The page's path below ``docs``.
+        title: The section's heading.
+        code: Its blocks that name no file, one after the other.
+        output: What they print, where the page says so.
+        files: The files that this section and those before it name.
+    """
+
+    page: str
+    title: str
+    code: str = ""
+    output: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+    def run(self, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Write its files into a folder and run its code there; warnings are errors."""
+        name = (
+            "test_section.py" if re.search(r"^(async )?def test_", self.code, re.MULTILINE) else "section.py"
+        )
+        for each, text in {**self.files, name: self.code}.items():
+            path = folder / each
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        program = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if name.startswith("test_") else []
+        return subprocess.run(
+            [sys.executable, "-W", "error", *program, name],
+            cwd=folder,
+            env=clean_environment({**env, "PYTHONPATH": str(folder)}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+
+
+def sections(path: Path, root: Path = DOCS) -> list[Section]:
+    """The sections of a page that have code to run."""
+    found: list[Section] = []
+    files: dict[str, str] = {}
+    for text in re.split(r"^(?=## )", path.read_text(), flags=re.MULTILINE):
+        heading = text.partition("\n")[0].lstrip("# ")
+        section = Section(str(path.relative_to(root)), heading)
+        for kind, code in _BLOCK.findall(text):
+            named = _NAMED.match(code)
+            if kind == "text output":
+                section.output = (section.output or "") + code
+            elif named is not None:
+                files[named[1]] = code
+            else:
+                section.code += code
+        section.files = dict(files)
+        if section.code:
+            found.append(section)
+    return found

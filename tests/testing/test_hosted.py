@@ -1,0 +1,178 @@
+"""A whole bus inside a test: calls, events, retries, dead letters, schedules; no broker, no waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+import lightbus
+from lightbus import DeliveryPolicy, EventMessage, OnError
+from lightbus.exceptions import ConfigurationError, LightbusWorkerError, NoWorker, SyncCallOnEventLoop
+from lightbus.testing import VirtualClock, hosted
+
+from . import clerk, shop
+
+
+@pytest.fixture(autouse=True)
+def empty_logs() -> Iterator[None]:
+    yield
+    shop.log.clear()
+    clerk.log.clear()
+
+
+def test_a_synchronous_test_calls_fires_and_looks() -> None:
+    with hosted(shop) as host:
+        assert host.bus.store.price(sku="cup") == 3
+        with pytest.raises(LightbusWorkerError, match="unknown"):
+            host.bus.store.price(sku="unknown")
+        for count in range(3):
+            host.bus.store.sold.fire(sku="cup", count=count)
+        host.settle()
+        assert shop.log == ["sold 0 cup", "sold 1 cup", "sold 2 cup"]
+        assert [m.kwargs["count"] for m in host.events("store.sold")] == [0, 1, 2]
+        assert host.events("store.refused") == []
+
+
+def test_an_asynchronous_test_does_too() -> None:
+    async def test() -> None:
+        async with hosted("tests.testing.shop") as host:
+            assert await host.bus.store.price.call_async(sku="cup") == 3
+            await host.bus.store.sold.fire_async(sku="cup", count=1)
+            await host.settle_async()
+            assert shop.log == ["sold 1 cup"]
+            with pytest.raises(SyncCallOnEventLoop, match=r"settle_async\(\)"):
+                host.settle()
+
+    asyncio.run(test())
+
+
+def test_retries_come_when_the_clock_is_advanced_and_end_as_a_dead_letter() -> None:
+    with hosted(shop) as host:
+        host.bus.store.sold.fire(sku="broken", count=1)
+        host.settle()
+        assert len(shop.log) == 1
+        host.advance(1)
+        assert len(shop.log) == 2
+        assert host.dead_letters("note_sale") == []
+        host.advance(3600)
+        assert len(shop.log) == 8
+        [letter] = host.dead_letters("note_sale")
+        assert (letter.reason, letter.attempts, letter.message.kwargs["sku"]) == ("failed", 8, "broken")
+        assert "cannot note it" in letter.error
+
+
+def test_nothing_is_left_for_the_next_test() -> None:
+    with hosted(shop) as host:
+        assert host.events() == []
+        assert host.dead_letters("note_sale") == []
+
+
+def test_services_that_are_hosted_together_see_each_other() -> None:
+    with hosted(shop) as store, hosted(clerk) as other:
+        assert other.bus is not clerk.bus and other.bus.client is clerk.bus.client
+        assert store.clock is other.clock
+        assert clerk.bus.clerk.sell(sku="cup") == 6, "code with a bus of its own reaches the hosted one"
+        store.bus.store.sold.fire(sku="cup", count=1)
+        other.settle()
+        assert (shop.log, clerk.log) == (["sold 1 cup"], ["heard of cup"])
+
+
+def test_schedules_run_when_the_clock_is_advanced() -> None:
+    start = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    with hosted(clerk, clock=VirtualClock(start)) as host:
+        assert clerk.log == []
+        host.advance(3599)
+        assert clerk.log == ["swept"] * 5
+        host.advance(86_400)
+        assert clerk.log.count("swept") == 149
+        assert clerk.log.count("closed") == 1
+        assert host.clock.now() == start.timestamp() + 3599 + 86_400
+
+
+def test_a_bus_is_given_back_as_it_was() -> None:
+    client = clerk.bus.client
+    before = dict(vars(client))
+    with hosted(clerk.bus) as host:
+        assert "hear" in client.listeners
+        assert client.settings("clerk").rpc_transport.name == "memory"
+        assert client.settings("clerk").rpc_timeout == 3, "what is configured holds"
+        assert lightbus.get_bus().client is host.bus.client
+    assert vars(client) == before
+    assert client.listeners == {}
+    assert client.settings("clerk").rpc_transport.name == "redis"
+
+
+def test_a_manifest_declares_listeners_and_schedules() -> None:
+    config = {
+        "service_name": "reports",
+        "listeners": {"notes": {"events": ["store.sold"], "handler": "tests.testing.shop:note_sale"}},
+        "schedules": {"tick": {"every": "1h", "call": "tests.testing.test_hosted:tick"}},
+    }
+    with hosted(shop.StoreApi, config=config) as host:
+        assert host.bus.client.service_name == "reports"
+        host.bus.store.sold.fire(sku="cup", count=1)
+        host.advance(7200)
+        assert shop.log == ["sold 1 cup", "tick", "tick"]
+
+
+def tick() -> None:
+    shop.log.append("tick")
+
+
+def test_a_listener_may_ask_for_the_end() -> None:
+    module = type(shop)("ending")
+    module.__dict__["StoreApi"] = shop.StoreApi
+    module.__dict__["before_server_start"] = lambda bus: bus.store.refused.listen(
+        shop.stop_all, on_error=DeliveryPolicy(attempts=1, then=OnError.SHUTDOWN)
+    )
+    with hosted(module) as host:
+        assert host.shutdown_reason is None
+        host.bus.store.refused.fire(sku="cup")
+        host.settle()
+        assert len(host.events()) == 1
+        assert "the listener stop_all raised" in (host.shutdown_reason or "")
+
+
+def test_what_never_ends_is_named() -> None:
+    async def test() -> None:
+        gate = asyncio.Event()
+
+        async def linger(event_message: EventMessage, sku: str) -> None:
+            await gate.wait()
+
+        module = type(shop)("lingering")
+        module.__dict__["before_server_start"] = lambda bus: bus.store.refused.listen(linger)
+        async with hosted(shop.StoreApi, module) as host:
+            await host.bus.store.refused.fire_async(sku="cup")
+            with pytest.raises(AssertionError, match="the listener linger has 1 events to handle"):
+                await host.settle_async(timeout=0.05)
+            gate.set()
+            await host.settle_async()
+
+    asyncio.run(test())
+
+
+def test_without_a_host_nobody_answers_any_more() -> None:
+    with hosted(shop) as host:
+        bus = host.bus
+    with hosted(clerk), pytest.raises(NoWorker):
+        clerk.bus.store.price(sku="cup")
+    assert bus.client.listeners == {}
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="several buses"):
+        hosted(clerk, lightbus.create({"service_name": "other"})).__enter__()
+    with hosted(shop), pytest.raises(ConfigurationError, match="have one clock"):
+        hosted(clerk, clock=VirtualClock()).__enter__()
+    with hosted(shop):
+        pass
+    assert vars(lightbus.get_bus().client) != {}
+
+
+def test_time_only_goes_on() -> None:
+    with hosted(shop) as host, pytest.raises(ValueError, match="not by -1"):
+        host.advance(-1)
