@@ -22,8 +22,8 @@ from lightbus.manifest import Manifest, load
 from lightbus.messages import EventMessage
 from lightbus.path import BusPath
 from lightbus.portal import run_blocking
-from lightbus.transports.base import DeadLetter
 from lightbus.transports.memory_broker import Broker, broker, renew_broker
+from lightbus.transports.questions import DeadLetter
 from lightbus.wiring import ApiSettings, ChosenTransport, Wiring
 from lightbus.worker import Worker
 
@@ -218,7 +218,8 @@ class Hosted:
             ready.set_result(None)
             await self._stop.wait()
             await worker.drain(_PATIENCE)
-        await client.hooks.run(client.hooks.after_worker_stopped, client=client)
+        hooks = client.hooks
+        await hooks.run_after("after_worker_stopped", hooks.after_worker_stopped, client=client)
 
     async def _join(self, client: BusClient, loader: Loader) -> None:
         worker = self._worker

@@ -26,6 +26,7 @@ def lend(client: BusClient, wiring: Wiring, registry: Registry) -> Iterator[None
     before = dict(vars(client))
     BusClient.__init__(client, wiring, registry)
     client.features = before["features"]
+    client.plugins = dict(before["plugins"])
     client.listeners = {name: replace(listener) for name, listener in before["listeners"].items()}
     client.recurring = dict(before["recurring"])
     client.schedules = dict(before["schedules"])

@@ -1,9 +1,9 @@
 """The code of a page of the docs, section by section, to be run as it is written.
 
-A block that begins with three backticks and ``python run`` is run; all those of one section (below a heading of
-level two) make one file. A block whose first line is ``# name.py`` is that file instead, and is there for the
-sections that follow too. A file with functions named ``test_...`` is run by pytest, any other by Python. What it
-prints must be the section's block of ``text output``, where there is one.
+A block that begins with three backticks and ``python run`` is run; all those of one section (below a heading
+of level two) make one file. A block whose first line is ``# name.py`` is that file instead, and is there for
+the sections that follow too. A file with functions named ``test_...`` is run by pytest, any other by Python.
+What it prints must be the section's block of ``text output``, where there is one.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 import lightbus
-from lightbus import DeliveryPolicy, EventMessage, OnError
+from lightbus import BusClient, DeliveryPolicy, EventMessage, OnError
 from lightbus.exceptions import ConfigurationError, LightbusWorkerError, NoWorker, SyncCallOnEventLoop
+from lightbus.plugins import LightbusPlugin
 from lightbus.testing import VirtualClock, hosted
 
 from . import clerk, shop
@@ -103,6 +104,23 @@ def test_a_bus_is_given_back_as_it_was() -> None:
     assert vars(client) == before
     assert client.listeners == {}
     assert client.settings("clerk").rpc_transport.name == "redis"
+
+
+def test_hooks_and_plugins_of_a_bus_run() -> None:
+    class Watcher(LightbusPlugin):
+        async def before_event_sent(self, *, client: BusClient, event_message: EventMessage) -> None:
+            shop.log.append(f"plugin: {event_message.event_name}")
+
+    bus = lightbus.create({"service_name": "store"}, plugins=[Watcher()])
+    bus.client.register_api(shop.StoreApi)
+
+    @bus.client.after_event_sent()  # type: ignore[untyped-decorator]
+    def hook(client: BusClient, event_message: EventMessage) -> None:
+        shop.log.append(f"hook: {event_message.event_name}")
+
+    with hosted(bus):
+        bus.store.refused.fire(sku="cup")
+        assert shop.log == ["plugin: refused", "hook: refused"]
 
 
 def test_a_manifest_declares_listeners_and_schedules() -> None:
