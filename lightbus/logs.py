@@ -8,6 +8,8 @@ import re
 import sys
 from typing import Literal, TextIO
 
+from .messages import handled
+
 LogFormat = Literal["text", "json"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -15,7 +17,7 @@ _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICA
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, message; the traceback follows.
+    """Time, level, message, and the id of the call or event that it is about; the traceback follows.
 
     Args:
         colour: Whether the level is coloured.
@@ -34,6 +36,9 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Keep what came from outside on its line: a message never looks like two."""
         record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.message)
+        message_id = _message_id(record)
+        if message_id and message_id not in record.message:
+            record.message += f"  [{message_id}]"
         return super().formatMessage(record)
 
 
@@ -48,9 +53,20 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        message_id = _message_id(record)
+        if message_id:
+            line["message_id"] = message_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _message_id(record: logging.LogRecord) -> str:
+    """Return the id of the call or event that a line is about, or that is handled while it is written."""
+    given: str | None = getattr(record, "message_id", None)
+    if given:
+        return given
+    return "".join(handled.get() or ())
 
 
 def configure(level: str = "info", style: LogFormat | None = None, stream: TextIO | None = None) -> None:

@@ -7,6 +7,7 @@ call or an event, ``result`` of an answer, and ``native_id``, which the broker g
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,6 +27,11 @@ def new_id() -> str:
 def is_message_id(text: str) -> bool:
     """Tell whether an event may have this id: it is logged, and part of keys."""
     return 0 < len(text) <= MAX_ID and text.isprintable()
+
+
+#: The id of the message that is being handled, for log lines. It is in a list that is emptied when that is
+#: done, since tasks that were begun meanwhile, and live on, keep the list.
+handled: ContextVar[list[str] | None] = ContextVar("lightbus_handled", default=None)
 
 
 class _Message:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from lightbus.client import BusClient
 from lightbus.exceptions import TransportUnavailable
 from lightbus.listener import Listener
+from lightbus.messages import handled
 from lightbus.transports.base import Delivery, EventConsumer, EventTransport, Subscription
 from lightbus.transports.questions import GroupStatus
 
@@ -156,6 +157,8 @@ class EventWorker:
 
     async def _handle(self, delivery: Delivery) -> None:
         if self.listener.enabled:
+            of_log_lines = [delivery.message.id]
+            handled.set(of_log_lines)
             try:
                 if self.listener.dedupe is None:
                     await self._dispatch.handle(self.listener, delivery)
@@ -165,6 +168,8 @@ class EventWorker:
                 # Left behind at the end of the process: another one is to have it at once.
                 await delivery.release()
                 raise
+            finally:
+                of_log_lines.clear()
         else:
             await delivery.release()
 

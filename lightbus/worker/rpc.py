@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from lightbus.client import BusClient
-from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.messages import ResultMessage, RpcMessage, handled
 from lightbus.transports.base import RpcConsumer
 
 from .dispatch import Dispatch
@@ -83,14 +83,18 @@ class RpcWorker:
             await self._consumer.close()
 
     async def _execute(self, call: RpcMessage) -> None:
+        of_log_lines = [call.id]
+        handled.set(of_log_lines)
         try:
             result = await self._dispatch.execute(call)
+            self._answer(call, result)
         except asyncio.CancelledError:
             # Left behind at the end of the process: better no answer than none for ever.
             lost = f"WorkerLost('the process that was running {call.canonical_name} ended')"
             self._answer(call, ResultMessage(lost, call.id, error=True))
             raise
-        self._answer(call, result)
+        finally:
+            of_log_lines.clear()
 
     def _answer(self, call: RpcMessage, result: ResultMessage) -> None:
         if self._consumer is not None:

@@ -162,10 +162,12 @@ class Leases:
                 delivery.message.id,
                 delivered - 1,
                 consumer.group,
+                extra={"message_id": delivery.message.id},
             )
             await delivery.dead_letter("process_died", None)
             return
-        logger.warning("%s (event %s) was left by a process that died", name, delivery.message.id)
+        what, message_id = "%s (event %s) was left by a process that died", delivery.message.id
+        logger.warning(what, name, message_id, extra={"message_id": message_id})
         delivery.settled = asyncio.get_running_loop().create_future()
         consumer.offer(delivery)
         await self._suspects.run(delivery.settled, delivered)

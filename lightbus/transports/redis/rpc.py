@@ -171,7 +171,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             async with asyncio.timeout(1):
                 executed = "no" if await self._withdraw(message, blob, 1) == 1 else "unknown"
         except (TimeoutError, *FAILURES):
-            logger.debug("could not withdraw %s", message.id)
+            logger.debug("could not withdraw %s", message.id, extra={"message_id": message.id})
         if executed == "no":
             return LightbusTimeout(
                 f"{name} was not started within {timeout:g} s and was withdrawn; are its workers all busy?",

@@ -150,6 +150,7 @@ class RedisRpcConsumer(RpcConsumer):
                 "%s (call %s) can't be answered: its return path is not one that a caller makes",
                 call.canonical_name,
                 call.id,
+                extra={"message_id": call.id},
             )
         else:
             ttl = max(1, math.ceil(self._options.result_ttl))
@@ -199,7 +200,8 @@ class RedisRpcConsumer(RpcConsumer):
         try:
             return encode_result(result)
         except InvalidMessage as e:
-            logger.error("%s (call %s) is answered with an error: %s", call.canonical_name, call.id, e)
+            what = "%s (call %s) is answered with an error: %s"
+            logger.error(what, call.canonical_name, call.id, e, extra={"message_id": call.id})
             return encode_result(ResultMessage(repr(e), call.id, error=True))
 
     def _taken_key(self, member: str) -> str:
@@ -237,7 +239,8 @@ class RedisRpcConsumer(RpcConsumer):
             elif isinstance(reply, ReplyError):
                 self._may_hold_orphans = True
             else:
-                logger.debug("%s (call %s) had expired", call.canonical_name, call.id)
+                extra = {"message_id": call.id}
+                logger.debug("%s (call %s) had expired", call.canonical_name, call.id, extra=extra)
                 self._send([("LREM", self._mine, 1, blob)])
         return ours
 

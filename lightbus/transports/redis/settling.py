@@ -178,7 +178,9 @@ class Settling:
                 return bool(await self._pipe.send("EXISTS", key))
             except FAILURES as e:
                 if failures == 0:
-                    logger.warning("looking for event %s: %s; trying again", delivery.message.id, e)
+                    message_id = delivery.message.id
+                    what = "looking for event %s: %s; trying again"
+                    logger.warning(what, message_id, e, extra={"message_id": message_id})
                 failures += 1
                 await asyncio.sleep(backoff(failures))
         return key is not None
@@ -236,7 +238,9 @@ class Settling:
             async with asyncio.timeout(_HAND_BACK):
                 await self.move(delivery, self.keys[delivery.stream].retry, fields)
         except TimeoutError:
-            logger.warning("event %s is not handed back; its lease runs out", delivery.message.id)
+            message_id = delivery.message.id
+            what = "event %s is not handed back; its lease runs out"
+            logger.warning(what, message_id, extra={"message_id": message_id})
             self._dropped(delivery.source, [delivery.entry_id])
 
     def promote_later(self, stream: str, delay: float) -> None:
@@ -316,7 +320,9 @@ class Settling:
                 break
             except FAILURES as e:
                 if failures == 0:
-                    logger.warning("settling event %s: %s; trying again", delivery.message.id, e)
+                    message_id = delivery.message.id
+                    what = "settling event %s: %s; trying again"
+                    logger.warning(what, message_id, e, extra={"message_id": message_id})
                 failures += 1
                 await asyncio.sleep(backoff(failures))
         self._dropped(delivery.source, [delivery.entry_id])
