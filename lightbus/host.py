@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from argparse import Namespace
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,7 @@ class Host:
         fail_fast: Whether to end with status 69 where a broker does not answer at the start.
         folder: Where modules are looked for and the embedded server keeps its data.
         reread: Reads the manifest again, for SIGHUP.
+        arguments: What the command line said, for plugins.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class Host:
         fail_fast: bool = False,
         folder: Path | None = None,
         reread: Callable[[], Manifest] | None = None,
+        arguments: Namespace | None = None,
     ) -> None:
         self.manifest = manifest
         self._fail_fast = fail_fast
         self._folder = folder or Path.cwd()
         self._features = features
+        self._arguments = arguments
         self._embedded: EmbeddedServer | None = None
         self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon)
         self._reread = reread
@@ -173,6 +177,10 @@ class Host:
 
     async def _start(self, worker: Worker) -> None:
         """Everything before ready: from here on, nothing that is sent is missed."""
+        hooks = self.client.hooks
+        for callback in hooks.receive_args if self._arguments is not None else ():
+            with located(callback, "receive_args() of a plugin"):
+                await hooks.run((callback,), args=self._arguments)
         await self._run_start_functions()
         self._prepare(worker)
         self._refuse_idleness(may_come=bool(self.client.hooks.before_worker_start))
@@ -182,7 +190,6 @@ class Host:
         await worker.ownership.take()
         await worker.join()
         await worker.publish_contracts()
-        hooks = self.client.hooks
         for callback in hooks.before_worker_start:
             with located(callback, "the callback of before_worker_start"):
                 await hooks.run((callback,), client=self.client)

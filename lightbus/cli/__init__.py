@@ -29,9 +29,18 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            # A plugin's, if anybody's.
+            return super().get_command(ctx, cmd_name)
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        offered = importlib.import_module("importlib.metadata").entry_points(group="lightbus_plugins")
+        if any(not entry.value.startswith("lightbus.") for entry in offered):
+            importlib.import_module(f"{__name__}.plugins").extend(self, ctx, args)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

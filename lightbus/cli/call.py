@@ -16,6 +16,7 @@ from lightbus.manifest.plugins import enabled_plugins
 from lightbus.portal import new_event_loop
 
 from .options import manifest_options, read
+from .plugins import hand_over
 from .values import parse, split
 
 
@@ -45,6 +46,7 @@ def command(
 
     async def run() -> Any:
         try:
+            await hand_over(client)
             return await client.call_rpc_remote(
                 api_name, name, kwargs, {"timeout": timeout} if timeout is not None else None
             )

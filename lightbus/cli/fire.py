@@ -14,6 +14,7 @@ from lightbus.messages import EventMessage
 from lightbus.portal import new_event_loop
 
 from .options import manifest_options, read
+from .plugins import hand_over
 from .project import project_bus
 from .values import parse, split
 
@@ -43,6 +44,7 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
 
     async def run() -> EventMessage:
         try:
+            await hand_over(client)
             return await client.fire_event(api_name, name, kwargs)
         finally:
             await client.close_async()

@@ -19,6 +19,7 @@ from lightbus.manifest.model import Manifest
 from lightbus.supervisor import Supervisor, as_child, follow_supervisor, this_command
 
 from .options import manifest_options, read
+from .plugins import spoken
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
     for problem in manifest.notes:
         if problem.severity == "warning":
             logger.warning("%s", problem)
-    host = Host(manifest, features=features, fail_fast=fail_fast, reread=read_again)
+    host = Host(manifest, features=features, fail_fast=fail_fast, reread=read_again, arguments=spoken())
     if schema is not None:
         host.bus.schema.load_local(schema)
     with serving(host):

@@ -1,0 +1,105 @@
+"""Plugins on the command line: what they add to it, and what it says to them."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+
+import click
+
+from lightbus.client import BusClient
+from lightbus.exceptions import ConfigurationError, LightbusException
+from lightbus.manifest.model import Manifest
+from lightbus.plugins import LightbusPlugin, PluginOptions
+from lightbus.plugins.loading import find_plugin, make_plugin
+
+from .options import read
+
+
+def extend(group: click.Group, ctx: click.Context, words: list[str]) -> None:
+    """Let plugins add options and commands, before the words of the command line are read.
+
+    Args:
+        group: The command ``lightbus``.
+        ctx: Its context.
+        words: What was typed, from the command's name on.
+
+    Raises:
+        ConfigurationError: A plugin fails.
+    """
+    manifest = _manifest(group, ctx, words)
+    if manifest is None:
+        return
+    for name, options in manifest.plugins.items():
+        if options.enabled:
+            plugin = _make(name, options, manifest)
+            if plugin is None:
+                continue
+            try:
+                asyncio.run(plugin.before_parse_args(parser=group, subparsers=_Subcommands(group, ctx)))
+            except Exception as e:
+                what = f"before_parse_args() of the plugin {name} failed: {type(e).__name__}: {e}"
+                raise ConfigurationError(what) from e
+
+
+def spoken() -> Namespace:
+    """Return what the command line said: the values of its options by name, and ``subcommand``."""
+    ctx = click.get_current_context()
+    return Namespace(**{**ctx.params, "subcommand": ctx.info_name})
+
+
+async def hand_over(client: BusClient) -> None:
+    """Tell the plugins of a bus what the command line said."""
+    if client.hooks.receive_args:
+        await client.hooks.run(client.hooks.receive_args, args=spoken())
+
+
+def _make(name: str, options: PluginOptions, manifest: Manifest) -> LightbusPlugin | None:
+    """Make a plugin that has to do with the command line; None for others, and for one that can't be made."""
+    try:
+        if find_plugin(name).before_parse_args is LightbusPlugin.before_parse_args:
+            return None
+        return make_plugin(name, options, manifest)
+    except ConfigurationError:
+        # The command itself tells that, and where.
+        return None
+
+
+def _manifest(group: click.Group, ctx: click.Context, words: list[str]) -> Manifest | None:
+    """Read the manifest that the command is going to read; None where it reads none, or can't."""
+    command = group.get_command(ctx, words[0])
+    options: dict[str, object] = {}
+    try:
+        if command is not None:
+            if not any(param.name == "config" for param in command.params):
+                return None
+            # Options of plugins are not known yet.
+            lenient = {"resilient_parsing": True, "ignore_unknown_options": True}
+            with command.make_context(words[0], words[1:], parent=ctx, **lenient) as sub:
+                options = sub.params
+        names = ("modules", "service_name", "process_name", "log_level", "transport", "trust_remote")
+        lists = {name: options.get(name) or () for name in ("config", "overrides")}
+        return read(**{name: options.get(name) for name in names}, **lists)
+    except (click.ClickException, LightbusException):
+        return None
+
+
+class _Subcommands(Mapping[str, click.Command]):
+    """The commands by name, each of which is imported when it is asked for."""
+
+    def __init__(self, group: click.Group, ctx: click.Context) -> None:
+        self._group = group
+        self._ctx = ctx
+
+    def __getitem__(self, name: str) -> click.Command:
+        command = self._group.get_command(self._ctx, name)
+        if command is None:
+            raise KeyError(name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._group.list_commands(self._ctx))
+
+    def __len__(self) -> int:
+        return len(self._group.list_commands(self._ctx))
