@@ -16,7 +16,7 @@ from lightbus.options import Duration
 
 from .ledger import own_ledger
 from .planted import BUGS
-from .settings import ATTEMPTS, LEASE
+from .settings import ATTEMPTS, HEAVY, LEASE
 
 ledger = own_ledger("worker")
 if os.environ.get("CAMPAIGN_PLANT"):
@@ -61,7 +61,7 @@ async def _handle(listener: str, message: EventMessage, n: int, kind: str, until
         raise ValueError(f"{n} is {kind}")
     # In steps, so that a process which was frozen meanwhile still has something left to do.
     for _ in range(int(LEASE * 15) if kind == "slow" else 1):
-        await asyncio.sleep(0.1 if kind == "slow" else 0.003)
+        await asyncio.sleep({"slow": 0.1, "heavy": HEAVY}.get(kind, 0.003))
     ledger.write("done", listener, n, message.native_id)
 
 

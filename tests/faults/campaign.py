@@ -5,35 +5,25 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import redis
 
 from tests.servers import Kind
 
 from . import ledger
+from .backing import Alone, Replicated
+from .bound import bound_of
 from .cluster import Cluster, pause
-from .driver import Driver
+from .driver import ALONE, REPLICATED, Driver
 from .oracle import Verdict, judge
-from .settings import KINDS, LISTENERS
+from .report import Result
+from .settings import KINDS
 from .watcher import Left, Watcher
 
 #: Seconds within which everything must be dealt with once nothing goes wrong any more.
 DRAIN = 45.0
-
-
-@dataclass
-class Result:
-    """What came of a campaign."""
-
-    kind: Kind
-    seed: int
-    seconds: float
-    verdict: Verdict
-    drained_in: float
-    faults: dict[str, int] = field(default_factory=dict)
-    #: What the hosts printed last; kept where something is wrong.
-    outputs: list[str] = field(default_factory=list)
 
 
 def run(
@@ -43,6 +33,8 @@ def run(
     faults: tuple[str, ...] = (),
     plant: str = "",
     kinds: str = KINDS,
+    *,
+    replicated: bool = False,
 ) -> Result:
     """Run one campaign.
 
@@ -53,74 +45,81 @@ def run(
         faults: Only these; all where none is named.
         plant: The name of a bug to plant.
         kinds: Of a hundred events, how many are of which kind.
+        replicated: Whether there is a replica that Sentinel may promote; what it heard of must not be lost.
     """
-    with Cluster(kind, seed, plant, kinds) as cluster, Watcher(cluster.server.port) as watcher:
-        cluster.start_clients()
+    env = {"CAMPAIGN_PLANT": plant, "CAMPAIGN_KINDS": kinds, "CAMPAIGN_REPLICATED": "1" if replicated else ""}
+    backing = Replicated(kind, guarded=seed % 2 == 1) if replicated else Alone(kind)
+    with Cluster(backing, env) as cluster, Watcher(backing) as watcher:
+        cluster.start_clients(seed)
         driver = Driver(cluster, watcher, random.Random(seed))
         pause(1)
-        driver.run(seconds, faults)
-        cluster.stop_clients()
-        began = time.monotonic()
-        left = _drain(watcher)
-        drained_in = time.monotonic() - began
-        dead = {listener: watcher.dead(listener) for listener in LISTENERS}
-        statuses = cluster.stop_hosts()
-        lines = ledger.read(cluster.folder)
-        bound = driver.bound + _held_at_killings(lines, watcher)
-        thefts = [" ".join(key) for key in sorted(watcher.thefts)]
-        verdict = judge(lines, left, dead, thefts, bound)
-        verdict.wrong["exit status"] = [f"{name}: {status}" for name, status in statuses.items() if status]
-        outputs = [] if verdict.is_good else [text[-3000:] for text in cluster.outputs()]
-        return Result(kind, seed, seconds, verdict, drained_in, driver.done, outputs)
+        driver.run(seconds, faults or (REPLICATED if replicated else ALONE))
+        end = finish(
+            cluster,
+            watcher,
+            lambda lines: bound_of(lines, driver.struck) + driver.unsettled,
+            "replicated" if replicated else "confirmed",
+        )
+    verdict = end.verdict
+    unheard = [f"lost since no replica had it: {verdict.unreplicated}", f"calls run again: {verdict.rerun}"]
+    return Result(
+        "sentinel" if replicated else "faults",
+        kind,
+        seed,
+        seconds,
+        verdict,
+        end.drained_in,
+        driver.done,
+        end.outputs,
+        unheard if replicated else [],
+    )
 
 
-def _held_at_killings(lines: list[ledger.Line], watcher: Watcher) -> int:
-    """What the processes that were ended by an event held: that may run twice."""
-    host_of = {line.words[1]: line.words[0] for line in lines if line.verb == "host"}
-    killings = [line for line in lines if line.verb == "killing"]
-    return sum(watcher.held_at(line.time, host_of[str(line.pid)]) for line in killings)
+@dataclass
+class End:
+    """How a campaign ended."""
+
+    verdict: Verdict
+    lines: Sequence[ledger.Line]
+    #: How many seconds it took until nothing was left to do.
+    drained_in: float
+    #: What the processes printed last, where something is wrong.
+    outputs: list[str]
 
 
-def _drain(watcher: Watcher) -> Left:
+def finish(
+    cluster: Cluster,
+    watcher: Watcher,
+    bound: Callable[[Sequence[ledger.Line]], int] = lambda _: 0,
+    kept: str = "confirmed",
+) -> End:
+    """Let everything come to its end, and judge.
+
+    Args:
+        cluster: What runs.
+        watcher: What looks at its Redis.
+        bound: How many events may have run twice, by the ledgers.
+        kept: What the publisher writes of an event that must not be lost.
+    """
+    cluster.stop_clients()
+    left, drained_in = _drain(watcher)
+    dead = watcher.dead()
+    statuses = cluster.stop_hosts()
+    lines = ledger.read(cluster.folder)
+    thefts = [" ".join(key) for key in sorted(watcher.thefts)]
+    verdict = judge(lines, left, dead, thefts, bound(lines), kept)
+    verdict.wrong["exit status"] = [f"{name}: {status}" for name, status in statuses.items() if status]
+    outputs = [] if verdict.is_good else [text[-3000:] for text in cluster.outputs()]
+    return End(verdict, lines, drained_in, outputs)
+
+
+def _drain(watcher: Watcher) -> tuple[Left, float]:
     """Wait until nothing is left to do, and a moment longer: what is released must not come back."""
-    until = time.monotonic() + DRAIN
+    began = time.monotonic()
     left, quiet = Left(pending=-1), 0
-    while time.monotonic() < until and quiet < 5:
+    while time.monotonic() < began + DRAIN and quiet < 5:
         pause(0.1)
         with contextlib.suppress(redis.RedisError):
             left = watcher.left()
             quiet = quiet + 1 if left.total == 0 else 0
-    return left
-
-
-def table(results: list[Result]) -> str:
-    """A report: one line per campaign, and what was wrong."""
-    rows = [_row(result) for result in results]
-    columns = list(rows[0])
-    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in columns]
-    lines = [columns, *([row[name] for name in columns] for row in rows)]
-    return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in lines)
-
-
-def _row(result: Result) -> dict[str, str]:
-    v = result.verdict
-    wrong = ", ".join(f"{name} {len(examples)}" for name, examples in v.wrong.items() if examples)
-    return {
-        "server": result.kind,
-        "seed": str(result.seed),
-        "seconds": f"{result.seconds:.0f}",
-        "faults": str(sum(result.faults.values())),
-        "deaths": str(v.deaths),
-        "fired": str(v.fired),
-        "confirmed": str(v.confirmed),
-        "lost": str(v.count("lost")),
-        "stuck": str(v.count("stuck")),
-        "phantom": str(v.count("phantom")),
-        "twice": f"{v.duplicates} of {v.bound}",
-        "stored twice": str(v.stored_twice),
-        "dead": str(v.dead),
-        "unlucky": str(v.unlucky),
-        "calls": str(v.calls),
-        "drain": f"{result.drained_in:.1f}",
-        "verdict": wrong or "good",
-    }
+    return left, time.monotonic() - began

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import lightbus
 from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException, LightbusTimeout
+from lightbus.transports.redis.connection import FAILURES
+from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.pipe import Pipe
 
 from . import bus as bus  # it defines the API
 from .ledger import Ledger, own_ledger
-from .settings import FIRING
+from .settings import FIRING, HEAVY
 
 CALLING = 12
+Do = Callable[[], Coroutine[Any, Any, None]]
+#: Milliseconds for which a replica is waited for. Nothing else goes over the connection meanwhile.
+_WAIT_MS = 50
 #: Of so many events one kills its process.
 KILLER_EVERY = 800
 
 
+@functools.cache
 def _percents() -> dict[str, float]:
     """Of a hundred events or calls, how many are of which kind."""
     parts = (part.split("=") for part in os.environ["CAMPAIGN_KINDS"].split())
@@ -36,9 +45,36 @@ def kind_of(n: int, chance: random.Random) -> str:
     percents = _percents()
     if "killer" in percents and n % KILLER_EVERY == 60:
         return "killer"
-    choices = ["flaky", "poison", "slow"]
+    choices = ["flaky", "poison", "slow", "heavy"]
     weights = [percents.get(kind, 0) for kind in choices]
     return chance.choices([*choices, "good"], [*weights, 100 - sum(weights)])[0]
+
+
+class Replication:
+    """Whether a replica has what was sent over the pipe since this was made.
+
+    Args:
+        pipe: The connection that the events go over; WAIT tells of what one connection has written.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._reconnects = pipe.reconnects
+
+    @classmethod
+    def of(cls, client: BusClient) -> Replication:
+        """Begin with what a client is about to fire."""
+        transport = client.transports().event("work")
+        assert isinstance(transport, RedisEventTransport)
+        return cls(transport.pipe)
+
+    async def has_it(self) -> bool:
+        """Ask the primary; not knowing is no."""
+        try:
+            heard = await self._pipe.send("WAIT", 1, _WAIT_MS)
+        except FAILURES:
+            return False
+        return bool(heard >= 1 and self._pipe.reconnects == self._reconnects)
 
 
 async def fire(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance: random.Random) -> None:
@@ -46,9 +82,12 @@ async def fire(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance
     n = next(numbers)
     kind = kind_of(n, chance)
     ledger.write("fired", n, kind)
+    replication = Replication.of(client) if os.environ.get("CAMPAIGN_REPLICATED") else None
     try:
         await client.fire_event("work", "happened", {"n": n, "kind": kind, "until": time.time() + 1})
         ledger.write("confirmed", n)
+        if replication is not None and await replication.has_it():
+            ledger.write("replicated", n)
     except LightbusException as e:
         ledger.write("raised", n, type(e).__name__)
 
@@ -56,8 +95,13 @@ async def fire(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance
 async def call(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance: random.Random) -> None:
     """Call once and write down what became of it."""
     n = next(numbers)
-    seconds = chance.choice([0, 0, 0.01, 0.3])
-    options = {"timeout": 0.1 if chance.random() * 100 < _percents().get("impatient", 0) else 12}
+    percents = _percents()
+    if "heavy" in percents:
+        seconds, timeout = HEAVY, 1.0
+    else:
+        seconds = chance.choice([0, 0, 0.01, 0.3])
+        timeout = 0.1 if chance.random() * 100 < percents.get("impatient", 0) else 12
+    options = {"timeout": timeout}
     ledger.write("called", n)
     try:
         result = await client.call_rpc_remote("work", "run", {"n": n, "seconds": seconds}, options)
@@ -67,23 +111,49 @@ async def call(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance
 
 
 async def run(role: str, config: str, seed: int) -> None:
-    """Do it again and again, several at a time, until SIGTERM; then finish what is under way."""
+    """Fire or call until SIGTERM; then finish what is under way."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     client = lightbus.create(config, process_name=role).client
-    ledger, numbers, chance = own_ledger(role), itertools.count(), random.Random(seed)
-    speed = float(os.environ.get("CAMPAIGN_SPEED", "1"))
-    work, pause, workers = (fire, 0.08, FIRING) if role == "publisher" else (call, 0.2, CALLING)
-
-    async def again() -> None:
-        while not stopping.is_set():
-            await work(client, ledger, numbers, chance)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), pause / speed)
-
-    await asyncio.gather(*(again() for _ in range(workers)))
+    work = fire if role == "publisher" else call
+    do = functools.partial(work, client, own_ledger(role), itertools.count(), random.Random(seed))
+    rate = float(os.environ.get("CAMPAIGN_RATE", "0"))
+    if rate:
+        await _steadily(do, rate, stopping)
+    elif role == "publisher":
+        await _again(do, FIRING, 0.08, stopping)
+    else:
+        await _again(do, CALLING, 0.2, stopping)
     await client.close_async()
     print("finished", flush=True)
+
+
+async def _again(do: Do, workers: int, pause: float, stopping: asyncio.Event) -> None:
+    """So many at a time, each with a pause before the next."""
+    pause /= float(os.environ.get("CAMPAIGN_SPEED", "1"))
+
+    async def one_after_another() -> None:
+        while not stopping.is_set():
+            await do()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), pause)
+
+    await asyncio.gather(*(one_after_another() for _ in range(workers)))
+
+
+async def _steadily(do: Do, rate: float, stopping: asyncio.Event) -> None:
+    """So many a second, whatever becomes of those before."""
+    loop = asyncio.get_running_loop()
+    begun = 0
+    async with asyncio.TaskGroup() as group:
+        start = loop.time()
+        while not stopping.is_set():
+            due = int((loop.time() - start) * rate)
+            for _ in range(due - begun):
+                group.create_task(do())
+            begun = due
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 0.005)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tests
 from tests.processes import Process, lightbus_process
 from tests.proxy import Proxy
-from tests.servers import Kind, Server
 
 from . import ledger
-from .settings import KINDS, write_manifest
+from .backing import Alone
+from .settings import manifest, write
 
 HOSTS = 2
 
@@ -32,8 +33,7 @@ class Host:
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.name = name
         self.cluster = cluster
-        self.proxy = cluster.closing.enter_context(Proxy(cluster.server.port))
-        self.config = write_manifest(cluster.folder, name, self.proxy.url)
+        self.config, self.proxy = cluster.configure(name)
         self.process = self._start()
         #: While held, it is not started again.
         self.ended = threading.Lock()
@@ -45,6 +45,15 @@ class Host:
         self.cluster.closing.callback(process.close)
         self.cluster.ledger.write("host", self.name, process.pid)
         return process
+
+    def stop(self) -> None:
+        """SIGTERM, unless it has ended by itself."""
+        if self.process.status is None:
+            self.process.terminate()
+
+    def is_ready(self) -> bool:
+        """Whether it runs and takes messages."""
+        return self.process.status is None and "ready" in self.process.output()
 
     def restart(self) -> None:
         """Start it again where it has ended."""
@@ -58,30 +67,36 @@ class Cluster:
     """Everything that runs; use it as a context.
 
     Args:
-        kind: Which server.
-        seed: Of what the publisher and the caller do.
-        plant: The name of a bug that every process is to have.
-        kinds: Of a hundred events, how many are of which kind.
+        backing: Its Redis, which is closed with it.
+        env: What every process finds in its environment.
+        configured: Makes the manifest of a process of its options of Redis.
+        hosts: How many.
     """
 
-    def __init__(self, kind: Kind, seed: int, plant: str = "", kinds: str = KINDS) -> None:
+    def __init__(
+        self,
+        backing: Alone,
+        env: Mapping[str, str],
+        configured: Callable[[Mapping[str, Any]], dict[str, Any]] = manifest,
+        hosts: int = HOSTS,
+    ) -> None:
         self.closing = contextlib.ExitStack()
+        self.closing.push(backing.closing)
+        self.backing = backing
+        self._configured = configured
         try:
-            self._make(kind, seed, plant, kinds)
+            self._make(env, hosts)
         except BaseException:
             self.closing.close()
             raise
 
-    def _make(self, kind: Kind, seed: int, plant: str, kinds: str) -> None:
+    def _make(self, env: Mapping[str, str], hosts: int) -> None:
         self.folder = Path(self.closing.enter_context(tempfile.TemporaryDirectory(prefix="campaign-")))
         root = Path(tests.__file__).parent.parent
-        self.env = {"PYTHONPATH": str(root), ledger.FOLDER: str(self.folder), "CAMPAIGN_PLANT": plant}
-        self.env["CAMPAIGN_KINDS"] = kinds
+        self.env = {"PYTHONPATH": str(root), ledger.FOLDER: str(self.folder), **env}
         self.ledger = ledger.Ledger(self.folder, "driver")
-        self.server = self.closing.enter_context(Server(kind, aof=True))
-        self.seed = seed
-        self.hosts = [Host(self, f"host-{i}") for i in range(HOSTS)]
-        self.client_proxy = self.closing.enter_context(Proxy(self.server.port))
+        self._start_first()
+        self.hosts = [Host(self, f"host-{i}") for i in range(hosts)]
         self.clients: list[Process] = []
         self._keeping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -90,14 +105,32 @@ class Cluster:
         for host in self.hosts:
             host.process.wait_for_line("ready", 30)
 
-    def start_clients(self) -> None:
-        """Begin to fire and to call."""
-        config = write_manifest(self.folder, "clients", self.client_proxy.url)
+    def _start_first(self) -> None:
+        """Start what must be there before the hosts."""
+
+    def configure(self, name: str) -> tuple[Path, Proxy | None]:
+        """Write a process's manifest, with a link of its own; returns its path and the link's proxy."""
+        options, proxy = self.backing.link()
+        return write(self.folder, name, self._configured(options)), proxy
+
+    def start_clients(self, seed: int, rates: Mapping[str, float] | None = None) -> None:
+        """Begin to fire and to call.
+
+        Args:
+            seed: Of what they do.
+            rates: How many a second for the publisher and the caller; left out, the next after the last.
+        """
+        config, self.client_proxy = self.configure("clients")
         for role in ("publisher", "caller"):
-            command = [sys.executable, "-m", "tests.faults.clients", role, str(config), str(self.seed)]
-            process = Process(command, cwd=self.folder, env=self.env)
-            self.closing.callback(process.close)
-            self.clients.append(process)
+            command = [sys.executable, "-m", "tests.faults.clients", role, str(config), str(seed)]
+            self.start_client(command, {"CAMPAIGN_RATE": str(rates[role])} if rates else {})
+
+    def start_client(self, command: Sequence[str], env: Mapping[str, str]) -> Process:
+        """Start something that fires or calls until SIGTERM."""
+        process = Process(command, cwd=self.folder, env={**self.env, **env})
+        self.closing.callback(process.close)
+        self.clients.append(process)
+        return process
 
     def stop_clients(self) -> None:
         """Let them finish what is under way."""
@@ -114,6 +147,16 @@ class Cluster:
         """End the hosts as an administrator would; returns their exit statuses."""
         self.stop_keeping()
         return {host.name: host.process.terminate() for host in self.hosts}
+
+    @contextlib.contextmanager
+    def without_hosts(self, end: Callable[[Host], None]) -> Iterator[None]:
+        """End all hosts, and start none again before this is over."""
+        with contextlib.ExitStack() as held:
+            for host in self.hosts:
+                held.enter_context(host.ended)
+            for host in self.hosts:
+                end(host)
+            yield
 
     def outputs(self) -> Iterator[str]:
         """What the processes that still run have printed."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from lightbus.transports.redis.suspects import MAX_DEATHS
 
 from .ledger import Line
-from .settings import LEASE, LISTENERS
+from .settings import LEASE
 from .watcher import Left
 
 #: Outcomes that say that a call never ran.
@@ -27,14 +27,24 @@ class Verdict:
     confirmed: int = 0
     calls: int = 0
     deaths: int = 0
+    #: Events that no listener can handle: each listener must put them aside.
+    poison: int = 0
     #: Dead letters, of all listeners.
     dead: int = 0
     duplicates: int = 0
+    #: Which those are.
+    twice: list[str] = field(default_factory=list)
     bound: int = 0
     stored_twice: int = 0
+    #: Confirmed by a primary that its replica did not hear of, and gone with it.
+    unreplicated: int = 0
+    #: Calls that ran again since a replica had not heard that they had run.
+    rerun: int = 0
     #: Dead-lettered although only slow: it ran too often in processes that were killed.
     unlucky: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    #: What firing raised.
+    raised: Counter[str] = field(default_factory=Counter)
     #: What must not be, by name, with examples.
     wrong: dict[str, list[str]] = field(default_factory=dict)
 
@@ -42,6 +52,11 @@ class Verdict:
     def is_good(self) -> bool:
         """Whether every promise was kept."""
         return not any(self.wrong.values())
+
+    @property
+    def failed(self) -> int:
+        """How many calls had no result; most are meant to, by a caller without patience or a death."""
+        return self.calls - self.outcomes["result"]
 
     def count(self, name: str) -> int:
         """How many things are wrong in one way."""
@@ -54,6 +69,8 @@ class Events:
 
     kinds: dict[int, str]
     confirmed: set[int]
+    #: Those that must not be lost.
+    kept: set[int]
     denied: set[int]
     #: By listener and number: the runs that began, that went well, and that raised.
     started: dict[str, dict[int, list[Line]]]
@@ -61,10 +78,10 @@ class Events:
     failed: dict[str, dict[int, list[Line]]]
 
     @classmethod
-    def of(cls, lines: Sequence[Line]) -> Events:
-        """Pick them out of the ledgers."""
+    def of(cls, lines: Sequence[Line], kept: str, listeners: Iterable[str]) -> Events:
+        """Pick them out of the ledgers; `kept` is the verb of what must not be lost."""
         runs: dict[str, dict[str, dict[int, list[Line]]]] = {
-            verb: {name: defaultdict(list) for name in LISTENERS} for verb in ("started", "done", "failed")
+            verb: {name: defaultdict(list) for name in listeners} for verb in ("started", "done", "failed")
         }
         for line in lines:
             if line.verb in runs:
@@ -72,6 +89,7 @@ class Events:
         return cls(
             {int(line.words[0]): line.words[1] for line in lines if line.verb == "fired"},
             {int(line.words[0]) for line in lines if line.verb == "confirmed"},
+            {int(line.words[0]) for line in lines if line.verb == kept},
             {int(line.words[0]) for line in lines if line.verb == "raised" and line.words[1] in NEVER_STORED},
             runs["started"],
             runs["done"],
@@ -79,6 +97,8 @@ class Events:
         )
 
 
+#: Seconds by which a replica may be behind when it is promoted.
+_LAG = 1.0
 #: Errors of firing that say that nothing was stored.
 NEVER_STORED = {"TransportUnavailable", "StreamFull"}
 
@@ -89,6 +109,7 @@ def judge(
     dead: Mapping[str, Sequence[tuple[int, str]]],
     thefts: Sequence[str],
     bound: int,
+    kept: str = "confirmed",
 ) -> Verdict:
     """Compare what was promised with what happened.
 
@@ -98,19 +119,22 @@ def judge(
         dead: The dead letters of each listener: number and reason.
         thefts: Leases that were taken back.
         bound: How many events may have run twice.
+        kept: What the publisher writes of an event that must not be lost.
     """
-    events = Events.of(lines)
+    events = Events.of(lines, kept, dead)
     verdict = Verdict(fired=len(events.kinds), confirmed=len(events.confirmed), bound=bound)
+    verdict.raised = Counter(line.words[1] for line in lines if line.verb == "raised")
+    verdict.poison = sum(kind in ("poison", "killer") for kind in events.kinds.values())
     verdict.deaths = sum(line.verb == "ended" for line in lines)
     verdict.wrong["stuck"] = [repr(left)] * left.total
     verdict.wrong["stolen"] = list(thefts)
     for name in ("lost", "phantom", "foreign", "not dead", "denied", "overlap"):
         verdict.wrong[name] = []
-    for listener in LISTENERS:
+    for listener in dead:
         _judge_listener(verdict, events, listener, dead[listener])
     _judge_overlaps(verdict, lines, events)
     excess = verdict.duplicates - bound
-    verdict.wrong["too many twice"] = [f"{verdict.duplicates} of {bound}"] if excess > 0 else []
+    verdict.wrong["too many twice"] = verdict.twice[:] if excess > 0 else []
     _judge_calls(verdict, lines)
     return verdict
 
@@ -120,11 +144,13 @@ def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Seque
     dead_numbers = {n for n, _ in dead}
     verdict.dead += len(dead)
     wrong = verdict.wrong
-    wrong["lost"] += [f"{listener} {n}" for n in sorted(events.confirmed - set(finished) - dead_numbers)]
+    missing = events.confirmed - set(finished) - dead_numbers
+    wrong["lost"] += [f"{listener} {n}" for n in sorted(missing & events.kept)]
+    verdict.unreplicated += len(missing - events.kept)
     wrong["phantom"] += [f"{listener} {n}" for n in sorted(set(started) - set(events.kinds))]
     wrong["denied"] += [f"{listener} {n}" for n in sorted(set(started) & events.denied)]
-    may_die = {n for n, kind in events.kinds.items() if kind in _DEAD_KINDS[listener]}
-    must_die = may_die & events.confirmed
+    may_die = {n for n, kind in events.kinds.items() if kind in _DEAD_KINDS.get(listener, ())}
+    must_die = may_die & events.kept
     wrong["not dead"] += [f"{listener} {n}" for n in sorted(must_die - dead_numbers)]
     for n in sorted(dead_numbers - may_die):
         # A slow one may run in three processes that are killed, or be fetched by one and run in two.
@@ -137,7 +163,9 @@ def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Seque
     for n, runs in finished.items():
         origins = Counter(run.words[2] for run in runs)
         verdict.duplicates += sum(origins.values()) - len(origins)
-        verdict.stored_twice += (len(origins) - 1) if listener == LISTENERS[0] and n >= 0 else 0
+        verdict.twice += [f"{listener} {n} {origin}" for origin, times in origins.items() if times > 1]
+        if listener == next(iter(events.started)):
+            verdict.stored_twice += len(origins) - 1
 
 
 def _judge_overlaps(verdict: Verdict, lines: Sequence[Line], events: Events) -> None:
@@ -148,7 +176,7 @@ def _judge_overlaps(verdict: Verdict, lines: Sequence[Line], events: Events) -> 
         if line.verb == "fault":
             host, begin, end = line.words[0], float(line.words[1]), float(line.words[2])
             touched[host].append((begin - LEASE, end + 2 * LEASE))
-    for listener in LISTENERS:
+    for listener in events.started:
         for n, runs in events.started[listener].items():
             for first, second in pairwise(runs):
                 if first.words[2] != second.words[2] or first.pid == second.pid:
@@ -168,17 +196,24 @@ def _end_of(start: Line, ends: Sequence[Line]) -> float:
 
 def _judge_calls(verdict: Verdict, lines: Sequence[Line]) -> None:
     called = {int(line.words[0]) for line in lines if line.verb == "called"}
-    ran = Counter(int(line.words[0]) for line in lines if line.verb == "ran")
+    ran: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.verb == "ran":
+            ran[int(line.words[0])].append(line)
     outcomes = {int(line.words[0]): line.words[1:] for line in lines if line.verb == "outcome"}
+    # A replica may be promoted that has not heard that a call was taken: there it is still to be run.
+    promotions = [
+        (float(line.words[0]) - _LAG, float(line.words[1])) for line in lines if line.verb == "promotion"
+    ]
+    unheard = {n for n, runs in ran.items() if any(begin < runs[0].time < end for begin, end in promotions)}
     verdict.calls = len(called)
     verdict.outcomes = Counter(" ".join(words).removesuffix(" -") for words in outcomes.values())
+    twice = {n for n, runs in ran.items() if len(runs) > 1}
+    denied = {n for n, words in outcomes.items() if words[1] == "no" or words[0] in NEVER_RAN}
+    verdict.rerun = len((twice | denied & set(ran)) & unheard)
     wrong = verdict.wrong
-    wrong["ran twice"] = [str(n) for n, times in ran.items() if times > 1]
+    wrong["ran twice"] = [str(n) for n in sorted(twice - unheard)]
     wrong["no outcome"] = [str(n) for n in sorted(called - set(outcomes))]
     wrong["wrong result"] = [str(n) for n, words in outcomes.items() if words[0] == "wrong"]
-    wrong["ran after all"] = [
-        f"{n} {words}"
-        for n, words in outcomes.items()
-        if n in ran and (words[1] == "no" or words[0] in NEVER_RAN)
-    ]
+    wrong["ran after all"] = [f"{n} {outcomes[n]}" for n in sorted(denied & set(ran) - unheard)]
     wrong["never ran"] = [str(n) for n, words in outcomes.items() if words[0] == "result" and n not in ran]

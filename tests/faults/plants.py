@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .campaign import Result, run
+from .campaign import run
+from .report import Result
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,23 @@ STREAM_LENGTH = 1_000
 ATTEMPTS = 8
 #: Of a hundred events, how many are of which kind; all others are good. Killers are rarer.
 KINDS = "flaky=5 poison=1.5 slow=1.5 killer=0 impatient=25"
+#: Seconds that a heavy event or call takes.
+HEAVY = 0.2
 #: How many events the publisher has on the way at a time.
 FIRING = 8
 
 
-def manifest(url: str) -> dict[str, Any]:
+def manifest(
+    redis: Mapping[str, Any], lease: float = LEASE, stream_length: int = STREAM_LENGTH
+) -> dict[str, Any]:
     """What every process is configured with; each reaches Redis by a link of its own."""
+    events = {"acknowledgement_timeout": lease, "max_stream_length": stream_length}
     return {
         "service_name": SERVICE,
         "modules": ["tests.faults.bus"],
         "bus": {
             "drain_timeout": "8s",
-            "redis": {"url": url, "connect_timeout": "1s", "command_timeout": "2s"},
+            "redis": {**redis, "connect_timeout": "1s", "command_timeout": "2s"},
         },
         "apis": {
             "work": {
@@ -36,16 +42,14 @@ def manifest(url: str) -> dict[str, Any]:
                 "rpc_timeout": "12s",
                 "event_fire_timeout": "3s",
                 "rpc_concurrency": 8,
-                "event_transport": {
-                    "redis": {"acknowledgement_timeout": LEASE, "max_stream_length": STREAM_LENGTH}
-                },
+                "event_transport": {"redis": events},
             }
         },
     }
 
 
-def write_manifest(folder: Path, name: str, url: str) -> Path:
+def write(folder: Path, name: str, manifest: Mapping[str, Any]) -> Path:
     """Write the manifest of one process; JSON is YAML too."""
     path = folder / f"{name}.yaml"
-    path.write_text(json.dumps(manifest(url), indent=1))
+    path.write_text(json.dumps(manifest, indent=1))
     return path

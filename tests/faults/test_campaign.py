@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from .campaign import run, table
+from .campaign import run
 from .plants import find, found_by
+from .report import table
 
 SECONDS = 10
 #: Chosen so that the faults come in another order each time; printed where the campaign fails.

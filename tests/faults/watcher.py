@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,30 @@ import redis
 
 from lightbus.transports.redis.settling import GroupKeys
 
+from .backing import Alone
 from .settings import LISTENERS, SERVICE, STREAM
+
+#: A listener, a stream that it reads, and an id there.
+Entry = tuple[str, str, str]
 
 _MOST = 5_000
 _PAUSE = 0.05
-_AROUND = 1.0
 
-GROUPS = {listener: GroupKeys(STREAM, f"{SERVICE}-{listener}") for listener in LISTENERS}
+
+@dataclass(frozen=True)
+class Group:
+    """What a listener reads of one stream."""
+
+    listener: str
+    stream: str
+    name: str
+
+    @property
+    def keys(self) -> GroupKeys:
+        return GroupKeys(self.stream, self.name)
+
+
+GROUPS = tuple(Group(listener, STREAM, f"{SERVICE}-{listener}") for listener in LISTENERS)
 
 
 @dataclass
@@ -40,30 +57,52 @@ class Watcher:
     """A thread that polls the server, past all proxies; use it as a context.
 
     Args:
-        port: Of the server.
+        backing: Where the server is.
+        groups: What is looked at.
     """
 
-    port: int
+    backing: Alone
+    groups: Sequence[Group] = GROUPS
     #: Entries that went to another consumer without a delivery being counted.
-    thefts: set[tuple[str, str]] = field(default_factory=set)
-    #: For each consumer, what it held when last seen, as (source, id).
-    held: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    thefts: set[Entry] = field(default_factory=set)
+    #: For each consumer, what it held when last seen.
+    held: dict[str, set[Entry]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._redis = redis.Redis(port=self.port, socket_timeout=2, decode_responses=True)
-        self._history: deque[tuple[float, dict[str, int]]] = deque()
-        self._known: dict[tuple[str, str], tuple[str, int]] = {}
+        self._clients: dict[int, redis.Redis] = {}
+        self._looking = threading.Lock()
+        self._known: dict[Entry, tuple[str, int]] = {}
+        self._seen = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
+    @property
+    def _redis(self) -> redis.Redis:
+        port = self.backing.port
+        if port not in self._clients:
+            self._clients[port] = redis.Redis(port=port, socket_timeout=2, decode_responses=True)
+        return self._clients[port]
+
+    def look_again(self) -> None:
+        """Look now; where there is no server, what was seen last stays."""
+        with contextlib.suppress(redis.RedisError):
+            self.look()
+
     def look(self) -> None:
         """Note who holds what now."""
-        known: dict[tuple[str, str], tuple[str, int]] = {}
-        held: dict[str, set[tuple[str, str]]] = {}
-        for listener, keys in GROUPS.items():
-            for source in (STREAM, keys.retry):
-                for entry in self._pending(source, f"{SERVICE}-{listener}"):
-                    key = (f"{listener} {source}", str(entry["message_id"]))
+        with self._looking:
+            if self._seen != self.backing.port:
+                self._known.clear()
+                self._seen = self.backing.port
+            self._look()
+
+    def _look(self) -> None:
+        known: dict[Entry, tuple[str, int]] = {}
+        held: dict[str, set[Entry]] = {}
+        for group in self.groups:
+            for source in (group.stream, group.keys.retry):
+                for entry in self._pending(source, group.name):
+                    key = (group.listener, source, str(entry["message_id"]))
                     who, count = str(entry["consumer"]), int(entry["times_delivered"])
                     before = self._known.get(key)
                     if before is not None and before[0] != who and before[1] == count:
@@ -71,36 +110,32 @@ class Watcher:
                     known[key] = (who, count)
                     held.setdefault(who, set()).add(key)
         self._known, self.held = known, held
-        self._history.append((time.monotonic(), {who: len(keys) for who, keys in held.items()}))
-
-    def held_at(self, when: float, consumer: str) -> int:
-        """The most that a consumer was seen to hold around a time."""
-        counts = [held.get(consumer, 0) for seen, held in self._history if abs(seen - when) < _AROUND]
-        return max(counts, default=0)
 
     def left(self) -> Left:
         """What has not been dealt with, over all groups."""
         left = Left()
-        for listener, keys in GROUPS.items():
-            group = f"{SERVICE}-{listener}"
-            left.pending += len(self._pending(STREAM, group))
-            left.retrying += self._redis.xlen(keys.retry)
-            left.delayed += self._redis.zcard(keys.delayed)
-            for info in self._redis.xinfo_groups(STREAM):
-                if info["name"] == group:
+        for group in self.groups:
+            left.pending += len(self._pending(group.stream, group.name))
+            left.retrying += self._redis.xlen(group.keys.retry)
+            left.delayed += self._redis.zcard(group.keys.delayed)
+            for info in self._redis.xinfo_groups(group.stream):
+                if info["name"] == group.name:
                     after = f"({info['last-delivered-id']}"
-                    left.unread += len(self._redis.xrange(STREAM, after, "+") or ())
+                    left.unread += len(self._redis.xrange(group.stream, after, "+") or ())
         return left
 
-    def dead(self, listener: str) -> list[tuple[int, str]]:
-        """The number and the reason of each of a listener's dead letters."""
-        entries: Any = self._redis.xrange(GROUPS[listener].dead)
-        return [(int(fields[":n"]), fields["reason"]) for _, fields in entries]
+    def dead(self) -> dict[str, list[tuple[int, str]]]:
+        """For each listener the number and the reason of each of its dead letters."""
+        found: dict[str, list[tuple[int, str]]] = {group.listener: [] for group in self.groups}
+        for group in self.groups:
+            entries: Any = self._redis.xrange(group.keys.dead)
+            found[group.listener] += [(int(fields[":n"]), fields["reason"]) for _, fields in entries]
+        return found
 
     def destroy_groups(self) -> None:
         """What an administrator should not do."""
-        for listener in LISTENERS:
-            self._redis.xgroup_destroy(STREAM, f"{SERVICE}-{listener}")
+        for group in self.groups:
+            self._redis.xgroup_destroy(group.stream, group.name)
         self._known.clear()
 
     def _pending(self, source: str, group: str) -> list[dict[str, Any]]:
@@ -123,4 +158,5 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._thread.join()
-        self._redis.close()
+        for client in self._clients.values():
+            client.close()

@@ -1,0 +1,160 @@
+"""The Redis of a campaign: one server behind proxies, or a primary and its replica with Sentinels."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.eventually import eventually
+from tests.proxy import Proxy
+from tests.servers import Kind, Server, free_port
+
+#: How many Sentinels there are; the larger half of them must agree.
+_SENTINELS = 3
+_SERVICE = "main"
+
+
+class Alone:
+    """One server that writes everything to disk, reached through a proxy for each process.
+
+    Args:
+        kind: Which server.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.closing = contextlib.ExitStack()
+        self.server = self.closing.enter_context(Server(kind, aof=True))
+        #: The server that takes writes now.
+        self.port = self.server.port
+
+    def link(self) -> tuple[dict[str, Any], Proxy | None]:
+        """How one more process reaches it: its options of Redis, and the proxy between."""
+        proxy = self.closing.enter_context(Proxy(self.server.port))
+        return {"url": proxy.url}, proxy
+
+
+class Replicated(Alone):
+    """A primary, a replica, and Sentinels; everybody asks those where the primary is.
+
+    Args:
+        kind: Which servers.
+        guarded: Whether a primary without a replica refuses to write. One that is not goes on for some ten
+            seconds after Sentinel has promoted another, and what it takes meanwhile is lost.
+    """
+
+    def __init__(self, kind: Kind, guarded: bool) -> None:
+        super().__init__(kind)
+        try:
+            replica = Server(kind, aof=True, args=_replica_of(self.server))
+            self.servers = [self.server, self.closing.enter_context(replica)]
+            eventually(self._is_in_sync, 20, "a replica in sync")
+            self._guarded = guarded
+            for server in self.servers:
+                self._guard(server)
+            self._sentinels = [self._start_sentinel(str(number)) for number in range(_SENTINELS)]
+            eventually(self._know_each_other, 30, "Sentinels that know each other")
+        except BaseException:
+            self.closing.close()
+            raise
+
+    def link(self) -> tuple[dict[str, Any], Proxy | None]:
+        """No proxy: Sentinel says where the primary is."""
+        nodes = [f"127.0.0.1:{port}" for port in self._sentinels]
+        return {"sentinel": {"service": _SERVICE, "nodes": nodes}}, None
+
+    def fail_over(self, *, kill: bool, promoted: Callable[[], None]) -> None:
+        """Have the replica promoted, and wait until the old primary is the new one's replica.
+
+        Args:
+            kill: Whether the primary is killed; else Sentinel is told to make the change.
+            promoted: Called as soon as the replica is the primary.
+        """
+        eventually(self._is_in_sync, 60, "a replica in sync")
+        old, new = self.servers
+        if kill:
+            old.kill()
+        else:
+            # Refused with NOGOODSLAVE while it has not yet heard from the replica.
+            eventually(lambda: _ask(self._sentinels[0], "SENTINEL", "FAILOVER", _SERVICE), 30, "a failover")
+        deadline = time.monotonic() + 30
+        while _role(new) != "master":
+            assert time.monotonic() < deadline, "the replica was not promoted"
+            time.sleep(0.005)
+        self.servers, self.port = [new, old], new.port
+        promoted()
+        if kill:
+            eventually(self._all_know_the_primary, 30, "Sentinels that know the new primary")
+            old.args = _replica_of(new)
+            old.start()
+            self._guard(old)
+        eventually(self._is_in_sync, 60, "the old primary as a replica")
+
+    def _guard(self, server: Server) -> None:
+        if self._guarded:
+            server.execute("CONFIG", "SET", "min-replicas-max-lag", 2)
+            server.execute("CONFIG", "SET", "min-replicas-to-write", 1)
+
+    def _start_sentinel(self, name: str) -> int:
+        port, folder = free_port(), Path(self.server.folder) / f"sentinel-{name}"
+        folder.mkdir()
+        config = folder / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/log\n"
+            f"sentinel monitor {_SERVICE} 127.0.0.1 {self.port} {_SENTINELS // 2 + 1}\n"
+            f"sentinel down-after-milliseconds {_SERVICE} 1500\n"
+            f"sentinel failover-timeout {_SERVICE} 4000\n"
+        )
+        command = [str(self.server.binary), str(config), "--sentinel"]
+        nowhere = subprocess.DEVNULL
+        process = subprocess.Popen(
+            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+        )
+        self.closing.callback(process.wait)
+        self.closing.callback(process.kill)
+        return port
+
+    def _know_each_other(self) -> bool:
+        seen = [_ask(port, "SENTINEL", "MASTER", _SERVICE) for port in self._sentinels]
+        wanted = ("1", str(_SENTINELS - 1))
+        return all(state and (state["num-slaves"], state["num-other-sentinels"]) == wanted for state in seen)
+
+    def _all_know_the_primary(self) -> bool:
+        return all(
+            _ask(port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", _SERVICE) == ["127.0.0.1", str(self.port)]
+            for port in self._sentinels
+        )
+
+    def _is_in_sync(self) -> bool:
+        primary, replica = (_ask(server.port, "ROLE") for server in self.servers)
+        return bool(
+            primary
+            and replica
+            and primary[0] == "master"
+            and len(primary[2]) == 1
+            and replica[0] == "slave"
+            and replica[3] == "connected"
+        )
+
+
+def _replica_of(server: Server) -> tuple[str, ...]:
+    return ("--replicaof", "127.0.0.1", str(server.port))
+
+
+def _role(server: Server) -> str:
+    answer = _ask(server.port, "ROLE")
+    return answer[0] if answer else ""
+
+
+def _ask(port: int, *command: str) -> Any:
+    """What a server answers, None where it does not."""
+    with redis.Redis(port=port, socket_timeout=2, decode_responses=True) as client:
+        try:
+            return client.execute_command(*command)
+        except redis.RedisError:
+            return None

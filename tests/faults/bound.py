@@ -1,0 +1,46 @@
+"""How many events may run twice: those that were under way where something went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .driver import Held
+from .ledger import Line
+
+#: Seconds within which what is done is acknowledged.
+_ACKNOWLEDGED = 0.05
+
+
+def bound_of(lines: Sequence[Line], struck: Iterable[set[Held]]) -> int:
+    """Count the runs that may have to be repeated.
+
+    Args:
+        lines: All ledgers.
+        struck: For each fault, what those held to whom it happened.
+    """
+    return _begun(lines, struck) + sum(_under_way(lines, line) for line in lines if line.verb == "killing")
+
+
+def _begun(lines: Sequence[Line], struck: Iterable[set[Held]]) -> int:
+    """What was held and begun with; what was only fetched ahead can't have been done."""
+    host_of = {int(line.words[1]): line.words[0] for line in lines if line.verb == "host"}
+    begun = {(host_of[line.pid], line.words[0], line.words[2]) for line in lines if line.verb == "started"}
+    # Retried events have other ids there than they had when they were begun with.
+    return sum(
+        ":retry:" in source or (host, listener, entry_id) in begun
+        for held in struck
+        for host, listener, source, entry_id in held
+    )
+
+
+def _under_way(lines: Sequence[Line], death: Line) -> int:
+    """What a process was running, or had only just done, when an event ended it."""
+    runs: set[tuple[str, ...]] = set()
+    for line in lines:
+        if line.pid != death.pid or line.time > death.time:
+            continue
+        if line.verb == "started":
+            runs.add(line.words)
+        elif line.verb in ("done", "failed") and line.time < death.time - _ACKNOWLEDGED:
+            runs.discard(line.words)
+    return len(runs)
