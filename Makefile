@@ -10,6 +10,9 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -qq
 SEEDS ?= 3
 SECONDS ?= 60
 SERVERS ?= valkey,redis7,redis62
+# Which campaigns, and the seconds of the overload.
+CAMPAIGNS ?= faults,sentinel,mixed,rolling,overload
+OVERLOAD ?= 600
 SUPPORTED = 3.11 3.12 3.13
 
 # A real Lightbus 1.x to talk to in tests/wire. It needs packages that nothing else here may have.
@@ -39,8 +42,9 @@ format: $(VENV)/.dev-stamp ## let ruff rewrite the code
 pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...")
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest $(ARGS)
 
-soak: $(VENV)/.dev-stamp ## kills and broken links for as long as you like (SEEDS=3 SECONDS=60 SERVERS=...)
-	@$(VENV)/bin/python -m tests.faults --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS)
+soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long as you like (SEEDS=3 SECONDS=60 SERVERS=... CAMPAIGNS=... OVERLOAD=600)
+	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m tests.faults \
+	    --campaigns $(CAMPAIGNS) --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS) --overload $(OVERLOAD)
 	@$(VENV)/bin/python -m tests.faults --plants all
 	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)
 

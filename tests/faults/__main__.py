@@ -8,54 +8,79 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import get_args
 
 from tests.servers import Kind, find_binary
+from tests.wire.peer_1x import find_peer
 
-from .campaign import Result, run, table
+from .campaign import run
+from .mixed import mix
+from .overload import overload
 from .plants import SCENARIOS, find, found_by
+from .report import Result, table
+from .rolling import roll
 from .settings import KINDS
+
+CAMPAIGNS = ("faults", "sentinel", "mixed", "rolling", "overload")
 
 
 def main() -> int:
     """Run what the command line asks for; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument(
+        "--campaigns", default=",".join(CAMPAIGNS), help="which; all unless it says otherwise"
+    )
     parser.add_argument("--seeds", default="3", help="how many, or the seeds themselves: 1,2,3")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--servers", default=",".join(get_args(Kind)))
+    parser.add_argument("--seconds", type=float, default=60, help="for each of faults, sentinel and mixed")
+    parser.add_argument("--servers", default=",".join(get_args(Kind)), help="for faults and sentinel")
     parser.add_argument("--faults", default="", help="only these, such as kill,freeze")
     parser.add_argument("--kinds", default=KINDS, help="of a hundred events or calls, how many of which kind")
+    parser.add_argument("--restarts", type=int, default=20, help="how many of rolling")
+    parser.add_argument("--rate", type=float, default=200, help="calls a second of rolling, and events")
+    parser.add_argument("--overload", type=float, default=600, help="seconds of overload")
     parser.add_argument("--plants", default="", help="all, or names of planted bugs, in place of campaigns")
     options = parser.parse_args()
     if options.plants:
         return _planted(list(SCENARIOS) if options.plants == "all" else options.plants.split(","))
     results: list[Result] = []
-    for kind in options.servers.split(","):
-        if find_binary(kind) is None:
-            print(f"{kind} is not installed, and left out", flush=True)
-            continue
-        for seed in _seeds(options.seeds):
-            print(f"{kind}, seed {seed}: {options.seconds:g} s ...", flush=True)
-            faults = tuple(filter(None, options.faults.split(",")))
-            results.append(run(kind, seed, options.seconds, faults, kinds=options.kinds))
-            _explain(results[-1])
-            print(table(results), flush=True)
+    for name, begin in _campaigns(options):
+        print(f"{name} ...", flush=True)
+        result = begin()
+        results.append(result)
+        print("  " + result.text().replace("\n", "\n  "), flush=True)
+    print(table(results), flush=True)
     return 0 if all(result.verdict.is_good for result in results) else 1
+
+
+def _campaigns(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Result]]]:
+    wanted = options.campaigns.split(",")
+    seeds = _seeds(options.seeds)
+    faults = tuple(filter(None, options.faults.split(",")))
+    for name in ("faults", "sentinel"):
+        for kind in options.servers.split(",") if name in wanted else ():
+            if find_binary(kind) is None:
+                print(f"{kind} is not installed, and left out", flush=True)
+                continue
+            for seed in seeds:
+                begin = partial(run, kind, seed, options.seconds, faults, kinds=options.kinds)
+                yield f"{name}, {kind}, seed {seed}", partial(begin, replicated=name == "sentinel")
+    if "mixed" in wanted and (find_peer() is None or find_binary("redis7") is None):
+        print("Lightbus 1.x, or the Redis that it knows, is not installed, and left out", flush=True)
+    elif "mixed" in wanted:
+        for seed in seeds:
+            yield f"mixed, seed {seed}", partial(mix, seed, options.seconds)
+    if "rolling" in wanted:
+        yield "rolling", partial(roll, "valkey", seeds[0], options.restarts, options.rate)
+    if "overload" in wanted:
+        yield "overload", partial(overload, "valkey", seeds[0], options.overload)
 
 
 def _seeds(text: str) -> list[int]:
     if "," in text:
         return [int(seed) for seed in text.split(",") if seed]
     return [random.randrange(1_000_000) for _ in range(int(text))]
-
-
-def _explain(result: Result) -> None:
-    print(f"  faults: {result.faults}\n  outcomes of calls: {dict(result.verdict.outcomes)}")
-    for name, examples in result.verdict.wrong.items():
-        if examples:
-            print(f"  {name}: {len(examples)}, such as {examples[:5]}")
-    for output in result.outputs:
-        print("  ----\n" + output)
 
 
 def _planted(names: list[str]) -> int:

@@ -59,6 +59,8 @@ class Mixed(Cluster):
         python: Of the venv with Lightbus 1.x.
     """
 
+    worker: Process
+
     def __init__(self, backing: Alone, python: Path) -> None:
         self._python = python
         super().__init__(backing, {}, _manifest)
@@ -72,10 +74,10 @@ class Mixed(Cluster):
     def restart_worker(self) -> None:
         """SIGTERM to the 1.x worker, and start it again."""
         self.worker.terminate()
-        self.worker: Process = self._start_worker()
+        self.worker = self._start_worker()
 
     def _start_first(self) -> None:
-        self.worker: Process = self._start_worker()
+        self.worker = self._start_worker()
 
     def _start_worker(self) -> Process:
         command = [str(self._python.parent / "lightbus"), "run", "--bus", "worker"]
@@ -129,12 +131,12 @@ def mix(seed: int = 1, seconds: float = 60, faults: tuple[str, ...] = FAULTS) ->
         driver.run(seconds, faults)
         end = finish(cluster, watcher, lambda lines: bound_of(lines, driver.struck))
         output = cluster.worker.output()
-    _judge_failures(end.verdict, end.lines)
+    judge_failures(end.verdict, end.lines)
     outputs = [] if end.verdict.is_good else [*end.outputs, output[-3000:]]
-    return Result("with 1.x", "redis7", seed, seconds, end.verdict, end.drained_in, driver.done, outputs)
+    return Result("mixed", "redis7", seed, seconds, end.verdict, end.drained_in, driver.done, outputs)
 
 
-def _judge_failures(verdict: Verdict, lines: Sequence[Line]) -> None:
+def judge_failures(verdict: Verdict, lines: Sequence[Line]) -> None:
     """A call may fail only where the process that ran it, or its own, was killed or restarted meanwhile."""
     killed = [line for line in lines if line.verb == "ended" and line.words[2] == "-9"]
     restarts = [

@@ -36,6 +36,8 @@ class Verdict:
     twice: list[str] = field(default_factory=list)
     bound: int = 0
     stored_twice: int = 0
+    #: Events that must not be lost: confirmed, and where there is a replica, known to it.
+    kept: int = 0
     #: Confirmed by a primary that its replica did not hear of, and gone with it.
     unreplicated: int = 0
     #: Calls that ran again since a replica had not heard that they had run.
@@ -123,6 +125,7 @@ def judge(
     """
     events = Events.of(lines, kept, dead)
     verdict = Verdict(fired=len(events.kinds), confirmed=len(events.confirmed), bound=bound)
+    verdict.kept = len(events.kept)
     verdict.raised = Counter(line.words[1] for line in lines if line.verb == "raised")
     verdict.poison = sum(kind in ("poison", "killer") for kind in events.kinds.values())
     verdict.deaths = sum(line.verb == "ended" for line in lines)

@@ -57,6 +57,7 @@ def _row(result: Result) -> dict[str, str]:
         "deaths": str(v.deaths),
         "fired": str(v.fired),
         "confirmed": str(v.confirmed),
+        "kept": str(v.kept),
         "lost": str(len(v.wrong.get("lost", ()))),
         "stuck": str(len(v.wrong.get("stuck", ()))),
         "phantom": str(len(v.wrong.get("phantom", ()))),

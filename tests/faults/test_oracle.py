@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from .bound import bound_of
 from .ledger import Line
+from .memory import Trend
+from .mixed import judge_failures
 from .oracle import Verdict, judge
 from .planted import BUGS
 from .plants import SCENARIOS
@@ -91,6 +96,53 @@ def test_a_call_runs_at_most_once_and_always_has_an_outcome() -> None:
     for denial in ("LightbusTimeout no", "NoWorker -", "TransportUnavailable -"):
         assert wrong(call[0], f"3 3 outcome 5 {denial}") == set()
         assert wrong(*call[:2], f"3 3 outcome 5 {denial}") == {"ran after all"}
+
+
+def test_where_there_is_a_replica_only_what_it_had_must_not_be_lost() -> None:
+    lines = ledger(*GOOD[:2], "1 2 fired 8 good", "2 2 confirmed 8", "3 2 replicated 8")
+    found = judge(lines, Left(), {name: [] for name in LISTENERS}, [], 0, "replicated")
+    assert found.wrong["lost"] == [f"{name} 8" for name in LISTENERS]
+    assert (found.kept, found.unreplicated) == (1, len(LISTENERS))
+
+
+def test_a_call_may_run_again_only_where_a_replica_had_not_heard_of_it() -> None:
+    call = ("1 3 called 5", "2 10 ran 5", "4 20 ran 5", "5 3 outcome 5 result -")
+    assert wrong(*call, "9 1 promotion 2.5 8") == set()
+    assert verdict(*call, "9 1 promotion 2.5 8").rerun == 1
+    assert wrong(*call, "9 1 promotion 3.5 8") == {"ran twice"}
+
+
+def test_what_was_begun_or_just_done_where_something_went_wrong_may_run_twice() -> None:
+    lines = ledger(*GOOD, "4.02 10 killing 9", "4.9 20 killing 9")
+    assert bound_of(lines, []) == len(LISTENERS)
+    held = ("narrow", "work.*:stream")
+    assert bound_of(lines, [{("a", *held, "1-0")}]) == len(LISTENERS) + 1
+    assert bound_of(lines, [{("a", *held, "2-0"), ("b", *held, "1-0")}]) == len(LISTENERS)
+
+
+def test_calls_beside_a_1x_may_fail_only_for_processes_that_were_killed() -> None:
+    call = ("0.5 3 confirmed 1", "1 3 called 5", "2 10 ran 5", "9 3 outcome 5 LightbusWorkerError -")
+
+    def failed(*texts: str) -> list[str]:
+        lines = ledger(*call, *texts)
+        found = judge(lines, Left(), {name: [] for name in LISTENERS}, [], 0)
+        judge_failures(found, lines)
+        return found.wrong["failed"]
+
+    assert (
+        failed() == failed("3 1 ended a 10 0") == failed("0.7 1 ended a 10 -9") == ["5 LightbusWorkerError -"]
+    )
+    assert failed("3 1 ended a 10 -9") == failed("4 1 fault a 2 3 peer_restarts") == []
+
+
+@pytest.mark.parametrize(
+    ("growth", "is_flat"), [(0.0, True), (-3.0, True), (0.5, True), (3.0, False), (30.0, False)]
+)
+def test_memory_that_grows_more_than_heaps_do_is_no_longer_flat(growth: float, is_flat: bool) -> None:
+    warm_up = [(float(i), 20.0 + i) for i in range(20)]
+    noise = (0.0, 0.2, -0.1, 0.1, -0.2)
+    samples = [(20.0 + i, 50.0 + growth * i / 60 + noise[i % 5]) for i in range(61)]
+    assert Trend.of([*warm_up, *samples]).is_flat is is_flat
 
 
 def test_every_planted_bug_has_a_scenario() -> None:

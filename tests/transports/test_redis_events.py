@@ -186,14 +186,20 @@ async def test_no_more_is_fetched_at_once_than_batch_size(
     assert pending(redis_server) == batch_size
 
 
-async def test_a_consumer_that_leaves_holding_nothing_is_removed(any_ports: Ports, any_redis: Server) -> None:
+async def test_a_consumer_that_leaves_holding_nothing_is_removed_but_for_the_last(
+    any_ports: Ports, any_redis: Server
+) -> None:
     transport = any_ports.events()
-    consumer = await any_ports.listen(transport)
-    await any_ports.fire(transport, "a")
-    assert await names(consumer, 1) == ["a"]
-    await consumer.stop()
-    await consumer.close()
-    assert any_redis.execute("XINFO", "CONSUMERS", STREAM, GROUP) == []
+    counts = []
+    consumers = [await any_ports.listen(transport) for _ in range(2)]
+    for consumer in consumers:
+        await any_ports.fire(transport, "a")
+        assert await names(consumer, 1) == ["a"]
+    for consumer in consumers:
+        await consumer.stop()
+        await consumer.close()
+        counts.append(len(any_redis.execute("XINFO", "CONSUMERS", STREAM, GROUP)))
+    assert counts == [1, 1]
 
 
 async def test_absent_consumers_that_hold_nothing_are_removed_after_their_ttl(
