@@ -6,11 +6,15 @@ import asyncio
 import heapq
 import itertools
 import math
+import sys
 import time
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from lightbus.clock import Clock
 from lightbus.portal import run_blocking
@@ -82,6 +86,25 @@ class VirtualClock(Clock):
     async def _settle(self) -> None:
         for settle in list(self.settlers):
             await settle()
+
+
+@contextmanager
+def jobs_go_by(clock: Clock) -> Iterator[None]:
+    """Let jobs of the ``schedule`` library, where it is in use, tell the time by a clock."""
+    library = sys.modules.get("schedule")
+    if library is None:
+        yield
+        return
+
+    class Datetime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Datetime:
+            return cls.fromtimestamp(clock.now(), tz)
+
+    # It looks the class up in the module of that name, each time.
+    names = {**vars(sys.modules["datetime"]), "datetime": Datetime}
+    with patch.object(library, "datetime", SimpleNamespace(**names)):
+        yield
 
 
 def _come(future: asyncio.Future[None]) -> None:

@@ -27,7 +27,7 @@ from lightbus.transports.questions import DeadLetter
 from lightbus.wiring import ApiSettings, ChosenTransport, Wiring
 from lightbus.worker import Worker
 
-from .clock import VirtualClock
+from .clock import VirtualClock, jobs_go_by
 from .lending import lend
 
 What = BusPath | ModuleType | str | Api | type[Api]
@@ -186,7 +186,7 @@ class Hosted:
         # Else it would serve what all of the tests have imported.
         is_given = any(isinstance(each, BusPath) for each in self._what)
         registry = client.registry if is_given else client.registry.alone()
-        with lend(client, _in_memory(wiring), registry):
+        with lend(client, _in_memory(wiring), registry), jobs_go_by(self.clock):
             self.bus = BusPath(client)
             client.clock = self.clock
             client.home = asyncio.get_running_loop()

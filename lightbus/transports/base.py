@@ -336,8 +336,8 @@ class SchemaTransport(Transport):
             catch_up: Whether it is given out only where an earlier one was, else remembered as the last.
 
         Returns:
-            ``ours`` to run it now; ``had`` where it, or a later one, was given out; ``busy`` where the run of
-            an earlier one still goes on, in which case nobody gets it.
+            ``ours`` to run it now; ``had`` where it, or a later one, was given out; ``busy`` where somebody
+            else still runs an earlier one, in which case nobody gets it.
         """
 
     @abstractmethod

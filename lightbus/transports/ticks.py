@@ -25,7 +25,7 @@ class Ticks:
         self.tick, self.holder = tick, ""
         if last is None and catch_up:
             return "had"
-        if lease and self.until > now:
+        if lease and self.until > now and self.runner != holder:
             return "busy"
         self.holder = holder
         if lease:

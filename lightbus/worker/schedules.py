@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: The most seconds by which a run may be late, where the broker can't be asked in time whose turn it is.
 _PATIENCE = 60.0
+#: Seconds after which the broker is asked again.
+_PAUSE = 1.0
 #: Bounds of the lease of a run, in seconds. It is shorter than the time between two ticks, so that a process
 #: that is killed while it runs one does not keep the others from the next.
 _SHORTEST_LEASE, _LONGEST_LEASE = 0.9, 30.0
@@ -171,13 +173,19 @@ class Schedules:
         while True:
             try:
                 schema = self._client.transports().schema()
-                outcome = await schema.claim(self._key(schedule), due, self._holder, lease, catch_up=catch_up)
+                # A broker that is away may keep it waiting for ever.
+                async with asyncio.timeout(_PAUSE):
+                    outcome = await schema.claim(
+                        self._key(schedule), due, self._holder, lease, catch_up=catch_up
+                    )
                 break
-            except LightbusException as e:
+            except (TimeoutError, LightbusException) as e:
                 if name not in self._unasked:
-                    logger.warning("the schedule %s waits, since its turn is not known: %s", name, e)
+                    why = e if isinstance(e, LightbusException) else "the broker does not answer"
+                    logger.warning("the schedule %s waits, since its turn is not known: %s", name, why)
                     self._unasked[name] = due
-            await asyncio.sleep(min(1.0, lease or 1.0))
+                if isinstance(e, LightbusException):
+                    await asyncio.sleep(_PAUSE)
             if self._group is None or (clock.now() >= until and not is_patient):
                 return False
             if is_patient:

@@ -16,6 +16,7 @@ from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.eventually import eventually_async
 from tests.hosting.conftest import Bench
 from tests.hosting.shop import ledger, linger, tick
+from tests.proxy import Mode, Proxy
 from tests.servers import Server
 
 KEY = "lightbus:schedule:shop:tick"
@@ -158,6 +159,25 @@ async def test_ticks_that_come_while_the_broker_is_away_are_skipped_and_told(
     assert caplog.text.count("the schedule tick missed its times from ") == 1
 
 
+@pytest.mark.parametrize("mode", ["refuse", "blackhole"])
+async def test_a_link_that_breaks_and_heals_costs_no_more_than_the_ticks_meanwhile(
+    bench: Bench, proxy: Proxy, caplog: pytest.LogCaptureFixture, mode: Mode
+) -> None:
+    link = f"bus: {{redis: {{url: '{proxy.url}', command_timeout: 1s}}}}"
+    async with bench.host(f"{link}\n{ticking(every='200ms')}") as host:
+        await eventually_async(lambda: ledger.counts["tick"] >= 2)
+        proxy.set(mode)
+        try:
+            await eventually_async(lambda: "the schedule tick waits" in caplog.text)
+            runs = ledger.counts["tick"]
+            await eventually_async(lambda: not host.worker.schedules.running)
+            assert ledger.counts["tick"] == runs, "what came too late does not run"
+        finally:
+            proxy.set("pass")
+        await eventually_async(lambda: ledger.counts["tick"] >= runs + 2)
+        await eventually_async(lambda: "the schedule tick missed its times from" in caplog.text)
+
+
 async def test_the_last_of_them_is_made_up_for_where_that_is_asked(
     bench: Bench, redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,11 +190,12 @@ async def test_the_last_of_them_is_made_up_for_where_that_is_asked(
     assert remembered(redis_server, "tick") == last_hour()
 
 
+@pytest.mark.parametrize("scope", ["process", "service"])
 @pytest.mark.parametrize(("overlap", "most"), [("false", 1), ("true", 3)])
 async def test_runs_of_a_schedule_overlap_only_where_that_is_asked(
-    bench: Bench, caplog: pytest.LogCaptureFixture, overlap: str, most: int
+    bench: Bench, caplog: pytest.LogCaptureFixture, overlap: str, most: int, scope: str
 ) -> None:
-    text = ticking(call="linger", every="30ms", scope="process").replace("'}}", f"', overlap: {overlap}}}}}")
+    text = ticking(call="linger", every="30ms", scope=scope).replace("'}}", f"', overlap: {overlap}}}}}")
     async with bench.host(text):
         await eventually_async(lambda: ledger.running >= most)
         await asyncio.sleep(0.15)

@@ -93,6 +93,24 @@ def test_schedules_run_when_the_clock_is_advanced() -> None:
         assert host.clock.now() == start.timestamp() + 3599 + 86_400
 
 
+def test_jobs_of_the_schedule_library_go_by_the_clock_too() -> None:
+    import schedule
+
+    bus = lightbus.create({"service_name": "jobs"})
+    bus.client.schedule(schedule.every().day.at("10:30"), scope="service")(tick)
+    bus.client.schedule(schedule.every().hour.at(":15"), name="quarter")(lambda: shop.log.append("quarter"))
+    noon = datetime(2027, 7, 1, 12)
+    with hosted(bus, clock=VirtualClock(noon)) as host:
+        host.advance(22 * 3600)
+        assert "tick" not in shop.log and shop.log.count("quarter") == 22
+        host.advance(1800)
+        assert shop.log.count("tick") == 1
+        host.advance(7 * 86_400)
+        assert shop.log.count("tick") == 8
+    job = schedule.Scheduler().every().hour.at(":15").do(tick)
+    assert job.next_run is not None and job.next_run.year == datetime.now().year
+
+
 def test_a_bus_is_given_back_as_it_was() -> None:
     client = clerk.bus.client
     before = dict(vars(client))

@@ -88,6 +88,7 @@ async def test_no_tick_is_given_out_while_the_one_before_runs(ports: Ports) -> N
     assert await schema.claim("s", 100.0, "a", 60) == "ours"
     assert await schema.claim("s", 101.0, "b", 60) == "busy"
     assert await schema.claim("s", 101.0, "a", 60) == "had", "a tick that was skipped is gone for all"
+    assert await schema.claim("s", 101.5, "a", 60) == "ours", "who asks again does not run the one before"
     assert await schema.claim("s", 102.0, "b", 0) == "ours", "unless runs may overlap"
     assert await schema.hold("s", "a", 0) and not await schema.hold("s", "b", 0)
     assert await schema.claim("s", 103.0, "b", 60) == "ours"

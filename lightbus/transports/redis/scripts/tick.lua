@@ -1,8 +1,8 @@
 -- Gives the tick ARGV[2] (Unix time in ms) of the schedule KEYS[1] to ARGV[1], unless it or a later one was given
--- out before. With a lease of ARGV[3] ms, above 0, nobody gets it while the run of an earlier one holds its lease.
+-- out before. With a lease of ARGV[3] ms, above 0, nobody gets it while somebody else holds that of an earlier one.
 -- With ARGV[5] = 1 it is given out only where an earlier one was. The last tick is remembered for ARGV[4] ms.
 -- Returns 'ours', 'had' or 'busy'.
-local known = redis.call('HMGET', KEYS[1], 'tick', 'holder', 'until')
+local known = redis.call('HMGET', KEYS[1], 'tick', 'holder', 'until', 'runner')
 local tick, lease = tonumber(ARGV[2]), tonumber(ARGV[3])
 local last = tonumber(known[1])
 if last and tick == last and known[2] == ARGV[1] then
@@ -16,7 +16,7 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local outcome = 'ours'
 if not last and ARGV[5] == '1' then
   outcome = 'had'
-elseif lease > 0 and (tonumber(known[3]) or 0) > now then
+elseif lease > 0 and (tonumber(known[3]) or 0) > now and known[4] ~= ARGV[1] then
   outcome = 'busy'
 end
 redis.call('HSET', KEYS[1], 'tick', ARGV[2], 'holder', outcome == 'ours' and ARGV[1] or '')
