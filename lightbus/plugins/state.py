@@ -30,11 +30,13 @@ class StatePlugin(LightbusPlugin):
         self.ping_enabled = ping_enabled
         self.ping_interval = ping_interval
         self._outbox = Outbox("internal.state")
+        self._has_started = False
         self._pinging: asyncio.Task[None] | None = None
 
     async def before_worker_start(self, *, client: Any) -> None:
         """Say that the worker starts, and from now on that it lives."""
         client.register_api(LightbusStateApi)
+        self._has_started = True
         self._outbox.put(client, "worker_started", self._state(client))
         if self.ping_enabled:
             self._pinging = asyncio.get_running_loop().create_task(self._ping(client), name="lightbus ping")
@@ -45,6 +47,9 @@ class StatePlugin(LightbusPlugin):
             self._pinging.cancel()
             await asyncio.wait([self._pinging])
             self._pinging = None
+        if not self._has_started:
+            # The host did not come that far.
+            return
         stopped = {"process_name": client.process_name, "timestamp": time.time()}
         self._outbox.put(client, "worker_stopped", stopped)
 

@@ -144,6 +144,16 @@ def test_a_host_of_nothing_but_these_has_nothing_to_host(project: Project, redis
     assert "there is nothing to host" in output
 
 
+def test_a_host_that_never_started_does_not_tell_that_it_stopped(
+    project: Project, redis_server: Server
+) -> None:
+    project.write("bus.py", BUS + "        raise OSError('no disk')\n")
+    host_manifest(project, redis_server, "{internal_state: {enabled: true}}")
+    status, _ = project.refused()
+    assert status == 78
+    assert redis_server.execute("EXISTS", "internal.state.*:stream") == 0
+
+
 def test_every_step_of_calls_and_events_is_told(project: Project, redis_server: Server) -> None:
     project.write("bus.py", BUS)
     host_manifest(project, redis_server, "{internal_metrics: {enabled: true}}")
