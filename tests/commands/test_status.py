@@ -28,10 +28,10 @@ OWNER = """
 """
 
 LISTENER = """
-    from lightbus import DeliveryPolicy
+    from lightbus import Backoff, DeliveryPolicy
 
     def before_server_start(bus):
-        bus.auth.user_registered.listen(mailer, on_error=DeliveryPolicy(attempts=2))
+        bus.auth.user_registered.listen(mailer, on_error=DeliveryPolicy(2, Backoff(initial=600)))
         bus.auth.user_registered.listen(late, on_error=DeliveryPolicy(attempts=1))
 
     def mailer(event_message, username):
