@@ -18,6 +18,7 @@ class Line:
     quantity: int
 
 
+# --8<-- [start:orders]
 class OrdersApi(Api):
     """What customers order."""
 
@@ -42,6 +43,9 @@ class OrdersApi(Api):
     async def by_customer(self, customer: str) -> list[int]:
         """Return the numbers of a customer's orders."""
         return warehouse.orders_of(customer)
+
+
+# --8<-- [end:orders]
 
 
 class StockApi(Api):
