@@ -19,6 +19,9 @@ from .schedules import Schedules
 
 logger = logging.getLogger(__name__)
 
+#: Seconds in which a read of the broker that was under way when the end began must return.
+_LAST_TAKE = 4.0
+
 
 class Worker:
     """Serves APIs, runs listeners and recurring work, and keeps contracts published.
@@ -38,6 +41,7 @@ class Worker:
         self.schedules = Schedules(client)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._takers: list[asyncio.Task[None]] = []
         self._ending: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -102,9 +106,9 @@ class Worker:
             group.create_task(self.ownership.keep(), name="lightbus ownership"),
         ]
         for rpc in self.rpcs:
-            group.create_task(rpc.run(), name=f"lightbus rpc {rpc.api_name}")
+            self._takers.append(group.create_task(rpc.run(), name=f"lightbus rpc {rpc.api_name}"))
         for event in self.events:
-            group.create_task(event.run(), name=f"lightbus listener {event.listener.name}")
+            self._take_events(event, group)
         if "tasks" in client.features:
             self.schedules.start(group)
             for task in client.background:
@@ -124,12 +128,20 @@ class Worker:
         self.schedules.stop()
         workers = self._workers()
         await asyncio.gather(*(worker.stop() for worker in workers))
+        await self._end_taking()
         left = await asyncio.gather(*(each.finish(timeout) for each in (*workers, self.schedules)))
         await asyncio.gather(*(worker.close() for worker in workers))
         await asyncio.gather(*self._ending.values())
         await self.ownership.give_up()
         await self._withdraw_contracts()
         return sum(left)
+
+    async def _end_taking(self) -> None:
+        """Wait for the last messages that were on their way; where the broker is away, none will come."""
+        if self._takers:
+            _, waiting = await asyncio.wait(self._takers, timeout=_LAST_TAKE)
+            for task in waiting:
+                task.cancel()
 
     # Changes while it runs
 
@@ -158,7 +170,11 @@ class Worker:
         if before is not None:
             await asyncio.wait([before])
         await event.join()
-        group.create_task(event.run(), name=f"lightbus listener {event.listener.name}")
+        self._take_events(event, group)
+
+    def _take_events(self, event: EventWorker, group: asyncio.TaskGroup) -> None:
+        name = f"lightbus listener {event.listener.name}"
+        self._takers.append(group.create_task(event.run(), name=name))
 
     async def _end(self, event: EventWorker) -> None:
         await event.stop()

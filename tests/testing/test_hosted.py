@@ -11,6 +11,7 @@ import pytest
 import lightbus
 from lightbus import BusClient, DeliveryPolicy, EventMessage, OnError
 from lightbus.exceptions import ConfigurationError, LightbusWorkerError, NoWorker, SyncCallOnEventLoop
+from lightbus.manifest import InvalidManifest
 from lightbus.plugins import LightbusPlugin
 from lightbus.testing import VirtualClock, hosted
 
@@ -207,6 +208,16 @@ def test_what_does_not_fit_together_is_refused() -> None:
     with hosted(shop):
         pass
     assert vars(lightbus.get_bus().client) != {}
+
+
+def test_what_can_not_be_hosted_says_why_and_leaves_nothing_behind() -> None:
+    config = {"listeners": {"notes": {"events": ["store.sold"], "handler": "tests.testing.shop:note"}}}
+    with pytest.raises(InvalidManifest, match=r'has no .note.; did you mean "note_sale"'):
+        hosted(shop, config=config).__enter__()
+    with pytest.raises(ModuleNotFoundError):
+        hosted("tests.testing.nowhere").__enter__()
+    with hosted(shop) as host:
+        assert host.bus.store.price(sku="cup") == 3
 
 
 def test_time_only_goes_on() -> None:
