@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from .api import Definition, Event, Registry, auto_registered
 from .contracts import ContractWatch
+from .deadline import time_left
 from .declarations import Declarations
 from .exceptions import (
     BusAlreadyClosed,
@@ -208,7 +209,7 @@ class BusClient(Declarations):
 
     async def _call(self, message: RpcMessage, options: Mapping[str, Any] | None) -> Any:
         settings = self.settings(message.api_name)
-        timeout = _timeout(options, settings.rpc_timeout)
+        timeout = _within_deadline(_timeout(options, settings.rpc_timeout), message.canonical_name)
         transport = self.transports().rpc(message.api_name)
         hooks = self.hooks
         if hooks.before_rpc_call:
@@ -355,6 +356,20 @@ def _fire_options(options: Mapping[str, Any] | None, default: float) -> tuple[fl
             f"bus_options: id is {message_id!r:.80}; give a UUID, or up to {MAX_ID} printable characters"
         )
     return _timeout(rest, default, "timeout and id"), message_id
+
+
+def _within_deadline(timeout: float, name: str) -> float:
+    """Return how long a call may take where it is made on behalf of another one, whose caller waits, too."""
+    left = time_left()
+    if left is None or left > timeout:
+        return timeout
+    if left <= 0:
+        raise LightbusTimeout(
+            f"{name} was not called, since there is no time left: the caller of the procedure that calls it "
+            "waits no longer",
+            "no",
+        )
+    return left
 
 
 def _remote_error(message: RpcMessage, result: ResultMessage) -> Exception:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 _set = object.__setattr__
@@ -58,6 +58,7 @@ class RpcMessage(_Message):
         return_path: Where the answer goes; the transport of the caller fills it in.
         id: A UUID; a new one where not given.
         headers: What travels beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
+        deadline: When its caller gives up, by ``time.monotonic()``, where its worker knows.
     """
 
     _editable = frozenset({"kwargs", "headers"})
@@ -68,6 +69,7 @@ class RpcMessage(_Message):
     return_path: str
     id: str
     headers: dict[str, str] | None
+    deadline: float | None = field(compare=False)
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class RpcMessage(_Message):
         return_path: str = "",
         id: str = "",
         headers: dict[str, str] | None = None,
+        deadline: float | None = None,
     ) -> None:
         _set(self, "api_name", api_name)
         _set(self, "procedure_name", procedure_name)
@@ -84,6 +87,11 @@ class RpcMessage(_Message):
         _set(self, "return_path", return_path)
         _set(self, "id", id or new_id())
         _set(self, "headers", headers)
+        _set(self, "deadline", deadline)
+
+    def expire_at(self, deadline: float) -> None:
+        """Note when its caller gives up, by ``time.monotonic()``; its worker's transport finds that out."""
+        _set(self, "deadline", deadline)
 
     @property
     def canonical_name(self) -> str:

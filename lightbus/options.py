@@ -7,6 +7,7 @@ The manifest derives its validation, its JSON Schema and its reference from thos
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import MISSING, field
 from typing import Any, NewType
 
@@ -69,16 +70,23 @@ class Secret:
 
     Args:
         value: The text to keep.
+        reread: Returns the text as it is by now, where it stands in a file; None where it can't be had.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_reread", "_value")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, reread: Callable[[], str | None] | None = None) -> None:
         self._value = value
+        self._reread = reread
 
     def reveal(self) -> str:
-        """Return the text itself; never log or format what this returns."""
+        """Return the text as it was first read; never log or format what this returns."""
         return self._value
+
+    def current(self) -> str:
+        """Return the text as it is by now; where it can't be read again, as it was first read."""
+        text = self._reread() if self._reread is not None else None
+        return self._value if text is None else text
 
     def __str__(self) -> str:
         return HIDDEN
@@ -87,10 +95,15 @@ class Secret:
         return f"{type(self).__name__}({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._value == self._value
+        # The same file is the same secret, whatever stands in it by now.
+        return type(other) is type(self) and other._identity == self._identity
 
     def __hash__(self) -> int:
-        return hash((type(self), self._value))
+        return hash((type(self), self._identity))
+
+    @property
+    def _identity(self) -> object:
+        return self._reread or self._value
 
 
 class SecretUrl(Secret):

@@ -1,1 +1,1 @@
-"""Three services: the shop, which ``config/`` hosts, payments and mail."""
+"""A shop: one service that owns two APIs, listens to its own events and to another service's."""

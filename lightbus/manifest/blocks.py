@@ -164,7 +164,10 @@ class Blocks:
             value = tuple(shape.item.finish(v) if shape.item.finish else _plain(v, node) for v in value)
         elif isinstance(shape, Leaf) and value is not None:
             self._check_code(shape, node, path)
-            value = shape.finish(str(value)) if shape.finish else _plain(value, node)
+            if shape.secret and shape.finish:
+                value = shape.finish(str(value), node.reread)
+            else:
+                value = shape.finish(str(value)) if shape.finish else _plain(value, node)
         not_yet = NOT_YET.get(path) or NOT_YET.get(_pattern_of(path))
         if not_yet and not_yet(value):
             self.problems.add(node.where, path, "not supported by this version yet; remove it")

@@ -35,7 +35,7 @@ class Leaf:
         says: What it is, as in "must be ...".
         kind: The Cerberus type that it has once read.
         read: Makes that of what was written; raises ValueError.
-        finish: Makes what the option holds of a valid value.
+        finish: Makes what the option holds of a valid value; of a secret, also from what reads it again.
         choices: The only values, where they are few.
         json: Its JSON Schema.
         secret: Whether it must not be shown.
@@ -47,7 +47,7 @@ class Leaf:
     kind: str
     read: Callable[[Any], Any]
     json: dict[str, Any] = field(hash=False)
-    finish: Callable[[Any], Any] | None = None
+    finish: Callable[..., Any] | None = None
     choices: tuple[str, ...] = ()
     secret: bool = False
     code: bool = False

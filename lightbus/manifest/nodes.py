@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lightbus.options import HIDDEN, Secret
@@ -43,6 +43,7 @@ class Node:
         key: Where its key is, for a value in a map.
         hidden: Whether it came from a file that ``${file:}`` names, so must not be shown.
         literal: Whether ``${`` in it means nothing, as in flags and the environment.
+        reread: Returns the value of a hidden one as it is by now; None where it can't be had.
     """
 
     value: Scalar | list[Node] | dict[str, Node]
@@ -50,6 +51,7 @@ class Node:
     key: Place | None = None
     hidden: bool = False
     literal: bool = False
+    reread: Callable[[], str | None] | None = None
 
     @property
     def where(self) -> Place:

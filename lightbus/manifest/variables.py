@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .nodes import Broken, Node, Untyped
@@ -60,7 +60,11 @@ class Variables:
         if not isinstance(node.value, str) or node.literal or "${" not in node.value:
             return node
         text, hidden = self._expand_text(node, node.value, path)
-        return replace(node, value=text, hidden=node.hidden or hidden)
+        reread = None
+        if hidden:
+            at = node.place.source
+            reread = Reread(node.value, at, node, self._cwd, self._environ, self._trust_remote)
+        return replace(node, value=text, hidden=node.hidden or hidden, reread=reread)
 
     def _expand_text(self, node: Node, text: str, path: str) -> tuple[str, bool]:
         parts: list[str] = []
@@ -124,6 +128,33 @@ class Variables:
             return content.decode().rstrip("\r\n"), ""
         except UnicodeDecodeError:
             return None, f"the file {shown(name)} is not UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """Reads text with ``${file:}`` in it again; two are equal that read the same.
+
+    Args:
+        text: As it was written.
+        source: What it was written in.
+        node: The same with its place.
+        cwd: Where relative paths start in sources that lie in no folder.
+        environ: The environment.
+        trust_remote: Whether manifests from the network may name local files.
+    """
+
+    text: str
+    source: str
+    node: Node = field(compare=False)
+    cwd: Path
+    environ: Mapping[str, str] = field(compare=False)
+    trust_remote: bool
+
+    def __call__(self) -> str | None:
+        """Return the text as it is by now; None where it can't be had."""
+        variables = Variables(self.environ, self.cwd, Problems(), trust_remote=self.trust_remote)
+        value = variables.expand(self.node).value
+        return str(value) if isinstance(value, str) and not isinstance(value, Broken) else None
 
 
 def read_limited(path: Path, limit: int) -> bytes | str:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, WorkerLost
+from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, QueueFull, WorkerLost
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 
@@ -37,6 +37,9 @@ from .questions import DeadLetter, GroupStatus, QueueStatus
 from .ticks import Ticks
 
 logger = logging.getLogger(__name__)
+
+#: How many calls of an API may wait, as with Redis by default.
+_MOST_WAITING = 10_000
 
 
 class _InProcess:
@@ -251,9 +254,11 @@ class MemoryRpcConsumer(RpcConsumer):
             call = self._queue.take()
             if call is None:
                 break
-            m, arguments = call
+            m, arguments, deadline = call
             kwargs = msgspec.json.decode(arguments)
-            taken.append(RpcMessage(m.api_name, m.procedure_name, kwargs, m.return_path, m.id, m.headers))
+            taken.append(
+                RpcMessage(m.api_name, m.procedure_name, kwargs, m.return_path, m.id, m.headers, deadline)
+            )
         self._held.update((call.id, call) for call in taken)
         self._queue.running += len(taken)
         return taken
@@ -293,11 +298,16 @@ class MemoryRpcTransport(_InProcess, RpcTransport):
         """Queue the call and wait for its answer."""
         name, shared = message.canonical_name, broker()
         queue = shared.queue(message.api_name)
-        call = (message, to_json(name, message.kwargs))
+        call = (message, to_json(name, message.kwargs), time.monotonic() + timeout)
         if not queue.process_names:
             raise NoWorker(
                 f"nobody serves the API {message.api_name!r} in this process, so {name} was not called; the "
                 "memory transport reaches no other process"
+            )
+        if len(queue) >= _MOST_WAITING:
+            raise QueueFull(
+                f"{name} was not called: {len(queue):,} waiting already, the most for one API; raise its "
+                "rpc_concurrency, or call less often"
             )
         waiting = shared.answers[message.id] = asyncio.get_running_loop().create_future()
         queue.put(call)

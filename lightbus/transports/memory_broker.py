@@ -113,8 +113,8 @@ class Group(Inbox[Stored]):
         return GroupStatus(name, stream, len(self), True, pending, self.retrying, len(self.dead), consumers)
 
 
-class Queue(Inbox[tuple[RpcMessage, bytes]]):
-    """The calls of one API with their arguments, and who serves it."""
+class Queue(Inbox[tuple[RpcMessage, bytes, float]]):
+    """The calls of one API with their arguments and when their callers give up, and who serves it."""
 
     def __init__(self) -> None:
         super().__init__()

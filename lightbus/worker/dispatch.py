@@ -11,6 +11,7 @@ from typing import Any
 from lightbus.api import Procedure
 from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
+from lightbus.deadline import Deadline
 from lightbus.exceptions import (
     InvalidParameters,
     LightbusException,
@@ -178,10 +179,11 @@ class Dispatch:
             call.parameters.validate(kwargs)
         if call.caster is not None:
             kwargs = call.caster(kwargs)
-        if call.is_async:
-            value = await call.function(**kwargs)
-        else:
-            value = await self._pool.run(call.function, **kwargs)
+        with Deadline(message.deadline):
+            if call.is_async:
+                value = await call.function(**kwargs)
+            else:
+                value = await self._pool.run(call.function, **kwargs)
         result = dump(value)
         if call.response is not None:
             call.response.validate(result)

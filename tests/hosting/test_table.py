@@ -45,6 +45,7 @@ TABLE = {
         "batch_size result_ttl": RPC,
         "rpc_timeout": OPTIONS,
         "consumption_restart_delay": "transports/test_redis_rpc_failures.py",
+        "max_queue_length": "transports/test_queue_full.py",
         "rpc_retry_delay": "hosting/test_retry_delay.py",
     },
     "RedisResultOptions": {"result_ttl": "manifest/test_lightbus_1x.py"},

@@ -114,3 +114,16 @@ def test_a_secret_is_in_no_error_about_a_setting(folder: Folder, setting: str) -
     with pytest.raises(InvalidManifest) as caught:
         folder.load(sets=[setting.replace("@", CANARY)])
     assert CANARY not in str(caught.value)
+
+
+def test_a_secret_from_a_file_is_what_the_file_holds_by_now(folder: Folder) -> None:
+    text = "bus: {redis: {password: 'a${file:secret}', url: 'redis://:${file:secret}@h:1/0'}}"
+    folder.write("secret", "one\n")
+    redis = folder.read(text).bus.redis
+    assert redis.password is not None and redis.url is not None
+    folder.write("secret", "two\n")
+    assert (redis.password.current(), redis.url.current()) == ("atwo", "redis://:two@h:1/0")
+    # The same file is the same secret: nothing has changed that a reload would have to refuse.
+    assert folder.read(text).bus.redis == redis
+    (folder.path / "secret").unlink()
+    assert redis.password.current() == "aone"

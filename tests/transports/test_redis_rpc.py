@@ -209,7 +209,7 @@ async def test_a_refused_message_leaves_no_caller_waiting(redis_ports: Ports) ->
     transport = redis_ports.rpc()
     with pytest.raises(Exception, match=r"too|bytes"):
         await transport.call(RpcMessage("auth", "check", {"a": "x" * 1_100_000}), 5)
-    assert transport._replies._expected == {}  # type: ignore[attr-defined]
+    assert transport._replies.expected == {}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])

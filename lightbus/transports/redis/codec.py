@@ -185,6 +185,11 @@ def decode_result(blob: bytes) -> ResultMessage:
     )
 
 
+def names_reply_list(return_path: str) -> bool:
+    """Tell whether a return path is one that callers of this version make."""
+    return return_path.startswith("redis+key://lightbus:reply:")
+
+
 def return_key(return_path: str) -> str | None:
     """Return the key that an answer goes to, or None where the path is not one that a caller makes.
 

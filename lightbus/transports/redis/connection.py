@@ -16,9 +16,10 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
-from lightbus.options import SecretUrl
+from lightbus.options import Secret, SecretUrl
 
 from .options import DEFAULT_URL, RedisOptions
+from .replies import REFUSALS, ReplyError, code_of, explain, must_reconnect
 
 #: Everything that can go wrong with a connection.
 LINK_ERRORS = (
@@ -29,20 +30,19 @@ LINK_ERRORS = (
     EOFError,
 )
 
+#: What the library makes of a refusal on the way in, and its code.
+_REFUSED_AT_FIRST: tuple[tuple[type[Exception], str], ...] = (
+    (redis_errors.AuthenticationError, "WRONGPASS"),
+    (redis_errors.NoPermissionError, "NOPERM"),
+    (redis_errors.BusyLoadingError, "LOADING"),
+    (redis_errors.MasterDownError, "MASTERDOWN"),
+)
+
 #: Seconds for which a blocking read waits before it is begun again, to find a dead link.
 BLOCK = 2.0
 
 _READ_SIZE = 256 * 1024
 _NOTHING: Any = object()
-
-
-class ReplyError(TransportError):
-    """Redis refused a command; the text is what it says."""
-
-    @property
-    def code(self) -> str:
-        """The first word, such as ``NOGROUP`` or ``OOM``."""
-        return str(self).partition(" ")[0]
 
 
 class LinkBroken(TransportError):
@@ -67,9 +67,8 @@ class Connector:
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
-        self._settings = _settings(options)
-        self._class: type[AbstractConnection] = self._settings.pop("connection_class", aioredis.Connection)
-        self.address = _address(options, self._settings)
+        #: Where it is, without secrets.
+        self.address = _address(options, _settings(options))
 
     async def connect(self) -> Wire:
         """Open a connection and do its handshake.
@@ -80,8 +79,10 @@ class Connector:
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._options.connect_timeout):
-                connection = self._class(**self._settings, **await self._ask_sentinel())
-                await connection.connect()  # type: ignore[no-untyped-call]
+                # Made each time: a password that stands in a file may be another one by now.
+                settings = {**_settings(self._options), **await self._ask_sentinel()}
+                connection = settings.pop("connection_class", aioredis.Connection)(**settings)
+                await connection.connect()
                 # A server that asks for a password, or still loads its data, says so only to a command.
                 await connection.send_command("PING")
                 await connection.read_response()
@@ -90,14 +91,19 @@ class Connector:
             # The library leaves some open.
             if connection is not None:
                 await connection.disconnect(nowait=True)
-            if not isinstance(e, (redis_errors.RedisError, *LINK_ERRORS)):
+            if not isinstance(e, (redis_errors.RedisError, ConfigurationError, ValueError, *LINK_ERRORS)):
                 raise
             raise self._explain(e) from None
 
     def _explain(self, error: Exception) -> TransportUnavailable:
         """Say why there is no connection, and what to do."""
-        if isinstance(error, redis_errors.AuthenticationError):
-            return TransportUnavailable(f"Redis at {self.address} refused the password or user: {error}")
+        code = next(
+            (code for kind, code in _REFUSED_AT_FIRST if isinstance(error, kind)), code_of(str(error))
+        )
+        if code == "WRONGPASS" and "required" in str(error):
+            code = "NOAUTH"
+        if code in REFUSALS or isinstance(error, ConfigurationError):
+            return TransportUnavailable(f"Redis at {self.address} can't be used: {explain(str(error), code)}")
         reason = str(error) or f"no answer within {self._options.connect_timeout:g} s"
         return TransportUnavailable(
             f"Redis at {self.address} can't be reached: {reason}; start it, or say where it is with "
@@ -114,7 +120,7 @@ class Connector:
             [_host_port(node) for node in options.nodes],
             sentinel_kwargs={
                 "username": options.username,
-                "password": options.password.reveal() if options.password else None,
+                "password": _current(options.password),
                 "socket_timeout": self._options.connect_timeout,
                 "retry": Retry(NoBackoff(), 0),
             },
@@ -216,8 +222,7 @@ class Link:
                 replies = await wire.read()
                 while len(replies) < len(commands):
                     replies += await wire.read()
-            if any(reply.__class__ is ReplyError and reply.code == "READONLY" for reply in replies):
-                # Another server is the primary now: connecting again finds it, by Sentinel or by name.
+            if any(map(must_reconnect, replies)):
                 await self.close()
             return replies
         except (TimeoutError, *LINK_ERRORS) as e:
@@ -240,7 +245,7 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
     """The arguments of redis-py's connection classes, with every retry and timeout set on purpose."""
     url = options.url or SecretUrl(DEFAULT_URL)
     try:
-        settings: dict[str, Any] = dict(parse_url(url.reveal()))
+        settings: dict[str, Any] = dict(parse_url(url.current()))
     except ValueError:
         # Its text may quote the password.
         raise ConfigurationError(
@@ -250,7 +255,7 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
     if options.username is not None:
         settings["username"] = options.username
     if options.password is not None:
-        settings["password"] = options.password.reveal()
+        settings["password"] = _current(options.password)
     if options.tls is not None:
         if settings.get("connection_class") in (None, aioredis.SSLConnection):
             settings["connection_class"] = aioredis.SSLConnection
@@ -278,6 +283,10 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
     if settings.get("path") is None:
         settings["socket_keepalive"] = True
     return settings
+
+
+def _current(secret: Secret | None) -> str | None:
+    return secret.current() if secret is not None else None
 
 
 def _address(options: RedisOptions, settings: dict[str, Any]) -> str:

@@ -10,8 +10,9 @@ from lightbus.messages import EventMessage
 from lightbus.transports.questions import DeadLetter
 
 from .codec import decode_event
-from .connection import LinkBroken, ReplyError
+from .connection import LinkBroken
 from .pipe import Pipe
+from .replies import ReplyError
 from .scripts import REPLAY
 from .settling import GroupKeys
 

@@ -14,11 +14,12 @@ from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscrip
 from lightbus.transports.questions import GroupStatus
 
 from .codec import decode_event
-from .connection import BLOCK, FAILURES, LinkBroken, ReplyError, backoff
+from .connection import BLOCK, FAILURES, LinkBroken, backoff
 from .groups import group_status
 from .leases import Leases
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
+from .replies import Reaction, ReplyError
 from .scripts import FORGET, MAKE
 from .session import Session
 from .settling import Fields, GroupKeys, RedisDelivery, Settling
@@ -232,10 +233,9 @@ class RedisEventConsumer(EventConsumer):
         keys.made = made
 
     async def _after_refusal(self, error: ReplyError) -> None:
-        code = error.code
-        if code == "UNBLOCKED":
+        if error.reaction is Reaction.IGNORE:
             return
-        if code != "NOGROUP":
+        if error.reaction is not Reaction.MAKE_GROUP:
             await self._pause(error)
             return
         logger.error(

@@ -13,13 +13,14 @@ from lightbus.transports.base import EventConsumer, EventTransport, Identity, Su
 from lightbus.transports.questions import DeadLetter, GroupStatus
 
 from .codec import encode_event
-from .connection import FAILURES, LinkBroken, ReplyError
+from .connection import FAILURES, LinkBroken, backoff
 from .dead_letters import DeadLetters
 from .event_consumer import RedisEventConsumer
 from .groups import group_status
 from .history import History
 from .options import RedisEventOptions
 from .pipe import ignore_outcome
+from .replies import ReplyError
 from .scripts import FIRE, TRIM
 from .session import RedisTransport
 
@@ -30,6 +31,8 @@ _SEARCHED = 2_000
 _TRIM_LEASE_MS = 200
 #: Seconds between log lines about dropped events of one stream.
 _SAID_EVERY = 60
+#: The most seconds before an event is sent again that Redis could not take just then.
+_LONGEST_PAUSE = 0.5
 
 
 def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
@@ -61,10 +64,18 @@ class RedisEventTransport(RedisTransport, EventTransport):
         sent: dict[str, asyncio.Future[Any]] = {}
         timer = loop.call_at(deadline, _expire, sent)
         in_doubt = False
+        failures = 0
         try:
-            while left:
-                left = await self._publish_once(left, sent, deadline, dedupe)
-                in_doubt = True
+            while left := await self._publish_once(left, sent, deadline, dedupe):
+                outcomes = [sent[message.id].exception() for message in left]
+                in_doubt |= any(isinstance(outcome, LinkBroken) for outcome in outcomes)
+                refusal = next((o for o in outcomes if isinstance(o, ReplyError)), None)
+                if refusal is not None:
+                    failures += 1
+                    pause = backoff(failures, _LONGEST_PAUSE)
+                    if loop.time() + pause >= deadline:
+                        raise self._refused(left[0], refusal)
+                    await asyncio.sleep(pause)
         except (TimeoutError, TransportUnavailable) as e:
             if in_doubt:
                 # Not found when it was looked for; but what the broken link held may still arrive.
@@ -140,10 +151,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
         deadline: float,
         dedupe: float | None,
     ) -> list[EventMessage]:
-        """Write the events; return those of which it turned out that Redis does not have them."""
-        # All of them before the first is sent: where one can't travel, nothing is.
-        encoded = [encode_event(message) for message in messages]
-        for message, fields in zip(messages, encoded, strict=True):
+        """Write the events; return those that Redis turned out not to have, and may soon take."""
+        for message in messages:
             stream = self._stream(message)
             most = self._options.max_stream_length
             if most is not None:
@@ -154,17 +163,18 @@ class RedisEventTransport(RedisTransport, EventTransport):
                 if trimmer.note_added():
                     async with asyncio.timeout_at(deadline):
                         await trimmer.wait_for_room(message)
-            sent[message.id] = self._store(stream, message, fields, dedupe)
+            sent[message.id] = self._store(stream, message, dedupe)
         missing = []
         for i, message in enumerate(messages):
             try:
                 message.native_id = (await sent[message.id]).decode()
             except ReplyError as e:
+                if e.passes:
+                    missing.append(message)
+                    continue
                 for other in messages[i + 1 :]:
                     sent[other.id].add_done_callback(ignore_outcome)
-                raise TransportUnavailable(
-                    f"{message.canonical_name} was not fired: Redis refused it ({e.code}): {e}"
-                ) from e
+                raise self._refused(message, e) from e
             except LinkBroken:
                 if dedupe is not None:
                     missing.append(message)  # Sent again, it is stored at most once.
@@ -175,9 +185,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
                     missing.append(message)
         return missing
 
-    def _store(
-        self, stream: str, message: EventMessage, fields: Sequence[Any], dedupe: float | None
-    ) -> asyncio.Future[Any]:
+    def _store(self, stream: str, message: EventMessage, dedupe: float | None) -> asyncio.Future[Any]:
+        fields = encode_event(message)
         if dedupe is None:
             return self.pipe.send("XADD", stream, "*", *fields)
         key = f"{{{stream}}}:fired:{message.id}"
@@ -188,12 +197,17 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def _find(self, stream: str, message_id: str) -> str | None:
         """Look for an event near the end of its stream."""
         wanted = message_id.encode()
+        failures = 0
         while True:
             try:
                 entries = await self.pipe.send("XREVRANGE", stream, "+", "-", "COUNT", _SEARCHED)
             except LinkBroken:
                 continue
             except ReplyError as e:
+                if e.passes:
+                    failures += 1
+                    await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
+                    continue
                 raise PublishNotConfirmed(
                     f"the link to Redis at {self.address} broke before it confirmed event {message_id}, and "
                     f"Redis refuses to look for it: {e}; it may or may not be stored",
@@ -207,12 +221,18 @@ class RedisEventTransport(RedisTransport, EventTransport):
     def _stream(self, message: EventMessage) -> str:
         return stream_key(message.api_name, message.event_name, self._options.stream_use)
 
+    def _refused(self, message: EventMessage, refusal: ReplyError) -> TransportUnavailable:
+        return TransportUnavailable(
+            f"{message.canonical_name} was not fired: Redis at {self.address} refused it: {refusal}"
+        )
+
     def _not_confirmed(self, messages: Sequence[EventMessage], timeout: float) -> PublishNotConfirmed:
         message = next(m for m in messages if m.native_id is None)
+        why = f" ({self.pipe.failure})" if self.pipe.failure is not None else ""
         return PublishNotConfirmed(
             f"Redis at {self.address} did not confirm {message.canonical_name} (event {message.id}) within "
-            f"{timeout:g} s: it may or may not be stored; fire it again with this id in bus_options if the "
-            "event has `dedupe`, else only if its listeners can take it twice",
+            f"{timeout:g} s{why}: it may or may not be stored; fire it again with this id in bus_options if "
+            "the event has `dedupe`, else only if its listeners can take it twice",
             message.id,
         )
 

@@ -8,9 +8,10 @@ from typing import Any
 from lightbus.exceptions import TransportUnavailable
 from lightbus.transports.questions import ConsumerStatus, GroupStatus
 
-from .connection import LinkBroken, ReplyError
+from .connection import LinkBroken
 from .history import stream_keys
 from .pipe import Pipe
+from .replies import ReplyError
 from .scripts import COUNT
 from .settling import GroupKeys
 

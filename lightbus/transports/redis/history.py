@@ -11,8 +11,9 @@ from lightbus.messages import EventMessage
 from lightbus.transports.history import NATIVE_ID, newest_first
 
 from .codec import decode_event
-from .connection import BLOCK, FAILURES, LinkBroken, ReplyError, backoff
+from .connection import BLOCK, FAILURES, LinkBroken, backoff
 from .pipe import Pipe
+from .replies import ReplyError
 from .session import Session
 
 logger = logging.getLogger(__name__)

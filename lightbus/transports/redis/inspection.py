@@ -8,16 +8,17 @@ from typing import Any
 
 from lightbus.transports.base import Finding
 
-from .connection import Connector, Link, ReplyError
+from .connection import Connector, Link
 from .options import RedisOptions
+from .replies import ReplyError
 
 #: The oldest version that has every command.
 OLDEST = (6, 2)
 #: Commands that some servers lack, or that an administrator has renamed away.
 COMMANDS = (
-    *("BLMOVE", "EVAL", "EVALSHA", "EXISTS", "LMOVE", "MGET", "PEXPIRE", "RPUSH", "SET", "XACK", "XADD"),
-    *("XAUTOCLAIM", "XCLAIM", "XGROUP", "XINFO", "XPENDING", "XRANGE", "XREADGROUP", "XREVRANGE", "XTRIM"),
-    *("ZADD", "ZRANGE"),
+    *("BLMOVE", "EVAL", "EVALSHA", "EXISTS", "GETDEL", "LMOVE", "MGET", "PEXPIRE", "PTTL", "RPUSH", "SET"),
+    *("XACK", "XADD", "XAUTOCLAIM", "XCLAIM", "XGROUP", "XINFO", "XPENDING", "XRANGE", "XREADGROUP"),
+    *("XREVRANGE", "XTRIM", "ZADD", "ZRANGE"),
 )
 _TIMEOUT = 5.0
 

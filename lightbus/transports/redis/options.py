@@ -150,6 +150,11 @@ class RedisRpcOptions(RedisOptions):
     rpc_timeout: Duration | None = option(
         None, "How long a call is kept for a worker; left out, the API's rpc_timeout.", minimum=0.001
     )
+    max_queue_length: int | None = option(
+        10_000,
+        "How many calls may wait for a worker; null for any number. Further ones raise QueueFull.",
+        minimum=1,
+    )
     rpc_retry_delay: Duration = option(
         Duration(1), "The longest wait before answers are sent or read again after an error.", minimum=0
     )

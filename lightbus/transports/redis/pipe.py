@@ -15,10 +15,14 @@ import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 
-from .connection import LINK_ERRORS, Connector, LinkBroken, ReplyError, Wire, backoff
+from .connection import LINK_ERRORS, Connector, LinkBroken, Wire, backoff
+from .replies import Reaction, ReplyError, must_reconnect
 from .scripts import Script
 
 logger = logging.getLogger(__name__)
+
+#: The most seconds between two attempts to connect.
+_LONGEST = 5.0
 
 
 class _Entry:
@@ -61,6 +65,9 @@ class Pipe:
         self.failure: TransportUnavailable | None = None
         self._failures = 0
         self._was_connected = False
+        self._leaving: ReplyError | None = None
+        #: When it was last connected, by the event loop's clock.
+        self.connected_at = 0.0
         #: How often the connection was made again.
         self.reconnects = 0
 
@@ -96,7 +103,7 @@ class Pipe:
         try:
             return await self.send("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except ReplyError as e:
-            if e.code != "NOSCRIPT":
+            if e.reaction is not Reaction.SEND_SCRIPT:
                 raise
         return await self.send("EVAL", script.text, len(keys), *keys, *arguments)
 
@@ -150,7 +157,7 @@ class Pipe:
         """Write everything that was sent during this tick."""
         self._flushing = False
         wire = self._wire
-        if wire is None or not self._waiting:
+        if wire is None or not self._waiting or self._leaving is not None:
             return
         now = self._loop.time()
         chunks = []
@@ -191,33 +198,35 @@ class Pipe:
                 self._refuse_waiting(e)
                 await asyncio.sleep(backoff(self._failures))
                 continue
-            if self.failure is not None:
+            if self.failure is not None and self._leaving is None:
                 logger.info("Redis at %s answers again", self.connector.address)
-            self.failure = None
+            self.failure = self._leaving = None
             self._was_connected = True
+            self.connected_at = self._loop.time()
             self._wire = wire
             try:
                 self._flush()
                 await self._read(wire)
             except (*LINK_ERRORS, IndexError) as e:  # IndexError: a reply to nothing
-                logger.warning("the connection to Redis at %s broke: %s", self.connector.address, e)
+                # A server that is the wrong one is met again and again: once is enough to tell.
+                level = logging.WARNING if self._failures == 0 else logging.DEBUG
+                logger.log(level, "the connection to Redis at %s broke: %s", self.connector.address, e)
                 self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: {e}"))
                 self.reconnects += 1
                 self._failures += 1
             finally:
                 self._wire = None
                 await wire.close()
-            await asyncio.sleep(backoff(self._failures))
+            await asyncio.sleep(backoff(self._failures, _LONGEST if self._leaving is None else _LONGEST / 10))
 
     async def _read(self, wire: Wire) -> None:
         written = self._written
         while True:
             replies = await wire.read()
-            self._failures = 0
             for reply in replies:
-                if reply.__class__ is ReplyError and reply.code == "READONLY":
-                    # Another server is the primary now: connecting again finds it, by Sentinel or by name.
-                    wire.abort()
+                if reply.__class__ is ReplyError and must_reconnect(reply):
+                    # What was written is still answered; what comes now waits for the next connection.
+                    self._leaving = reply
                 entry = written[0]
                 if not entry.single:
                     entry.replies.append(reply)
@@ -231,6 +240,13 @@ class Pipe:
                     entry.future.set_exception(reply)
                 else:
                     entry.future.set_result(reply)
+            if self._leaving is None:
+                self._failures = 0
+            elif not written:
+                self.failure = TransportUnavailable(
+                    f"Redis at {self.connector.address} can't be used: {self._leaving}"
+                )
+                raise EOFError(f"it is left, since {self._leaving}")
 
     def _refuse_waiting(self, error: TransportUnavailable) -> None:
         """Where there never was a connection, say so at once; else what waits is sent when it is back."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from lightbus.exceptions import TransportUnavailable
 from lightbus.transports.questions import QueueStatus
 
-from .connection import LinkBroken, ReplyError
+from .connection import LinkBroken
 from .pipe import Pipe
+from .replies import ReplyError
 from .rpc_consumer import presence_key, queue_key, register_key, taken_key
 
 

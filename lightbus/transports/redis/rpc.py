@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets
 from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
 from lightbus.exceptions import (
-    BusAlreadyClosed,
-    InvalidMessage,
     LightbusTimeout,
-    NoWorker,
     QueueFull,
     TransportUnavailable,
 )
@@ -22,19 +18,21 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
 from lightbus.transports.questions import QueueStatus
 
-from .codec import decode_result, encode_call
-from .connection import BLOCK, FAILURES, Link, LinkBroken, ReplyError, backoff
+from .codec import encode_call
+from .connection import FAILURES, LinkBroken, backoff
+from .lookout import Lookout
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
 from .queues import queue_status
-from .rpc_consumer import RedisRpcConsumer, expiry_key, queue_key, served_key
-from .schema import schema_key
+from .replies import ReplyError
+from .reply_list import ReplyList
+from .rpc_consumer import RedisRpcConsumer, expiry_key, queue_key
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which an answer proves that an API is served, so that the next call need not ask.
-_SERVED_FOR = 5.0
+#: The most seconds before a call is sent again that Redis could not take just then.
+_LONGEST_PAUSE = 0.5
 
 
 class RedisRpcTransport(RedisTransport, RpcTransport):
@@ -50,29 +48,47 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._options = options or RedisRpcOptions()
         super().__init__(self._options)
         self._replies = ReplyList(self, self._options.rpc_retry_delay)
+        self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
         """Push the call and wait for its answer on this caller's reply list."""
-        api_name = message.api_name
+        loop = asyncio.get_running_loop()
         blob = encode_call(message, self._replies.return_path)
-        # The key outlives the caller's patience a little, so that withdrawing can prove what happened.
-        commands: list[tuple[str | bytes | int, ...]] = [
-            ("SET", expiry_key(message.id), 1, "EX", math.ceil(self._options.rpc_timeout or timeout) + 1),
-            ("RPUSH", queue_key(api_name), blob),
-        ]
-        if not self._replies.is_served(api_name):
-            commands += [("EXISTS", schema_key(api_name)), ("EXISTS", served_key(api_name))]
-        sent = self.pipe.send_many(commands)
-        answer = self._replies.expect(message.id)
+        deadline = loop.time() + timeout
+        failures = 0
+        while True:
+            try:
+                return await self._call_once(message, blob, deadline)
+            except ReplyError as e:
+                failures += 1
+                pause = backoff(failures, _LONGEST_PAUSE)
+                if not e.passes or loop.time() + pause >= deadline:
+                    kind = QueueFull if e.code == "OOM" else TransportUnavailable
+                    raise kind(
+                        f"{message.canonical_name} was not called: Redis at {self.address} refused it: {e}"
+                    ) from e
+                await asyncio.sleep(pause)
+
+    async def _call_once(self, message: RpcMessage, blob: bytes, deadline: float) -> ResultMessage:
+        """Push the call and wait for its answer; raises ReplyError where Redis did not take it."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        timeout = deadline - now
+        sent = self.pipe.send_many(
+            (
+                ("SET", expiry_key(message.id), *_patience(timeout, self._options.rpc_timeout)),
+                ("RPUSH", queue_key(message.api_name), blob),
+            )
+        )
+        answer = self._replies.expect(message, blob, now)
+        self._lookout.note(now)
         # What becomes of the sending goes into the answer's future, so that the caller wakes up only once.
         sent.add_done_callback(partial(self._after_sending, message, blob, answer))
-        timer = asyncio.get_running_loop().call_later(timeout, _expire, answer)
+        timer = loop.call_at(deadline, _expire, answer)
         try:
-            result = await answer
-            self._replies.note_served(api_name)
-            return result
+            return await answer
         except TimeoutError:
-            raise await self._timed_out(message, blob, sent, timeout) from None
+            raise await self._timed_out(message, blob, sent, round(timeout, 3)) from None
         except LinkBroken as e:
             raise LightbusTimeout(
                 f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
@@ -99,6 +115,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
 
     async def close(self) -> None:
         """Stop waiting for answers and give the connection back."""
+        self._lookout.close()
         await self._replies.close()
         await super().close()
 
@@ -114,26 +131,32 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     ) -> None:
         if sent.cancelled():
             return
-        error: BaseException | None = sent.exception()
+        error = sent.exception()
         if error is None:
             replies = sent.result()
-            error = _refusal(message, replies)
-            if replies[2:] == [0, 0] and error is None and not answer.done():
+            error = next((reply for reply in replies if isinstance(reply, ReplyError)), None)
+            length, most = replies[1], self._options.max_queue_length
+            if error is None and most is not None and isinstance(length, int) and length > most:
                 removed = self._withdraw(message, blob, -1)
-                removed.add_done_callback(partial(self._after_withdrawal, message, answer))
+                removed.add_done_callback(partial(self._after_withdrawal, message, length, answer))
         if error is not None and not answer.done():
             answer.set_exception(error)
 
     def _after_withdrawal(
-        self, message: RpcMessage, answer: asyncio.Future[ResultMessage], removed: asyncio.Future[int]
+        self,
+        message: RpcMessage,
+        length: int,
+        answer: asyncio.Future[ResultMessage],
+        removed: asyncio.Future[int],
     ) -> None:
-        """Nobody serves the API; if nobody has taken the call all the same, that is its outcome."""
+        """The queue was full; if nobody has taken the call all the same, that is its outcome."""
         if removed.cancelled() or removed.exception() is not None or removed.result() != 1 or answer.done():
             return
         answer.set_exception(
-            NoWorker(
-                f"nobody serves the API {message.api_name!r}, so {message.canonical_name} was not called; "
-                f"start the service that owns it, and see that it uses this Redis ({self.address})"
+            QueueFull(
+                f"{message.canonical_name} was not called: {length - 1:,} waiting already, and "
+                f"max_queue_length is {self._options.max_queue_length:,}; start more processes that serve "
+                "it, raise its rpc_concurrency, call less often, or raise max_queue_length"
             )
         )
 
@@ -162,9 +185,11 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self, message: RpcMessage, blob: bytes, sent: asyncio.Future[list[object]], timeout: float
     ) -> Exception:
         name = message.canonical_name
+        is_unsent = self.pipe.is_unsent(sent)
         if sent.cancel():
-            if self.pipe.failure is not None:
-                return TransportUnavailable(f"{name} was not called: {self.pipe.failure}")
+            if is_unsent:
+                reason = self.pipe.failure or f"Redis at {self.address} is silent"
+                return TransportUnavailable(f"{name} was not called: {reason}")
             return LightbusTimeout(f"{name}: Redis did not take the call within {timeout:g} s", "unknown")
         executed: Literal["no", "unknown"] = "unknown"
         try:
@@ -184,106 +209,19 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         )
 
 
-class ReplyList:
-    """The one list on which this caller's answers arrive, and the futures that wait for them.
-
-    Args:
-        transport: Whose session is used.
-        retry_delay: The longest wait after an error, in seconds.
-    """
-
-    def __init__(self, transport: RedisTransport, retry_delay: float) -> None:
-        self._retry_delay = retry_delay
-        self._transport = transport
-        self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
-        self.return_path = f"redis+key://{self._key}"
-        self._expected: dict[str, asyncio.Future[ResultMessage]] = {}
-        self._served: dict[str, float] = {}
-        self._reader: asyncio.Task[None] | None = None
-        self._wanted = asyncio.Event()
-
-    def expect(self, call_id: str) -> asyncio.Future[ResultMessage]:
-        """Return the future of the answer to a call that is about to be sent."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[ResultMessage] = loop.create_future()
-        self._expected[call_id] = future
-        if self._reader is None:
-            self._reader = loop.create_task(self._read(), name="lightbus replies")
-        if len(self._expected) == 1:
-            self._wanted.set()
-        return future
-
-    def forget(self, call_id: str) -> None:
-        """Wait no longer for an answer."""
-        self._expected.pop(call_id, None)
-
-    def is_served(self, api_name: str) -> bool:
-        """Tell whether an answer has lately proved that somebody serves an API."""
-        return self._served.get(api_name, -math.inf) > asyncio.get_running_loop().time() - _SERVED_FOR
-
-    def note_served(self, api_name: str) -> None:
-        """Remember that an API has just answered."""
-        self._served[api_name] = asyncio.get_running_loop().time()
-
-    async def close(self) -> None:
-        """Stop reading; calls that wait are cancelled."""
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-        for future in self._expected.values():
-            if not future.done():
-                future.set_exception(BusAlreadyClosed("the bus was closed while the call waited"))
-                future.exception()
-
-    async def _read(self) -> None:
-        link = self._transport.session.link()
-        failures = 0
-        try:
-            while True:
-                if not self._expected:
-                    self._wanted.clear()
-                    await self._wanted.wait()
-                try:
-                    await self._read_once(link)
-                    failures = 0
-                except FAILURES as e:
-                    if failures == 0 and not isinstance(e, TransportUnavailable):
-                        logger.warning("reading answers: %s; trying again", e)
-                    failures += 1
-                    await asyncio.sleep(backoff(failures, self._retry_delay))
-        finally:
-            await link.close()
-
-    async def _read_once(self, link: Link) -> None:
-        """Wait for an answer and fetch all others that are there with the same write."""
-        first, more = await link.exchange([("BRPOP", self._key, BLOCK), ("RPOP", self._key, 1000)], BLOCK + 2)
-        for reply in (first, more):
-            if isinstance(reply, ReplyError):
-                raise reply
-        if first is not None:
-            self._deliver(first[1])
-        for blob in more or ():
-            self._deliver(blob)
-
-    def _deliver(self, blob: bytes) -> None:
-        try:
-            result = decode_result(blob)
-        except InvalidMessage as e:
-            logger.warning("an unreadable answer arrived and is dropped: %s", e)
-            return
-        future = self._expected.get(result.rpc_message_id)
-        if future is not None and not future.done():
-            future.set_result(result)
-
-
 def _expire(answer: asyncio.Future[ResultMessage]) -> None:
     if not answer.done():
         answer.set_exception(TimeoutError())
 
 
-def _refusal(message: RpcMessage, replies: list[object]) -> Exception | None:
-    for reply in replies:
-        if isinstance(reply, ReplyError):
-            kind = QueueFull if reply.code == "OOM" else TransportUnavailable
-            return kind(f"{message.canonical_name} was not called: Redis refused it ({reply.code}): {reply}")
-    return None
+def _patience(timeout: float, kept: float | None) -> tuple[str | float, str, int]:
+    """Return value and lifetime of an expiry key; the value is by how much it outlives the caller.
+
+    Args:
+        timeout: Seconds that the caller waits.
+        kept: Seconds for which the call is kept for a worker, if not for as long.
+    """
+    # A little longer than the caller waits, so that withdrawing can prove what happened.
+    lifetime = math.ceil(timeout if kept is None else kept) + 1
+    margin = round(lifetime - timeout, 3)
+    return int(margin) if margin.is_integer() else margin, "EX", lifetime

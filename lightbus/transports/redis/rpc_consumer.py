@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import secrets
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -15,10 +16,11 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.base import Identity, RpcConsumer
 
-from .codec import decode_call, decode_sender, encode_result, return_key
-from .connection import BLOCK, FAILURES, ReplyError, backoff
+from .codec import decode_call, decode_sender, encode_result, names_reply_list, return_key
+from .connection import BLOCK, FAILURES, backoff
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
+from .replies import Reaction, ReplyError
 from .scripts import RECOVER, RELEASE, TAKE
 from .session import Session
 
@@ -225,19 +227,27 @@ class RedisRpcConsumer(RpcConsumer):
         if not calls:
             return []
         try:
-            held = await self._pipe.send_many([("DEL", expiry_key(call.id)) for call, _ in calls])
+            replies = await self._pipe.send_many(
+                command
+                for call, _ in calls
+                for command in (("PTTL", expiry_key(call.id)), ("GETDEL", expiry_key(call.id)))
+            )
         except FAILURES as e:
             self._may_hold_orphans = True
             await self._pause(e)
             return []
         self._failures = 0
         ours = []
-        for (call, blob), reply in zip(calls, held, strict=True):
-            if reply == 1:
+        for (call, blob), left, reply in zip(calls, replies[::2], replies[1::2], strict=True):
+            if isinstance(reply, bytes):
                 self._blobs[call.id] = blob
+                _note_deadline(call, left, reply)
                 ours.append(call)
             elif isinstance(reply, ReplyError):
-                self._may_hold_orphans = True
+                if reply.reaction is Reaction.GIVE_UP:
+                    self._refuse(blob, InvalidMessage("what stands at its expiry key is none"))
+                else:
+                    self._may_hold_orphans = True
             else:
                 extra = {"message_id": call.id}
                 logger.debug("%s (call %s) had expired", call.canonical_name, call.id, extra=extra)
@@ -266,7 +276,7 @@ class RedisRpcConsumer(RpcConsumer):
     ) -> None:
         error = _failure(sent)
         if error is not None:
-            if isinstance(error, ReplyError) and error.code == "WRONGTYPE":
+            if isinstance(error, ReplyError) and error.reaction is Reaction.GIVE_UP:
                 logger.warning("an answer was not sent, since its key is not a list: %s", error)
             elif failures < _ATTEMPTS and not self._pipe.is_closed:
                 loop = asyncio.get_running_loop()
@@ -287,9 +297,9 @@ class RedisRpcConsumer(RpcConsumer):
 
     async def _after_refusal(self, error: ReplyError) -> None:
         """Load the script where the server does not know it; wait a little after anything else."""
-        if error.code == "NOSCRIPT":
+        if error.reaction is Reaction.SEND_SCRIPT:
             self._pipe.send("SCRIPT", "LOAD", TAKE.text).add_done_callback(ignore_outcome)
-        elif error.code != "UNBLOCKED":
+        elif error.reaction is not Reaction.IGNORE:
             await self._pause(error)
 
     async def _pause(self, error: Exception) -> None:
@@ -357,6 +367,23 @@ class RedisRpcConsumer(RpcConsumer):
             return
         lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
         self._answer(call, ResultMessage(repr(lost), call.id, error=True), blob)
+
+
+def _note_deadline(call: RpcMessage, left: object, value: bytes) -> None:
+    """Note when a call's caller gives up, where that can be told.
+
+    Args:
+        call: The call.
+        left: Milliseconds that its expiry key had left.
+        value: What stood there: by how many seconds the key outlives the caller's patience. From
+            Lightbus 1.x it is always 1, and means nothing.
+    """
+    try:
+        margin = float(value) if names_reply_list(call.return_path) else 0.0
+    except ValueError:
+        return
+    if isinstance(left, int) and left >= 0 and math.isfinite(margin):
+        call.expire_at(time.monotonic() + left / 1000 - margin)
 
 
 def _failure(sent: asyncio.Future[list[Any]]) -> BaseException | None:

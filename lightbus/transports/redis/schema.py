@@ -21,8 +21,8 @@ from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.transports.base import Identity, SchemaTransport
 
 from .codec import check_limits, decode_json, encode_json
-from .connection import ReplyError
 from .options import RedisSchemaOptions
+from .replies import ReplyError
 from .scripts import HOLD, OWN, PUBLISH, TICK, WITHDRAW, Script
 from .session import RedisTransport
 
@@ -35,8 +35,13 @@ _CLAIMS: Mapping[bytes, Literal["ours", "had", "busy"]] = {b"ours": "ours", b"ha
 
 
 def schema_key(api_name: str) -> str:
-    """Return the key of an API's contract, which is there while somebody serves the API."""
+    """Return the key of an API's contract."""
     return f"schema:{api_name}"
+
+
+def contract_keys(api_name: str) -> list[str]:
+    """Return the key of an API's contract, and that of the processes that stand for it."""
+    return [schema_key(api_name), f"{{{schema_key(api_name)}}}:publishers"]
 
 
 def owner_key(api_name: str) -> str:
@@ -167,9 +172,9 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         return f"{self._publisher}:{_digest(blob)}"
 
     async def _run(self, script: Script, api_name: str, *arguments: Any) -> Any:
-        keys = [schema_key(api_name), f"{{{schema_key(api_name)}}}:publishers"]
-        return await self.pipe.run(script, keys, arguments)
+        return await self.pipe.run(script, contract_keys(api_name), arguments)
 
 
 def _digest(blob: bytes) -> str:
-    return hashlib.sha256(blob).hexdigest()[:16]
+    # The only one that a script can compute, too.
+    return hashlib.sha1(blob, usedforsecurity=False).hexdigest()[:16]

@@ -12,8 +12,9 @@ from typing import Any
 from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery
 
-from .connection import FAILURES, ReplyError, backoff
+from .connection import FAILURES, backoff
 from .pipe import Pipe
+from .replies import ReplyError
 from .scripts import FINISH, MOVE, PROMOTE, RETRY, Script
 
 logger = logging.getLogger(__name__)

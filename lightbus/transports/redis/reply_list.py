@@ -1,0 +1,103 @@
+"""The list on which a caller's answers arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnavailable
+from lightbus.messages import ResultMessage, RpcMessage
+
+from .codec import decode_result
+from .connection import BLOCK, FAILURES, Link, backoff
+from .lookout import Waiting
+from .replies import ReplyError
+from .session import RedisTransport
+
+logger = logging.getLogger(__name__)
+
+
+class ReplyList:
+    """The one list on which this caller's answers arrive, and the futures that wait for them.
+
+    Args:
+        transport: Whose session is used.
+        retry_delay: The longest wait after an error, in seconds.
+    """
+
+    def __init__(self, transport: RedisTransport, retry_delay: float) -> None:
+        self._retry_delay = retry_delay
+        self._transport = transport
+        self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
+        self.return_path = f"redis+key://{self._key}"
+        #: The calls that wait, by their ids, the oldest first.
+        self.expected: dict[str, Waiting] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+
+    def expect(self, message: RpcMessage, blob: bytes, now: float) -> asyncio.Future[ResultMessage]:
+        """Return the future of the answer to a call that is sent just now."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[ResultMessage] = loop.create_future()
+        self.expected[message.id] = Waiting(message, blob, future, now)
+        if self._reader is None:
+            self._reader = loop.create_task(self._read(), name="lightbus replies")
+        if len(self.expected) == 1:
+            self._wanted.set()
+        return future
+
+    def forget(self, call_id: str) -> None:
+        """Wait no longer for an answer."""
+        self.expected.pop(call_id, None)
+
+    async def close(self) -> None:
+        """Stop reading; calls that wait are cancelled."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        for waiting in self.expected.values():
+            future = waiting.answer
+            if not future.done():
+                future.set_exception(BusAlreadyClosed("the bus was closed while the call waited"))
+                future.exception()
+
+    async def _read(self) -> None:
+        link = self._transport.session.link()
+        failures = 0
+        try:
+            while True:
+                if not self.expected:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+                try:
+                    await self._read_once(link)
+                    failures = 0
+                except FAILURES as e:
+                    if failures == 0 and not isinstance(e, TransportUnavailable):
+                        logger.warning("reading answers: %s; trying again", e)
+                    failures += 1
+                    await asyncio.sleep(backoff(failures, self._retry_delay))
+        finally:
+            await link.close()
+
+    async def _read_once(self, link: Link) -> None:
+        """Wait for an answer and fetch all others that are there with the same write."""
+        first, more = await link.exchange([("BRPOP", self._key, BLOCK), ("RPOP", self._key, 1000)], BLOCK + 2)
+        for reply in (first, more):
+            if isinstance(reply, ReplyError):
+                raise reply
+        if first is not None:
+            self._deliver(first[1])
+        for blob in more or ():
+            self._deliver(blob)
+
+    def _deliver(self, blob: bytes) -> None:
+        try:
+            result = decode_result(blob)
+        except InvalidMessage as e:
+            logger.warning("an unreadable answer arrived and is dropped: %s", e)
+            return
+        waiting = self.expected.get(result.rpc_message_id)
+        if waiting is not None and not waiting.answer.done():
+            waiting.answer.set_result(result)
