@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lightbus.exceptions import StreamFull
+from lightbus.exceptions import BusAlreadyClosed, StreamFull
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.base import EventConsumer, EventTransport
@@ -23,6 +23,13 @@ NODE = 100
 def length(server: Server) -> int:
     count: int = server.execute("XLEN", STREAM)
     return count
+
+
+def scripts_run(server: Server) -> int:
+    """How many scripts a server has run so far."""
+    stats = server.execute("INFO", "commandstats").decode()
+    calls = [line for line in stats.splitlines() if line.startswith("cmdstat_evalsha:")]
+    return int(calls[0].split("calls=")[1].split(",")[0]) if calls else 0
 
 
 async def fire(transport: EventTransport, count: int, timeout: float = 5) -> None:
@@ -119,6 +126,39 @@ async def test_firing_waits_for_room_and_goes_on(any_ports: Ports, any_redis: Se
 
     any_ports.run(work())
     await waiting
+
+
+async def test_many_that_wait_look_for_room_once_for_all_and_do_not_overfill_the_stream(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(max_stream_length=100)
+    consumer = await any_ports.listen(transport)
+    with pytest.raises(StreamFull):
+        while True:
+            await fire(transport, 50, 0.3)
+    before, scripts = length(any_redis), scripts_run(any_redis)
+    waiting = [any_ports.run(fire(transport, 1, 10)) for _ in range(1_000)]
+    await asyncio.sleep(1)
+    # Five looks of the publisher; the listener looks after its retries and leases.
+    assert scripts_run(any_redis) - scripts < 50
+    await handle(consumer, before)
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert length(any_redis) <= before + 2 * NODE
+    for task in waiting:
+        task.cancel()
+
+
+async def test_whoever_waits_for_room_is_told_when_the_bus_closes(redis_ports: Ports) -> None:
+    transport = redis_ports.events(max_stream_length=100)
+    await redis_ports.listen(transport)
+    with pytest.raises(StreamFull):
+        while True:
+            await fire(transport, 50, 0.3)
+    waiting = asyncio.ensure_future(fire(transport, 1, 10))
+    await asyncio.sleep(0.05)
+    await transport.close()
+    with pytest.raises(BusAlreadyClosed, match="waited for room"):
+        await waiting
 
 
 async def test_the_oldest_are_dropped_and_counted_where_that_is_wanted(

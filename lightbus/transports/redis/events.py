@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
-from lightbus.exceptions import PublishNotConfirmed, StreamFull, TransportUnavailable
+from lightbus.exceptions import BusAlreadyClosed, PublishNotConfirmed, StreamFull, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.transports.base import EventConsumer, EventTransport, Identity, Subscription
 from lightbus.transports.questions import DeadLetter, GroupStatus
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 #: How many of the newest entries are searched for an event whose confirmation was lost.
 _SEARCHED = 2_000
 _TRIM_LEASE_MS = 200
+#: How many of those that wait for room go on at a time, at least.
+_LET_IN = 10
 #: Seconds between log lines about dropped events of one stream.
 _SAID_EVERY = 60
 #: The most seconds before an event is sent again that Redis could not take just then.
@@ -280,6 +282,8 @@ class Trimmer:
         self._step = max(1, min(1_000, most // 10))
         self._added = self._step - 1
         self._running: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._let_in = 0
         #: Whether the stream holds its whole length in events that some group has not acknowledged.
         self.is_full = False
         self._has_said_so = False
@@ -301,15 +305,33 @@ class Trimmer:
             logger.warning(
                 "%s waits: %s is full of unacknowledged events", message.canonical_name, self._stream
             )
-        while self.is_full:
-            await asyncio.sleep(_TRIM_LEASE_MS / 1000)
-            await self._trim()
+        # One looks for all that wait, and only some go on after each look: else many that wait would keep
+        # Redis busy with nothing, and overfill the stream together.
+        while self.is_full or self._let_in >= max(_LET_IN, self._step):
+            if self._looking is None:
+                self._looking = asyncio.get_running_loop().create_task(self._look(), name="lightbus room")
+            looking = self._looking
+            await asyncio.wait([looking])
+            if looking.cancelled():
+                raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")
+            looking.result()
+        self._let_in += 1
 
     async def close(self) -> None:
         """Wait no longer for a trim that is on its way."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+        tasks = [task for task in (self._running, self._looking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _look(self) -> None:
+        try:
+            await asyncio.sleep(_TRIM_LEASE_MS / 1000)
+            await self._trim()
+            self._let_in = 0
+        finally:
+            self._looking = None
 
     async def _run(self) -> None:
         try:
