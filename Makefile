@@ -20,7 +20,7 @@ PEER_VENV ?= $(VENV)-1x
 PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70' python-dateutil schedule
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest test-all soak bench clean
+.PHONY: help run test lint format pytest test-all soak bench docs clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ test-all: lint ## the tests on every supported Python that is installed
 	done; \
 	if [ -n "$$missing" ]; then echo "Not installed, so not tested:$$missing"; fi; \
 	if [ -n "$$failed" ]; then echo "Failed on:$$failed"; exit 1; fi
+
+docs: $(VENV)/.dev-stamp ## the documentation, as pages in site/
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 
 clean: ## remove every venv and cache that make has put here
 	@rm -rf .venv .venv-1x .venv-3.* .venv-*-1x .mypy_cache .ruff_cache .pytest_cache build ./*.egg-info

@@ -18,7 +18,7 @@ from .exceptions import ConfigurationError, TransportError, TransportUnavailable
 from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import Problems
-from .modules import located
+from .modules import located, run_start_functions
 from .path import BusPath
 from .portal import new_event_loop
 from .reload import Reloader
@@ -181,7 +181,7 @@ class Host:
         for callback in hooks.receive_args if self._arguments is not None else ():
             with located(callback, "receive_args() of a plugin"):
                 await hooks.run((callback,), args=self._arguments)
-        await self._run_start_functions()
+        await run_start_functions(self._modules, self.bus)
         self._prepare(worker)
         self._refuse_idleness(may_come=bool(self.client.hooks.before_worker_start))
         for transport in self.client.transports().all():
@@ -199,14 +199,6 @@ class Host:
             await worker.ownership.take()
             await worker.join()
             await worker.publish_contracts()
-
-    async def _run_start_functions(self) -> None:
-        """Call ``before_server_start(bus)`` of each module, in which listeners are set up."""
-        for module in self._modules:
-            function = getattr(module, "before_server_start", None)
-            if function is not None:
-                with located(function, f"before_server_start() of {module.__name__}"):
-                    await self.client.pool.invoke(function, self.bus)
 
     async def _check_brokers(self) -> None:
         """Tell what the brokers lack; without what nothing can work, the host does not start."""

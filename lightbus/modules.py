@@ -22,6 +22,7 @@ from .exceptions import (
     TransportUnavailable,
 )
 from .manifest.problems import suggest
+from .path import BusPath
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,19 @@ def import_modules(names: Sequence[str], folder: Path, *, given: bool) -> list[M
     """
     look_in(folder)
     return [import_bus_module(name, folder, given) for name in names]
+
+
+async def run_start_functions(modules: Sequence[ModuleType], bus: BusPath) -> None:
+    """Call ``before_server_start(bus)`` of each module, in which listeners are set up.
+
+    Raises:
+        ConfigurationError: One of them raises; the message has the line.
+    """
+    for module in modules:
+        function = getattr(module, "before_server_start", None)
+        if function is not None:
+            with located(function, f"before_server_start() of {module.__name__}"):
+                await bus.client.pool.invoke(function, bus)
 
 
 def import_object(path: str) -> Any:

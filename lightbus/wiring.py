@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -132,6 +132,14 @@ class Transports:
             chosen = self._wiring.api(api_name).event_transport
             transport = self._event[api_name] = self._make("event", chosen)
         return transport
+
+    def brokers(self, api_names: Iterable[str]) -> list[EventTransport]:
+        """Return a transport of events to each broker that carries those of some APIs."""
+        found: dict[str, EventTransport] = {}
+        for api_name in api_names:
+            transport = self.event(api_name)
+            found.setdefault(transport.address, transport)
+        return list(found.values())
 
     def schema(self) -> SchemaTransport:
         """Return the transport of contracts."""

@@ -38,6 +38,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("client",),
     ("bus_schema",),
     ("path",),
+    ("search", "overview"),
     ("worker",),
     ("manifest",),
     ("creation",),

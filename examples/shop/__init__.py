@@ -1,1 +1,1 @@
-"""A shop: one service that owns two APIs, listens to its own events and to another service's."""
+"""Three services: the shop, which ``config/`` hosts, payments and mail."""

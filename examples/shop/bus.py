@@ -18,6 +18,7 @@ class Line:
     quantity: int
 
 
+# --8<-- [start:orders]
 class OrdersApi(Api):
     """What customers order."""
 
@@ -35,9 +36,16 @@ class OrdersApi(Api):
         )
         return order_id
 
+    async def customer_of(self, order_id: int) -> str:
+        """Return who placed an order."""
+        return warehouse.customer_of(order_id)
+
     async def by_customer(self, customer: str) -> list[int]:
         """Return the numbers of a customer's orders."""
         return warehouse.orders_of(customer)
+
+
+# --8<-- [end:orders]
 
 
 class StockApi(Api):

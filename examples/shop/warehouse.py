@@ -17,6 +17,11 @@ def record_order(customer: str, skus: list[str]) -> int:
     return order_id
 
 
+def customer_of(order_id: int) -> str:
+    """Return who placed an order."""
+    return _orders[order_id]
+
+
 def orders_of(customer: str) -> list[int]:
     """Return the numbers of a customer's orders."""
     return [order_id for order_id, name in _orders.items() if name == customer]

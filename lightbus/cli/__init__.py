@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from lightbus import __version__
-from lightbus.exceptions import ConfigurationError, LightbusException
+from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 69
 EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
 
-_COMMANDS = (
-    *("call", "check", "config", "contract", "dlq", "dumpconfigschema", "dumpschema", "fire", "init"),
-    "run",
-)
+#: Said here, so that no command's module is imported to list them.
+COMMANDS = {
+    "call": "Call a procedure.",
+    "check": "Say everything that is wrong with the manifest.",
+    "completion": "Print what makes a shell complete commands.",
+    "config": "Show what is configured, or what can be.",
+    "contract": "Compare and print the contracts of APIs.",
+    "dlq": "Look after events that were put aside.",
+    "dumpconfigschema": "Write the JSON Schema of a manifest, for editors.",
+    "dumpschema": "Write the contracts of this project's APIs.",
+    "fire": "Fire an event.",
+    "init": "Write a first manifest and bus module.",
+    "inspect": "Search the events on the bus.",
+    "run": "Host this project's APIs, listeners and tasks.",
+    "shell": "Try the bus out in Python.",
+    "status": "Show who is on the bus, and what waits there.",
+    "version": "Print the versions of Lightbus and what it uses.",
+}
 
 
 class _Commands(click.Group):
     """Imports a command's module when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
+        return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             # A plugin's, if anybody's.
             return super().get_command(ctx, cmd_name)
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
@@ -42,29 +60,62 @@ class _Commands(click.Group):
             importlib.import_module(f"{__name__}.plugins").extend(self, ctx, args)
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(n, help=text) for n, text in COMMANDS.items() if n.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: lightbus init && lightbus run",
+)
 @click.version_option(__version__, prog_name="lightbus")
 def cli() -> None:
     """Host and use a message bus for Python services over Redis."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0, 1 for a failure, 64 for misuse, 78 for a wrong configuration."""
+    """Run the command line and exit.
+
+    The status is 0, or 1 for a failure, 64 for misuse, 69 where Redis stays away, 78 for a wrong
+    configuration, 130 after Ctrl-C.
+    """
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has enough, as `head` does. Python would try to write the rest when it ends. (What fails
+        # while a command runs ends in click, in the same way.)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = EXIT_FAILED
+    sys.exit(status)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         status = cli.main(args=arguments, prog_name="lightbus", standalone_mode=False)
     except click.UsageError as e:
         e.show()
-        sys.exit(EXIT_USAGE)
+        return EXIT_USAGE
     except click.ClickException as e:
         e.show()
-        sys.exit(EXIT_FAILED)
+        return EXIT_FAILED
     except click.exceptions.Abort:
-        sys.exit(130)
+        return EXIT_INTERRUPTED
     except ConfigurationError as e:
         print(e, file=sys.stderr)
-        sys.exit(EXIT_CONFIG)
+        return EXIT_CONFIG
     except LightbusException as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
-        sys.exit(EXIT_FAILED)
-    sys.exit(status if isinstance(status, int) else 0)
+        return EXIT_UNAVAILABLE if isinstance(e, TransportUnavailable) else EXIT_FAILED
+    except OSError as e:
+        if e.filename is None:
+            raise
+        print(f"{e.filename}: {e.strerror}", file=sys.stderr)
+        return EXIT_FAILED
+    return status if isinstance(status, int) else 0

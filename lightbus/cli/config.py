@@ -12,7 +12,7 @@ from lightbus.manifest.show import show
 from .options import manifest_options, read
 
 
-@click.group("config")
+@click.group("config", epilog="Example: lightbus config show")
 def command() -> None:
     """Show what is configured, or what can be."""
 
@@ -25,7 +25,7 @@ def show_command(origin: bool, **options: Any) -> None:
     print(show(read(**options), origin=origin), end="")
 
 
-@command.command("schema")
+@command.command("schema", epilog="Example: lightbus config schema > lightbus.schema.json")
 def schema_command() -> None:
     """Print the JSON Schema of a manifest, for editors; installed plugins and transports included."""
     print(json_schema(), end="")

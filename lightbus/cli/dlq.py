@@ -19,13 +19,18 @@ from lightbus.options import parse_duration
 from lightbus.portal import new_event_loop
 from lightbus.transports.base import EventTransport
 from lightbus.transports.questions import DeadLetter
+from lightbus.wiring import Transports
 
 from .options import manifest_options, read
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-command = click.Group("dlq", help="Look at events that were put aside, replay them or drop them.")
+command = click.Group(
+    "dlq",
+    help="Look at events that were put aside, replay them or drop them.",
+    epilog="Example: lightbus dlq list",
+)
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,7 @@ def _for_each(
     async def run() -> int:
         client, count = client_for(manifest), 0
         try:
-            async for transport, letter in _letters(manifest, client.transports().event):
+            async for transport, letter in _letters(manifest, client.transports()):
                 if chosen.fits(letter, time.time()) and await act(transport, letter):
                     count += 1
         finally:
@@ -186,15 +191,11 @@ def _for_each(
 
 
 async def _letters(
-    manifest: Manifest, transport_of: Callable[[str], EventTransport]
+    manifest: Manifest, transports: Transports
 ) -> AsyncIterator[tuple[EventTransport, DeadLetter]]:
     """Go through the dead letters of every broker that carries events, each broker once."""
-    transports: dict[str, EventTransport] = {}
-    for api_name in ("default", *manifest.apis):
-        transport = transport_of(api_name)
-        transports.setdefault(transport.address, transport)
     began = time.time()
-    for transport in transports.values():
+    for transport in transports.brokers(("default", *manifest.apis)):
         async for letter in transport.list_dead():
             # One that is replayed may fail again at once; it is not met twice.
             if letter.died_at <= began:

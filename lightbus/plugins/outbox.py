@@ -122,6 +122,7 @@ class _Queue:
                 continue
             except Exception:
                 logger.exception("events of %s were dropped", self._api_name)
+                self._sending = []
             pause, self._is_down = _FIRST_PAUSE, False
             if self._dropped:
                 logger.warning("events of %s that were dropped meanwhile: %d", self._api_name, self._dropped)

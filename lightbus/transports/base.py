@@ -17,6 +17,7 @@ from lightbus.metrics import Metrics
 from lightbus.policy import DeliveryPolicy
 
 from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions
+from .questions import Finding as Finding
 
 Kind = Literal["rpc", "event", "schema"]
 
@@ -35,19 +36,6 @@ class Identity:
 
     service_name: str
     process_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a broker lacks.
-
-    Args:
-        what: What is wrong, which promise that costs, and what to do.
-        fatal: Whether nothing can work until it is put right.
-    """
-
-    what: str
-    fatal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

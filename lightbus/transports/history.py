@@ -1,4 +1,4 @@
-"""Events that are over, from several places: in the order of their time."""
+"""Events from several places as if they came from one."""
 
 from __future__ import annotations
 
@@ -36,6 +36,24 @@ async def newest_first(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncI
             heappop(heads)
         else:
             heapreplace(heads, (_age(following), i, following))
+
+
+async def as_they_come(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncIterator[EventMessage]:
+    """Go through several sources at once, for ever; what one of them raises ends all."""
+    waiting = {asyncio.ensure_future(_next(source)): source for source in sources}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                source = waiting.pop(task)
+                event = task.result()
+                if event is not None:
+                    waiting[asyncio.ensure_future(_next(source))] = source
+                    yield event
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def _next(source: AsyncIterator[EventMessage]) -> EventMessage | None:

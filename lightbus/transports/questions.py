@@ -10,6 +10,19 @@ from lightbus.messages import EventMessage
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What a broker lacks.
+
+    Args:
+        what: What is wrong, which promise that costs, and what to do.
+        fatal: Whether nothing can work until it is put right.
+    """
+
+    what: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerStatus:
     """One process of a listener.
 

@@ -54,6 +54,11 @@ class Project:
         process = lightbus_process(*args, cwd=self.folder, env={**self.env, **env})
         return self._started.enter_context(process)
 
+    def program(self, *args: str, **env: str) -> Process:
+        """Start ``python ARGS`` in the folder."""
+        process = Process([sys.executable, *args], cwd=self.folder, env={**self.env, **env})
+        return self._started.enter_context(process)
+
     def host(self, *args: str, **env: str) -> Process:
         """Start ``lightbus run ARGS`` and wait until it is ready."""
         process = self.start("run", *args, **env)

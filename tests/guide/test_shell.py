@@ -125,7 +125,7 @@ class TestCall:
     def test_without_a_redis_it_says_what_to_do(self, project: Project) -> None:
         url = f"redis://127.0.0.1:{free_port()}/0"
         done = project.run("call", "shop.echo.echo", LIGHTBUS__BUS__REDIS__URL=url)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (69, "")
         assert "TransportUnavailable: " in done.stderr
         assert "start it, or say where it is with bus.redis.url" in done.stderr
         assert "Traceback" not in done.stderr

@@ -257,6 +257,18 @@ async def test_thousands_of_events_each_arrive_once(ports: Ports) -> None:
     assert sorted(got) == list(numbers)
 
 
+async def test_of_events_that_are_fired_together_none_is_where_one_can_t_travel(ports: Ports) -> None:
+    transport = ports.events()
+    consumer = await ports.listen(transport)
+    values = ["a", object(), "b"]
+    with pytest.raises(InvalidMessage):
+        await transport.publish(
+            [EventMessage("auth", "user_registered", {"username": value}) for value in values], 5
+        )
+    await ports.fire(transport, "c")
+    assert await names(consumer, 1) == ["c"]
+
+
 @pytest.mark.parametrize("value", ["x" * 1_100_000, object(), "\ud800"], ids=["large", "object", "surrogate"])
 async def test_an_event_that_no_listener_could_read_is_not_fired(ports: Ports, value: object) -> None:
     transport = ports.events()

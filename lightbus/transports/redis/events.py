@@ -154,7 +154,9 @@ class RedisEventTransport(RedisTransport, EventTransport):
         dedupe: float | None,
     ) -> list[EventMessage]:
         """Write the events; return those that Redis turned out not to have, and may soon take."""
-        for message in messages:
+        # All of them before the first is sent: where one can't travel, nothing is.
+        encoded = [encode_event(message) for message in messages]
+        for message, fields in zip(messages, encoded, strict=True):
             stream = self._stream(message)
             most = self._options.max_stream_length
             if most is not None:
@@ -165,7 +167,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
                 if trimmer.note_added():
                     async with asyncio.timeout_at(deadline):
                         await trimmer.wait_for_room(message)
-            sent[message.id] = self._store(stream, message, dedupe)
+            sent[message.id] = self._store(stream, message, fields, dedupe)
         missing = []
         for i, message in enumerate(messages):
             try:
@@ -187,8 +189,9 @@ class RedisEventTransport(RedisTransport, EventTransport):
                     missing.append(message)
         return missing
 
-    def _store(self, stream: str, message: EventMessage, dedupe: float | None) -> asyncio.Future[Any]:
-        fields = encode_event(message)
+    def _store(
+        self, stream: str, message: EventMessage, fields: Sequence[Any], dedupe: float | None
+    ) -> asyncio.Future[Any]:
         if dedupe is None:
             return self.pipe.send("XADD", stream, "*", *fields)
         key = f"{{{stream}}}:fired:{message.id}"

@@ -1,0 +1,17 @@
+"""The mail service: it owns nothing, and writes to customers when something happened."""
+
+from __future__ import annotations
+
+import logging
+
+import lightbus
+from lightbus import EventMessage
+
+log = logging.getLogger(__name__)
+
+
+async def thank(event: EventMessage, order_id: int, amount: float) -> None:
+    """Thank the customer for a payment; the shop knows who that is."""
+    bus = lightbus.get_bus()
+    customer = await bus.shop.orders.customer_of.call_async(order_id=order_id)
+    log.info("order %s: dear %s, thank you for %.2f", order_id, customer, amount)

@@ -1,0 +1,172 @@
+"""``lightbus inspect``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lightbus import logs
+from lightbus.checks import client_for
+from lightbus.client import BusClient
+from lightbus.exceptions import InvalidParameters
+from lightbus.loading import Loader
+from lightbus.manifest.model import Manifest
+from lightbus.messages import EventMessage
+from lightbus.modules import run_start_functions
+from lightbus.options import parse_duration
+from lightbus.path import BusPath
+from lightbus.portal import new_event_loop
+from lightbus.search import ArgumentTest, Comparison, Query, castings, misfit, search
+
+from .options import manifest_options, read
+
+T = TypeVar("T")
+
+
+def _parsed(parse: Callable[[str], T]) -> Callable[[Any, Any, str | tuple[str, ...] | None], Any]:
+    def callback(_: Any, __: Any, value: str | tuple[str, ...] | None) -> Any:
+        try:
+            if isinstance(value, tuple):
+                return tuple(parse(each) for each in value)
+            return parse(value) if value is not None else None
+        except InvalidParameters as e:
+            raise click.BadParameter(str(e)) from None
+
+    return callback
+
+
+def _since(text: str) -> float:
+    """Read a duration until now, or a time."""
+    try:
+        return time.time() - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise InvalidParameters(f"{text!r} is no time; write 30s, 2h, 7d or 2026-01-31T12:00:00") from None
+
+
+@click.command("inspect", epilog="Example: lightbus inspect --api auth -j username=admin --since 1h -F human")
+@click.option("-i", "--id", metavar="ID", help="The event of this id.")
+@click.option("-n", "--native-id", metavar="ID", help="The event that has this id in Redis.")
+@click.option("-a", "--api", default="*", metavar="NAME", help="Events of this API; * stands for anything.")
+@click.option(
+    "-e", "--event", default="*", metavar="NAME", help="Events of this name; * stands for anything."
+)
+@click.option(
+    "-v", "--version", metavar="VERSION", callback=_parsed(Comparison.parse), help="1, '<2', '>=3' and so on."
+)
+@click.option(
+    "-j",
+    "--json-path",
+    "arguments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    callback=_parsed(ArgumentTest.parse),
+    help="Events with such an argument, as in address.city=London or 'items[*].price>=10'; may be repeated.",
+)
+@click.option("--since", metavar="TIME", callback=_parsed(_since), help="Events since 30s, 2h or 2026-01-31.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="No more than N events.")
+@click.option(
+    "-F",
+    "--format",
+    "form",
+    type=click.Choice(["json", "pretty", "human"]),
+    default="json",
+    show_default=True,
+    help="A line of JSON per event, indented JSON, or text.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Show events as they come, until Ctrl-C.")
+@click.option(
+    "-d", "--validate", is_flag=True, help="Check each by its contract; status 1 if one does not fit."
+)
+@click.option("-C", "--show-casting", is_flag=True, help="Show what this project's listeners would get.")
+@click.option("-I", "--internal", is_flag=True, help="Include events about the bus itself.")
+@manifest_options
+def command(
+    form: str, follow: bool, limit: int | None, validate: bool, show_casting: bool, **options: Any
+) -> int:
+    """Search the events on the bus and print those that fit, the newest first.
+
+    Nothing has to run for that, and nothing that listens notices.
+    """
+    names = ("id", "native_id", "api", "event", "version", "arguments", "internal", "since")
+    query = Query(**{name: options.pop(name) for name in names})
+    logs.configure(options["log_level"] or "warning", "text")
+    manifest = read(**options)
+
+    async def run() -> int:
+        client = client_for(manifest)
+        count = misfits = 0
+        try:
+            if show_casting:
+                await _load_listeners(manifest, client)
+            if validate:
+                await client.load_contracts()
+            found = search(client, ("default", *manifest.apis), query, follow=follow, limit=limit)
+            async with aclosing(found) as messages:  # type: ignore[type-var]
+                async for message in messages:
+                    shown = _fields(message)
+                    if validate:
+                        await client.watch.refresh() if time.monotonic() >= client.watch.due else None
+                        shown["error"] = misfit(client, message)
+                        misfits += shown["error"] is not None
+                    if show_casting:
+                        shown["casting"] = castings(client, message)
+                    _show(shown, form)
+                    count += 1
+        finally:
+            await client.close_async()
+        if not count and (query.id or query.native_id):
+            raise click.ClickException("there is no such event")
+        return 1 if misfits else 0
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(run())
+
+
+async def _load_listeners(manifest: Manifest, client: BusClient) -> None:
+    bus = BusPath(client)
+    modules = Loader(manifest, client, Path.cwd()).load(bus).modules
+    await run_start_functions(modules, bus)
+
+
+def _fields(message: EventMessage) -> dict[str, Any]:
+    names = ("id", "native_id", "api_name", "event_name", "version", "kwargs")
+    return {name: getattr(message, name) for name in names}
+
+
+def _show(fields: dict[str, Any], form: str) -> None:
+    if form == "human":
+        _show_text(fields)
+    else:
+        click.echo(json.dumps(fields, ensure_ascii=False, indent=2 if form == "pretty" else None))
+
+
+def _show_text(fields: dict[str, Any]) -> None:
+    milliseconds = (fields["native_id"] or "").partition("-")[0]
+    fired = datetime.fromtimestamp(int(milliseconds) / 1000, UTC).astimezone() if milliseconds else None
+    when = fired.isoformat(sep=" ", timespec="milliseconds") if fired else ""
+    click.secho(f"{fields['api_name']}.{fields['event_name']}  {when}", bold=True)
+    for name in ("id", "native_id", "version"):
+        click.echo(f"  {name:12} {fields[name]}")
+    for name, value in fields["kwargs"].items():
+        click.echo(f"    {name:12} {json.dumps(value, ensure_ascii=False)}")
+    if "error" in fields:
+        valid = fields["error"] is None
+        text = "fits its contract" if valid else fields["error"]
+        click.secho(f"  {'validation':12} {text}", fg="green" if valid else "red")
+    for listener, cast in fields.get("casting", {}).items():
+        click.echo(f"  as {listener} gets it:")
+        for name, text in cast.items() if isinstance(cast, dict) else [("error", cast)]:
+            click.echo(f"    {name:12} {text}")
+    click.echo()

@@ -1,0 +1,34 @@
+"""``lightbus version``."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+
+import click
+
+from lightbus import __version__
+
+_PACKAGES = ("redis", "hiredis", "uvloop", "msgspec", "jsonschema-rs", "click")
+
+
+@click.command("version", epilog="Example: lightbus version --json")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(as_json: bool) -> None:
+    """Print the versions of Lightbus, of Python and of what it uses."""
+    versions = {"lightbus": __version__, "python": platform.python_version()}
+    versions |= {name: _version(name) for name in _PACKAGES}
+    if as_json:
+        print(json.dumps(versions))
+        return
+    for name, version in versions.items():
+        print(f"{name:14} {version}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version_of(name)
+    except PackageNotFoundError:
+        return "not installed"

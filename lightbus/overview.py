@@ -1,0 +1,176 @@
+"""Who is on the bus, and what waits there: put together from what the brokers know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .client import BusClient
+from .transports.base import Identity
+from .transports.questions import GroupStatus, QueueStatus
+
+
+@dataclass(slots=True)
+class ProcessStatus:
+    """A process that has left a trace.
+
+    Args:
+        service: Its service; empty where that is not known.
+        name: Its name.
+        owns: The APIs whose owner it is.
+        serves: The APIs whose calls it takes.
+        listens: Its listeners.
+        idle: Seconds since a broker last heard of it, where nothing says that it lives now.
+    """
+
+    service: str
+    name: str
+    owns: list[str] = field(default_factory=list)
+    serves: list[str] = field(default_factory=list)
+    listens: list[str] = field(default_factory=list)
+    idle: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiStatus:
+    """An API that is on the bus or in the manifest.
+
+    Args:
+        name: The API.
+        owner: The service that owns it now; by the manifest where none does.
+        is_published: Whether its contract is on the bus.
+        processes: Who takes its calls.
+        waiting: How many calls nobody has taken.
+        running: How many were taken and not answered.
+    """
+
+    name: str
+    owner: str | None
+    is_published: bool
+    processes: tuple[str, ...]
+    waiting: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerStatus:
+    """A listener's group and one of its streams.
+
+    Args:
+        service: The listener's service.
+        name: The listener.
+        stream: Where the events are.
+        lag: How many events it has not read yet.
+        lag_is_exact: Whether that was counted, or is an estimate.
+        pending: How many were read and are not settled.
+        retrying: How many wait for another attempt.
+        dead: How many were put aside.
+        processes: Who reads them.
+    """
+
+    service: str
+    name: str
+    stream: str
+    lag: int
+    lag_is_exact: bool
+    pending: int
+    retrying: int
+    dead: int
+    processes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything at once."""
+
+    processes: list[ProcessStatus]
+    apis: list[ApiStatus]
+    listeners: list[ListenerStatus]
+
+
+async def overview(client: BusClient, api_names: Iterable[str]) -> Overview:
+    """Ask every broker.
+
+    Args:
+        client: The bus.
+        api_names: The APIs of the manifest; those with a contract on the bus are added.
+
+    Raises:
+        TransportUnavailable: A broker can't be reached.
+    """
+    named = set(api_names)
+    transports = client.transports()
+    contracts = await transports.schema().load()
+    names = sorted({*named, *contracts})
+    owners = await transports.schema().owners(names)
+    groups: list[GroupStatus] = []
+    for broker in transports.brokers(("default", *names)):
+        groups += await broker.group_status()
+    asked = await asyncio.gather(*(transports.rpc(name).queue_status([name]) for name in names))
+    queues = [queue for (queue,) in asked]
+    services = {who.service_name for each in owners.values() for who in each}
+    services |= {owner for name in names if (owner := client.settings(name).owner)}
+    listeners = [_listener(group, services) for group in groups]
+    return Overview(
+        _processes(owners, queues, groups, listeners),
+        [
+            ApiStatus(
+                queue.api_name,
+                next((who.service_name for who in owners[queue.api_name]), None)
+                or client.settings(queue.api_name).owner,
+                queue.api_name in contracts,
+                queue.process_names,
+                queue.waiting,
+                queue.running,
+            )
+            for queue in queues
+        ],
+        sorted(listeners, key=lambda each: (each.service, each.name, each.stream)),
+    )
+
+
+def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:
+    """Tell service and listener apart: both may have dashes, so a service that is known comes first."""
+    known = [service for service in services if group.group.startswith(f"{service}-")]
+    service = max(known, key=len, default="") or group.group.rpartition("-")[0]
+    return ListenerStatus(
+        service,
+        group.group.removeprefix(f"{service}-"),
+        group.stream,
+        group.lag,
+        group.lag_is_exact,
+        group.pending,
+        group.retrying,
+        group.dead,
+        tuple(consumer.process_name for consumer in group.consumers),
+    )
+
+
+def _processes(
+    owners: Mapping[str, Sequence[Identity]],
+    queues: Sequence[QueueStatus],
+    groups: Sequence[GroupStatus],
+    listeners: Sequence[ListenerStatus],
+) -> list[ProcessStatus]:
+    found: dict[tuple[str, str], ProcessStatus] = {}
+
+    def process(service: str, name: str) -> ProcessStatus:
+        return found.setdefault((service, name), ProcessStatus(service, name))
+
+    for api_name, identities in owners.items():
+        for who in identities:
+            process(who.service_name, who.process_name).owns.append(api_name)
+    for queue in queues:
+        services = {who.process_name: who.service_name for who in owners[queue.api_name]}
+        for name in queue.process_names:
+            process(services.get(name, ""), name).serves.append(queue.api_name)
+    alive = set(found)
+    for group, listener in zip(groups, listeners, strict=True):
+        for consumer in group.consumers:
+            it = process(listener.service, consumer.process_name)
+            if listener.name not in it.listens:
+                it.listens.append(listener.name)
+            if (it.service, it.name) not in alive and consumer.idle is not None:
+                it.idle = min(consumer.idle, it.idle if it.idle is not None else consumer.idle)
+    return [found[key] for key in sorted(found)]

@@ -1,0 +1,201 @@
+"""What holds for every command: an example, the right exit status, no traceback, a place in the docs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.guide.project import Project
+from tests.servers import Server
+
+from .listing import ALL, LEAVES, SHARED, own_options, reads_manifest
+
+PAGE = Path(__file__).parents[2] / "docs/reference/command-line.md"
+OK, FAILED, USAGE, UNAVAILABLE, CONFIG = 0, 1, 64, 69, 78
+NOBODY = "redis://127.0.0.1:1/0"
+
+BUS = """
+    from lightbus import Api, Event
+
+    class AuthApi(Api):
+        user_registered = Event(parameters=("username",))
+
+        class Meta:
+            name = "auth"
+
+        def check_password(self, username, password):
+            return username == password
+"""
+
+#: Arguments of each command with its exit status where a host runs, and where Redis is away.
+TABLE = {
+    "call": ("auth.check_password username=a password=a", OK, UNAVAILABLE),
+    "check": ("--imports --connect", OK, CONFIG),
+    "completion": ("bash", OK, OK),
+    "config show": ("", OK, OK),
+    "config schema": ("", OK, OK),
+    "contract check": ("--against bus", OK, UNAVAILABLE),
+    "contract show": ("auth", OK, OK),
+    "dlq list": ("", OK, UNAVAILABLE),
+    "dlq show": ("1-1", FAILED, UNAVAILABLE),
+    "dlq replay": ("--all", OK, UNAVAILABLE),
+    "dlq drop": ("--all", OK, UNAVAILABLE),
+    "dumpconfigschema": ("", OK, OK),
+    "dumpschema": ("", OK, OK),
+    "fire": ("auth.user_registered username=a", OK, UNAVAILABLE),
+    "init": ("new", OK, OK),
+    "inspect": ("", OK, UNAVAILABLE),
+    "run": ("--fail-fast", OK, UNAVAILABLE),
+    "shell": ("-e bus.auth.check_password(username=1,password=1)", OK, UNAVAILABLE),
+    "status": ("", OK, UNAVAILABLE),
+    "version": ("", OK, OK),
+}
+
+leaf = pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    server = Server("valkey")
+    it = Project(tmp_path_factory.mktemp("project"), server.url)
+    it.write("bus.py", BUS)
+    it.host()
+    yield it
+    it.close()
+    server.close()
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert [" ".join(path) for path in LEAVES] == sorted(TABLE)
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_the_help_of_a_command_says_what_it_does_and_gives_an_example(path: tuple[str, ...]) -> None:
+    command = ALL[path]
+    shown = command.get_help(click.Context(command, info_name=" ".join(("lightbus", *path))))
+    assert command.help
+    example = re.sub(r"\s+", " ", shown).partition("Example: ")[2]
+    assert " ".join(("lightbus", *path)) in example
+    undescribed = [option.name for option in own_options(command) if not option.help]
+    assert undescribed == []
+
+
+@leaf
+def test_with_a_host_at_work(project: Project, path: tuple[str, ...]) -> None:
+    if path == ("run",):
+        return  # That is the host at work.
+    arguments, expected, _ = TABLE[" ".join(path)]
+    done = project.run(*path, *arguments.split())
+    assert (done.returncode, "Traceback" in done.stderr) == (expected, False), done.stderr
+    assert done.stderr if expected else not done.stderr
+
+
+@leaf
+def test_without_redis(project: Project, path: tuple[str, ...]) -> None:
+    arguments, _, expected = TABLE[" ".join(path)]
+    folder = project.folder / "away"
+    folder.mkdir(exist_ok=True)
+    project.write("away/bus.py", BUS)
+    done = project.within("away").run(*path, *arguments.split(), LIGHTBUS__BUS__REDIS__URL=NOBODY)
+    printed = done.stdout + done.stderr
+    assert (done.returncode, "Traceback" in printed) == (expected, False), printed
+    if expected:
+        assert "127.0.0.1:1/0 can't be reached" in printed and "start it" in printed
+
+
+@pytest.mark.parametrize("arguments", ["inspect --follow", "status --watch", "status --watch --json"])
+def test_a_live_view_without_redis(project: Project, arguments: str) -> None:
+    done = project.run(*arguments.split(), LIGHTBUS__BUS__REDIS__URL=NOBODY)
+    assert done.returncode == UNAVAILABLE
+    assert "can't be reached" in done.stderr and "Traceback" not in done.stderr
+
+
+@leaf
+def test_an_unknown_option_is_misuse(project: Project, path: tuple[str, ...]) -> None:
+    done = project.run(*path, "--nonsense")
+    assert done.returncode == USAGE and "--nonsense" in done.stderr
+
+
+@leaf
+@pytest.mark.parametrize("nonsense", ["☃", "-1", ""])
+def test_an_option_with_nonsense_gets_a_sentence(
+    project: Project, path: tuple[str, ...], nonsense: str, tmp_path: Path
+) -> None:
+    if path == ("run",):
+        nonsense = "☃/☃"  # Any name of a feature or of a file.
+    elsewhere = Project(tmp_path, project.env["LIGHTBUS__BUS__REDIS__URL"])
+    elsewhere.write("bus.py", BUS)
+    for option in own_options(LEAVES[path]):
+        if option.is_flag or (path == ("dlq", "drop") and not nonsense):
+            continue
+        arguments = TABLE[" ".join(path)][0].split() if path[0] in ("call", "fire", "contract") else []
+        done = elsewhere.run(*path, *arguments, option.opts[-1], nonsense)
+        assert done.returncode in (OK, FAILED, USAGE, CONFIG), (option.opts, done)
+        assert "Traceback" not in done.stderr or path == ("shell",), (option.opts, done)
+        assert done.returncode == OK or done.stderr, option.opts
+
+
+@leaf
+def test_a_wrong_configuration_is_78(project: Project, path: tuple[str, ...]) -> None:
+    if not reads_manifest(LEAVES[path]):
+        return
+    arguments = () if path == ("run",) else TABLE[" ".join(path)][0].split()
+    for wrong in (("-c", "missing.yaml"), ("--set", "nonsense.key=1"), ("--transport", "nonsense")):
+        done = project.run(*path, *arguments, *wrong)
+        printed = done.stdout + done.stderr
+        assert (done.returncode, "Traceback" in printed) == (CONFIG, False), (wrong, printed)
+    assert project.run(*path, *arguments, "--log-level", "loud").returncode == USAGE
+
+
+@leaf
+def test_a_folder_that_is_not_there_is_made_or_gets_a_sentence(
+    project: Project, path: tuple[str, ...]
+) -> None:
+    for option in own_options(LEAVES[path]):
+        if option.name != "out":
+            continue
+        done = project.run(*path, "--out", "not/there/file.json")
+        assert (done.returncode == OK) == (project.folder / "not/there/file.json").exists()
+        assert "Traceback" not in done.stderr and (done.returncode == OK or "not/there" in done.stderr)
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_the_reference_has_every_command_with_every_option(path: tuple[str, ...]) -> None:
+    sections = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
+    section = next(each for each in sections if each.startswith(f"lightbus {path[0]}\n"))
+    assert path[-1] in section
+    missing = [name for option in own_options(ALL[path]) for name in option.opts if f"`{name}" not in section]
+    assert missing == []
+
+
+def test_the_reference_has_no_option_that_is_not_there() -> None:
+    known = {name for command in ALL.values() for p in command.params for name in p.opts}
+    known |= {"--help", "--version"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE.read_text()))
+    assert named - known == set()
+
+
+def test_the_reference_has_the_options_that_commands_share() -> None:
+    shared = [p for p in LEAVES[("run",)].params if p.name in SHARED]
+    table = PAGE.read_text().partition("## Options of all commands")[2].partition("\n## ")[0]
+    assert [name for p in shared for name in p.opts if f"`{name}" not in table] == []
+
+
+def test_help_imports_no_command() -> None:
+    show = "import sys, atexit; atexit.register(lambda: print(sorted(sys.modules)))\n"
+    show += "from lightbus.cli import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    heavy = ["yaml", "rich", "cerberus", "lightbus.host", "lightbus.cli.run", "lightbus.cli.dlq", "IPython"]
+    assert [name for name in heavy if f"'{name}'" in done.stdout] == []
+    assert "  inspect " in done.stdout
+
+
+def test_the_version_is_printed_either_way(project: Project) -> None:
+    assert project.run("--version").stdout.startswith("lightbus, version 2")
+    assert '"redis": "' in project.run("version", "--json").stdout

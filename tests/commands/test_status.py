@@ -1,0 +1,137 @@
+"""``lightbus status``: who is on the bus and what waits there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.eventually import eventually
+from tests.guide.project import Project
+from tests.servers import Server
+
+OWNER = """
+    import asyncio
+    from lightbus import Api, Event
+
+    class AuthApi(Api):
+        user_registered = Event(parameters=("username",))
+
+        class Meta:
+            name = "auth"
+
+        async def stay(self):
+            await asyncio.sleep(600)
+"""
+
+LISTENER = """
+    from lightbus import Backoff, DeliveryPolicy
+
+    def before_server_start(bus):
+        bus.auth.user_registered.listen(mailer, on_error=DeliveryPolicy(2, Backoff(initial=600)))
+        bus.auth.user_registered.listen(late, on_error=DeliveryPolicy(attempts=1))
+
+    def mailer(event_message, username):
+        if username == "bad":
+            raise ValueError("no")
+
+    def late(event_message, username):
+        if username == "bad":
+            raise ValueError("no")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, redis_server: Server) -> Iterator[Project]:
+    it = Project(tmp_path, redis_server.url)
+    it.write("owner/bus.py", OWNER)
+    it.write("mail-sender/bus.py", LISTENER)
+    yield it
+    it.close()
+
+
+def status(project: Project) -> dict[str, Any]:
+    done = project.run("status", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    look: dict[str, Any] = json.loads(done.stdout)
+    return look
+
+
+def test_an_empty_bus_has_nothing_to_show(project: Project) -> None:
+    assert status(project) == {"processes": [], "apis": [], "listeners": []}
+    shown = project.run("status").stdout
+    assert [word in shown for word in ("Processes", "APIs", "Listeners", "none")] == [True] * 4
+
+
+def test_processes_apis_and_listeners_are_seen(project: Project) -> None:
+    owner = project.within("owner")
+    owner.host("-p", "p1")
+    project.within("mail-sender").host("-s", "mail-sender", "-p", "p2")
+    for username in ("ann", "bad"):
+        assert owner.run("fire", "auth.user_registered", f"username={username}").returncode == 0
+    owner.start("call", "auth.stay")
+
+    def settled() -> bool:
+        look = status(project)
+        waits = [
+            (it["name"], it["lag"], it["pending"], it["retrying"], it["dead"]) for it in look["listeners"]
+        ]
+        running = [api["running"] for api in look["apis"]]
+        return waits == [("late", 0, 0, 0, 1), ("mailer", 0, 0, 1, 0)] and running == [1]
+
+    eventually(settled)
+    look = status(project)
+    (api,) = look["apis"]
+    assert (api["name"], api["owner"], api["is_published"], api["processes"]) == (
+        "auth",
+        "auth",
+        True,
+        ["p1"],
+    )
+    one, two = look["processes"]
+    assert one == {
+        "service": "auth",
+        "name": "p1",
+        "owns": ["auth"],
+        "serves": ["auth"],
+        "listens": [],
+        "idle": None,
+    }
+    assert (two["service"], two["name"], two["listens"]) == ("mail-sender", "p2", ["late", "mailer"])
+    assert two["idle"] is not None
+    shown = project.run("status").stdout
+    assert "mail-sender" in shown and "auth.*:stream" in shown and " s ago" in shown and "now" in shown
+
+
+def test_a_listener_that_is_away_shows_its_lag(project: Project, redis_server: Server) -> None:
+    redis_server.execute("XGROUP", "CREATE", "auth.*:stream", "shop-mailer", "0", "MKSTREAM")
+    for _ in range(3):
+        redis_server.execute("XADD", "auth.*:stream", "*", "a", "b")
+    (listener,) = status(project)["listeners"]
+    assert (listener["service"], listener["name"], listener["lag"]) == ("shop", "mailer", 3)
+    assert listener["processes"] == [] and "nobody" in project.run("status").stdout
+
+
+def test_the_owner_that_the_manifest_names_is_shown_where_nobody_serves(project: Project) -> None:
+    project.write("lightbus.yaml", "service_name: web\napis: {billing: {owner: billing-service}}\n")
+    (api,) = status(project)["apis"]
+    assert (api["name"], api["owner"], api["processes"]) == ("billing", "billing-service", [])
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_live_view_goes_on_without_redis_until_ctrl_c(
+    project: Project, redis_server: Server, options: tuple[str, ...]
+) -> None:
+    watching = project.start("status", "--watch", *options)
+    watching.wait_for_line("isteners")
+    redis_server.kill()
+    watching.wait_for_line(f"127.0.0.1:{redis_server.port}")
+    redis_server.start()
+    redis_server.execute("XGROUP", "CREATE", "back.*:stream", "shop-mailer", "0", "MKSTREAM")
+    watching.wait_for_line("back.*:stream", timeout=30)
+    watching.interrupt()
+    assert watching.wait() == 130
+    assert "Traceback" not in watching.output()

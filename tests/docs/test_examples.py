@@ -1,0 +1,63 @@
+"""Each example runs as its README says."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guide.project import Project
+from tests.servers import Server
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, redis_server: Server) -> Iterator[Project]:
+    """A copy of what the examples need, as in a fresh checkout."""
+    for name in ("config", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "lightbus.yaml", tmp_path)
+    project = Project(tmp_path, redis_server.url)
+    yield project
+    project.close()
+
+
+def commands(name: str) -> list[list[str]]:
+    """The indented lines of an example's README."""
+    lines = (ROOT / "examples" / name / "README.md").read_text().splitlines()
+    return [shlex.split(line) for line in lines if line.startswith("    ")]
+
+
+def test_the_quickstart(checkout: Project) -> None:
+    run, call, fire = commands("quickstart")
+    host = checkout.start(*run[1:])
+    host.wait_for_line("ready: ")
+    assert checkout.python(*call[1:]).stdout == "Password valid!\n"
+    assert checkout.python(*fire[1:]).returncode == 0
+    host.wait_for_line("To: admin@example.com")
+
+
+def test_the_shop_of_three_services(checkout: Project) -> None:
+    *runs, place, paid = commands("shop")
+    shop, payments, mail = [checkout.start(*run[1:]) for run in runs]
+    for host in (shop, payments, mail):
+        host.wait_for_line("ready: ")
+    done = checkout.run(*place[1:])
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    payments.wait_for_line("order 1: Ann pays 24.00")
+    shop.wait_for_line("order 1: 24.00 paid")
+    mail.wait_for_line("order 1: dear Ann, thank you for 24.00")
+    assert checkout.run(*paid[1:]).stdout == "24.0\n"
+    for host in (shop, payments, mail):
+        assert host.terminate() == 0
+        assert " error" not in host.output()
+
+
+@pytest.mark.parametrize("manifest", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_its_manifests_are_right(checkout: Project, manifest: Path) -> None:
+    done = checkout.run("check", "--imports", "-c", str(manifest.relative_to(ROOT)))
+    assert done.returncode == 0, done.stdout + done.stderr
