@@ -270,15 +270,13 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
             metadata.pop("event_name"),
             kwargs,
             _version(metadata.pop("version", "1")),
-            metadata.pop("id"),
+            _event_id(metadata.pop("id")),
             native_id,
         )
     except KeyError as e:
         raise InvalidMessage(f"not an event: the field {e.args[0]!r} is missing") from e
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
         raise InvalidMessage(f"not an event: {_reason(e)}") from e
-    if not is_message_id(message.id):
-        raise InvalidMessage("not an event: its id is too long, or not printable")
     if metadata:
         message.headers = {name: metadata.pop(name) for name in _HEADERS if name in metadata} or None
     return message, metadata
@@ -321,6 +319,17 @@ def _too_large(what: str, size: int) -> InvalidMessage:
         f"{what} is {size:,} bytes long and would be refused: a message may have {MAX_BYTES:,}; "
         "store large values elsewhere and send their address"
     )
+
+
+def read_count(text: str) -> int:
+    """Return the number of a field of ours, such as ``attempts``; 0 where it holds none."""
+    return int(text) if text.isdecimal() and len(text) <= 9 else 0
+
+
+def _event_id(text: str) -> str:
+    if not is_message_id(text):
+        raise InvalidMessage("not an event: its id is empty, too long or not printable")
+    return text
 
 
 def _version(text: str) -> int:

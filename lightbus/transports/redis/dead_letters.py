@@ -9,7 +9,7 @@ from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.transports.questions import DeadLetter
 
-from .codec import decode_event
+from .codec import decode_event, read_count
 from .connection import LinkBroken
 from .pipe import Pipe
 from .replies import ReplyError
@@ -91,7 +91,6 @@ def _letter(key: str, group: str, entry_id: str, fields: Sequence[bytes]) -> Dea
         message = decode_event(own, origin)[0]
     except InvalidMessage:
         message = None
-    attempts = about.get("attempts", "")
     return DeadLetter(
         entry_id,
         group,
@@ -99,7 +98,7 @@ def _letter(key: str, group: str, entry_id: str, fields: Sequence[bytes]) -> Dea
         about.get("reason", ""),
         about.get("error", ""),
         about.get("trace", ""),
-        int(attempts) if attempts.isdecimal() else 0,
+        read_count(about.get("attempts", "")),
         int(entry_id.partition("-")[0]) / 1000,
         key,
     )

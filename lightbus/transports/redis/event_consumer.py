@@ -13,7 +13,7 @@ from lightbus.metrics import Metrics
 from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscription
 from lightbus.transports.questions import GroupStatus
 
-from .codec import decode_event
+from .codec import decode_event, read_count
 from .connection import BLOCK, FAILURES, LinkBroken, backoff
 from .groups import group_status
 from .leases import Leases
@@ -67,7 +67,13 @@ class RedisEventConsumer(EventConsumer):
         self.stopping = False
         self.leases = Leases(self, session.suspects)
         self.settling = Settling(
-            self.pipe, self.group, self._keys, self.leases.drop, self._count_dead, subscription.dedupe
+            self.pipe,
+            self.group,
+            self._keys,
+            self.leases.drop,
+            self._count_dead,
+            subscription.dedupe,
+            self.refuse,
         )
 
     @property
@@ -169,8 +175,7 @@ class RedisEventConsumer(EventConsumer):
         try:
             message, extra = decode_event(fields, entry_id)
         except InvalidMessage as e:
-            logger.warning("an entry of %s is put aside unread: %s", source, e)
-            self.metrics.messages_refused.add(source)
+            self.refuse(source, e)
             broken = EventMessage("", "", {}, native_id=entry_id)
             delivery = RedisDelivery(self.settling, stream, source, entry_id, fields, broken, 1, entry_id)
             self.settling.spawn(delivery.dead_letter("invalid_message", e))
@@ -179,13 +184,18 @@ class RedisEventConsumer(EventConsumer):
             self.settling.acknowledge(source, entry_id)
             return None
         attempts = extra.get("attempts", "0") if source != stream else "0"
-        attempt = int(attempts) + 1 if attempts.isdecimal() else 1
+        attempt = read_count(attempts) + 1
         origin = extra.get("origin", entry_id) if source != stream else entry_id
         if source != stream:
             message.native_id = origin
             fields = _without_extra(fields)
         self.leases.hold(source, entry_id)
         return RedisDelivery(self.settling, stream, source, entry_id, fields, message, attempt, origin)
+
+    def refuse(self, source: str, reason: object) -> None:
+        """Say and count that something is no event."""
+        logger.warning("an entry of %s is put aside unread: %s", source, reason)
+        self.metrics.messages_refused.add(source)
 
     async def _read(self, count: int) -> None:
         sources = list(self._sources)

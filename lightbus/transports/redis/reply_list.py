@@ -97,6 +97,7 @@ class ReplyList:
             result = decode_result(blob)
         except InvalidMessage as e:
             logger.warning("an unreadable answer arrived and is dropped: %s", e)
+            self._transport.metrics.messages_refused.add("lightbus:reply")
             return
         waiting = self.expected.get(result.rpc_message_id)
         if waiting is not None and not waiting.answer.done():

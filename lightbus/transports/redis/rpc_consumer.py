@@ -331,7 +331,8 @@ class RedisRpcConsumer(RpcConsumer):
         )
 
     async def _recover(self) -> None:
-        members = [m.decode() for m in await self._pipe.send("SMEMBERS", self._register)]
+        # What is no text is not of a process, and stays.
+        members = [m.decode(errors="replace") for m in await self._pipe.send("SMEMBERS", self._register)]
         others = [m for m in members if m != self._member]
         if not others:
             return
@@ -359,8 +360,8 @@ class RedisRpcConsumer(RpcConsumer):
         """Give a dead process's call back where it was not started; else tell its caller that it is lost."""
         try:
             call = decode_call(blob)
-        except InvalidMessage:
-            self._send([("LREM", self._mine, 1, blob)])
+        except InvalidMessage as e:
+            self._refuse(blob, e)
             return
         if await self._pipe.send("EXISTS", expiry_key(call.id)):
             await self._pipe.run(RELEASE, [self._queue, self._mine], [blob])

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lightbus.metrics import Metrics
 from lightbus.transports.base import Finding
 
 from .connection import Connector, Link
@@ -64,6 +65,8 @@ class RedisTransport:
     Args:
         options: How to reach Redis, and what the kind of transport adds.
     """
+
+    metrics: Metrics
 
     def __init__(self, options: RedisOptions) -> None:
         self._redis_options = options

@@ -130,6 +130,7 @@ class Settling:
         dropped: Told the source and ids of entries that are settled.
         buried: Told the event and the reason of each dead letter.
         dedupe: Seconds for which acknowledged events are remembered; None for not at all.
+        refuse: Told the key and the reason of what is no event.
     """
 
     def __init__(
@@ -139,7 +140,8 @@ class Settling:
         keys: Mapping[str, GroupKeys],
         dropped: Callable[[str, Iterable[str]], None],
         buried: Callable[[EventMessage, str], None],
-        dedupe: float | None = None,
+        dedupe: float | None,
+        refuse: Callable[[str, object], None],
     ) -> None:
         self.keys = keys
         self._pipe = pipe
@@ -147,6 +149,8 @@ class Settling:
         self._dropped = dropped
         self._buried = buried
         self._dedupe = dedupe
+        self._refuse = refuse
+        self._is_promoting = True
         self._finished: dict[str, list[str]] = {}
         #: With dedupe, the keys of events that are acknowledged as soon as Redis confirms it.
         self._handled: dict[str, set[str]] = {}
@@ -259,10 +263,20 @@ class Settling:
         """Move what is due to the retry stream, where peers are blocked on it."""
         keys = self.keys[stream]
         try:
-            left = await self._pipe.run(PROMOTE, [keys.delayed, keys.bodies, keys.retry], [_DUE_AT_ONCE])
+            left, refused = await self._pipe.run(
+                PROMOTE, [keys.delayed, keys.bodies, keys.retry, keys.dead], [_DUE_AT_ONCE]
+            )
         except FAILURES as e:
-            logger.debug("promoting retries of %s: %s", self._group, e)
+            # A broken link is told of elsewhere; a refusal would keep retries waiting without a word.
+            is_news = isinstance(e, ReplyError) and self._is_promoting
+            logger.log(
+                logging.WARNING if is_news else logging.DEBUG, "retries of %s wait: %s", self._group, e
+            )
+            self._is_promoting &= not is_news
             return
+        self._is_promoting = True
+        for _ in range(refused):
+            self._refuse(keys.bodies, "not an event")
         if 0 <= left < 1_000 and not self._closing:
             self.promote_later(stream, left / 1_000)
 

@@ -4,6 +4,11 @@
 -- The acknowledgement comes first, so that the script finishes even where Redis is out of memory.
 -- Returns 0 where somebody else has already finished the entry: it is not pending, although the group is the one
 -- that it was read from (the hash KEYS[3] says, by ARGV[4]).
+-- Looked at first, since an entry must not be acknowledged that then can't be kept.
+local kind = redis.call('TYPE', KEYS[2]).ok
+if kind ~= 'none' and kind ~= 'stream' then
+  return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is not a stream')
+end
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0
   and not redis.pcall('XPENDING', KEYS[1], ARGV[1]).err
   and (redis.call('HGET', KEYS[3], ARGV[1] .. ' made') or '0') == ARGV[4] then

@@ -1,18 +1,46 @@
 -- Moves up to ARGV[1] entries that are due from the sorted set KEYS[1] and the hash KEYS[2] to the group's
--- retry stream KEYS[3], where readers are blocked. Returns the milliseconds until the next one is due, or -1.
+-- retry stream KEYS[3], where readers are blocked; what is no entry goes to the dead letters KEYS[4].
+-- Returns the milliseconds until the next one is due, or -1, and how many were no entries.
+for i = 3, 4 do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  if kind ~= 'none' and kind ~= 'stream' then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is not a stream')
+  end
+end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+
+local function is_entry(fields)
+  if type(fields) ~= 'table' or #fields == 0 or #fields % 2 == 1 or #fields > 7000 then
+    return false
+  end
+  for _, value in ipairs(fields) do
+    if type(value) ~= 'string' then
+      return false
+    end
+  end
+  return true
+end
+
+local refused = 0
 for _, member in ipairs(due) do
   local body = redis.call('HGET', KEYS[2], member)
   if body then
-    redis.call('XADD', KEYS[3], '*', unpack(cmsgpack.unpack(body)))
+    local read, fields = pcall(cmsgpack.unpack, body)
+    if read and is_entry(fields) then
+      redis.call('XADD', KEYS[3], '*', unpack(fields))
+    else
+      redis.call('XADD', KEYS[4], '*', 'body', body, 'reason', 'invalid_message', 'error',
+        'what waited for its next attempt is no event', 'trace', '', 'attempts', '0', 'origin', member)
+      refused = refused + 1
+    end
     redis.call('HDEL', KEYS[2], member)
   end
   redis.call('ZREM', KEYS[1], member)
 end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if #first == 0 then
-  return -1
+  return {-1, refused}
 end
-return math.max(0, tonumber(first[2]) - now)
+return {math.max(0, tonumber(first[2]) - now), refused}

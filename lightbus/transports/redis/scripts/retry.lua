@@ -3,6 +3,13 @@
 -- the sorted set KEYS[2], both under the member ARGV[3]. ARGV[5] is 1 where KEYS[1] is the group's own retry
 -- stream, from which the entry is deleted. Returns 0 where somebody else has already finished the entry: it is
 -- not pending, although the group is the one that it was read from (the hash KEYS[4] says, by ARGV[6]).
+-- Looked at first, since an entry must not be acknowledged that then can't be kept.
+for i, wanted in ipairs({'zset', 'hash'}) do
+  local kind = redis.call('TYPE', KEYS[i + 1]).ok
+  if kind ~= 'none' and kind ~= wanted then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[i + 1] .. ' is not a ' .. wanted)
+  end
+end
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0
   and not redis.pcall('XPENDING', KEYS[1], ARGV[1]).err
   and (redis.call('HGET', KEYS[4], ARGV[1] .. ' made') or '0') == ARGV[6] then
