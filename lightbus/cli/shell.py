@@ -19,10 +19,12 @@ import click
 import lightbus
 from lightbus import logs
 from lightbus.exceptions import LightbusException
+from lightbus.manifest.plugins import enabled_plugins
 from lightbus.path import BusPath
 from lightbus.portal import portal
 
 from .options import manifest_options, read
+from .plugins import spoken
 from .project import project_bus
 
 _HISTORY = Path("~/.lightbus_history")
@@ -40,8 +42,14 @@ def command(statements: str | None, plain: bool, **options: Any) -> int:
     What comes through a pipe is run as a program.
     """
     logs.configure(options["log_level"] or "warning", "text")
-    bus = project_bus(read(**options), may_lack_modules=True)
-    names = {"bus": bus, "lightbus": lightbus}
+    manifest = read(**options)
+    bus = project_bus(manifest, may_lack_modules=True)
+    bus.client.use_plugins(enabled_plugins(manifest))
+    hooks = bus.client.hooks
+    if hooks.receive_args:
+        _wait(hooks.run(hooks.receive_args, args=spoken()))
+    names = {name: getattr(lightbus, name) for name in lightbus.__all__ if name[0] != "_"}
+    names |= {"bus": bus, "lightbus": lightbus}
     try:
         if statements is not None or not sys.stdin.isatty():
             return _execute(statements if statements is not None else sys.stdin.read(), names)

@@ -57,9 +57,9 @@ async def twice():
     return [await bus.auth.check_password.call_async(username=1, password=n) for n in (1, 2)]
 for result in await twice():
     print(result)
-print('check_password' in dir(bus.auth), lightbus.__version__[:2])
+print('check_password' in dir(bus.auth), lightbus.__version__[:2], Api is lightbus.Api)
 """
-    assert execute(project, program) == (0, "True\nFalse\nTrue\nFalse\nTrue 2.\n", "")
+    assert execute(project, program) == (0, "True\nFalse\nTrue\nFalse\nTrue 2. True\n", "")
 
 
 def test_what_comes_through_a_pipe_is_run(project: Project) -> None:

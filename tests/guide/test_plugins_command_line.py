@@ -91,3 +91,10 @@ def test_one_that_fails(project: Project, hook: str) -> None:
     assert status == 78
     assert f"{hook}() of " in output and "KeyError: 'token'" in output
     assert "Traceback" not in output
+
+
+def test_the_shell_tells_plugins_what_it_was_started_with(project: Project) -> None:
+    install(project, PLUGIN.replace("args.flavour", "args.plain"))
+    project.write("lightbus.yaml", ENABLED)
+    done = project.run("shell", "--plain", "-e", "print('hello')")
+    assert (done.returncode, done.stdout) == (0, "shell True\nhello\n"), done.stderr

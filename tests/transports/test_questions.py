@@ -201,3 +201,9 @@ async def test_owners_are_named_until_they_give_up(ports: Ports) -> None:
     await eventually_async(lambda: _is(left, [one]))
     await transport.disown(["auth"], one)
     assert await left() == []
+
+
+async def test_a_listener_is_seen_before_it_has_read_anything(ports: Ports) -> None:
+    transport = ports.events()
+    await ports.listen(transport)
+    assert [each.process_name for each in (await status(transport)).consumers] == ["p1"]

@@ -101,6 +101,10 @@ class RedisEventConsumer(EventConsumer):
         try:
             for stream, keys in self._keys.items():
                 keys.made = await self._make_group(stream, _start_id(self._subscription.since))
+            # Redis before 7.2 shows a reader only once it has read something.
+            await self.pipe.send_many(
+                [("XGROUP", "CREATECONSUMER", stream, self.group, self.name) for stream in self._keys]
+            )
         except (LinkBroken, ReplyError) as e:
             raise TransportUnavailable(f"the group {self.group} can't be joined: {e}") from e
         self.leases.start()
