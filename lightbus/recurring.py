@@ -100,14 +100,14 @@ class Schedule:
         if self.cron is not None:
             return self._of_cron(self.cron, after)
         every = self.every or 1.0
-        return after + every if self.scope == "process" else (math.floor(after / every) + 1) * every
+        return after + every if self.scope == "process" else (_multiple(every, after) + 1) * every
 
     def last_time(self, before: float) -> float:
         """Return the last time at or before another one, both in Unix seconds."""
         if self.cron is not None:
             return self._of_cron(self.cron, math.floor(before) + 1, reverse=True)
         every = self.every or 1.0
-        return math.floor(before / every) * every
+        return _multiple(every, before) * every
 
     def _check_job(self, job: Job | None) -> None:
         if job is None or not hasattr(job, "_schedule_next_run"):
@@ -177,6 +177,14 @@ class BackgroundTask:
         """Forget it, where it was never begun: Python would complain."""
         if inspect.getcoroutinestate(self.coroutine) == inspect.CORO_CREATED:
             self.coroutine.close()
+
+
+def _multiple(every: float, moment: float) -> int:
+    """Return which multiple is the last at or before a moment; the quotient alone may be one off."""
+    number = math.floor(moment / every)
+    if number * every > moment:
+        return number - 1
+    return number + 1 if (number + 1) * every <= moment else number
 
 
 def period_of(job: Job) -> float | None:

@@ -192,8 +192,8 @@ class Schedules:
                 due = max(due, schedule.last_time(clock.now()))
         since = self._unasked.pop(name, due)
         if since < due:
-            logger.error(
-                "the schedule %s missed its times from %s on, as nobody could be asked whose turn it was",
+            logger.warning(
+                "the schedule %s had no turn here from %s on, as the broker could not be asked",
                 name,
                 datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
             )
