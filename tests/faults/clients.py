@@ -23,7 +23,7 @@ from lightbus.transports.redis.pipe import Pipe
 
 from . import bus as bus  # it defines the API
 from .ledger import Ledger, own_ledger
-from .settings import FIRING, HEAVY
+from .settings import FIRING, HEAVY, PATIENCE
 
 CALLING = 12
 Do = Callable[[], Coroutine[Any, Any, None]]
@@ -97,7 +97,7 @@ async def call(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance
     n = next(numbers)
     percents = _percents()
     if "heavy" in percents:
-        seconds, timeout = HEAVY, 1.0
+        seconds, timeout = HEAVY, PATIENCE
     else:
         seconds = chance.choice([0, 0, 0.01, 0.3])
         timeout = 0.1 if chance.random() * 100 < percents.get("impatient", 0) else 12

@@ -22,13 +22,18 @@ from .watcher import Watcher
 HEAVY = settings.HEAVY
 #: What one host can do in a second: events in the slots of the listener `wide`, and calls.
 EVENTS, CALLS = 16 / HEAVY, 8 / HEAVY
+#: Seconds for which a caller waits.
+PATIENCE = settings.PATIENCE
 #: How many times as much is asked for.
 TIMES = 10
 
 
 def _manifest(redis: Mapping[str, Any]) -> dict[str, Any]:
     manifest = settings.manifest(redis)
-    manifest["apis"]["work"]["event_fire_timeout"] = "1s"
+    work = manifest["apis"]["work"]
+    work["event_fire_timeout"] = "1s"
+    # What waits longer than its caller is run for nothing.
+    work["rpc_transport"] = {"redis": {"max_queue_length": int(CALLS * PATIENCE / 2)}}
     return manifest
 
 

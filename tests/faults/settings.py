@@ -20,6 +20,8 @@ ATTEMPTS = 8
 KINDS = "flaky=5 poison=1.5 slow=1.5 killer=0 impatient=25"
 #: Seconds that a heavy event or call takes.
 HEAVY = 0.2
+#: Seconds for which the caller of a heavy one waits.
+PATIENCE = 1.0
 #: How many events the publisher has on the way at a time.
 FIRING = 8
 

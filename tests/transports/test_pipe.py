@@ -218,6 +218,22 @@ async def test_a_primary_that_became_a_replica_is_left(
     await piped(redis_server.url, work)
 
 
+async def test_a_primary_without_replicas_is_left_since_sentinel_may_have_replaced_it(
+    redis_server: Server,
+) -> None:
+    async def work(pipe: Pipe) -> None:
+        await pipe.open()
+        redis_server.execute("CONFIG", "SET", "min-replicas-to-write", 1)
+        try:
+            with pytest.raises(ReplyError, match="NOREPLICAS"):
+                await pipe.send("SET", "a", 1)
+            await reconnected(pipe)
+        finally:
+            redis_server.execute("CONFIG", "SET", "min-replicas-to-write", 0)
+
+    await piped(redis_server.url, work)
+
+
 async def test_a_reply_to_nothing_does_not_end_the_pipe() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(10_000):

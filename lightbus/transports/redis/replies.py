@@ -83,8 +83,9 @@ REFUSALS = {
         Reaction.RAISE,
         "it can't save its data and takes no writes until it can; its log says why (a full disk?)",
     ),
+    # Said too by a primary that Sentinel has replaced and not yet told so, for some ten seconds.
     "NOREPLICAS": Refusal(
-        Reaction.RAISE,
+        Reaction.RECONNECT,
         "it has fewer replicas than its min-replicas-to-write asks for, and takes no writes; start them",
     ),
     "NOPERM": Refusal(
