@@ -6,19 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from .api import Definition, Event, Registry, auto_registered
+from .api import Registry, auto_registered
 from .contracts import ContractWatch
 from .deadline import time_left
-from .declarations import Declarations
 from .exceptions import (
-    BusAlreadyClosed,
-    InvalidParameters,
     LightbusException,
     LightbusTimeout,
     LightbusWorkerError,
-    NotAuthoritative,
     NoWorker,
     ProcedureNotFound,
     RpcError,
@@ -26,17 +21,17 @@ from .exceptions import (
     ValidationError,
     WorkerLost,
 )
-from .messages import MAX_ID, EventMessage, ResultMessage, RpcMessage, is_message_id
-from .metrics import Metrics, RpcOutcome
+from .firing import Firing, timeout_of
+from .messages import ResultMessage, RpcMessage
+from .metrics import RpcOutcome
 from .portal import run_blocking
-from .schema.known import Contracts
 from .values import dump
-from .wiring import ApiSettings, Transports, Wiring
+from .wiring import ApiSettings, Wiring
 
 _OUTCOMES: dict[type[RpcError], RpcOutcome] = {LightbusTimeout: "timeout", NoWorker: "no_worker"}
 
 
-class BusClient(Declarations):
+class BusClient(Firing):
     """One service's end of the bus. It may be used on any number of event loops, and after ``fork()``.
 
     Args:
@@ -45,51 +40,12 @@ class BusClient(Declarations):
     """
 
     def __init__(self, wiring: Wiring, registry: Registry | None = None) -> None:
-        super().__init__(registry if registry is not None else Registry(auto_registered))
-        self.wiring = wiring
-        #: What this bus has done so far.
-        self.metrics = Metrics()
-        self.contracts = Contracts()
+        super().__init__(wiring, registry if registry is not None else Registry(auto_registered))
         self.watch = ContractWatch(self.contracts, lambda: self.transports().schema(), wiring.schema_ttl)
         #: The loop of the host that this bus belongs to, for synchronous code in its threads.
         self.home: asyncio.AbstractEventLoop | None = None
         #: Set by the host: asks it to finish.
         self.shutdown_handler: Callable[[str], None] | None = None
-        self._settings: dict[str, ApiSettings] = {}
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Transports] = WeakKeyDictionary()
-        self._closed = False
-
-    @property
-    def service_name(self) -> str:
-        """The service that this process belongs to."""
-        return self.wiring.identity.service_name
-
-    @property
-    def process_name(self) -> str:
-        """This process's name."""
-        return self.wiring.identity.process_name
-
-    def settings(self, api_name: str) -> ApiSettings:
-        """Return what is configured for an API."""
-        settings = self._settings.get(api_name)
-        if settings is None:
-            settings = self._settings[api_name] = self.wiring.api(api_name)
-        return settings
-
-    def rewire(self, wiring: Wiring) -> None:
-        """Take other settings of APIs from now on; transports that are open stay."""
-        self.wiring = wiring
-        self._settings.clear()
-
-    def transports(self) -> Transports:
-        """Return the transports of the running event loop, which are made when first asked for."""
-        if self._closed:
-            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
-        loop = asyncio.get_running_loop()
-        transports = self._open.get(loop)
-        if transports is None:
-            transports = self._open[loop] = Transports(self.wiring, self.metrics)
-        return transports
 
     def reconnects(self) -> dict[str, int]:
         """Return, by the broker's address, how often a lost connection to it was made again."""
@@ -100,7 +56,7 @@ class BusClient(Declarations):
                 found[transport.address] = max(found.get(transport.address, 0), transport.reconnects)
         return found
 
-    # Calling and firing
+    # Calling
 
     async def call_rpc_remote(
         self,
@@ -146,42 +102,6 @@ class BusClient(Declarations):
         finally:
             self.metrics.rpc_calls.add((api_name, name), outcome, time.perf_counter() - started)
 
-    async def fire_event(
-        self,
-        api_name: str,
-        name: str,
-        kwargs: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> EventMessage:
-        """Fire an event and wait until the broker has stored it.
-
-        Args:
-            api_name: The API, which this process must own.
-            name: The event.
-            kwargs: Its arguments.
-            options: ``timeout``: seconds to wait, instead of the API's ``event_fire_timeout``; ``id``: the
-                event's id, such as that of a ``PublishNotConfirmed``, instead of a new one.
-
-        Returns:
-            The event, with its id and the broker's.
-
-        Raises:
-            NotAuthoritative: This process does not own the API.
-            EventNotFound: The API has no such event.
-            InvalidEventArguments: The arguments are not the event's.
-            ValidationError: An argument does not fit the contract.
-            PublishNotConfirmed: It may or may not be stored.
-            TransportUnavailable: It was not stored.
-        """
-        started = time.perf_counter()
-        outcome = "failed"
-        try:
-            message = await self._fire(api_name, name, kwargs or {}, options)
-            outcome = "ok"
-            return message
-        finally:
-            self.metrics.events_fired.add((api_name, name), outcome, time.perf_counter() - started)
-
     # Ending
 
     def request_shutdown(self, reason: str = "the bus was asked to shut down") -> None:
@@ -209,7 +129,7 @@ class BusClient(Declarations):
 
     async def _call(self, message: RpcMessage, options: Mapping[str, Any] | None) -> Any:
         settings = self.settings(message.api_name)
-        timeout = _within_deadline(_timeout(options, settings.rpc_timeout), message.canonical_name)
+        timeout = _within_deadline(timeout_of(options, settings.rpc_timeout), message.canonical_name)
         transport = self.transports().rpc(message.api_name)
         hooks = self.hooks
         if hooks.before_rpc_call:
@@ -233,56 +153,6 @@ class BusClient(Declarations):
         if validate.incoming:
             await self._check_result(message, result)
         return result.result
-
-    async def _fire(
-        self, api_name: str, name: str, kwargs: Mapping[str, Any], options: Mapping[str, Any] | None
-    ) -> EventMessage:
-        settings = self.settings(api_name)
-        event = self._authoritative(api_name, name, settings).event(name)
-        arguments = dump(event.bind(f"{api_name}.{name}", kwargs))
-        timeout, message_id = _fire_options(options, settings.event_fire_timeout)
-        message = EventMessage(api_name, name, arguments, event.version, message_id)
-        hooks = self.hooks
-        if hooks.around_event_sent:
-            with hooks.around(hooks.around_event_sent, client=self, event_message=message):
-                await self._publish(message, event, settings, timeout)
-        else:
-            await self._publish(message, event, settings, timeout)
-        return message
-
-    async def _publish(
-        self, message: EventMessage, event: Event, settings: ApiSettings, timeout: float
-    ) -> None:
-        hooks = self.hooks
-        if hooks.before_event_sent:
-            await hooks.run(hooks.before_event_sent, client=self, event_message=message)
-        if settings.validate.outgoing:
-            validator = self.contracts.event(message.api_name, message.event_name)
-            if validator is not None:
-                validator.validate(message.kwargs)
-        await self.transports().event(message.api_name).publish((message,), timeout, event.dedupe)
-        if hooks.after_event_sent:
-            after = hooks.after_event_sent
-            await hooks.run_after("after_event_sent", after, client=self, event_message=message)
-
-    def _authoritative(self, api_name: str, name: str, settings: ApiSettings) -> Definition:
-        definition = self.registry.find(api_name)
-        if settings.owner is not None and settings.owner != self.service_name:
-            path = f"apis.{api_name}.owner"
-            place = self.wiring.origin(path) or "the manifest"
-            raise NotAuthoritative(
-                f"{api_name}.{name} can't be fired here: {place} says by {path} that {settings.owner!r} owns "
-                f"the API, and this is {self.service_name!r}"
-            )
-        if definition is None:
-            raise NotAuthoritative(
-                f"{api_name}.{name} can't be fired here, since this process does not define the API "
-                f"{api_name!r}: before firing, import the module whose class has Meta.name = {api_name!r}, "
-                f"such as `from bus import {api_name.rpartition('.')[2].title().replace('_', '')}Api`; "
-                "only the service that owns an API fires its events"
-            )
-        self.contracts.set_local(definition)
-        return definition
 
     def _check_call(self, message: RpcMessage, settings: ApiSettings) -> None:
         api_name, name = message.api_name, message.procedure_name
@@ -331,31 +201,6 @@ class BusClient(Declarations):
             TransportUnavailable: The broker can't be reached.
         """
         await self.watch.load()
-
-
-def _timeout(options: Mapping[str, Any] | None, default: float, known: str = "timeout") -> float:
-    if not options:
-        return default
-    unknown = [name for name in options if name != "timeout"]
-    if unknown:
-        raise InvalidParameters(f"bus_options has no option {unknown[0]!r}; it has {known}")
-    timeout = options["timeout"]
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise InvalidParameters(f"bus_options: timeout is {timeout!r}; give seconds above zero")
-    return float(timeout)
-
-
-def _fire_options(options: Mapping[str, Any] | None, default: float) -> tuple[float, str]:
-    """Return the seconds to wait and the event's id, empty for a new one."""
-    if not options or "id" not in options:
-        return _timeout(options, default, "timeout and id"), ""
-    rest = dict(options)
-    message_id = rest.pop("id")
-    if not isinstance(message_id, str) or not is_message_id(message_id):
-        raise InvalidParameters(
-            f"bus_options: id is {message_id!r:.80}; give a UUID, or up to {MAX_ID} printable characters"
-        )
-    return _timeout(rest, default, "timeout and id"), message_id
 
 
 def _within_deadline(timeout: float, name: str) -> float:

@@ -28,6 +28,7 @@
     ├── TransportError              the broker
     │   ├── TransportUnavailable    it can't be reached
     │   ├── PublishNotConfirmed     it may or may not have stored the event
+    │   ├── EventsNotFired          of a list of events, not all are stored for sure
     │   ├── StreamFull
     │   └── QueueFull
     └── RpcError                    a call that brought no result
@@ -39,6 +40,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 
@@ -179,6 +182,43 @@ class PublishNotConfirmed(TransportError):
     def __init__(self, message: str, event_id: str) -> None:
         super().__init__(message)
         self.event_id = event_id
+
+
+@dataclass(frozen=True, slots=True)
+class FireOutcome:
+    """What became of one event of a list.
+
+    Args:
+        index: Its place in the list, from 0.
+        event_id: Its id.
+        state: Whether the broker has it; ``unknown`` where the link broke before it said so.
+        native_id: The broker's id, where it has stored the event.
+        error: Why it was not stored, or why that is not known.
+    """
+
+    index: int
+    event_id: str
+    state: Literal["stored", "not stored", "unknown"]
+    native_id: str | None = None
+    error: LightbusException | None = None
+
+
+class EventsNotFired(TransportError):
+    """Of a list of events, some are not stored, or may not be; fire those of ``rest`` again.
+
+    Args:
+        message: What happened, for people.
+        outcomes: What became of each event, in their order.
+    """
+
+    def __init__(self, message: str, outcomes: Sequence[FireOutcome]) -> None:
+        super().__init__(message)
+        self.outcomes = outcomes
+
+    @property
+    def rest(self) -> list[FireOutcome]:
+        """The outcomes of the events that are not stored for sure."""
+        return [outcome for outcome in self.outcomes if outcome.state != "stored"]
 
 
 class StreamFull(TransportError):

@@ -73,16 +73,16 @@ class Timer:
         self.outcomes = outcomes
         self.series: dict[Labels, Series] = {}
 
-    def add(self, labels: Labels, outcome: str, seconds: float) -> None:
-        """Count one, and the time that it took."""
+    def add(self, labels: Labels, outcome: str, seconds: float, by: int = 1) -> None:
+        """Count one, or so many, and the time that each took."""
         series = self.series.get(labels)
         if series is None:
             if len(self.series) >= MOST_SERIES:
                 labels = (_REST,) * len(labels)
             series = self.series.setdefault(labels, Series())
-        series.outcomes[outcome] = series.outcomes.get(outcome, 0) + 1
-        series.buckets[bisect_left(BUCKETS, seconds)] += 1
-        series.seconds += seconds
+        series.outcomes[outcome] = series.outcomes.get(outcome, 0) + by
+        series.buckets[bisect_left(BUCKETS, seconds)] += by
+        series.seconds += seconds * by
 
     def total(self, *labels: str, outcome: str | None = None) -> int:
         """Return the number of all whose first labels are these, and whose outcome is this."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .bus_schema import BusSchema
@@ -138,6 +138,40 @@ class BusPath:
         """Fire the event and wait until the broker has stored it; see :meth:`BusClient.fire_event`."""
         api_name, name = self._split(args)
         return await self._client.fire_event(api_name, name, kwargs, bus_options)
+
+    def fire_many(
+        self, events: Iterable[Mapping[str, Any]], *, bus_options: Mapping[str, Any] | None = None
+    ) -> list[EventMessage]:
+        """Fire the event many times in few writes, and wait until the broker has stored all of them.
+
+        Args:
+            events: The arguments of each.
+            bus_options: ``timeout``: seconds to wait for all, instead of the API's ``event_fire_timeout``;
+                ``ids``: the id of each event, None for a new one.
+
+        Returns:
+            The events as they were stored, in their order.
+
+        Raises:
+            EventsNotFired: Some are not stored, or may not be; its ``outcomes`` tell of each.
+            SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`fire_many_async` there.
+        """
+        api_name, name = self._split(())
+        return run_blocking(
+            self._client.home,
+            self._client.fire_many,
+            [(api_name, name, kwargs) for kwargs in events],
+            bus_options,
+            blocking=f"bus.{self._name}.fire_many(...)",
+            awaitable=f"bus.{self._name}.fire_many_async(...)",
+        )
+
+    async def fire_many_async(
+        self, events: Iterable[Mapping[str, Any]], *, bus_options: Mapping[str, Any] | None = None
+    ) -> list[EventMessage]:
+        """Fire the event many times and wait until all are stored; see :meth:`BusClient.fire_many`."""
+        api_name, name = self._split(())
+        return await self._client.fire_many([(api_name, name, kwargs) for kwargs in events], bus_options)
 
     def listen(
         self,

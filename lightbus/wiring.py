@@ -15,8 +15,8 @@ from .transports.base import (
     RpcTransport,
     SchemaTransport,
     Transport,
-    find_transport,
 )
+from .transports.installed import find_transport
 
 
 class Chosen(Protocol):

@@ -34,6 +34,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("wiring",),
     ("portal",),
     ("declarations",),
+    ("firing",),
     ("contracts",),
     ("client",),
     ("bus_schema",),

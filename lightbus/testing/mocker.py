@@ -16,6 +16,7 @@ from lightbus.client import BusClient
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.path import BusPath
 from lightbus.schema.known import Contracts
+from lightbus.transports.base import Outgoing
 from lightbus.transports.memory import MemoryEventTransport, MemoryRpcTransport, MemorySchemaTransport
 from lightbus.values import dump
 from lightbus.wiring import Transports
@@ -254,11 +255,9 @@ class _Event(MemoryEventTransport):
     def __init__(self, mock: MockResult) -> None:
         self._mock = mock
 
-    async def publish(
-        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
-    ) -> None:
-        for message in messages:
-            self._mock.note_event(message)
+    async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
+        for event in events:
+            self._mock.note_event(event.message)
 
 
 class _Schema(MemorySchemaTransport):

@@ -1,4 +1,4 @@
-"""The three ports to a broker, and how an implementation is found.
+"""The three ports to a broker.
 
 A transport belongs to one event loop. It reconnects by itself; what can't wait for that raises
 :class:`~lightbus.exceptions.TransportUnavailable`.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
-from lightbus.exceptions import TransportNotFound
+from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.policy import DeliveryPolicy
@@ -101,6 +101,28 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
         return type(self).__name__
 
 
+class Outgoing:
+    """An event on its way to the broker, and what became of it.
+
+    Args:
+        message: The event; once it is stored, it has its ``native_id``.
+        body: What the transport has made of it by :meth:`EventTransport.encode`.
+        dedupe: Seconds for which the same id is stored only once; None for no such memory.
+
+    Attributes:
+        error: Why it is not stored, or may not be; ``TransportUnavailable`` and ``StreamFull`` where it is
+            known not to be.
+    """
+
+    __slots__ = ("body", "dedupe", "error", "message")
+
+    def __init__(self, message: EventMessage, body: Any, dedupe: float | None = None) -> None:
+        self.message = message
+        self.body = body
+        self.dedupe = dedupe
+        self.error: LightbusException | None = None
+
+
 class Delivery(ABC):
     """A message that carries its own fate: exactly one of the four verbs is called, once.
 
@@ -169,10 +191,26 @@ class EventTransport(EventQuestions, Transport):
     """Fires events and receives them."""
 
     @abstractmethod
+    def encode(self, message: EventMessage) -> Any:
+        """Return an event as it is stored; nothing is sent.
+
+        Raises:
+            InvalidMessage: It can't travel.
+        """
+
+    @abstractmethod
+    async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
+        """Store events, in order, and set the ``native_id`` or the ``error`` of each.
+
+        Args:
+            events: Any number of events, of any APIs that this transport carries.
+            timeout: Seconds to wait for the broker in all.
+        """
+
     async def publish(
         self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
     ) -> None:
-        """Store events, in order, and set the ``native_id`` of each.
+        """Store events, in order, and set the ``native_id`` of each; where one fails, others may be stored.
 
         Args:
             messages: Any number of events, of any APIs that this transport carries.
@@ -180,10 +218,16 @@ class EventTransport(EventQuestions, Transport):
             dedupe: Seconds for which the same id is stored only once; None for no such memory.
 
         Raises:
-            TransportUnavailable: Nothing was stored.
-            PublishNotConfirmed: The first unconfirmed event may or may not be stored.
+            InvalidMessage: One of them can't travel; nothing was sent.
+            TransportUnavailable: The first that failed was not stored.
+            PublishNotConfirmed: The first that failed may or may not be stored.
             StreamFull: Listeners are too far behind.
         """
+        events = [Outgoing(message, self.encode(message), dedupe) for message in messages]
+        await self.publish_each(events, timeout)
+        for event in events:
+            if event.error is not None:
+                raise event.error
 
     @abstractmethod
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
@@ -335,27 +379,3 @@ class SchemaTransport(Transport):
         Returns:
             Whether the holder has still had it.
         """
-
-
-def find_transport(kind: Kind, name: str) -> type[Any]:
-    """Look up a transport class by the name that a manifest gives it.
-
-    Args:
-        kind: Which of the three ports.
-        name: The entry point's name in the group ``lightbus_{kind}_transports``.
-
-    Returns:
-        The class; it is made with an object of its ``options`` dataclass, or without arguments.
-
-    Raises:
-        TransportNotFound: No installed package offers it; the message lists those that are offered.
-    """
-    # Not at the top: it is slow to import, and a process looks a transport up once.
-    from importlib.metadata import entry_points
-
-    offered = entry_points(group=f"lightbus_{kind}_transports")
-    for entry in offered:
-        if entry.name == name:
-            return cast(type[Any], entry.load())
-    names = ", ".join(sorted(e.name for e in offered)) or "none at all"
-    raise TransportNotFound(f"no {kind} transport named {name!r} is installed; there are: {names}")

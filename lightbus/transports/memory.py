@@ -25,6 +25,7 @@ from .base import (
     EventConsumer,
     EventTransport,
     Identity,
+    Outgoing,
     RpcConsumer,
     RpcTransport,
     SchemaTransport,
@@ -156,13 +157,14 @@ class MemoryEventConsumer(EventConsumer):
 class MemoryEventTransport(_InProcess, EventTransport):
     """Fires events to the groups of this event loop."""
 
-    async def publish(
-        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
-    ) -> None:
+    def encode(self, message: EventMessage) -> bytes:
+        """Return the arguments as they would travel."""
+        return to_json(message.canonical_name, message.kwargs)
+
+    async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
         """Store events; there is nothing to wait for."""
-        blobs = [to_json(message.canonical_name, message.kwargs) for message in messages]
-        for message, blob in zip(messages, blobs, strict=True):
-            broker().add(message, blob, dedupe)
+        for event in events:
+            broker().add(event.message, event.body, event.dedupe)
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group, or make it."""

@@ -11,7 +11,8 @@ import pytest
 
 from lightbus.exceptions import NoWorker, TransportNotFound
 from lightbus.messages import EventMessage, RpcMessage
-from lightbus.transports.base import EventTransport, RpcTransport, SchemaTransport, find_transport
+from lightbus.transports.base import EventTransport, RpcTransport, SchemaTransport
+from lightbus.transports.installed import find_transport
 from lightbus.transports.memory import MemoryEventTransport, MemoryRpcTransport, broker
 from tests.conftest import RunLightbus
 

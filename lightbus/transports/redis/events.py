@@ -7,34 +7,31 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
-from lightbus.exceptions import BusAlreadyClosed, PublishNotConfirmed, StreamFull, TransportUnavailable
+from lightbus.exceptions import BusAlreadyClosed
 from lightbus.messages import EventMessage
-from lightbus.transports.base import EventConsumer, EventTransport, Identity, Subscription
+from lightbus.transports.base import EventConsumer, EventTransport, Identity, Outgoing, Subscription
 from lightbus.transports.questions import DeadLetter, GroupStatus
 
 from .codec import encode_event
-from .connection import FAILURES, LinkBroken, backoff
+from .connection import FAILURES
 from .dead_letters import DeadLetters
 from .event_consumer import RedisEventConsumer
 from .groups import group_status
 from .history import History
 from .options import RedisEventOptions
-from .pipe import ignore_outcome
-from .replies import ReplyError
-from .scripts import FIRE, TRIM
+from .publishing import Publishing
+from .scripts import TRIM
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
 
-#: How many of the newest entries are searched for an event whose confirmation was lost.
-_SEARCHED = 2_000
 _TRIM_LEASE_MS = 200
 #: How many of those that wait for room go on at a time, at least.
 _LET_IN = 10
 #: Seconds between log lines about dropped events of one stream.
 _SAID_EVERY = 60
-#: The most seconds before an event is sent again that Redis could not take just then.
-_LONGEST_PAUSE = 0.5
+#: How far a list of events may go above a stream's length between two looks; a tenth of it if that is more.
+_SLACK = 1_000
 
 
 def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
@@ -56,37 +53,13 @@ class RedisEventTransport(RedisTransport, EventTransport):
         super().__init__(self._options)
         self._trimmers: dict[str, Trimmer] = {}
 
-    async def publish(
-        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
-    ) -> None:
-        """Store events, in order, in one write; search for those whose confirmation was lost."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        left = list(messages)
-        sent: dict[str, asyncio.Future[Any]] = {}
-        timer = loop.call_at(deadline, _expire, sent)
-        in_doubt = False
-        failures = 0
-        try:
-            while left := await self._publish_once(left, sent, deadline, dedupe):
-                outcomes = [sent[message.id].exception() for message in left]
-                in_doubt |= any(isinstance(outcome, LinkBroken) for outcome in outcomes)
-                refusal = next((o for o in outcomes if isinstance(o, ReplyError)), None)
-                if refusal is not None:
-                    failures += 1
-                    pause = backoff(failures, _LONGEST_PAUSE)
-                    if loop.time() + pause >= deadline:
-                        raise self._refused(left[0], refusal)
-                    await asyncio.sleep(pause)
-        except (TimeoutError, TransportUnavailable) as e:
-            if in_doubt:
-                # Not found when it was looked for; but what the broken link held may still arrive.
-                raise self._not_confirmed(left, timeout) from e
-            if isinstance(e, TransportUnavailable):
-                raise
-            raise self._explain_lateness(left, sent, timeout) from None
-        finally:
-            timer.cancel()
+    def encode(self, message: EventMessage) -> list[Any]:
+        """Return the fields of the event's entry."""
+        return encode_event(message)
+
+    async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
+        """Store events, in order; search for those whose confirmation was lost."""
+        await Publishing(self, events, timeout).run()
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making what is not there."""
@@ -146,125 +119,18 @@ class RedisEventTransport(RedisTransport, EventTransport):
             streams += [stream_key(api_name, name, self._options.stream_use) for name in names]
         return list(dict.fromkeys(streams))
 
-    async def _publish_once(
-        self,
-        messages: list[EventMessage],
-        sent: dict[str, asyncio.Future[Any]],
-        deadline: float,
-        dedupe: float | None,
-    ) -> list[EventMessage]:
-        """Write the events; return those that Redis turned out not to have, and may soon take."""
-        # All of them before the first is sent: where one can't travel, nothing is.
-        encoded = [encode_event(message) for message in messages]
-        for message, fields in zip(messages, encoded, strict=True):
-            stream = self._stream(message)
-            most = self._options.max_stream_length
-            if most is not None:
-                trimmer = self._trimmers.get(stream)
-                if trimmer is None:
-                    drops = self._options.when_full == "drop_oldest"
-                    trimmer = self._trimmers[stream] = Trimmer(self, stream, most, drops=drops)
-                if trimmer.note_added():
-                    async with asyncio.timeout_at(deadline):
-                        await trimmer.wait_for_room(message)
-            sent[message.id] = self._store(stream, message, fields, dedupe)
-        missing = []
-        for i, message in enumerate(messages):
-            try:
-                message.native_id = (await sent[message.id]).decode()
-            except ReplyError as e:
-                if e.passes:
-                    missing.append(message)
-                    continue
-                for other in messages[i + 1 :]:
-                    sent[other.id].add_done_callback(ignore_outcome)
-                raise self._refused(message, e) from e
-            except LinkBroken:
-                if dedupe is not None:
-                    missing.append(message)  # Sent again, it is stored at most once.
-                    continue
-                async with asyncio.timeout_at(deadline):
-                    message.native_id = await self._find(self._stream(message), message.id)
-                if message.native_id is None:
-                    missing.append(message)
-        return missing
-
-    def _store(
-        self, stream: str, message: EventMessage, fields: Sequence[Any], dedupe: float | None
-    ) -> asyncio.Future[Any]:
-        if dedupe is None:
-            return self.pipe.send("XADD", stream, "*", *fields)
-        key = f"{{{stream}}}:fired:{message.id}"
-        milliseconds = max(1, int(dedupe * 1000))
-        # The text and not its hash, so that a server which does not know it yet needs no second round.
-        return self.pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *fields)
-
-    async def _find(self, stream: str, message_id: str) -> str | None:
-        """Look for an event near the end of its stream."""
-        wanted = message_id.encode()
-        failures = 0
-        while True:
-            try:
-                entries = await self.pipe.send("XREVRANGE", stream, "+", "-", "COUNT", _SEARCHED)
-            except LinkBroken:
-                continue
-            except ReplyError as e:
-                if e.passes:
-                    failures += 1
-                    await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
-                    continue
-                raise PublishNotConfirmed(
-                    f"the link to Redis at {self.address} broke before it confirmed event {message_id}, and "
-                    f"Redis refuses to look for it: {e}; it may or may not be stored",
-                    message_id,
-                ) from e
-            for native_id, fields in entries:
-                if dict(zip(fields[::2], fields[1::2], strict=False)).get(b"id") == wanted:
-                    return str(native_id.decode())
-            return None
-
-    def _stream(self, message: EventMessage) -> str:
+    def stream(self, message: EventMessage) -> str:
+        """Return the stream that carries an event."""
         return stream_key(message.api_name, message.event_name, self._options.stream_use)
 
-    def _refused(self, message: EventMessage, refusal: ReplyError) -> TransportUnavailable:
-        return TransportUnavailable(
-            f"{message.canonical_name} was not fired: Redis at {self.address} refused it: {refusal}"
-        )
-
-    def _not_confirmed(self, messages: Sequence[EventMessage], timeout: float) -> PublishNotConfirmed:
-        message = next(m for m in messages if m.native_id is None)
-        why = f" ({self.pipe.failure})" if self.pipe.failure is not None else ""
-        return PublishNotConfirmed(
-            f"Redis at {self.address} did not confirm {message.canonical_name} (event {message.id}) within "
-            f"{timeout:g} s{why}: it may or may not be stored; fire it again with this id in bus_options if "
-            "the event has `dedupe`, else only if its listeners can take it twice",
-            message.id,
-        )
-
-    def _explain_lateness(
-        self, messages: list[EventMessage], sent: dict[str, asyncio.Future[Any]], timeout: float
-    ) -> Exception:
-        """Say what is known of the first event that was not confirmed in time."""
-        message = next(m for m in messages if m.native_id is None)
-        name = message.canonical_name
-        future = sent.get(message.id)
-        if future is not None and not self.pipe.is_unsent(future):
-            return self._not_confirmed(messages, timeout)
-        if future is None:
-            return StreamFull(
-                f"{name} was not fired: its stream holds {self._options.max_stream_length} events that some "
-                "listener has not acknowledged; start or speed up the listeners, or raise max_stream_length"
-            )
-        reason = self.pipe.failure or f"Redis at {self.address} is silent"
-        return TransportUnavailable(f"{name} was not fired: {reason}")
-
-
-def _expire(sent: dict[str, asyncio.Future[Any]]) -> None:
-    """Wait no longer; what still waits for a connection does not go out after all."""
-    for future in sent.values():
-        if not future.done():
-            future.set_exception(TimeoutError())
-            future.exception()
+    def trimmer(self, stream: str) -> Trimmer | None:
+        """Return what keeps a stream near its length; None where it may grow."""
+        trimmer = self._trimmers.get(stream)
+        most = self._options.max_stream_length
+        if trimmer is None and most is not None:
+            drops = self._options.when_full == "drop_oldest"
+            trimmer = self._trimmers[stream] = Trimmer(self, stream, most, drops=drops)
+        return trimmer
 
 
 class Trimmer:
@@ -280,7 +146,7 @@ class Trimmer:
     def __init__(self, transport: RedisEventTransport, stream: str, most: int, *, drops: bool) -> None:
         self._transport = transport
         self._stream = stream
-        self._most = most
+        self.most = most
         self._drops = drops
         self._step = max(1, min(1_000, most // 10))
         self._added = self._step - 1
@@ -289,6 +155,8 @@ class Trimmer:
         self._let_in = 0
         #: Whether the stream holds its whole length in events that some group has not acknowledged.
         self.is_full = False
+        #: Whether the last look was not left out, since somebody had looked just before.
+        self._has_looked = False
         self._has_said_so = False
         self._dropped = 0
         self._silent_until = 0.0
@@ -311,14 +179,27 @@ class Trimmer:
         # One looks for all that wait, and only some go on after each look: else many that wait would keep
         # Redis busy with nothing, and overfill the stream together.
         while self.is_full or self._let_in >= max(_LET_IN, self._step):
-            if self._looking is None:
-                self._looking = asyncio.get_running_loop().create_task(self._look(), name="lightbus room")
-            looking = self._looking
-            await asyncio.wait([looking])
-            if looking.cancelled():
-                raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")
-            looking.result()
+            await self._next_look(message)
         self._let_in += 1
+
+    def must_look_before(self, count: int) -> bool:
+        """Tell whether a list of so many events must not go on before it is known how full the stream is."""
+        return count > self._step and self._running is not None
+
+    async def catch_up(self, message: EventMessage) -> None:
+        """Wait for a look that was begun, so that a long list of events does not overtake it.
+
+        Somebody may have looked within the last moment: then it is known only after the next look, and worth
+        waiting for where the stream has grown well above its length.
+        """
+        if self._running is not None:
+            await asyncio.wait([self._running])
+        most = self.most + max(_SLACK, self.most // 10)
+        try:
+            while not self._has_looked and await self._transport.pipe.send("XLEN", self._stream) > most:
+                await self._next_look(message)
+        except FAILURES as e:
+            logger.debug("the length of %s: %s", self._stream, e)
 
     async def close(self) -> None:
         """Wait no longer for a trim that is on its way."""
@@ -327,6 +208,15 @@ class Trimmer:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    async def _next_look(self, message: EventMessage) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look(), name="lightbus room")
+        looking = self._looking
+        await asyncio.wait([looking])
+        if looking.cancelled():
+            raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")
+        looking.result()
 
     async def _look(self) -> None:
         try:
@@ -345,11 +235,12 @@ class Trimmer:
     async def _trim(self) -> None:
         keys = [self._stream, f"{{{self._stream}}}:trimming"]
         try:
-            arguments = [self._most, _TRIM_LEASE_MS, int(self._drops)]
+            arguments = [self.most, _TRIM_LEASE_MS, int(self._drops)]
             outcome, dropped = await self._transport.pipe.run(TRIM, keys, arguments)
         except FAILURES as e:
             logger.warning("trimming %s: %s", self._stream, e)
             return
+        self._has_looked = outcome >= 0
         if outcome >= 0:
             self.is_full = outcome == 1
             self._has_said_so &= self.is_full

@@ -137,6 +137,10 @@ class Pipe:
         """Tell whether a command still waits for a connection."""
         return any(entry.future is future for entry in self._waiting)
 
+    def unsent(self) -> set[asyncio.Future[Any]]:
+        """Return the futures of all commands that still wait for a connection."""
+        return {entry.future for entry in self._waiting}
+
     def _enqueue(self, packed: bytes, wanted: int, *, single: bool) -> asyncio.Future[Any]:
         if self._closed:
             raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")

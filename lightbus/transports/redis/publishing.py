@@ -1,0 +1,269 @@
+"""Storing events in streams: in order, some at a time, and what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightbus.exceptions import (
+    BusAlreadyClosed,
+    LightbusException,
+    PublishNotConfirmed,
+    StreamFull,
+    TransportUnavailable,
+)
+from lightbus.transports.base import Outgoing
+
+from .connection import LinkBroken, backoff
+from .replies import ReplyError
+from .scripts import FIRE
+
+if TYPE_CHECKING:
+    from .events import RedisEventTransport
+
+#: The most events, and about the most bytes, that are written before their confirmations are awaited.
+_AT_ONCE = 1_000
+_BYTES_AT_ONCE = 1 << 20
+#: How many of the newest entries are searched for an event whose confirmation was lost.
+_SEARCHED = 2_000
+#: The most seconds before an event is sent again that Redis could not take just then.
+_LONGEST_PAUSE = 0.5
+
+
+class Publishing:
+    """One list of events on its way into Redis.
+
+    Args:
+        transport: Whose connection and streams are used.
+        events: The events.
+        timeout: Seconds for all of them.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_doubtful",
+        "_events",
+        "_is_late",
+        "_lost",
+        "_pipe",
+        "_refused",
+        "_sent",
+        "_timeout",
+        "_transport",
+    )
+
+    def __init__(self, transport: RedisEventTransport, events: Sequence[Outgoing], timeout: float) -> None:
+        self._transport = transport
+        self._pipe = transport.pipe
+        self._events = events
+        self._timeout = timeout
+        self._deadline = asyncio.get_running_loop().time() + timeout
+        self._is_late = False
+        self._sent: list[asyncio.Future[Any]] = []
+        # Of those that were just sent, the ones whose link broke, and those that Redis could not take then.
+        self._lost: list[Outgoing] = []
+        self._refused: dict[Outgoing, ReplyError] = {}
+        self._doubtful: set[Outgoing] = set()
+
+    async def run(self) -> None:
+        """Store the events, and set the ``native_id`` or the ``error`` of each."""
+        timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
+        try:
+            if len(self._events) == 1:
+                await self._store(self._events)
+            else:
+                for part in _parts(self._events):
+                    await self._store(part)
+        finally:
+            timer.cancel()
+
+    async def _store(self, events: Sequence[Outgoing]) -> None:
+        """Send events, and again those that Redis turns out not to have and may take, while there is time."""
+        failures = 0
+        left = events
+        while left:
+            await self._send(left)
+            left = await self._collect(left)
+            if self._lost:
+                await self._find_lost()
+            if self._refused:
+                failures += 1
+                await self._pause(backoff(failures, _LONGEST_PAUSE))
+            left = [event for event in left if event.message.native_id is None and event.error is None]
+
+    async def _send(self, events: Sequence[Outgoing]) -> None:
+        """Send events for as long as there is time, and room in their streams."""
+        sent = self._sent = []
+        count = len(self._events)
+        for event in events:
+            stream = self._transport.stream(event.message)
+            trimmer = self._transport.trimmer(stream)
+            if trimmer is not None and (trimmer.note_added() or trimmer.must_look_before(count)):
+                try:
+                    async with asyncio.timeout_at(self._deadline):
+                        await trimmer.catch_up(event.message)
+                        if trimmer.is_full:
+                            await trimmer.wait_for_room(event.message)
+                except TimeoutError:
+                    self._is_late = True
+            if self._is_late:
+                return
+            sent.append(self._append(stream, event))
+
+    def _append(self, stream: str, event: Outgoing) -> asyncio.Future[Any]:
+        if event.dedupe is None:
+            return self._pipe.send("XADD", stream, "*", *event.body)
+        key = f"{{{stream}}}:fired:{event.message.id}"
+        milliseconds = max(1, int(event.dedupe * 1000))
+        # The text and not its hash, so that a server which does not know it yet needs no second round.
+        return self._pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *event.body)
+
+    async def _collect(self, events: Sequence[Outgoing]) -> list[Outgoing]:
+        """Take note of what became of the events; return those that may have to be sent again."""
+        again = []
+        self._lost, self._refused = [], {}
+        unsent: set[asyncio.Future[Any]] | None = None
+        error: LightbusException
+        for event, future in zip(events, self._sent, strict=False):
+            try:
+                event.message.native_id = (await future).decode()
+                continue
+            except LinkBroken:
+                self._lost.append(event)
+                # Even where it is not found later on: what the broken link held may still arrive.
+                self._doubtful.add(event)
+                again.append(event)
+                continue
+            except ReplyError as e:
+                if e.passes:
+                    self._refused[event] = e
+                    again.append(event)
+                    continue
+                error = self._refusal(event, e)
+            except TransportUnavailable as e:
+                error = e
+            except BusAlreadyClosed as e:
+                event.error = e
+                continue
+            except TimeoutError:
+                unsent = self._pipe.unsent() if unsent is None else unsent
+                error = self._not_sent(event) if future in unsent else self._not_confirmed(event)
+            self._fail(event, error)
+        for event in events[len(self._sent) :]:
+            self._fail(event, self._not_sent(event))
+        return again
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before refused events are sent again, unless that would be too late."""
+        if asyncio.get_running_loop().time() + seconds < self._deadline:
+            await asyncio.sleep(seconds)
+            return
+        for event, refusal in self._refused.items():
+            self._fail(event, self._refusal(event, refusal))
+
+    async def _find_lost(self) -> None:
+        """Look in their streams for the events that the broken link had."""
+        streams: dict[str, list[Outgoing]] = {}
+        for event in self._lost:
+            if event.dedupe is None:  # With dedupe, it is stored at most once, however often it is sent.
+                streams.setdefault(self._transport.stream(event.message), []).append(event)
+        for stream, events in streams.items():
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    await self._find(stream, events)
+            except TimeoutError:
+                self._is_late = True
+            except ReplyError as e:
+                for event in [event for event in events if event.message.native_id is None]:
+                    message_id = event.message.id
+                    event.error = PublishNotConfirmed(
+                        f"the link to Redis at {self._transport.address} broke before it confirmed event "
+                        f"{message_id}, and Redis refuses to look for it: {e}; it may or may not be stored",
+                        message_id,
+                    )
+
+    async def _find(self, stream: str, events: Sequence[Outgoing]) -> None:
+        """Look for events near the end of their stream."""
+        wanted: dict[bytes, list[Outgoing]] = {}
+        for event in events:
+            wanted.setdefault(event.message.id.encode(), []).append(event)
+        # Another event of this list may have the same id.
+        known = {event.message.native_id for event in self._events}
+        newest, left = "+", _SEARCHED + len(events)
+        failures = 0
+        while wanted and left > 0:
+            try:
+                entries = await self._pipe.send("XREVRANGE", stream, newest, "-", "COUNT", _SEARCHED)
+            except LinkBroken:
+                continue
+            except ReplyError as e:
+                if not e.passes:
+                    raise
+                failures += 1
+                await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
+                continue
+            for id_bytes, fields in entries:
+                name = dict(zip(fields[::2], fields[1::2], strict=False)).get(b"id")
+                native_id = id_bytes.decode()
+                if name in wanted and native_id not in known:
+                    wanted[name].pop().message.native_id = native_id
+                    if not wanted[name]:
+                        del wanted[name]
+            if len(entries) < _SEARCHED:
+                return
+            newest, left = "(" + entries[-1][0].decode(), left - len(entries)
+
+    def _fail(self, event: Outgoing, error: LightbusException) -> None:
+        is_known = event not in self._doubtful or isinstance(error, PublishNotConfirmed)
+        event.error = error if is_known else self._not_confirmed(event, error)
+
+    def _refusal(self, event: Outgoing, refusal: ReplyError) -> TransportUnavailable:
+        name, address = event.message.canonical_name, self._transport.address
+        error = TransportUnavailable(f"{name} was not fired: Redis at {address} refused it: {refusal}")
+        error.__cause__ = refusal
+        return error
+
+    def _not_confirmed(self, event: Outgoing, cause: Exception | None = None) -> PublishNotConfirmed:
+        message = event.message
+        why = f" ({self._pipe.failure})" if self._pipe.failure is not None else ""
+        error = PublishNotConfirmed(
+            f"Redis at {self._transport.address} did not confirm {message.canonical_name} (event "
+            f"{message.id}) within {self._timeout:g} s{why}: it may or may not be stored; fire it again with "
+            "this id in bus_options if the event has `dedupe`, else only if its listeners can take it twice",
+            message.id,
+        )
+        error.__cause__ = cause
+        return error
+
+    def _not_sent(self, event: Outgoing) -> LightbusException:
+        """Say why an event was not even sent in time."""
+        name = event.message.canonical_name
+        trimmer = self._transport.trimmer(self._transport.stream(event.message))
+        if trimmer is not None and trimmer.is_full:
+            return StreamFull(
+                f"{name} was not fired: its stream holds {trimmer.most} events that some listener has not "
+                "acknowledged; start or speed up the listeners, or raise max_stream_length"
+            )
+        reason = self._pipe.failure or f"Redis at {self._transport.address} is silent"
+        return TransportUnavailable(f"{name} was not fired within {self._timeout:g} s: {reason}")
+
+    def _expire(self) -> None:
+        """Wait no longer; what still waits for a connection does not go out after all."""
+        self._is_late = True
+        for future in self._sent:
+            if not future.done():
+                future.set_exception(TimeoutError())
+                future.exception()
+
+
+def _parts(events: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
+    """Cut a list so that neither this process nor Redis holds much of it at a time."""
+    start = size = 0
+    for i, event in enumerate(events):
+        size += sum(map(len, event.body))
+        if i + 1 - start == _AT_ONCE or size > _BYTES_AT_ONCE:
+            yield events[start : i + 1]
+            start, size = i + 1, 0
+    if start < len(events):
+        yield events[start:]
