@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 import lightbus
-from lightbus import Api, BusPath, Event
+from lightbus import Api, BusPath, Event, creation
 from lightbus.exceptions import LightbusTimeout, LightbusWorkerError
 from lightbus.options import Duration
 from lightbus.plugins.tracing import TracingPlugin
@@ -46,6 +46,11 @@ class ShopApi(Api):
     def stock(self, sku: str) -> int:
         with TRACER.start_as_current_span("inside"):
             return len(sku)
+
+    def price_by_call(self, sku: str) -> int:
+        """Synchronous code in a thread that calls, over the bus of its host."""
+        price: int = lightbus.get_bus("shop").shop.price(sku=sku)
+        return price
 
     async def fail(self) -> None:
         raise KeyError("no such sku")
@@ -93,6 +98,7 @@ async def served(config: dict[str, Any], listener: Any = note, traced: bool = Tr
     """A host of the shop; what is given is another service's bus."""
     host, other = bus_of(config, "shop", traced), bus_of(config, "other")
     host.shop.sold.listen(listener, on_error=lightbus.OnError.ACKNOWLEDGE_AND_LOG)
+    host.client.home = asyncio.get_running_loop()
     worker = Worker(host.client)
     worker.prepare(["shop"])
     await worker.ownership.take()
@@ -134,6 +140,17 @@ async def test_a_call_and_its_procedure_are_one_trace(config: dict[str, Any], pr
     assert len(str(attributes.pop("messaging.message.id"))) == 36
     assert attributes == {"rpc.system": "lightbus", "rpc.service": "shop", "rpc.method": procedure}
     assert call.status.status_code is execution.status.status_code is StatusCode.UNSET
+
+
+async def test_a_call_by_synchronous_code_in_a_procedure_is_in_its_trace(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(creation, "_buses", {})
+    async with served(config) as bus:
+        assert await bus.shop.price_by_call.call_async(sku="cup") == 3
+    found = spans()
+    assert is_child(found["CLIENT shop/price"], found["SERVER shop/price_by_call"])
+    assert is_child(found["SERVER shop/price"], found["CLIENT shop/price"])
 
 
 @pytest.mark.parametrize("listener", [note, note_in_thread])
