@@ -12,11 +12,10 @@ from lightbus import logs
 from lightbus.api import Registry, auto_registered
 from lightbus.client import BusClient
 from lightbus.creation import wiring_of
-from lightbus.manifest.plugins import enabled_plugins
 from lightbus.portal import new_event_loop
 
 from .options import manifest_options, read
-from .plugins import hand_over
+from .plugins import hand_over, spoken, use_plugins
 from .values import parse, split
 
 
@@ -42,11 +41,12 @@ def command(
     logs.configure(options["log_level"] or "error")
     manifest = read(**options)
     client = BusClient(wiring_of(manifest, Registry(auto_registered)))
-    client.use_plugins(enabled_plugins(manifest))
+    use_plugins(client, manifest)
+    said = spoken()
 
     async def run() -> Any:
         try:
-            await hand_over(client)
+            await hand_over(client, said)
             return await client.call_rpc_remote(
                 api_name, name, kwargs, {"timeout": timeout} if timeout is not None else None
             )

@@ -9,12 +9,11 @@ from typing import Any
 import click
 
 from lightbus import logs
-from lightbus.manifest.plugins import enabled_plugins
 from lightbus.messages import EventMessage
 from lightbus.portal import new_event_loop
 
 from .options import manifest_options, read
-from .plugins import hand_over
+from .plugins import hand_over, spoken, use_plugins
 from .project import project_bus
 from .values import parse, split
 
@@ -40,11 +39,12 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
     logs.configure(options["log_level"] or "error")
     manifest = read(**options)
     client = project_bus(manifest).client
-    client.use_plugins(enabled_plugins(manifest))
+    use_plugins(client, manifest)
+    said = spoken()
 
     async def run() -> EventMessage:
         try:
-            await hand_over(client)
+            await hand_over(client, said)
             return await client.fire_event(api_name, name, kwargs)
         finally:
             await client.close_async()

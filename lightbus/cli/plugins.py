@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import click
 
 from lightbus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException
 from lightbus.manifest.model import Manifest
+from lightbus.manifest.plugins import enabled_plugins
+from lightbus.modules import located
 from lightbus.plugins import LightbusPlugin, PluginOptions
 from lightbus.plugins.loading import find_plugin, make_plugin
 
@@ -49,10 +52,24 @@ def spoken() -> Namespace:
     return Namespace(**{**ctx.params, "subcommand": ctx.info_name})
 
 
-async def hand_over(client: BusClient) -> None:
-    """Tell the plugins of a bus what the command line said."""
-    if client.hooks.receive_args:
-        await client.hooks.run(client.hooks.receive_args, args=spoken())
+def use_plugins(client: BusClient, manifest: Manifest) -> None:
+    """Give a bus the plugins that its manifest switches on.
+
+    Raises:
+        InvalidManifest: One can't be made; every reason is given, with its place.
+    """
+    client.use_plugins(enabled_plugins(replace(manifest, service_name=client.service_name)))
+
+
+async def hand_over(client: BusClient, arguments: Namespace) -> None:
+    """Tell the plugins of a bus what the command line said.
+
+    Raises:
+        ConfigurationError: A plugin fails.
+    """
+    for callback in client.hooks.receive_args:
+        with located(callback, "receive_args() of a plugin"):
+            await client.hooks.run((callback,), args=arguments)
 
 
 def _make(name: str, options: PluginOptions, manifest: Manifest) -> LightbusPlugin | None:

@@ -19,12 +19,11 @@ import click
 import lightbus
 from lightbus import logs
 from lightbus.exceptions import LightbusException
-from lightbus.manifest.plugins import enabled_plugins
 from lightbus.path import BusPath
 from lightbus.portal import portal
 
 from .options import manifest_options, read
-from .plugins import spoken
+from .plugins import hand_over, spoken, use_plugins
 from .project import project_bus
 
 _HISTORY = Path("~/.lightbus_history")
@@ -44,10 +43,9 @@ def command(statements: str | None, plain: bool, **options: Any) -> int:
     logs.configure(options["log_level"] or "warning", "text")
     manifest = read(**options)
     bus = project_bus(manifest, may_lack_modules=True)
-    bus.client.use_plugins(enabled_plugins(manifest))
-    hooks = bus.client.hooks
-    if hooks.receive_args:
-        _wait(hooks.run(hooks.receive_args, args=spoken()))
+    use_plugins(bus.client, manifest)
+    if bus.client.hooks.receive_args:
+        _wait(hand_over(bus.client, spoken()))
     names = {name: getattr(lightbus, name) for name in lightbus.__all__ if name[0] != "_"}
     names |= {"bus": bus, "lightbus": lightbus}
     try:

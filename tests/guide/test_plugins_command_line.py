@@ -15,7 +15,7 @@ PLUGIN = """
 
     class Acme(LightbusPlugin):
         async def before_parse_args(self, *, parser, subparsers):
-            for name in ('run', 'call', 'fire'):
+            for name in ('run', 'call', 'fire', 'shell'):
                 option = click.Option(['--flavour'], default='plain', help='Of the month.')
                 subparsers[name].params.append(option)
             parser.add_command(click.Command('taste', callback=lambda: print('sweet')))
@@ -26,7 +26,7 @@ PLUGIN = """
 ENABLED = "plugins: {acme: {enabled: true}}\n"
 
 
-@pytest.mark.parametrize("words", [CALL, FIRE])
+@pytest.mark.parametrize("words", [CALL, FIRE, ("shell", "-e", "print(bus.auth.greet(name='Ada'))")])
 @pytest.mark.parametrize("flavour", ["plain", "mint"])
 def test_an_option_of_a_plugin(project: Project, words: tuple[str, ...], flavour: str) -> None:
     install(project, PLUGIN)
@@ -91,6 +91,10 @@ def test_one_that_fails(project: Project, hook: str) -> None:
     assert status == 78
     assert f"{hook}() of " in output and "KeyError: 'token'" in output
     assert "Traceback" not in output
+    for words in CALL, FIRE, ("shell", "-e", "1"):
+        done = project.run(*words)
+        assert done.returncode == 78
+        assert f"{hook}() of " in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_shell_tells_plugins_what_it_was_started_with(project: Project) -> None:
