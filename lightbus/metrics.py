@@ -116,6 +116,9 @@ class Metrics:
             "ok; retry: it raised and runs again later; dead_letter: it was put aside; acknowledged: it "
             "raised and is done with; stopped: it raised, and the event stays",
         )
+        self.schedule_runs = Timer(
+            "schedule_runs", ("schedule",), "Runs of schedules in this process.", "ok; error: it raised"
+        )
         self.dead_letters = Counter(
             "dead_letters",
             ("listener", "api", "event", "reason"),

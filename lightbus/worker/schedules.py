@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -145,13 +146,16 @@ class Schedules:
             self._told.discard(schedule.name)
 
     async def _run(self, schedule: Schedule) -> None:
+        started, outcome = time.perf_counter(), "ok"
         try:
             await self._client.pool.invoke(schedule.function)
         except BaseException as e:
             if is_cancelled(e):
                 raise
+            outcome = "error"
             logger.exception("the schedule %s failed; it runs again at its next time", schedule.name)
             await self._client.hooks.report(e)
+        self._client.metrics.schedule_runs.add((schedule.name,), outcome, time.perf_counter() - started)
 
     def _skip(self, schedule: Schedule, where: str) -> None:
         if schedule.name not in self._told:

@@ -162,6 +162,20 @@ def test_the_metrics_of_a_run_are_its_numbers(project: Project, pages: Pages) ->
     eventually(is_so)
 
 
+def test_runs_of_schedules_are_counted_by_their_outcome(project: Project, pages: Pages) -> None:
+    project.write("jobs.py", "def well(): pass\ndef badly(): raise ValueError\n")
+    each = "{{every: 50ms, scope: process, call: 'jobs:{0}'}}".format
+    project.write("lightbus.yaml", f"schedules: {{well: {each('well')}, badly: {each('badly')}}}")
+    project.host()
+    runs = 'lightbus_schedule_runs_total{{outcome="{}",schedule="{}"}}'.format
+    eventually(
+        lambda: (
+            pages.metrics().get(runs("ok", "well"), 0) > 1 < pages.metrics().get(runs("error", "badly"), 0)
+        )
+    )
+    assert runs("error", "well") not in pages.metrics()
+
+
 def test_the_lag_is_what_no_process_has_read(project: Project, pages: Pages) -> None:
     project.write("slow.py", "import asyncio\nasync def stay(event, sku): await asyncio.sleep(60)\n")
     project.write(
