@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from .driver import Held
 from .ledger import Line
+from .settings import LISTENERS
 
 #: Seconds within which what is done is acknowledged.
 _ACKNOWLEDGED = 0.05
@@ -35,12 +36,15 @@ def _begun(lines: Sequence[Line], struck: Iterable[set[Held]]) -> int:
 
 def _under_way(lines: Sequence[Line], death: Line) -> int:
     """What a process was running, or had only just done, when an event ended it."""
-    runs: set[tuple[str, ...]] = set()
+    running: set[tuple[str, ...]] = set()
+    done_lately = 0
     for line in lines:
         if line.pid != death.pid or line.time > death.time:
             continue
         if line.verb == "started":
-            runs.add(line.words)
-        elif line.verb in ("done", "failed") and line.time < death.time - _ACKNOWLEDGED:
-            runs.discard(line.words)
-    return len(runs)
+            running.add(line.words)
+        elif line.verb in ("done", "failed"):
+            running.discard(line.words)
+            done_lately += line.time > death.time - _ACKNOWLEDGED
+    # What was done in one turn of the event loop is acknowledged in the next.
+    return len(running) + min(done_lately, 2 * sum(LISTENERS.values()))

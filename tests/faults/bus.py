@@ -16,7 +16,7 @@ from lightbus.options import Duration
 
 from .ledger import own_ledger
 from .planted import BUGS
-from .settings import ATTEMPTS, HEAVY, LEASE
+from .settings import ATTEMPTS, HEAVY, LEASE, LISTENERS
 
 ledger = own_ledger("worker")
 if os.environ.get("CAMPAIGN_PLANT"):
@@ -67,6 +67,6 @@ async def _handle(listener: str, message: EventMessage, n: int, kind: str, until
 
 def before_server_start(bus: Any) -> None:
     """Listen twice to the same event."""
-    for handler, concurrency in ((narrow, 1), (wide, 16)):
-        options = {"concurrency": concurrency, "since": "earliest"}
+    for handler in (narrow, wide):
+        options = {"concurrency": LISTENERS[handler.__name__], "since": "earliest"}
         bus.work.happened.listen(handler, bus_options=options, on_error=POLICY)

@@ -21,7 +21,7 @@ from .watcher import Watcher
 #: How long a heavy event or call takes, in seconds.
 HEAVY = settings.HEAVY
 #: What one host can do in a second: events in the slots of the listener `wide`, and calls.
-EVENTS, CALLS = 16 / HEAVY, 8 / HEAVY
+EVENTS, CALLS = settings.LISTENERS["wide"] / HEAVY, 8 / HEAVY
 #: Seconds for which a caller waits.
 PATIENCE = settings.PATIENCE
 #: How many times as much is asked for.

@@ -11,7 +11,8 @@ from typing import Any
 LEASE = 2.0
 SERVICE = "faults"
 STREAM = "work.*:stream"
-LISTENERS = ("narrow", "wide")
+#: The listeners, and how many events each handles at a time.
+LISTENERS = {"narrow": 1, "wide": 16}
 #: The most events that a stream keeps once they are acknowledged.
 STREAM_LENGTH = 1_000
 #: How often a handler is tried in all.
