@@ -132,8 +132,8 @@ class Worker:
         left = await asyncio.gather(*(each.finish(timeout) for each in (*workers, self.schedules)))
         await asyncio.gather(*(worker.close() for worker in workers))
         await asyncio.gather(*self._ending.values())
-        await self.ownership.give_up()
-        await self._withdraw_contracts()
+        # At once: where the broker is silent, each waits out its time.
+        await asyncio.gather(self.ownership.give_up(), self._withdraw_contracts())
         return sum(left)
 
     async def _end_taking(self) -> None:
@@ -190,7 +190,8 @@ class Worker:
             async with asyncio.timeout(2):
                 await self._client.transports().schema().withdraw(self._published)
         except (TimeoutError, LightbusException) as e:
-            logger.warning("contracts could not be withdrawn, and lapse by themselves: %s", e)
+            reason = str(e) or "no answer in time"
+            logger.warning("contracts could not be withdrawn, and lapse by themselves: %s", reason)
 
     async def _keep_contracts(self) -> None:
         pause = 0.8 * self._client.wiring.schema_ttl
