@@ -19,11 +19,14 @@ SUPPORTED = 3.11 3.12 3.13
 PEER_VENV ?= $(VENV)-1x
 PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70' python-dateutil schedule
 
+# What `make bench-peers` compares with; each has its packages in benchmarks/peers/NAME.txt and its own venv.
+RIVALS = $(patsubst benchmarks/peers/%.txt,%,$(wildcard benchmarks/peers/*.txt))
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest test-all soak bench docs clean
+.PHONY: help run test lint format pytest test-all soak bench bench-peers docs clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.run-stamp ## host lightbus.yaml (options of `lightbus run`: ARGS="...")
 	@exec $(VENV)/bin/lightbus run $(ARGS)
@@ -48,8 +51,11 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	@$(VENV)/bin/python -m tests.faults --plants all
 	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)
 
-bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor
+bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor (ARGS="--only rpc,consume --quick ...")
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-peers: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp $(RIVALS:%=.venv-peers/%/.stamp) ## the same against its peers
+	@$(VENV)/bin/python -m benchmarks --peers --server redis7 $(ARGS)
 
 test-all: lint ## the tests on every supported Python that is installed
 	@failed=""; missing=""; \
@@ -71,7 +77,7 @@ docs: $(VENV)/.dev-stamp ## the documentation, as pages in site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 
 clean: ## remove every venv and cache that make has put here
-	@rm -rf .venv .venv-1x .venv-3.* .venv-*-1x .mypy_cache .ruff_cache .pytest_cache build ./*.egg-info
+	@rm -rf .venv .venv-1x .venv-peers .venv-3.* .venv-*-1x .mypy_cache .ruff_cache .pytest_cache build ./*.egg-info
 
 # A venv without pip (where Python came without ensurepip) is filled by the pip outside.
 %/bin/python:
@@ -97,3 +103,10 @@ $(PEER_VENV)/.stamp: Makefile | $(PEER_VENV)/bin/python
 	@echo "Installing Lightbus 1.x into $(PEER_VENV) ..."
 	@$(PEER_VENV)/bin/python -m pip --disable-pip-version-check -qq install $(PEER_PACKAGES)
 	@touch $@
+
+# One that can't be installed here is left out of the benchmark, which says so.
+.venv-peers/%/.stamp: benchmarks/peers/%.txt
+	@echo "Installing $* into .venv-peers/$* ..."
+	@$(MAKE) --no-print-directory .venv-peers/$*/bin/python
+	@if .venv-peers/$*/bin/python -m pip --disable-pip-version-check -qq install -r $<; then touch $@; \
+	else rm -rf .venv-peers/$*; echo "$* can't be installed here."; fi

@@ -1,156 +1,193 @@
-"""Floor and Lightbus in turn, then contracts on and off, a few rounds of each. Informs; never fails.
+"""Measure Lightbus against the bare floor, and with --peers against others, in turn. Informs; never fails.
 
-``python -m benchmarks [--rounds N] [--floor-only | --contracts-only]``
+Examples: `make bench`, `make bench ARGS="--only rpc,consume --rounds 5"`, `make bench ARGS="--quick"`,
+`make bench-peers`, `make bench ARGS="--growth --write"`.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measures import Measures
+from benchmarks import growth, measures, report
+from benchmarks.measures import Figures
+from benchmarks.peers import PEERS, Peer
+from benchmarks.rows import CONTRACT_ROWS, FLOOR, OURS, PARTS, PEER_PARTS, ROWS, Rounds, Row
 from tests.processes import Process
-from tests.servers import Server
+from tests.servers import KINDS, Server
 
 ROUNDS = 3
-TIMEOUT = 150.0
+QUICK_SCALE = 0.02
+TIMEOUT = 240.0
+GROWTH_TIMEOUT = 1800.0
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table. A target is a ratio to the floor: at least, or at most for times."""
+@dataclass
+class Session:
+    """One run of the benchmark: its server, its programs, and what they have said so far."""
 
-    title: str
-    field: str
-    target: float | None = None
-    is_time: bool = False
+    server: Server
+    parts: Sequence[str]
+    quick: bool
+    notes: list[str] = field(default_factory=list)
 
+    def measure(
+        self, module: str, *args: str, python: str = sys.executable, timeout: float = TIMEOUT
+    ) -> Figures:
+        """Run one program once, as its own process, on an empty server."""
+        self.server.execute("FLUSHALL")
+        env = {"BENCH_SCALE": str(QUICK_SCALE if self.quick else measures.SCALE)}
+        with Process([python, "-m", module, *args], env=env) as process:
+            return measures.reported(process.wait_for_line("figures", timeout=timeout))
 
-ROWS = [
-    Row("RPC, one at a time: p50 (ms)", "rpc_p50_ms", target=3.0, is_time=True),
-    Row("RPC, one at a time: p99 (ms)", "rpc_p99_ms", is_time=True),
-    Row("RPC, one at a time (/s)", "rpc_one_by_one"),
-    Row("RPC, 50 in flight (/s)", "rpc_in_flight", target=0.2),
-    Row("fire, awaited one by one (/s)", "fire_one_by_one"),
-    Row("fire, 50 in flight (/s)", "fire_in_flight", target=0.2),
-    Row("consume a backlog (/s)", "consume", target=0.1),
-    Row("RPC, 50 in flight, procedure by def (/s)", "rpc_in_flight_def"),
-    Row("RPC, one at a time from sync code: p50 (ms)", "rpc_sync_p50_ms", is_time=True),
-]
+    def floor(self) -> Figures:
+        """The floor once."""
+        return self.measure("benchmarks.floor", "client", str(self.server.port), *self.parts)
 
-CONTRACT_ROWS = [
-    Row("RPC, 50 in flight (/s)", "rpc_in_flight", target=0.85),
-    Row("fire, 50 in flight (/s)", "fire_in_flight", target=0.75),
-    Row("consume a backlog (/s)", "consume", target=0.75),
-]
+    def ours(self) -> Figures:
+        """Lightbus once."""
+        return self.measure("benchmarks.bus", self.server.url, *self.parts)
 
+    def peer(self, peer: Peer) -> Figures:
+        """A peer once; empty where it can't be measured, which a note says."""
+        if not peer.python.exists():
+            self._note(f"{peer.name}: not installed here; `make bench-peers` tries to.")
+            return {}
+        try:
+            return self.measure(peer.module, "client", self.server.url, *self.parts, python=str(peer.python))
+        except (AssertionError, RuntimeError) as error:
+            print(error, file=sys.stderr)
+            self._note(f"{peer.name}: could not be measured; what it printed is in the terminal.")
+            return {}
 
-def measure(module: str, *args: str) -> Measures:
-    """Run one program once, as its own process."""
-    with Process([sys.executable, "-m", module, *args]) as process:
-        line = process.wait_for_line("rpc_p50_ms", timeout=TIMEOUT)
-        return Measures.from_json(line)
-
-
-def number(value: float | None, row: Row) -> str:
-    """As people read it."""
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if row.is_time else f"{value:,.0f}"
-
-
-def verdict(row: Row, ratio: float | None) -> str:
-    """The target, and whether it was missed."""
-    if row.target is None:
-        return ""
-    wanted = f"≤ {row.target:g}" if row.is_time else f"≥ {row.target:g}"
-    if ratio is None:
-        return wanted
-    missed = ratio > row.target if row.is_time else ratio < row.target
-    return f"{wanted}  MISSED" if missed else f"{wanted}  ok"
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
 
-def ratio_of(row: Row, floors: list[Measures], buses: list[Measures]) -> float | None:
-    """The median of the rounds' ratios: what else the machine does in a round, it does to both."""
-    ratios = []
-    for floor, bus in zip(floors, buses, strict=False):
-        base, ours = getattr(floor, row.field), getattr(bus, row.field)
-        if base and ours:
-            ratios.append(ours / base)
-    return median(ratios) if ratios else None
-
-
-def table(
-    title: str, names: tuple[str, str], rows: list[Row], floors: list[Measures], buses: list[Measures]
-) -> Table:
-    """What was measured of two programs, and how the second compares with the first."""
-    result = Table("measure", title=f"{title} (Python {platform.python_version()})")
-    for column in (*names, "ratio", "target"):
-        result.add_column(column, justify="right", no_wrap=True)
-    floor = Measures.median_of(floors)
-    bus = Measures.median_of(buses) if buses else None
-    for row in rows:
-        base: float | None = getattr(floor, row.field)
-        ours: float | None = getattr(bus, row.field) if bus else None
-        ratio = ratio_of(row, floors, buses)
-        shown = "-" if ratio is None else f"{ratio:.2f}"
-        result.add_row(row.title, number(base, row), number(ours, row), shown, verdict(row, ratio))
+def against_floor(session: Session, rounds: int, peers: Sequence[Peer]) -> Rounds:
+    """Every program in turn, so that whatever else the machine does it does to all of them."""
+    result: Rounds = {FLOOR: [], OURS: [], **{peer.name: [] for peer in peers}}
+    for turn in range(rounds):
+        say(f"round {turn + 1} of {rounds}: {FLOOR} ...")
+        result[FLOOR].append(session.floor())
+        say(f"round {turn + 1} of {rounds}: {OURS} ...")
+        result[OURS].append(session.ours())
+        for peer in peers:
+            say(f"round {turn + 1} of {rounds}: {peer.name} ...")
+            result[peer.name].append(session.peer(peer))
+    session.notes += [f"{peer.name} {note}" for peer in peers for note in peer.notes]
     return result
+
+
+def contracts_on_and_off(session: Session, rounds: int) -> Rounds:
+    """What validation and casting cost: the best of each, since anything else only makes a round slower."""
+    measured: Rounds = {"off": [], "on": []}
+    for turn in range(rounds):
+        say(f"contracts, round {turn + 1} of {rounds} ...")
+        for switch in ("on", "off") if turn % 2 else ("off", "on"):
+            measured[switch].append(session.measure("benchmarks.contracts", session.server.url, switch))
+    return {switch: [_best(figures)] for switch, figures in measured.items()}
+
+
+def _best(rounds: Sequence[Figures]) -> Figures:
+    return {name: max(figures[name] for figures in rounds) for name in rounds[0]}
+
+
+def show(console: Console, title: str, lines: report.Lines) -> None:
+    """Print a table, if it has lines."""
+    if len(lines) < 2:
+        return
+    shown = Table(lines[0][0], title=title)
+    for heading in lines[0][1:]:
+        shown.add_column(heading, justify="right")
+    for line in lines[1:]:
+        shown.add_row(*line)
+    console.print(shown)
+
+
+def say(line: str) -> None:
+    """Tell how far it is."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line wants."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each is measured ({ROUNDS})")
+    parser.add_argument("--only", default="", help=f"parts, with commas: {','.join((*PARTS, 'contracts'))}")
+    parser.add_argument("--quick", action="store_true", help="only see that everything runs")
+    parser.add_argument("--peers", action="store_true", help="measure the peers too")
+    parser.add_argument("--peer", action="append", help="one peer, by the name of its file; may be repeated")
+    parser.add_argument("--contracts-only", action="store_true", help="as --only contracts")
+    parser.add_argument("--growth", action="store_true", help="how cost grows, which takes long")
+    parser.add_argument("--server", choices=KINDS, default="valkey", help="what to measure on (valkey)")
+    parser.add_argument(
+        "--write", nargs="?", type=Path, const=report.RESULTS, metavar="FOLDER", help="write pages and plots"
+    )
+    options = parser.parse_args()
+    if options.peer:
+        options.peers = True
+        unknown = [name for name in options.peer if name not in [peer.file for peer in PEERS]]
+        if unknown:
+            parser.error(f"no peer is called {unknown[0]!r}; there are {', '.join(p.file for p in PEERS)}")
+    known = PEER_PARTS if options.peers else (*PARTS, "contracts")
+    options.parts = (
+        ["contracts"] if options.contracts_only else options.only.split(",") if options.only else known
+    )
+    unknown = [part for part in options.parts if part not in known]
+    if unknown:
+        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(known)}")
+    return options
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--floor-only", action="store_true")
-    parser.add_argument("--contracts-only", action="store_true", help="only what validation and casting cost")
-    options = parser.parse_args()
-    console = Console(width=max(Console().width, 100))
-    if not options.contracts_only:
-        against_floor(console, options.rounds, floor_only=options.floor_only)
-    if not options.floor_only:
-        contracts_on_and_off(console, options.rounds + 2)
+    options = arguments()
+    console = Console(width=max(Console().width, 120))
+    rounds = 1 if options.quick else options.rounds
+    with Server(options.server) as server:
+        where = report.machine(f"{server.kind} {_version(server)}")
+        session = Session(server, [part for part in options.parts if part != "contracts"], options.quick)
+
+        def finish(name: str, title: str, rows: Sequence[Row], measured: Rounds) -> None:
+            show(console, title, report.table(rows, measured))
+            show(console, "Targets", report.targets(rows, measured))
+            for note in session.notes:
+                console.print(f"- {note}", markup=False, highlight=False)
+            if options.write:
+                page = report.write(
+                    name, title, rows, measured, where=where, notes=session.notes, folder=options.write
+                )
+                say(f"written: {page}")
+
+        if options.growth:
+            figures = session.measure("benchmarks.growth", server.url, timeout=GROWTH_TIMEOUT)
+            finish("growth", "How cost grows", growth.ROWS, {OURS: [figures]})
+            return
+        if session.parts:
+            wanted = [p for p in PEERS if not options.peer or p.file in options.peer] if options.peers else []
+            measured = against_floor(session, rounds, wanted)
+            name, title = (
+                ("peers", "Lightbus and its peers") if wanted else ("floor", "Lightbus and the floor")
+            )
+            finish(name, title, ROWS, measured)
+        if "contracts" in options.parts:
+            session.notes.clear()
+            switched = contracts_on_and_off(session, rounds)
+            finish("contracts", "What validation and casting cost", CONTRACT_ROWS, switched)
 
 
-def contracts_on_and_off(console: Console, rounds: int) -> None:
-    """Measure and print what validation and casting cost."""
-    measured: dict[str, list[Measures]] = {"on": [], "off": []}
-    with Server("valkey") as server:
-        for turn in range(rounds):
-            print(f"contracts, round {turn + 1} of {rounds} ...", file=sys.stderr)
-            for switch in ("on", "off") if turn % 2 else ("off", "on"):
-                measured[switch].append(measure("benchmarks.contracts", server.url, switch))
-                server.execute("FLUSHALL")
-    # The best round of each: whatever else the machine does only makes a round slower.
-    off, on = Measures.best_of(measured["off"]), Measures.best_of(measured["on"])
-    title = f"Validation and casting, best of {rounds}"
-    console.print(table(title, ("off", "on"), CONTRACT_ROWS, [off], [on]))
-
-
-def against_floor(console: Console, rounds: int, *, floor_only: bool) -> None:
-    """Measure and print Lightbus against the floor."""
-    floor: list[Measures] = []
-    bus: list[Measures] = []
-    with Server("valkey") as server:
-        for turn in range(rounds):
-            print(f"round {turn + 1} of {rounds} ...", file=sys.stderr)
-            floor.append(measure("benchmarks.floor", "client", str(server.port)))
-            server.execute("FLUSHALL")
-            if not floor_only:
-                try:
-                    bus.append(measure("benchmarks.bus", server.url))
-                except (AssertionError, RuntimeError) as error:
-                    print(f"Lightbus could not be measured: {error}", file=sys.stderr)
-                    break
-            server.execute("FLUSHALL")
-    title = f"Lightbus against the floor on {server.kind}, medians of {rounds}"
-    console.print(table(title, ("floor", "Lightbus"), ROWS, floor, bus))
+def _version(server: Server) -> str:
+    lines = server.execute("INFO", "server").decode().splitlines()
+    found: dict[str, str] = dict(line.split(":", 1) for line in lines if ":" in line)
+    return found.get("valkey_version") or found["redis_version"]
 
 
 if __name__ == "__main__":

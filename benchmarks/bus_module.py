@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
-from pathlib import Path
 from typing import Any
 
+from benchmarks.tally import Tally
 from lightbus import Api, Event, EventMessage, Parameter
 
 
@@ -26,23 +25,20 @@ class AuthApi(Api):
 
 
 class Counter:
-    """Handles events; when it has had all it writes down the seconds from the first to the last."""
+    """Handles events, in the ways that a handler can be written."""
 
-    def __init__(self, total: int, report: Path) -> None:
-        self.total = total
-        self.report = report
-        self.handled = 0
-        self.started = 0.0
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
 
     async def count(self, event_message: EventMessage, username: str, password: str) -> None:
-        """Handle one event."""
-        self.started = self.started or time.perf_counter()
-        self.handled += 1
-        if self.handled == self.total:
-            self.report.write_text(str(time.perf_counter() - self.started))
+        self.tally.add(username)
+
+    def count_def(self, event_message: EventMessage, username: str, password: str) -> None:
+        self.tally.add(username)
 
 
 def before_server_start(bus: Any) -> None:
-    """Listen, if this host is to count."""
-    counter = Counter(int(os.environ["BENCH_EVENTS"]), Path(os.environ["BENCH_REPORT"]))
-    bus.auth.user_registered.listen(counter.count, listener_name="count")
+    """Listen, by the handler that this host is to measure."""
+    handler = getattr(Counter(Tally.of_environment()), os.environ["BENCH_HANDLER"])
+    for number in range(int(os.environ.get("BENCH_LISTENERS", "1"))):
+        bus.auth.user_registered.listen(handler, listener_name=f"count{number or ''}")

@@ -4,23 +4,30 @@ Bare asyncio (uvloop) and hiredis; each message reaches a coroutine function, an
 checks, no errors, no framework. A program that does more for its messages can only be slower; how much
 slower is what the benchmark tells.
 
-``python -m benchmarks.floor client PORT`` measures and starts the other roles itself.
+``python -m benchmarks.floor client PORT PARTS...`` measures and starts the other roles itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+import tempfile
 import time
 from collections import deque
 from itertools import count
+from pathlib import Path
+from statistics import median
 from typing import Any, cast
 
 import hiredis
 import uvloop
 
-from benchmarks import measures
-from benchmarks.measures import Measures
+from benchmarks import measures, tally
+from benchmarks.measures import Figures
+from benchmarks.process import Stopwatch, import_seconds, resident_mb
+from benchmarks.tally import Tally
+from tests.eventually import eventually_async
 from tests.processes import Process
 
 QUEUE = b"auth:rpc_queue"
@@ -141,13 +148,16 @@ async def check_password(_call: bytes) -> bytes:
     return ANSWER_TAIL
 
 
-async def handle(_event: dict[bytes, bytes]) -> None:
+async def handle(handled: Tally, event: dict[bytes, bytes]) -> None:
     """The listener."""
+    username = event[b":username"]
+    handled.add(measures.USERNAME if username == b'"admin"' else username.decode().strip('"'))
 
 
 async def work(port: int) -> None:
     """The worker's side of calls: take many, claim each, answer each."""
     link = await Link.open(port)
+    print("ready", flush=True)
     while True:
         first = link.ask(b"BLPOP", QUEUE, 0)
         more = link.ask(b"LPOP", QUEUE, MANY)
@@ -159,74 +169,159 @@ async def work(port: int) -> None:
                 link.post(b"EXPIRE", REPLIES, 60)
 
 
-async def consume(port: int, total: int) -> None:
-    """The listener's side of events; prints the seconds from the first to the last."""
+async def consume(port: int) -> None:
+    """The listener's side of events."""
+    handled = Tally.of_environment()
     link = await Link.open(port)
+    print("ready", flush=True)
     read = (b"XREADGROUP", b"GROUP", GROUP, b"p1", b"COUNT", MANY, b"BLOCK", 2000, b"STREAMS", STREAM, b">")
-    handled = 0
     done: list[bytes] = []
-    started = 0.0
-    while handled < total:
+    while True:
         if done:
             link.post(b"XACK", STREAM, GROUP, *done)
         reply = await link.ask(*read)
-        started = started or time.perf_counter()
         done = []
-        for identifier, fields in reply[0][1]:
-            await handle(dict(zip(fields[::2], fields[1::2], strict=True)))
+        for identifier, fields in reply[0][1] if reply else ():
+            await handle(handled, dict(zip(fields[::2], fields[1::2], strict=True)))
             done.append(identifier)
-            handled += 1
-    print("seconds", time.perf_counter() - started, flush=True)
 
 
-async def measure(port: int) -> Measures:
-    """All measures, as the client."""
+class Client:
+    """The client's side of everything, over one link, with a second one for answers."""
+
+    def __init__(self, port: int, commands: Link, answers: Link, folder: Path) -> None:
+        self.port = port
+        self.commands = commands
+        self.caller = Caller(commands, answers)
+        self.outcome = folder / "outcome"
+        self._ids = count()
+
+    def fire(self, username: str = measures.USERNAME) -> asyncio.Future[Any]:
+        """One event."""
+        event = (b"id", b"%036d" % next(self._ids), b"api_name", b"auth", b"event_name", b"user_registered")
+        kwargs = (b"version", b"1", b":username", b'"%b"' % username.encode(), b":password", b'"secret"')
+        return self.commands.ask(b"XADD", STREAM, b"*", *event, *kwargs)
+
+    async def fire_batch(self) -> None:
+        """A hundred events."""
+        for future in [self.fire() for _ in range(measures.BATCH)]:
+            await future
+
+    async def rpc(self) -> Figures:
+        """Calls, one by one and many at a time."""
+        call = self.caller.call
+        with role("work", self.port):
+            await measures.warm_up(call)
+            latencies = await measures.one_by_one(call, measures.RPC_ONE_BY_ONE)
+            figures = latencies.figures("rpc") | {"rpc": latencies.rate}
+            figures["rpc_8"] = await measures.in_flight(call, measures.RPC_IN_FLIGHT, measures.THREADS)
+            figures["rpc_50"] = await measures.in_flight(call, measures.RPC_IN_FLIGHT)
+        return figures
+
+    async def firing(self) -> Figures:
+        """Events, one by one, many at a time and in batches."""
+        await self._empty_stream()
+        fire, many = self.fire, measures.FIRE_IN_FLIGHT
+        return {
+            "fire": (await measures.one_by_one(fire, measures.FIRE_ONE_BY_ONE)).rate,
+            "fire_50": await measures.in_flight(fire, many),
+            "fire_batch": (await measures.one_by_one(self.fire_batch, many // measures.BATCH)).rate
+            * measures.BATCH,
+        }
+
+    async def consuming(self) -> Figures:
+        """A backlog."""
+        await self._empty_stream()
+        await measures.in_flight(self.fire, measures.BACKLOG)
+        with self._consumer(measures.BACKLOG):
+            return {"consume": tally.rate(await self._outcome(), measures.BACKLOG)}
+
+    async def latency(self) -> Figures:
+        """Events end to end: what goes through at most, then at rest and at half of that."""
+        await self._empty_stream()
+        with self._consumer(measures.BACKLOG):
+            started = time.monotonic()
+            await measures.in_flight(self.fire, measures.BACKLOG)
+            capacity = measures.BACKLOG / ((await self._outcome())["ended"] - started)
+        figures = {"capacity": capacity}
+        for name, pace in (("latency", measures.PACE), ("half", capacity / 2)):
+            total = measures.timed(pace)
+            with self._consumer(total):
+                await measures.paced(self.fire, total, pace)
+                figures |= tally.latencies(await self._outcome(), name)
+        return figures
+
+    async def flight(self) -> Figures:
+        """The memory of a worker at rest, and of many calls that wait for their answers."""
+        with role("work", self.port) as worker:
+            await self.caller.call()
+            figures = {"rest_mb": resident_mb(worker.pid)}
+            worker.pause()
+            before = resident_mb()
+            calls = [self.caller.call() for _ in range(measures.WAITING)]
+            await asyncio.sleep(0.5)
+            figures["flight_mb"] = resident_mb() - before
+            worker.resume()
+            await asyncio.gather(*calls)
+        return figures
+
+    async def _empty_stream(self) -> None:
+        await self.commands.ask(b"DEL", STREAM)
+        await self.commands.ask(b"XGROUP", b"CREATE", STREAM, GROUP, b"0", b"MKSTREAM")
+
+    def _consumer(self, total: int) -> Process:
+        process = role("consume", self.port, env=tally.environment(total, self.outcome))
+        process.wait_for_line("ready")
+        return process
+
+    async def _outcome(self) -> Any:
+        await eventually_async(self.outcome.exists, timeout=60)
+        return json.loads(self.outcome.read_text())
+
+
+async def measure(port: int, parts: list[str]) -> Figures:
+    """All parts that are wanted, as the client."""
     commands, answers = await Link.open(port), await Link.open(port)
-    await commands.ask(b"FLUSHALL")
-    await commands.ask(b"XGROUP", b"CREATE", STREAM, GROUP, b"0", b"MKSTREAM")
-    result = Measures()
-
-    caller = Caller(commands, answers)
-    listening = asyncio.ensure_future(caller.listen())
-    with _role("work", port):
-        await measures.warm_up(caller.call)
-        latencies = await measures.one_by_one(caller.call, measures.RPC_ONE_BY_ONE)
-        result.rpc_p50_ms, result.rpc_p99_ms = latencies.p50_ms, latencies.p99_ms
-        result.rpc_one_by_one = latencies.rate
-        result.rpc_in_flight = await measures.in_flight(caller.call, measures.RPC_IN_FLIGHT)
-    listening.cancel()
-
-    ids = count()
-
-    def fire() -> asyncio.Future[Any]:
-        event = (b"id", b"%036d" % next(ids), b"api_name", b"auth", b"event_name", b"user_registered")
-        kwargs = (b"version", b"1", b":username", b'"admin"', b":password", b'"secret"')
-        return commands.ask(b"XADD", STREAM, b"*", *event, *kwargs)
-
-    result.fire_one_by_one = (await measures.one_by_one(fire, measures.FIRE_ONE_BY_ONE)).rate
-    result.fire_in_flight = await measures.in_flight(fire, measures.FIRE_IN_FLIGHT)
-
-    with _role("consume", port, str(measures.BACKLOG)) as consumer:
-        consumer.wait()
-        result.consume = measures.BACKLOG / float(consumer.wait_for_line("seconds").split()[1])
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        client = Client(port, commands, answers, Path(folder))
+        listening = asyncio.ensure_future(client.caller.listen())
+        programs = {"rpc": client.rpc, "fire": client.firing, "consume": client.consuming}
+        programs |= {"latency": client.latency, "memory": client.flight}
+        for part in parts:
+            if part in programs:
+                figures |= await programs[part]()
+        listening.cancel()
+    if "start" in parts:
+        figures |= start(port)
     for link in (commands, answers):
         link.close()
-    return result
+    return figures
 
 
-def _role(name: str, port: int, *args: str) -> Process:
-    return Process([sys.executable, "-m", "benchmarks.floor", name, str(port), *args])
+def start(port: int) -> Figures:
+    """Seconds until a worker has connected, and until what it imports is imported."""
+    seconds = []
+    for _ in range(measures.STARTS):
+        with Stopwatch([sys.executable, "-m", "benchmarks.floor", "work", str(port)]) as stopwatch:
+            seconds.append(stopwatch.until("ready"))
+    return {"ready_s": median(seconds), "import_s": import_seconds("asyncio, hiredis, uvloop")}
 
 
-def main(role: str, port: str, *args: str) -> None:
+def role(name: str, port: int, env: dict[str, str] | None = None) -> Process:
+    """Start the other side."""
+    return Process([sys.executable, "-m", "benchmarks.floor", name, str(port)], env=env)
+
+
+def main(name: str, port: str, *parts: str) -> None:
     """Play one role."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if role == "work":
+        if name == "work":
             runner.run(work(int(port)))
-        elif role == "consume":
-            runner.run(consume(int(port), int(args[0])))
+        elif name == "consume":
+            runner.run(consume(int(port)))
         else:
-            print(runner.run(measure(int(port))).to_json())
+            measures.report(runner.run(measure(int(port), list(parts))))
 
 
 if __name__ == "__main__":

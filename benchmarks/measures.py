@@ -1,74 +1,60 @@
-"""What is measured, the same way for every program: how many, how many at once, which numbers come out."""
+"""What is measured, the same way for every program: how many, how many at once, which figures come out.
+
+Programs that know nothing of Lightbus import this too, so it needs nothing but Python.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median, quantiles
-
-import msgspec
 
 USERNAME = "admin"
 PASSWORD = "secret"
 
-WARM_UP = 300
-RPC_ONE_BY_ONE = 2_000
-RPC_IN_FLIGHT = 10_000
-FIRE_ONE_BY_ONE = 3_000
-FIRE_IN_FLIGHT = 20_000
-WIDTH = 50
-# What is fired while nobody listens is the backlog that is consumed afterwards.
-BACKLOG = FIRE_ONE_BY_ONE + FIRE_IN_FLIGHT
+#: Below 1 for a quick run, whose figures say only that everything runs.
+SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 
+Figures = dict[str, float]
 Operation = Callable[[], Awaitable[object]]
 
 
-@dataclass(slots=True)
-class Measures:
-    """The numbers of one program in one round; None where it has no such thing."""
+def scaled(count: int) -> int:
+    """So many, or fewer in a quick run."""
+    return max(30, int(count * SCALE))
 
-    rpc_p50_ms: float = 0.0
-    rpc_p99_ms: float = 0.0
-    rpc_one_by_one: float = 0.0
-    rpc_in_flight: float = 0.0
-    fire_one_by_one: float = 0.0
-    fire_in_flight: float = 0.0
-    consume: float = 0.0
-    rpc_in_flight_def: float | None = None
-    rpc_sync_p50_ms: float | None = None
 
-    def to_json(self) -> str:
-        """One line for the process that asked."""
-        return msgspec.json.encode(asdict(self)).decode()
+def timed(rate: float) -> int:
+    """How many events of such a pace are timed: five seconds of them."""
+    return max(30, int(rate * 5 * min(1.0, SCALE)))
 
-    @classmethod
-    def from_json(cls, text: str) -> Measures:
-        """The same line read back."""
-        return msgspec.json.decode(text, type=cls)
 
-    @classmethod
-    def median_of(cls, rounds: list[Measures]) -> Measures:
-        """Field by field."""
-        result = cls()
-        for name in asdict(result):
-            column = [getattr(each, name) for each in rounds]
-            setattr(result, name, None if None in column else median(column))
-        return result
-
-    @classmethod
-    def best_of(cls, rounds: list[Measures]) -> Measures:
-        """The highest of each field, for rates."""
-        result = cls()
-        for name in asdict(result):
-            setattr(result, name, max(getattr(each, name) or 0.0 for each in rounds))
-        return result
+WARM_UP = scaled(300)
+RPC_ONE_BY_ONE = scaled(2_000)
+RPC_IN_FLIGHT = scaled(10_000)
+FIRE_ONE_BY_ONE = scaled(3_000)
+FIRE_IN_FLIGHT = scaled(20_000)
+BACKLOG = scaled(20_000)
+#: Calls that wait at the same time, for what they take of memory.
+WAITING = scaled(10_000)
+#: How often a program is started, for the median of its start-up.
+STARTS = 5 if SCALE >= 1 else 1
+WIDTH = 50
+THREADS = 8
+BATCH = 100
+#: Events a second, for their latency where nothing is busy.
+PACE = 100.0
 
 
 @dataclass(slots=True)
 class Latencies:
-    """How long each of many operations took, one after the other."""
+    """How long each of many operations took."""
 
     seconds: list[float]
 
@@ -84,8 +70,12 @@ class Latencies:
 
     @property
     def rate(self) -> float:
-        """Operations a second."""
+        """Operations a second, of those that followed each other."""
         return len(self.seconds) / sum(self.seconds)
+
+    def figures(self, name: str) -> Figures:
+        """The two that are shown."""
+        return {f"{name}_p50_ms": self.p50_ms, f"{name}_p99_ms": self.p99_ms}
 
 
 async def one_by_one(operation: Operation, count: int) -> Latencies:
@@ -119,3 +109,85 @@ async def in_flight(operation: Operation, count: int, width: int = WIDTH) -> flo
 async def warm_up(operation: Operation) -> None:
     """Let connections open and caches fill."""
     await in_flight(operation, WARM_UP, width=10)
+
+
+async def paced(operation: Callable[[str], Awaitable[object]], count: int, rate: float) -> None:
+    """Begin so many a second, whatever becomes of those before; each is given the time of its beginning."""
+    loop = asyncio.get_running_loop()
+    started = time.monotonic()
+    running: set[asyncio.Future[object]] = set()
+    for number in range(count):
+        if (pause := started + number / rate - time.monotonic()) > 0:
+            await asyncio.sleep(pause)
+        task = loop.create_task(_awaited(operation, now()))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    await asyncio.gather(*running)
+
+
+def now() -> str:
+    """The time as an event carries it in place of a username."""
+    return f"{time.monotonic():.9f}"
+
+
+async def _awaited(operation: Callable[[str], Awaitable[object]], argument: str) -> object:
+    return await operation(argument)
+
+
+def one_by_one_sync(operation: Callable[[], object], count: int) -> Latencies:
+    """Each done before the next is begun, by code without an event loop."""
+    clock = time.perf_counter
+    seconds = []
+    for _ in range(count):
+        started = clock()
+        operation()
+        seconds.append(clock() - started)
+    return Latencies(seconds)
+
+
+def paced_sync(operation: Callable[[str], object], count: int, rate: float) -> None:
+    """As `paced`, by code without an event loop: one that is late delays the next."""
+    started = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, started + number / rate - time.monotonic()))
+        operation(now())
+
+
+def in_threads(operation: Callable[[], object], count: int, width: int = THREADS) -> float:
+    """Operations a second by so many threads, each doing one at a time."""
+
+    def lane() -> None:
+        for _ in range(count // width):
+            operation()
+
+    threads = [threading.Thread(target=lane) for _ in range(width)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return count // width * width / (time.perf_counter() - started)
+
+
+def in_window(submit: Callable[[], Callable[[], object]], count: int, width: int = WIDTH) -> float:
+    """Operations a second of code that first submits, then waits, with at most `width` not yet waited for."""
+    under_way: deque[Callable[[], object]] = deque()
+    started = time.perf_counter()
+    for _ in range(count):
+        if len(under_way) >= width:
+            under_way.popleft()()
+        under_way.append(submit())
+    while under_way:
+        under_way.popleft()()
+    return count / (time.perf_counter() - started)
+
+
+def report(figures: Figures) -> None:
+    """Print the line that the process which asked looks for."""
+    print("figures", json.dumps(figures), flush=True)
+
+
+def reported(line: str) -> Figures:
+    """The same line read back."""
+    figures: Figures = json.loads(line.partition(" ")[2])
+    return figures

@@ -1,22 +1,69 @@
-"""The benchmark itself: the floor program runs, operations are counted rightly, misses are marked."""
+"""The benchmark itself: its programs run, it counts rightly, misses are marked, pages are written."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
 
-from benchmarks.__main__ import CONTRACT_ROWS, ROWS, Row, measure, ratio_of, verdict
-from benchmarks.measures import Measures, in_flight, one_by_one
+import pytest
+
+from benchmarks import measures, report
+from benchmarks.__main__ import Session
+from benchmarks.measures import Figures, Latencies, in_flight, in_window, one_by_one, paced
+from benchmarks.peers import PEERS
+from benchmarks.plots import bars
+from benchmarks.rows import (
+    CONTRACT_ROWS,
+    FLOOR,
+    OURS,
+    PARTS,
+    ROWS,
+    TARGETS,
+    Rounds,
+    Row,
+    Target,
+    middle,
+    ratio,
+)
+from benchmarks.tally import Tally, environment
 from tests.servers import Server
 
+#: What the floor has nothing to be compared by: it is one thread of one loop, without kinds of handlers.
+ONLY_OURS = {row.figure for row in ROWS if row.base} | {"consume_batch"}
 
-def test_the_floor_program_measures_everything_that_has_a_target(redis_server: Server) -> None:
-    result = measure("benchmarks.floor", "client", str(redis_server.port))
-    assert [row.field for row in ROWS if row.target is not None and not getattr(result, row.field) > 0] == []
+
+def test_the_floor_and_lightbus_are_measured_in_every_row(redis_server: Server) -> None:
+    session = Session(redis_server, PARTS, quick=True)
+    floor, ours = session.floor(), session.ours()
+    assert [row.figure for row in ROWS if row.figure not in (*ONLY_OURS, *floor)] == []
+    assert [row.figure for row in ROWS if row.figure != "consume_batch" and row.figure not in ours] == []
+
+
+def test_only_the_parts_that_are_wanted_are_measured(redis_server: Server) -> None:
+    assert set(Session(redis_server, ["fire"], quick=True).floor()) == {"fire", "fire_50", "fire_batch"}
 
 
 def test_what_contracts_cost_is_measured(redis_server: Server) -> None:
-    result = measure("benchmarks.contracts", redis_server.url, "off")
-    assert [row.field for row in CONTRACT_ROWS if not getattr(result, row.field) > 0] == []
+    session = Session(redis_server, [], quick=True)
+    figures = session.measure("benchmarks.contracts", redis_server.url, "off")
+    assert [row.figure for row in CONTRACT_ROWS if not figures[row.figure] > 0] == []
+
+
+def test_a_peer_that_is_not_installed_is_said_to_be_so(redis_server: Server) -> None:
+    missing = type(PEERS[0])("Nothing", "nothing")
+    session = Session(redis_server, ["fire"], quick=True)
+    assert session.peer(missing) == {}
+    assert session.notes == ["Nothing: not installed here; `make bench-peers` tries to."]
+
+
+def test_a_part_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--only", "rpc,speed"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "there is no part 'speed'; there are rpc, fire, consume, latency, start, memory" in done.stderr
 
 
 def test_as_many_operations_run_as_are_counted_and_never_more_at_once_than_said() -> None:
@@ -38,22 +85,129 @@ def test_as_many_operations_run_as_are_counted_and_never_more_at_once_than_said(
     asyncio.run(scenario())
 
 
-def test_medians_are_taken_field_by_field_and_what_was_not_measured_stays_so() -> None:
-    rounds = [Measures(rpc_p50_ms=value, consume=-value) for value in (3.0, 1.0, 2.0)]
-    assert Measures.median_of(rounds) == Measures(rpc_p50_ms=2.0, consume=-2.0)
-    assert Measures.best_of(rounds).rpc_p50_ms == 3.0
-    assert Measures.from_json(rounds[0].to_json()) == rounds[0]
+def test_code_that_submits_and_waits_has_no_more_under_way_than_said() -> None:
+    under_way: list[int] = []
+    most = 0
+
+    def submit() -> object:
+        nonlocal most
+        under_way.append(len(under_way))
+        most = max(most, len(under_way))
+        return under_way.pop
+
+    assert in_window(submit, 20, width=3) > 0  # type: ignore[arg-type]
+    assert (most, under_way) == (3, [])
 
 
-def test_a_rate_must_be_high_and_a_time_low_enough() -> None:
-    rate, time = Row("", "", target=0.2), Row("", "", target=3.0, is_time=True)
-    assert [verdict(rate, ratio).split()[-1] for ratio in (0.1, 0.2)] == ["MISSED", "ok"]
-    assert [verdict(time, ratio).split()[-1] for ratio in (3.1, 3.0)] == ["MISSED", "ok"]
-    assert verdict(Row("", ""), 1.0) == ""
+def test_paced_operations_know_when_they_began(tmp_path: Path) -> None:
+    tally = Tally(20, tmp_path / "outcome")
+
+    async def handle(username: str) -> None:
+        tally.add(username)
+
+    asyncio.run(paced(handle, 20, rate=10_000))
+    outcome = json.loads((tmp_path / "outcome").read_text())
+    assert len(outcome["latencies"]) == 20
+    assert all(0 <= seconds < 5 for seconds in outcome["latencies"])
+
+
+def test_a_tally_of_a_backlog_tells_the_seconds_once_all_were_handled(tmp_path: Path) -> None:
+    file = tmp_path / "outcome"
+    tally = Tally(3, file)
+    tally.add(measures.USERNAME)
+    tally.add(measures.USERNAME)
+    assert not file.exists()
+    tally.add(measures.USERNAME)
+    outcome = json.loads(file.read_text())
+    assert outcome["seconds"] > 0 and outcome["latencies"] == []
+    assert environment(5, file) == {"BENCH_EVENTS": "5", "BENCH_FILE": str(file)}
+    assert not file.exists()
+
+
+def test_only_a_file_is_replaced_by_an_outcome(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a file that an outcome may replace"):
+        environment(1, tmp_path)
+    assert tmp_path.is_dir()
+
+
+def test_latencies_are_told_by_their_middle_and_their_end() -> None:
+    figures = Latencies([0.001] * 98 + [0.5] * 2).figures("rpc")
+    assert figures["rpc_p50_ms"] == pytest.approx(1.0)
+    assert figures["rpc_p99_ms"] == pytest.approx(500.0)
+
+
+def test_medians_are_of_the_rounds_that_have_the_figure() -> None:
+    rounds: list[Figures] = [{"fire": 3.0}, {"fire": 1.0}, {}, {"fire": 2.0}]
+    assert middle(rounds, "fire") == 2.0
+    assert middle(rounds, "rpc") is None
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:
-    floors = [Measures(consume=value) for value in (100.0, 10.0, 100.0)]
-    buses = [Measures(consume=value) for value in (50.0, 5.0, 90.0)]
-    assert ratio_of(Row("", "consume"), floors, buses) == 0.5
-    assert ratio_of(Row("", "rpc_sync_p50_ms"), floors, buses) is None
+    rounds: Rounds = {
+        FLOOR: [{"consume": value} for value in (100.0, 10.0, 100.0)],
+        OURS: [{"consume": value, "consume_def": 1.0} for value in (50.0, 5.0, 90.0)],
+    }
+    assert ratio(Row("", "", "consume"), rounds, (OURS, FLOOR)) == 0.5
+    assert ratio(Row("", "", "consume_def", base="consume"), rounds, (OURS, FLOOR)) == 0.01
+    assert ratio(Row("", "", "fire"), rounds, (OURS, FLOOR)) is None
+
+
+def test_a_rate_must_be_high_and_a_time_low_enough() -> None:
+    rate, time = Target("fire", "at least", 0.2, FLOOR), Target("rpc_p50_ms", "at most", 3, FLOOR)
+    assert [rate.is_met(outcome) for outcome in (0.1, 0.2)] == [False, True]
+    assert [time.is_met(outcome) for outcome in (3.1, 3.0)] == [False, True]
+
+
+def test_the_best_peer_is_the_fastest_in_each_round_and_neither_we_nor_the_floor() -> None:
+    rounds: Rounds = {
+        FLOOR: [{"fire": 1000.0, "rpc_p50_ms": 0.1}],
+        OURS: [{"fire": 80.0, "rpc_p50_ms": 1.0}],
+        "one": [{"fire": 10.0, "rpc_p50_ms": 4.0}],
+        "other": [{"fire": 20.0, "rpc_p50_ms": 2.0}],
+        "absent": [{}],
+    }
+    assert Target("fire", "at least", 4, "best peer").outcome(rounds) == 4.0
+    assert Target("rpc_p50_ms", "at most", 1, "best peer").outcome(rounds) == 0.5
+    assert Target("fire", "at least", 1, "nobody").outcome(rounds) is None
+
+
+def test_every_target_is_of_a_figure_that_is_shown() -> None:
+    from benchmarks import growth
+
+    shown = {row.figure for row in (*ROWS, *growth.ROWS)}
+    assert {figure for t in TARGETS for figure in (t.figure, t.base) if figure} <= shown
+
+
+def test_the_page_has_the_table_the_targets_and_the_plots(tmp_path: Path) -> None:
+    rounds: Rounds = {
+        FLOOR: [{"fire": 1000.0, "ready_s": 0.1}],
+        OURS: [{"fire": 500.0, "ready_s": 0.2}],
+        "<Peer>": [{"fire": 250.0}],
+    }
+    where = "Here."
+    page = report.write(
+        "peers", "Title", ROWS, rounds, where=where, notes=["A note."], folder=tmp_path / "results"
+    )
+    text = page.read_text()
+    assert "| fire, awaited one by one | 1,000 /s | 500 /s | 250 /s | 0.50 |" in text
+    assert "| start-up to ready | 0.10 s | 0.20 s | - | 2.00 |" in text
+    assert "| fire, awaited one by one | at least 0.65 x the floor | 0.50 x | MISSED |" in text
+    assert "| fire, awaited one by one | at least 1 x the best peer | 2.00 x | met |" in text
+    assert "| start-up to ready | at most 0.4 s | 0.20 s | met |" in text
+    assert "- A note." in text and "![fire, awaited one by one](peers-fire.svg)" in text
+    assert "&lt;Peer&gt;" in (page.parent / "peers-fire.svg").read_text()
+    assert json.loads((page.parent / "peers.json").read_text()) == {"where": where, "rounds": rounds}
+
+
+def test_the_longest_bar_is_that_of_the_largest_figure() -> None:
+    svg = bars("t", {"one": 1.0, "two": 2.0}, {"one": "1", "two": "2"}, highlighted="two")
+    widths = [float(line.split("width='")[1].split("'")[0]) for line in svg.splitlines() if "<rect" in line]
+    assert widths[0] == pytest.approx(widths[1] / 2, abs=0.1)
+
+
+def test_where_it_was_measured_names_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    text = report.machine("redis 7.0")
+    assert "processors" in text and "redis 7.0" in text
+    assert socket.gethostname() not in text and str(Path.cwd()) not in text
