@@ -12,6 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 import lightbus
+from lightbus.api import Registry
 from tests.guide.zygote import Zygote
 from tests.processes import Process, clean_environment, lightbus_process
 
@@ -114,6 +115,7 @@ class Project:
         url = self.env.get("LIGHTBUS__BUS__REDIS__URL")
         config = {"bus": {"redis": {"url": url}}} if url else self.folder / "lightbus.yaml"
         bus = lightbus.create(config, service_name="tests")
+        bus.client.registry = Registry()  # not the classes that other tests have imported
         self._started.callback(bus.client.close)
         self._client = bus
         return bus
