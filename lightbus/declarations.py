@@ -79,11 +79,14 @@ class Declarations:
 
         Args:
             events: Pairs of API and event name; ``*`` as event stands for all of an API's.
-            listener: Called as ``listener(event_message, **arguments)``.
+            listener: Called as ``listener(event_message, **arguments)``; with ``batch``, as
+                ``listener(event_messages)``.
             listener_name: Names the consumer group; the function's name where not given.
             options: ``since`` (``new``, ``earliest`` or a Unix time in seconds), read when the group is first
-                made; ``concurrency``, how many events are handled at a time; and ``dedupe``, for how long an
-                event that was acknowledged does not run again (seconds, or text such as ``10m``).
+                made; ``concurrency``, how many events are handled at a time; ``dedupe``, for how long an
+                event that was acknowledged does not run again (seconds, or text such as ``10m``); ``batch``,
+                up to how many events it gets as a list; and ``batch_wait``, how long a list waits for more
+                after its first event.
             on_error: What becomes of an event whose handler raises.
 
         Returns:
@@ -95,10 +98,12 @@ class Declarations:
         """
         known = dict(options or {})
         since, concurrency = str(known.pop("since", "new")), known.pop("concurrency", 1)
-        dedupe = known.pop("dedupe", None)
+        dedupe, batch = known.pop("dedupe", None), known.pop("batch", None)
+        batch_wait = known.pop("batch_wait", None)
         if known:
             raise InvalidParameters(
-                f"listen() has no option {next(iter(known))!r}; it has since, concurrency and dedupe"
+                f"listen() has no option {next(iter(known))!r}; it has since, concurrency, dedupe, batch and "
+                "batch_wait"
             )
         record = Listener(
             listener_name or default_name(listener),
@@ -108,6 +113,8 @@ class Declarations:
             concurrency,
             since,
             dedupe=dedupe,
+            batch=batch,
+            batch_wait=batch_wait,
         )
         return self.add_listener(record)
 
@@ -126,8 +133,7 @@ class Declarations:
         if known is None:
             self.listeners[record.name] = record
             return record
-        alike = (known.handler, known.policy, known.concurrency, known.since, known.dedupe)
-        if alike != (record.handler, record.policy, record.concurrency, record.since, record.dedupe):
+        if replace(known, events=record.events, enabled=record.enabled) != record:
             raise DuplicateListenerName(
                 f"two listeners are named {record.name!r}, so each would get only some of the events: "
                 f"{known.handler!r} and {record.handler!r}; give one of them another listener_name"

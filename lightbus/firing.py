@@ -6,8 +6,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from contextvars import Context, copy_context
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +21,7 @@ from .exceptions import (
     StreamFull,
     TransportUnavailable,
 )
+from .hooks import Beside
 from .messages import MAX_ID, EventMessage, is_message_id
 from .metrics import Metrics
 from .schema.known import Contracts
@@ -224,7 +223,7 @@ class Firing(Declarations):
         index = 0
         made: list[tuple[EventMessage, Event, ApiSettings]] = []
         known: dict[tuple[str, str], tuple[Event, ApiSettings]] = {}
-        around = _Around()
+        around = Beside()
         try:
             for index, (api_name, name, kwargs) in enumerate(wanted):
                 if (api_name, name) not in known:
@@ -235,8 +234,9 @@ class Firing(Declarations):
                 arguments = dump(event.bind(f"{api_name}.{name}", kwargs))
                 message = EventMessage(api_name, name, arguments, event.version, ids[index] or "")
                 made.append((message, event, settings))
-            if self.hooks.around_event_sent:
-                around.enter(self, [message for message, _, _ in made])
+            hooks = self.hooks
+            for message, _, _ in made if hooks.around_event_sent else ():
+                around.enter(hooks.around(hooks.around_event_sent, client=self, event_message=message))
             ready: list[Outgoing] = []
             for index, (message, event, settings) in enumerate(made):  # noqa: B007 - told below
                 ready.append(await self._make_ready(message, event, settings))
@@ -252,7 +252,6 @@ class Firing(Declarations):
             await self._publish_many(ready, timeout)
         finally:
             around.leave([event.error for event in ready])
-        hooks = self.hooks
         for stored in ready if hooks.after_event_sent else ():
             if stored.error is None:
                 after, message = hooks.after_event_sent, stored.message
@@ -275,27 +274,6 @@ class Firing(Declarations):
         for event in events:
             groups.setdefault(self.transports().event(event.message.api_name), []).append(event)
         await asyncio.gather(*(_publish(transport, group, timeout) for transport, group in groups.items()))
-
-
-class _Around:
-    """The context managers of ``around_event_sent``: for a list they stand beside, not within, each other."""
-
-    def __init__(self) -> None:
-        self._entered: list[tuple[Context, AbstractContextManager[None]]] = []
-
-    def enter(self, client: Firing, messages: Sequence[EventMessage]) -> None:
-        hooks = client.hooks
-        for message in messages:
-            manager = hooks.around(hooks.around_event_sent, client=client, event_message=message)
-            context = copy_context()
-            context.run(manager.__enter__)
-            self._entered.append((context, manager))
-
-    def leave(self, errors: Sequence[BaseException | None]) -> None:
-        entered, self._entered = self._entered, []
-        for (context, manager), error in zip(entered, errors, strict=False):
-            trace = error.__traceback__ if error is not None else None
-            context.run(manager.__exit__, type(error) if error is not None else None, error, trace)
 
 
 async def _publish(transport: EventTransport, events: Sequence[Outgoing], timeout: float) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any
 
@@ -133,6 +134,26 @@ class Hooks:
         What raises at its beginning goes to the caller; what raises at its end is logged.
         """
         return _Nested(callbacks, kwargs)
+
+
+class Beside:
+    """The context managers of an ``around_*`` hook for a list of messages: beside, not within, each other."""
+
+    def __init__(self) -> None:
+        self._entered: list[tuple[Context, AbstractContextManager[None]]] = []
+
+    def enter(self, manager: AbstractContextManager[None]) -> None:
+        """Begin another one, in a context of its own."""
+        context = copy_context()
+        context.run(manager.__enter__)
+        self._entered.append((context, manager))
+
+    def leave(self, errors: Sequence[BaseException | None]) -> None:
+        """End all, each with the error of its message."""
+        entered, self._entered = self._entered, []
+        for (context, manager), error in zip(entered, errors, strict=False):
+            trace = error.__traceback__ if error is not None else None
+            context.run(manager.__exit__, type(error) if error is not None else None, error, trace)
 
 
 class _Nested(AbstractContextManager[None]):

@@ -18,6 +18,9 @@ from .values import arguments_caster, hints_of
 
 Handler = Callable[..., Any]
 
+#: The most events of one list.
+MOST_AT_ONCE = 10_000
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -35,6 +38,10 @@ class Listener:
         enabled: Whether it runs.
         dedupe: How many seconds the id of an acknowledged event is remembered, so that it does not run again;
             a duration such as ``10m`` is made one. None for not at all.
+        batch: The most events of one list, where the handler takes lists: it is called as
+            ``handler(event_messages)``, and ``concurrency`` counts lists. None for one event at a time.
+        batch_wait: How many seconds a list waits for more events after its first, or a duration; with
+            ``batch`` 0.05 where it is None.
     """
 
     name: str
@@ -45,6 +52,8 @@ class Listener:
     since: str = "new"
     enabled: bool = True
     dedupe: float | None = None
+    batch: int | None = None
+    batch_wait: float | None = None
 
     def __post_init__(self) -> None:
         _check_callable(self.handler)
@@ -64,7 +73,8 @@ class Listener:
                 f"the listener {self.name!r}: since is {self.since!r}; give 'new', 'earliest' or a Unix time "
                 "in seconds"
             )
-        self.dedupe = self._seconds(self.dedupe)
+        self.dedupe = self._seconds("dedupe", self.dedupe)
+        self._check_batch()
         parameters = _positional(self.handler)
         if not parameters:
             raise InvalidListener(
@@ -80,18 +90,42 @@ class Listener:
             getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
         )
 
-    def _seconds(self, dedupe: object) -> float | None:
-        if dedupe is None:
+    def _seconds(self, option: str, value: object, example: str = "10m", least: float = 1e-9) -> float | None:
+        if value is None:
             return None
         try:
-            seconds = parse_duration(dedupe)
+            seconds = parse_duration(value)
         except ValueError:
-            seconds = Duration(0)
-        if not seconds > 0:
+            seconds = Duration(-1)
+        if seconds < least:
+            bound = "above 0" if least else "from 0 on"
             raise InvalidListener(
-                f"the listener {self.name!r}: dedupe is {dedupe!r}; give seconds above 0, or '10m'"
+                f"the listener {self.name!r}: {option} is {value!r}; give seconds {bound}, or {example!r}"
             )
         return seconds
+
+    def _check_batch(self) -> None:
+        if self.batch is None:
+            if self.batch_wait is not None:
+                raise InvalidListener(f"the listener {self.name!r}: batch_wait is for lists; give batch, too")
+            return
+        if type(self.batch) is not int or not 0 < self.batch <= MOST_AT_ONCE:
+            raise InvalidListener(
+                f"the listener {self.name!r}: batch is {self.batch!r}; give a number from 1 to {MOST_AT_ONCE}"
+            )
+        self.batch_wait = self._seconds(
+            "batch_wait", 0.05 if self.batch_wait is None else self.batch_wait, "50ms", 0
+        )
+        positional = list(_positional(self.handler))
+        rest = [p for p in inspect.signature(self.handler).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        rest += [p for p in positional[1:] if p.kind is not p.VAR_POSITIONAL]
+        demanded = [p.name for p in rest if p.default is p.empty]
+        if not positional or demanded:
+            reason = f"demands {', '.join(demanded)}" if demanded else "takes no list"
+            raise InvalidListener(
+                f"{where(self.handler)}: the listener {self.name!r} {reason}, but with batch it is called "
+                f"with a list of event messages and nothing else; write: def {self.name}(event_messages)"
+            )
 
     def check_event(self, event_name: str, event: Event) -> None:
         """Check that the handler takes an event's parameters.
@@ -99,6 +133,8 @@ class Listener:
         Raises:
             InvalidListener: It lacks one, or demands one that the event does not have.
         """
+        if self.batch is not None:
+            return
         named, required, takes_any = _keywords(self.handler)
         offered = [p.name for p in event.parameters]
         lacking = [] if takes_any else [n for n in offered if n not in named]
@@ -113,6 +149,8 @@ class Listener:
 
     def takes(self) -> tuple[frozenset[str] | None, frozenset[str]]:
         """Return the arguments that the handler takes, None for any, and those that it must have."""
+        if self.batch is not None:
+            return None, frozenset()
         named, required, takes_any = _keywords(self.handler)
         return None if takes_any else frozenset(named), frozenset(required)
 
@@ -128,7 +166,12 @@ class Listener:
         )
 
     def caster(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        """Return what turns an event's JSON arguments into those of the handler's hints; built once."""
+        """Return what turns an event's JSON arguments into those of the handler's hints; built once.
+
+        A handler of lists has no such hints: what it gets is as the event's parameters are declared.
+        """
+        if self.batch is not None:
+            return arguments_caster(inspect.Signature(), {})
         signature = inspect.signature(self.handler)
         parameters = list(signature.parameters.values())
         rest = parameters if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else parameters[1:]

@@ -233,7 +233,16 @@ def _listener(name: str, options: ListenerOptions, handler: Any, policy: Deliver
     events = tuple((api, event) for api, _, event in (e.rpartition(".") for e in options.events))
     since = options.since if isinstance(options.since, str) else str(options.since.timestamp())
     record = Listener(
-        name, events, handler, policy, options.concurrency, since, options.enabled, options.dedupe
+        name,
+        events,
+        handler,
+        policy,
+        options.concurrency,
+        since,
+        options.enabled,
+        options.dedupe,
+        options.batch,
+        options.batch_wait,
     )
     record.caster()
     return record

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NewType
 
 from lightbus.api import ApiOptions
+from lightbus.listener import MOST_AT_ONCE
 from lightbus.options import Duration, option
 from lightbus.policy import DeliveryPolicy
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
@@ -144,6 +145,15 @@ class ListenerOptions:
         "For how long an event that was acknowledged does not run again, should it come again with the same "
         "id; left out, not at all.",
         minimum=0.001,
+    )
+    batch: int | None = option(
+        None,
+        "Up to how many events the handler gets at a time, as a list; left out, one, with its arguments.",
+        minimum=1,
+        maximum=MOST_AT_ONCE,
+    )
+    batch_wait: Duration | None = option(
+        None, "How long a list waits for more events after its first; left out, 50ms.", minimum=0
     )
 
 

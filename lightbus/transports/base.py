@@ -48,6 +48,7 @@ class Subscription:
         known_events: The event names of each API asked for with ``*``, where they are known.
         since: ``new``, ``earliest`` or a Unix time in seconds as text; read when the group is first made.
         dedupe: Seconds for which the ids of acknowledged events are remembered; None for not at all.
+        page: How many events are wanted at a time, where it is more than the transport reads by itself.
     """
 
     listener_name: str
@@ -55,6 +56,7 @@ class Subscription:
     known_events: Mapping[str, tuple[str, ...]]
     since: str = "new"
     dedupe: float | None = None
+    page: int = 1
 
     def wants(self, api_name: str, event_name: str) -> bool:
         """Tell whether an event is one of those asked for."""
@@ -136,6 +138,15 @@ class Delivery(ABC):
     def __init__(self, message: EventMessage, attempt: int) -> None:
         self.message = message
         self.attempt = attempt
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the process that had it before has died, maybe of it: it is handled apart from others."""
+        return False
+
+    @abstractmethod
+    def reread(self) -> None:
+        """Have the message again as it arrived, whatever a handler has done to it."""
 
     @abstractmethod
     def ack(self) -> None:

@@ -62,6 +62,10 @@ class MemoryDelivery(Delivery):
         self._consumer = consumer
         self._stored = stored
 
+    def reread(self) -> None:
+        """Copy it once more."""
+        self.message = self._stored.copy()
+
     def ack(self) -> None:
         """It is done."""
         if self._consumer.settle(self):

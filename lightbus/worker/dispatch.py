@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 import traceback
@@ -12,6 +13,7 @@ from lightbus.api import Procedure
 from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
 from lightbus.deadline import Deadline
+from lightbus.definition import EMPTY
 from lightbus.exceptions import (
     InvalidParameters,
     LightbusException,
@@ -30,6 +32,8 @@ from lightbus.wiring import ApiSettings
 logger = logging.getLogger(__name__)
 
 _MAX_TEXT = 10_000
+#: Names of events come from anybody.
+_MOST_CASTERS = 1_000
 #: What is wrong with the call, not with the procedure.
 _REFUSED = (InvalidParameters, ProcedureNotFound, ValidationError)
 #: Stands for a procedure that does not exist: its name is anybody's.
@@ -81,6 +85,7 @@ class Dispatch:
         self._expose_tracebacks = client.wiring.expose_tracebacks
         self._calls: dict[str, dict[str, Call]] = {}
         self._casters: dict[str, Caster] = {}
+        self._event_casters: dict[str, Caster | None] = {}
         self._takes: dict[str, tuple[frozenset[str] | None, frozenset[str]]] = {}
 
     def prepare_api(self, api_name: str) -> None:
@@ -104,6 +109,15 @@ class Dispatch:
         """
         self._casters[listener.name] = listener.caster()
         self._takes[listener.name] = listener.takes()
+
+    def event_caster(self, message: EventMessage) -> Caster | None:
+        """Return what turns an event's JSON arguments into those declared for it; None where none are."""
+        key = message.canonical_name
+        if key not in self._event_casters:
+            if len(self._event_casters) >= _MOST_CASTERS:
+                self._event_casters.clear()
+            self._event_casters[key] = _event_caster(self._client, message)
+        return self._event_casters[key]
 
     async def execute(self, message: RpcMessage) -> ResultMessage:
         """Run the procedure of a call; whatever happens becomes the result.
@@ -232,11 +246,15 @@ class Dispatch:
         if not (required <= given and (takes is None or given <= takes)):
             raise _Unfit(listener.misfit(kwargs))
         if settings.cast_values:
+            caster = self._casters[listener.name] if listener.batch is None else self.event_caster(message)
             try:
-                kwargs = self._casters[listener.name](kwargs)
+                kwargs = caster(kwargs) if caster is not None else kwargs
             except ValidationError as e:
                 raise _Unfit(e) from e
-        if listener.is_async:
+        if listener.batch is not None:
+            message.kwargs = kwargs
+            await self._pool.invoke(listener.handler, [message])
+        elif listener.is_async:
             await listener.handler(message, **kwargs)
         else:
             await self._pool.run(listener.handler, message, **kwargs)
@@ -291,6 +309,16 @@ class Dispatch:
         else:
             self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
         return "stopped"
+
+
+def _event_caster(client: BusClient, message: EventMessage) -> Caster | None:
+    definition = client.registry.find(message.api_name)
+    event = definition.events.get(message.event_name) if definition is not None else None
+    hints = {p.name: p.type for p in event.parameters if p.type is not EMPTY} if event is not None else {}
+    if not hints:
+        return None
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in hints]
+    return arguments_caster(inspect.Signature(parameters), hints)
 
 
 class _Unfit(Exception):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from lightbus.client import BusClient
 from lightbus.exceptions import TransportUnavailable
@@ -13,6 +14,7 @@ from lightbus.messages import handled
 from lightbus.transports.base import Delivery, EventConsumer, EventTransport, Subscription
 from lightbus.transports.questions import GroupStatus
 
+from .batches import BatchRunner, Collector, Take, release
 from .dispatch import Dispatch
 from .slots import Slots
 
@@ -38,7 +40,11 @@ class EventWorker:
         self._client = client
         self._dispatch = dispatch
         self._consumers: list[EventConsumer] = []
-        self._slots: list[Slots[Delivery]] = []
+        self._slots: list[Slots[Any]] = []
+        self._runner = BatchRunner(client, dispatch, listener)
+        self._collectors: list[Collector] = []
+        #: How many events are in lists that are handled.
+        self._in_lists = 0
         #: With ``dedupe``, the ids that are being handled.
         self._running: dict[str, asyncio.Future[None]] = {}
 
@@ -57,7 +63,7 @@ class EventWorker:
     @property
     def running(self) -> int:
         """How many events are handled."""
-        return sum(slots.running for slots in self._slots)
+        return self._in_lists if self._collectors else sum(slots.running for slots in self._slots)
 
     async def status(self) -> list[GroupStatus]:
         """Tell how far the listener's group is with each stream.
@@ -83,11 +89,17 @@ class EventWorker:
                 warning.cancel()
             consumer.max_deaths = self.listener.policy.max_deaths
             self._consumers.append(consumer)
-            self._slots.append(Slots(self._taker(consumer), self._handle, _release, limit, _AHEAD))
+            self._slots.append(self._make_slots(self._taker(consumer), limit))
 
     async def run(self) -> None:
         """Listen until :meth:`stop`."""
-        await asyncio.gather(*(slots.run() for slots in self._slots))
+        try:
+            await asyncio.gather(*(slots.run() for slots in self._slots))
+            await asyncio.gather(*(collector.close() for collector in self._collectors))
+        except asyncio.CancelledError:
+            for collector in self._collectors:
+                collector.abandon()
+            raise
 
     def resize(self, limit: int) -> None:
         """Handle so many events at a time from now on, and by the listener's policy as it is now."""
@@ -98,6 +110,9 @@ class EventWorker:
 
     async def stop(self) -> None:
         """Take no more events, and hand back those that were not started."""
+        self._runner.stop()
+        for collector in self._collectors:
+            collector.stop()
         await asyncio.gather(
             *(slots.stop() for slots in self._slots), *(consumer.stop() for consumer in self._consumers)
         )
@@ -121,7 +136,9 @@ class EventWorker:
         while True:
             # Looked up each time: the owner may have published its contract meanwhile.
             known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
-            subscription = Subscription(listener.name, tuple(events), known, listener.since, listener.dedupe)
+            subscription = Subscription(
+                listener.name, tuple(events), known, listener.since, listener.dedupe, listener.batch or 1
+            )
             try:
                 return await transport.consume(subscription, self._client.wiring.identity)
             except TransportUnavailable as e:
@@ -145,7 +162,7 @@ class EventWorker:
         contract = self._client.contracts.get(api_name) or {}
         return tuple(contract.get("events", ()))
 
-    def _taker(self, consumer: EventConsumer) -> Callable[[int], Awaitable[Sequence[Delivery]]]:
+    def _taker(self, consumer: EventConsumer) -> Take:
         async def take(limit: int) -> Sequence[Delivery]:
             if self.listener.enabled:
                 return await consumer.take(limit)
@@ -154,6 +171,66 @@ class EventWorker:
             return ()
 
         return take
+
+    def _make_slots(self, take: Take, limit: int) -> Slots[Any]:
+        batch = self.listener.batch
+        if batch is None:
+            return Slots(take, self._handle, _release, limit, _AHEAD)
+        collector = Collector(take, batch, self.listener.batch_wait or 0.0)
+        self._collectors.append(collector)
+        return Slots(collector.take, self._handle_list, release, limit, limit + max(1, _AHEAD // batch))
+
+    async def _handle_list(self, deliveries: Sequence[Delivery]) -> None:
+        self._in_lists += len(deliveries)
+        try:
+            if not self.listener.enabled:
+                await release(deliveries)
+            elif self.listener.dedupe is None:
+                await self._runner.handle(deliveries)
+            else:
+                await self._handle_list_once(deliveries)
+        finally:
+            self._in_lists -= len(deliveries)
+
+    async def _handle_list_once(self, deliveries: Sequence[Delivery]) -> None:
+        """Handle events, unless those of their ids are acknowledged; those of ids that run here come last."""
+        ours: dict[str, Delivery] = {}
+        later = []
+        for delivery in deliveries:
+            message_id = delivery.message.id
+            if message_id in self._running:
+                later.append(delivery)
+            else:
+                ours[message_id] = delivery
+                self._running[message_id] = asyncio.get_running_loop().create_future()
+        try:
+            new = await self._not_handled(list(ours.values()))
+            if new:
+                await self._runner.handle(new)
+        except asyncio.CancelledError:
+            await release(later)
+            raise
+        finally:
+            for message_id in ours:
+                self._running.pop(message_id).set_result(None)
+        while later:
+            try:
+                await self._handle(later.pop(0))
+            except asyncio.CancelledError:
+                await release(later)
+                raise
+
+    async def _not_handled(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Acknowledge what was handled before; return the rest."""
+        try:
+            known = await asyncio.gather(*(delivery.was_handled() for delivery in deliveries))
+        except asyncio.CancelledError:
+            await release(deliveries)
+            raise
+        for delivery, is_known in zip(deliveries, known, strict=True):
+            if is_known:
+                delivery.ack()
+        return [delivery for delivery, is_known in zip(deliveries, known, strict=True) if not is_known]
 
     async def _handle(self, delivery: Delivery) -> None:
         if self.listener.enabled:

@@ -61,6 +61,11 @@ async def note(event: EventMessage, sku: str) -> None:
     ledger.counts[sku] += 1
 
 
+async def note_list(events: list[EventMessage]) -> None:
+    ledger.counts["lists"] += 1
+    ledger.counts.update(event.kwargs["sku"] for event in events)
+
+
 async def stay(event: EventMessage, sku: str) -> None:
     await ledger.enter(sku)
 

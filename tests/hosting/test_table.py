@@ -57,7 +57,10 @@ TABLE = {
     },
     "Policy": {"attempts then give_up_on max_deaths extends": POLICIES},
     "Backoff": {"initial factor max jitter": POLICIES},
-    "ListenerOptions": {"events handler concurrency since enabled dedupe": OPTIONS, "on_error": POLICIES},
+    "ListenerOptions": {
+        "events handler concurrency since enabled dedupe batch batch_wait": OPTIONS,
+        "on_error": POLICIES,
+    },
     "ScheduleOptions": {"every cron timezone call scope missed overlap": "hosting/test_schedules.py"},
     "InternalStateOptions": {"enabled ping_enabled ping_interval": "hosting/test_internal_events.py"},
     "InternalMetricsOptions": {"enabled": "hosting/test_internal_events.py"},

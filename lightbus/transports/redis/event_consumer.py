@@ -118,7 +118,8 @@ class RedisEventConsumer(EventConsumer):
         if self.stopping:
             return ()
         if not self._buffer:
-            count = max(1, min(limit, self.options.batch_size) // max(1, len(self._keys)))
+            page = max(self.options.batch_size, self._subscription.page)
+            count = max(1, min(limit, page) // max(1, len(self._keys)))
             await self._read(count)
         taken: list[Delivery] = []
         while self._buffer and len(taken) < limit:

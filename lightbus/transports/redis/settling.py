@@ -12,6 +12,7 @@ from typing import Any
 from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery
 
+from .codec import decode_event
 from .connection import FAILURES, backoff
 from .pipe import Pipe
 from .replies import ReplyError
@@ -88,6 +89,17 @@ class RedisDelivery(Delivery):
         self.origin = origin
         #: Set for a suspect only: tells that the next one may run.
         self.settled: asyncio.Future[None] | None = None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it was claimed from a process that died."""
+        return self.settled is not None
+
+    def reread(self) -> None:
+        """Decode it once more."""
+        message, _ = decode_event(self.fields, self.origin)
+        if message is not None:
+            self.message = message
 
     def ack(self) -> None:
         """Acknowledge it with the others of this loop tick."""

@@ -1,0 +1,244 @@
+"""Listeners that take lists: collecting events into lists, and running a handler on one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+from lightbus.cancellation import is_cancelled
+from lightbus.client import BusClient
+from lightbus.exceptions import ValidationError
+from lightbus.hooks import Beside
+from lightbus.listener import Listener
+from lightbus.messages import EventMessage, handled
+from lightbus.transports.base import Delivery
+
+from .dispatch import Caster, Dispatch
+
+logger = logging.getLogger(__name__)
+
+Take = Callable[[int], Awaitable[Sequence[Delivery]]]
+
+
+class Collector:
+    """Makes lists of what one consumer gives; a list is as long as it may be, or has waited long enough.
+
+    Args:
+        take: Waits for deliveries and returns at most so many.
+        size: The most of one list.
+        wait: Seconds that a list waits for more after its first.
+    """
+
+    def __init__(self, take: Take, size: int, wait: float) -> None:
+        self._take = take
+        self._size = size
+        self._wait = wait
+        self._held: list[Delivery] = []
+        self._until = 0.0
+        #: A reading that goes on while a list is handled because it has waited long enough.
+        self._reading: asyncio.Task[Sequence[Delivery]] | None = None
+        self._stopping = False
+
+    async def take(self, limit: int) -> Sequence[list[Delivery]]:
+        """Return up to ``limit`` lists; waits a while for the first event, and may return none."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            found = await self._read(limit * self._size - len(self._held))
+            if found and not self._held:
+                self._until = clock() + self._wait
+            lists = self._sort(found)
+            if self._held and (self._stopping or clock() >= self._until):
+                lists.append(self._held)
+                self._held = []
+            if lists or not self._held:
+                return lists
+
+    def stop(self) -> None:
+        """Wait for no more."""
+        self._stopping = True
+
+    async def close(self) -> None:
+        """Hand back what is in no list yet; :meth:`take` must not be running any more."""
+        left, self._held = self._held, []
+        if self._reading is not None:
+            left += await self._reading
+        await release(left)
+
+    def abandon(self) -> None:
+        """Wait no longer for a broker that is away."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self, most: int) -> Sequence[Delivery]:
+        if self._reading is None:
+            if not self._held:
+                return await self._take(most)
+            if self._stopping:
+                return ()
+            self._reading = asyncio.ensure_future(self._take(most))
+        # It is never cancelled: what it has read by then would be lost until its lease runs out.
+        left = max(0.0, self._until - asyncio.get_running_loop().time()) if self._held else None
+        done, _ = await asyncio.wait([self._reading], timeout=left)
+        if not done:
+            return ()
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+    def _sort(self, found: Sequence[Delivery]) -> list[list[Delivery]]:
+        """Return the lists that are full, and those of events that must not have others beside them."""
+        lists = []
+        for delivery in found:
+            if delivery.attempt > 1 or delivery.is_suspect:
+                lists.append([delivery])
+                continue
+            self._held.append(delivery)
+            if len(self._held) == self._size:
+                lists.append(self._held)
+                self._held = []
+        return lists
+
+
+class BatchRunner:
+    """Runs the handler of one listener on lists; where one fails, on each of its events alone.
+
+    Args:
+        client: The bus.
+        dispatch: What handles one event alone.
+        listener: The listener.
+    """
+
+    def __init__(self, client: BusClient, dispatch: Dispatch, listener: Listener) -> None:
+        self._client = client
+        self._dispatch = dispatch
+        self._listener = listener
+        self._is_async = listener.is_async
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Of a list that fails from now on, handle no event alone, but hand all back."""
+        self._stopping = True
+
+    async def handle(self, deliveries: Sequence[Delivery]) -> None:
+        """Run the handler on events and settle each of them, whatever happens."""
+        # Shared with what is called: those that are not settled yet.
+        left = list(deliveries)
+        handled.set([])
+        try:
+            fit = await self._make_fit(left) if len(left) > 1 else []
+            if fit:
+                await self._handle_together(fit, left)
+            await self._handle_each(left, is_again=len(deliveries) > 1)
+        except asyncio.CancelledError:
+            # Left behind at the end of the process: another one is to have them at once.
+            await release(left)
+            raise
+
+    async def _handle_together(self, fit: list[Delivery], left: list[Delivery]) -> None:
+        listener, hooks, client = self._listener, self._client.hooks, self._client
+        messages = [delivery.message for delivery in fit]
+        started = time.perf_counter()
+        around = Beside()
+        try:
+            for message in messages if hooks.around_event_execution else ():
+                names = {"event_message": message, "listener_name": listener.name}
+                around.enter(hooks.around(hooks.around_event_execution, client=client, **names))
+            # A list of its own, which the handler may change.
+            if self._is_async:
+                await listener.handler(messages.copy())
+            else:
+                await client.pool.run(listener.handler, messages.copy())
+        except BaseException as e:
+            around.leave([e] * len(fit))
+            if is_cancelled(e):
+                raise
+            what = "the listener %s raised on %d events at once, and gets each of them alone now: %r"
+            logger.warning(what, listener.name, len(fit), e)
+            await hooks.report(e)
+            return
+        around.leave([None] * len(fit))
+        for message in messages if hooks.after_event_execution else ():
+            await hooks.run_after(
+                "after_event_execution", hooks.after_event_execution, client=client, event_message=message
+            )
+        for delivery in fit:
+            delivery.ack()
+        if len(fit) == len(left):
+            left.clear()
+        else:
+            done = set(fit)
+            left[:] = [delivery for delivery in left if delivery not in done]
+        # Each has its share of the time.
+        seconds = (time.perf_counter() - started) / len(fit)
+        for names_of, count in Counter([(m.api_name, m.event_name) for m in messages]).items():
+            client.metrics.event_handlings.add((listener.name, *names_of), "ok", seconds, count)
+
+    async def _handle_each(self, left: list[Delivery], *, is_again: bool) -> None:
+        while left:
+            delivery = left[0]
+            if is_again and (self._stopping or not self._listener.enabled):
+                await delivery.release()
+            else:
+                if is_again:
+                    delivery.reread()
+                of_log_lines = [delivery.message.id]
+                handled.set(of_log_lines)
+                try:
+                    await self._dispatch.handle(self._listener, delivery)
+                finally:
+                    of_log_lines.clear()
+            left.remove(delivery)
+
+    async def _make_fit(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Validate and cast; return those that fit. What is wrong with another shows when it is alone."""
+        hooks, client = self._client.hooks, self._client
+        checks: dict[tuple[str, str], tuple[Callable[[object], None] | None, Caster | None] | None] = {}
+        fit = []
+        for delivery in deliveries:
+            message = delivery.message
+            names = message.api_name, message.event_name
+            if names not in checks:
+                checks[names] = self._checks_of(message)
+            check = checks[names]
+            if check is None:
+                continue
+            validate, cast = check
+            try:
+                if hooks.before_event_execution:
+                    await hooks.run(hooks.before_event_execution, client=client, event_message=message)
+                kwargs = message.kwargs
+                if validate is not None:
+                    validate(kwargs)
+                if cast is not None:
+                    message.kwargs = cast(kwargs)
+            except ValidationError:
+                continue
+            except BaseException as e:
+                if is_cancelled(e):
+                    raise
+                continue
+            fit.append(delivery)
+        return fit
+
+    def _checks_of(
+        self, message: EventMessage
+    ) -> tuple[Callable[[object], None] | None, Caster | None] | None:
+        """Return what validates and what casts an event; None where its contract must be looked for first."""
+        client = self._client
+        settings = client.settings(message.api_name)
+        validate = None
+        if settings.validate.incoming or settings.strict_validation:
+            validator = client.contracts.event(message.api_name, message.event_name)
+            if validator is None:
+                return None
+            if settings.validate.incoming:
+                validate = validator.validate
+        cast = self._dispatch.event_caster(message) if settings.cast_values else None
+        return validate, cast
+
+
+async def release(deliveries: Sequence[Delivery]) -> None:
+    """Hand events back that were not started."""
+    await asyncio.gather(*(delivery.release() for delivery in deliveries))
