@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -72,7 +70,7 @@ class Driver:
 
     def kill(self, host: Host) -> None:
         """Stopped first, so that what it holds is known exactly."""
-        os.kill(host.process.pid, signal.SIGSTOP)
+        host.process.pause()
         pause(0.1)
         self._expect([host])
         host.process.kill()

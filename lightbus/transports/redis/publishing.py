@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: The most events, and about the most bytes, that are written before their confirmations are awaited.
 _AT_ONCE = 1_000
 _BYTES_AT_ONCE = 1 << 20
+#: The part of the time that is kept for sending: what gets room in the last moment would go out unconfirmed.
+_FOR_SENDING = 0.1
 #: How many of the newest entries are searched for an event whose confirmation was lost.
 _SEARCHED = 2_000
 #: The most seconds before an event is sent again that Redis could not take just then.
@@ -44,6 +46,7 @@ class Publishing:
         "_deadline",
         "_doubtful",
         "_events",
+        "_found_no_room",
         "_is_late",
         "_lost",
         "_pipe",
@@ -59,7 +62,7 @@ class Publishing:
         self._events = events
         self._timeout = timeout
         self._deadline = asyncio.get_running_loop().time() + timeout
-        self._is_late = False
+        self._is_late = self._found_no_room = False
         self._sent: list[asyncio.Future[Any]] = []
         # Of those that were just sent, the ones whose link broke, and those that Redis could not take then.
         self._lost: list[Outgoing] = []
@@ -101,12 +104,12 @@ class Publishing:
             trimmer = self._transport.trimmer(stream)
             if trimmer is not None and (trimmer.note_added() or trimmer.must_look_before(count)):
                 try:
-                    async with asyncio.timeout_at(self._deadline):
+                    async with asyncio.timeout_at(self._deadline - self._timeout * _FOR_SENDING):
                         await trimmer.catch_up(event.message)
                         if trimmer.is_full:
                             await trimmer.wait_for_room(event.message)
                 except TimeoutError:
-                    self._is_late = True
+                    self._is_late = self._found_no_room = True
             if self._is_late:
                 return
             sent.append(self._append(stream, event))
@@ -240,7 +243,7 @@ class Publishing:
         """Say why an event was not even sent in time."""
         name = event.message.canonical_name
         trimmer = self._transport.trimmer(self._transport.stream(event.message))
-        if trimmer is not None and trimmer.is_full:
+        if trimmer is not None and (trimmer.is_full or self._found_no_room):
             return StreamFull(
                 f"{name} was not fired: its stream holds {trimmer.most} events that some listener has not "
                 "acknowledged; start or speed up the listeners, or raise max_stream_length"
