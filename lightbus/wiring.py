@@ -19,25 +19,13 @@ from .transports.base import (
 from .transports.installed import find_transport
 
 
-class Chosen(Protocol):
-    """A transport's name and an object of its options class, or None for its defaults."""
-
-    @property
-    def name(self) -> str:
-        """The entry point's name."""
-
-    @property
-    def options(self) -> Any:
-        """What the class is made with."""
-
-
 @dataclass(frozen=True, slots=True)
 class ChosenTransport:
     """A transport by its entry point's name.
 
     Args:
         name: The entry point's name.
-        options: An object of its options class; None for its defaults.
+        options: An object of the class that it has as ``options``; None for its defaults.
     """
 
     name: str = "redis"
@@ -64,9 +52,9 @@ class ApiSettings(Protocol):
     @property
     def cast_values(self) -> bool: ...  # noqa: D102
     @property
-    def rpc_transport(self) -> Chosen: ...  # noqa: D102
+    def rpc_transport(self) -> ChosenTransport: ...  # noqa: D102
     @property
-    def event_transport(self) -> Chosen: ...  # noqa: D102
+    def event_transport(self) -> ChosenTransport: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +82,7 @@ class Wiring:
 
     identity: Identity
     api: Callable[[str], ApiSettings] = lambda name: DefaultApi()
-    schema_transport: Chosen = field(default_factory=ChosenTransport)
+    schema_transport: ChosenTransport = field(default_factory=ChosenTransport)
     schema_ttl: float = 60.0
     schema_human_readable: bool = True
     expose_tracebacks: bool = False
@@ -170,7 +158,7 @@ class Transports:
         self._rpc.clear()
         self._event.clear()
 
-    def _make(self, kind: Kind, chosen: Chosen) -> Any:
+    def _make(self, kind: Kind, chosen: ChosenTransport) -> Any:
         key = (kind, chosen.name, chosen.options)
         if key not in self._made:
             cls = find_transport(kind, chosen.name)

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from lightbus.exceptions import TransportNotFound
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
+from lightbus.wiring import ChosenTransport
 
 from .blocks import Blocks
 from .keys import Choice, keys_of
 from .merge import merge
-from .model import ApiRecord, BusOptions, ContractOptions, Transport
+from .model import ApiRecord, BusOptions, ContractOptions
 from .nodes import Node
 from .problems import Place
 
@@ -42,20 +43,17 @@ class Apis:
     Args:
         blocks: Makes the single records.
         bus: The node of ``bus``.
-        fallback: The transport where none is named.
         forced: The transport to use whatever is named.
     """
 
-    def __init__(
-        self, blocks: Blocks, bus: Node | None, fallback: str = "redis", forced: str | None = None
-    ) -> None:
+    def __init__(self, blocks: Blocks, bus: Node | None, forced: str | None) -> None:
         self._blocks = blocks
         self._bus = bus
-        self._fallback = fallback
+        self._fallback = forced or "redis"
         self._forced = forced
-        self._made: dict[tuple[str, str, int], Transport] = {}
+        self._made: dict[tuple[str, str, int], ChosenTransport] = {}
         self._kept: list[Node] = []
-        own = bus.get("redis") if bus else None
+        own = _child(bus, "redis")
         self._beneath = _without(own, "embedded")
         self._effective: dict[str, Node] = {}
         self._contracts: Node | None = None
@@ -65,13 +63,13 @@ class Apis:
     def bus(self) -> BusOptions:
         """Make the options of the bus."""
         # Before all that it lies beneath, so that what is wrong in it is told by its own path.
-        redis = self._blocks.make(BusRedisOptions, self._bus.get("redis") if self._bus else None, "bus.redis")
-        contracts = self._bus.get("schema") if self._bus else None
+        redis = self._blocks.make(BusRedisOptions, _child(self._bus, "redis"), "bus.redis")
+        contracts = _child(self._bus, "schema")
         path = "bus.schema.transport"
-        choice = contracts.get("transport") if contracts else None
+        choice = _child(contracts, "transport")
         shape = _choice(ContractOptions, "transport")
         name, options = self._blocks.chosen(shape, choice, path, self._fallback)
-        if self._takes_redis(shape, name):
+        if _takes_redis(shape, name):
             options = layer(self._beneath, options)
         made = self._transport(shape, name, options, choice, path)
         self.redis_configured |= _says_where(options)
@@ -84,8 +82,10 @@ class Apis:
 
     def records(self, node: Node | None) -> tuple[ApiRecord, Mapping[str, ApiRecord]]:
         """Make the record that lies beneath all APIs, and those of the APIs that are listed."""
-        default_node = node.get("default") if node else None
-        start = {kind: (self._fallback, self._start(kind, self._fallback)) for kind in _TRANSPORTS}
+        default_node, start = _child(node, "default"), {}
+        for kind in _TRANSPORTS:
+            takes_redis = _takes_redis(_choice(ApiRecord, kind), self._fallback)
+            start[kind] = self._fallback, self._beneath if takes_redis else None
         beneath = _Layers(None, self._beneath, start)
         default = self._layers(beneath, default_node, "apis.default")
         record = self._record(default, default_node, "default")
@@ -108,24 +108,23 @@ class Apis:
         return merge(root, Node(changed, nowhere)) or root
 
     def _layers(self, beneath: _Layers, own: Node | None, path: str) -> _Layers:
-        redis = own.get("redis") if own else None
+        redis = _child(own, "redis")
         # A null here gives way to the bus's Redis, not to that of apis.default.
         under = self._beneath if redis and redis.value is None else beneath.redis
         transports = {}
         for kind in _TRANSPORTS:
             shape = _choice(ApiRecord, kind)
             name, lower = beneath.transports[kind]
-            choice = own.get(kind) if own else None
+            choice = _child(own, kind)
             chosen, options = self._blocks.chosen(shape, choice, f"{path}.{kind}", name)
-            takes_redis = self._takes_redis(shape, chosen)
+            takes_redis = _takes_redis(shape, chosen)
             if chosen != name or (choice and choice.value is None):
                 lower = under if takes_redis else None
             options = layer(layer(lower, redis), options) if takes_redis else merge(lower, options)
             transports[kind] = chosen, options
-        result_ttl = transports["result_transport"][1]
-        ttl = result_ttl.get("result_ttl") if result_ttl else None
+        ttl = _child(transports["result_transport"][1], "result_ttl")
         name, options = transports["rpc_transport"]
-        if ttl and name == "redis" and not (options and options.get("result_ttl")):
+        if ttl and name == "redis" and not _child(options, "result_ttl"):
             transports["rpc_transport"] = name, merge(Node({"result_ttl": ttl}, ttl.place), options)
         return _Layers(merge(beneath.node, own), layer(under, redis), transports)
 
@@ -138,15 +137,15 @@ class Apis:
         given["redis"] = self._blocks.make(RedisOptions, redis, f"{path}.redis")
         for kind in _TRANSPORTS:
             chosen, options = layers.transports[kind]
-            choice = own.get(kind) if own else None
             self.redis_configured |= _says_where(options)
-            given[kind] = self._transport(_choice(ApiRecord, kind), chosen, options, choice, f"{path}.{kind}")
+            shape, choice = _choice(ApiRecord, kind), _child(own, kind)
+            given[kind] = self._transport(shape, chosen, options, choice, f"{path}.{kind}")
         record: ApiRecord = self._blocks.make(ApiRecord, layers.node, path, given=given)
         return record
 
     def _transport(
         self, shape: Choice, name: str, options: Node | None, choice: Node | None, path: str
-    ) -> Transport:
+    ) -> ChosenTransport:
         # Two hundred APIs with the same transport share one record.
         memo = (shape.group, name, id(options))
         if memo not in self._made:
@@ -158,15 +157,17 @@ class Apis:
             return self._blocks.transport(shape, self._forced, None, None, path)
         return made
 
-    def _start(self, kind: str, name: str) -> Node | None:
-        return self._beneath if self._takes_redis(_choice(ApiRecord, kind), name) else None
 
-    def _takes_redis(self, shape: Choice, name: str) -> bool:
-        try:
-            cls = shape.options(name)
-        except TransportNotFound:
-            return False
-        return cls is not None and issubclass(cls, RedisOptions)
+def _takes_redis(shape: Choice, name: str) -> bool:
+    try:
+        cls = shape.options(name)
+    except TransportNotFound:
+        return False
+    return cls is not None and issubclass(cls, RedisOptions)
+
+
+def _child(node: Node | None, key: str) -> Node | None:
+    return node.get(key) if node else None
 
 
 def _as_node(layers: _Layers) -> Node:
@@ -207,7 +208,7 @@ def _has_userinfo(url: Node) -> bool:
 
 
 def _says_where(node: Node | None) -> bool:
-    found = [node.get("url"), node.get("sentinel")] if node else []
+    found = (_child(node, "url"), _child(node, "sentinel"))
     return any(n is not None and n.value is not None for n in found)
 
 

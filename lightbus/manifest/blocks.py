@@ -8,11 +8,11 @@ from typing import Any
 
 from lightbus.exceptions import ConfigurationError, TransportNotFound
 from lightbus.plugins.options import OWN_PLUGINS
+from lightbus.wiring import ChosenTransport
 
 from .installed import plugin_names, plugin_options
 from .keys import Block, Choice, Key, ListOf, keys_of
 from .leaves import Leaf, name_pattern
-from .model import Transport
 from .nodes import Broken, HiddenText, Node
 from .problems import Place, Problems, shown
 from .rules import NOT_YET, validate
@@ -87,7 +87,7 @@ class Blocks:
 
     def transport(
         self, shape: Choice, name: str, options: Node | None, choice: Node | None, path: str
-    ) -> Transport:
+    ) -> ChosenTransport:
         """Make the choice of a transport.
 
         Args:
@@ -101,14 +101,14 @@ class Blocks:
             cls = shape.options(name)
         except TransportNotFound as e:
             self.problems.add(_where(choice, name), shown(f"{path}.{name}"), str(e))
-            return Transport(name)
+            return ChosenTransport(name)
         if cls is None:
             for key, child in options.items() if options else ():
                 self.problems.add(
                     child.where, f"{path}.{name}.{shown(key)}", f"unknown key; {name} has no options"
                 )
-            return Transport(name)
-        return Transport(name, self.make(cls, options, f"{path}.{name}"))
+            return ChosenTransport(name)
+        return ChosenTransport(name, self.make(cls, options, f"{path}.{name}"))
 
     def chosen(self, shape: Choice, node: Node | None, path: str, fallback: str) -> tuple[str, Node | None]:
         """Return which transport a node names, and the node of its options."""
@@ -180,8 +180,7 @@ class Blocks:
 
 
 def _plain(value: Any, node: Node) -> Any:
-    hidden = node.hidden or (isinstance(node.value, list) and any(item.hidden for item in node.value))
-    return (HiddenText if hidden else str)(value) if isinstance(value, str) else value
+    return (HiddenText if node.is_hidden else str)(value) if isinstance(value, str) else value
 
 
 def _pattern_of(path: str) -> str:

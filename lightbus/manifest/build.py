@@ -36,7 +36,7 @@ def build(
         The manifest.
     """
     blocks = Blocks(problems, trust_remote=trust_remote)
-    apis = Apis(blocks, root.get("bus"), transport or "redis", transport)
+    apis = Apis(blocks, root.get("bus"), transport)
     bus = apis.bus()
     default, records = apis.records(root.get("apis"))
     policies, merged = _policies(blocks, root.get("policies"))
@@ -65,9 +65,7 @@ def build(
         manifest,
         service_name=service and resolve(service, root.get("service_name"), "service_name", problems),
         process_name=resolve(manifest.process_name, root.get("process_name"), "process_name", problems),
-        tree=merge(apis.effective(root), Node({"policies": merged}, root.place))
-        if merged
-        else apis.effective(root),
+        tree=merge(apis.effective(root), Node({"policies": merged}, root.place) if merged else None),
     )
 
 

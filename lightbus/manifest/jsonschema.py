@@ -75,8 +75,8 @@ class _Schema:
             pattern = name_pattern(key.name)[0].pattern
             return _map({f"^({pattern})$": self._block(shape.value)})
         if isinstance(shape, Choice):
-            options = {name: shape.options(name) for name in transport_names(shape.group)}
-            return {**_map({}, self._each(options)), "maxProperties": 1}
+            transports = {name: self._options(shape.options(name)) for name in transport_names(shape.group)}
+            return {**_map({}, transports), "maxProperties": 1}
         return _map({}, {name: self._plugin(name) for name in plugin_names()})
 
     def _plugin(self, name: str) -> dict[str, Any]:
@@ -86,11 +86,8 @@ class _Schema:
             # Nobody has to use it; whoever does is told by the validator.
             return {"description": f"can't be used: {shown(str(e))}", "type": ["object", "null"]}
 
-    def _each(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: self._block(Block(cls)) if cls else {"type": ["object", "null"], "maxProperties": 0}
-            for name, cls in options.items()
-        }
+    def _options(self, cls: type[Any] | None) -> dict[str, Any]:
+        return self._block(Block(cls)) if cls else {"type": ["object", "null"], "maxProperties": 0}
 
 
 def _leaf(leaf: Leaf, key: Key) -> dict[str, Any]:

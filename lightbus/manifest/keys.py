@@ -41,11 +41,6 @@ class Block:
     cls: type[Any]
     toggle: bool = False
 
-    @property
-    def keys(self) -> dict[str, Key]:
-        """The keys by name."""
-        return keys_of(self.cls)
-
 
 @dataclass(frozen=True, slots=True)
 class Named:

@@ -17,6 +17,7 @@ from lightbus.listener import MOST_AT_ONCE
 from lightbus.options import Duration, option
 from lightbus.policy import DeliveryPolicy
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
+from lightbus.wiring import ChosenTransport
 
 from .nodes import Node
 from .problems import Place, Problem
@@ -37,23 +38,10 @@ TimeZone = NewType("TimeZone", str)
 Since = Literal["new", "earliest"] | datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """Which transport was chosen, and its options.
-
-    Args:
-        name: The name of its entry point.
-        options: An object of the class that the transport has as ``options``; None where it has none.
-    """
-
-    name: str = "redis"
-    options: Any = None
-
-
-RpcTransport = NewType("RpcTransport", Transport)
-EventTransport = NewType("EventTransport", Transport)
-ResultTransport = NewType("ResultTransport", Transport)
-SchemaTransport = NewType("SchemaTransport", Transport)
+RpcTransport = NewType("RpcTransport", ChosenTransport)
+EventTransport = NewType("EventTransport", ChosenTransport)
+ResultTransport = NewType("ResultTransport", ChosenTransport)
+SchemaTransport = NewType("SchemaTransport", ChosenTransport)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +52,13 @@ class ApiRecord(ApiOptions):
         factory=RedisOptions, description="The Redis of this API, for all of its transports."
     )
     rpc_transport: RpcTransport = option(
-        RpcTransport(Transport()), "How its calls travel: one transport's name, with its options."
+        RpcTransport(ChosenTransport()), "How its calls travel: one transport's name, with its options."
     )
     event_transport: EventTransport = option(
-        EventTransport(Transport()), "How its events travel: one transport's name, with its options."
+        EventTransport(ChosenTransport()), "How its events travel: one transport's name, with its options."
     )
     result_transport: ResultTransport = option(
-        ResultTransport(Transport()),
+        ResultTransport(ChosenTransport()),
         "How its answers travel, from Lightbus 1.x. They take the connection of rpc_transport.",
     )
     name: str = "default"
@@ -85,7 +73,8 @@ class ContractOptions:
         Duration(60), "After how long the contract of an absent owner is forgotten.", minimum=1
     )
     transport: SchemaTransport = option(
-        SchemaTransport(Transport()), "Where contracts are published: one transport's name, with its options."
+        SchemaTransport(ChosenTransport()),
+        "Where contracts are published: one transport's name, with its options.",
     )
 
 

@@ -58,6 +58,11 @@ class Node:
         """The place to point at when the key is the mistake."""
         return self.key or self.place
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it, or an item of it, must not be shown."""
+        return self.hidden or (isinstance(self.value, list) and any(item.hidden for item in self.value))
+
     def get(self, key: str) -> Node | None:
         """Return the node of a key; None where this is no map or lacks the key."""
         return self.value.get(key) if isinstance(self.value, dict) else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lightbus.exceptions import ConfigurationError
 
 from .installed import plugin_names, plugin_options, transport_names
-from .keys import ROOT, Block, Choice, ListOf, Named, Plugins, Shape
+from .keys import ROOT, Block, Choice, ListOf, Named, Plugins, Shape, keys_of
 from .leaves import Leaf
 from .merge import merge
 from .nodes import Node, Untyped
@@ -149,7 +149,7 @@ def _names(parts: list[str], shape: Named, below: Node | None, fold: bool) -> It
 def _child(shape: Block | Choice | Plugins, name: str) -> tuple[tuple[str, ...], Shape | None]:
     """Return the keys that may be there, and the shape of the one that is."""
     if isinstance(shape, Block):
-        keys = shape.keys
+        keys = keys_of(shape.cls)
         return tuple(keys), keys[name].shape if name in keys and name != "include" else None
     if isinstance(shape, Choice):
         names, find = transport_names(shape.group), shape.options

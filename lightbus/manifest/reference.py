@@ -9,9 +9,10 @@ from typing import Any
 
 from lightbus.plugins.options import OWN_PLUGINS
 from lightbus.transports.redis.options import RedisOptions
+from lightbus.wiring import ChosenTransport
 
 from .keys import ROOT, Block, Choice, Key, Named, Plugins, keys_of
-from .model import Manifest, Transport
+from .model import Manifest
 from .writing import yaml_value
 
 _HEADER = """\
@@ -79,7 +80,7 @@ def _key(key: Key, indent: int) -> Iterator[str]:
 
 def _choice(key: Key, shape: Choice, indent: int) -> Iterator[str]:
     space = "  " * indent
-    transport: Transport = key.default
+    transport: ChosenTransport = key.default
     cls = shape.options(transport.name)
     own = list(_block(cls, indent + 2, _CONNECTION)) if cls else []
     yield f"{space}{key.name}:"

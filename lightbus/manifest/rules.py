@@ -156,7 +156,7 @@ def _report(error: Any, cls: type[Any], node: Node, path: str, problems: Problem
     keys = keys_of(cls)
     if error.code == errors.UNKNOWN_FIELD.code:
         place = node.get(name)
-        advice = _advice(name, keys, problems)
+        advice = "; << takes a map" if name == "<<" else problems.suggest(name, keys)
         problems.add(place.where if place else node.where, shown(full), f"unknown key{advice}")
         return
     if error.code == errors.REQUIRED_FIELD.code:
@@ -167,12 +167,6 @@ def _report(error: Any, cls: type[Any], node: Node, path: str, problems: Problem
         at = at.value[index[0]]
         full += f"[{index[0]}]"
     problems.add(at.place, shown(full), _what(error.code, keys[name], at, bool(index)))
-
-
-def _advice(name: str, keys: Mapping[str, Key], problems: Problems) -> str:
-    if name == "<<":
-        return "; << takes a map"
-    return problems.suggest(name, keys)
 
 
 def _what(code: int, key: Key, node: Node, in_list: bool) -> str:

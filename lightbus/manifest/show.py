@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from lightbus.options import HIDDEN
+from lightbus.wiring import ChosenTransport
+
 from .keys import ROOT, Block, Choice, Key, Named, Plugins, keys_of
-from .model import Manifest, Policy, Transport
+from .model import Manifest, Policy
 from .nodes import Node
-from .writing import hidden_text, yaml_text, yaml_value
+from .writing import yaml_text, yaml_value
 
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    text: str
-    origin: str
+#: A line of text, and where its value was written.
+_Line = tuple[str, str]
 
 
 def show(manifest: Manifest, *, origin: bool = False) -> str:
@@ -30,12 +29,9 @@ def show(manifest: Manifest, *, origin: bool = False) -> str:
     """
     lines = list(_block(ROOT.cls, manifest, manifest.tree, 0))
     if not origin:
-        return "\n".join(line.text for line in lines) + "\n"
-    width = min(60, max(len(line.text) for line in lines))
-    return (
-        "\n".join(f"{line.text:<{width}}  # {line.origin}" if line.origin else line.text for line in lines)
-        + "\n"
-    )
+        return "\n".join(text for text, _ in lines) + "\n"
+    width = min(60, max(len(text) for text, _ in lines))
+    return "\n".join(f"{text:<{width}}  # {place}" if place else text for text, place in lines) + "\n"
 
 
 def _block(cls: type[Any], value: Any, node: Node | None, indent: int) -> Iterator[_Line]:
@@ -58,42 +54,38 @@ def _held(value: Any, name: str) -> Any:
 def _key(key: Key, value: Any, node: Node | None, indent: int) -> Iterator[_Line]:
     shape = key.shape
     if isinstance(shape, Block) and value is not None:
-        yield _Line(_text(indent, key.name), "")
+        yield _text(indent, key.name), ""
         yield from _block(shape.cls, value, node, indent + 1)
     elif isinstance(shape, Named | Plugins):
         yield from _named(key.name, value, node, indent)
     elif isinstance(shape, Choice):
-        transport: Transport = value
+        transport: ChosenTransport = value
         options = node.get(transport.name) if node else None
-        yield _Line(_text(indent, key.name), "")
+        yield _text(indent, key.name), ""
         yield from _options(transport.name, transport.options, options, indent + 1)
     else:
-        yield _Line(_text(indent, key.name, _written(key, value, node)), _origin(node))
+        yield _text(indent, key.name, _written(key, value, node)), _origin(node)
 
 
 def _named(name: str, values: Mapping[str, Any], node: Node | None, indent: int) -> Iterator[_Line]:
-    yield _Line(_text(indent, name, "" if values else "{}"), "")
+    yield _text(indent, name, "" if values else "{}"), ""
     for each, value in values.items():
         yield from _options(each, value, node.get(each) if node else None, indent + 1)
 
 
 def _options(name: str, options: Any, node: Node | None, indent: int) -> Iterator[_Line]:
     keys = keys_of(type(options)) if options is not None else {}
-    yield _Line(_text(indent, yaml_text(name), "" if keys else "{}"), "")
+    yield _text(indent, yaml_text(name), "" if keys else "{}"), ""
     if keys:
         yield from _block(type(options), options, node, indent + 1)
 
 
 def _written(key: Key, value: Any, node: Node | None) -> str:
-    if node is not None and _is_hidden(node):
-        return hidden_text()
+    if node is not None and node.is_hidden:
+        return yaml_text(HIDDEN)
     if key.name == "on_error" and node is not None and isinstance(node.value, str):
         return yaml_text(node.value)
     return yaml_value(key, value)
-
-
-def _is_hidden(node: Node) -> bool:
-    return node.hidden or (isinstance(node.value, list) and any(item.hidden for item in node.value))
 
 
 def _origin(node: Node | None) -> str:

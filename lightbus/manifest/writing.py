@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from lightbus.options import HIDDEN, Secret, SecretUrl
+from lightbus.options import Secret, SecretUrl
 from lightbus.policy import DeliveryPolicy
 
 from .keys import Key, ListOf
@@ -39,11 +39,6 @@ def yaml_value(key: Key, value: Any) -> str:
         items: Sequence[Any] = value
         return f"[{', '.join(_scalar(key.shape.item, item) for item in items)}]"
     return _scalar(key.shape if isinstance(key.shape, Leaf) else None, value)
-
-
-def hidden_text() -> str:
-    """Return what stands for a value that must not be shown."""
-    return yaml_text(HIDDEN)
 
 
 def _scalar(leaf: Leaf | None, value: Any) -> str:

@@ -155,7 +155,7 @@ def test_an_editor_refuses_what_loading_refuses(
 
 def test_every_key_has_a_shape_that_can_be_printed() -> None:
     def walk(block: Block) -> None:
-        for key in block.keys.values():
+        for key in keys_of(block.cls).values():
             if isinstance(key.shape, Block):
                 walk(key.shape)
             elif isinstance(key.shape, Named):
