@@ -29,6 +29,8 @@ from tests.processes import Process, lightbus_process
 CREDENTIALS: dict[str, Any] = {"username": measures.USERNAME, "password": measures.PASSWORD}
 MANIFEST = "bus:\n  redis:\n    url: {url}\n"
 MODULE = "benchmarks.bus_module"
+#: The kinds of handlers, by the name of their figure.
+HANDLERS = {"consume": "count", "consume_def": "count_def", "consume_batch": "count_list"}
 RUN = ("--service-name", "bench", "--bus")
 
 
@@ -110,21 +112,19 @@ class Client:
             "fire": (await measures.one_by_one(fire, measures.FIRE_ONE_BY_ONE)).rate,
             "fire_50": await measures.in_flight(fire, many),
         }
-        fire_many = getattr(self.bus.client, "fire_many", None)
-        if fire_many is not None:
-            batch = [("auth", "user_registered", CREDENTIALS)] * measures.BATCH
+        batch = [CREDENTIALS] * measures.BATCH
 
-            def fire_batch() -> Any:
-                return fire_many(batch)
+        def fire_batch() -> Any:
+            return self.bus.auth.user_registered.fire_many_async(batch)
 
-            batches = await measures.one_by_one(fire_batch, many // measures.BATCH)
-            figures["fire_batch"] = batches.rate * measures.BATCH
+        batches = await measures.one_by_one(fire_batch, many // measures.BATCH)
+        figures["fire_batch"] = batches.rate * measures.BATCH
         return figures
 
     async def consuming(self) -> Figures:
         """A backlog, by each kind of handler."""
         figures = {}
-        for name, handler in (("consume", "count"), ("consume_def", "count_def")):
+        for name, handler in HANDLERS.items():
             await self.join()
             await measures.in_flight(self.fire, measures.BACKLOG)
             async with self.service.host(measures.BACKLOG, handler) as process:

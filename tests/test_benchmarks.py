@@ -32,14 +32,14 @@ from benchmarks.tally import Tally, environment
 from tests.servers import Server
 
 #: What the floor has nothing to be compared by: it is one thread of one loop, without kinds of handlers.
-ONLY_OURS = {row.figure for row in ROWS if row.base} | {"consume_batch"}
+ONLY_OURS = {row.figure for row in ROWS if row.base}
 
 
 def test_the_floor_and_lightbus_are_measured_in_every_row(redis_server: Server) -> None:
     session = Session(redis_server, PARTS, quick=True)
     floor, ours = session.floor(), session.ours()
     assert [row.figure for row in ROWS if row.figure not in (*ONLY_OURS, *floor)] == []
-    assert [row.figure for row in ROWS if row.figure != "consume_batch" and row.figure not in ours] == []
+    assert [row.figure for row in ROWS if row.figure not in ours] == []
 
 
 def test_only_the_parts_that_are_wanted_are_measured(redis_server: Server) -> None:
