@@ -261,7 +261,8 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
         for i in range(0, len(fields) - 1, 2):
             name, value = fields[i], fields[i + 1]
             if name[:1] == b":":
-                check_limits(value)
+                if len(value) > MAX_DEPTH:  # A shorter one can't pass any limit.
+                    check_limits(value)
                 kwargs[name[1:].decode()] = decode_json(value)
             else:
                 metadata[name.decode()] = value.decode()

@@ -188,11 +188,10 @@ class RedisEventConsumer(EventConsumer):
         if message is None or not self._subscription.wants(message.api_name, message.event_name):
             self.settling.acknowledge(source, entry_id)
             return None
-        attempts = extra.get("attempts", "0") if source != stream else "0"
-        attempt = read_count(attempts) + 1
-        origin = extra.get("origin", entry_id) if source != stream else entry_id
+        attempt, origin = 1, entry_id
         if source != stream:
-            message.native_id = origin
+            attempt = read_count(extra.get("attempts", "0")) + 1
+            message.native_id = origin = extra.get("origin", entry_id)
             fields = _without_extra(fields)
         self.leases.hold(source, entry_id)
         return RedisDelivery(self.settling, stream, source, entry_id, fields, message, attempt, origin)

@@ -37,7 +37,10 @@ class Leases:
 
     def hold(self, source: str, entry_id: str) -> None:
         """Renew an entry's lease from now on."""
-        self._held.setdefault(source, set()).add(entry_id)
+        held = self._held.get(source)
+        if held is None:
+            held = self._held[source] = set()
+        held.add(entry_id)
 
     def drop(self, source: str, ids: Iterable[str]) -> None:
         """Renew these no more."""
