@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
-from lightbus.exceptions import BusAlreadyClosed
+from lightbus.exceptions import BusAlreadyClosed, LightbusException
 from lightbus.messages import EventMessage
 from lightbus.transports.base import EventConsumer, EventTransport, Identity, Outgoing, Subscription
 from lightbus.transports.questions import DeadLetter, GroupStatus
@@ -19,7 +19,7 @@ from .event_consumer import RedisEventConsumer
 from .groups import group_status
 from .history import History
 from .options import RedisEventOptions
-from .publishing import Publishing
+from .publishing import Publishing, append, expire
 from .scripts import TRIM
 from .session import RedisTransport
 
@@ -59,7 +59,35 @@ class RedisEventTransport(RedisTransport, EventTransport):
 
     async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
         """Store events, in order; search for those whose confirmation was lost."""
-        await Publishing(self, events, timeout).run()
+        await Publishing(self, events, timeout, asyncio.get_running_loop().time() + timeout).run()
+
+    async def publish(
+        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
+    ) -> None:
+        """Store events, in order; a single one, as they mostly are, by the shortest way."""
+        message = messages[0] if len(messages) == 1 else None
+        stream = self.stream(message) if message is not None else ""
+        trimmer = self.trimmer(stream) if message is not None else None
+        if message is None or (trimmer is not None and trimmer.is_full):
+            await super().publish(messages, timeout, dedupe)
+            return
+        body = encode_event(message)
+        if trimmer is not None:
+            trimmer.note_added()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        sent = append(self.pipe, stream, message.id, body, dedupe)
+        timer = loop.call_at(deadline, expire, sent)
+        try:
+            message.native_id = (await sent).decode()
+            return
+        except (LightbusException, TimeoutError):
+            event = Outgoing(message, body, dedupe)
+        finally:
+            timer.cancel()
+        await Publishing(self, (event,), timeout, deadline).run(sent)
+        if event.error is not None:
+            raise event.error
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making what is not there."""

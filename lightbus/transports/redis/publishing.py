@@ -16,6 +16,7 @@ from lightbus.exceptions import (
 from lightbus.transports.base import Outgoing
 
 from .connection import LinkBroken, backoff
+from .pipe import Pipe
 from .replies import ReplyError
 from .scripts import FIRE
 
@@ -40,6 +41,7 @@ class Publishing:
         transport: Whose connection and streams are used.
         events: The events.
         timeout: Seconds for all of them.
+        deadline: When these are over, by the event loop's clock.
     """
 
     __slots__ = (
@@ -56,12 +58,14 @@ class Publishing:
         "_transport",
     )
 
-    def __init__(self, transport: RedisEventTransport, events: Sequence[Outgoing], timeout: float) -> None:
+    def __init__(
+        self, transport: RedisEventTransport, events: Sequence[Outgoing], timeout: float, deadline: float
+    ) -> None:
         self._transport = transport
         self._pipe = transport.pipe
         self._events = events
         self._timeout = timeout
-        self._deadline = asyncio.get_running_loop().time() + timeout
+        self._deadline = deadline
         self._is_late = self._found_no_room = False
         self._sent: list[asyncio.Future[Any]] = []
         # Of those that were just sent, the ones whose link broke, and those that Redis could not take then.
@@ -69,24 +73,28 @@ class Publishing:
         self._refused: dict[Outgoing, ReplyError] = {}
         self._doubtful: set[Outgoing] = set()
 
-    async def run(self) -> None:
-        """Store the events, and set the ``native_id`` or the ``error`` of each."""
+    async def run(self, sent: asyncio.Future[Any] | None = None) -> None:
+        """Store the events, and set the ``native_id`` or the ``error`` of each.
+
+        Args:
+            sent: The outcome of the one event, where it was sent already.
+        """
         timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
         try:
-            if len(self._events) == 1:
-                await self._store(self._events)
-            else:
-                for part in _parts(self._events):
-                    await self._store(part)
+            for part in _parts(self._events):
+                await self._store(part, sent)
         finally:
             timer.cancel()
 
-    async def _store(self, events: Sequence[Outgoing]) -> None:
+    async def _store(self, events: Sequence[Outgoing], sent: asyncio.Future[Any] | None) -> None:
         """Send events, and again those that Redis turns out not to have and may take, while there is time."""
         failures = 0
         left = events
         while left:
-            await self._send(left)
+            if sent is None:
+                await self._send(left)
+            else:
+                self._sent, sent = [sent], None
             left = await self._collect(left)
             if self._lost:
                 await self._find_lost()
@@ -112,15 +120,7 @@ class Publishing:
                     self._is_late = self._found_no_room = True
             if self._is_late:
                 return
-            sent.append(self._append(stream, event))
-
-    def _append(self, stream: str, event: Outgoing) -> asyncio.Future[Any]:
-        if event.dedupe is None:
-            return self._pipe.send("XADD", stream, "*", *event.body)
-        key = f"{{{stream}}}:fired:{event.message.id}"
-        milliseconds = max(1, int(event.dedupe * 1000))
-        # The text and not its hash, so that a server which does not know it yet needs no second round.
-        return self._pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *event.body)
+            sent.append(append(self._pipe, stream, event.message.id, event.body, event.dedupe))
 
     async def _collect(self, events: Sequence[Outgoing]) -> list[Outgoing]:
         """Take note of what became of the events; return those that may have to be sent again."""
@@ -252,12 +252,28 @@ class Publishing:
         return TransportUnavailable(f"{name} was not fired within {self._timeout:g} s: {reason}")
 
     def _expire(self) -> None:
-        """Wait no longer; what still waits for a connection does not go out after all."""
         self._is_late = True
         for future in self._sent:
-            if not future.done():
-                future.set_exception(TimeoutError())
-                future.exception()
+            expire(future)
+
+
+def append(
+    pipe: Pipe, stream: str, message_id: str, body: Sequence[Any], dedupe: float | None
+) -> asyncio.Future[Any]:
+    """Send one event; returns the future of its id in the stream."""
+    if dedupe is None:
+        return pipe.send("XADD", stream, "*", *body)
+    key = f"{{{stream}}}:fired:{message_id}"
+    milliseconds = max(1, int(dedupe * 1000))
+    # The text and not its hash, so that a server which does not know it yet needs no second round.
+    return pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *body)
+
+
+def expire(future: asyncio.Future[Any]) -> None:
+    """Wait no longer; what still waits for a connection does not go out after all."""
+    if not future.done():
+        future.set_exception(TimeoutError())
+        future.exception()
 
 
 def _parts(events: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
