@@ -280,3 +280,18 @@ def test_what_cannot_take_lists_is_refused_at_the_start(
     status, log = project.refused()
     assert status != 0
     assert said in log
+
+
+def test_a_list_that_still_waits_for_more_keeps_the_end_from_nothing(
+    project: Project, redis_server: Server
+) -> None:
+    project.write("bus.py", BUS % (PLAIN, ", batch_wait='1h'"))
+    host = project.host()
+    project.script(FIRE % 3)
+    eventually(lambda: pending(redis_server) == 3)
+    assert host.terminate(timeout=10) == 0
+    assert pending(redis_server) == 0
+    project.write("bus.py", BUS % (PLAIN, ""))
+    second = project.host()
+    eventually(lambda: sorted(numbers(second)) == [0, 1, 2])
+    assert numbers(host) == []
