@@ -16,7 +16,7 @@ from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
 from .path import BusPath
-from .portal import new_event_loop
+from .portal import run
 from .transports.base import Identity, Kind, Transport
 
 
@@ -49,8 +49,7 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
             loader.load(BusPath(client))
         problems.found += loader.problems.found
     if connect:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            problems.found += runner.run(_check_brokers(manifest, client))
+        problems.found += run(_check_brokers(manifest, client))
     client.discard_background()
     return problems.ordered("error", "warning", "note")
 

@@ -71,8 +71,9 @@ def create(
     arguments = {"service_name": service_name, "process_name": process_name}
     manifest = read_manifest(config, {k: v for k, v in arguments.items() if v is not None})
     if manifest is None:
-        names = Identity(service_name or default_service_name(), process_name or default_process_name())
-        client = BusClient(Wiring(names))
+        owned = [name for name in auto_registered.names() if not auto_registered.get(name).internal]
+        service = service_name or default_service_name(owned)
+        client = BusClient(Wiring(Identity(service, process_name or f"{socket.gethostname()}-{os.getpid()}")))
     else:
         client = BusClient(wiring_of(manifest, Registry(auto_registered)))
         client.set_features(manifest.features)
@@ -170,16 +171,9 @@ def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
     )
 
 
-def default_service_name(api_names: Sequence[str] | None = None) -> str:
-    """Return a name that is the same after a restart: the first API's by name, else the folder's."""
-    names = [n for n in auto_registered.names() if not auto_registered.get(n).internal]
-    owned = sorted(names if api_names is None else api_names)
-    return owned[0] if owned else Path.cwd().name or "lightbus"
-
-
-def default_process_name() -> str:
-    """Return a name that no other live process has: the host's and the process's number."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+def default_service_name(owned: Sequence[str]) -> str:
+    """Return a name that is the same after a restart: the first of its APIs by name, else the folder's."""
+    return min(owned) if owned else Path.cwd().name or "lightbus"
 
 
 def _of_host(

@@ -18,18 +18,14 @@ from .exceptions import ConfigurationError, TransportError, TransportUnavailable
 from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import Problems
-from .modules import located, run_start_functions
+from .modules import run_located, run_start_functions
 from .path import BusPath
 from .portal import new_event_loop
 from .reload import Reloader
-from .shutdown import EXIT_FAILED, Shutdown
+from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, Shutdown
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
-
-EXIT_OK = 0
-EXIT_UNAVAILABLE = 69
-EXIT_CONFIG = 78
 
 
 class Host:
@@ -39,7 +35,6 @@ class Host:
         manifest: What to host.
         features: What to do, if not what the manifest says.
         fail_fast: Whether to end with status 69 where a broker does not answer at the start.
-        folder: Where modules are looked for and the embedded server keeps its data.
         reread: Reads the manifest again, for SIGHUP.
         arguments: What the command line said, for plugins.
     """
@@ -50,13 +45,12 @@ class Host:
         *,
         features: tuple[Feature, ...] | None = None,
         fail_fast: bool = False,
-        folder: Path | None = None,
         reread: Callable[[], Manifest] | None = None,
         arguments: Namespace | None = None,
     ) -> None:
         self.manifest = manifest
         self._fail_fast = fail_fast
-        self._folder = folder or Path.cwd()
+        self._folder = Path.cwd()
         self._features = features
         self._arguments = arguments
         self._embedded: EmbeddedServer | None = None
@@ -117,15 +111,10 @@ class Host:
         if self._embedded is not None:
             self._embedded.terminate()
 
-    def shut_down(self, reason: str, status: int = EXIT_FAILED) -> None:
-        """Finish what runs and end.
-
-        Args:
-            reason: For the log.
-            status: The exit status.
-        """
+    def shut_down(self, reason: str) -> None:
+        """Finish what runs and end with status 1; the reason is for the log."""
         logger.error("shutting down: %s", reason)
-        self._status = status
+        self._status = EXIT_FAILED
         self._shutdown.request()
 
     def _make_client(self) -> BusClient:
@@ -139,7 +128,7 @@ class Host:
     def _load(self) -> None:
         """Import what the manifest names, and check that it fits together."""
         self._loader = Loader(self.manifest, self.client, self._folder)
-        self._modules = self._loader.load(self.bus).modules
+        self._modules = self._loader.load(self.bus)
         for problem in self._loader.problems.found:
             logger.warning("%s", problem)
         if self._features or self.manifest.origin("features") is not None:
@@ -178,27 +167,21 @@ class Host:
     async def _start(self, worker: Worker) -> None:
         """Everything before ready: from here on, nothing that is sent is missed."""
         hooks = self.client.hooks
-        for callback in hooks.receive_args if self._arguments is not None else ():
-            with located(callback, "receive_args() of a plugin"):
-                await hooks.run((callback,), args=self._arguments)
+        if self._arguments is not None:
+            await run_located(hooks, hooks.receive_args, "receive_args() of a plugin", args=self._arguments)
         await run_start_functions(self._modules, self.bus)
         self._prepare(worker)
         self._refuse_idleness(may_come=bool(self.client.hooks.before_worker_start))
         for transport in self.client.transports().all():
             await self._insist(transport.open)
         await self._check_brokers()
-        await worker.ownership.take()
-        await worker.join()
-        await worker.publish_contracts()
-        for callback in hooks.before_worker_start:
-            with located(callback, "the callback of before_worker_start"):
-                await hooks.run((callback,), client=self.client)
+        await worker.sign_on()
         if hooks.before_worker_start:
+            what = "the callback of before_worker_start"
+            await run_located(hooks, hooks.before_worker_start, what, client=self.client)
             self._prepare(worker)
             self._refuse_idleness(may_come=False)
-            await worker.ownership.take()
-            await worker.join()
-            await worker.publish_contracts()
+            await worker.sign_on()
 
     async def _check_brokers(self) -> None:
         """Tell what the brokers lack; without what nothing can work, the host does not start."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -29,19 +29,6 @@ logger = logging.getLogger(__name__)
 _DEFAULT = Place("the default")
 
 
-@dataclass(slots=True)
-class Code:
-    """What a manifest's modules turned out to be.
-
-    Args:
-        modules: The bus modules.
-        served: The names of the APIs that are this service's to serve.
-    """
-
-    modules: list[ModuleType] = field(default_factory=list)
-    served: list[str] = field(default_factory=list)
-
-
 class Loader:
     """Imports what one manifest names.
 
@@ -57,31 +44,33 @@ class Loader:
         self._folder = folder
         self.problems = Problems()
 
-    def load(self, bus: BusPath) -> Code:
+    def load(self, bus: BusPath) -> list[ModuleType]:
         """Import the modules, and declare on the bus what the manifest says.
 
         Args:
             bus: What modules that ask for a bus get.
+
+        Returns:
+            The bus modules.
 
         Raises:
             InvalidManifest: Something can't be imported or does not fit; every reason is given.
         """
         hosted(bus, self._manifest)
         look_in(self._folder)
-        code = Code()
+        modules: list[ModuleType] = []
         registry = self._client.registry
         given = self._manifest.modules_given
         for index, module_name in enumerate(self._manifest.modules):
             module = self._try("modules", index, import_bus_module, module_name, self._folder, given)
             if module is not None:
-                code.modules.append(module)
+                modules.append(module)
         self._name_service()
         config = replace(self._manifest, service_name=self._client.service_name)
         self._client.use_plugins(make_plugins(config, self.problems))
-        code.served = [name for name in registry.names() if self.is_ours(name)]
-        for name in code.served:
+        for name in filter(self.is_ours, registry.names()):
             self._try("modules", None, registry.instance, name)
-        if len(code.modules) == len(self._manifest.modules):
+        if len(modules) == len(self._manifest.modules):
             self._look_for_owned()
         records = self.listeners()
         for listener in self._manifest.listeners:
@@ -90,7 +79,7 @@ class Loader:
                 self._try(f"listeners.{listener}.handler", None, self._client.add_listener, record)
         self._client.schedules.update(self.schedules())
         self.problems.raise_errors()
-        return code
+        return modules
 
     def listeners(self) -> dict[str, Listener]:
         """Make the records of the manifest's listeners; what is wrong is added to :attr:`problems`."""

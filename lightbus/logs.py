@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import sys
-from typing import Literal, TextIO
+from typing import Literal
 
 from .messages import handled
 
@@ -69,19 +69,17 @@ def _message_id(record: logging.LogRecord) -> str:
     return "".join(handled.get() or ())
 
 
-def configure(level: str = "info", style: LogFormat | None = None, stream: TextIO | None = None) -> None:
-    """Send the log to a stream.
+def configure(level: str = "info", style: LogFormat | None = None) -> None:
+    """Send the log to standard error.
 
     Args:
         level: The least severe lines that are written: debug, info, warning, error or critical.
         style: ``text`` or ``json``; where not given, text on a terminal and JSON elsewhere.
-        stream: Where to; standard error where not given.
     """
-    target = stream or sys.stderr
-    is_terminal = target.isatty()
+    is_terminal = sys.stderr.isatty()
     if style is None:
         style = "text" if is_terminal else "json"
-    handler = logging.StreamHandler(target)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TextFormatter(colour=is_terminal) if style == "text" else JsonFormatter())
     root = logging.getLogger()
     for old in [h for h in root.handlers if getattr(h, "is_lightbus", False)]:

@@ -21,6 +21,7 @@ from .exceptions import (
     LightbusException,
     TransportUnavailable,
 )
+from .hooks import Callback, Hooks
 from .manifest.problems import suggest
 from .path import BusPath
 
@@ -36,24 +37,6 @@ def look_in(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
-def import_modules(names: Sequence[str], folder: Path, *, given: bool) -> list[ModuleType]:
-    """Import bus modules, which may lie in a folder that is not installed.
-
-    Args:
-        names: Dotted names.
-        folder: Where they are looked for first.
-        given: Whether somebody named them, or they are only the default.
-
-    Returns:
-        The modules.
-
-    Raises:
-        FailedToImportBusModule: One is not there or raises; the message has the line.
-    """
-    look_in(folder)
-    return [import_bus_module(name, folder, given) for name in names]
-
-
 async def run_start_functions(modules: Sequence[ModuleType], bus: BusPath) -> None:
     """Call ``before_server_start(bus)`` of each module, in which listeners are set up.
 
@@ -65,6 +48,17 @@ async def run_start_functions(modules: Sequence[ModuleType], bus: BusPath) -> No
         if function is not None:
             with located(function, f"before_server_start() of {module.__name__}"):
                 await bus.client.pool.invoke(function, bus)
+
+
+async def run_located(hooks: Hooks, callbacks: Sequence[Callback], what: str, **kwargs: Any) -> None:
+    """Run callbacks of a hook at the start.
+
+    Raises:
+        ConfigurationError: One of them raises; the message has the line.
+    """
+    for callback in callbacks:
+        with located(callback, what):
+            await hooks.run((callback,), **kwargs)
 
 
 def import_object(path: str) -> Any:

@@ -17,14 +17,9 @@ MAX_THREADS = 64
 
 
 class HandlerPool:
-    """Runs handlers that are plain functions, so that they may block.
+    """Runs handlers that are plain functions, so that they may block."""
 
-    Args:
-        max_threads: The most that run at a time; others wait.
-    """
-
-    def __init__(self, max_threads: int = MAX_THREADS) -> None:
-        self._max_threads = max_threads
+    def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
         self._in_threads: set[object] = set()
         _pools.add(self)
@@ -41,7 +36,7 @@ class HandlerPool:
             A future of what it returns or raises.
         """
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._max_threads, thread_name_prefix="lightbus")
+            self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="lightbus")
         context = contextvars.copy_context()
         call = functools.partial(context.run, self._guarded, function, *args, **kwargs)
         return asyncio.get_running_loop().run_in_executor(self._executor, call)

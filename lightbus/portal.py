@@ -24,6 +24,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a new event loop; before Python 3.12, ``asyncio.run()`` can't choose which."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(coroutine)
+
+
 class Portal:
     """An event loop in a thread of its own, for processes that have none; made when first used."""
 

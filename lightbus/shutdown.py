@@ -13,7 +13,13 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+# Exit statuses; 64 to 78 are those of sysexits.h.
+EXIT_OK = 0
 EXIT_FAILED = 1
+EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 69
+EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
 
 #: Seconds for closing, on top of those for what runs.
 _CLOSING = 15.0

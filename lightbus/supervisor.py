@@ -18,15 +18,14 @@ from .embedded import provide
 from .exceptions import ConfigurationError
 from .manifest.model import ListenAddress, Manifest
 from .manifest.names import tells_processes_apart
+from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE
 
 logger = logging.getLogger(__name__)
 
 #: Tells a host that it was started by a supervisor, and which of its processes it is, from 1.
 VARIABLE = "LIGHTBUS_CHILD"
 #: What no further start cures: misuse, no broker with --fail-fast, a wrong configuration.
-_FINAL = (64, 69, 78)
-_EXIT_FAILED = 1
-_EXIT_CONFIG = 78
+_FINAL = (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_CONFIG)
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 #: Seconds that a process must have run for its end not to count as another failure in a row.
 _STEADY = 60.0
@@ -61,7 +60,7 @@ class Supervisor:
             embedded = provide(self._manifest, self._folder)
         except ConfigurationError as e:
             logger.error("%s", e)
-            return _EXIT_CONFIG
+            return EXIT_CONFIG
         try:
             asyncio.run(self._supervise())
         finally:
@@ -101,7 +100,7 @@ class Supervisor:
             if self._stop.is_set():
                 # Before its handlers were there, the signal ended it.
                 failed = status not in (0, -signal.SIGTERM)
-                self._status = self._status or (_EXIT_FAILED if failed else 0)
+                self._status = self._status or (EXIT_FAILED if failed else 0)
                 return
             if status in _FINAL:
                 self._status = status

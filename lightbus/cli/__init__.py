@@ -12,12 +12,7 @@ from click.shell_completion import CompletionItem
 
 from lightbus import __version__
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
-
-EXIT_FAILED = 1
-EXIT_USAGE = 64
-EXIT_UNAVAILABLE = 69
-EXIT_CONFIG = 78
-EXIT_INTERRUPTED = 130
+from lightbus.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE
 
 #: Said here, so that no command's module is imported to list them.
 COMMANDS = {

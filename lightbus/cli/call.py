@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -12,7 +11,7 @@ from lightbus import logs
 from lightbus.api import Registry, auto_registered
 from lightbus.client import BusClient
 from lightbus.creation import wiring_of
-from lightbus.portal import new_event_loop
+from lightbus.portal import run
 
 from .options import manifest_options, read
 from .plugins import hand_over, spoken, use_plugins
@@ -44,7 +43,7 @@ def command(
     use_plugins(client, manifest)
     said = spoken()
 
-    async def run() -> Any:
+    async def call() -> Any:
         try:
             await hand_over(client, said)
             return await client.call_rpc_remote(
@@ -53,5 +52,4 @@ def command(
         finally:
             await client.close_async()
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        print(json.dumps(runner.run(run()), ensure_ascii=False))
+    print(json.dumps(run(call()), ensure_ascii=False))

@@ -11,8 +11,8 @@ from lightbus import logs
 from lightbus.checks import check
 from lightbus.manifest import InvalidManifest, render
 from lightbus.manifest.problems import Format, Problem
+from lightbus.shutdown import EXIT_CONFIG
 
-from . import EXIT_CONFIG
 from .options import manifest_options, read
 
 

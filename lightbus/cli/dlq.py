@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +15,7 @@ from lightbus import logs
 from lightbus.checks import client_for
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
-from lightbus.portal import new_event_loop
+from lightbus.portal import run
 from lightbus.transports.base import EventTransport
 from lightbus.transports.questions import DeadLetter
 from lightbus.wiring import Transports
@@ -24,7 +23,6 @@ from lightbus.wiring import Transports
 from .options import manifest_options, read
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 
 command = click.Group(
     "dlq",
@@ -176,7 +174,7 @@ def _for_each(
 ) -> int:
     """Do something with every dead letter that is meant; returns with how many it was done."""
 
-    async def run() -> int:
+    async def walk() -> int:
         client, count = client_for(manifest), 0
         try:
             async for transport, letter in _letters(manifest, client.transports()):
@@ -186,8 +184,7 @@ def _for_each(
             await client.close_async()
         return count
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(run())
+    return run(walk())
 
 
 async def _letters(

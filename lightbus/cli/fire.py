@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import Any
 
 import click
 
 from lightbus import logs
 from lightbus.messages import EventMessage
-from lightbus.portal import new_event_loop
+from lightbus.portal import run
 
 from .options import manifest_options, read
 from .plugins import hand_over, spoken, use_plugins
 from .project import project_bus
 from .values import parse, split
-
-logger = logging.getLogger(__name__)
 
 
 @click.command(
@@ -42,12 +38,11 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
     use_plugins(client, manifest)
     said = spoken()
 
-    async def run() -> EventMessage:
+    async def fire() -> EventMessage:
         try:
             await hand_over(client, said)
             return await client.fire_event(api_name, name, kwargs)
         finally:
             await client.close_async()
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        print(runner.run(run()).id)
+    print(run(fire()).id)

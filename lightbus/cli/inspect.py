@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from lightbus.messages import EventMessage
 from lightbus.modules import run_start_functions
 from lightbus.options import parse_duration
 from lightbus.path import BusPath
-from lightbus.portal import new_event_loop
+from lightbus.portal import run
 from lightbus.search import ArgumentTest, Comparison, Query, castings, misfit, search
 
 from .options import manifest_options, read
@@ -104,7 +103,7 @@ def command(
     logs.configure(options["log_level"] or "warning", "text")
     manifest = read(**options)
 
-    async def run() -> int:
+    async def show() -> int:
         client = client_for(manifest)
         count = misfits = 0
         try:
@@ -117,7 +116,8 @@ def command(
                 async for message in messages:
                     shown = _fields(message)
                     if validate:
-                        await client.watch.refresh() if time.monotonic() >= client.watch.due else None
+                        if time.monotonic() >= client.watch.due:
+                            await client.watch.refresh()
                         shown["error"] = misfit(client, message)
                         misfits += shown["error"] is not None
                     if show_casting:
@@ -130,14 +130,12 @@ def command(
             raise click.ClickException("there is no such event")
         return 1 if misfits else 0
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(run())
+    return run(show())
 
 
 async def _load_listeners(manifest: Manifest, client: BusClient) -> None:
     bus = BusPath(client)
-    modules = Loader(manifest, client, Path.cwd()).load(bus).modules
-    await run_start_functions(modules, bus)
+    await run_start_functions(Loader(manifest, client, Path.cwd()).load(bus), bus)
 
 
 def _fields(message: EventMessage) -> dict[str, Any]:

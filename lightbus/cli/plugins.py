@@ -13,7 +13,7 @@ from lightbus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.plugins import enabled_plugins
-from lightbus.modules import located
+from lightbus.modules import run_located
 from lightbus.plugins import LightbusPlugin, PluginOptions
 from lightbus.plugins.loading import find_plugin, make_plugin
 
@@ -67,9 +67,8 @@ async def hand_over(client: BusClient, arguments: Namespace) -> None:
     Raises:
         ConfigurationError: A plugin fails.
     """
-    for callback in client.hooks.receive_args:
-        with located(callback, "receive_args() of a plugin"):
-            await client.hooks.run((callback,), args=arguments)
+    what = "receive_args() of a plugin"
+    await run_located(client.hooks, client.hooks.receive_args, what, args=arguments)
 
 
 def _make(name: str, options: PluginOptions, manifest: Manifest) -> LightbusPlugin | None:

@@ -8,7 +8,7 @@ from lightbus.checks import client_for
 from lightbus.creation import hosted, wiring_of
 from lightbus.exceptions import FailedToImportBusModule
 from lightbus.manifest.model import Manifest
-from lightbus.modules import import_modules
+from lightbus.modules import import_bus_module, look_in
 from lightbus.path import BusPath
 
 
@@ -25,11 +25,13 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
     Raises:
         FailedToImportBusModule: A module is not there or raises.
     """
-    client = client_for(manifest)
+    client, folder = client_for(manifest), Path.cwd()
     bus = BusPath(client)
     hosted(bus, manifest)
     try:
-        import_modules(manifest.modules, Path.cwd(), given=manifest.modules_given)
+        look_in(folder)
+        for name in manifest.modules:
+            import_bus_module(name, folder, manifest.modules_given)
     except FailedToImportBusModule as e:
         if not may_lack_modules or manifest.modules_given or not isinstance(e.__cause__, ModuleNotFoundError):
             raise

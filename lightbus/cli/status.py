@@ -16,7 +16,7 @@ from lightbus.checks import client_for
 from lightbus.exceptions import TransportError
 from lightbus.manifest.model import Manifest
 from lightbus.overview import ListenerStatus, Overview, ProcessStatus, overview
-from lightbus.portal import new_event_loop
+from lightbus.portal import run
 
 from .options import manifest_options, read
 
@@ -43,8 +43,7 @@ def command(watch: bool, as_json: bool, **options: Any) -> None:
     logs.configure(options["log_level"] or "error", "text")
     manifest = read(**options)
     show = _show_json if as_json else _watch if watch and sys.stdout.isatty() else _print
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(show(_looks(manifest, watch)))
+    run(show(_looks(manifest, watch)))
 
 
 async def _looks(manifest: Manifest, watch: bool) -> AsyncIterator[Overview | str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Any, ClassVar
 
@@ -11,8 +10,6 @@ from . import LightbusPlugin, PluginOptions
 from .internal_apis import LightbusStateApi
 from .options import InternalStateOptions
 from .outbox import Outbox
-
-logger = logging.getLogger(__name__)
 
 
 class StatePlugin(LightbusPlugin):

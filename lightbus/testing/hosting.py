@@ -224,9 +224,7 @@ class Hosted:
     async def _join(self, client: BusClient, loader: Loader) -> None:
         worker = self._worker
         worker.prepare([name for name in client.registry.names() if loader.is_ours(name)])
-        await worker.ownership.take()
-        await worker.join()
-        await worker.publish_contracts()
+        await worker.sign_on()
 
     def _manifest(self) -> tuple[Manifest, Path]:
         if self._config is None or isinstance(self._config, Mapping):

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
 from lightbus.listener import Listener
+from lightbus.recurring import BackgroundTask
 
-from .background import run_background
 from .dispatch import Dispatch
 from .events import EventWorker
 from .ownership import Ownership
@@ -93,6 +94,16 @@ class Worker:
             return False
         return True
 
+    async def sign_on(self) -> None:
+        """Own what was made ready, join its groups and queues, and publish its contracts.
+
+        Raises:
+            ConfigurationError: Another service owns one of the APIs.
+        """
+        await self.ownership.take()
+        await self.join()
+        await self.publish_contracts()
+
     async def join(self) -> None:
         """Make consumer groups and sign on as a worker, so that nothing sent from now on is missed."""
         await asyncio.gather(*(worker.join() for worker in self._workers() if not worker.has_joined))
@@ -112,7 +123,7 @@ class Worker:
         if "tasks" in client.features:
             self.schedules.start(group)
             for task in client.background:
-                self._tasks.append(group.create_task(run_background(task, client)))
+                self._tasks.append(group.create_task(self._run_background(task)))
 
     async def drain(self, timeout: float) -> int:
         """Stop taking, finish what runs, hand back the rest.
@@ -183,6 +194,18 @@ class Worker:
 
     def _workers(self) -> list[RpcWorker | EventWorker]:
         return [*self.rpcs, *self.events]
+
+    async def _run_background(self, task: BackgroundTask) -> None:
+        """Run a background task; a failure is logged, and ends the host where the task says so."""
+        try:
+            await task.coroutine
+        except BaseException as e:
+            if is_cancelled(e):
+                raise
+            logger.exception("the background task %s failed", task.name)
+            await self._client.hooks.report(e)
+            if task.on_failure == "shutdown":
+                self._client.request_shutdown(f"the background task {task.name} failed")
 
     async def _withdraw_contracts(self) -> None:
         """Tell callers at once that nobody serves the APIs any more, where this process is the last."""
