@@ -87,9 +87,7 @@ class Hosted:
         self.reloader = Reloader(manifest, read, self.client, self.worker, folder)
 
     async def __aenter__(self) -> Hosted:
-        await self.worker.ownership.take()
-        await self.worker.join()
-        await self.worker.publish_contracts()
+        await self.worker.sign_on()
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
         before = self._waiting()

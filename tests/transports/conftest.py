@@ -34,7 +34,7 @@ from lightbus.transports.redis.event_consumer import RedisEventConsumer
 from lightbus.transports.redis.events import RedisEventTransport
 from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions, RedisSchemaOptions
 from lightbus.transports.redis.rpc import RedisRpcTransport
-from lightbus.transports.redis.rpc_consumer import RedisRpcConsumer
+from lightbus.transports.redis.rpc_consumer import RedisRpcConsumer, presence_key
 from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.conftest import require
 from tests.eventually import eventually_async
@@ -193,7 +193,7 @@ class Ports:
         elif isinstance(consumer, RedisRpcConsumer):
             assert consumer._presence is not None and self.server is not None
             consumer._presence.cancel()
-            self.server.execute("DEL", consumer._presence_key(consumer._member))
+            self.server.execute("DEL", presence_key(consumer._api_name, consumer._member))
         await cast(Any, consumer)._link.close()
 
     def _keep(self, transport: T) -> T:

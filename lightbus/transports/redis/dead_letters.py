@@ -11,13 +11,13 @@ from lightbus.transports.questions import DeadLetter
 
 from .codec import decode_event, read_count
 from .connection import LinkBroken
+from .history import scan
 from .pipe import Pipe
 from .replies import ReplyError
 from .scripts import REPLAY
 from .settling import GroupKeys
 
 _PAGE = 100
-_SCANNED = 1_000
 _KEY = re.compile(r"\{(?P<stream>.+:stream)\}:dead:(?P<group>.+)", re.DOTALL)
 #: The fields that are added to the event's own, in this order.
 _ADDED = ("reason", "error", "trace", "attempts", "origin")
@@ -69,16 +69,9 @@ class DeadLetters:
 
     async def _keys(self) -> list[tuple[str, str]]:
         """The keys that hold dead letters, each with its group."""
-        keys: set[str] = set()
-        cursor = b"0"
-        while True:
-            cursor, found = await self._pipe.send(
-                "SCAN", cursor, "MATCH", "{*:stream}:dead:*", "COUNT", _SCANNED, "TYPE", "stream"
-            )
-            keys.update(key.decode("utf-8", "surrogateescape") for key in found)
-            if cursor == b"0":
-                break
-        matches = [(key, _KEY.fullmatch(key)) for key in sorted(keys)]
+        found = await scan(self._pipe, "{*:stream}:dead:*")
+        keys = sorted(key.decode("utf-8", "surrogateescape") for key in found)
+        matches = [(key, _KEY.fullmatch(key)) for key in keys]
         return [(key, match["group"]) for key, match in matches if match is not None]
 
 

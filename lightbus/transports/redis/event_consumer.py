@@ -18,7 +18,6 @@ from .connection import BLOCK, FAILURES, LinkBroken, backoff
 from .groups import group_status
 from .leases import Leases
 from .options import RedisEventOptions
-from .pipe import ignore_outcome
 from .replies import Reaction, ReplyError
 from .scripts import FORGET, MAKE
 from .session import Session
@@ -276,9 +275,7 @@ class RedisEventConsumer(EventConsumer):
         self.metrics.dead_letters.add(self._subscription.listener_name, *names, reason)
 
     def _wake(self) -> None:
-        if self._link.client_id is not None and not self.pipe.is_closed:
-            unblocked = self.pipe.send("CLIENT", "UNBLOCK", self._link.client_id)
-            unblocked.add_done_callback(ignore_outcome)
+        self.pipe.unblock(self._link)
 
 
 def _start_id(since: str) -> str:

@@ -122,15 +122,19 @@ async def stream_keys(pipe: Pipe, api: str = "*", event: str = "*") -> list[byte
     """
     if "*" not in api + event:
         return [f"{api}.*:stream".encode(), f"{api}.{event}:stream".encode()]
-    pattern = f"{_glob(api)}.*:stream"
+    return sorted(key for key in await scan(pipe, f"{_glob(api)}.*:stream") if key[:1] != b"{")
+
+
+async def scan(pipe: Pipe, pattern: str) -> set[bytes]:
+    """Return the keys of all streams whose key is like a pattern of Redis."""
     keys: set[bytes] = set()
     cursor = b"0"
     while True:
         command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "stream")
         cursor, found = await pipe.send(*command)
-        keys.update(key for key in found if key[:1] != b"{")
+        keys.update(found)
         if cursor == b"0":
-            return sorted(keys)
+            return keys
 
 
 def _glob(pattern: str) -> str:

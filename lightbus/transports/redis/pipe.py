@@ -15,7 +15,7 @@ import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 
-from .connection import LINK_ERRORS, Connector, LinkBroken, Wire, backoff
+from .connection import LINK_ERRORS, Connector, Link, LinkBroken, Wire, backoff
 from .replies import Reaction, ReplyError, must_reconnect
 from .scripts import Script
 
@@ -127,6 +127,11 @@ class Pipe:
         self._written.extend(self._waiting)
         self._waiting.clear()
         self._drop(BusAlreadyClosed("the bus was closed while the command waited"))
+
+    def unblock(self, link: Link) -> None:
+        """Make a read that blocks on another connection return at once."""
+        if link.client_id is not None and not self._closed:
+            self.send("CLIENT", "UNBLOCK", link.client_id).add_done_callback(ignore_outcome)
 
     @property
     def is_closed(self) -> bool:
@@ -274,6 +279,13 @@ class Pipe:
             if not entry.future.done():
                 entry.future.set_exception(error)
                 entry.future.exception()  # Nobody may be waiting for it any more.
+
+
+def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:
+    """Return what went wrong with commands that were sent, refusals included; None where nothing did."""
+    if sent.cancelled():
+        return None
+    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)
 
 
 def ignore_outcome(future: asyncio.Future[Any]) -> None:

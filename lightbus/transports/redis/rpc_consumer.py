@@ -19,7 +19,7 @@ from lightbus.transports.base import Identity, RpcConsumer
 from .codec import decode_call, decode_sender, encode_result, names_reply_list, return_key
 from .connection import BLOCK, FAILURES, backoff
 from .options import RedisRpcOptions
-from .pipe import ignore_outcome
+from .pipe import failure_of, ignore_outcome
 from .replies import Reaction, ReplyError
 from .scripts import RECOVER, RELEASE, TAKE
 from .session import Session
@@ -91,7 +91,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._queue = queue_key(api_name)
         # A process name may come back with the next container; what makes the key unique must not.
         self._member = f"{identity.process_name}:{secrets.token_hex(4)}"
-        self._mine = self._taken_key(self._member)
+        self._mine = taken_key(self._api_name, self._member)
         self._register = register_key(api_name)
         self._blobs: dict[str, bytes] = {}
         self._stopping = False
@@ -165,9 +165,7 @@ class RedisRpcConsumer(RpcConsumer):
     async def stop(self) -> None:
         """End a waiting take at once; its connection stays usable, so that nothing is lost on the way."""
         self._stopping = True
-        if self._link.client_id is not None and not self._pipe.is_closed:
-            unblocked = self._pipe.send("CLIENT", "UNBLOCK", self._link.client_id)
-            unblocked.add_done_callback(ignore_outcome)
+        self._pipe.unblock(self._link)
 
     async def close(self) -> None:
         """Send the last answers, settle what is left behind, and disappear from the register."""
@@ -187,7 +185,7 @@ class RedisRpcConsumer(RpcConsumer):
                 await self._finish_sending()
                 *_, others = await self._pipe.send_many(
                     [
-                        ("DEL", self._presence_key(self._member)),
+                        ("DEL", presence_key(self._api_name, self._member)),
                         ("SREM", self._register, self._member),
                         ("SCARD", self._register),
                     ]
@@ -205,12 +203,6 @@ class RedisRpcConsumer(RpcConsumer):
             what = "%s (call %s) is answered with an error: %s"
             logger.error(what, call.canonical_name, call.id, e, extra={"message_id": call.id})
             return encode_result(ResultMessage(repr(e), call.id, error=True))
-
-    def _taken_key(self, member: str) -> str:
-        return taken_key(self._api_name, member)
-
-    def _presence_key(self, member: str) -> str:
-        return presence_key(self._api_name, member)
 
     async def _claim(self, blobs: Sequence[bytes]) -> list[RpcMessage]:
         """Decode calls and keep those whose expiry key was still there to be removed."""
@@ -274,7 +266,7 @@ class RedisRpcConsumer(RpcConsumer):
     def _note_sent(
         self, commands: list[tuple[Any, ...]], call_id: str, failures: int, sent: asyncio.Future[list[Any]]
     ) -> None:
-        error = _failure(sent)
+        error = failure_of(sent)
         if error is not None:
             if isinstance(error, ReplyError) and error.reaction is Reaction.GIVE_UP:
                 logger.warning("an answer was not sent, since its key is not a list: %s", error)
@@ -324,23 +316,25 @@ class RedisRpcConsumer(RpcConsumer):
     async def _show_presence(self) -> None:
         await self._pipe.send_many(
             [
-                ("SET", self._presence_key(self._member), 1, "PX", int(PRESENCE * 1000)),
+                ("SET", presence_key(self._api_name, self._member), 1, "PX", int(PRESENCE * 1000)),
                 ("SET", served_key(self._api_name), 1, "PX", int(PRESENCE * 1000)),
                 ("SADD", self._register, self._member),
             ]
         )
 
     async def _recover(self) -> None:
+        api_name = self._api_name
         # What is no text is not of a process, and stays.
         members = [m.decode(errors="replace") for m in await self._pipe.send("SMEMBERS", self._register)]
         others = [m for m in members if m != self._member]
         if not others:
             return
-        present = await self._pipe.send_many([("EXISTS", self._presence_key(m)) for m in others])
+        present = await self._pipe.send_many([("EXISTS", presence_key(api_name, m)) for m in others])
         for member, is_present in zip(others, present, strict=True):
             if is_present != 0:
                 continue
-            keys = [self._taken_key(member), self._mine, self._presence_key(member), self._register]
+            taken, shown = taken_key(api_name, member), presence_key(api_name, member)
+            keys = [taken, self._mine, shown, self._register]
             blobs = await self._pipe.run(RECOVER, keys, [member])
             if blobs:
                 logger.warning("%s died with %d calls of %s", member, len(blobs), self._api_name)
@@ -385,10 +379,3 @@ def _note_deadline(call: RpcMessage, left: object, value: bytes) -> None:
         return
     if isinstance(left, int) and left >= 0 and math.isfinite(margin):
         call.expire_at(time.monotonic() + left / 1000 - margin)
-
-
-def _failure(sent: asyncio.Future[list[Any]]) -> BaseException | None:
-    """Return what went wrong with commands that were sent, if anything did."""
-    if sent.cancelled():
-        return None
-    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)

@@ -14,7 +14,7 @@ from lightbus.transports.base import Delivery
 
 from .codec import decode_event
 from .connection import FAILURES, backoff
-from .pipe import Pipe
+from .pipe import Pipe, failure_of
 from .replies import ReplyError
 from .scripts import FINISH, MOVE, PROMOTE, RETRY, Script
 
@@ -318,7 +318,7 @@ class Settling:
         self._acknowledging.pop(future, None)
         if future.cancelled():
             return
-        error = future.exception() or next((r for r in future.result() if isinstance(r, ReplyError)), None)
+        error = failure_of(future)
         if error is None:
             self._failures = 0
             if handled:
