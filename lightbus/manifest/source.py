@@ -67,7 +67,7 @@ class Sources:
         return [*self.included, *self.files]
 
     def _files_of(self, target: str, place: Place) -> list[Path]:
-        path = self.cwd / target if "\0" not in target else Path()
+        path = self.cwd / target
         try:
             if not path.is_dir():
                 return [path]
@@ -139,8 +139,7 @@ class Sources:
         elif is_url(target) or is_url(value):
             targets = [urljoin(target, value) if is_url(target) else value]
         else:
-            folder = Path(target).parent / value if "\0" not in value else Path("\\0")
-            targets = [str(p) for p in self._files_of(str(folder), item.place)]
+            targets = [str(p) for p in self._files_of(str(Path(target).parent / value), item.place)]
         for one in targets:
             if is_url(target) and not is_url(one) and not self.trust_remote:
                 what = "a manifest from a URL may include local files only with --trust-remote"

@@ -101,6 +101,7 @@ def test_a_folder_is_its_own_yaml_files_in_the_order_of_their_names(folder: Fold
         ("missing.yaml", "missing.yaml  does not exist"),
         ("nothing", "nothing  the folder has no *.yaml or *.yml file"),
         ("/dev/null", "/dev/null  is no regular file"),
+        ("not\0a path", "can't be read: no such path"),
     ],
 )
 def test_what_can_not_be_read_is_one_clear_line(folder: Folder, path: str, told: str) -> None:
@@ -132,6 +133,7 @@ def test_includes_are_beneath_the_file_and_relative_to_it(folder: Folder) -> Non
     [
         ("[a.yaml]", ":1:11  include[0]: goes round in a circle"),
         ("[missing.yaml]", ":1:11  missing.yaml does not exist"),
+        ('["not\\0a path"]', ":1:11  not\\x00a path can't be read: no such path"),
         ("[other]", ":1:11  the folder has no *.yaml"),
         ("shared.yaml", ":1:10  include: must be a list of files, folders and URLs"),
         ("[7]", ":1:11  include[0]: must be a file"),
