@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from lightbus.exceptions import BusAlreadyClosed, LightbusException
@@ -77,14 +78,15 @@ class RedisEventTransport(RedisTransport, EventTransport):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         sent = append(self.pipe, stream, message.id, body, dedupe)
-        timer = loop.call_at(deadline, expire, sent)
+        late = partial(expire, sent)
+        due = self.pipe.deadlines.add(late, deadline, timeout)
         try:
             message.native_id = (await sent).decode()
             return
         except (LightbusException, TimeoutError):
             event = Outgoing(message, body, dedupe)
         finally:
-            timer.cancel()
+            due.discard(late)
         await Publishing(self, (event,), timeout, deadline).run(sent)
         if event.error is not None:
             raise event.error

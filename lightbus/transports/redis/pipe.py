@@ -16,6 +16,7 @@ import hiredis
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 
 from .connection import LINK_ERRORS, Connector, Link, LinkBroken, Wire, backoff
+from .deadlines import Deadlines
 from .replies import Reaction, ReplyError, must_reconnect
 from .scripts import Script
 
@@ -54,6 +55,8 @@ class Pipe:
         self.connector = connector
         self._timeout = command_timeout
         self._loop = asyncio.get_running_loop()
+        #: When those that wait for replies, or for answers, wait no longer.
+        self.deadlines = Deadlines(self._loop)
         self._waiting: deque[_Entry] = deque()
         self._written: deque[_Entry] = deque()
         self._wire: Wire | None = None

@@ -84,7 +84,8 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._lookout.note(now)
         # What becomes of the sending goes into the answer's future, so that the caller wakes up only once.
         sent.add_done_callback(partial(self._after_sending, message, blob, answer))
-        timer = loop.call_at(deadline, _expire, answer)
+        expire = partial(_expire, answer)
+        due = self.pipe.deadlines.add(expire, deadline, timeout)
         try:
             return await answer
         except TimeoutError:
@@ -100,7 +101,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 self._withdraw(message, blob, 1)
             raise
         finally:
-            timer.cancel()
+            due.discard(expire)
             self._replies.forget(message.id)
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:

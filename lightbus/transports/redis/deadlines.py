@@ -1,0 +1,51 @@
+"""Many deadlines by few timers of the event loop: one each would cost more than all else of a message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import frexp, ldexp
+
+#: A time is divided into 64 steps, or up to 128: by so little of it a deadline may be told too late.
+_STEPS = 7
+
+Callback = Callable[[], object]
+
+
+class Deadlines:
+    """What is called when it is due, on one event loop; hardly any of it ever is.
+
+    Args:
+        loop: The event loop.
+    """
+
+    __slots__ = ("_due", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._due: dict[tuple[int, int], set[Callback]] = {}
+
+    def add(self, callback: Callback, deadline: float, seconds: float) -> set[Callback]:
+        """Call something at a time, or a little later.
+
+        Args:
+            callback: What to call.
+            deadline: When, by the loop's time.
+            seconds: How long that is from its beginning; it may come a 64th of this too late.
+
+        Returns:
+            Where it is kept: ``discard`` it there when nobody waits for it any more.
+        """
+        exponent = frexp(seconds)[1] - _STEPS
+        step = ldexp(1.0, exponent)
+        key = (exponent, int(deadline / step) + 1)
+        callbacks = self._due.get(key)
+        if callbacks is None:
+            callbacks = self._due[key] = set()
+            self._loop.call_at(key[1] * step, self._tell, key)
+        callbacks.add(callback)
+        return callbacks
+
+    def _tell(self, key: tuple[int, int]) -> None:
+        for callback in self._due.pop(key):
+            callback()
