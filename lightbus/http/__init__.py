@@ -1,5 +1,25 @@
 """Health and metrics by HTTP, from a thread of its own: it answers also while the event loop is blocked."""
 
-from .server import serving
+from __future__ import annotations
 
-__all__ = ["serving"]
+from contextlib import AbstractContextManager, nullcontext
+
+from lightbus.host import Host
+
+
+def serving(host: Host) -> AbstractContextManager[None]:
+    """Serve the health and the metrics of a host where its manifest says so.
+
+    Args:
+        host: The host.
+
+    Raises:
+        MissingExtra: The package that writes metrics is not installed.
+        ConfigurationError: The address can't be listened at.
+    """
+    if host.manifest.http.listen is None:
+        return nullcontext()
+    # Not at the top: a host that serves nothing does without its memory.
+    from .server import listening
+
+    return listening(host.manifest.http.listen, host)

@@ -26,23 +26,17 @@ Answer = tuple[int, str, bytes]
 
 
 @contextmanager
-def serving(host: Host) -> Iterator[str | None]:
-    """Serve the health and the metrics of a host where its manifest says so.
+def listening(listen: str, host: Host) -> Iterator[None]:
+    """Serve the health and the metrics of a host.
 
     Args:
+        listen: Where, as ``host:port``.
         host: The host.
-
-    Yields:
-        The address, or None where nothing is served.
 
     Raises:
         MissingExtra: The package that writes metrics is not installed.
         ConfigurationError: The address can't be listened at.
     """
-    listen = host.manifest.http.listen
-    if listen is None:
-        yield None
-        return
     try:
         server = _Server(listen, Pages(host))
     except OSError as e:
@@ -55,7 +49,7 @@ def serving(host: Host) -> Iterator[str | None]:
     thread.start()
     logger.info("health and metrics: http://%s", listen)
     try:
-        yield listen
+        yield
     finally:
         server.shutdown()
         server.server_close()
