@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .checks import broker_problems, client_for
-from .client import BusClient
 from .declarations import Feature
 from .embedded import EmbeddedServer, provide
 from .exceptions import ConfigurationError, TransportError, TransportUnavailable
@@ -64,7 +63,9 @@ class Host:
         self.phase: Literal["starting", "ready", "stopping"] = "starting"
         #: Its consumers, once there are any.
         self.worker: Worker | None = None
-        self.client = self._make_client()
+        self.client = client_for(manifest)
+        self.client.set_features(features or manifest.features)
+        self.client.shutdown_handler = self.shut_down
         self.bus = BusPath(self.client)
 
     def run(self) -> int:
@@ -116,12 +117,6 @@ class Host:
         logger.error("shutting down: %s", reason)
         self._status = EXIT_FAILED
         self._shutdown.request()
-
-    def _make_client(self) -> BusClient:
-        client = client_for(self.manifest)
-        client.set_features(self._features or self.manifest.features)
-        client.shutdown_handler = self.shut_down
-        return client
 
     # Before anything is taken
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from .api import ApiOptions, ValidateOptions
+from .exceptions import TransportNotFound
 from .metrics import Metrics
 from .transports.base import (
     EventTransport,
@@ -16,7 +17,6 @@ from .transports.base import (
     SchemaTransport,
     Transport,
 )
-from .transports.installed import find_transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +166,27 @@ class Transports:
             transport.metrics = self._metrics
             self._made[key] = transport
         return self._made[key]
+
+
+def find_transport(kind: Kind, name: str) -> type[Any]:
+    """Look up a transport class by the name that a manifest gives it.
+
+    Args:
+        kind: Which of the three ports.
+        name: The entry point's name in the group ``lightbus_{kind}_transports``.
+
+    Returns:
+        The class; it is made with an object of its ``options`` dataclass, or without arguments.
+
+    Raises:
+        TransportNotFound: No installed package offers it; the message lists those that are offered.
+    """
+    # Not at the top: it is slow to import, and a process looks a transport up once.
+    from importlib.metadata import entry_points
+
+    offered = entry_points(group=f"lightbus_{kind}_transports")
+    for entry in offered:
+        if entry.name == name:
+            return cast(type[Any], entry.load())
+    names = ", ".join(sorted(e.name for e in offered)) or "none at all"
+    raise TransportNotFound(f"no {kind} transport named {name!r} is installed; there are: {names}")

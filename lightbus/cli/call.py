@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from lightbus import logs
 from lightbus.api import Registry, auto_registered
 from lightbus.client import BusClient
 from lightbus.creation import wiring_of
 from lightbus.portal import run
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 from .plugins import hand_over, spoken, use_plugins
 from .values import parse, split
 
@@ -37,8 +36,7 @@ def command(
     """
     api_name, name = split(procedure)
     kwargs = parse(arguments, whole)
-    logs.configure(options["log_level"] or "error")
-    manifest = read(**options)
+    manifest = begin(options)
     client = BusClient(wiring_of(manifest, Registry(auto_registered)))
     use_plugins(client, manifest)
     said = spoken()

@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from lightbus import logs
 from lightbus.checks import check
 from lightbus.manifest import InvalidManifest, render
 from lightbus.manifest.problems import Format, Problem
 from lightbus.shutdown import EXIT_CONFIG
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 
 
 @click.command("check", epilog="Example: lightbus check -c config --imports --connect")
@@ -32,9 +31,8 @@ def command(imports: bool, connect: bool, form: Format, **options: Any) -> int:
 
     Without options nothing is imported, and nothing is connected to.
     """
-    logs.configure(options["log_level"] or "error", "text")
     try:
-        manifest = read(**options)
+        manifest = begin(options, "error", "text")
         problems = check(manifest, Path.cwd(), imports=imports, connect=connect)
     except InvalidManifest as e:
         problems = list(e.located)

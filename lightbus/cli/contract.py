@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
-from lightbus import logs
 from lightbus.schema.compare import compare_all
 from lightbus.schema.files import read_contracts
 from lightbus.schema.signature import show as text_of
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 from .project import project_bus
 
 command = click.Group(
@@ -36,8 +35,7 @@ def check(against: str, **options: Any) -> int:
     Says for each difference whether callers, the owner or listeners would break; the exit status is 1 where
     callers or listeners would.
     """
-    logs.configure(options["log_level"] or "error")
-    bus = project_bus(read(**options))
+    bus = project_bus(begin(options))
     try:
         new = bus.schema.own()
         old = bus.schema.published(new) if against == "bus" else read_contracts(Path(against))
@@ -59,8 +57,7 @@ def show(api: str, **options: Any) -> None:
 
     It is that of this project, or else the one on the bus.
     """
-    logs.configure(options["log_level"] or "error")
-    bus = project_bus(read(**options), may_lack_modules=True)
+    bus = project_bus(begin(options), may_lack_modules=True)
     try:
         print(text_of(api, bus.schema.get(api)), end="")
     finally:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import click
 
-from lightbus import logs
 from lightbus.checks import client_for
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
@@ -20,7 +19,7 @@ from lightbus.transports.base import EventTransport
 from lightbus.transports.questions import DeadLetter
 from lightbus.wiring import Transports
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,8 +91,7 @@ def _filters(function: F) -> F:
 def _split(options: dict[str, Any]) -> tuple[Filter, Manifest]:
     names = ("ids", "api", "listener", "reason", "older_than", "newer_than")
     chosen = Filter(**{name: options.pop(name) for name in names})
-    logs.configure(options["log_level"] or "error")
-    return chosen, read(**options)
+    return chosen, begin(options)
 
 
 @command.command("list", epilog="Example: lightbus dlq list --api auth --newer-than 1h")

@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 
-from lightbus import logs
 from lightbus.schema.asyncapi import document
 from lightbus.schema.files import write_contracts
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 from .project import project_bus
 
 
@@ -38,8 +37,7 @@ def command(out: Path | None, form: str, **options: Any) -> None:
 
     A directory gets a file for each API. Redis is not needed.
     """
-    logs.configure(options["log_level"] or "error")
-    bus = project_bus(read(**options))
+    bus = project_bus(begin(options))
     contracts: dict[str, Any] = bus.schema.own()
     if form == "asyncapi":
         contracts = document(contracts, bus.client.service_name, "1.0.0")

@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from lightbus import logs
 from lightbus.messages import EventMessage
 from lightbus.portal import run
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 from .plugins import hand_over, spoken, use_plugins
 from .project import project_bus
 from .values import parse, split
@@ -32,8 +31,7 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
     """
     api_name, name = split(event)
     kwargs = parse(arguments, whole)
-    logs.configure(options["log_level"] or "error")
-    manifest = read(**options)
+    manifest = begin(options)
     client = project_bus(manifest).client
     use_plugins(client, manifest)
     said = spoken()

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import click
 
-from lightbus import logs
 from lightbus.checks import client_for
 from lightbus.client import BusClient
 from lightbus.exceptions import InvalidParameters
@@ -25,7 +24,7 @@ from lightbus.path import BusPath
 from lightbus.portal import run
 from lightbus.search import ArgumentTest, Comparison, Query, castings, misfit, search
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 
 T = TypeVar("T")
 
@@ -100,8 +99,7 @@ def command(
     """
     names = ("id", "native_id", "api", "event", "version", "arguments", "internal", "since")
     query = Query(**{name: options.pop(name) for name in names})
-    logs.configure(options["log_level"] or "warning", "text")
-    manifest = read(**options)
+    manifest = begin(options, "warning", "text")
 
     async def show() -> int:
         client = client_for(manifest)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from lightbus import logs
+from lightbus.logs import LogFormat
 from lightbus.manifest import load
 from lightbus.manifest.model import Manifest
 
@@ -45,6 +47,16 @@ def manifest_options(function: F) -> F:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+def begin(options: Mapping[str, Any], level: str = "error", style: LogFormat | None = None) -> Manifest:
+    """Log from a level on, unless ``--log-level`` says another, and read the manifest.
+
+    Raises:
+        ManifestError: It has problems.
+    """
+    logs.configure(options["log_level"] or level, style)
+    return read(**options)
 
 
 def read(**options: Any) -> Manifest:

@@ -17,12 +17,11 @@ from typing import Any
 import click
 
 import lightbus
-from lightbus import logs
 from lightbus.exceptions import LightbusException
 from lightbus.path import BusPath
 from lightbus.portal import portal
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 from .plugins import hand_over, spoken, use_plugins
 from .project import project_bus
 
@@ -40,8 +39,7 @@ def command(statements: str | None, plain: bool, **options: Any) -> int:
 
     What comes through a pipe is run as a program.
     """
-    logs.configure(options["log_level"] or "warning", "text")
-    manifest = read(**options)
+    manifest = begin(options, "warning", "text")
     bus = project_bus(manifest, may_lack_modules=True)
     use_plugins(bus.client, manifest)
     if bus.client.hooks.receive_args:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lightbus import logs
 from lightbus.checks import client_for
 from lightbus.exceptions import TransportError
 from lightbus.manifest.model import Manifest
 from lightbus.overview import ListenerStatus, Overview, ProcessStatus, overview
 from lightbus.portal import run
 
-from .options import manifest_options, read
+from .options import begin, manifest_options
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,8 +39,7 @@ def command(watch: bool, as_json: bool, **options: Any) -> None:
 
     Nothing has to run for that: it is what Redis knows.
     """
-    logs.configure(options["log_level"] or "error", "text")
-    manifest = read(**options)
+    manifest = begin(options, "error", "text")
     show = _show_json if as_json else _watch if watch and sys.stdout.isatty() else _print
     run(show(_looks(manifest, watch)))
 

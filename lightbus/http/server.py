@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,8 +142,6 @@ class _Server(ThreadingHTTPServer):
         self.pages = pages
         self._free = threading.BoundedSemaphore(_MOST_REQUESTS)
         if ":" in host:
-            import socket
-
             self.address_family = socket.AF_INET6
         super().__init__((host.strip("[]"), int(port)), _Handler)
 

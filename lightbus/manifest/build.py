@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lightbus.policy import DeliveryPolicy, OnError
@@ -40,21 +41,14 @@ def build(
     bus = apis.bus()
     default, records = apis.records(root.get("apis"))
     policies, merged = _policies(blocks, root.get("policies"))
-
-    def listener(node: Node, path: str) -> ListenerOptions | None:
-        return _listener(blocks, policies, node, path)
-
-    def schedule(node: Node, path: str) -> ScheduleOptions | None:
-        return _schedule(blocks, node, path)
-
     modules = root.get("modules")
     given = {
         "bus": bus,
         "apis": records,
         "default_api": default,
         "policies": policies,
-        "listeners": blocks.named(root.get("listeners"), "listeners", listener),
-        "schedules": blocks.named(root.get("schedules"), "schedules", schedule),
+        "listeners": blocks.named(root.get("listeners"), "listeners", partial(_listener, blocks, policies)),
+        "schedules": blocks.named(root.get("schedules"), "schedules", partial(_schedule, blocks)),
         "plugins": blocks.plugins(root.get("plugins"), "plugins"),
         "modules_given": modules is not None and modules.value is not None,
         "redis_configured": apis.redis_configured,

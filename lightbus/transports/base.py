@@ -169,11 +169,24 @@ class Delivery(ABC):
         """It was not started: hand it back at once, without counting an attempt."""
 
 
-class EventConsumer(ABC):
-    """One listener's stream of deliveries."""
+class Consumer(ABC):
+    """What one process reads of the broker."""
 
     #: Why nothing can be read at present; empty while reading goes on.
     trouble: str = ""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Make a waiting ``take`` return, and further ones return nothing."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Send what is still to be settled or answered, hand back the rest and let go of everything."""
+
+
+class EventConsumer(Consumer):
+    """One listener's stream of deliveries."""
+
     #: After how many deliveries that ended in the death of their process an event is put aside.
     max_deaths: int = DeliveryPolicy().max_deaths
 
@@ -188,14 +201,6 @@ class EventConsumer(ABC):
     @abstractmethod
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Return up to ``limit`` deliveries; waits a while for the first, and may return none."""
-
-    @abstractmethod
-    async def stop(self) -> None:
-        """Make a waiting :meth:`take` return, and further ones return nothing."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Send what is still to be acknowledged and let go of everything."""
 
 
 class EventTransport(EventQuestions, Transport):
@@ -271,11 +276,8 @@ class EventTransport(EventQuestions, Transport):
         """
 
 
-class RpcConsumer(ABC):
+class RpcConsumer(Consumer):
     """The calls of one API, as its worker takes and answers them."""
-
-    #: Why nothing can be read at present; empty while reading goes on.
-    trouble: str = ""
 
     @abstractmethod
     async def take(self, limit: int) -> Sequence[RpcMessage]:
@@ -284,14 +286,6 @@ class RpcConsumer(ABC):
     @abstractmethod
     def answer(self, call: RpcMessage, result: ResultMessage) -> None:
         """Send a result to its caller. Answers are sent in batches and repeated until the broker has them."""
-
-    @abstractmethod
-    async def stop(self) -> None:
-        """Make a waiting :meth:`take` return, and further ones return nothing."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Send the last answers, hand back what was not started and let go of everything."""
 
 
 class RpcTransport(RpcQuestions, Transport):

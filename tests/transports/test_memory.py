@@ -12,8 +12,8 @@ import pytest
 from lightbus.exceptions import NoWorker, TransportNotFound
 from lightbus.messages import EventMessage, RpcMessage
 from lightbus.transports.base import EventTransport, RpcTransport, SchemaTransport
-from lightbus.transports.installed import find_transport
 from lightbus.transports.memory import MemoryEventTransport, MemoryRpcTransport, broker
+from lightbus.wiring import find_transport
 from tests.conftest import RunLightbus
 
 from .conftest import Ports, take
