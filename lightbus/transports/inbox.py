@@ -15,7 +15,7 @@ class Inbox(Generic[T]):
     def __init__(self) -> None:
         self._returned: deque[T] = deque()
         self._new: deque[T] = deque()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def put(self, item: T) -> None:
         """Add an item."""
@@ -32,11 +32,11 @@ class Inbox(Generic[T]):
         if self._returned or self._new:
             return
         woken = asyncio.get_running_loop().create_future()
-        self._waiting.add(woken)
+        self._waiting[woken] = None
         try:
             await woken
         finally:
-            self._waiting.discard(woken)
+            del self._waiting[woken]
 
     def take(self) -> T | None:
         """Return the first item, if there is one."""
@@ -55,6 +55,7 @@ class Inbox(Generic[T]):
 
     def wake(self) -> None:
         """Let all who wait look again."""
-        for woken in self._waiting:
+        # Who has just had everything waits again before those who found nothing: these are first now.
+        for woken in reversed(self._waiting):
             if not woken.done():
                 woken.set_result(None)
