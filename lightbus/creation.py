@@ -80,7 +80,7 @@ def create(
         if any(options.enabled for options in manifest.plugins.values()):
             from .manifest.plugins import enabled_plugins
 
-            client.use_plugins(enabled_plugins(replace(manifest, service_name=client.service_name)))
+            client.use_plugins(enabled_plugins(manifest, client.service_name))
     if features is not None:
         client.set_features(features)
     client.use_plugins(_by_name(plugins))

@@ -188,7 +188,7 @@ class Host:
     def _prepare(self, worker: Worker) -> None:
         """Make ready what was declared by now, and say so."""
         client = self.client
-        served = [name for name in client.registry.names() if self._loader.is_ours(name)]
+        served = self._loader.ours()
         worker.prepare(served)
         transports = client.transports()
         transports.schema()

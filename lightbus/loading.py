@@ -66,9 +66,8 @@ class Loader:
             if module is not None:
                 modules.append(module)
         self._name_service()
-        config = replace(self._manifest, service_name=self._client.service_name)
-        self._client.use_plugins(make_plugins(config, self.problems))
-        for name in filter(self.is_ours, registry.names()):
+        self._client.use_plugins(make_plugins(self._manifest, self._client.service_name, self.problems))
+        for name in self.ours():
             self._try("modules", None, registry.instance, name)
         if len(modules) == len(self._manifest.modules):
             self._look_for_owned()
@@ -128,7 +127,7 @@ class Loader:
         if client.service_name:
             return
         registry = client.registry
-        owned = [n for n in registry.names() if self.is_ours(n) and not registry.get(n).internal]
+        owned = [name for name in self.ours() if not registry.get(name).internal]
         name = default_service_name(owned)
         if not owned:
             logger.warning(
@@ -136,10 +135,10 @@ class Loader:
             )
         client.wiring = replace(client.wiring, identity=replace(client.wiring.identity, service_name=name))
 
-    def is_ours(self, api_name: str) -> bool:
-        """Tell whether this service is to serve an API that is defined here."""
-        owner = self._manifest.api(api_name).owner
-        return owner is None or owner == self._client.service_name
+    def ours(self) -> list[str]:
+        """Return the names of the APIs that are defined here and this service's to serve."""
+        owners = (None, self._client.service_name)
+        return [name for name in self._client.registry.names() if self._manifest.api(name).owner in owners]
 
     def _look_for_owned(self) -> None:
         """Tell about APIs that the manifest gives to this service and no module defines."""

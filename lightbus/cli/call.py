@@ -10,10 +10,11 @@ import click
 from lightbus.api import Registry, auto_registered
 from lightbus.client import BusClient
 from lightbus.creation import wiring_of
+from lightbus.manifest.plugins import enabled_plugins
 from lightbus.portal import run
 
 from .options import begin, manifest_options
-from .plugins import hand_over, spoken, use_plugins
+from .plugins import hand_over, spoken
 from .values import parse, split
 
 
@@ -38,7 +39,7 @@ def command(
     kwargs = parse(arguments, whole)
     manifest = begin(options)
     client = BusClient(wiring_of(manifest, Registry(auto_registered)))
-    use_plugins(client, manifest)
+    client.use_plugins(enabled_plugins(manifest, client.service_name))
     said = spoken()
 
     async def call() -> Any:

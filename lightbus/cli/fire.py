@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from lightbus.manifest.plugins import enabled_plugins
 from lightbus.messages import EventMessage
 from lightbus.portal import run
 
 from .options import begin, manifest_options
-from .plugins import hand_over, spoken, use_plugins
+from .plugins import hand_over, spoken
 from .project import project_bus
 from .values import parse, split
 
@@ -33,7 +34,7 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
     kwargs = parse(arguments, whole)
     manifest = begin(options)
     client = project_bus(manifest).client
-    use_plugins(client, manifest)
+    client.use_plugins(enabled_plugins(manifest, client.service_name))
     said = spoken()
 
     async def fire() -> EventMessage:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import click
 
 from lightbus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException
 from lightbus.manifest.model import Manifest
-from lightbus.manifest.plugins import enabled_plugins
 from lightbus.modules import run_located
 from lightbus.plugins import LightbusPlugin, PluginOptions
 from lightbus.plugins.loading import find_plugin, make_plugin
@@ -50,15 +48,6 @@ def spoken() -> Namespace:
     """Return what the command line said: the values of its options by name, and ``subcommand``."""
     ctx = click.get_current_context()
     return Namespace(**{**ctx.params, "subcommand": ctx.info_name})
-
-
-def use_plugins(client: BusClient, manifest: Manifest) -> None:
-    """Give a bus the plugins that its manifest switches on.
-
-    Raises:
-        InvalidManifest: One can't be made; every reason is given, with its place.
-    """
-    client.use_plugins(enabled_plugins(replace(manifest, service_name=client.service_name)))
 
 
 async def hand_over(client: BusClient, arguments: Namespace) -> None:

@@ -18,11 +18,12 @@ import click
 
 import lightbus
 from lightbus.exceptions import LightbusException
+from lightbus.manifest.plugins import enabled_plugins
 from lightbus.path import BusPath
 from lightbus.portal import portal
 
 from .options import begin, manifest_options
-from .plugins import hand_over, spoken, use_plugins
+from .plugins import hand_over, spoken
 from .project import project_bus
 
 _HISTORY = Path("~/.lightbus_history")
@@ -41,7 +42,7 @@ def command(statements: str | None, plain: bool, **options: Any) -> int:
     """
     manifest = begin(options, "warning", "text")
     bus = project_bus(manifest, may_lack_modules=True)
-    use_plugins(bus.client, manifest)
+    bus.client.use_plugins(enabled_plugins(manifest, bus.client.service_name))
     if bus.client.hooks.receive_args:
         _wait(hand_over(bus.client, spoken()))
     names = {name: getattr(lightbus, name) for name in lightbus.__all__ if name[0] != "_"}

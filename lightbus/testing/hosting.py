@@ -223,7 +223,7 @@ class Hosted:
 
     async def _join(self, client: BusClient, loader: Loader) -> None:
         worker = self._worker
-        worker.prepare([name for name in client.registry.names() if loader.is_ours(name)])
+        worker.prepare(loader.ours())
         await worker.sign_on()
 
     def _manifest(self) -> tuple[Manifest, Path]:

@@ -83,7 +83,7 @@ class Hosted:
         loader = Loader(manifest, self.client, folder)
         loader.load(self.bus)
         self.worker = Worker(self.client)
-        self.worker.prepare([n for n in self.client.registry.names() if loader.is_ours(n)])
+        self.worker.prepare(loader.ours())
         self.reloader = Reloader(manifest, read, self.client, self.worker, folder)
 
     async def __aenter__(self) -> Hosted:

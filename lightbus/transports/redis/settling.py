@@ -195,9 +195,7 @@ class Settling:
                 return bool(await self._pipe.send("EXISTS", key))
             except FAILURES as e:
                 if failures == 0:
-                    message_id = delivery.message.id
-                    what = "looking for event %s: %s; trying again"
-                    logger.warning(what, message_id, e, extra={"message_id": message_id})
+                    _warn(delivery, "looking for event %s: %s; trying again", e)
                 failures += 1
                 await asyncio.sleep(backoff(failures))
         return key is not None
@@ -255,9 +253,7 @@ class Settling:
             async with asyncio.timeout(_HAND_BACK):
                 await self.move(delivery, self.keys[delivery.stream].retry, fields)
         except TimeoutError:
-            message_id = delivery.message.id
-            what = "event %s is not handed back; its lease runs out"
-            logger.warning(what, message_id, extra={"message_id": message_id})
+            _warn(delivery, "event %s is not handed back; its lease runs out")
             self._dropped(delivery.source, [delivery.entry_id])
 
     def promote_later(self, stream: str, delay: float) -> None:
@@ -347,9 +343,7 @@ class Settling:
                 break
             except FAILURES as e:
                 if failures == 0:
-                    message_id = delivery.message.id
-                    what = "settling event %s: %s; trying again"
-                    logger.warning(what, message_id, e, extra={"message_id": message_id})
+                    _warn(delivery, "settling event %s: %s; trying again", e)
                 failures += 1
                 await asyncio.sleep(backoff(failures))
         self._dropped(delivery.source, [delivery.entry_id])
@@ -369,6 +363,11 @@ class Settling:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _warn(delivery: RedisDelivery, what: str, *more: object) -> None:
+    message_id = delivery.message.id
+    logger.warning(what, message_id, *more, extra={"message_id": message_id})
 
 
 def _text(error: BaseException) -> str:
