@@ -21,6 +21,8 @@ from lightbus.wiring import Transports
 
 from .options import begin, manifest_options
 
+_REASONS = ("failed", "invalid", "invalid_message", "process_died")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 command = click.Group(
@@ -76,7 +78,7 @@ _FILTERS = [
     click.argument("ids", nargs=-1, metavar="[ID]..."),
     click.option("--api", metavar="NAME", help="Those of events of one API."),
     click.option("--listener", metavar="NAME", help="Those of one listener, with or without its service."),
-    click.option("--reason", metavar="REASON", help="failed, invalid, invalid_message or process_died."),
+    click.option("--reason", type=click.Choice(_REASONS), help="Those put aside for this."),
     click.option("--older-than", callback=_duration, metavar="DURATION", help="Those put aside so long ago."),
     click.option("--newer-than", callback=_duration, metavar="DURATION", help="Those put aside since then."),
 ]

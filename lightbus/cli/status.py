@@ -14,7 +14,7 @@ import click
 from lightbus.checks import client_for
 from lightbus.exceptions import TransportError
 from lightbus.manifest.model import Manifest
-from lightbus.overview import ListenerStatus, Overview, ProcessStatus, overview
+from lightbus.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, overview
 from lightbus.portal import run
 
 from .options import begin, manifest_options
@@ -108,17 +108,7 @@ def _rendered(look: Overview | str) -> RenderableType:
         _table(
             "APIs",
             ("api", "owner", "contract", "served by", "waiting", "running"),
-            [
-                (
-                    api.name,
-                    api.owner or "?",
-                    "published" if api.is_published else "-",
-                    ", ".join(api.processes) or "nobody",
-                    str(api.waiting),
-                    str(api.running),
-                )
-                for api in look.apis
-            ],
+            [_api(api) for api in look.apis],
         ),
         _table(
             "Listeners",
@@ -130,6 +120,18 @@ def _rendered(look: Overview | str) -> RenderableType:
 
 def _last(process: ProcessStatus) -> str:
     return "now" if process.idle is None else f"{process.idle:.0f} s ago"
+
+
+def _api(it: ApiStatus) -> tuple[str, ...]:
+    of_all = it.name.startswith("internal.")
+    return (
+        it.name,
+        it.owner or ("each service" if of_all else "nobody"),
+        "published" if it.is_published else "-",
+        ", ".join(it.processes) or ("-" if of_all else "nobody"),
+        str(it.waiting),
+        str(it.running),
+    )
 
 
 def _listener(it: ListenerStatus) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,8 +18,13 @@ from .health import Health
 
 logger = logging.getLogger(__name__)
 
-#: The most requests at a time; more are turned away, so that nobody fills the process with threads.
+#: The most requests at a time, so that nobody fills the process with threads. For one more, the client that
+#: takes its time for longest is cut off: clients that trickle keep no probe out.
 _MOST_REQUESTS = 20
+#: The most readings of metrics at a time. Each may wait for a broker, and must leave room for probes.
+_MOST_READINGS = 5
+#: Seconds for a client that was cut off to leave.
+_LEAVING = 1.0
 _JSON = "application/json"
 _PAGES = ("/livez", "/readyz", "/metrics")
 
@@ -75,6 +80,7 @@ class Pages:
 
         self._host = host
         self._health = Health(host)
+        self._readings = threading.BoundedSemaphore(_MOST_READINGS)
         self._collector: Any = Collector(host)
         self._choose_encoder = choose_encoder
 
@@ -90,9 +96,17 @@ class Pages:
         if path == "/readyz":
             return self._verdict("ready", self._health.obstacles())
         if path == "/metrics":
+            return self._metrics(accept)
+        return 404, "text/plain", f"There is nothing here; there are {', '.join(_PAGES)}.\n".encode()
+
+    def _metrics(self, accept: str) -> Answer:
+        if not self._readings.acquire(blocking=False):
+            return 503, "text/plain", b"Others read the metrics already; ask again later.\n"
+        try:
             encode, content_type = self._choose_encoder(accept)
             return 200, content_type, encode(self._collector)
-        return 404, "text/plain", f"There is nothing here; there are {', '.join(_PAGES)}.\n".encode()
+        finally:
+            self._readings.release()
 
     def _verdict(self, good: str, problems: list[str]) -> Answer:
         client = self._host.client
@@ -112,11 +126,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        self.server.is_busy(self.connection)
         try:
             status, content_type, body = self.server.pages.answer(path, self.headers.get("Accept", ""))
         except Exception:
             logger.exception("the page %s failed", path[:80])
             status, content_type, body = 500, "text/plain", b"It failed; the log says why.\n"
+        self.server.waits_for(self.connection)
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -141,12 +157,22 @@ class _Server(ThreadingHTTPServer):
         host, _, port = listen.rpartition(":")
         self.pages = pages
         self._free = threading.BoundedSemaphore(_MOST_REQUESTS)
+        self._waited_for: dict[Any, None] = {}
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host.strip("[]"), int(port)), _Handler)
 
+    def waits_for(self, connection: Any) -> None:
+        """Note that a client is at liberty to take its time, to send or to receive, while there is room."""
+        self._waited_for[connection] = None
+
+    def is_busy(self, connection: Any) -> None:
+        """Note that it is the host that takes its time for a client."""
+        self._waited_for.pop(connection, None)
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        if self._free.acquire(blocking=False) or self._make_room():
+            self.waits_for(request)
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -155,7 +181,15 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.is_busy(request)
             self._free.release()
+
+    def _make_room(self) -> bool:
+        for connection in list(self._waited_for)[:1]:
+            self.is_busy(connection)
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        return self._free.acquire(timeout=_LEAVING)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is nothing to report."""

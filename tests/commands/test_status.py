@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,13 @@ def test_the_owner_that_the_manifest_names_is_shown_where_nobody_serves(project:
     project.write("lightbus.yaml", "service_name: web\napis: {billing: {owner: billing-service}}\n")
     (api,) = status(project)["apis"]
     assert (api["name"], api["owner"], api["processes"]) == ("billing", "billing-service", [])
+
+
+def test_apis_of_the_bus_itself_belong_to_each_service(project: Project) -> None:
+    project.within("owner").host("--set", "plugins.internal_state.enabled=true")
+    eventually(lambda: "internal.state" in project.run("status").stdout)
+    (line,) = [it for it in project.run("status").stdout.splitlines() if "internal.state" in it]
+    assert re.split(r"\s{2,}", line.strip())[:4] == ["internal.state", "each service", "published", "-"]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

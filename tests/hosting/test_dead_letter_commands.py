@@ -75,6 +75,8 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(shop: Project) -> No
     assert shop.run("dlq", "show", "1-1").returncode == 1
 
     assert shop.run("dlq", "replay").returncode == 64
+    misspelt = shop.run("dlq", "list", "--reason", "fialed")
+    assert misspelt.returncode == 64 and "'failed', 'invalid'" in misspelt.stderr
     tried = shop.run("dlq", "replay", "--all", "--dry-run").stdout
     assert tried.count("would be replayed: ") == 2 and len(listed(shop)) == 2
 

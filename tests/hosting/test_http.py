@@ -9,6 +9,8 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -281,6 +283,30 @@ def test_a_taken_port_is_a_wrong_configuration(project: Project, pages: Pages) -
     assert status == 78
     assert f"lightbus.yaml:2:11  http.listen: can't listen at 127.0.0.1:{port}" in said
     assert "choose another port" in said
+
+
+def test_clients_that_take_their_time_do_not_keep_a_probe_out(project: Project, pages: Pages) -> None:
+    project.host()
+    port = int(pages.root.rpartition(":")[2])
+    with ExitStack() as stack:
+        for _ in range(60):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(b"GET /livez HTTP/1.1\r\nX-Slow: ")
+        assert [pages.get(page)[0] for page in ("/livez", "/readyz", "/metrics")] == [200, 200, 200]
+
+
+def test_many_readings_of_metrics_that_wait_for_redis_leave_room_for_probes(
+    project: Project, pages: Pages, redis_server: Server
+) -> None:
+    project.host()
+    redis_server.pause()
+    try:
+        with ThreadPoolExecutor(30) as readers:
+            readings = [readers.submit(pages.get, "/metrics") for _ in range(30)]
+            assert [pages.get("/livez")[0] for _ in range(5)] == [200] * 5
+            assert {reading.result()[0] for reading in readings} == {200, 503}
+    finally:
+        redis_server.resume()
 
 
 def test_each_of_several_processes_has_a_port_of_its_own(project: Project, pages: Pages) -> None:
