@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import growth, measures, report
+from benchmarks import measures, report
 from benchmarks.measures import Figures
 from benchmarks.peers import PEERS, Peer
-from benchmarks.rows import CONTRACT_ROWS, FLOOR, OURS, PARTS, PEER_PARTS, ROWS, Rounds, Row
+from benchmarks.rows import CONTRACT_ROWS, FLOOR, GROWTH_ROWS, OURS, PARTS, PEER_PARTS, ROWS, Rounds, Row
 from tests.processes import Process
 from tests.servers import KINDS, Server
 
@@ -169,7 +169,7 @@ def main() -> None:
 
         if options.growth:
             figures = session.measure("benchmarks.growth", server.url, timeout=GROWTH_TIMEOUT)
-            finish("growth", "How cost grows", growth.ROWS, {OURS: [figures]})
+            finish("growth", "How cost grows", GROWTH_ROWS, {OURS: [figures]})
             return
         if session.parts:
             wanted = [p for p in PEERS if not options.peer or p.file in options.peer] if options.peers else []

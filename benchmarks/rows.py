@@ -77,6 +77,21 @@ CONTRACT_ROWS = [
     Row("contracts", "consume a backlog", "consume"),
 ]
 
+APIS = (1, 100, 1_000)
+LISTENERS = (1, 10, 100)
+#: The largest message is one of 1 MiB: this leaves room for what is around the argument.
+SIZES = (100, 10_000, 1_000_000)
+BACKLOGS = (1_000, 10_000, 100_000, 1_000_000)
+
+GROWTH_ROWS = [
+    *(Row("growth", f"RPC, {n:,} APIs", f"apis_{n}_rpc_us", "µs") for n in APIS),
+    *(Row("growth", f"fire, {n:,} APIs", f"apis_{n}_fire_us", "µs") for n in APIS),
+    *(Row("growth", f"one handling, {n:,} listeners", f"listeners_{n}_us", "µs") for n in LISTENERS),
+    *(Row("growth", f"RPC, one at a time, {n:,} bytes: p50", f"size_{n}_rpc_us", "µs") for n in SIZES),
+    *(Row("growth", f"fire, one by one, {n:,} bytes: p50", f"size_{n}_fire_us", "µs") for n in SIZES),
+    *(Row("growth", f"consume one of a backlog of {n:,}", f"backlog_{n}_us", "µs") for n in BACKLOGS),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

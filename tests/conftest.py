@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 
+from lightbus.api import auto_registered
 from tests.processes import Process, lightbus_process
 from tests.proxy import Proxy
 from tests.servers import KINDS, WHERE_FROM, Kind, Server, ServerPool, find_binary, server_pool
@@ -36,6 +37,16 @@ class RunLightbus(Protocol):
     def __call__(self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Process:
         """Start ``lightbus ARGS`` for this test."""
         ...
+
+
+@pytest.fixture(autouse=True)
+def no_api_left() -> Iterator[None]:
+    """What a test registers is for all tests after it, so none may: `auto_register = False`, or `bench`."""
+    assert auto_registered.names() == [], "imported by some test module"
+    yield
+    left = auto_registered.names()
+    auto_registered._definitions.clear()
+    assert left == []
 
 
 def require(kind: Kind) -> None:

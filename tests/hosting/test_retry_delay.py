@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lightbus.transports.redis import rpc
+from lightbus.transports.redis import reply_list
 from tests.eventually import eventually_async
 from tests.hosting.conftest import Bench
 
@@ -21,7 +21,7 @@ async def test_the_longest_wait_for_answers_is_configured(
         asked.append(most)
         return 0.01
 
-    monkeypatch.setattr(rpc, "backoff", backoff)
+    monkeypatch.setattr(reply_list, "backoff", backoff)
     text = f"apis: {{shop: {{rpc_transport: {{redis: {{rpc_retry_delay: {delay}}}}}}}}}"
     async with bench.host(text) as host:
         call = asyncio.create_task(host.bus.shop.stay.call_async())
