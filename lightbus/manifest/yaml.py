@@ -18,6 +18,7 @@ LARGEST_SOURCE = 1024 * 1024
 MOST_NODES = 10_000
 #: Maps and lists within each other.
 DEEPEST = 48
+_TOO_DEEP = f"nested deeper than {DEEPEST} levels"
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Integers of more than 18 digits stay text: no option takes one, and converting a million digits is slow.
@@ -137,7 +138,7 @@ class _Reader:
             return self._alias(str(event.anchor), place, key)
         self._count(1, place)
         if depth > DEEPEST:
-            raise Unreadable(place, f"nested deeper than {DEEPEST} levels")
+            raise Unreadable(place, _TOO_DEEP)
         if event.tag is not None:
             self.mistakes.append(
                 Unreadable(place, "tags are not allowed; quote the value if it is text that begins with !")
@@ -234,6 +235,9 @@ class _Reader:
 
 def _explain(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "not YAML"
+    if "nesting" in problem:
+        # libyaml looks ahead, and gives up by itself.
+        return _TOO_DEEP
     # The parser quotes names of anchors and tags, which may be what somebody meant as a password.
     problem = re.sub(r"'[^'\s]{2,}'|\"[^\"]{2,}\"", "...", problem)
     advice = {
