@@ -171,10 +171,7 @@ class BusSchema:
         client = self._client
         try:
             run_blocking(
-                client.home,
-                client.load_contracts,
-                blocking=blocking,
-                awaitable="bus.client.load_contracts()",
+                client.home, client.load_contracts, blocking=blocking, awaitable="bus.client.load_contracts()"
             )
         except SyncCallOnEventLoop:
             if not client.watch.due:

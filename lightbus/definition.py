@@ -76,10 +76,7 @@ class Event:
     """
 
     def __init__(
-        self,
-        parameters: Sequence[str | Parameter] = (),
-        version: int = 1,
-        dedupe: float | str | None = None,
+        self, parameters: Sequence[str | Parameter] = (), version: int = 1, dedupe: float | str | None = None
     ) -> None:
         if isinstance(parameters, str):
             raise InvalidName(
@@ -237,12 +234,7 @@ def where(thing: Any) -> str:
 
 
 def _explain_arguments(
-    target: str,
-    names: Sequence[str],
-    required: frozenset[str],
-    given: Any,
-    *,
-    takes_any: bool = False,
+    target: str, names: Sequence[str], required: frozenset[str], given: Any, *, takes_any: bool = False
 ) -> str:
     missing = [n for n in names if n in required and n not in given]
     unknown = [] if takes_any else [repr(str(n)[:80]) for n in list(given)[:10] if n not in names]

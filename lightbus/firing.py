@@ -117,9 +117,7 @@ class Firing(Declarations):
             self.metrics.events_fired.add((api_name, name), outcome, time.perf_counter() - started)
 
     async def fire_many(
-        self,
-        events: Iterable[tuple[str, str, Mapping[str, Any]]],
-        options: Mapping[str, Any] | None = None,
+        self, events: Iterable[tuple[str, str, Mapping[str, Any]]], options: Mapping[str, Any] | None = None
     ) -> list[EventMessage]:
         """Fire a list of events in few writes, and wait until the broker has stored all of them.
 

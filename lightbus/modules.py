@@ -15,12 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from .definition import where
-from .exceptions import (
-    ConfigurationError,
-    FailedToImportBusModule,
-    LightbusException,
-    TransportUnavailable,
-)
+from .exceptions import ConfigurationError, FailedToImportBusModule, LightbusException, TransportUnavailable
 from .hooks import Callback, Hooks
 from .manifest.problems import suggest
 from .path import BusPath

@@ -65,10 +65,7 @@ class DeliveryPolicy:
 
     attempts: int = option(8, "How often a handler is tried in all.", minimum=1, maximum=1_000_000)
     backoff: Backoff = option(factory=Backoff, description="The waits between the attempts.")
-    then: OnError = option(
-        OnError.DEAD_LETTER,
-        "What becomes of it after the last attempt.",
-    )
+    then: OnError = option(OnError.DEAD_LETTER, "What becomes of it after the last attempt.")
     give_up_on: tuple[type[BaseException], ...] = option(
         (), "Exception types that no further attempt can cure."
     )

@@ -9,14 +9,7 @@ from typing import Any, Protocol, cast
 from .api import ApiOptions, ValidateOptions
 from .exceptions import TransportNotFound
 from .metrics import Metrics
-from .transports.base import (
-    EventTransport,
-    Identity,
-    Kind,
-    RpcTransport,
-    SchemaTransport,
-    Transport,
-)
+from .transports.base import EventTransport, Identity, Kind, RpcTransport, SchemaTransport, Transport
 
 
 @dataclass(frozen=True, slots=True)

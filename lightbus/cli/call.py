@@ -18,10 +18,7 @@ from .plugins import hand_over, spoken
 from .values import parse, split
 
 
-@click.command(
-    "call",
-    epilog="Example: lightbus call auth.check_password username=admin password=secret",
-)
+@click.command("call", epilog="Example: lightbus call auth.check_password username=admin password=secret")
 @click.argument("procedure")
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "whole", metavar="OBJECT", help="All arguments as one JSON object.")

@@ -15,9 +15,7 @@ from .options import begin, manifest_options
 from .project import project_bus
 
 command = click.Group(
-    "contract",
-    help="Compare and print the contracts of APIs.",
-    epilog="Example: lightbus contract show auth",
+    "contract", help="Compare and print the contracts of APIs.", epilog="Example: lightbus contract show auth"
 )
 
 

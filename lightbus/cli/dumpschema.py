@@ -16,10 +16,7 @@ from .options import begin, manifest_options
 from .project import project_bus
 
 
-@click.command(
-    "dumpschema",
-    epilog="Example: lightbus dumpschema --out schemas/",
-)
+@click.command("dumpschema", epilog="Example: lightbus dumpschema --out schemas/")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="FILE_OR_DIRECTORY", help="Where to write it."
 )

@@ -17,8 +17,7 @@ from .values import parse, split
 
 
 @click.command(
-    "fire",
-    epilog="Example: lightbus fire auth.user_registered username=admin email=admin@example.com",
+    "fire", epilog="Example: lightbus fire auth.user_registered username=admin email=admin@example.com"
 )
 @click.argument("event")
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")

@@ -24,10 +24,7 @@ from .plugins import spoken
 logger = logging.getLogger(__name__)
 
 
-@click.command(
-    "run",
-    epilog="Example: lightbus run -c config --log-level debug",
-)
+@click.command("run", epilog="Example: lightbus run -c config --log-level debug")
 @manifest_options
 @click.option("-o", "--only", metavar="FEATURES", help="Do only these: any of rpcs,events,tasks.")
 @click.option("-k", "--skip", metavar="FEATURES", help="Do all but these: any of rpcs,events,tasks.")

@@ -34,12 +34,7 @@ class Blocks:
         self._trust_remote = trust_remote
 
     def make(
-        self,
-        cls: type[Any],
-        node: Node | None,
-        path: str,
-        *,
-        given: Mapping[str, Any] | None = None,
+        self, cls: type[Any], node: Node | None, path: str, *, given: Mapping[str, Any] | None = None
     ) -> Any:
         """Make one record.
 

@@ -11,13 +11,4 @@ from .problems import located, shown
 from .scalars import DECIMAL_PATTERN
 from .shapes import hints_of
 
-__all__ = [
-    "DECIMAL_PATTERN",
-    "arguments_caster",
-    "cast",
-    "dump",
-    "hints_of",
-    "located",
-    "read",
-    "shown",
-]
+__all__ = ["DECIMAL_PATTERN", "arguments_caster", "cast", "dump", "hints_of", "located", "read", "shown"]

@@ -150,11 +150,7 @@ class Dispatch:
         if hooks.after_rpc_execution:
             after = hooks.after_rpc_execution
             await hooks.run_after(
-                "after_rpc_execution",
-                after,
-                client=self._client,
-                rpc_message=message,
-                result_message=result,
+                "after_rpc_execution", after, client=self._client, rpc_message=message, result_message=result
             )
         return result
 

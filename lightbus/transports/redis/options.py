@@ -98,9 +98,7 @@ class RedisEventOptions(RedisOptions):
         "The class that makes events of stream entries.",
     )
     acknowledgement_timeout: Duration = option(
-        Duration(30),
-        "The lease: how long after a process died its events go to another one.",
-        minimum=0.1,
+        Duration(30), "The lease: how long after a process died its events go to another one.", minimum=0.1
     )
     reclaim_interval: Duration | None = option(
         None,

@@ -72,8 +72,7 @@ REFUSALS = {
         Reaction.RECONNECT, "it asks for a password; give bus.redis.password, which may be ${file:/path}"
     ),
     "WRONGPASS": Refusal(
-        Reaction.RECONNECT,
-        "it refused the password or user; correct bus.redis.password or username",
+        Reaction.RECONNECT, "it refused the password or user; correct bus.redis.password or username"
     ),
     "OOM": Refusal(
         Reaction.RAISE,

@@ -9,11 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
-from lightbus.exceptions import (
-    LightbusTimeout,
-    QueueFull,
-    TransportUnavailable,
-)
+from lightbus.exceptions import LightbusTimeout, QueueFull, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
 from lightbus.transports.questions import QueueStatus
