@@ -82,6 +82,7 @@ clean: ## remove every venv and cache that make has put here
 # A venv without pip (where Python came without ensurepip) is filled by the pip outside.
 %/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found."; exit 1; }
+	@mkdir -p $(dir $*)
 	@$(PYTHON) -m venv $* > $*.log 2>&1 \
 	    || { $(PYTHON) -m venv --clear --without-pip $* && $(PYTHON) -m pip -qq --python $*/bin/python install pip; } \
 	    || { cat $*.log; exit 1; }
