@@ -41,7 +41,7 @@ class RunLightbus(Protocol):
 
 @pytest.fixture(autouse=True)
 def no_api_left() -> Iterator[None]:
-    """What a test registers is there for all tests after it, so none may: `auto_register = False`, or `bench`."""
+    """What a test registers is there for all tests after it: `auto_register = False`, or `bench`."""
     before = auto_registered.names()
     yield
     left = auto_registered.names()
