@@ -51,8 +51,7 @@ class Apis:
         self._bus = bus
         self._fallback = forced or "redis"
         self._forced = forced
-        self._made: dict[tuple[str, str, int], ChosenTransport] = {}
-        self._kept: list[Node] = []
+        self._made: dict[tuple[str, str, int], tuple[ChosenTransport, Node | None]] = {}
         own = _child(bus, "redis")
         self._beneath = _without(own, "embedded")
         self._effective: dict[str, Node] = {}
@@ -146,16 +145,13 @@ class Apis:
     def _transport(
         self, shape: Choice, name: str, options: Node | None, choice: Node | None, path: str
     ) -> ChosenTransport:
-        # Two hundred APIs with the same transport share one record.
+        # Two hundred APIs with the same transport share one record; the node is kept, so that its id stays.
         memo = (shape.group, name, id(options))
         if memo not in self._made:
-            self._made[memo] = self._blocks.transport(shape, name, options, choice, path)
-            if options:
-                self._kept.append(options)
-        made = self._made[memo]
+            self._made[memo] = self._blocks.transport(shape, name, options, choice, path), options
         if self._forced and self._forced != name:
             return self._blocks.transport(shape, self._forced, None, None, path)
-        return made
+        return self._made[memo][0]
 
 
 def _takes_redis(shape: Choice, name: str) -> bool:

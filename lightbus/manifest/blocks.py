@@ -34,7 +34,7 @@ class Blocks:
         self._trust_remote = trust_remote
 
     def make(
-        self, cls: type[Any], node: Node | None, path: str, *, given: Mapping[str, Any] | None = None
+        self, cls: type[Any], node: Node | None, path: str, *, given: Mapping[str, Any] = MappingProxyType({})
     ) -> Any:
         """Make one record.
 
@@ -53,7 +53,7 @@ class Blocks:
         result: dict[str, Any] = {}
         for name, key in keys_of(cls).items():
             child = node.get(name)
-            if child is None or name in (given or {}):
+            if child is None or name in given:
                 continue
             full = f"{path}.{name}" if path else name
             if isinstance(child.value, dict):
@@ -62,7 +62,7 @@ class Blocks:
             elif name in values:
                 result[name] = self._finish(key, values[name], child, full)
         try:
-            return cls(**{**result, **(given or {})})
+            return cls(**{**result, **given})
         except TypeError:
             return None
 
@@ -163,7 +163,7 @@ class Blocks:
                 value = shape.finish(str(value), node.reread)
             else:
                 value = shape.finish(str(value)) if shape.finish else _plain(value, node)
-        not_yet = NOT_YET.get(path) or NOT_YET.get(_pattern_of(path))
+        not_yet = NOT_YET.get(_pattern_of(path))
         if not_yet and not_yet(value):
             self.problems.add(node.where, path, "not supported by this version yet; remove it")
         return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import is_dataclass
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lightbus.exceptions import ConfigurationError, TransportNotFound
 from lightbus.plugins import PluginOptions
@@ -26,10 +26,7 @@ _BUILT_IN: dict[tuple[str, str], type[Any] | None] = {
     ("event", "redis"): RedisEventOptions,
     ("result", "redis"): RedisResultOptions,
     ("schema", "redis"): RedisSchemaOptions,
-    ("rpc", "memory"): None,
-    ("event", "memory"): None,
-    ("result", "memory"): None,
-    ("schema", "memory"): None,
+    **{(kind, "memory"): None for kind in get_args(Group)},
 }
 
 

@@ -103,16 +103,12 @@ def _url(value: Any) -> Any:
         return value
     parts = urlsplit(value)
     database = parts.path.strip("/")
-    good = {
-        "redis": bool(parts.hostname) and parts.port != 0,
-        "rediss": bool(parts.hostname) and parts.port != 0,
-        "unix": bool(parts.path),
-    }.get(parts.scheme, False)
-    if (
-        not good
-        or any(c.isspace() for c in value)
-        or (parts.scheme != "unix" and not (database or "0").isdigit())
-    ):
+    if parts.scheme == "unix":
+        good = bool(parts.path)
+    else:
+        good = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+        good = good and (database or "0").isdigit()
+    if not good or any(c.isspace() for c in value):
         raise ValueError
     return value
 
@@ -199,9 +195,6 @@ _LEAVES: dict[Any, Leaf] = {
     DeliveryPolicy: Leaf(
         f"a policy's name, or one of {', '.join(_ON_ERROR)}", "text", _same, {"type": "string"}
     ),
-    OnError: Leaf(
-        f"one of {', '.join(_ON_ERROR)}", "text", _same, {"enum": list(_ON_ERROR)}, OnError, choices=_ON_ERROR
-    ),
     type[BaseException]: Leaf(
         "an exception of Python's own such as ValueError, or package.module:Name",
         "text",
@@ -219,12 +212,12 @@ def leaf_of(hint: Any) -> Leaf | None:
         hint: The type hint of an option, without ``| None``.
     """
     if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        return Leaf(f"one of {', '.join(choices)}", "text", _same, {"enum": list(choices)}, choices=choices)
-    if isinstance(hint, type) and issubclass(hint, Enum) and hint not in _LEAVES:
-        choices = tuple(str(e.value) for e in hint)
-        return Leaf(f"one of {', '.join(choices)}", "text", _same, {"enum": list(choices)}, hint, choices)
-    return _LEAVES.get(hint)
+        choices, finish = get_args(hint), None
+    elif isinstance(hint, type) and issubclass(hint, Enum):
+        choices, finish = tuple(str(e.value) for e in hint), hint
+    else:
+        return _LEAVES.get(hint)
+    return Leaf(f"one of {', '.join(choices)}", "text", _same, {"enum": list(choices)}, finish, choices)
 
 
 _API_NAME = re.compile(rf"{_API}", re.ASCII)

@@ -54,32 +54,33 @@ def load(
     """
     environ = os.environ if environ is None else environ
     cwd = Path(os.path.abspath(cwd or "."))
-    flags = flags or {}
-    problems = Problems()
+    problems, flags = Problems(), flags or {}
     variables = Variables(environ, cwd, problems, trust_remote=trust_remote)
     sources = Sources(cwd, problems, variables, trust_remote)
     for path in paths or (_default_paths(environ, cwd) if look_around else ()):
         sources.read(path)
-
     files = _created(create_arguments or {}, problems)
     for layer in sources.layers():
         files = merge(files, layer.root) or files
-    root = merge(files, from_environment(environ, files, problems)) or files
-    root = merge(root, from_settings(overrides, root, problems)) or root
-    root = merge(root, from_flags(flags)) or root
-
-    transport = flags.get("transport")
-    root = variables.expand(root)
-    manifest = build(
-        root, problems, trust_remote=trust_remote, transport=transport if isinstance(transport, str) else None
-    )
+    root = variables.expand(_with_all_above(files, environ, overrides, flags, problems))
+    transport = str(flags["transport"]) if flags.get("transport") else None
+    manifest = build(root, problems, trust_remote=trust_remote, transport=transport)
     problems.raise_errors()
     add_notes(files, root, environ, problems)
-    return replace(
-        manifest,
-        notes=tuple(problems.ordered("warning", "note")),
-        sources=tuple(layer.name for layer in sources.layers()),
-    )
+    notes = tuple(problems.ordered("warning", "note"))
+    return replace(manifest, notes=notes, sources=tuple(layer.name for layer in sources.layers()))
+
+
+def _with_all_above(
+    files: Node,
+    environ: Mapping[str, str],
+    overrides: Sequence[str],
+    flags: Mapping[str, str | Sequence[str] | None],
+    problems: Problems,
+) -> Node:
+    root = merge(files, from_environment(environ, files, problems)) or files
+    root = merge(root, from_settings(overrides, root, problems)) or root
+    return merge(root, from_flags(flags)) or root
 
 
 def _default_paths(environ: Mapping[str, str], cwd: Path) -> list[str]:

@@ -35,7 +35,7 @@ def resolve(name: str, node: Node | None, path: str, problems: Problems) -> str:
     for unknown in [p for p in used if p not in _VALUES]:
         shown = "***" if node and node.hidden else unknown
         problems.add(place, path, f"unknown placeholder {{{shown}}}; it may be {known}")
-    result = _PLACEHOLDER.sub(lambda match: _value(match[1]), name)
+    result = _PLACEHOLDER.sub(lambda match: _VALUES[match[1]]() if match[1] in _VALUES else "", name)
     if not _GOOD.fullmatch(result):
         problems.add(place, path, "must be 1 to 200 characters without spaces and single braces")
     changing = sorted(_CHANGES.intersection(used))
@@ -51,11 +51,6 @@ def resolve(name: str, node: Node | None, path: str, problems: Problems) -> str:
 def tells_processes_apart(name: str) -> bool:
     """Tell whether a name, as it was written, comes out different in each process."""
     return bool(_CHANGES.intersection(_PLACEHOLDER.findall(name)))
-
-
-def _value(placeholder: str) -> str:
-    make = _VALUES.get(placeholder)
-    return make() if make else ""
 
 
 def _friendly() -> str:

@@ -44,13 +44,9 @@ def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Pro
     """
     apis = root.get("apis")
     for name, api in apis.items() if apis else ():
-        for path, what in CHANGED.items():
+        for path, what in (CHANGED | WITHOUT_EFFECT).items():
             node = api.find(path)
-            if node is not None:
-                problems.add(node.where, f"apis.{name}.{path}", what, "note")
-        for path, what in WITHOUT_EFFECT.items():
-            node = api.find(path)
-            if node is not None and node.value is not None:
+            if node is not None and (node.value is not None or path in CHANGED):
                 problems.add(node.where, f"apis.{name}.{path}", what, "note")
         for path, place in _unused_connection(api):
             what = "has no effect: answers travel over the connection of rpc_transport"

@@ -8,7 +8,7 @@ from typing import Any
 from cerberus import TypeDefinition, Validator, errors  # type: ignore[import-untyped]
 from cerberus.schema import DefinitionSchema  # type: ignore[import-untyped]
 
-from .keys import Block, Choice, Key, ListOf, Named, Plugins, keys_of
+from .keys import Block, Choice, Key, ListOf, Shape, keys_of
 from .leaves import Leaf
 from .nodes import Broken, Node, Untyped
 from .problems import Problems, shown
@@ -35,7 +35,6 @@ class Rules(Validator):  # type: ignore[misc]
     """Cerberus with types that do not take True for 1."""
 
     types_mapping = {
-        "any": TypeDefinition("any", (object,), ()),
         "text": TypeDefinition("text", (str,), ()),
         "boolean": TypeDefinition("boolean", (bool,), ()),
         "integer": TypeDefinition("integer", (int,), (bool,)),
@@ -187,7 +186,7 @@ def _what(code: int, key: Key, node: Node, in_list: bool) -> str:
     return f"{what}, not {_seen(node)}"
 
 
-def _says(shape: Any) -> str:
+def _says(shape: Shape) -> str:
     if isinstance(shape, Leaf):
         return shape.says
     if isinstance(shape, ListOf):
@@ -197,7 +196,7 @@ def _says(shape: Any) -> str:
         return f"{'true, false or ' if shape.toggle else ''}a map with keys such as {names}"
     if isinstance(shape, Choice):
         return "a map of one transport's name to its options, such as {redis: {}}"
-    return "a map of names" if isinstance(shape, Named | Plugins) else "something else"
+    return "a map of names"
 
 
 def _bound(key: Key, bound: float | None) -> str:
@@ -227,11 +226,8 @@ def _seen(node: Node) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
-        return (
-            "this text"
-            if "://" in value or "@" in value or "password" in value.lower()
-            else repr(shown(value))
-        )
+        secret = "://" in value or "@" in value or "password" in value.lower()
+        return "this text" if secret else repr(shown(value))
     return str(value).lower()
 
 

@@ -87,10 +87,7 @@ def _decode(data: bytes, place: Place) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        before = data[: e.start]
-        line = before.count(b"\n") + 1
-        column = e.start - (before.rfind(b"\n") + 1) + 1
-        at = Place(place.source, line, column, place.rank, place.remote)
+        at = _after(place, data[: e.start].decode("latin-1"))
         raise Unreadable(at, "not UTF-8; save the file in that encoding") from None
     return text
 
@@ -222,15 +219,14 @@ class _Reader:
 
     def _of_character(self, text: str, error: Any) -> Place:
         # libyaml counts bytes of UTF-8 here, the Python parser characters.
-        position = error.position
-        before = (
-            text.encode()[:position].decode(errors="ignore")
-            if _LOADER.__name__[0] == "C"
-            else text[:position]
-        )
-        line = before.count("\n") + 1
-        column = len(before) - (before.rfind("\n") + 1) + 1
-        return Place(self.start.source, line, column, self.start.rank, self.start.remote)
+        if _LOADER.__name__[0] == "C":
+            return _after(self.start, text.encode()[: error.position].decode(errors="ignore"))
+        return _after(self.start, text[: error.position])
+
+
+def _after(start: Place, before: str) -> Place:
+    """Return the place where a text ends that begins at the start of a source."""
+    return replace(start, line=before.count("\n") + 1, column=len(before) - before.rfind("\n"))
 
 
 def _explain(error: yaml.MarkedYAMLError) -> str:
