@@ -6,7 +6,7 @@ import builtins
 import re
 import zoneinfo
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin
@@ -25,6 +25,7 @@ _DOTTED = rf"{_WORD}(?:\.{_WORD})*"
 _API = r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*"
 _HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])"
 _CRON_FIELD = r"[0-9A-Za-z*/,#?-]+"
+_CRON = rf"{_CRON_FIELD}(?: +{_CRON_FIELD}){{4}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,21 @@ def _url(value: Any) -> Any:
     return value
 
 
+def _cron(value: Any) -> Any:
+    value = _read_cron(value)
+    if isinstance(value, str):
+        try:
+            from cronsim import CronSim, CronSimError
+        except ImportError:
+            # Told where the schedule is made, with the extra that brings it.
+            return value
+        try:
+            CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
+        except CronSimError as e:
+            raise ValueError from e
+    return value
+
+
 def _zone(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -147,6 +163,7 @@ def _exception(value: Any) -> Any:
     return value
 
 
+_read_cron = _pattern(_CRON)
 _read_host_port = _pattern(rf"{_HOST}:[0-9]{{1,5}}")
 _IS_HANDLER = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
 _ON_ERROR = tuple(e.value for e in OnError)
@@ -182,7 +199,7 @@ _LEAVES: dict[Any, Leaf] = {
     Handler: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
     ModuleName: _text("a module as package.module", _DOTTED, code=True),
     EventPattern: _text("an event as api.event, or api.* for all of an API", rf"{_API}\.(?:{_WORD}|\*)"),
-    Cron: _text("five fields of cron, such as 0 2 * * *", rf"{_CRON_FIELD}(?: +{_CRON_FIELD}){{4}}"),
+    Cron: replace(_text("five fields of cron that name real times, such as 0 2 * * *", _CRON), read=_cron),
     ClassName: _text("a class as package.module.Name", rf"{_WORD}(?:\.{_WORD})+", code=True),
     TimeZone: Leaf("a time zone such as Europe/London", "text", _zone, {"type": "string"}),
     Since: Leaf(

@@ -87,7 +87,8 @@ def _default_paths(environ: Mapping[str, str], cwd: Path) -> list[str]:
     named = environ.get("LIGHTBUS_CONFIG")
     if named:
         return [named]
-    return [DEFAULT_FILE] if (cwd / DEFAULT_FILE).is_file() else []
+    # A link that leads nowhere is told, not passed over.
+    return [DEFAULT_FILE] if os.path.lexists(cwd / DEFAULT_FILE) else []
 
 
 def _created(arguments: Mapping[str, object], problems: Problems) -> Node:

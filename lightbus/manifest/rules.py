@@ -121,8 +121,11 @@ def validate(cls: type[Any], node: Node, path: str, problems: Problems) -> dict[
     # As the schema of a child it is taken as checked, instead of being checked again for every map.
     validator = Rules(_compiled(cls), is_child=True)
     if not validator.validate(document):
+        told = {(name,) for name in broken}
         for error in _flat(validator._errors):
-            if error.document_path[0] not in broken:
+            # What is no duration needs no word about its bounds, too.
+            if error.document_path not in told and error.document_path[:1] not in told:
+                told.add(error.document_path)
                 _report(error, cls, node, path, problems)
     if validator.dropped:
         problems.add(node.place, path, f"and {validator.dropped:,} more mistakes in this map")

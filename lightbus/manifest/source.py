@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
 
 from lightbus.options import SecretUrl
 
@@ -14,6 +16,9 @@ from .nodes import Broken, Node
 from .problems import Place, Problems, shown
 from .variables import Variables, read_limited
 from .yaml import LARGEST_SOURCE, Unreadable, parse
+
+if TYPE_CHECKING:
+    from urllib.request import Request
 
 #: How long a URL may take in all, in seconds.
 URL_SECONDS = 10.0
@@ -66,34 +71,37 @@ class Sources:
         """Return all layers, the weakest first: what is included lies beneath every file."""
         return [*self.included, *self.files]
 
-    def _files_of(self, target: str, place: Place) -> list[Path]:
-        path = self.cwd / target
+    def _files_of(self, target: str, place: Place, path: str = "") -> list[Path]:
+        full = self.cwd / target
         try:
-            if not path.is_dir():
-                return [path]
-            found = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml") and not p.is_dir())
+            if not full.is_dir():
+                return [full]
+            found = sorted(p for p in full.iterdir() if p.suffix in (".yaml", ".yml") and not p.is_dir())
         except (OSError, ValueError) as e:
-            self.problems.add(place, "", f"the folder can't be read: {getattr(e, 'strerror', e)}")
+            self.problems.add(place, path, f"the folder can't be read: {getattr(e, 'strerror', e)}")
             return []
         if not found:
-            self.problems.add(
-                place, "", "the folder has no *.yaml or *.yml file; folders in it are not entered"
-            )
+            what = "the folder has no *.yaml or *.yml file; folders in it are not entered"
+            self.problems.add(place, path, what)
         return found[:MOST_SOURCES]
 
     def _layer(
-        self, target: str, into: list[Layer], above: tuple[str, ...], place: Place | None = None
+        self,
+        target: str,
+        into: list[Layer],
+        above: tuple[str, ...],
+        place: Place | None = None,
+        path: str = "",
     ) -> None:
         rank, self._read = self._read, self._read + 1
         name = self._display(target)
         place = place or Place(name, rank=rank)
         if self._read > MOST_SOURCES:
-            self.problems.add(place, "", f"more than {MOST_SOURCES} files in all")
+            self.problems.add(place, path, f"more than {MOST_SOURCES} files in all")
             return
         content = fetch(target) if is_url(target) else read_limited(Path(target), LARGEST_SOURCE)
         if isinstance(content, str):
-            told = content if place.source == name else f"{name} {content}"
-            self.problems.add(place, "", told)
+            self.problems.add(place, path, f"{name} {content}" if path else content)
             return
         try:
             root, mistakes = parse(content, name, rank, remote=is_url(target))
@@ -139,7 +147,7 @@ class Sources:
         elif is_url(target) or is_url(value):
             targets = [urljoin(target, value) if is_url(target) else value]
         else:
-            targets = [str(p) for p in self._files_of(str(Path(target).parent / value), item.place)]
+            targets = [str(p) for p in self._files_of(str(Path(target).parent / value), item.place, path)]
         for one in targets:
             if is_url(target) and not is_url(one) and not self.trust_remote:
                 what = "a manifest from a URL may include local files only with --trust-remote"
@@ -147,7 +155,7 @@ class Sources:
             elif one in above:
                 self.problems.add(item.place, path, "goes round in a circle")
             else:
-                self._layer(one, self.included, above, item.place)
+                self._layer(one, self.included, above, item.place, path)
 
     def _display(self, target: str) -> str:
         if is_url(target):
@@ -182,6 +190,19 @@ def _too_slow() -> str:
     return f"gave no whole answer within {URL_SECONDS:g} s"
 
 
+def _request(url: str) -> Request:
+    """Return what asks for a URL; a user and password in it go where HTTP has them."""
+    from urllib.request import Request
+
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    request = Request(parts._replace(netloc=host).geturl())  # noqa: S310 - is_url() has seen to the scheme
+    if at:
+        credentials = base64.b64encode(unquote(user).encode()).decode()
+        request.add_header("Authorization", f"Basic {credentials}")
+    return request
+
+
 def _fetch(url: str) -> bytes | str:
     import http.client
     import urllib.error
@@ -195,8 +216,10 @@ def _fetch(url: str) -> bytes | str:
         if not urlsplit(url).hostname:
             return "is no URL with a host"
         opener = urllib.request.build_opener(NoRedirects())
-        with opener.open(url, timeout=URL_SECONDS) as response:
+        with opener.open(_request(url), timeout=URL_SECONDS) as response:
             data: bytes = response.read(LARGEST_SOURCE + 1)
+            if len(data) <= LARGEST_SOURCE and response.length:
+                return "was cut off before its end"
     except urllib.error.HTTPError as e:
         if 300 <= e.code < 400:
             return f"redirects ({e.code}), which is not followed; name the final URL"

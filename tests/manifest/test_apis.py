@@ -177,6 +177,8 @@ def test_policies_extend_each_other_and_listeners_name_them(folder: Folder) -> N
         ("schedules: {a: {call: 'm:f', every: 1s, cron: '0 2 * * *'}}", "has both every and cron"),
         ("schedules: {a: {call: 'm:f', every: 1s, timezone: UTC}}", "schedules.a: has a timezone"),
         ("schedules: {a: {call: 'm:f', cron: '0 2 *'}}", "schedules.a.cron: must be five fields of cron"),
+        ("schedules: {a: {call: 'm:f', cron: '99 2 * * *'}}", "five fields of cron that name real times"),
+        ("schedules: {a: {call: 'm:f', cron: '0 0 31 2 *'}}", "five fields of cron that name real times"),
         ("schedules: {a: {call: 'm:f', cron: '0 2 * * *', timezone: Mars/X}}", "must be a time zone"),
         ("schedules: {a: {call: 'm:f', cron: '0 2 * * *', timezone: ../../x}}", "must be a time zone"),
         ("service_name: '{hostnam}'", "unknown placeholder {hostnam}; it may be {hostname}"),

@@ -110,6 +110,11 @@ def test_what_can_not_be_read_is_one_clear_line(folder: Folder, path: str, told:
     assert told in problem
 
 
+def test_the_file_of_the_folder_is_told_where_it_leads_nowhere(folder: Folder) -> None:
+    (folder.path / "lightbus.yaml").symlink_to("elsewhere")
+    assert folder.problems_of() == ["lightbus.yaml  does not exist"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_may_not_be_read_is_told(folder: Folder) -> None:
     folder.write("a.yaml", "")
@@ -132,9 +137,9 @@ def test_includes_are_beneath_the_file_and_relative_to_it(folder: Folder) -> Non
     ("include", "told"),
     [
         ("[a.yaml]", ":1:11  include[0]: goes round in a circle"),
-        ("[missing.yaml]", ":1:11  missing.yaml does not exist"),
-        ('["not\\0a path"]', ":1:11  not\\x00a path can't be read: no such path"),
-        ("[other]", ":1:11  the folder has no *.yaml"),
+        ("[missing.yaml]", ":1:11  include[0]: missing.yaml does not exist"),
+        ('["not\\0a path"]', ":1:11  include[0]: not\\x00a path can't be read: no such path"),
+        ("[other]", ":1:11  include[0]: the folder has no *.yaml"),
         ("shared.yaml", ":1:10  include: must be a list of files, folders and URLs"),
         ("[7]", ":1:11  include[0]: must be a file"),
         ('["${UNSET}"]', ":1:11  include[0]: the environment variable UNSET is not set"),
@@ -174,8 +179,12 @@ class Web:
                         self.wfile.write(b"# more\n")
                 elif self.path == "/silent":
                     outer.stop.wait(20)
+                elif self.path == "/guarded.yaml" and self.headers["Authorization"] != GUARD:
+                    self.send_error(401)
                 elif self.path in pages:
                     self.send_response(200)
+                    if self.path == "/short.yaml":
+                        self.send_header("Content-Length", "100")
                     self.end_headers()
                     self.wfile.write(pages[self.path])
                 else:
@@ -201,7 +210,11 @@ PAGES = {
     "/local.yaml": b"include: [file:///etc/passwd]\nservice_name: '${file:/etc/hostname}'",
     "/huge": b"#" * (1024 * 1024 + 1),
     "/bad.yaml": b"servce_name: x",
+    "/short.yaml": b"service_name: x",
+    "/guarded.yaml": b"service_name: guarded",
 }
+#: What a user "me" with the password "p@ss" sends.
+GUARD = "Basic bWU6cEBzcw=="
 
 
 @pytest.fixture
@@ -228,6 +241,8 @@ def test_a_manifest_may_come_from_a_url(folder: Folder, web: Web) -> None:
         ("/silent", "gave no whole answer within 0.5 s"),
         ("/missing", "was answered with status 404"),
         ("/huge", "is larger than 1024 KiB"),
+        ("/short.yaml", "was cut off before its end"),
+        ("/guarded.yaml", "was answered with status 401"),
         ("/bad.yaml", ':1:1  servce_name: unknown key; did you mean "service_name"?'),
     ],
 )
@@ -239,6 +254,12 @@ def test_a_url_that_fails_is_one_clear_line(
     (problem,) = folder.problems_of(web.url + page)
     assert problem.startswith(web.url + page) and told in problem
     assert time.perf_counter() - started < 2
+
+
+def test_a_user_in_a_url_is_sent_and_not_shown(folder: Folder, web: Web) -> None:
+    manifest = folder.load(web.url.replace("://", "://me:p%40ss@") + "/guarded.yaml")
+    assert manifest.service_name == "guarded"
+    assert "p%40ss" not in str(manifest.sources)
 
 
 def test_a_url_where_nobody_answers_is_one_clear_line(folder: Folder) -> None:
