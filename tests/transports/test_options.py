@@ -15,7 +15,7 @@ from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
 from lightbus.transports.redis import event_consumer, rpc, rpc_consumer
 from lightbus.transports.redis.connection import Connector
-from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions
+from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
 from lightbus.transports.redis.pipe import Pipe
 from tests.conftest import StartServer
 from tests.eventually import eventually
@@ -156,6 +156,21 @@ async def test_a_primary_that_sentinel_does_not_know_is_said(sentinel: int) -> N
     nodes = (HostPort(f"127.0.0.1:{sentinel}"),)
     pipe = Pipe(Connector(RedisOptions(sentinel=SentinelOptions(service="other", nodes=nodes))), 5)
     with pytest.raises(TransportUnavailable, match=r"sentinel other \(127\.0\.0\.1:\d+\)/0 can't be reached"):
+        await pipe.open()
+    await pipe.close()
+
+
+async def test_a_file_of_tls_that_is_not_there_is_named(redis_server: Server, tmp_path: Path) -> None:
+    tls = TlsOptions(ca_file=f"{tmp_path}/ca.pem")
+    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(redis_server.url), tls=tls)), 5)
+    with pytest.raises(TransportUnavailable, match=r"can't be used: .*/ca\.pem, its tls\.ca_file, does not"):
+        await pipe.open()
+    await pipe.close()
+
+
+async def test_a_database_that_is_not_there_is_not_said_to_be_away(redis_server: Server) -> None:
+    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(redis_server.url.rpartition("/")[0] + "/99"))), 5)
+    with pytest.raises(TransportUnavailable, match=r"/99 can't be used: DB index is out of range$"):
         await pipe.open()
     await pipe.close()
 

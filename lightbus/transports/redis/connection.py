@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from redis.backoff import NoBackoff
 from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
 from lightbus.options import Secret, SecretUrl
 
-from .options import DEFAULT_URL, RedisOptions
+from .options import DEFAULT_URL, RedisOptions, TlsOptions
 from .replies import REFUSALS, ReplyError, code_of, explain, must_reconnect
 
 #: Everything that can go wrong with a connection.
@@ -79,6 +80,7 @@ class Connector:
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._options.connect_timeout):
+                _find_files(self._options.tls)
                 # Made each time: a password that stands in a file may be another one by now.
                 settings = {**_settings(self._options), **await self._ask_sentinel()}
                 connection = settings.pop("connection_class", aioredis.Connection)(**settings)
@@ -102,9 +104,10 @@ class Connector:
         )
         if code == "WRONGPASS" and "required" in str(error):
             code = "NOAUTH"
-        if code in REFUSALS or isinstance(error, ConfigurationError):
+        refused = isinstance(error, ConfigurationError | redis_errors.ResponseError)
+        if code in REFUSALS or refused:
             return TransportUnavailable(f"Redis at {self.address} can't be used: {explain(str(error), code)}")
-        reason = str(error) or f"no answer within {self._options.connect_timeout:g} s"
+        reason = str(error).rstrip(".") or f"no answer within {self._options.connect_timeout:g} s"
         return TransportUnavailable(
             f"Redis at {self.address} can't be reached: {reason}; start it, or say where it is with "
             "bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL (`lightbus run` brings a server "
@@ -283,6 +286,14 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
     if settings.get("path") is None:
         settings["socket_keepalive"] = True
     return settings
+
+
+def _find_files(tls: TlsOptions | None) -> None:
+    """Refuse files that can't be read; the library would not say which."""
+    for key in ("ca_file", "cert_file", "key_file") if tls is not None else ():
+        path = getattr(tls, key)
+        if path is not None and not os.access(path, os.R_OK):
+            raise ConfigurationError(f"{path}, its tls.{key}, does not exist or may not be read")
 
 
 def _current(secret: Secret | None) -> str | None:
