@@ -51,7 +51,7 @@ class RpcWorker:
         transport = self._client.transports().rpc(self.api_name)
         self._consumer = await transport.serve(self.api_name, self._client.wiring.identity)
         limit = self._client.settings(self.api_name).rpc_concurrency
-        self._slots = Slots(self._consumer.take, self._execute, self._execute, limit)
+        self._slots = Slots(self._consumer.take, self._execute, None, limit)
 
     async def run(self) -> None:
         """Serve until :meth:`stop`."""

@@ -22,7 +22,8 @@ class Slots(Generic[T]):
     Args:
         take: Waits for items and returns at most so many.
         handle: Deals with one item; never raises.
-        leave: Deals with an item that was taken and is not started any more, since the end is near.
+        leave: Deals with an item that was taken and is not started any more, since the end is near; None
+            where what was taken is handled all the same.
         limit: How many are handled at a time.
         ahead: The most that is fetched ahead; ``limit`` for nothing.
     """
@@ -31,7 +32,7 @@ class Slots(Generic[T]):
         self,
         take: Callable[[int], Awaitable[Sequence[T]]],
         handle: Callable[[T], Awaitable[None]],
-        leave: Callable[[T], Awaitable[None]],
+        leave: Callable[[T], Awaitable[None]] | None,
         limit: int,
         ahead: int = 0,
     ) -> None:
@@ -66,10 +67,11 @@ class Slots(Generic[T]):
         """Take no more, and leave what was taken and not started."""
         self._stopping = True
         self._room.set()
-        left = list(self._ready)
-        self._ready.clear()
-        for item in left:
-            await self._leave(item)
+        if self._leave is not None:
+            left = list(self._ready)
+            self._ready.clear()
+            # At once: where the broker is silent, each waits out its time.
+            await asyncio.gather(*map(self._leave, left))
 
     def resize(self, limit: int) -> None:
         """Handle up to ``limit`` at a time from now on; what runs already goes on."""
@@ -85,10 +87,10 @@ class Slots(Generic[T]):
         Returns:
             How many did not finish within ``timeout`` seconds and are left behind.
         """
-        if self.running or self._taking:
+        if not self._is_done():
             self._all_done = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._all_done], timeout=timeout)
-        left = self.running
+        left = self.running + len(self._ready)
         for worker in self._workers:
             worker.cancel()
         if self._workers:
@@ -103,9 +105,8 @@ class Slots(Generic[T]):
             await self._room.wait()
             return
         items = await self._take(wanted)
-        if self._stopping:
-            for item in items:
-                await self._leave(item)
+        if self._stopping and self._leave is not None:
+            await asyncio.gather(*map(self._leave, items))
             return
         if not items:
             # A take that returns at once with nothing must not keep others from running.
@@ -114,8 +115,11 @@ class Slots(Generic[T]):
             self._ready.append(item)
             self._wake()
 
+    def _is_done(self) -> bool:
+        return not (self.running or self._ready or self._taking)
+
     def _note_progress(self) -> None:
-        if self._all_done is not None and not self.running and not self._taking and not self._all_done.done():
+        if self._all_done is not None and self._is_done() and not self._all_done.done():
             self._all_done.set_result(None)
 
     def _wanted(self) -> int:

@@ -147,7 +147,7 @@ class Bench:
         return Hosted(self.read(text or "{}"), self.read_again, self.folder, self.server)
 
     @contextlib.asynccontextmanager
-    async def client(self, text: str = "{}") -> AsyncIterator[BusPath]:
+    async def client(self, text: str = "") -> AsyncIterator[BusPath]:
         """A bus of another service, which serves nothing."""
         client = client_for(self.read(f"{text}\nservice_name: other"))
         try:

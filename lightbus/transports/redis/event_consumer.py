@@ -138,8 +138,7 @@ class RedisEventConsumer(EventConsumer):
         self._wake()
         # Once more, since the first one may overtake a read that is just on its way to Redis.
         asyncio.get_running_loop().call_later(_WAKE_AGAIN, self._wake)
-        while self._buffer:
-            await self._buffer.popleft().release()
+        await self._hand_back()
 
     async def close(self) -> None:
         """Send the last acknowledgements, and leave the group where nothing is held."""
@@ -148,8 +147,7 @@ class RedisEventConsumer(EventConsumer):
         await self._link.close()
         if self.pipe.is_closed:
             return
-        while self._buffer:
-            await self._buffer.popleft().release()
+        await self._hand_back()
         await self.settling.close()
         try:
             async with asyncio.timeout(2):
@@ -158,6 +156,12 @@ class RedisEventConsumer(EventConsumer):
                 await self.note_progress()
         except (TimeoutError, *FAILURES) as e:
             logger.debug("leaving %s: %s", self.group, e)
+
+    async def _hand_back(self) -> None:
+        """Hand back what was fetched; at once, since each waits out its time where Redis is silent."""
+        left = list(self._buffer)
+        self._buffer.clear()
+        await asyncio.gather(*(delivery.release() for delivery in left))
 
     async def note_progress(self) -> None:
         """Remember how far the group has read, should it be deleted."""
