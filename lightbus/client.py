@@ -23,12 +23,11 @@ from .exceptions import (
 )
 from .firing import Firing, timeout_of
 from .messages import ResultMessage, RpcMessage
-from .metrics import RpcOutcome
 from .portal import run_blocking
 from .values import dump
 from .wiring import ApiSettings, Wiring
 
-_OUTCOMES: dict[type[RpcError], RpcOutcome] = {LightbusTimeout: "timeout", NoWorker: "no_worker"}
+_OUTCOMES: dict[type[RpcError], str] = {LightbusTimeout: "timeout", NoWorker: "no_worker"}
 
 
 class BusClient(Firing):

@@ -19,6 +19,7 @@ from .recurring import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, 
 F = TypeVar("F", bound=Callback)
 Feature = Literal["rpcs", "events", "tasks"]
 FEATURES: tuple[Feature, ...] = ("rpcs", "events", "tasks")
+_LISTENER_OPTIONS = ("since", "concurrency", "dedupe", "batch", "batch_wait")
 
 
 class Declarations:
@@ -96,27 +97,16 @@ class Declarations:
             DuplicateListenerName: Another function listens under this name.
             InvalidListener: The listener can't take the events.
         """
-        known = dict(options or {})
-        since, concurrency = str(known.pop("since", "new")), known.pop("concurrency", 1)
-        dedupe, batch = known.pop("dedupe", None), known.pop("batch", None)
-        batch_wait = known.pop("batch_wait", None)
-        if known:
+        given = {"since": "new", **(options or {})}
+        unknown = [name for name in given if name not in _LISTENER_OPTIONS]
+        if unknown:
             raise InvalidParameters(
-                f"listen() has no option {next(iter(known))!r}; it has since, concurrency, dedupe, batch and "
+                f"listen() has no option {unknown[0]!r}; it has since, concurrency, dedupe, batch and "
                 "batch_wait"
             )
-        record = Listener(
-            listener_name or default_name(listener),
-            tuple(events),
-            listener,
-            DeliveryPolicy.of(on_error),
-            concurrency,
-            since,
-            dedupe=dedupe,
-            batch=batch,
-            batch_wait=batch_wait,
-        )
-        return self.add_listener(record)
+        given["since"] = str(given["since"])
+        name, policy = listener_name or default_name(listener), DeliveryPolicy.of(on_error)
+        return self.add_listener(Listener(name, tuple(events), listener, policy, **given))
 
     def add_listener(self, record: Listener) -> Listener:
         """Add a listener's record; the same function under the same name handles the events of both.

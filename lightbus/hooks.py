@@ -17,31 +17,19 @@ Around = Callable[..., AbstractContextManager[Any]]
 
 logger = logging.getLogger(__name__)
 
-#: Every hook, with the keyword arguments that its callbacks get besides ``client``.
-HOOKS: dict[str, tuple[str, ...]] = {
-    "before_worker_start": (),
-    "after_worker_stopped": (),
-    "before_rpc_call": ("rpc_message",),
-    "after_rpc_call": ("rpc_message", "result_message"),
-    "before_rpc_execution": ("rpc_message",),
-    "after_rpc_execution": ("rpc_message", "result_message"),
-    "before_event_sent": ("event_message",),
-    "after_event_sent": ("event_message",),
-    "before_event_execution": ("event_message",),
-    "after_event_execution": ("event_message",),
-}
+#: Every hook; what its callbacks get is in the signature of :class:`~lightbus.plugins.LightbusPlugin`.
+HOOKS = (
+    *("before_worker_start", "after_worker_stopped"),
+    *("before_rpc_call", "after_rpc_call", "before_rpc_execution", "after_rpc_execution"),
+    *("before_event_sent", "after_event_sent", "before_event_execution", "after_event_execution"),
+)
 
-#: What only plugins may have, with the keyword arguments that each gets; those that begin with ``around_``
-#: return a context manager in which the whole of it happens.
-PLUGIN_HOOKS: dict[str, tuple[str, ...]] = {
-    "receive_args": ("args",),
-    "before_close": ("client",),
-    "exception": ("e",),
-    "around_rpc_call": ("client", "rpc_message"),
-    "around_rpc_execution": ("client", "rpc_message"),
-    "around_event_sent": ("client", "event_message"),
-    "around_event_execution": ("client", "event_message", "listener_name"),
-}
+#: What only plugins may have; those that begin with ``around_`` return a context manager in which the whole
+#: of it happens.
+PLUGIN_HOOKS = (
+    *("receive_args", "before_close", "exception"),
+    *("around_rpc_call", "around_rpc_execution", "around_event_sent", "around_event_execution"),
+)
 
 
 class Hooks:

@@ -63,10 +63,7 @@ class JsonFormatter(logging.Formatter):
 
 def _message_id(record: logging.LogRecord) -> str:
     """Return the id of the call or event that a line is about, or that is handled while it is written."""
-    given: str | None = getattr(record, "message_id", None)
-    if given:
-        return given
-    return "".join(handled.get() or ())
+    return getattr(record, "message_id", None) or "".join(handled.get() or ())
 
 
 def configure(level: str = "info", style: LogFormat | None = None) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import Literal
 
 #: Upper bounds of the histograms' buckets, in seconds; the last bucket has none.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -144,6 +143,3 @@ class Metrics:
     def __iter__(self) -> Iterator[Counter | Timer]:
         """Go through all families."""
         yield from vars(self).values()
-
-
-RpcOutcome = Literal["ok", "error", "timeout", "no_worker", "failed"]

@@ -66,10 +66,6 @@ class BusPath:
         """Return the path of a name that is no identifier, such as ``bus.auth["*"]``."""
         return BusPath(self._client, f"{self._name}.{name}" if self._name else name)
 
-    def __call__(self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
-        """Call the procedure and wait for its result; see :meth:`BusClient.call_rpc_remote`."""
-        return self.call(*args, bus_options=bus_options, **kwargs)
-
     def call(self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
         """Call the procedure and wait for its result.
 
@@ -95,6 +91,8 @@ class BusPath:
             blocking=f"bus.{self._name}(...)",
             awaitable=f"bus.{self._name}.call_async(...)",
         )
+
+    __call__ = call
 
     async def call_async(
         self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any

@@ -20,26 +20,16 @@ class OnError(Enum):
     SHUTDOWN = "shutdown"
 
 
-class Action(Enum):
-    """What happens to one failed delivery."""
-
-    RETRY = "retry"
-    DEAD_LETTER = "dead_letter"
-    ACKNOWLEDGE = "acknowledge"
-    STOP_LISTENER = "stop_listener"
-    SHUTDOWN = "shutdown"
-
-
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do with one failed delivery.
 
     Args:
-        action: The action.
+        action: What happens now; ``RETRY`` for one more attempt.
         delay: For a retry, the seconds until it.
     """
 
-    action: Action
+    action: OnError
     delay: float = 0.0
 
 
@@ -91,8 +81,9 @@ class DeliveryPolicy:
         if self.then is OnError.RETRY:
             final = isinstance(error, self.give_up_on)
         if not final:
-            return Decision(Action.RETRY, self.backoff.delay(attempt))
-        return Decision(_FINAL[self.then])
+            return Decision(OnError.RETRY, self.backoff.delay(attempt))
+        # What no further attempt can cure is not tried for ever.
+        return Decision(OnError.DEAD_LETTER if self.then is OnError.RETRY else self.then)
 
     @classmethod
     def of(cls, on_error: DeliveryPolicy | OnError) -> DeliveryPolicy:
@@ -112,12 +103,3 @@ class DeliveryPolicy:
         if on_error in (OnError.RETRY, OnError.DEAD_LETTER):
             return cls(then=on_error)
         return cls(attempts=1, then=on_error)
-
-
-_FINAL = {
-    OnError.RETRY: Action.DEAD_LETTER,
-    OnError.DEAD_LETTER: Action.DEAD_LETTER,
-    OnError.ACKNOWLEDGE_AND_LOG: Action.ACKNOWLEDGE,
-    OnError.STOP_LISTENER: Action.STOP_LISTENER,
-    OnError.SHUTDOWN: Action.SHUTDOWN,
-}

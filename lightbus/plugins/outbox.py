@@ -114,7 +114,10 @@ class _Queue:
             except BusAlreadyClosed:
                 return
             except LightbusException as e:
-                self._say_once("events of %s wait: %s", e)
+                # Told once for as long as it lasts.
+                level = logging.DEBUG if self._is_down else logging.WARNING
+                logger.log(level, "events of %s wait: %s", self._api_name, e)
+                self._is_down = True
                 self._waiting.extendleft(reversed([m for m in self._sending if m.native_id is None]))
                 self._sending = []
                 await asyncio.sleep(pause)
@@ -129,11 +132,6 @@ class _Queue:
                 self._dropped = 0
             if not self._waiting and not self._closing:
                 self._wanted.clear()
-
-    def _say_once(self, what: str, error: Exception) -> None:
-        """Warn, once for as long as it lasts."""
-        logger.log(logging.DEBUG if self._is_down else logging.WARNING, what, self._api_name, error)
-        self._is_down = True
 
     async def _send(self) -> None:
         """Send one batch; an event that can't travel is left out."""

@@ -23,7 +23,7 @@ from lightbus.exceptions import (
 )
 from lightbus.listener import Listener
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
-from lightbus.policy import Action
+from lightbus.policy import OnError
 from lightbus.schema.validator import Validator
 from lightbus.transports.base import Delivery
 from lightbus.values import arguments_caster, dump, hints_of
@@ -290,17 +290,17 @@ class Dispatch:
             exc_info=error,
         )
         await self._hooks.report(error)
-        if decision.action is Action.RETRY:
+        if decision.action is OnError.RETRY:
             await delivery.retry(decision.delay, error)
             return "retry"
-        if decision.action is Action.DEAD_LETTER:
+        if decision.action is OnError.DEAD_LETTER:
             await delivery.dead_letter("failed", error)
             return "dead_letter"
-        if decision.action is Action.ACKNOWLEDGE:
+        if decision.action is OnError.ACKNOWLEDGE_AND_LOG:
             delivery.ack()
             return "acknowledged"
         await delivery.release()
-        if decision.action is Action.STOP_LISTENER:
+        if decision.action is OnError.STOP_LISTENER:
             listener.enabled = False
         else:
             self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
@@ -326,11 +326,11 @@ class _Unfit(Exception):
 
 
 _OUTCOME = {
-    Action.RETRY: "it is tried again in {delay:.1f} s",
-    Action.DEAD_LETTER: "it is put aside as a dead letter",
-    Action.ACKNOWLEDGE: "it is acknowledged all the same",
-    Action.STOP_LISTENER: "the listener stops, and the event stays",
-    Action.SHUTDOWN: "the host shuts down, and the event stays",
+    OnError.RETRY: "it is tried again in {delay:.1f} s",
+    OnError.DEAD_LETTER: "it is put aside as a dead letter",
+    OnError.ACKNOWLEDGE_AND_LOG: "it is acknowledged all the same",
+    OnError.STOP_LISTENER: "the listener stops, and the event stays",
+    OnError.SHUTDOWN: "the host shuts down, and the event stays",
 }
 
 
