@@ -10,11 +10,9 @@ import click
 from lightbus.api import Registry, auto_registered
 from lightbus.client import BusClient
 from lightbus.creation import wiring_of
-from lightbus.manifest.plugins import enabled_plugins
-from lightbus.portal import run
 
 from .options import begin, manifest_options
-from .plugins import hand_over, spoken
+from .plugins import act
 from .values import parse, split
 
 
@@ -36,16 +34,6 @@ def command(
     kwargs = parse(arguments, whole)
     manifest = begin(options)
     client = BusClient(wiring_of(manifest, Registry(auto_registered)))
-    client.use_plugins(enabled_plugins(manifest, client.service_name))
-    said = spoken()
-
-    async def call() -> Any:
-        try:
-            await hand_over(client, said)
-            return await client.call_rpc_remote(
-                api_name, name, kwargs, {"timeout": timeout} if timeout is not None else None
-            )
-        finally:
-            await client.close_async()
-
-    print(json.dumps(run(call()), ensure_ascii=False))
+    how = {"timeout": timeout} if timeout is not None else None
+    result = act(client, manifest, lambda: client.call_rpc_remote(api_name, name, kwargs, how))
+    print(json.dumps(result, ensure_ascii=False))

@@ -6,12 +6,8 @@ from typing import Any
 
 import click
 
-from lightbus.manifest.plugins import enabled_plugins
-from lightbus.messages import EventMessage
-from lightbus.portal import run
-
 from .options import begin, manifest_options
-from .plugins import hand_over, spoken
+from .plugins import act
 from .project import project_bus
 from .values import parse, split
 
@@ -33,14 +29,4 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
     kwargs = parse(arguments, whole)
     manifest = begin(options)
     client = project_bus(manifest).client
-    client.use_plugins(enabled_plugins(manifest, client.service_name))
-    said = spoken()
-
-    async def fire() -> EventMessage:
-        try:
-            await hand_over(client, said)
-            return await client.fire_event(api_name, name, kwargs)
-        finally:
-            await client.close_async()
-
-    print(run(fire()).id)
+    print(act(client, manifest, lambda: client.fire_event(api_name, name, kwargs)).id)

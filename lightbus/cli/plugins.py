@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
 
 import click
 
 from lightbus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException
 from lightbus.manifest.model import Manifest
+from lightbus.manifest.plugins import enabled_plugins
 from lightbus.modules import run_located
 from lightbus.plugins import LightbusPlugin, PluginOptions
 from lightbus.plugins.loading import find_plugin, make_plugin
+from lightbus.portal import run
 
 from .options import read
+
+T = TypeVar("T")
 
 
 def extend(group: click.Group, ctx: click.Context, words: list[str]) -> None:
@@ -48,6 +53,25 @@ def spoken() -> Namespace:
     """Return what the command line said: the values of its options by name, and ``subcommand``."""
     ctx = click.get_current_context()
     return Namespace(**{**ctx.params, "subcommand": ctx.info_name})
+
+
+def act(client: BusClient, manifest: Manifest, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Do something with a bus whose plugins the manifest names and the command line speaks to, and close it.
+
+    Raises:
+        ConfigurationError: A plugin fails.
+    """
+    client.use_plugins(enabled_plugins(manifest, client.service_name))
+    said = spoken()
+
+    async def acted() -> T:
+        try:
+            await hand_over(client, said)
+            return await action()
+        finally:
+            await client.close_async()
+
+    return run(acted())
 
 
 async def hand_over(client: BusClient, arguments: Namespace) -> None:
