@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 from .casting import Compiler
@@ -28,33 +27,15 @@ def cast(value: Any, hint: Any) -> Any:
         ValidationError: It doesn't fit; the message has the path.
         MisconfiguredApiOptions: The hint stands for values that can't travel over the bus.
     """
-    try:
-        hash(hint)
-    except TypeError:
-        return _caster(hint)(value)
-    return _caster_once(hint, repr(hint))(value)
-
-
-@lru_cache(maxsize=4096)
-def _caster_once(hint: Any, text: str) -> Callable[[Any], Any]:
-    return _caster(hint)
-
-
-def _caster(hint: Any) -> Callable[[Any], Any]:
     converter = Compiler().converter(hint)
-    call, exact = converter.call, converter.exact
-
-    def cast_value(value: Any) -> Any:
-        if type(value) in exact:
-            return value
-        try:
-            return call(value)
-        except Misfit as e:
-            raise e.error() from e.__cause__
-        except RecursionError:
-            raise Misfit(_TOO_DEEP).error() from None
-
-    return cast_value
+    if type(value) in converter.exact:
+        return value
+    try:
+        return converter.call(value)
+    except Misfit as e:
+        raise e.error() from e.__cause__
+    except RecursionError:
+        raise Misfit(_TOO_DEEP).error() from None
 
 
 def arguments_caster(
