@@ -178,11 +178,6 @@ class MemoryEventTransport(_InProcess, EventTransport):
         group.held[identity.process_name] += 0
         return MemoryEventConsumer(name, group, subscription, identity.process_name, self.metrics)
 
-    def dead_letters(self, service_name: str, listener_name: str) -> list[KeptLetter]:
-        """Return the events that a listener has put aside, oldest first."""
-        group = broker().groups.get(f"{service_name}-{listener_name}")
-        return list(group.dead) if group is not None else []
-
     async def list_dead(self) -> AsyncIterator[DeadLetter]:
         """Go through the dead letters of every group of this event loop."""
         for name, group in list(broker().groups.items()):

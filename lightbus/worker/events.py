@@ -175,7 +175,7 @@ class EventWorker:
     def _make_slots(self, take: Take, limit: int) -> Slots[Any]:
         batch = self.listener.batch
         if batch is None:
-            return Slots(take, self._handle, _release, limit, _AHEAD)
+            return Slots(take, self._handle, lambda delivery: delivery.release(), limit, _AHEAD)
         collector = Collector(take, batch, self.listener.batch_wait or 0.0)
         self._collectors.append(collector)
         return Slots(collector.take, self._handle_list, release, limit, limit + max(1, _AHEAD // batch))
@@ -265,7 +265,3 @@ class EventWorker:
         finally:
             del self._running[message_id]
             done.set_result(None)
-
-
-async def _release(delivery: Delivery) -> None:
-    await delivery.release()

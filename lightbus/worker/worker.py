@@ -83,11 +83,8 @@ class Worker:
         client, wiring = self._client, self._client.wiring
         contracts = {name: client.contracts.get(name) or {} for name in self._published}
         try:
-            await (
-                client.transports()
-                .schema()
-                .store(contracts, wiring.schema_ttl, human_readable=wiring.schema_human_readable)
-            )
+            schema, is_indented = client.transports().schema(), wiring.schema_human_readable
+            await schema.store(contracts, wiring.schema_ttl, human_readable=is_indented)
             await client.load_contracts()
         except LightbusException as e:
             logger.warning("contracts could not be published: %s", e)

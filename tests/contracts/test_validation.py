@@ -21,7 +21,7 @@ from lightbus.exceptions import (
 )
 from lightbus.messages import RpcMessage
 from lightbus.path import BusPath
-from lightbus.transports.memory import MemoryEventTransport
+from lightbus.transports.memory_broker import broker
 from tests.contracts.buses import bus_of, hosted
 from tests.eventually import eventually_async
 
@@ -242,15 +242,13 @@ class TestAListener:
             heard.append((sku, price, *others))
 
         bus = bus_of(service="mail", default=settings)
-        transport = bus.client.transports().event("shop")
-        assert isinstance(transport, MemoryEventTransport)
         bus.shop.sold.listen(on_sold, listener_name="sold")
         owner = bus_of(*([publish] if publish else []))
         async with hosted(owner), hosted(bus):
             await fire.shop.sold.fire_async(**kwargs)
-            await eventually_async(lambda: bool(heard or transport.dead_letters("mail", "sold")))
+            await eventually_async(lambda: bool(heard or broker().groups["mail-sold"].dead))
             await fire.client.close_async()
-            return heard, [letter.reason for letter in transport.dead_letters("mail", "sold")]
+            return heard, [letter.reason for letter in broker().groups["mail-sold"].dead]
 
     @pytest.mark.parametrize(
         ("settings", "expected"),

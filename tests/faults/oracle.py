@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from lightbus.transports.redis.suspects import MAX_DEATHS
+from lightbus.policy import DeliveryPolicy
 
 from .ledger import Line
 from .settings import LEASE
 from .watcher import Left
 
+MAX_DEATHS = DeliveryPolicy().max_deaths
 #: Outcomes that say that a call never ran.
 NEVER_RAN = {"NoWorker", "TransportUnavailable", "QueueFull"}
 #: What a failed start of a listener may become.

@@ -7,13 +7,14 @@ import asyncio
 import pytest
 
 from lightbus.messages import EventMessage
+from lightbus.policy import DeliveryPolicy
 from lightbus.transports.base import EventConsumer
-from lightbus.transports.redis.suspects import MAX_DEATHS
 from tests.servers import Server
 
 from .conftest import Ports, fields_of, settled, take
 from .test_redis_events import GOOD, GROUP, STREAM, all_acknowledged, pending
 
+MAX_DEATHS = DeliveryPolicy().max_deaths
 LEASE = 0.3
 
 

@@ -109,13 +109,13 @@ async def test_a_consumer_that_closes_hands_back_what_it_holds() -> None:
 async def test_dead_letters_can_be_listed() -> None:
     ports = Ports(None)
     transport = MemoryEventTransport()
-    assert transport.dead_letters("shop", "on_user") == []
+    assert "shop-on_user" not in broker().groups
     consumer = await ports.listen(transport)
     await ports.fire(transport, "a")
     (delivery,) = await take(consumer)
     error = ValueError("no")
     await delivery.dead_letter("failed", error)
-    (dead,) = transport.dead_letters("shop", "on_user")
+    (dead,) = broker().groups["shop-on_user"].dead
     assert (dead.message.kwargs, dead.reason, dead.error, dead.attempts) == (
         {"username": "a"},
         "failed",

@@ -23,56 +23,43 @@ _KEY = re.compile(r"\{(?P<stream>.+:stream)\}:dead:(?P<group>.+)", re.DOTALL)
 _ADDED = ("reason", "error", "trace", "attempts", "origin")
 
 
-class DeadLetters:
-    """The dead letters of every group in one Redis.
+async def walk(pipe: Pipe) -> AsyncIterator[DeadLetter]:
+    """Go through all dead letters of a Redis: by group, the oldest first.
 
-    Args:
-        pipe: The shared connection.
+    Raises:
+        TransportUnavailable: Redis does not answer, or refuses.
     """
+    try:
+        found = await scan(pipe, "{*:stream}:dead:*")
+        for key in sorted(key.decode("utf-8", "surrogateescape") for key in found):
+            match = _KEY.fullmatch(key)
+            last = "-"
+            while match and (entries := await pipe.send("XRANGE", key, last, "+", "COUNT", _PAGE)):
+                for entry_id, fields in entries:
+                    yield _letter(key, match["group"], entry_id.decode(), fields)
+                last = f"({entries[-1][0].decode()}"
+    except (LinkBroken, ReplyError) as e:
+        raise TransportUnavailable(f"dead letters can't be read: {e}") from e
 
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
 
-    async def walk(self) -> AsyncIterator[DeadLetter]:
-        """Go through all of them: by group, the oldest first.
+async def replay(pipe: Pipe, letter: DeadLetter) -> bool:
+    """Hand a letter to its group again, with its attempts counted from the start."""
+    found = _KEY.fullmatch(letter.place)
+    if found is None:
+        return False
+    retry = GroupKeys(found["stream"], found["group"]).retry
+    try:
+        return bool(await pipe.run(REPLAY, [letter.place, retry], [letter.id]))
+    except (LinkBroken, ReplyError) as e:
+        raise TransportUnavailable(f"the dead letter {letter.id} is not replayed: {e}") from e
 
-        Raises:
-            TransportUnavailable: Redis does not answer, or refuses.
-        """
-        try:
-            for key, group in await self._keys():
-                last = "-"
-                while entries := await self._pipe.send("XRANGE", key, last, "+", "COUNT", _PAGE):
-                    for entry_id, fields in entries:
-                        yield _letter(key, group, entry_id.decode(), fields)
-                    last = f"({entries[-1][0].decode()}"
-        except (LinkBroken, ReplyError) as e:
-            raise TransportUnavailable(f"dead letters can't be read: {e}") from e
 
-    async def replay(self, letter: DeadLetter) -> bool:
-        """Hand a letter to its group again, with its attempts counted from the start."""
-        found = _KEY.fullmatch(letter.place)
-        if found is None:
-            return False
-        retry = GroupKeys(found["stream"], found["group"]).retry
-        try:
-            return bool(await self._pipe.run(REPLAY, [letter.place, retry], [letter.id]))
-        except (LinkBroken, ReplyError) as e:
-            raise TransportUnavailable(f"the dead letter {letter.id} is not replayed: {e}") from e
-
-    async def drop(self, letter: DeadLetter) -> bool:
-        """Delete a letter for good."""
-        try:
-            return bool(await self._pipe.send("XDEL", letter.place, letter.id))
-        except (LinkBroken, ReplyError) as e:
-            raise TransportUnavailable(f"the dead letter {letter.id} is not dropped: {e}") from e
-
-    async def _keys(self) -> list[tuple[str, str]]:
-        """The keys that hold dead letters, each with its group."""
-        found = await scan(self._pipe, "{*:stream}:dead:*")
-        keys = sorted(key.decode("utf-8", "surrogateescape") for key in found)
-        matches = [(key, _KEY.fullmatch(key)) for key in keys]
-        return [(key, match["group"]) for key, match in matches if match is not None]
+async def drop(pipe: Pipe, letter: DeadLetter) -> bool:
+    """Delete a letter for good."""
+    try:
+        return bool(await pipe.send("XDEL", letter.place, letter.id))
+    except (LinkBroken, ReplyError) as e:
+        raise TransportUnavailable(f"the dead letter {letter.id} is not dropped: {e}") from e
 
 
 def _letter(key: str, group: str, entry_id: str, fields: Sequence[bytes]) -> DeadLetter:

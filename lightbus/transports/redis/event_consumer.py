@@ -47,9 +47,9 @@ class RedisEventConsumer(EventConsumer):
         subscription: Subscription,
         identity: Identity,
         streams: Sequence[str],
-        metrics: Metrics | None = None,
+        metrics: Metrics,
     ) -> None:
-        self.metrics = metrics or Metrics()
+        self.metrics = metrics
         self.pipe = session.pipe
         self.options = options
         self.group = f"{options.service_name or identity.service_name}-{subscription.listener_name}"
@@ -57,9 +57,9 @@ class RedisEventConsumer(EventConsumer):
         self._subscription = subscription
         self._link = session.link()
         self._keys = {stream: GroupKeys(stream, self.group) for stream in streams}
-        # Retried events come first: they are the older ones.
-        self._sources = {keys.retry: stream for stream, keys in self._keys.items()}
-        self._sources.update({stream: stream for stream in streams})
+        #: The streams that are read, each with the one it serves. Retried events come first: they are older.
+        self.sources = {keys.retry: stream for stream, keys in self._keys.items()}
+        self.sources.update({stream: stream for stream in streams})
         self.last_seen: dict[str, str] = {}
         self._buffer: deque[Delivery] = deque()
         self._failures = 0
@@ -80,18 +80,13 @@ class RedisEventConsumer(EventConsumer):
         """The streams that are listened to."""
         return list(self._keys)
 
-    @property
-    def sources(self) -> dict[str, str]:
-        """The streams that are read, retry streams included, each with the one it serves."""
-        return self._sources
-
     async def join(self) -> None:
         """Make the groups that are not there yet, and begin to keep leases.
 
         Raises:
             TransportUnavailable: Redis refused, for instance since a key holds something else.
         """
-        if not self._sources:
+        if not self.sources:
             apis = ", ".join(sorted({api_name for api_name, _ in self._subscription.events}))
             raise TransportUnavailable(
                 f"no event of {apis} is known here, so {self.group} can't tell which streams to read: with "
@@ -151,7 +146,7 @@ class RedisEventConsumer(EventConsumer):
         await self.settling.close()
         try:
             async with asyncio.timeout(2):
-                for source in self._sources:
+                for source in self.sources:
                     await self.pipe.run(FORGET, [source], [self.group, 0, self.name])
                 await self.note_progress()
         except (TimeoutError, *FAILURES) as e:
@@ -179,7 +174,7 @@ class RedisEventConsumer(EventConsumer):
 
     def receive(self, source: str, entry_id: str, fields: Fields) -> RedisDelivery | None:
         """Make a delivery of an entry, or deal with one that this listener does not want."""
-        stream = self._sources[source]
+        stream = self.sources[source]
         try:
             message, extra = decode_event(fields, entry_id)
         except InvalidMessage as e:
@@ -205,7 +200,7 @@ class RedisEventConsumer(EventConsumer):
         self.metrics.messages_refused.add(source)
 
     async def _read(self, count: int) -> None:
-        sources = list(self._sources)
+        sources = list(self.sources)
         command = ("XREADGROUP", "GROUP", self.group, self.name, "COUNT", count, "BLOCK", int(BLOCK * 1000))
         try:
             if self._link.client_id is None:

@@ -13,12 +13,11 @@ from lightbus.messages import EventMessage
 from lightbus.transports.base import EventConsumer, EventTransport, Identity, Outgoing, Subscription
 from lightbus.transports.questions import DeadLetter, GroupStatus
 
+from . import dead_letters, history
 from .codec import encode_event
 from .connection import FAILURES
-from .dead_letters import DeadLetters
 from .event_consumer import RedisEventConsumer
 from .groups import group_status
-from .history import History
 from .options import RedisEventOptions
 from .publishing import Publishing, append, expire
 from .scripts import TRIM
@@ -101,27 +100,27 @@ class RedisEventTransport(RedisTransport, EventTransport):
 
     def list_dead(self) -> AsyncIterator[DeadLetter]:
         """Go through the dead letters of every group in this Redis."""
-        return DeadLetters(self.pipe).walk()
+        return dead_letters.walk(self.pipe)
 
     async def replay(self, letter: DeadLetter) -> bool:
         """Hand a dead letter to its group again."""
-        return await DeadLetters(self.pipe).replay(letter)
+        return await dead_letters.replay(self.pipe, letter)
 
     async def drop(self, letter: DeadLetter) -> bool:
         """Delete a dead letter."""
-        return await DeadLetters(self.pipe).drop(letter)
+        return await dead_letters.drop(self.pipe, letter)
 
     def history(
         self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
     ) -> AsyncIterator[EventMessage]:
         """Go through what the streams hold, the newest first."""
-        return History(self.session).past(api, event, since, native_id)
+        return history.past(self.pipe, api, event, since, native_id)
 
     def follow(
         self, api: str = "*", event: str = "*", *, since: float | None = None
     ) -> AsyncIterator[EventMessage]:
         """Go through what is added to the streams."""
-        return History(self.session).coming(api, event, since)
+        return history.coming(self.session, api, event, since)
 
     async def group_status(self) -> Sequence[GroupStatus]:
         """Ask every stream of this Redis about its groups."""

@@ -26,90 +26,82 @@ _PAGE_BYTES = 1024 * 1024
 _LAST = 2**64 - 1
 
 
-class History:
-    """Reads streams without touching their groups.
+async def past(
+    pipe: Pipe, api: str, event: str, since: float | None, native_id: str | None
+) -> AsyncIterator[EventMessage]:
+    """Go through what is there now, the newest first; see :meth:`EventTransport.history`."""
+    if native_id is not None and not NATIVE_ID.fullmatch(native_id):
+        return
+    oldest = "-" if since is None else f"{int(max(0.0, since) * 1000)}-0"
+    bounds = ("+", oldest) if native_id is None else (native_id, native_id)
+    try:
+        keys = await stream_keys(pipe, api, event)
+        async for message in newest_first([_backwards(pipe, key, *bounds) for key in keys]):
+            yield message
+    except (LinkBroken, ReplyError) as e:
+        raise TransportUnavailable(f"events can't be read: {e}") from e
 
-    Args:
-        session: The Redis.
-    """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._pipe = session.pipe
-
-    async def past(
-        self, api: str, event: str, since: float | None, native_id: str | None
-    ) -> AsyncIterator[EventMessage]:
-        """Go through what is there now, the newest first; see :meth:`EventTransport.history`."""
-        if native_id is not None and not NATIVE_ID.fullmatch(native_id):
-            return
-        oldest = "-" if since is None else f"{int(max(0.0, since) * 1000)}-0"
-        bounds = ("+", oldest) if native_id is None else (native_id, native_id)
-        try:
-            keys = await stream_keys(self._pipe, api, event)
-            async for message in newest_first([self._backwards(key, *bounds) for key in keys]):
-                yield message
-        except (LinkBroken, ReplyError) as e:
-            raise TransportUnavailable(f"events can't be read: {e}") from e
-
-    async def coming(self, api: str, event: str, since: float | None) -> AsyncIterator[EventMessage]:
-        """Go through what comes from now on, or since a time; see :meth:`EventTransport.follow`."""
-        link = self._session.link()
-        loop = asyncio.get_running_loop()
-        seen: dict[bytes, str] = {}
-        looked_at, failures, was_connected = 0.0, 0, False
-        try:
-            while True:
-                try:
-                    if loop.time() >= looked_at + BLOCK:
-                        for key in set(await stream_keys(self._pipe, api, event)) - seen.keys():
-                            # One that is found later on is new altogether.
-                            seen[key] = "0-0" if looked_at else await self._start(key, since)
-                        looked_at = loop.time()
-                    if not seen:
-                        await asyncio.sleep(BLOCK / 4)
-                        continue
-                    command = ("XREAD", "COUNT", _FIRST_PAGE, "BLOCK", int(BLOCK * 1000), "STREAMS")
-                    (reply,) = await link.exchange([(*command, *seen, *seen.values())], BLOCK + 2)
-                    if isinstance(reply, ReplyError):
-                        raise reply
-                except FAILURES as e:
-                    if not was_connected:
-                        raise TransportUnavailable(f"events can't be read: {e}") from e
-                    if failures == 0:
-                        logger.warning("reading events: %s; trying again", e)
-                    failures += 1
-                    await asyncio.sleep(backoff(failures))
+async def coming(session: Session, api: str, event: str, since: float | None) -> AsyncIterator[EventMessage]:
+    """Go through what comes from now on, or since a time; see :meth:`EventTransport.follow`."""
+    link, pipe = session.link(), session.pipe
+    loop = asyncio.get_running_loop()
+    seen: dict[bytes, str] = {}
+    looked_at, failures, was_connected = 0.0, 0, False
+    try:
+        while True:
+            try:
+                if loop.time() >= looked_at + BLOCK:
+                    for key in set(await stream_keys(pipe, api, event)) - seen.keys():
+                        # One that is found later on is new altogether.
+                        seen[key] = "0-0" if looked_at else await _start(pipe, key, since)
+                    looked_at = loop.time()
+                if not seen:
+                    await asyncio.sleep(BLOCK / 4)
                     continue
-                failures, was_connected = 0, True
-                for key, entries in reply or ():
-                    seen[key] = entries[-1][0].decode()
-                    for message in _messages(key, entries):
-                        yield message
-        finally:
-            await link.close()
+                command = ("XREAD", "COUNT", _FIRST_PAGE, "BLOCK", int(BLOCK * 1000), "STREAMS")
+                (reply,) = await link.exchange([(*command, *seen, *seen.values())], BLOCK + 2)
+                if isinstance(reply, ReplyError):
+                    raise reply
+            except FAILURES as e:
+                if not was_connected:
+                    raise TransportUnavailable(f"events can't be read: {e}") from e
+                if failures == 0:
+                    logger.warning("reading events: %s; trying again", e)
+                failures += 1
+                await asyncio.sleep(backoff(failures))
+                continue
+            failures, was_connected = 0, True
+            for key, entries in reply or ():
+                seen[key] = entries[-1][0].decode()
+                for message in _messages(key, entries):
+                    yield message
+    finally:
+        await link.close()
 
-    async def _start(self, key: bytes, since: float | None) -> str:
-        """Return the id after which the events of a stream lie that are meant."""
-        if since is not None:
-            before = int(since * 1000) - 1
-            return f"{before}-{_LAST}" if before >= 0 else "0-0"
-        try:
-            about = await self._pipe.send("XINFO", "STREAM", key)
-        except ReplyError:
-            return "0-0"  # It is not there yet.
-        return str(about[about.index(b"last-generated-id") + 1].decode())
 
-    async def _backwards(self, key: bytes, newest: str, oldest: str) -> AsyncIterator[EventMessage]:
-        count = _FIRST_PAGE
-        while entries := await self._pipe.send("XREVRANGE", key, newest, oldest, "COUNT", count):
-            for message in _messages(key, entries):
-                yield message
-            if len(entries) < count or newest == oldest:
-                return
-            newest = f"({entries[-1][0].decode()}"
-            size = sum(len(value) for _, fields in entries for value in fields)
-            count = max(1, min(_LARGEST_PAGE, 2 * count, len(entries) * _PAGE_BYTES // max(1, size)))
+async def _start(pipe: Pipe, key: bytes, since: float | None) -> str:
+    """Return the id after which the events of a stream lie that are meant."""
+    if since is not None:
+        before = int(since * 1000) - 1
+        return f"{before}-{_LAST}" if before >= 0 else "0-0"
+    try:
+        about = await pipe.send("XINFO", "STREAM", key)
+    except ReplyError:
+        return "0-0"  # It is not there yet.
+    return str(about[about.index(b"last-generated-id") + 1].decode())
+
+
+async def _backwards(pipe: Pipe, key: bytes, newest: str, oldest: str) -> AsyncIterator[EventMessage]:
+    count = _FIRST_PAGE
+    while entries := await pipe.send("XREVRANGE", key, newest, oldest, "COUNT", count):
+        for message in _messages(key, entries):
+            yield message
+        if len(entries) < count or newest == oldest:
+            return
+        newest = f"({entries[-1][0].decode()}"
+        size = sum(len(value) for _, fields in entries for value in fields)
+        count = max(1, min(_LARGEST_PAGE, 2 * count, len(entries) * _PAGE_BYTES // max(1, size)))
 
 
 async def stream_keys(pipe: Pipe, api: str = "*", event: str = "*") -> list[bytes]:

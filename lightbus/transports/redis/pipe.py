@@ -62,7 +62,8 @@ class Pipe:
         self._wire: Wire | None = None
         self._reader: asyncio.Task[None] | None = None
         self._flushing = False
-        self._closed = False
+        #: Whether :meth:`close` was called.
+        self.is_closed = False
         self._watch: asyncio.TimerHandle | None = None
         #: The last failure to connect, while there is no connection.
         self.failure: TransportUnavailable | None = None
@@ -123,7 +124,7 @@ class Pipe:
 
     async def close(self) -> None:
         """Close the connection; commands that wait fail."""
-        self._closed = True
+        self.is_closed = True
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
@@ -133,13 +134,8 @@ class Pipe:
 
     def unblock(self, link: Link) -> None:
         """Make a read that blocks on another connection return at once."""
-        if link.client_id is not None and not self._closed:
+        if link.client_id is not None and not self.is_closed:
             self.send("CLIENT", "UNBLOCK", link.client_id).add_done_callback(ignore_outcome)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._closed
 
     def is_unsent(self, future: asyncio.Future[Any]) -> bool:
         """Tell whether a command still waits for a connection."""
@@ -150,7 +146,7 @@ class Pipe:
         return {entry.future for entry in self._waiting}
 
     def _enqueue(self, packed: bytes, wanted: int, *, single: bool) -> asyncio.Future[Any]:
-        if self._closed:
+        if self.is_closed:
             raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(_Entry(future, packed, wanted, single))

@@ -81,9 +81,9 @@ class RedisRpcConsumer(RpcConsumer):
         options: RedisRpcOptions,
         api_name: str,
         identity: Identity,
-        metrics: Metrics | None = None,
+        metrics: Metrics,
     ) -> None:
-        self._metrics = metrics or Metrics()
+        self._metrics = metrics
         self._pipe = session.pipe
         self._link = session.link()
         self._options = options

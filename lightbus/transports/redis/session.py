@@ -87,11 +87,8 @@ class RedisTransport:
     @property
     def address(self) -> str:
         """Where Redis is, as ``host:port/db``."""
-        return (
-            Connector(self._redis_options).address
-            if self._session is None
-            else self.session.connector.address
-        )
+        connector = Connector(self._redis_options) if self._session is None else self._session.connector
+        return connector.address
 
     @property
     def reconnects(self) -> int:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from lightbus.policy import DeliveryPolicy
-
-#: After so many deliveries that ended in the death of a process, an event is put aside by default.
-MAX_DEATHS = DeliveryPolicy().max_deaths
 #: Seconds for which an event whose first delivery ended in a death has no other suspect beside it.
 HEAD_START = 1.0
 #: More deliveries than any entry has.
