@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from lightbus.options import Duration, Secret, SecretUrl, parse_duration
 from lightbus.policy import DeliveryPolicy, OnError
-from lightbus.transports.redis.options import ClassName, HostPort
+from lightbus.transports.redis.options import ClassName, HostPort, takes_query
 
 from .model import Cron, EventPattern, Handler, ListenAddress, ModuleName, Since, TimeZone
 from .nodes import Untyped
@@ -109,7 +109,7 @@ def _url(value: Any) -> Any:
     else:
         good = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
         good = good and (database or "0").isdigit()
-    if not good or any(c.isspace() for c in value):
+    if not good or any(c.isspace() for c in value) or not takes_query(value):
         raise ValueError
     return value
 
@@ -182,7 +182,8 @@ _LEAVES: dict[Any, Leaf] = {
     ),
     Secret: Leaf("text", "text", _same, {"type": "string"}, Secret, secret=True),
     SecretUrl: Leaf(
-        "a URL such as redis://host:6379/0, rediss://host:6379/0 or unix:///path",
+        "a URL such as redis://host:6379/0, rediss://host:6379/0 or unix:///path, with no options after a "
+        "? but db, username, password and, for rediss, ssl_...",
         "text",
         _url,
         {"type": "string", "pattern": "^(rediss?|unix)://"},

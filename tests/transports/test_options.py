@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.exceptions import LightbusTimeout, TransportUnavailable
+from lightbus.exceptions import ConfigurationError, LightbusTimeout, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
 from lightbus.transports.redis import event_consumer, rpc, rpc_consumer
@@ -158,6 +158,12 @@ async def test_a_primary_that_sentinel_does_not_know_is_said(sentinel: int) -> N
     with pytest.raises(TransportUnavailable, match=r"sentinel other \(127\.0\.0\.1:\d+\)/0 can't be reached"):
         await pipe.open()
     await pipe.close()
+
+
+@pytest.mark.parametrize("more", ["?timeout=1", "?decode_responses=true", "?ssl_cert_reqs=none"])
+def test_what_a_url_may_not_say_is_refused_before_anything_is_opened(more: str) -> None:
+    with pytest.raises(ConfigurationError, match="the URL of Redis can't be read"):
+        Connector(RedisOptions(url=SecretUrl(f"redis://127.0.0.1/0{more}")))
 
 
 async def test_a_file_of_tls_that_is_not_there_is_named(redis_server: Server, tmp_path: Path) -> None:

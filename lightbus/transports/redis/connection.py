@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
 from lightbus.options import Secret, SecretUrl
 
-from .options import DEFAULT_URL, RedisOptions, TlsOptions
+from .options import DEFAULT_URL, RedisOptions, TlsOptions, takes_query
 from .replies import REFUSALS, ReplyError, code_of, explain, must_reconnect
 
 #: Everything that can go wrong with a connection.
@@ -247,14 +247,17 @@ class Link:
 def _settings(options: RedisOptions) -> dict[str, Any]:
     """The arguments of redis-py's connection classes, with every retry and timeout set on purpose."""
     url = options.url or SecretUrl(DEFAULT_URL)
+    text = url.current()
     try:
-        settings: dict[str, Any] = dict(parse_url(url.current()))
+        settings: dict[str, Any] = dict(parse_url(text)) if takes_query(text) else {}
     except ValueError:
-        # Its text may quote the password.
+        settings = {}
+    if not settings:
+        # Not quoted, since it may hold the password.
         raise ConfigurationError(
             "the URL of Redis can't be read; write it as redis://[user:password@]host:port/db, in the "
-            "password with %23 for # and so on"
-        ) from None
+            "password with %23 for # and so on, and without options after a ? that it does not know"
+        )
     if options.username is not None:
         settings["username"] = options.username
     if options.password is not None:
