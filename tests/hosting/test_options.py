@@ -82,9 +82,9 @@ async def test_only_the_owner_fires_and_serves(bench: Bench, owner: str, fires: 
 async def test_a_call_waits_as_long_as_its_api_says(bench: Bench, timeout: float) -> None:
     async with bench.host(f"apis: {{shop: {{rpc_timeout: {timeout}}}}}") as host:
         started = time.monotonic()
-        with pytest.raises(LightbusTimeout):
+        with pytest.raises(LightbusTimeout, match=f"within {timeout} s"):
             await host.bus.shop.stay.call_async()
-        assert timeout <= time.monotonic() - started < timeout + 0.3
+        assert time.monotonic() - started >= timeout
 
 
 @pytest.mark.parametrize("timeout", [0.1, 0.4])
@@ -95,9 +95,9 @@ async def test_firing_waits_as_long_as_its_api_says(
         await host.fire("cup")
         redis_server.pause()
         started = time.monotonic()
-        with pytest.raises(PublishNotConfirmed):
+        with pytest.raises(PublishNotConfirmed, match=f"within {timeout} s"):
             await host.fire("cup")
-        assert timeout <= time.monotonic() - started < timeout + 0.4
+        assert time.monotonic() - started >= timeout
         redis_server.resume()
 
 

@@ -253,7 +253,7 @@ def test_a_url_that_fails_is_one_clear_line(
     started = time.perf_counter()
     (problem,) = folder.problems_of(web.url + page)
     assert problem.startswith(web.url + page) and told in problem
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 8
 
 
 def test_a_user_in_a_url_is_sent_and_not_shown(folder: Folder, web: Web) -> None:
@@ -297,8 +297,8 @@ def test_loading_imports_nothing_and_connects_nowhere(
 
 
 def test_paths_are_named_as_they_are_seen_from_the_current_folder(folder: Folder, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
+    outside = tmp_path / "outside" / ("a long name, as folders have them" * 3)
+    outside.mkdir(parents=True)
     folder.path = tmp_path / "inside"
     folder.write("a.yaml", "x: 1")
     (outside / "b.yaml").write_text("y: 1")
