@@ -19,9 +19,6 @@ class BusSchema:
 
     What is on the bus is read when it is first asked for; on an event loop, await
     ``bus.client.load_contracts()`` before.
-
-    Args:
-        client: The bus.
     """
 
     def __init__(self, client: BusClient) -> None:

@@ -118,11 +118,7 @@ def hosted(bus: BusPath, manifest: Manifest) -> None:
 
 
 def not_hosted(bus: BusPath) -> None:
-    """Hand out this bus no more.
-
-    Args:
-        bus: What :func:`hosted` was given.
-    """
+    """Hand out this bus no more."""
     _hosted[:] = [each for each in _hosted if each.bus is not bus]
 
 

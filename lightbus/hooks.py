@@ -30,6 +30,8 @@ PLUGIN_HOOKS = (
     *("receive_args", "before_close", "exception"),
     *("around_rpc_call", "around_rpc_execution", "around_event_sent", "around_event_execution"),
 )
+_NONE: tuple[Callback, ...] = ()
+_NONE_AROUND: tuple[Around, ...] = ()
 
 
 class Hooks:
@@ -42,28 +44,18 @@ class Hooks:
         pool: Where callbacks that are plain functions run.
     """
 
+    before_worker_start = after_worker_stopped = _NONE
+    before_rpc_call = after_rpc_call = before_rpc_execution = after_rpc_execution = _NONE
+    before_event_sent = after_event_sent = before_event_execution = after_event_execution = _NONE
+    receive_args = before_close = exception = _NONE
+    around_rpc_call = around_rpc_execution = around_event_sent = around_event_execution = _NONE_AROUND
+
     def __init__(self, pool: HandlerPool) -> None:
         self._pool = pool
         self._early: dict[str, list[Callback]] = {name: [] for name in HOOKS}
         self._plugins: dict[str, list[Callback]] = {name: [] for name in (*HOOKS, *PLUGIN_HOOKS)}
         self._late: dict[str, list[Callback]] = {name: [] for name in HOOKS}
-        self.before_worker_start: tuple[Callback, ...] = ()
-        self.after_worker_stopped: tuple[Callback, ...] = ()
-        self.before_rpc_call: tuple[Callback, ...] = ()
-        self.after_rpc_call: tuple[Callback, ...] = ()
-        self.before_rpc_execution: tuple[Callback, ...] = ()
-        self.after_rpc_execution: tuple[Callback, ...] = ()
-        self.before_event_sent: tuple[Callback, ...] = ()
-        self.after_event_sent: tuple[Callback, ...] = ()
-        self.before_event_execution: tuple[Callback, ...] = ()
-        self.after_event_execution: tuple[Callback, ...] = ()
-        self.receive_args: tuple[Callback, ...] = ()
-        self.before_close: tuple[Callback, ...] = ()
-        self.exception: tuple[Callback, ...] = ()
-        self.around_rpc_call: tuple[Around, ...] = ()
-        self.around_rpc_execution: tuple[Around, ...] = ()
-        self.around_event_sent: tuple[Around, ...] = ()
-        self.around_event_execution: tuple[Around, ...] = ()
+        self.set_plugins({})
 
     def add(self, name: str, callback: Callback, *, before_plugins: bool = False) -> None:
         """Register a callback.

@@ -59,12 +59,6 @@ async def run_located(hooks: Hooks, callbacks: Sequence[Callback], what: str, **
 def import_object(path: str) -> Any:
     """Import a function or class by ``package.module:name``.
 
-    Args:
-        path: Its path.
-
-    Returns:
-        What has that name.
-
     Raises:
         FailedToImportBusModule: The module can't be imported, or has nothing of that name.
     """

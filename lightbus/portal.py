@@ -96,9 +96,6 @@ def run_blocking(
         blocking: The call as the user wrote it, for the error.
         awaitable: What to await instead on an event loop, for the error.
 
-    Returns:
-        What the coroutine returns.
-
     Raises:
         SyncCallOnEventLoop: This thread runs an event loop, which waiting would stop.
     """

@@ -19,9 +19,6 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
         manifest: What names the modules.
         may_lack_modules: Whether it is no error that a module which nobody named is not there.
 
-    Returns:
-        The bus.
-
     Raises:
         FailedToImportBusModule: A module is not there or raises.
     """

@@ -10,9 +10,6 @@ from lightbus.host import Host
 def serving(host: Host) -> AbstractContextManager[None]:
     """Serve the health and the metrics of a host where its manifest says so.
 
-    Args:
-        host: The host.
-
     Raises:
         MissingExtra: The package that writes metrics is not installed.
         ConfigurationError: The address can't be listened at.

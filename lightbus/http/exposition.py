@@ -24,11 +24,7 @@ _BOUNDS = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
 
 
 class Collector:
-    """Collects the metrics of one host each time that it is asked, from any thread.
-
-    Args:
-        host: The host.
-    """
+    """Collects the metrics of one host each time that it is asked, from any thread."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -105,22 +101,19 @@ def _at_present(host: Host) -> Iterator[Metric]:
 
 def _waiting(host: Host) -> Iterator[Metric]:
     """What waits in the broker for the listeners of this process, whichever process will take it."""
-    names = ["listener", "stream"]
-    lag = GaugeMetricFamily(f"{PREFIX}listener_lag", "Events that nobody has read yet.", labels=names)
-    pending = GaugeMetricFamily(f"{PREFIX}listener_pending", "Events read and not settled.", labels=names)
-    retrying = GaugeMetricFamily(
-        f"{PREFIX}listener_retrying", "Events that wait for another attempt.", labels=names
-    )
-    dead = GaugeMetricFamily(
-        f"{PREFIX}listener_dead_letters", "Events that are put aside at present.", labels=names
-    )
-    for listener, status in _statuses(host):
-        labels = [listener, status.stream]
-        lag.add_metric(labels, status.lag)
-        pending.add_metric(labels, status.pending)
-        retrying.add_metric(labels, status.retrying)
-        dead.add_metric(labels, status.dead)
-    yield from (lag, pending, retrying, dead)
+    gauges = [
+        GaugeMetricFamily(f"{PREFIX}listener_{name}", what, labels=["listener", "stream"])
+        for name, what in (
+            ("lag", "Events that nobody has read yet."),
+            ("pending", "Events read and not settled."),
+            ("retrying", "Events that wait for another attempt."),
+            ("dead_letters", "Events that are put aside at present."),
+        )
+    ]
+    for listener, it in _statuses(host):
+        for gauge, number in zip(gauges, (it.lag, it.pending, it.retrying, it.dead), strict=True):
+            gauge.add_metric([listener, it.stream], number)
+    yield from gauges
 
 
 def _statuses(host: Host) -> list[tuple[str, GroupStatus]]:

@@ -44,11 +44,7 @@ class Pulse:
 
 
 class Health:
-    """Answers for one host, from any thread. Made in the thread that is going to run the host.
-
-    Args:
-        host: The host.
-    """
+    """Answers for one host, from any thread. Made in the thread that is going to run the host."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -59,9 +55,7 @@ class Health:
     def deadly(self) -> list[str]:
         """Return why the process had better be started again; empty where it lives."""
         silence = self._silence()
-        if silence <= self._options.dead_after:
-            return []
-        return [self._blocked(silence)]
+        return [self._blocked(silence)] if silence > self._options.dead_after else []
 
     def obstacles(self) -> list[str]:
         """Return what keeps the host from doing its work; empty where it is ready."""

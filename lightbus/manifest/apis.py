@@ -67,7 +67,7 @@ class Apis:
         path = "bus.schema.transport"
         choice = _child(contracts, "transport")
         shape = _choice(ContractOptions, "transport")
-        name, options = self._blocks.chosen(shape, choice, path, self._fallback)
+        name, options = self._blocks.chosen(choice, path, self._fallback)
         if _takes_redis(shape, name):
             options = layer(self._beneath, options)
         made = self._transport(shape, name, options, choice, path)
@@ -115,7 +115,7 @@ class Apis:
             shape = _choice(ApiRecord, kind)
             name, lower = beneath.transports[kind]
             choice = _child(own, kind)
-            chosen, options = self._blocks.chosen(shape, choice, f"{path}.{kind}", name)
+            chosen, options = self._blocks.chosen(choice, f"{path}.{kind}", name)
             takes_redis = _takes_redis(shape, chosen)
             if chosen != name or (choice and choice.value is None):
                 lower = under if takes_redis else None

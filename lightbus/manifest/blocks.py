@@ -105,7 +105,7 @@ class Blocks:
             return ChosenTransport(name)
         return ChosenTransport(name, self.make(cls, options, f"{path}.{name}"))
 
-    def chosen(self, shape: Choice, node: Node | None, path: str, fallback: str) -> tuple[str, Node | None]:
+    def chosen(self, node: Node | None, path: str, fallback: str) -> tuple[str, Node | None]:
         """Return which transport a node names, and the node of its options."""
         names = [name for name, _ in node.items()] if node else []
         if node is None or not names:

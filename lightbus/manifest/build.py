@@ -32,9 +32,6 @@ def build(
         problems: Takes what is wrong; where that is an error, the result is not to be used.
         trust_remote: Whether manifests from the network may name code.
         transport: The transport to use for everything, whatever is named.
-
-    Returns:
-        The manifest.
     """
     blocks = Blocks(problems, trust_remote=trust_remote)
     apis = Apis(blocks, root.get("bus"), transport)

@@ -14,10 +14,6 @@ Path = tuple[str, ...]
 def differences(old: Manifest, new: Manifest) -> list[Path]:
     """Compare two manifests by what they mean, wherever it is written.
 
-    Args:
-        old: One.
-        new: The other.
-
     Returns:
         The keys of each value that differs, such as ``("listeners", "mail", "concurrency")``. Policies and
         schedules, and whatever only one of the two has, count as a whole.

@@ -243,11 +243,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", re.ASCII)
 
 
 def name_pattern(path: str) -> tuple[re.Pattern[str], str]:
-    """Return what a name in a map may look like, and that in words.
-
-    Args:
-        path: The map's path.
-    """
+    """Return what a name in a map may look like, and that in words."""
     if path == "apis":
         return _API_NAME, "use letters, digits and _, with dots between words, each beginning with a letter"
     return _NAME, "use letters, digits, _, - and dots"

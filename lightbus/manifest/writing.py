@@ -29,12 +29,7 @@ def yaml_text(text: str) -> str:
 
 
 def yaml_value(key: Key, value: Any) -> str:
-    """Return the value of a key on one line, with secrets hidden.
-
-    Args:
-        key: The key.
-        value: What the option holds.
-    """
+    """Return the value of a key on one line, with secrets hidden."""
     if isinstance(key.shape, ListOf):
         items: Sequence[Any] = value
         return f"[{', '.join(_scalar(key.shape.item, item) for item in items)}]"
@@ -47,13 +42,9 @@ def _scalar(leaf: Leaf | None, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        return (
-            format_duration(value)
-            if leaf and leaf.duration
-            else f"{value:g}"
-            if value < 10**6
-            else str(value)
-        )
+        if leaf and leaf.duration:
+            return format_duration(value)
+        return f"{value:g}" if value < 10**6 else str(value)
     if isinstance(value, DeliveryPolicy):
         return value.then.value
     if isinstance(value, Enum):

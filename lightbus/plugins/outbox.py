@@ -28,9 +28,6 @@ class Outbox:
     """Events of one API that wait to be sent, on each event loop of a bus.
 
     They go straight to the transport, past the hooks, so that telling about events tells of no more events.
-
-    Args:
-        api_name: The API.
     """
 
     def __init__(self, api_name: str) -> None:

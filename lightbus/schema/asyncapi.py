@@ -14,9 +14,6 @@ def document(contracts: dict[str, dict[str, Any]], title: str, version: str) -> 
         contracts: Contracts by API.
         title: What the document describes.
         version: The version of that.
-
-    Returns:
-        The document, as JSON values.
     """
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}

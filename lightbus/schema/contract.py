@@ -21,9 +21,6 @@ def contract_of(definition: Definition) -> dict[str, Any]:
     Args:
         definition: The API, as its class defines it.
 
-    Returns:
-        The contract, as JSON values.
-
     Raises:
         MisconfiguredApiOptions: A type hint can't be read, or stands for what can't travel over the bus.
     """

@@ -39,12 +39,7 @@ class Change:
 
 
 class Differ:
-    """Compares two complete schemas.
-
-    Args:
-        old: The old one.
-        new: The new one.
-    """
+    """Compares two complete schemas."""
 
     def __init__(self, old: Any, new: Any) -> None:
         self._old, self._new = old, new

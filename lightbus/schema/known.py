@@ -33,9 +33,6 @@ class Contracts:
     def set_local(self, definition: Definition) -> dict[str, Any]:
         """Know an API that this process defines.
 
-        Args:
-            definition: The API.
-
         Returns:
             Its contract, to publish.
 

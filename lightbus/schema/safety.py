@@ -80,13 +80,6 @@ def check_form(schema: dict[str, Any]) -> None:
 def follow(root: dict[str, Any], ref: str) -> Any:
     """Return what a local reference such as ``#/definitions/Node`` points to.
 
-    Args:
-        root: The complete schema.
-        ref: The reference.
-
-    Returns:
-        The schema that it points to.
-
     Raises:
         InvalidMessage: There is nothing there.
     """

@@ -18,10 +18,6 @@ _WIDTH: Final = 100
 def show(api_name: str, contract: dict[str, Any]) -> str:
     """Print an API.
 
-    Args:
-        api_name: The API's name.
-        contract: Its contract.
-
     Returns:
         One signature per procedure and event, then the classes that they mention.
     """

@@ -31,9 +31,6 @@ class Validator:
     def validate(self, value: Any) -> None:
         """Check one value.
 
-        Args:
-            value: A JSON value.
-
         Raises:
             ValidationError: It doesn't fit; the message has the path and the reason, but not the whole value.
         """
@@ -49,9 +46,6 @@ def compile(schema: dict[str, Any], what: str = "the value") -> Validator:
     Args:
         schema: A JSON Schema; draft-07 whatever it says.
         what: What it describes, for errors.
-
-    Returns:
-        The validator.
 
     Raises:
         InvalidMessage: The schema is wrong, too large, refers to something outside of itself, or has a

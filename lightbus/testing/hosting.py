@@ -177,7 +177,8 @@ class Hosted:
 
     async def _live(self, ready: asyncio.Future[None]) -> None:
         manifest, folder = self._manifest()
-        modules = [importlib.import_module(each) for each in (*self._names(), *manifest.modules)]
+        names = [each for each in self._what if isinstance(each, str)]
+        modules = [importlib.import_module(each) for each in (*names, *manifest.modules)]
         modules += [each for each in self._what if isinstance(each, ModuleType)]
         client = self._client(modules, manifest)
         wiring = client.wiring if self._config is None else client_for(manifest).wiring
@@ -210,9 +211,9 @@ class Hosted:
             if start is not None:
                 await client.pool.invoke(start, self.bus)
         self._worker = worker = Worker(client)
-        await self._join(client, loader)
+        await self._join(loader)
         await client.hooks.run(client.hooks.before_worker_start, client=client)
-        await self._join(client, loader)
+        await self._join(loader)
         async with asyncio.TaskGroup() as group:
             worker.start(group)
             ready.set_result(None)
@@ -221,7 +222,7 @@ class Hosted:
         hooks = client.hooks
         await hooks.run_after("after_worker_stopped", hooks.after_worker_stopped, client=client)
 
-    async def _join(self, client: BusClient, loader: Loader) -> None:
+    async def _join(self, loader: Loader) -> None:
         worker = self._worker
         worker.prepare(loader.ours())
         await worker.sign_on()
@@ -232,9 +233,6 @@ class Hosted:
             return load(create_arguments=given, look_around=False, environ={}), Path.cwd()
         path = Path(self._config)
         return load([str(path)], create_arguments={"modules": []}), path.parent
-
-    def _names(self) -> list[str]:
-        return [each for each in self._what if isinstance(each, str)]
 
     def _client(self, modules: Sequence[ModuleType], manifest: Manifest) -> BusClient:
         buses = [each for each in self._what if isinstance(each, BusPath)]

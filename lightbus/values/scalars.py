@@ -145,9 +145,6 @@ def scalar(kind: Any, name: str) -> Converter:
     Args:
         kind: One of ``shapes.SCALARS``.
         name: How a person would write it.
-
-    Returns:
-        The converter.
     """
     if kind in _TEXT:
         return Converter(_from_text(*_TEXT[kind]), NOTHING, frozenset({str}))

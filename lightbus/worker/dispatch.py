@@ -44,12 +44,7 @@ Caster = Callable[[Arguments], Arguments]
 
 
 class Call:
-    """One procedure, made ready: everything that can be found out before the first message.
-
-    Args:
-        client: The bus.
-        procedure: The procedure.
-    """
+    """One procedure, made ready: everything that can be found out before the first message."""
 
     __slots__ = ("caster", "function", "is_async", "parameters", "procedure", "response")
 
@@ -71,11 +66,7 @@ class Call:
 
 
 class Dispatch:
-    """Runs procedures and listeners for one bus; nothing that they do gets past it.
-
-    Args:
-        client: The bus.
-    """
+    """Runs procedures and listeners for one bus; nothing that they do gets past it."""
 
     def __init__(self, client: BusClient) -> None:
         self._client = client
@@ -121,9 +112,6 @@ class Dispatch:
 
     async def execute(self, message: RpcMessage) -> ResultMessage:
         """Run the procedure of a call; whatever happens becomes the result.
-
-        Args:
-            message: The call, from anybody.
 
         Returns:
             What the procedure returned, or its error.

@@ -28,11 +28,6 @@ class EventWorker:
     """Takes the events of one listener as slots become free, and settles them.
 
     A listener may ask for events of APIs on different brokers: it has one consumer for each.
-
-    Args:
-        client: The bus.
-        dispatch: What runs the handler.
-        listener: The listener.
     """
 
     def __init__(self, client: BusClient, dispatch: Dispatch, listener: Listener) -> None:

@@ -15,11 +15,7 @@ _DISOWN_TIMEOUT = 2.0
 
 
 class Ownership:
-    """The lease on the APIs of this process, which all processes of its service share.
-
-    Args:
-        client: The bus.
-    """
+    """The lease on the APIs of this process, which all processes of its service share."""
 
     def __init__(self, client: BusClient) -> None:
         self._client = client

@@ -16,13 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class RpcWorker:
-    """Takes the calls of one API as slots become free, and answers them.
-
-    Args:
-        client: The bus.
-        dispatch: What runs the procedures.
-        api_name: The API.
-    """
+    """Takes the calls of one API as slots become free, and answers them."""
 
     def __init__(self, client: BusClient, dispatch: Dispatch, api_name: str) -> None:
         self.api_name = api_name

@@ -39,11 +39,7 @@ class _Run:
 
 
 class Schedules:
-    """The schedules of one process.
-
-    Args:
-        client: The bus.
-    """
+    """The schedules of one process."""
 
     def __init__(self, client: BusClient) -> None:
         self._client = client

@@ -25,11 +25,7 @@ _LAST_TAKE = 4.0
 
 
 class Worker:
-    """Serves APIs, runs listeners and recurring work, and keeps contracts published.
-
-    Args:
-        client: The bus.
-    """
+    """Serves APIs, runs listeners and recurring work, and keeps contracts published."""
 
     def __init__(self, client: BusClient) -> None:
         self._client = client

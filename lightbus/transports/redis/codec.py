@@ -79,13 +79,6 @@ _decode_result = msgspec.json.Decoder(_Result).decode
 def encode_call(message: RpcMessage, return_path: str) -> bytes:
     """Return the blob of a call.
 
-    Args:
-        message: The call.
-        return_path: Where its answer goes.
-
-    Returns:
-        The JSON to push.
-
     Raises:
         InvalidMessage: It is larger than any worker accepts.
     """
@@ -206,15 +199,9 @@ def encode_event(message: EventMessage) -> list[Any]:
         InvalidMessage: It is larger than any listener accepts.
     """
     fields: list[Any] = [
-        "id",
-        message.id,
-        "api_name",
-        message.api_name,
-        "event_name",
-        message.event_name,
-        "version",
-        str(message.version),
-    ]
+        "id", message.id, "api_name", message.api_name, "event_name", message.event_name,
+        "version", str(message.version),
+    ]  # fmt: skip
     if message.headers:
         for name in _HEADERS:
             if name in message.headers:

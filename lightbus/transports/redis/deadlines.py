@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from math import frexp, ldexp
+from typing import Any
 
 #: A time is divided into 64 steps, or up to 128: by so little of it a deadline may be told too late.
 _STEPS = 7
@@ -12,12 +13,15 @@ _STEPS = 7
 Callback = Callable[[], object]
 
 
-class Deadlines:
-    """What is called when it is due, on one event loop; hardly any of it ever is.
+def expire(future: asyncio.Future[Any]) -> None:
+    """Wait no longer; a command that still waits for a connection does not go out after all."""
+    if not future.done():
+        future.set_exception(TimeoutError())
+        future.exception()
 
-    Args:
-        loop: The event loop.
-    """
+
+class Deadlines:
+    """What is called when it is due, on one event loop; hardly any of it ever is."""
 
     __slots__ = ("_due", "_loop")
 

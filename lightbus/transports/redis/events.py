@@ -16,10 +16,11 @@ from lightbus.transports.questions import DeadLetter, GroupStatus
 from . import dead_letters, history
 from .codec import encode_event
 from .connection import FAILURES
+from .deadlines import expire
 from .event_consumer import RedisEventConsumer
 from .groups import group_status
 from .options import RedisEventOptions
-from .publishing import Publishing, append, expire
+from .publishing import Publishing, append
 from .scripts import TRIM
 from .session import RedisTransport
 

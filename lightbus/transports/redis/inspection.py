@@ -57,11 +57,8 @@ async def inspect(options: RedisOptions, keys: Mapping[str, str]) -> list[Findin
 
 
 def _version(where: str, about: Any) -> Iterable[Finding]:
-    match = (
-        re.search(rb"^redis_version:(\d+)\.(\d+)(\S*)", about, re.MULTILINE)
-        if isinstance(about, bytes)
-        else None
-    )
+    text = about if isinstance(about, bytes) else b""
+    match = re.search(rb"^redis_version:(\d+)\.(\d+)(\S*)", text, re.MULTILINE)
     if match and (int(match[1]), int(match[2])) < OLDEST:
         version = f"{int(match[1])}.{int(match[2])}{match[3].decode('ascii', 'replace')}"
         yield Finding(

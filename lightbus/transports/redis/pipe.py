@@ -97,9 +97,6 @@ class Pipe:
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
         """Run a script, loading it where the server does not know it yet.
 
-        Returns:
-            The script's reply.
-
         Raises:
             ReplyError: Redis refused it.
             LinkBroken: The outcome is unknown.
@@ -151,15 +148,12 @@ class Pipe:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(_Entry(future, packed, wanted, single))
         if self._wire is None:
-            self._start()
+            if self._reader is None:
+                self._reader = self._loop.create_task(self._keep_connected(), name="lightbus redis pipe")
         elif not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
         return future
-
-    def _start(self) -> None:
-        if self._reader is None:
-            self._reader = self._loop.create_task(self._keep_connected(), name="lightbus redis pipe")
 
     def _flush(self) -> None:
         """Write everything that was sent during this tick."""

@@ -16,6 +16,7 @@ from lightbus.exceptions import (
 from lightbus.transports.base import Outgoing
 
 from .connection import LinkBroken, backoff
+from .deadlines import expire
 from .pipe import Pipe
 from .replies import ReplyError
 from .scripts import FIRE
@@ -45,18 +46,9 @@ class Publishing:
     """
 
     __slots__ = (
-        "_deadline",
-        "_doubtful",
-        "_events",
-        "_found_no_room",
-        "_is_late",
-        "_lost",
-        "_pipe",
-        "_refused",
-        "_sent",
-        "_timeout",
-        "_transport",
-    )
+        "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late", "_lost", "_pipe", "_refused",
+        "_sent", "_timeout", "_transport",
+    )  # fmt: skip
 
     def __init__(
         self, transport: RedisEventTransport, events: Sequence[Outgoing], timeout: float, deadline: float
@@ -267,13 +259,6 @@ def append(
     milliseconds = max(1, int(dedupe * 1000))
     # The text and not its hash, so that a server which does not know it yet needs no second round.
     return pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *body)
-
-
-def expire(future: asyncio.Future[Any]) -> None:
-    """Wait no longer; what still waits for a connection does not go out after all."""
-    if not future.done():
-        future.set_exception(TimeoutError())
-        future.exception()
 
 
 def _parts(events: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:

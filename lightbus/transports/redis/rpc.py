@@ -16,6 +16,7 @@ from lightbus.transports.questions import QueueStatus
 
 from .codec import encode_call
 from .connection import FAILURES, LinkBroken, backoff
+from .deadlines import expire
 from .lookout import Lookout
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
@@ -80,8 +81,8 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._lookout.note(now)
         # What becomes of the sending goes into the answer's future, so that the caller wakes up only once.
         sent.add_done_callback(partial(self._after_sending, message, blob, answer))
-        expire = partial(_expire, answer)
-        due = self.pipe.deadlines.add(expire, deadline, timeout)
+        late = partial(expire, answer)
+        due = self.pipe.deadlines.add(late, deadline, timeout)
         try:
             return await answer
         except TimeoutError:
@@ -97,7 +98,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 self._withdraw(message, blob, 1)
             raise
         finally:
-            due.discard(expire)
+            due.discard(late)
             self._replies.forget(message.id)
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
@@ -204,11 +205,6 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             f"{message.api_name!r}, or pass bus_options={{'timeout': ...}}",
             "unknown",
         )
-
-
-def _expire(answer: asyncio.Future[ResultMessage]) -> None:
-    if not answer.done():
-        answer.set_exception(TimeoutError())
 
 
 def _patience(timeout: float, kept: float | None) -> tuple[str | float, str, int]:
