@@ -146,6 +146,7 @@ async def test_after_how_many_deaths_an_event_is_put_aside_is_configured(
     (spared,) = await take(consumer)
     assert spared.message.kwargs["username"] == "spared"
     spared.ack()
+    any_ports.run(consumer.take(1))
     await settled(put_aside)
 
 
@@ -243,9 +244,28 @@ async def test_a_killer_is_put_aside_although_another_suspect_still_runs(
     async def put_aside() -> bool:
         return len(await any_ports.dead()) == 1
 
+    any_ports.run(consumer.take(1))
     await settled(put_aside)
     assert [who for who, _ in deliveries_of(any_redis)] == ["p1"]
     slow.ack()
+
+
+async def test_a_process_whose_slots_are_busy_leaves_it_to_one_that_is_free(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    dying, busy = await any_ports.listen(transport), await any_ports.listen(transport)
+    await any_ports.fire(transport, "a", "b")
+    await take(dying)
+    (running,) = await take(busy)
+    await any_ports.abandon(dying)
+    await asyncio.sleep(2 * LEASE)
+    assert deliveries_of(any_redis) == [("p1", 1), ("p2", 1)]
+    (delivery,) = await take(await any_ports.listen(transport))
+    assert delivery.message.kwargs["username"] == "a"
+    delivery.ack()
+    running.ack()
+    await all_acknowledged(any_redis)
 
 
 async def test_a_process_that_is_about_to_end_takes_nothing_over(any_ports: Ports, any_redis: Server) -> None:
@@ -303,7 +323,8 @@ async def test_an_abandoned_entry_that_is_no_event_is_put_aside(any_ports: Ports
     any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
     any_redis.execute("XADD", STREAM, "*", "no", "event")
     any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
-    await any_ports.listen(any_ports.events(acknowledgement_timeout=LEASE))
+    consumer = await any_ports.listen(any_ports.events(acknowledgement_timeout=LEASE))
+    any_ports.run(consumer.take(1))
     await all_acknowledged(any_redis)
     (entry,) = any_redis.execute("XRANGE", f"{{{STREAM}}}:dead:{GROUP}", "-", "+")
     assert fields_of(entry[1])["reason"] == "invalid_message"
@@ -340,9 +361,11 @@ async def test_leases_of_streams_that_come_later_do_not_stop_the_renewal(any_por
 async def test_how_often_is_swept_is_configured(
     redis_ports: Ports, redis_server: Server, interval: float
 ) -> None:
-    await redis_ports.listen(redis_ports.events(acknowledgement_timeout=LEASE, reclaim_interval=interval))
+    options = {"acknowledgement_timeout": LEASE, "reclaim_interval": interval}
+    consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
     redis_server.execute("XADD", STREAM, "*", *GOOD)
     redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    redis_ports.run(consumer.take(1))
     await asyncio.sleep(2 * LEASE)
     (holder,) = [who for who, _ in deliveries_of(redis_server)]
     assert holder == ("dead" if interval == 60 else "p1")

@@ -214,7 +214,8 @@ async def test_absent_consumers_that_hold_nothing_are_removed_after_their_ttl(
             (stream,) = any_redis.execute("XREADGROUP", "GROUP", GROUP, name, "STREAMS", STREAM, "0")
             any_redis.execute("XACK", STREAM, GROUP, stream[1][0][0])
             any_redis.execute("XADD", STREAM, "*", *GOOD)
-    await any_ports.listen(transport)
+    consumer = await any_ports.listen(transport)
+    any_ports.run(consumer.take(1))
 
     async def removed() -> bool:
         consumers = any_redis.execute("XINFO", "CONSUMERS", STREAM, GROUP)

@@ -62,6 +62,7 @@ class RedisEventConsumer(EventConsumer):
         self.sources.update({stream: stream for stream in streams})
         self.last_seen: dict[str, str] = {}
         self._buffer: deque[Delivery] = deque()
+        self._has_room = asyncio.Event()
         self._failures = 0
         self.stopping = False
         self.leases = Leases(self, session.suspects)
@@ -114,15 +115,24 @@ class RedisEventConsumer(EventConsumer):
         if not self._buffer:
             page = max(self.options.batch_size, self._subscription.page)
             count = max(1, min(limit, page) // max(1, len(self._keys)))
-            await self._read(count)
+            self._has_room.set()
+            try:
+                await self._read(count)
+            finally:
+                self._has_room.clear()
         taken: list[Delivery] = []
         while self._buffer and len(taken) < limit:
             taken.append(self._buffer.popleft())
         return taken
 
+    async def wait_for_room(self) -> None:
+        """Wait until there is a free slot: without one, what is abandoned is left to another process."""
+        await self._has_room.wait()
+
     def offer(self, delivery: RedisDelivery) -> None:
         """Put an entry that was claimed from a dead process before what is read next."""
         self._buffer.append(delivery)
+        self._has_room.clear()
         self._wake()
 
     async def stop(self) -> None:

@@ -129,6 +129,7 @@ class Leases:
         lease_ms = int(consumer.options.acknowledgement_timeout * 1000)
         most = consumer.options.reclaim_batch_size or consumer.options.batch_size * 10
         for _ in range(most):
+            await consumer.wait_for_room()
             async with self._suspects.turn:
                 if consumer.stopping:
                     return  # It would only be handed back, and the count of its deaths forgotten.
