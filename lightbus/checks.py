@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from .api import Registry, auto_registered
 from .client import BusClient
 from .creation import wiring_of
-from .exceptions import LightbusException
+from .exceptions import LightbusException, MissingExtra
 from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
@@ -48,10 +49,21 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
         with suppress(InvalidManifest):
             loader.load(BusPath(client))
         problems.found += loader.problems.found
+        if manifest.http.listen is not None:
+            problems.found += _metrics_problems(manifest)
     if connect:
         problems.found += run(_check_brokers(manifest, client))
     client.discard_background()
     return problems.ordered("error", "warning", "note")
+
+
+def _metrics_problems(manifest: Manifest) -> list[Problem]:
+    try:
+        import_module("prometheus_client")
+    except ImportError:
+        place = manifest.origin("http.listen") or Place("")
+        return [Problem(place, "http.listen", str(MissingExtra("the server of health and metrics", "http")))]
+    return []
 
 
 async def broker_problems(manifest: Manifest, client: BusClient, unreachable: Severity) -> list[Problem]:

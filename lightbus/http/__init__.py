@@ -11,8 +11,7 @@ def serving(host: Host) -> AbstractContextManager[None]:
     """Serve the health and the metrics of a host where its manifest says so.
 
     Raises:
-        MissingExtra: The package that writes metrics is not installed.
-        ConfigurationError: The address can't be listened at.
+        ConfigurationError: The address can't be listened at, or an extra is missing.
     """
     if host.manifest.http.listen is None:
         return nullcontext()

@@ -13,6 +13,8 @@ from types import FrameType
 from lightbus.host import Host
 
 _BEAT = 0.25
+_PYTHON = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+_PACKAGES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 
 
 class Pulse:
@@ -31,6 +33,8 @@ class Pulse:
 
     def silence(self) -> float:
         """Return for how many seconds the loop has been busy with one thing."""
+        if self._loop.is_closed():
+            return 0.0
         return max(0.0, time.monotonic() - self._last - _BEAT)
 
     def blocked_at(self) -> str:
@@ -52,32 +56,31 @@ class Health:
         self._thread = threading.get_ident()
         self._pulse: Pulse | None = None
 
+    def watch(self) -> None:
+        """Begin to watch the event loop once there is one, so that the first who asks is told the truth."""
+        loop = self._host.client.home
+        if self._pulse is None and loop is not None and not loop.is_closed():
+            self._pulse = Pulse(loop, self._thread)
+
     def deadly(self) -> list[str]:
         """Return why the process had better be started again; empty where it lives."""
-        silence = self._silence()
-        return [self._blocked(silence)] if silence > self._options.dead_after else []
+        return self._blocked(self._options.dead_after)
 
     def obstacles(self) -> list[str]:
         """Return what keeps the host from doing its work; empty where it is ready."""
-        host = self._host
-        if host.phase != "ready":
-            return [f"the host is {host.phase}"]
-        silence = self._silence()
-        if silence > self._options.blocked_after:
-            return [self._blocked(silence)]
-        return list(_troubles(host))
+        blocked = self._blocked(self._options.blocked_after)
+        if blocked:
+            return blocked
+        if self._host.phase != "ready":
+            return [f"the host is {self._host.phase}"]
+        return list(_troubles(self._host))
 
-    def _silence(self) -> float:
-        loop = self._host.client.home
-        if loop is None or loop.is_closed():
-            return 0.0
-        if self._pulse is None:
-            self._pulse = Pulse(loop, self._thread)
-        return self._pulse.silence()
-
-    def _blocked(self, seconds: float) -> str:
-        place = self._pulse.blocked_at() if self._pulse is not None else ""
-        return f"the event loop is blocked for {seconds:.1f} s by {place}"
+    def _blocked(self, patience: float) -> list[str]:
+        """Return by what the event loop is blocked, where that lasts for more than so many seconds."""
+        silence = self._pulse.silence() if self._pulse is not None else 0.0
+        if self._pulse is None or silence <= patience:
+            return []
+        return [f"the event loop is blocked for {silence:.1f} s by {self._pulse.blocked_at()}"]
 
 
 def _troubles(host: Host) -> Iterator[str]:
@@ -93,10 +96,18 @@ def _troubles(host: Host) -> Iterator[str]:
 
 
 def _place(innermost: FrameType) -> str:
-    """Name the innermost line that is not of an installed package, or else the innermost of all."""
-    installed = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    """Name the innermost line that Lightbus runs: of no package, else of one, else of Python itself."""
+    in_package: FrameType | None = None
     frame: FrameType | None = innermost
-    while frame is not None and frame.f_code.co_filename.startswith((*installed, "<")):
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] != "lightbus":
+        file = frame.f_code.co_filename
+        if file.startswith(_PACKAGES):
+            in_package = frame
+        elif not file.startswith((*_PYTHON, "<")):
+            return _line(frame)
         frame = frame.f_back
-    found = frame or innermost
-    return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_qualname}"
+    return _line(in_package or innermost)
+
+
+def _line(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"

@@ -40,17 +40,17 @@ def listening(listen: str, host: Host) -> Iterator[None]:
         host: The host.
 
     Raises:
-        MissingExtra: The package that writes metrics is not installed.
-        ConfigurationError: The address can't be listened at.
+        ConfigurationError: The address can't be listened at, or an extra is missing.
     """
     try:
         server = _Server(listen, Pages(host))
-    except OSError as e:
+    except (MissingExtra, OSError) as e:
+        what = str(e)
+        if isinstance(e, OSError):
+            what = f"can't listen at {listen}: {e.strerror or e}; choose another port or address"
         place = host.manifest.origin("http.listen")
         where = f"{place}  " if place else ""
-        raise ConfigurationError(
-            f"{where}http.listen: can't listen at {listen}: {e.strerror or e}; choose another port or address"
-        ) from None
+        raise ConfigurationError(f"{where}http.listen: {what}") from None
     thread = threading.Thread(target=server.serve_forever, name="lightbus http", daemon=True)
     thread.start()
     logger.info("health and metrics: http://%s", listen)
@@ -75,11 +75,11 @@ class Pages:
         try:
             from prometheus_client.exposition import choose_encoder
         except ImportError as e:
-            raise MissingExtra("http.listen", "http") from e
+            raise MissingExtra("the server of health and metrics", "http") from e
         from .exposition import Collector
 
         self._host = host
-        self._health = Health(host)
+        self.health = Health(host)
         self._readings = threading.BoundedSemaphore(_MOST_READINGS)
         self._collector: Any = Collector(host)
         self._choose_encoder = choose_encoder
@@ -92,9 +92,9 @@ class Pages:
             accept: Which formats the client takes, as in the header of that name.
         """
         if path == "/livez":
-            return self._verdict("alive", self._health.deadly())
+            return self._verdict("alive", self.health.deadly())
         if path == "/readyz":
-            return self._verdict("ready", self._health.obstacles())
+            return self._verdict("ready", self.health.obstacles())
         if path == "/metrics":
             return self._metrics(accept)
         return 404, "text/plain", f"There is nothing here; there are {', '.join(_PAGES)}.\n".encode()
@@ -161,6 +161,10 @@ class _Server(ThreadingHTTPServer):
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host.strip("[]"), int(port)), _Handler)
+
+    def service_actions(self) -> None:
+        """About twice a second."""
+        self.pages.health.watch()
 
     def waits_for(self, connection: Any) -> None:
         """Note that a client is at liberty to take its time, to send or to receive, while there is room."""

@@ -228,6 +228,71 @@ def test_a_blocked_loop_is_named_with_file_and_line_and_lives_until_its_own_limi
     assert host.status is None
 
 
+HALF_BLOCKED = MODULE.replace(
+    "        time.sleep(seconds)", "        time.sleep(2)\n        print('half')\n        time.sleep(5)"
+)
+
+
+def test_the_first_who_asks_learns_of_a_loop_that_is_blocked_already(project: Project, pages: Pages) -> None:
+    project.write("bus.py", HALF_BLOCKED)
+    host = project.host("--set", "http.blocked_after=1s")
+    project.start("call", "shop.block", "seconds=0")
+    host.wait_for_line("half")
+    (told,) = pages.problems("/readyz")
+    assert "in ShopApi.block" in told
+
+
+def test_what_blocks_the_loop_at_the_start_is_named_too(project: Project, pages: Pages) -> None:
+    project.write(
+        "bus.py",
+        MODULE.replace("def before_s", "async def before_s")
+        + "    time.sleep(2)\n    print('half')\n    time.sleep(5)\n",
+    )
+    host = project.start("run", "--set", "http.blocked_after=1s")
+    host.wait_for_line("half")
+    (told,) = pages.problems("/readyz")
+    assert "in before_server_start" in told
+
+
+AS_A_PACKAGE = """
+import sysconfig
+
+path = sysconfig.get_path
+sysconfig.get_path = lambda name: {packages!r} if name == "purelib" else path(name)
+
+from lightbus.cli import main
+
+main(["run", "--bus", "shop", "--set", "http.blocked_after=1s"])
+"""
+
+
+def test_of_a_service_that_is_installed_as_a_package_its_own_line_is_named(
+    project: Project, pages: Pages
+) -> None:
+    module = project.write("packages/shop.py", HALF_BLOCKED)
+    project.write("run.py", AS_A_PACKAGE.format(packages=str(module.parent)))
+    host = project.program("run.py", PYTHONPATH=str(module.parent))
+    host.wait_for_line("ready")
+    project.start("call", "shop.block", "seconds=0")
+    host.wait_for_line("half")
+    (told,) = pages.problems("/readyz")
+    assert f"{module}:" in told
+
+
+def test_without_its_extra_both_check_and_run_say_what_to_install(project: Project, pages: Pages) -> None:
+    project.write("lightbus.yaml", "http: {listen: 8099}")
+    project.write("prometheus_client.py", "raise ImportError('not installed')")
+    del project.env["LIGHTBUS__HTTP__LISTEN"]
+    for command in (["run"], ["check", "--imports"]):
+        done = project.python("-m", "lightbus", *command)
+        assert done.returncode == 78
+        assert (
+            "lightbus.yaml:1:16  http.listen: the server of health and metrics needs"
+            in done.stdout + done.stderr
+        )
+        assert "pip install 'lightbus[http]'" in done.stdout + done.stderr
+
+
 def test_without_redis_a_host_lives_and_is_not_ready(
     project: Project, pages: Pages, redis_server: Server
 ) -> None:
