@@ -11,7 +11,7 @@ from lightbus.schema.compare import compare_all
 from lightbus.schema.files import read_contracts
 from lightbus.schema.signature import show as text_of
 
-from .options import begin, manifest_options
+from .options import begin, complete_files, manifest_options
 from .project import project_bus
 
 command = click.Group(
@@ -24,6 +24,7 @@ command = click.Group(
     "--against",
     required=True,
     metavar="FILE|DIRECTORY|bus",
+    shell_complete=complete_files,
     help="What lightbus dumpschema has written, or the contracts that are published now.",
 )
 @manifest_options

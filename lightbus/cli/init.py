@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from lightbus.exceptions import ConfigurationError
 from lightbus.manifest.jsonschema import json_schema
 
 _MANIFEST = """\
@@ -78,7 +77,7 @@ def command(folder: Path) -> None:
     }
     there = [name for name in files if (folder / name).exists()]
     if there:
-        raise ConfigurationError(f"nothing was written: {folder} has {' and '.join(there)} already")
+        raise click.ClickException(f"nothing was written: {folder} has {' and '.join(there)} already")
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         (folder / file).write_text(text, encoding="utf-8")

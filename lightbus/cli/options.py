@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from lightbus import logs
 from lightbus.logs import LogFormat
@@ -15,6 +16,12 @@ from lightbus.manifest.model import Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def complete_files(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete the names of files and folders."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 _OPTIONS = [
     click.option(
         "-c",
@@ -22,6 +29,7 @@ _OPTIONS = [
         "config",
         multiple=True,
         metavar="PATH",
+        shell_complete=complete_files,
         help="A manifest: file, folder or URL; may be repeated, the later one wins.",
     ),
     click.option(

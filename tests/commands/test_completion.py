@@ -56,3 +56,16 @@ def test_commands_and_options_are_completed(tmp_path: Path, shell: str) -> None:
     assert sorted(complete(tmp_path, shell, "lightbus in")) == ["init", "inspect"]
     assert complete(tmp_path, shell, "lightbus dlq re") == ["replay"]
     assert sorted(complete(tmp_path, shell, "lightbus inspect --fo")) == ["--follow", "--format"]
+
+
+@pytest.mark.parametrize("words", ["lightbus run -c bill", "lightbus contract check --against bill"])
+def test_shells_are_told_where_the_name_of_a_file_is_wanted(words: str) -> None:
+    asked = {"_LIGHTBUS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-m", "lightbus"],
+        env=clean_environment(asked),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "file,bill\n"

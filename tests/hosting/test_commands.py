@@ -44,8 +44,8 @@ def test_what_init_comments_out_is_right_too(project: Project) -> None:
 def test_init_overwrites_nothing(project: Project) -> None:
     project.write("bus.py", "mine = 1\n")
     done = project.run("init")
-    assert done.returncode == 78
-    assert done.stderr == "nothing was written: . has bus.py already\n"
+    assert done.returncode == 1
+    assert done.stderr == "Error: nothing was written: . has bus.py already\n"
     assert [path.name for path in project.folder.iterdir()] == ["bus.py"]
 
 
