@@ -318,7 +318,7 @@ class TestGettingIn:
             Connector(RedisOptions(url=SecretUrl(url)))
         assert "s3" not in str(raised.value)
         assert raised.value.__cause__ is None
-        assert raised.value.__suppress_context__
+        assert raised.value.__context__ is None
 
     @pytest.mark.parametrize(
         ("options", "address"),
