@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 #: Upper bounds of the histograms' buckets, in seconds; the last bucket has none.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -17,6 +18,7 @@ _REST = "(others)"
 Labels = tuple[str, ...]
 
 
+@dataclass(slots=True, eq=False)
 class Counter:
     """A family of numbers that only rise.
 
@@ -26,11 +28,10 @@ class Counter:
         help: What is counted.
     """
 
-    def __init__(self, name: str, labels: Labels, help: str) -> None:
-        self.name = name
-        self.labels = labels
-        self.help = help
-        self.values: dict[Labels, int] = {}
+    name: str
+    labels: Labels
+    help: str
+    values: dict[Labels, int] = field(default_factory=dict)
 
     def add(self, *labels: str, by: int = 1) -> None:
         """Count something, under the values of its labels."""
@@ -44,17 +45,16 @@ class Counter:
         return sum(n for key, n in self.values.items() if key[: len(labels)] == labels)
 
 
+@dataclass(slots=True, eq=False)
 class Series:
     """What is known of one label set of a :class:`Timer`."""
 
-    __slots__ = ("buckets", "outcomes", "seconds")
-
-    def __init__(self) -> None:
-        self.outcomes: dict[str, int] = {}
-        self.buckets = [0] * (len(BUCKETS) + 1)
-        self.seconds = 0.0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    seconds: float = 0.0
 
 
+@dataclass(slots=True, eq=False)
 class Timer:
     """A family of things that take time and have an outcome.
 
@@ -65,12 +65,11 @@ class Timer:
         outcomes: What may come of each, in words.
     """
 
-    def __init__(self, name: str, labels: Labels, help: str, outcomes: str) -> None:
-        self.name = name
-        self.labels = labels
-        self.help = help
-        self.outcomes = outcomes
-        self.series: dict[Labels, Series] = {}
+    name: str
+    labels: Labels
+    help: str
+    outcomes: str
+    series: dict[Labels, Series] = field(default_factory=dict)
 
     def add(self, labels: Labels, outcome: str, seconds: float, by: int = 1) -> None:
         """Count one, or so many, and the time that each took."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
 
 from .bus_schema import BusSchema
 from .client import BusClient
@@ -12,6 +12,8 @@ from .listener import Handler, Listener
 from .messages import EventMessage
 from .policy import DeliveryPolicy, OnError
 from .portal import run_blocking
+
+T = TypeVar("T")
 
 
 class BusPath:
@@ -81,16 +83,7 @@ class BusPath:
             SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`call_async` there.
         """
         api_name, name = self._split(args)
-        return run_blocking(
-            self._client.home,
-            self._client.call_rpc_remote,
-            api_name,
-            name,
-            kwargs,
-            bus_options,
-            blocking=f"bus.{self._name}(...)",
-            awaitable=f"bus.{self._name}.call_async(...)",
-        )
+        return self._block("call", self._client.call_rpc_remote, api_name, name, kwargs, bus_options)
 
     __call__ = call
 
@@ -119,16 +112,7 @@ class BusPath:
             SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`fire_async` there.
         """
         api_name, name = self._split(args)
-        return run_blocking(
-            self._client.home,
-            self._client.fire_event,
-            api_name,
-            name,
-            kwargs,
-            bus_options,
-            blocking=f"bus.{self._name}.fire(...)",
-            awaitable=f"bus.{self._name}.fire_async(...)",
-        )
+        return self._block("fire", self._client.fire_event, api_name, name, kwargs, bus_options)
 
     async def fire_async(
         self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
@@ -155,14 +139,8 @@ class BusPath:
             SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`fire_many_async` there.
         """
         api_name, name = self._split(())
-        return run_blocking(
-            self._client.home,
-            self._client.fire_many,
-            [(api_name, name, kwargs) for kwargs in events],
-            bus_options,
-            blocking=f"bus.{self._name}.fire_many(...)",
-            awaitable=f"bus.{self._name}.fire_many_async(...)",
-        )
+        all_of_them = [(api_name, name, kwargs) for kwargs in events]
+        return self._block("fire_many", self._client.fire_many, all_of_them, bus_options)
 
     async def fire_many_async(
         self, events: Iterable[Mapping[str, Any]], *, bus_options: Mapping[str, Any] | None = None
@@ -200,6 +178,12 @@ class BusPath:
 
     def __repr__(self) -> str:
         return f"<BusPath {self._name or 'of ' + repr(self._client.service_name)}>"
+
+    def _block(self, form: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Run a coroutine function of the client and wait for it."""
+        awaitable = f"bus.{self._name}.{form}_async(...)"
+        blocking = f"bus.{self._name}(...)" if form == "call" else f"bus.{self._name}.{form}(...)"
+        return run_blocking(self._client.home, function, *args, blocking=blocking, awaitable=awaitable)
 
     def _split(self, args: tuple[object, ...]) -> tuple[str, str]:
         api_name, _, name = self._name.rpartition(".")

@@ -69,19 +69,7 @@ class Contracts:
             self._forget_validators(api_name)
 
     def load_local(self, path: str | Path) -> list[str]:
-        """Know the APIs in a file, or in all ``*.json`` files of a directory.
-
-        Args:
-            path: A file with one contract, named ``{api}.json``, or with an object of contracts by API; or a
-                directory of such files.
-
-        Returns:
-            The names of the APIs.
-
-        Raises:
-            SchemaNotFound: There is no such file.
-            InvalidMessage: A file does not hold contracts.
-        """
+        """Know the APIs that :func:`read_contracts` finds in a file or a directory; returns their names."""
         loaded = read_contracts(Path(path))
         for api_name, contract in loaded.items():
             self._put(self._files, api_name, contract)

@@ -103,6 +103,7 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
         return type(self).__name__
 
 
+@dataclass(slots=True, eq=False)
 class Outgoing:
     """An event on its way to the broker, and what became of it.
 
@@ -110,19 +111,14 @@ class Outgoing:
         message: The event; once it is stored, it has its ``native_id``.
         body: What the transport has made of it by :meth:`EventTransport.encode`.
         dedupe: Seconds for which the same id is stored only once; None for no such memory.
-
-    Attributes:
         error: Why it is not stored, or may not be; ``TransportUnavailable`` and ``StreamFull`` where it is
             known not to be.
     """
 
-    __slots__ = ("body", "dedupe", "error", "message")
-
-    def __init__(self, message: EventMessage, body: Any, dedupe: float | None = None) -> None:
-        self.message = message
-        self.body = body
-        self.dedupe = dedupe
-        self.error: LightbusException | None = None
+    message: EventMessage
+    body: Any
+    dedupe: float | None = None
+    error: LightbusException | None = None
 
 
 class Delivery(ABC):

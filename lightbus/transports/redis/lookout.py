@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from lightbus.exceptions import NoWorker, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
@@ -27,6 +28,7 @@ _AGAIN = 0.7
 _LOST = 2.1
 
 
+@dataclass(slots=True, eq=False)
 class Waiting:
     """A call that waits for its answer.
 
@@ -35,21 +37,16 @@ class Waiting:
         blob: What was pushed.
         answer: Takes the answer.
         sent_at: When it was sent, by the event loop's clock.
+        was_served: Whether a process of this version has served the API meanwhile.
+        is_taken: Whether it could not be withdrawn any more.
     """
 
-    __slots__ = ("answer", "blob", "is_taken", "message", "sent_at", "was_served")
-
-    def __init__(
-        self, message: RpcMessage, blob: bytes, answer: asyncio.Future[ResultMessage], sent_at: float
-    ) -> None:
-        self.message = message
-        self.blob = blob
-        self.answer = answer
-        self.sent_at = sent_at
-        #: Whether a process of this version has served the API meanwhile.
-        self.was_served = False
-        #: Whether it could not be withdrawn any more.
-        self.is_taken = False
+    message: RpcMessage
+    blob: bytes
+    answer: asyncio.Future[ResultMessage]
+    sent_at: float
+    was_served: bool = False
+    is_taken: bool = False
 
 
 class Lookout:
