@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hiredis
@@ -52,6 +53,19 @@ class LinkBroken(TransportError):
 
 #: What can come of a command instead of its reply.
 FAILURES = (LinkBroken, ReplyError, TransportUnavailable)
+
+
+@contextmanager
+def unavailable(what: str) -> Iterator[None]:
+    """Say in the words of the ports what can't be done, as nobody tries again here.
+
+    Raises:
+        TransportUnavailable: The connection broke, or Redis refused the command.
+    """
+    try:
+        yield
+    except (LinkBroken, ReplyError) as e:
+        raise TransportUnavailable(f"{what}: {e}") from e
 
 
 def backoff(failures: int, most: float = 5.0) -> float:

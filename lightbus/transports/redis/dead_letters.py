@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Sequence
 
-from lightbus.exceptions import InvalidMessage, TransportUnavailable
+from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage
 from lightbus.transports.questions import DeadLetter
 
 from .codec import decode_event, read_count
-from .connection import LinkBroken
+from .connection import unavailable
 from .history import scan
 from .pipe import Pipe
-from .replies import ReplyError
 from .scripts import REPLAY
 from .settling import GroupKeys
 
@@ -29,7 +28,7 @@ async def walk(pipe: Pipe) -> AsyncIterator[DeadLetter]:
     Raises:
         TransportUnavailable: Redis does not answer, or refuses.
     """
-    try:
+    with unavailable("dead letters can't be read"):
         found = await scan(pipe, "{*:stream}:dead:*")
         for key in sorted(key.decode("utf-8", "surrogateescape") for key in found):
             match = _KEY.fullmatch(key)
@@ -38,8 +37,6 @@ async def walk(pipe: Pipe) -> AsyncIterator[DeadLetter]:
                 for entry_id, fields in entries:
                     yield _letter(key, match["group"], entry_id.decode(), fields)
                 last = f"({entries[-1][0].decode()}"
-    except (LinkBroken, ReplyError) as e:
-        raise TransportUnavailable(f"dead letters can't be read: {e}") from e
 
 
 async def replay(pipe: Pipe, letter: DeadLetter) -> bool:
@@ -48,18 +45,14 @@ async def replay(pipe: Pipe, letter: DeadLetter) -> bool:
     if found is None:
         return False
     retry = GroupKeys(found["stream"], found["group"]).retry
-    try:
+    with unavailable(f"the dead letter {letter.id} is not replayed"):
         return bool(await pipe.run(REPLAY, [letter.place, retry], [letter.id]))
-    except (LinkBroken, ReplyError) as e:
-        raise TransportUnavailable(f"the dead letter {letter.id} is not replayed: {e}") from e
 
 
 async def drop(pipe: Pipe, letter: DeadLetter) -> bool:
     """Delete a letter for good."""
-    try:
+    with unavailable(f"the dead letter {letter.id} is not dropped"):
         return bool(await pipe.send("XDEL", letter.place, letter.id))
-    except (LinkBroken, ReplyError) as e:
-        raise TransportUnavailable(f"the dead letter {letter.id} is not dropped: {e}") from e
 
 
 def _letter(key: str, group: str, entry_id: str, fields: Sequence[bytes]) -> DeadLetter:

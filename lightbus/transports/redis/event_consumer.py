@@ -14,7 +14,7 @@ from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscrip
 from lightbus.transports.questions import GroupStatus
 
 from .codec import decode_event, read_count
-from .connection import BLOCK, FAILURES, LinkBroken, backoff
+from .connection import BLOCK, FAILURES, backoff, unavailable
 from .groups import group_status
 from .leases import Leases
 from .options import RedisEventOptions
@@ -93,15 +93,13 @@ class RedisEventConsumer(EventConsumer):
                 f"no event of {apis} is known here, so {self.group} can't tell which streams to read: with "
                 "stream_use per_event, its owner must have published its contract; start it first"
             )
-        try:
+        with unavailable(f"the group {self.group} can't be joined"):
             for stream, keys in self._keys.items():
                 keys.made = await self._make_group(stream, _start_id(self._subscription.since))
             # Redis before 7.2 shows a reader only once it has read something.
             await self.pipe.send_many(
                 [("XGROUP", "CREATECONSUMER", stream, self.group, self.name) for stream in self._keys]
             )
-        except (LinkBroken, ReplyError) as e:
-            raise TransportUnavailable(f"the group {self.group} can't be joined: {e}") from e
         self.leases.start()
 
     async def status(self) -> Sequence[GroupStatus]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lightbus.exceptions import TransportUnavailable
 from lightbus.transports.questions import ConsumerStatus, GroupStatus
 
-from .connection import LinkBroken
+from .connection import unavailable
 from .history import stream_keys
 from .pipe import Pipe
 from .replies import ReplyError
@@ -35,7 +34,7 @@ async def group_status(
     Raises:
         TransportUnavailable: Redis does not answer, or refuses.
     """
-    try:
+    with unavailable("the groups can't be read"):
         if streams is None:
             streams = [key.decode("utf-8", "replace") for key in await stream_keys(pipe)]
         asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
@@ -50,8 +49,6 @@ async def group_status(
                 if group in (None, name):
                     found.append(await _group(pipe, stream, name, _facts(about), facts))
         return found
-    except (LinkBroken, ReplyError) as e:
-        raise TransportUnavailable(f"the groups can't be read: {e}") from e
 
 
 async def _group(pipe: Pipe, stream: str, name: str, about: _Facts, group: _Facts) -> GroupStatus:

@@ -11,7 +11,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.history import NATIVE_ID, newest_first
 
 from .codec import decode_event
-from .connection import BLOCK, FAILURES, LinkBroken, backoff
+from .connection import BLOCK, FAILURES, backoff, unavailable
 from .pipe import Pipe
 from .replies import ReplyError
 from .session import Session
@@ -34,12 +34,10 @@ async def past(
         return
     oldest = "-" if since is None else f"{int(max(0.0, since) * 1000)}-0"
     bounds = ("+", oldest) if native_id is None else (native_id, native_id)
-    try:
+    with unavailable("events can't be read"):
         keys = await stream_keys(pipe, api, event)
         async for message in newest_first([_backwards(pipe, key, *bounds) for key in keys]):
             yield message
-    except (LinkBroken, ReplyError) as e:
-        raise TransportUnavailable(f"events can't be read: {e}") from e
 
 
 async def coming(session: Session, api: str, event: str, since: float | None) -> AsyncIterator[EventMessage]:

@@ -15,7 +15,7 @@ import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 
-from .connection import LINK_ERRORS, Connector, Link, LinkBroken, Wire, backoff
+from .connection import LINK_ERRORS, Connector, Link, LinkBroken, Wire, backoff, unavailable
 from .deadlines import Deadlines
 from .replies import Reaction, ReplyError, must_reconnect
 from .scripts import Script
@@ -114,10 +114,8 @@ class Pipe:
         Raises:
             TransportUnavailable: Redis does not answer; it is tried again in the background all the same.
         """
-        try:
+        with unavailable(f"Redis at {self.connector.address} is not ready"):
             await self.send("PING")
-        except (LinkBroken, ReplyError) as e:
-            raise TransportUnavailable(f"Redis at {self.connector.address} is not ready: {e}") from e
 
     async def close(self) -> None:
         """Close the connection; commands that wait fail."""

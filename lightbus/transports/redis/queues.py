@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightbus.exceptions import TransportUnavailable
 from lightbus.transports.questions import QueueStatus
 
-from .connection import LinkBroken
+from .connection import unavailable
 from .pipe import Pipe
-from .replies import ReplyError
 from .rpc_consumer import presence_key, queue_key, register_key, taken_key
 
 
@@ -19,10 +17,8 @@ async def queue_status(pipe: Pipe, api_names: Sequence[str]) -> list[QueueStatus
     Raises:
         TransportUnavailable: Redis does not answer, or refuses.
     """
-    try:
+    with unavailable("the queues of calls can't be read"):
         return [await _queue(pipe, api_name) for api_name in api_names]
-    except (LinkBroken, ReplyError) as e:
-        raise TransportUnavailable(f"the queues of calls can't be read: {e}") from e
 
 
 async def _queue(pipe: Pipe, api_name: str) -> QueueStatus:
