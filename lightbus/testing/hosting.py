@@ -40,12 +40,11 @@ _QUIET = 5
 _active: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Hosted]] = WeakKeyDictionary()
 
 
-def hosted(
-    *what: What,
-    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
-    clock: VirtualClock | None = None,
-) -> Hosted:
-    """Host a service in memory for the length of a ``with`` or ``async with`` block.
+class Hosted:
+    """Hosts a service in memory for the length of a ``with`` or ``async with`` block.
+
+    Services that are hosted at a time on one event loop see each other. Methods whose names end in ``_async``
+    are for code on an event loop, those without for synchronous code.
 
     Args:
         what: Its bus modules (or their names), its bus, or classes derived from ``Api`` (or objects of them).
@@ -53,17 +52,6 @@ def hosted(
         config: Its manifest, as a mapping or a path; transports that it names are replaced.
         clock: What schedules and retries go by; one of its own where not given. A service that is hosted
             while another one is takes the other's.
-
-    Returns:
-        The host, to be entered.
-    """
-    return Hosted(what, config, clock)
-
-
-class Hosted:
-    """A service hosted in memory. Services that are hosted at a time on one event loop see each other.
-
-    Methods whose names end in ``_async`` are for code on an event loop, those without for synchronous code.
 
     Attributes:
         bus: Its bus.
@@ -76,9 +64,9 @@ class Hosted:
 
     def __init__(
         self,
-        what: Sequence[What],
-        config: Mapping[str, Any] | str | os.PathLike[str] | None,
-        clock: VirtualClock | None,
+        *what: What,
+        config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        clock: VirtualClock | None = None,
     ) -> None:
         self._what = what
         self._config = config
@@ -278,6 +266,9 @@ class Hosted:
         blocking = f"{name}() of a hosted service"
         instead = "async with" if name.startswith("__") else f"{name}_async()"
         return run_blocking(None, function, *args, blocking=blocking, awaitable=instead)
+
+
+hosted = Hosted
 
 
 def _apis_of(modules: Sequence[ModuleType]) -> Iterator[type[Api]]:

@@ -31,7 +31,7 @@ class ReplyList:
         self._transport = transport
         self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
         self.return_path = f"redis+key://{self._key}"
-        #: The calls that wait, by their ids, the oldest first.
+        #: The calls that wait, by their ids, the oldest first; who waits no longer takes its own out.
         self.expected: dict[str, Waiting] = {}
         self._reader: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -46,10 +46,6 @@ class ReplyList:
         if len(self.expected) == 1:
             self._wanted.set()
         return future
-
-    def forget(self, call_id: str) -> None:
-        """Wait no longer for an answer."""
-        self.expected.pop(call_id, None)
 
     async def close(self) -> None:
         """Stop reading; calls that wait are cancelled."""

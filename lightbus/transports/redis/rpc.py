@@ -99,7 +99,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             raise
         finally:
             due.discard(late)
-            self._replies.forget(message.id)
+            self._replies.expected.pop(message.id, None)
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
         """Take calls from the API's queue into a list of this process's own."""
