@@ -271,7 +271,7 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
         raise ConfigurationError(
             "the URL of Redis can't be read; write it as redis://[user:password@]host:port/db, in the "
             "password with %23 for # and so on, and without options after a ? that it does not know"
-        )
+        ) from None
     if options.username is not None:
         settings["username"] = options.username
     if options.password is not None:
