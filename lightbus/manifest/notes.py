@@ -14,7 +14,9 @@ CHANGED = {
         "Lightbus 1.x dropped the oldest events beyond it; now events that a consumer group has not "
         "acknowledged are kept, and firing waits"
     ),
-    "event_transport.redis.batch_size": "is a limit now: never more is fetched than there are free slots",
+    "event_transport.redis.batch_size": (
+        "is a limit now: no more is fetched than there are free slots, or takes a tenth of a second"
+    ),
     "rpc_transport.redis.batch_size": "is a limit now: never more is fetched than there are free slots",
     "event_transport.redis.acknowledgement_timeout": (
         "is renewed while a handler runs now, so it need not be longer than the slowest handler"

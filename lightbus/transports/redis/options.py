@@ -93,7 +93,9 @@ class RedisEventOptions(RedisOptions):
     """How events travel over Redis streams."""
 
     batch_size: int = option(
-        100, "The most events that are fetched ahead; never more than there are free slots.", minimum=1
+        100,
+        "The most events that are read at a time; beyond free slots, only what takes a tenth of a second.",
+        minimum=1,
     )
     reclaim_batch_size: int | None = option(
         None, "The most abandoned events taken over at a time; left out, 10 times batch_size.", minimum=1
