@@ -30,90 +30,61 @@ _STEP = re.compile(r"""\.?([A-Za-z_][\w-]*|\*)|\[(?:(-?\d+|\*)|'([^']*)'|"([^"]*
 _ANY = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A condition on a number, such as ``<2`` or ``3``.
+def comparison(text: str) -> Callable[[int], bool]:
+    """Read a condition on a number, such as ``<2`` or ``3``; returns what tells whether one is meant.
+
+    Raises:
+        InvalidParameters: It is none.
+    """
+    found = _COMPARED.fullmatch(text) or _COMPARED.fullmatch(f"={text}")
+    if found is None or not found[2].strip().isdecimal():
+        raise InvalidParameters(f"{text!r} is no version; write 1, '<2', '<=2', '>2', '>=2' or '!=2'")
+    compare, wanted = _OPERATORS[found[1]], int(found[2])
+    return lambda number: compare(number, wanted)
+
+
+def argument_test(text: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Read a condition on something within an event's arguments, such as ``address.city=London``.
 
     Args:
-        compare: Compares what is found with what is wanted.
-        wanted: The number.
+        text: A path, a comparison, and a value that is JSON where it parses, else a string.
+
+    Returns:
+        What tells of arguments whether anything at that place is what is wanted.
+
+    Raises:
+        InvalidParameters: It is none.
     """
+    position, steps = len(text) - len(text.removeprefix("$")), []
+    while step := _STEP.match(text, position):
+        name, index, *quoted = step.groups()
+        if "*" in (name, index):
+            steps.append(_ANY)
+        else:
+            steps.append(int(index) if index else next(n for n in (name, *quoted) if n is not None))
+        position = step.end()
+    found = _COMPARED.fullmatch(text, position)
+    if found is None or not steps:
+        raise InvalidParameters(
+            f"{text!r} is no search; write PATH=VALUE, such as address.city=London, $.items[0].sku=7 or "
+            "'items[*].price>=10'; a path has names, [indices] and * only"
+        )
+    compare, written = _OPERATORS[found[1]], found[2]
+    try:
+        wanted = json.loads(written)
+    except (ValueError, RecursionError):
+        wanted = written
 
-    compare: Callable[[Any, Any], bool]
-    wanted: int
-
-    @classmethod
-    def parse(cls, text: str) -> Comparison:
-        """Read a condition.
-
-        Raises:
-            InvalidParameters: It is none.
-        """
-        found = _COMPARED.fullmatch(text) or _COMPARED.fullmatch(f"={text}")
-        if found is None or not found[2].strip().isdecimal():
-            raise InvalidParameters(f"{text!r} is no version; write 1, '<2', '<=2', '>2', '>=2' or '!=2'")
-        return cls(_OPERATORS[found[1]], int(found[2]))
-
-    def fits(self, found: int) -> bool:
-        """Tell whether a number is meant."""
-        return self.compare(found, self.wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class ArgumentTest:
-    """A condition on something within an event's arguments, such as ``address.city=London``.
-
-    Args:
-        steps: The way there: names and indices.
-        compare: Compares what is found with what is wanted.
-        text: What is wanted, as it was written.
-        value: What it is as JSON; the text where it is none.
-    """
-
-    steps: tuple[Any, ...]
-    compare: Callable[[Any, Any], bool]
-    text: str
-    value: Any
-
-    @classmethod
-    def parse(cls, text: str) -> ArgumentTest:
-        """Read a condition: a path, a comparison, and a value that is JSON where it parses, else a string.
-
-        Raises:
-            InvalidParameters: It is none.
-        """
-        position, steps = len(text) - len(text.removeprefix("$")), []
-        while step := _STEP.match(text, position):
-            name, index, *quoted = step.groups()
-            if "*" in (name, index):
-                steps.append(_ANY)
-            else:
-                steps.append(int(index) if index else next(n for n in (name, *quoted) if n is not None))
-            position = step.end()
-        found = _COMPARED.fullmatch(text, position)
-        if found is None or not steps:
-            raise InvalidParameters(
-                f"{text!r} is no search; write PATH=VALUE, such as address.city=London, $.items[0].sku=7 or "
-                "'items[*].price>=10'; a path has names, [indices] and * only"
-            )
-        try:
-            value = json.loads(found[2])
-        except (ValueError, RecursionError):
-            value = found[2]
-        return cls(tuple(steps), _OPERATORS[found[1]], found[2], value)
-
-    def fits(self, kwargs: Mapping[str, Any]) -> bool:
-        """Tell whether anything at that place is what is wanted."""
-        return any(self._matches(found) for found in _walk(kwargs, self.steps))
-
-    def _matches(self, found: Any) -> bool:
-        if isinstance(found, str):
+    def matches(value: Any) -> bool:
+        if isinstance(value, str):
             # A string may be written with or without its quotes.
-            return self.compare(found, self.value if isinstance(self.value, str) else self.text)
-        if self.compare in (operator.eq, operator.ne):
-            return self.compare((found, isinstance(found, bool)), (self.value, isinstance(self.value, bool)))
-        are_numbers = all(type(each) in (int, float) for each in (found, self.value))
-        return are_numbers and self.compare(found, self.value)
+            return compare(value, wanted if isinstance(wanted, str) else written)
+        if compare in (operator.eq, operator.ne):
+            return compare((value, isinstance(value, bool)), (wanted, isinstance(wanted, bool)))
+        are_numbers = all(type(each) in (int, float) for each in (value, wanted))
+        return are_numbers and compare(value, wanted)
+
+    return lambda kwargs: any(map(matches, _walk(kwargs, tuple(steps))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +96,7 @@ class Query:
         event: The event's name, likewise.
         id: The event's id.
         native_id: The broker's id of the event.
-        version: The event's version.
+        version: Tells which versions of the event.
         arguments: Conditions on the event's arguments.
         internal: Whether APIs that describe the bus itself are meant, too, where ``api`` does not name them.
         since: The Unix time of the oldest.
@@ -135,8 +106,8 @@ class Query:
     event: str = "*"
     id: str | None = None
     native_id: str | None = None
-    version: Comparison | None = None
-    arguments: tuple[ArgumentTest, ...] = ()
+    version: Callable[[int], bool] | None = None
+    arguments: tuple[Callable[[Mapping[str, Any]], bool], ...] = ()
     internal: bool = False
     since: float | None = None
 
@@ -151,9 +122,9 @@ class Query:
                 and event.fullmatch(message.event_name) is not None
                 and self.id in (None, message.id)
                 and self.native_id in (None, message.native_id)
-                and (self.version is None or self.version.fits(message.version))
+                and (self.version is None or self.version(message.version))
                 and (internal or not message.api_name.startswith("internal."))
-                and all(test.fits(message.kwargs) for test in self.arguments)
+                and all(each(message.kwargs) for each in self.arguments)
             )
 
         return fits

@@ -22,7 +22,7 @@ from lightbus.modules import run_start_functions
 from lightbus.options import parse_duration
 from lightbus.path import BusPath
 from lightbus.portal import run
-from lightbus.search import ArgumentTest, Comparison, Query, castings, misfit, search
+from lightbus.search import Query, argument_test, castings, comparison, misfit, search
 
 from .options import begin, manifest_options
 
@@ -61,7 +61,7 @@ def _since(text: str) -> float:
     "-e", "--event", default="*", metavar="NAME", help="Events of this name; * stands for anything."
 )
 @click.option(
-    "-v", "--version", metavar="VERSION", callback=_parsed(Comparison.parse), help="1, '<2', '>=3' and so on."
+    "-v", "--version", metavar="VERSION", callback=_parsed(comparison), help="1, '<2', '>=3' and so on."
 )
 @click.option(
     "-j",
@@ -69,7 +69,7 @@ def _since(text: str) -> float:
     "arguments",
     multiple=True,
     metavar="PATH=VALUE",
-    callback=_parsed(ArgumentTest.parse),
+    callback=_parsed(argument_test),
     help="Events with such an argument, as in address.city=London or 'items[*].price>=10'; may be repeated.",
 )
 @click.option("--since", metavar="TIME", callback=_parsed(_since), help="Events since 30s, 2h or 2026-01-31.")

@@ -60,15 +60,15 @@ def load(
     for path in paths or (_default_paths(environ, cwd) if look_around else ()):
         sources.read(path)
     files = _created(create_arguments or {}, problems)
-    for layer in sources.layers():
-        files = merge(files, layer.root) or files
+    for _, layer in sources.layers():
+        files = merge(files, layer) or files
     root = variables.expand(_with_all_above(files, environ, overrides, flags, problems))
     transport = str(flags["transport"]) if flags.get("transport") else None
     manifest = build(root, problems, trust_remote=trust_remote, transport=transport)
     problems.raise_errors()
     add_notes(files, root, environ, problems)
     notes = tuple(problems.ordered("warning", "note"))
-    return replace(manifest, notes=notes, sources=tuple(layer.name for layer in sources.layers()))
+    return replace(manifest, notes=notes, sources=tuple(name for name, _ in sources.layers()))
 
 
 def _with_all_above(

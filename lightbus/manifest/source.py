@@ -27,17 +27,8 @@ MOST_SOURCES = 100
 _DEEPEST_INCLUDE = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One file or URL that was read.
-
-    Args:
-        name: What it is called in problems.
-        root: Its nodes, without ``include``.
-    """
-
-    name: str
-    root: Node
+#: What a file or URL is called in problems, and its nodes, without ``include``.
+Layer = tuple[str, Node]
 
 
 @dataclass(slots=True)
@@ -119,7 +110,7 @@ class Sources:
         if includes is not None:
             self._include(includes, target, (*above, target))
         children = {k: n for k, n in root.items() if k != "include"}
-        into.append(Layer(name, Node(children, root.place)))
+        into.append((name, Node(children, root.place)))
 
     def _include(self, node: Node, target: str, above: tuple[str, ...]) -> None:
         if node.value is None:

@@ -231,15 +231,12 @@ class _Mocked(Transports):
         self._transports = _Rpc(mock), _Event(mock), _Schema(client)
 
     def rpc(self, api_name: str) -> MemoryRpcTransport:
-        """Return what takes note of calls."""
         return self._transports[0]
 
     def event(self, api_name: str) -> MemoryEventTransport:
-        """Return what takes note of events."""
         return self._transports[1]
 
     def schema(self) -> MemorySchemaTransport:
-        """Return what leaves contracts as they are."""
         return self._transports[2]
 
 

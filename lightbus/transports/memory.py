@@ -46,10 +46,7 @@ _MOST_WAITING = 10_000
 class _InProcess:
     """What the three transports have in common: nowhere to connect to."""
 
-    @property
-    def address(self) -> str:
-        """Say where messages stay."""
-        return "this process"
+    address = "this process"
 
 
 class MemoryDelivery(Delivery):
