@@ -14,12 +14,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.processes import clean_environment
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 _BLOCK = re.compile(r"^```(python run|text output)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+#: In YAML that is no manifest, or is tested with the file or the plugin that it belongs to.
+_NOT_HERE = ("livenessProbe:", "scrape_configs:", "yaml-language-server:", "--8<--", "audit:")
 _NAMED = re.compile(r"# ([\w/]+\.py)\n")
 
 
@@ -80,4 +85,14 @@ def sections(path: Path, root: Path = DOCS) -> list[Section]:
         section.files = dict(files)
         if section.code:
             found.append(section)
+    return found
+
+
+def manifests() -> list[Any]:
+    """The manifests that the docs show, each as a parameter with the name of its page."""
+    found = []
+    for page in sorted(DOCS.rglob("*.md")):
+        for text in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+            if not any(word in text for word in _NOT_HERE):
+                found.append(pytest.param(text, id=str(page.relative_to(DOCS))))
     return found

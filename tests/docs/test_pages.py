@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lightbus.manifest import load
 from tests.servers import Server
 
-from .pages import DOCS, Section, sections
+from .pages import DOCS, Section, manifests, sections
 
 SECTIONS = [section for page in sorted(DOCS.rglob("*.md")) for section in sections(page)]
 
@@ -19,6 +20,17 @@ def test_what_the_page_shows_works(section: Section, tmp_path: Path, redis_serve
     assert done.returncode == 0, done.stdout + done.stderr
     if section.output is not None:
         assert done.stdout == section.output
+
+
+def test_all_code_of_the_how_tos_is_run() -> None:
+    left_out = [page.name for page in (DOCS / "how-to").glob("*.md") if "```python\n" in page.read_text()]
+    assert left_out == ["plugins.md"], "that one is run by tests/guide/test_plugins_page.py"
+
+
+@pytest.mark.parametrize("text", manifests())
+def test_a_manifest_that_a_page_shows_is_right(text: str, tmp_path: Path) -> None:
+    (tmp_path / "lightbus.yaml").write_text(text)
+    assert load(["lightbus.yaml"], environ={}, cwd=tmp_path).notes == ()
 
 
 PAGE = """# A page
