@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from lightbus.api import ApiOptions
 from lightbus.exceptions import ConfigurationError, LightbusTimeout, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
 from lightbus.transports.redis import event_consumer, rpc, rpc_consumer
-from lightbus.transports.redis.connection import Connector
+from lightbus.transports.redis.connection import BLOCK, Connector
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
 from lightbus.transports.redis.pipe import Pipe
 from tests.conftest import StartServer
@@ -102,6 +103,10 @@ async def test_how_long_an_unanswered_call_is_kept(redis_ports: Ports, redis_ser
         left = redis_server.execute("TTL", f"rpc_expiry_key:{message.id}")
         assert expected - 5 < left <= expected
         calling.cancel()
+
+
+def test_a_dead_link_is_found_while_there_is_still_time_to_fire_over_another() -> None:
+    assert RedisOptions().command_timeout <= BLOCK + 2 < ApiOptions().event_fire_timeout
 
 
 async def test_how_long_a_command_may_take(redis_ports: Ports, proxy: Proxy) -> None:
