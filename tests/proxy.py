@@ -50,6 +50,11 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def has_lost_replies(self) -> bool:
+        """Whether a connection waits for replies that will not come."""
+        return any(link.lost_replies for link in self._links)
+
+    @property
     def connections(self) -> int:
         """How many clients are connected now."""
         return len(self._links)

@@ -82,7 +82,7 @@ class TestFiring:
         firing = redis_ports.run(transport.publish([message], 5, 60))
 
         async def stored() -> bool:
-            return bool(redis_server.execute("XLEN", STREAM) == 1)
+            return bool(redis_server.execute("XLEN", STREAM) == 1 and proxy.has_lost_replies)
 
         await settled(stored)
         proxy.set("pass")

@@ -81,7 +81,7 @@ async def test_how_long_sending_an_answer_waits_after_an_error(
     consumer.answer(call, ResultMessage(1, call.id))
 
     async def reply_is_lost() -> bool:
-        return any(link.lost_replies for link in proxy._links)
+        return proxy.has_lost_replies
 
     await settled(reply_is_lost)
     proxy.set("pass")

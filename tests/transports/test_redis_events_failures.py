@@ -184,7 +184,7 @@ class TestFiringWhileRedisIsAway:
         firing = redis_ports.run(redis_ports.fire(transport, "a", "b"))
 
         async def stored() -> bool:
-            return bool(redis_server.execute("XLEN", STREAM) == 2)
+            return bool(redis_server.execute("XLEN", STREAM) == 2 and proxy.has_lost_replies)
 
         await settled(stored)
         proxy.set("pass")
