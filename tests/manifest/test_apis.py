@@ -208,21 +208,9 @@ def test_what_refers_to_nothing_or_says_nothing_is_told(folder: Folder, text: st
     assert any(told in p for p in problems), problems
 
 
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        ("processes: 2", "processes"),
-        ("plugins: {internal_state: {enabled: true}}", "plugins.internal_state.enabled"),
-    ],
-)
-def test_a_key_that_does_nothing_yet_is_refused(
-    folder: Folder, text: str, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from lightbus.manifest import rules
-
-    pattern = path.replace("internal_state", "*")
-    if pattern in rules.NOT_YET:
-        assert f"{path}: not supported by this version yet" in folder.problems(text)[0]
-    monkeypatch.setattr(rules, "NOT_YET", {})
-    monkeypatch.setattr("lightbus.manifest.blocks.NOT_YET", {})
-    folder.read(text)
+@pytest.mark.parametrize("key", ["serializer", "deserializer"])
+def test_a_class_of_one_s_own_that_does_nothing_yet_is_refused(folder: Folder, key: str) -> None:
+    text = f"apis: {{auth: {{event_transport: {{redis: {{{key}: CLASS}}}}}}}}"
+    folder.read(text.replace("CLASS", f"lightbus.serializers.ByFieldMessage{key.title()}"))
+    (problem,) = folder.problems(text.replace("CLASS", "shop.wire.Own"))
+    assert f"apis.auth.event_transport.redis.{key}: not supported by this version yet" in problem
