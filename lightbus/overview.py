@@ -55,18 +55,12 @@ class ApiStatus:
 
 @dataclass(frozen=True, slots=True)
 class ListenerStatus:
-    """A listener's group and one of its streams.
+    """A listener's group and one of its streams; what is not told here is as in :class:`GroupStatus`.
 
     Args:
         service: The listener's service.
         name: The listener.
-        stream: Where the events are.
-        lag: How many events it has not read yet.
-        lag_is_exact: Whether that was counted, or is an estimate.
-        pending: How many were read and are not settled.
-        retrying: How many wait for another attempt.
-        dead: How many were put aside.
-        processes: Who reads them.
+        processes: Who reads the events.
     """
 
     service: str

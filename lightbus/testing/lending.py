@@ -45,8 +45,7 @@ def lend(client: BusClient, wiring: Wiring, registry: Registry) -> Iterator[None
 
 
 def _copy_hooks(source: Hooks, target: Hooks) -> None:
-    pool = vars(target)["_pool"]
     for name, value in vars(source).items():
         copied: Any = {k: list(v) for k, v in value.items()} if isinstance(value, dict) else value
-        setattr(target, name, copied)
-    vars(target)["_pool"] = pool
+        if name != "_pool":
+            setattr(target, name, copied)

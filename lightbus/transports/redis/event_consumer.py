@@ -66,20 +66,7 @@ class RedisEventConsumer(EventConsumer):
         self._failures = 0
         self.stopping = False
         self.leases = Leases(self, session.suspects)
-        self.settling = Settling(
-            self.pipe,
-            self.group,
-            self._keys,
-            self.leases.drop,
-            self._count_dead,
-            subscription.dedupe,
-            self.refuse,
-        )
-
-    @property
-    def streams(self) -> Sequence[str]:
-        """The streams that are listened to."""
-        return list(self._keys)
+        self.settling = Settling(self, self._keys, subscription.dedupe)
 
     async def join(self) -> None:
         """Make the groups that are not there yet, and begin to keep leases.
@@ -277,7 +264,8 @@ class RedisEventConsumer(EventConsumer):
         if not self.stopping:
             await asyncio.sleep(backoff(self._failures, self.options.consumption_restart_delay))
 
-    def _count_dead(self, message: EventMessage, reason: str) -> None:
+    def count_dead(self, message: EventMessage, reason: str) -> None:
+        """Count an event that was put aside."""
         names = (message.api_name, message.event_name)
         self.metrics.dead_letters.add(self._subscription.listener_name, *names, reason)
 

@@ -100,7 +100,7 @@ class Leases:
         consumer = self._consumer
         while True:
             try:
-                for stream in consumer.streams:
+                for stream in consumer.settling.keys:
                     await consumer.settling.promote(stream)
                 await consumer.note_progress()
                 await consumer.notice_remade()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery
 
 from .codec import decode_event
 from .connection import FAILURES, backoff
-from .pipe import Pipe, failure_of
+from .pipe import failure_of
 from .replies import ReplyError
 from .scripts import FINISH, MOVE, PROMOTE, RETRY, Script
+
+if TYPE_CHECKING:
+    from .event_consumer import RedisEventConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -136,32 +139,19 @@ class Settling:
     """Settles the entries of one consumer; what Redis has not confirmed is sent again.
 
     Args:
-        pipe: The shared connection.
-        group: The consumer group.
+        consumer: Whose entries they are.
         keys: The streams that are listened to, each with its side keys.
-        dropped: Told the source and ids of entries that are settled.
-        buried: Told the event and the reason of each dead letter.
         dedupe: Seconds for which acknowledged events are remembered; None for not at all.
-        refuse: Told the key and the reason of what is no event.
     """
 
     def __init__(
-        self,
-        pipe: Pipe,
-        group: str,
-        keys: Mapping[str, GroupKeys],
-        dropped: Callable[[str, Iterable[str]], None],
-        buried: Callable[[EventMessage, str], None],
-        dedupe: float | None,
-        refuse: Callable[[str, object], None],
+        self, consumer: RedisEventConsumer, keys: Mapping[str, GroupKeys], dedupe: float | None
     ) -> None:
         self.keys = keys
-        self._pipe = pipe
-        self._group = group
-        self._dropped = dropped
-        self._buried = buried
+        self._consumer = consumer
+        self._pipe = consumer.pipe
+        self._group = consumer.group
         self._dedupe = dedupe
-        self._refuse = refuse
         self._is_promoting = True
         self._finished: dict[str, list[str]] = {}
         #: With dedupe, the keys of events that are acknowledged as soon as Redis confirms it.
@@ -234,7 +224,7 @@ class Settling:
             *(b"origin", delivery.origin.encode()),
         ]
         await self.move(delivery, self.keys[delivery.stream].dead, fields)
-        self._buried(delivery.message, reason)
+        self._consumer.count_dead(delivery.message, reason)
 
     async def move(self, delivery: RedisDelivery, target: str, fields: Fields) -> None:
         """Take an entry out of the group and append it to another stream, at once or not at all."""
@@ -254,7 +244,7 @@ class Settling:
                 await self.move(delivery, self.keys[delivery.stream].retry, fields)
         except TimeoutError:
             _warn(delivery, "event %s is not handed back; its lease runs out")
-            self._dropped(delivery.source, [delivery.entry_id])
+            self._consumer.leases.drop(delivery.source, [delivery.entry_id])
 
     def promote_later(self, stream: str, delay: float) -> None:
         """Move what is due to the retry stream, ``delay`` seconds from now."""
@@ -284,7 +274,7 @@ class Settling:
             return
         self._is_promoting = True
         for _ in range(refused):
-            self._refuse(keys.bodies, "not an event")
+            self._consumer.refuse(keys.bodies, "not an event")
         if 0 <= left < 1_000 and not self._closing:
             self.promote_later(stream, left / 1_000)
 
@@ -319,7 +309,7 @@ class Settling:
             self._failures = 0
             if handled:
                 self._handled[source].difference_update(handled)
-            self._dropped(source, ids)
+            self._consumer.leases.drop(source, ids)
             return
         if self._failures == 0:
             logger.warning("acknowledging events as %s: %s; trying again", self._group, error)
@@ -346,7 +336,7 @@ class Settling:
                     _warn(delivery, "settling event %s: %s; trying again", e)
                 failures += 1
                 await asyncio.sleep(backoff(failures))
-        self._dropped(delivery.source, [delivery.entry_id])
+        self._consumer.leases.drop(delivery.source, [delivery.entry_id])
 
     async def close(self) -> None:
         """Wait a little for what is on its way."""
