@@ -45,6 +45,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 
+def text_of(error: BaseException) -> str:
+    """Return an exception's type and text, of which user code may make anything."""
+    try:
+        return repr(error)
+    except Exception:
+        return f"{type(error).__name__}()"
+
+
 class LightbusException(Exception):
     """Base of every error that Lightbus raises on purpose."""
 

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from lightbus.clock import Clock
-from lightbus.exceptions import InvalidMessage
+from lightbus.exceptions import InvalidMessage, text_of
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 
 from .base import MAX_BYTES, Identity, SchemaTransport
@@ -59,7 +59,7 @@ class KeptLetter:
         error = self.error
         trace = "".join(traceback.format_exception(error)) if error is not None else ""
         died_at = int(self.id.partition("-")[0]) / 1000
-        text = repr(error) if error is not None else ""
+        text = text_of(error) if error is not None else ""
         return DeadLetter(self.id, group, self.message, self.reason, text, trace, self.attempts, died_at)
 
 

@@ -20,6 +20,7 @@ from lightbus.exceptions import (
     ProcedureNotFound,
     SchemaNotFound,
     ValidationError,
+    text_of,
 )
 from lightbus.listener import Listener
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
@@ -198,7 +199,7 @@ class Dispatch:
             await self._hooks.report(error)
         trace = "".join(traceback.format_exception(error)) if self._expose_tracebacks else None
         return ResultMessage(
-            _text(error),
+            text_of(error)[:_MAX_TEXT],
             message.id,
             error=True,
             trace=trace,
@@ -320,12 +321,3 @@ _OUTCOME = {
     OnError.STOP_LISTENER: "the listener stops, and the event stays",
     OnError.SHUTDOWN: "the host shuts down, and the event stays",
 }
-
-
-def _text(error: BaseException) -> str:
-    """Return the exception's type and text, of which user code may make anything."""
-    try:
-        return repr(error)[:_MAX_TEXT]
-    except Exception as e:
-        logger.warning("repr() of a %s raised: %r", type(error).__name__, type(e))
-        return f"{type(error).__name__}()"

@@ -32,6 +32,20 @@ async def test_a_dead_letter_says_what_it_was_and_why_it_is_dead(ports: Ports) -
     assert letter.error == "ValueError('no a')" and letter.trace == "ValueError: no a\n"
 
 
+async def test_an_error_that_can_not_be_printed_is_kept_all_the_same(ports: Ports) -> None:
+    class Unprintable(Exception):
+        def __repr__(self) -> str:
+            raise RuntimeError("no repr")
+
+    transport = ports.events()
+    consumer = await ports.listen(transport)
+    await ports.fire(transport, "a")
+    (delivery,) = await take(consumer)
+    await delivery.dead_letter("failed", Unprintable())
+    (letter,) = await letters(transport)
+    assert letter.error == "Unprintable()"
+
+
 async def test_a_replayed_event_reaches_only_the_group_that_failed_as_if_it_were_new(ports: Ports) -> None:
     transport = ports.events()
     failed, other = await ports.listen(transport), await ports.listen(transport, name="other")

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lightbus.exceptions import text_of
 from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery
 
@@ -214,7 +215,7 @@ class Settling:
     async def bury(self, delivery: RedisDelivery, reason: str, error: BaseException | None) -> None:
         """Move an entry to the group's dead letters."""
         trace = "".join(traceback.format_exception(error)) if error is not None else ""
-        text = _text(error) if error is not None else ""
+        text = text_of(error) if error is not None else ""
         fields = [
             *delivery.fields[:_MOST_VALUES],
             *(b"reason", reason.encode()),
@@ -358,11 +359,3 @@ class Settling:
 def _warn(delivery: RedisDelivery, what: str, *more: object) -> None:
     message_id = delivery.message.id
     logger.warning(what, message_id, *more, extra={"message_id": message_id})
-
-
-def _text(error: BaseException) -> str:
-    """Return the exception's type and text, of which user code may make anything."""
-    try:
-        return repr(error)
-    except Exception:
-        return f"{type(error).__name__}()"
