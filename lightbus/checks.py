@@ -16,6 +16,7 @@ from .exceptions import LightbusException, MissingExtra
 from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
+from .modules import look_in
 from .path import BusPath
 from .portal import run
 from .transports.base import Identity, Kind, Transport
@@ -23,6 +24,7 @@ from .transports.base import Identity, Kind, Transport
 
 def client_for(manifest: Manifest) -> BusClient:
     """Make the bus that a manifest describes, on which nothing is declared yet."""
+    look_in(Path.cwd())
     registry = Registry(auto_registered)
     wiring = wiring_of(manifest, registry)
     # A service without a name gets that of its first API, which is not imported yet.

@@ -22,6 +22,7 @@ from .modules import import_bus_module, import_object, look_in
 from .path import BusPath
 from .policy import DeliveryPolicy
 from .recurring import Schedule
+from .transports.redis.serializing import find_class
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Loader:
             if record is not None and events is not None and self._takes(record, events):
                 self._try(f"listeners.{listener}.handler", None, self._client.add_listener, record)
         self._client.schedules.update(self.schedules())
+        self._look_for_classes()
         self.problems.raise_errors()
         return modules
 
@@ -147,6 +149,16 @@ class Loader:
                 modules = ", ".join(self._manifest.modules)
                 what = f"this service owns the API, but {modules} defines no class with Meta.name = {name!r}"
                 self.problems.add(self._place(f"apis.{name}.owner"), f"apis.{name}.owner", what, "warning")
+
+    def _look_for_classes(self) -> None:
+        """Import the classes that transports are to write and read messages with."""
+        for name, record in {"default": self._manifest.default_api, **self._manifest.apis}.items():
+            for kind in ("rpc_transport", "result_transport", "event_transport"):
+                chosen = getattr(record, kind)
+                for key in ("serializer", "deserializer"):
+                    path = f"apis.{name}.{kind}.{chosen.name}.{key}"
+                    if self._manifest.origin(path) is not None and hasattr(chosen.options, key):
+                        self._try(path, None, find_class, getattr(chosen.options, key))
 
     def _known_events(self, name: str) -> list[tuple[str, Event]] | None:
         """Return the events of APIs defined here that a listener asks for; None where one does not exist."""

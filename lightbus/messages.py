@@ -7,6 +7,7 @@ call or an event, ``result`` of an answer, and ``native_id``, which the broker g
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -39,6 +40,12 @@ class _Message:
 
     __slots__ = ()
     _editable: ClassVar[frozenset[str]] = frozenset()
+    #: What a deserializer must have found.
+    required_metadata: ClassVar[tuple[str, ...]] = ()
+
+    def get_metadata(self) -> dict[str, Any]:
+        """Return all but the arguments or the result, for serializers."""
+        return {name: getattr(self, name) for name in self.required_metadata}
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in self._editable:
@@ -62,6 +69,7 @@ class RpcMessage(_Message):
     """
 
     _editable = frozenset({"kwargs", "headers"})
+    required_metadata = ("id", "api_name", "procedure_name", "return_path")
 
     api_name: str
     procedure_name: str
@@ -98,6 +106,15 @@ class RpcMessage(_Message):
         """The API's and the procedure's name, with a dot between."""
         return f"{self.api_name}.{self.procedure_name}"
 
+    def get_kwargs(self) -> dict[str, Any]:
+        """Return the arguments, for serializers."""
+        return self.kwargs
+
+    @classmethod
+    def from_dict(cls, metadata: Mapping[str, Any], kwargs: dict[str, Any], **extra: Any) -> RpcMessage:
+        """Make a message, for deserializers."""
+        return cls(**metadata, **extra, kwargs=kwargs)
+
 
 @dataclass(slots=True, init=False)
 class ResultMessage(_Message):
@@ -114,6 +131,7 @@ class ResultMessage(_Message):
     """
 
     _editable = frozenset({"result"})
+    required_metadata = ("id", "rpc_message_id")
 
     result: Any
     rpc_message_id: str
@@ -146,6 +164,20 @@ class ResultMessage(_Message):
         """The name of the call that this answers."""
         return f"{self.api_name}.{self.procedure_name}"
 
+    def get_metadata(self) -> dict[str, Any]:
+        """Return all but the result, for serializers."""
+        trace = {} if self.trace is None else {"trace": self.trace}
+        return {"id": self.id, "rpc_message_id": self.rpc_message_id, "error": self.error, **trace}
+
+    def get_kwargs(self) -> dict[str, Any]:
+        """Return the result, for serializers."""
+        return {"result": self.result}
+
+    @classmethod
+    def from_dict(cls, metadata: Mapping[str, Any], kwargs: dict[str, Any], **extra: Any) -> ResultMessage:
+        """Make a message, for deserializers."""
+        return cls(**metadata, **extra, result=kwargs.get("result"))
+
 
 @dataclass(slots=True, init=False)
 class EventMessage(_Message):
@@ -162,6 +194,7 @@ class EventMessage(_Message):
     """
 
     _editable = frozenset({"kwargs", "native_id", "headers"})
+    required_metadata = ("id", "api_name", "event_name", "version")
 
     api_name: str
     event_name: str
@@ -193,3 +226,12 @@ class EventMessage(_Message):
     def canonical_name(self) -> str:
         """The API's and the event's name, with a dot between."""
         return f"{self.api_name}.{self.event_name}"
+
+    def get_kwargs(self) -> dict[str, Any]:
+        """Return the arguments, for serializers."""
+        return self.kwargs
+
+    @classmethod
+    def from_dict(cls, metadata: Mapping[str, Any], kwargs: dict[str, Any], **extra: Any) -> EventMessage:
+        """Make a message, for deserializers."""
+        return cls(**{**metadata, "version": int(metadata.get("version", 1))}, **extra, kwargs=kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from lightbus.api import Registry, auto_registered
 from lightbus.client import BusClient
 from lightbus.creation import wiring_of
+from lightbus.modules import look_in
 
 from .options import begin, manifest_options
 from .plugins import act
@@ -33,6 +35,7 @@ def command(
     api_name, name = split(procedure)
     kwargs = parse(arguments, whole)
     manifest = begin(options)
+    look_in(Path.cwd())
     client = BusClient(wiring_of(manifest, Registry(auto_registered)))
     how = {"timeout": timeout} if timeout is not None else None
     result = act(client, manifest, lambda: client.call_rpc_remote(api_name, name, kwargs, how))

@@ -109,7 +109,9 @@ def command(
                 await _load_listeners(manifest, client)
             if validate:
                 await client.load_contracts()
-            found = search(client, ("default", *manifest.apis), query, follow=follow, limit=limit)
+            # One API's events are read as that API says, those of all as apis.default does.
+            api_names = sorted(("default", *manifest.apis), key=lambda name: name != query.api)
+            found = search(client, api_names, query, follow=follow, limit=limit)
             async with aclosing(found) as messages:  # type: ignore[type-var]
                 async for message in messages:
                     shown = _fields(message)

@@ -9,7 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lightbus.exceptions import TransportNotFound
-from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
+from lightbus.transports.redis.options import (
+    BusRedisOptions,
+    RedisOptions,
+    RedisResultOptions,
+    RedisRpcOptions,
+)
 from lightbus.wiring import ChosenTransport
 
 from .blocks import Blocks
@@ -139,6 +144,7 @@ class Apis:
             self.redis_configured |= _says_where(options)
             shape, choice = _choice(ApiRecord, kind), _child(own, kind)
             given[kind] = self._transport(shape, chosen, options, choice, f"{path}.{kind}")
+        given["rpc_transport"] = _with_results(given["rpc_transport"], given["result_transport"])
         record: ApiRecord = self._blocks.make(ApiRecord, layers.node, path, given=given)
         return record
 
@@ -152,6 +158,15 @@ class Apis:
         if self._forced and self._forced != name:
             return self._blocks.transport(shape, self._forced, None, None, path)
         return self._made[memo][0]
+
+
+def _with_results(calls: ChosenTransport, results: ChosenTransport) -> ChosenTransport:
+    """Let the transport of calls write answers as the options of result_transport say."""
+    own, theirs = calls.options, results.options
+    if not isinstance(own, RedisRpcOptions) or not isinstance(theirs, RedisResultOptions):
+        return calls
+    own = replace(own, result_serializer=theirs.serializer, result_deserializer=theirs.deserializer)
+    return replace(calls, options=own)
 
 
 def _takes_redis(shape: Choice, name: str) -> bool:

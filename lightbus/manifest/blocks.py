@@ -15,7 +15,7 @@ from .keys import Block, Choice, Key, ListOf, keys_of
 from .leaves import Leaf, name_pattern
 from .nodes import Broken, HiddenText, Node
 from .problems import Place, Problems, shown
-from .rules import NOT_YET, OWN_CLASSES, validate
+from .rules import validate
 
 Maker = Callable[[Node, str], Any]
 _NOWHERE = Place("the manifest")
@@ -163,8 +163,6 @@ class Blocks:
                 value = shape.finish(str(value), node.reread)
             else:
                 value = shape.finish(str(value)) if shape.finish else _plain(value, node)
-        if key.name in NOT_YET and path.startswith("apis.") and value not in OWN_CLASSES:
-            self.problems.add(node.where, path, "not supported by this version yet; remove it")
         return value
 
     def _check_code(self, leaf: Leaf, node: Node, path: str) -> None:

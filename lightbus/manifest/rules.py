@@ -13,11 +13,6 @@ from .leaves import Leaf
 from .nodes import Broken, Node, Untyped
 from .problems import Problems, shown
 
-_BLOB, _FIELDS = ("lightbus.serializers." + name for name in ("BlobMessage", "ByFieldMessage"))
-#: Keys of transports that the host does not act upon yet: they may name only what it uses in any case.
-NOT_YET = ("serializer", "deserializer")
-OWN_CLASSES = (None, *(base + end for base in (_BLOB, _FIELDS) for end in ("Serializer", "Deserializer")))
-
 #: How many mistakes are told of one map.
 MOST_IN_ONE_MAP = 100
 

@@ -9,12 +9,12 @@ import pytest
 
 from lightbus.manifest.keys import ROOT, Block, Choice, Named, Plugins, keys_of
 from lightbus.manifest.notes import WITHOUT_EFFECT
-from lightbus.manifest.rules import NOT_YET
 from lightbus.plugins.options import OWN_PLUGINS
 
 TESTS = Path(__file__).parents[1]
 
 OPTIONS, PROCESS = "hosting/test_options.py", "hosting/test_process_options.py"
+SERIALIZERS = "hosting/test_serializers.py"
 POLICIES, SUPERVISOR = "hosting/test_policies.py", "hosting/test_supervisor.py"
 VALIDATION, PUBLISHING = "contracts/test_validation.py", "contracts/test_publishing.py"
 EVENTS, LEASES, RPC = (f"transports/test_{name}.py" for name in ("redis_events", "leases", "redis_rpc"))
@@ -43,13 +43,18 @@ TABLE = {
     "ValidateOptions": {"incoming outgoing": VALIDATION},
     "RedisRpcOptions": {
         "batch_size result_ttl": RPC,
+        "serializer deserializer": SERIALIZERS,
         "rpc_timeout": OPTIONS,
         "consumption_restart_delay": "transports/test_redis_rpc_failures.py",
         "max_queue_length": "transports/test_queue_full.py",
         "rpc_retry_delay": "hosting/test_retry_delay.py",
     },
-    "RedisResultOptions": {"result_ttl": "manifest/test_lightbus_1x.py"},
+    "RedisResultOptions": {
+        "result_ttl": "manifest/test_lightbus_1x.py",
+        "serializer deserializer": SERIALIZERS,
+    },
     "RedisEventOptions": {
+        "serializer deserializer": SERIALIZERS,
         "batch_size stream_use consumer_ttl service_name consumer_name": EVENTS,
         "reclaim_batch_size reclaim_interval acknowledgement_timeout": LEASES,
         "max_stream_length when_full": "transports/test_retention.py",
@@ -90,10 +95,9 @@ def keys_with_values(block: Block, seen: set[str]) -> Iterator[tuple[str, str]]:
 
 
 def is_without_effect(cls: str, name: str) -> bool:
-    """Told by a note or refused, since nothing acts upon it."""
+    """Told by a note, since nothing acts upon it."""
     noted = {path.rpartition(".")[2] for path in WITHOUT_EFFECT}
-    refused = {path.rpartition(".")[2] for path in NOT_YET}
-    return name in refused or (name in noted and cls in ("ConnectionParameters", "RedisResultOptions"))
+    return name in noted and cls in ("ConnectionParameters", "RedisResultOptions")
 
 
 @pytest.mark.parametrize(

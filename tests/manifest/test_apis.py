@@ -206,11 +206,3 @@ def test_policies_extend_each_other_and_listeners_name_them(folder: Folder) -> N
 def test_what_refers_to_nothing_or_says_nothing_is_told(folder: Folder, text: str, told: str) -> None:
     problems = folder.problems(text)
     assert any(told in p for p in problems), problems
-
-
-@pytest.mark.parametrize("key", ["serializer", "deserializer"])
-def test_a_class_of_one_s_own_that_does_nothing_yet_is_refused(folder: Folder, key: str) -> None:
-    text = f"apis: {{auth: {{event_transport: {{redis: {{{key}: CLASS}}}}}}}}"
-    folder.read(text.replace("CLASS", f"lightbus.serializers.ByFieldMessage{key.title()}"))
-    (problem,) = folder.problems(text.replace("CLASS", "shop.wire.Own"))
-    assert f"apis.auth.event_transport.redis.{key}: not supported by this version yet" in problem

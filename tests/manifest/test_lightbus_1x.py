@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.manifest import Manifest, blocks, render
+from lightbus.manifest import Manifest, render
 from lightbus.options import SecretUrl
 
 from .conftest import Folder
@@ -179,10 +179,7 @@ NEW_DEFAULTS: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(
     ("key", "written", "path", "held"), KEYS, ids=lambda v: v if isinstance(v, str) else ""
 )
-def test_a_key_of_1x_has_its_meaning(
-    folder: Folder, key: str, written: Any, path: str, held: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blocks, "NOT_YET", {})
+def test_a_key_of_1x_has_its_meaning(folder: Folder, key: str, written: Any, path: str, held: Any) -> None:
     document: dict[str, Any] = {"apis": {"auth": {}}} if not key.startswith("apis/auth") else {}
     document = {**document, **nest(key, written)}
     if key.startswith("apis/default"):

@@ -33,7 +33,7 @@ _BARE_FIELDS = 32
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
 
 #: What may travel beside the arguments. Lightbus 1.x fails on events with such fields, but not on calls.
-_HEADERS = ("traceparent", "tracestate")
+HEADERS = ("traceparent", "tracestate")
 
 #: What encoding raises where a value is not JSON.
 _NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError)
@@ -92,7 +92,7 @@ def encode_call(message: RpcMessage, return_path: str) -> bytes:
         "kwargs": message.kwargs,
     }
     if message.headers:
-        call["headers"] = {name: message.headers[name] for name in _HEADERS if name in message.headers}
+        call["headers"] = {name: message.headers[name] for name in HEADERS if name in message.headers}
     return _bounded(message.canonical_name, call)
 
 
@@ -110,7 +110,7 @@ def decode_call(blob: bytes) -> RpcMessage:
     metadata = call.metadata
     if len(call.kwargs) > MAX_FIELDS:
         raise InvalidMessage(f"not a call: more than {MAX_FIELDS} arguments")
-    if not _UUID.fullmatch(metadata.id):
+    if not is_call_id(metadata.id):
         raise InvalidMessage("not a call: its id is not a UUID")
     return RpcMessage(
         metadata.api_name,
@@ -137,7 +137,7 @@ def decode_sender(blob: bytes) -> RpcMessage | None:
         metadata = _decode_head(blob).metadata
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    if not _UUID.fullmatch(metadata.id):
+    if not is_call_id(metadata.id):
         return None
     return RpcMessage(metadata.api_name, metadata.procedure_name, {}, metadata.return_path or "", metadata.id)
 
@@ -178,6 +178,11 @@ def decode_result(blob: bytes) -> ResultMessage:
     )
 
 
+def is_call_id(text: str) -> bool:
+    """Tell whether a text is a UUID, as the ids of calls are."""
+    return _UUID.fullmatch(text) is not None
+
+
 def names_reply_list(return_path: str) -> bool:
     """Tell whether a return path is one that callers of this version make."""
     return return_path.startswith("redis+key://lightbus:reply:")
@@ -203,7 +208,7 @@ def encode_event(message: EventMessage) -> list[Any]:
         "version", str(message.version),
     ]  # fmt: skip
     if message.headers:
-        for name in _HEADERS:
+        for name in HEADERS:
             if name in message.headers:
                 fields += [name, message.headers[name]]
     if len(message.kwargs) > MAX_FIELDS:
@@ -266,7 +271,7 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
     except (msgspec.MsgspecError, ValueError, RecursionError) as e:
         raise InvalidMessage(f"not an event: {_reason(e)}") from e
     if metadata:
-        message.headers = {name: metadata.pop(name) for name in _HEADERS if name in metadata} or None
+        message.headers = {name: metadata.pop(name) for name in HEADERS if name in metadata} or None
     return message, metadata
 
 

@@ -9,11 +9,12 @@ from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage
 from lightbus.transports.questions import DeadLetter
 
-from .codec import decode_event, read_count
+from .codec import read_count
 from .connection import unavailable
 from .history import scan
 from .pipe import Pipe
 from .scripts import REPLAY
+from .serializing import Decode
 from .settling import GroupKeys
 
 _PAGE = 100
@@ -22,7 +23,7 @@ _KEY = re.compile(r"\{(?P<stream>.+:stream)\}:dead:(?P<group>.+)", re.DOTALL)
 _ADDED = ("reason", "error", "trace", "attempts", "origin")
 
 
-async def walk(pipe: Pipe) -> AsyncIterator[DeadLetter]:
+async def walk(pipe: Pipe, decode: Decode) -> AsyncIterator[DeadLetter]:
     """Go through all dead letters of a Redis: by group, the oldest first.
 
     Raises:
@@ -35,7 +36,7 @@ async def walk(pipe: Pipe) -> AsyncIterator[DeadLetter]:
             last = "-"
             while match and (entries := await pipe.send("XRANGE", key, last, "+", "COUNT", _PAGE)):
                 for entry_id, fields in entries:
-                    yield _letter(key, match["group"], entry_id.decode(), fields)
+                    yield _letter(decode, key, match["group"], entry_id.decode(), fields)
                 last = f"({entries[-1][0].decode()}"
 
 
@@ -55,13 +56,13 @@ async def drop(pipe: Pipe, letter: DeadLetter) -> bool:
         return bool(await pipe.send("XDEL", letter.place, letter.id))
 
 
-def _letter(key: str, group: str, entry_id: str, fields: Sequence[bytes]) -> DeadLetter:
+def _letter(decode: Decode, key: str, group: str, entry_id: str, fields: Sequence[bytes]) -> DeadLetter:
     own, added = fields[: -2 * len(_ADDED)], fields[-2 * len(_ADDED) :]
     texts = [value.decode("utf-8", "replace") for value in added]
     about = dict(zip(texts[::2], texts[1::2], strict=False))
     origin = about.get("origin", entry_id)
     try:
-        message = decode_event(own, origin)[0]
+        message = decode(own, origin)[0]
     except InvalidMessage:
         message = None
     return DeadLetter(

@@ -13,13 +13,14 @@ from lightbus.metrics import Metrics
 from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscription
 from lightbus.transports.questions import GroupStatus
 
-from .codec import decode_event, read_count
+from .codec import read_count
 from .connection import BLOCK, FAILURES, backoff, unavailable
 from .groups import group_status
 from .leases import Leases
 from .options import RedisEventOptions
 from .replies import Reaction, ReplyError
 from .scripts import FORGET, MAKE
+from .serializing import Decode
 from .session import Session
 from .settling import Fields, GroupKeys, RedisDelivery, Settling
 
@@ -44,6 +45,7 @@ class RedisEventConsumer(EventConsumer):
         self,
         session: Session,
         options: RedisEventOptions,
+        decode: Decode,
         subscription: Subscription,
         identity: Identity,
         streams: Sequence[str],
@@ -52,6 +54,7 @@ class RedisEventConsumer(EventConsumer):
         self.metrics = metrics
         self.pipe = session.pipe
         self.options = options
+        self.decode = decode
         self.group = f"{options.service_name or identity.service_name}-{subscription.listener_name}"
         self.name = options.consumer_name or identity.process_name
         self._subscription = subscription
@@ -171,7 +174,7 @@ class RedisEventConsumer(EventConsumer):
         """Make a delivery of an entry, or deal with one that this listener does not want."""
         stream = self.sources[source]
         try:
-            message, extra = decode_event(fields, entry_id)
+            message, extra = self.decode(fields, entry_id)
         except InvalidMessage as e:
             self.refuse(source, e)
             broken = EventMessage("", "", {}, native_id=entry_id)

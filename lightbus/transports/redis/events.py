@@ -14,7 +14,6 @@ from lightbus.transports.base import EventConsumer, EventTransport, Identity, Ou
 from lightbus.transports.questions import DeadLetter, GroupStatus
 
 from . import dead_letters, history
-from .codec import encode_event
 from .connection import FAILURES
 from .deadlines import expire
 from .event_consumer import RedisEventConsumer
@@ -22,6 +21,7 @@ from .groups import group_status
 from .options import RedisEventOptions
 from .publishing import Publishing, append
 from .scripts import TRIM
+from .serializing import event_codec
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
@@ -52,11 +52,12 @@ class RedisEventTransport(RedisTransport, EventTransport):
     def __init__(self, options: RedisEventOptions | None = None) -> None:
         self._options = options or RedisEventOptions()
         super().__init__(self._options)
+        self._codec = event_codec(self._options)
         self._trimmers: dict[str, Trimmer] = {}
 
     def encode(self, message: EventMessage) -> list[Any]:
         """Return the fields of the event's entry."""
-        return encode_event(message)
+        return self._codec.encode(message)
 
     async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
         """Store events, in order; search for those whose confirmation was lost."""
@@ -72,7 +73,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
         if message is None or (trimmer is not None and trimmer.is_full):
             await super().publish(messages, timeout, dedupe)
             return
-        body = encode_event(message)
+        body = self._codec.encode(message)
         if trimmer is not None:
             trimmer.note_added()
         loop = asyncio.get_running_loop()
@@ -94,14 +95,20 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making what is not there."""
         consumer = RedisEventConsumer(
-            self.session, self._options, subscription, identity, self._streams(subscription), self.metrics
+            self.session,
+            self._options,
+            self._codec.decode,
+            subscription,
+            identity,
+            self._streams(subscription),
+            self.metrics,
         )
         await consumer.join()
         return consumer
 
     def list_dead(self) -> AsyncIterator[DeadLetter]:
         """Go through the dead letters of every group in this Redis."""
-        return dead_letters.walk(self.pipe)
+        return dead_letters.walk(self.pipe, self._codec.decode)
 
     async def replay(self, letter: DeadLetter) -> bool:
         """Hand a dead letter to its group again."""
@@ -115,13 +122,13 @@ class RedisEventTransport(RedisTransport, EventTransport):
         self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
     ) -> AsyncIterator[EventMessage]:
         """Go through what the streams hold, the newest first."""
-        return history.past(self.pipe, api, event, since, native_id)
+        return history.past(self.pipe, self._codec.decode, api, event, since, native_id)
 
     def follow(
         self, api: str = "*", event: str = "*", *, since: float | None = None
     ) -> AsyncIterator[EventMessage]:
         """Go through what is added to the streams."""
-        return history.coming(self.session, api, event, since)
+        return history.coming(self.session, self._codec.decode, api, event, since)
 
     async def group_status(self) -> Sequence[GroupStatus]:
         """Ask every stream of this Redis about its groups."""

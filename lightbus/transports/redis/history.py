@@ -10,10 +10,10 @@ from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.transports.history import NATIVE_ID, newest_first
 
-from .codec import decode_event
 from .connection import BLOCK, FAILURES, backoff, unavailable
 from .pipe import Pipe
 from .replies import ReplyError
+from .serializing import Decode
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _LAST = 2**64 - 1
 
 
 async def past(
-    pipe: Pipe, api: str, event: str, since: float | None, native_id: str | None
+    pipe: Pipe, decode: Decode, api: str, event: str, since: float | None, native_id: str | None
 ) -> AsyncIterator[EventMessage]:
     """Go through what is there now, the newest first; see :meth:`EventTransport.history`."""
     if native_id is not None and not NATIVE_ID.fullmatch(native_id):
@@ -36,11 +36,13 @@ async def past(
     bounds = ("+", oldest) if native_id is None else (native_id, native_id)
     with unavailable("events can't be read"):
         keys = await stream_keys(pipe, api, event)
-        async for message in newest_first([_backwards(pipe, key, *bounds) for key in keys]):
+        async for message in newest_first([_backwards(pipe, decode, key, *bounds) for key in keys]):
             yield message
 
 
-async def coming(session: Session, api: str, event: str, since: float | None) -> AsyncIterator[EventMessage]:
+async def coming(
+    session: Session, decode: Decode, api: str, event: str, since: float | None
+) -> AsyncIterator[EventMessage]:
     """Go through what comes from now on, or since a time; see :meth:`EventTransport.follow`."""
     link, pipe = session.link(), session.pipe
     loop = asyncio.get_running_loop()
@@ -72,7 +74,7 @@ async def coming(session: Session, api: str, event: str, since: float | None) ->
             failures, was_connected = 0, True
             for key, entries in reply or ():
                 seen[key] = entries[-1][0].decode()
-                for message in _messages(key, entries):
+                for message in _messages(decode, key, entries):
                     yield message
     finally:
         await link.close()
@@ -90,10 +92,12 @@ async def _start(pipe: Pipe, key: bytes, since: float | None) -> str:
     return str(about[about.index(b"last-generated-id") + 1].decode())
 
 
-async def _backwards(pipe: Pipe, key: bytes, newest: str, oldest: str) -> AsyncIterator[EventMessage]:
+async def _backwards(
+    pipe: Pipe, decode: Decode, key: bytes, newest: str, oldest: str
+) -> AsyncIterator[EventMessage]:
     count = _FIRST_PAGE
     while entries := await pipe.send("XREVRANGE", key, newest, oldest, "COUNT", count):
-        for message in _messages(key, entries):
+        for message in _messages(decode, key, entries):
             yield message
         if len(entries) < count or newest == oldest:
             return
@@ -132,12 +136,14 @@ def _glob(pattern: str) -> str:
     return "".join(f"\\{c}" if c in "?[]\\^" else c for c in pattern)
 
 
-def _messages(key: bytes, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[EventMessage]:
+def _messages(
+    decode: Decode, key: bytes, entries: Sequence[tuple[bytes, Sequence[bytes]]]
+) -> list[EventMessage]:
     """Decode a page; what is no event is told, and left out."""
     found = []
     for entry_id, fields in entries:
         try:
-            message, _ = decode_event(fields, entry_id.decode())
+            message, _ = decode(fields, entry_id.decode())
         except InvalidMessage as e:
             where = key.decode("utf-8", "replace")
             logger.warning("the entry %s of %s can't be read: %s", entry_id.decode(), where, e)

@@ -173,6 +173,9 @@ class RedisRpcOptions(RedisOptions):
     result_ttl: Duration = option(
         Duration(60), "How long an answer that nobody fetches is kept.", minimum=0.001
     )
+    #: From the options of result_transport.
+    result_serializer: ClassName = ClassName("lightbus.serializers.BlobMessageSerializer")
+    result_deserializer: ClassName = ClassName("lightbus.serializers.BlobMessageDeserializer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

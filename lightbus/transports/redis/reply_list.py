@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 
 from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
 
-from .codec import decode_result
 from .connection import BLOCK, FAILURES, Link, backoff
 from .lookout import Waiting
 from .replies import ReplyError
@@ -24,9 +24,13 @@ class ReplyList:
     Args:
         transport: Whose session is used.
         retry_delay: The longest wait after an error, in seconds.
+        decode: Makes an answer of its bytes.
     """
 
-    def __init__(self, transport: RedisTransport, retry_delay: float) -> None:
+    def __init__(
+        self, transport: RedisTransport, retry_delay: float, decode: Callable[[bytes], ResultMessage]
+    ) -> None:
+        self._decode = decode
         self._retry_delay = retry_delay
         self._transport = transport
         self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
@@ -90,7 +94,7 @@ class ReplyList:
 
     def _deliver(self, blob: bytes) -> None:
         try:
-            result = decode_result(blob)
+            result = self._decode(blob)
         except InvalidMessage as e:
             logger.warning("an unreadable answer arrived and is dropped: %s", e)
             self._transport.metrics.messages_refused.add("lightbus:reply")

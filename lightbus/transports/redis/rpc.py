@@ -14,7 +14,6 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
 from lightbus.transports.questions import QueueStatus
 
-from .codec import encode_call
 from .connection import FAILURES, LinkBroken, backoff
 from .deadlines import expire
 from .lookout import Lookout
@@ -24,6 +23,7 @@ from .queues import queue_status
 from .replies import ReplyError
 from .reply_list import ReplyList
 from .rpc_consumer import RedisRpcConsumer, expiry_key, queue_key
+from .serializing import rpc_codec
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
@@ -44,13 +44,14 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     def __init__(self, options: RedisRpcOptions | None = None) -> None:
         self._options = options or RedisRpcOptions()
         super().__init__(self._options)
-        self._replies = ReplyList(self, self._options.rpc_retry_delay)
+        self._codec = rpc_codec(self._options)
+        self._replies = ReplyList(self, self._options.rpc_retry_delay, self._codec.decode_result)
         self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
         """Push the call and wait for its answer on this caller's reply list."""
         loop = asyncio.get_running_loop()
-        blob = encode_call(message, self._replies.return_path)
+        blob = self._codec.encode_call(message, self._replies.return_path)
         deadline = loop.time() + timeout
         failures = 0
         while True:
@@ -103,7 +104,9 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
         """Take calls from the API's queue into a list of this process's own."""
-        consumer = RedisRpcConsumer(self.session, self._options, api_name, identity, self.metrics)
+        consumer = RedisRpcConsumer(
+            self.session, self._options, self._codec, api_name, identity, self.metrics
+        )
         await consumer.join()
         return consumer
 

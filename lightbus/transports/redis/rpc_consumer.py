@@ -16,12 +16,13 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.base import Identity, RpcConsumer
 
-from .codec import decode_call, decode_sender, encode_result, names_reply_list, return_key
+from .codec import decode_sender, names_reply_list, return_key
 from .connection import BLOCK, FAILURES, backoff
 from .options import RedisRpcOptions
 from .pipe import failure_of, ignore_outcome
 from .replies import Reaction, ReplyError
 from .scripts import RECOVER, RELEASE, TAKE
+from .serializing import RpcCodec
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class RedisRpcConsumer(RpcConsumer):
     Args:
         session: The Redis of the API.
         options: How long answers are kept.
+        codec: How calls and answers are written.
         api_name: The API.
         identity: Who serves it.
         metrics: What is counted in.
@@ -79,6 +81,7 @@ class RedisRpcConsumer(RpcConsumer):
         self,
         session: Session,
         options: RedisRpcOptions,
+        codec: RpcCodec,
         api_name: str,
         identity: Identity,
         metrics: Metrics,
@@ -87,6 +90,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._pipe = session.pipe
         self._link = session.link()
         self._options = options
+        self._codec = codec
         self._api_name = api_name
         self._queue = queue_key(api_name)
         # A process name may come back with the next container; what makes the key unique must not.
@@ -198,18 +202,18 @@ class RedisRpcConsumer(RpcConsumer):
 
     def _encode(self, call: RpcMessage, result: ResultMessage) -> bytes:
         try:
-            return encode_result(result)
+            return self._codec.encode_result(result)
         except InvalidMessage as e:
             what = "%s (call %s) is answered with an error: %s"
             logger.error(what, call.canonical_name, call.id, e, extra={"message_id": call.id})
-            return encode_result(ResultMessage(repr(e), call.id, error=True))
+            return self._codec.encode_result(ResultMessage(repr(e), call.id, error=True))
 
     async def _claim(self, blobs: Sequence[bytes]) -> list[RpcMessage]:
         """Decode calls and keep those whose expiry key was still there to be removed."""
         calls = []
         for blob in blobs:
             try:
-                call = decode_call(blob)
+                call = self._codec.decode_call(blob)
                 if call.api_name != self._api_name:
                     raise InvalidMessage(f"not a call of the API {self._api_name!r}")
             except InvalidMessage as e:
@@ -353,7 +357,7 @@ class RedisRpcConsumer(RpcConsumer):
     async def _settle(self, blob: bytes) -> None:
         """Give a dead process's call back where it was not started; else tell its caller that it is lost."""
         try:
-            call = decode_call(blob)
+            call = self._codec.decode_call(blob)
         except InvalidMessage as e:
             self._refuse(blob, e)
             return

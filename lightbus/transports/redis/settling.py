@@ -13,7 +13,6 @@ from lightbus.exceptions import text_of
 from lightbus.messages import EventMessage
 from lightbus.transports.base import Delivery
 
-from .codec import decode_event
 from .connection import FAILURES, backoff
 from .pipe import failure_of
 from .replies import ReplyError
@@ -101,7 +100,7 @@ class RedisDelivery(Delivery):
 
     def reread(self) -> None:
         """Decode it once more."""
-        message, _ = decode_event(self.fields, self.origin)
+        message, _ = self._settling.decode(self.fields, self.origin)
         if message is not None:
             self.message = message
 
@@ -150,6 +149,7 @@ class Settling:
     ) -> None:
         self.keys = keys
         self._consumer = consumer
+        self.decode = consumer.decode
         self._pipe = consumer.pipe
         self._group = consumer.group
         self._dedupe = dedupe
