@@ -230,6 +230,10 @@ class Registry:
         """Return the names of all registered APIs, the lower registry's first."""
         return list(dict.fromkeys([*(self._base.names() if self._base else ()), *self._definitions]))
 
+    def public(self) -> list[str]:
+        """Return the names of those that do not describe the bus itself."""
+        return [name for name in self.names() if not self.get(name).internal]
+
 
 #: Every API class that was defined in this process with ``Meta.auto_register`` on.
 auto_registered = Registry()

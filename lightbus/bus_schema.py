@@ -159,9 +159,8 @@ class BusSchema:
 
     def own(self) -> dict[str, dict[str, Any]]:
         """Return the contracts of the APIs that this process owns, but for those that describe the bus."""
-        registry, settings = self._client.registry, self._client.settings
-        owned = [n for n in registry.names() if settings(n).owner in (None, self._client.service_name)]
-        return {name: self.get(name) for name in owned if not registry.get(name).internal}
+        client, owners = self._client, (None, self._client.service_name)
+        return {n: self.get(n) for n in client.registry.public() if client.settings(n).owner in owners}
 
     def _load(self, blocking: str) -> None:
         """Read the contracts on the bus; on an event loop, make do with those that were read before."""

@@ -71,8 +71,7 @@ def create(
     arguments = {"service_name": service_name, "process_name": process_name}
     manifest = read_manifest(config, {k: v for k, v in arguments.items() if v is not None})
     if manifest is None:
-        owned = [name for name in auto_registered.names() if not auto_registered.get(name).internal]
-        service = service_name or default_service_name(owned)
+        service = service_name or default_service_name(auto_registered.public())
         client = BusClient(Wiring(Identity(service, process_name or f"{socket.gethostname()}-{os.getpid()}")))
     else:
         client = BusClient(wiring_of(manifest, Registry(auto_registered)))
@@ -154,7 +153,7 @@ def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
         manifest: The manifest.
         registry: The APIs of this process, the first of which names a service that has no name.
     """
-    owned = [n for n in registry.names() if manifest.api(n).owner is None and not registry.get(n).internal]
+    owned = [name for name in registry.public() if manifest.api(name).owner is None]
     return Wiring(
         Identity(manifest.service_name or default_service_name(owned), manifest.process_name),
         manifest.api,

@@ -205,8 +205,7 @@ class Host:
             if name not in served:
                 owner = self.manifest.api(name).owner
                 self._say(f"the API {name} is owned by {owner}: known here, but not served")
-        public = [name for name in client.registry.names() if not client.registry.get(name).internal]
-        self._say(f"APIs in the registry: {', '.join(public) or 'none'}")
+        self._say(f"APIs in the registry: {', '.join(client.registry.public()) or 'none'}")
         for event in worker.events:
             listener = event.listener
             names = ", ".join(f"{api}.{name}" for api, name in listener.events)
