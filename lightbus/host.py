@@ -61,6 +61,8 @@ class Host:
         self._announced: set[str] = set()
         #: What it is at: its APIs and listeners work while it is ``ready``.
         self.phase: Literal["starting", "ready", "stopping"] = "starting"
+        #: Why it can't start at present; empty where nothing keeps it.
+        self.trouble = ""
         #: Its consumers, once there are any.
         self.worker: Worker | None = None
         self.client = client_for(manifest)
@@ -235,13 +237,16 @@ class Host:
         failures = 0
         while True:
             try:
-                return await action()
+                await action()
+                self.trouble = ""
+                return
             except TransportError as e:
                 if self._fail_fast:
                     raise e if isinstance(e, TransportUnavailable) else TransportUnavailable(str(e)) from e
                 if failures == 0:
                     logger.warning("%s; trying again until it answers", e)
                 failures += 1
+                self.trouble = str(e)
                 await asyncio.sleep(min(5.0, 0.1 * 2.0 ** min(failures, 10)))
 
     async def _unless_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:

@@ -72,7 +72,7 @@ class Health:
         if blocked:
             return blocked
         if self._host.phase != "ready":
-            return [f"the host is {self._host.phase}"]
+            return [": ".join(filter(None, (f"the host is {self._host.phase}", self._host.trouble)))]
         return list(_troubles(self._host))
 
     def _blocked(self, patience: float) -> list[str]:
@@ -91,7 +91,7 @@ def _troubles(host: Host) -> Iterator[str]:
         if rpc.trouble:
             yield f"the API {rpc.api_name} takes no calls: {rpc.trouble}"
     for event in worker.events:
-        if event.listener.enabled and event.trouble:
+        if event.trouble:
             yield f"the listener {event.listener.name} reads no events: {event.trouble}"
 
 

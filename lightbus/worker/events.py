@@ -51,6 +51,8 @@ class EventWorker:
     @property
     def trouble(self) -> str:
         """Why no events can be read at present; empty while they are."""
+        if not self.listener.enabled:
+            return "its policy has stopped it after a failure, which the log tells"
         if not self._consumers:
             return "it has not joined its group yet"
         return next((consumer.trouble for consumer in self._consumers if consumer.trouble), "")

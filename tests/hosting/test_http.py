@@ -309,13 +309,23 @@ def test_without_redis_a_host_lives_and_is_not_ready(
     assert reconnects >= 1
 
 
+def test_a_listener_that_its_policy_has_stopped_is_named(project: Project, pages: Pages) -> None:
+    project.write("bus.py", MODULE.replace("on_error=policy", "on_error=lightbus.OnError.STOP_LISTENER"))
+    project.host()
+    project.call("shop.sell", sku="broken")
+    (told,) = eventually(lambda: pages.problems("/readyz"))
+    assert told.startswith("the listener count reads no events: its policy has stopped it")
+    assert pages.problems("/livez") == []
+
+
 def test_a_host_that_waits_for_redis_says_that_it_is_starting(
     project: Project, pages: Pages, redis_server: Server
 ) -> None:
     redis_server.stop()
     project.start("run")
     eventually(lambda: _answers(pages), 15)
-    assert pages.problems("/readyz") == ["the host is starting"]
+    eventually(lambda: ": Redis at " in pages.problems("/readyz")[0])
+    assert pages.problems("/readyz")[0].startswith("the host is starting")
     assert pages.problems("/livez") == []
     redis_server.start()
     eventually(lambda: pages.problems("/readyz") == [], 15)
