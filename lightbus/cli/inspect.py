@@ -126,7 +126,7 @@ def command(
                     count += 1
         finally:
             await client.close_async()
-        if not count and (query.id or query.native_id):
+        if not count and (query.id is not None or query.native_id is not None):
             raise click.ClickException("there is no such event")
         return 1 if misfits else 0
 

@@ -30,7 +30,8 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
         for name in manifest.modules:
             import_bus_module(name, folder, manifest.modules_given)
     except FailedToImportBusModule as e:
-        if not may_lack_modules or manifest.modules_given or not isinstance(e.__cause__, ModuleNotFoundError):
+        is_there = getattr(e.__cause__, "name", None) not in manifest.modules
+        if is_there or manifest.modules_given or not may_lack_modules:
             raise
     if not client.service_name:
         client.wiring = wiring_of(manifest, client.registry)

@@ -162,7 +162,7 @@ def render(problems: Iterable[Problem], form: Format = "text") -> str:
         return "\n".join(_as_annotation(p) for p in problems)
     mark = {"error": "", "warning": "warning: ", "note": "note: "}
     return "\n".join(
-        f"{p.place}  {mark[p.severity]}{p.path + ': ' if p.path else ''}{p.what}" for p in problems
+        f"{p.place}  {mark[p.severity]}{p.path + ': ' if p.path else ''}{p.what}".lstrip() for p in problems
     )
 
 

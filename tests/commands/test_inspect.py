@@ -104,8 +104,9 @@ def test_a_line_has_all_that_is_known_of_an_event(project: Project, redis_server
 
 def test_an_event_that_is_not_there_is_a_failure(project: Project) -> None:
     for option in ("--id", "--native-id"):
-        done = project.run("inspect", option, "1-1")
-        assert (done.returncode, done.stderr) == (1, "Error: there is no such event\n")
+        for given in ("1-1", ""):
+            done = project.run("inspect", option, given)
+            assert (done.returncode, done.stderr) == (1, "Error: there is no such event\n")
     assert found(project) == []
 
 

@@ -95,6 +95,12 @@ def test_an_error_of_the_bus_is_a_sentence(project: Project) -> None:
     assert "Traceback" not in error
 
 
+def test_a_bus_module_that_lacks_another_one_is_told(project: Project) -> None:
+    project.write("broken/bus.py", "import nowhere")
+    done = project.within("broken").run("shell", "-e", "1")
+    assert done.returncode == 78 and "bus.py:1: importing the module 'bus' raised" in done.stderr
+
+
 class Terminal:
     """A process on a terminal of its own."""
 
