@@ -107,12 +107,7 @@ def get_bus(service_name: str | None = None) -> BusPath:
 
 
 def hosted(bus: BusPath, manifest: Manifest) -> None:
-    """From now on, hand out this bus: it belongs to the host of this process.
-
-    Args:
-        bus: The host's bus.
-        manifest: What the host was configured with.
-    """
+    """From now on, hand out this bus: it belongs to the host of this process."""
     _hosted.append(_Hosted(bus, manifest))
 
 

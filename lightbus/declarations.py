@@ -23,11 +23,7 @@ _LISTENER_OPTIONS = ("since", "concurrency", "dedupe", "batch", "batch_wait")
 
 
 class Declarations:
-    """What a bus module has declared, for a host to run.
-
-    Args:
-        registry: The APIs that this process defines.
-    """
+    """What a bus module has declared, for a host to run."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry

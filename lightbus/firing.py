@@ -31,12 +31,7 @@ from .wiring import ApiSettings, Transports, Wiring
 
 
 class Firing(Declarations):
-    """A bus as far as firing needs one.
-
-    Args:
-        wiring: What is configured.
-        registry: The APIs that this process defines.
-    """
+    """A bus as far as firing needs one."""
 
     def __init__(self, wiring: Wiring, registry: Registry) -> None:
         super().__init__(registry)

@@ -88,13 +88,7 @@ class Hooks:
             await self._pool.invoke(callback, **kwargs)
 
     async def run_after(self, name: str, callbacks: tuple[Callback, ...], **kwargs: Any) -> None:
-        """Run all callbacks of a hook that comes after the fact; what one raises is logged.
-
-        Args:
-            name: The hook, for the log.
-            callbacks: Its callbacks.
-            kwargs: What they get.
-        """
+        """Run all callbacks of a hook that comes after the fact; what one raises is logged."""
         for callback in callbacks:
             try:
                 await self._pool.invoke(callback, **kwargs)

@@ -17,11 +17,7 @@ _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICA
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, message, and the id of the call or event that it is about; the traceback follows.
-
-    Args:
-        colour: Whether the level is coloured.
-    """
+    """Time, level, message, and the id of the call or event that it is about; the traceback follows."""
 
     def __init__(self, *, colour: bool) -> None:
         super().__init__("%(asctime)s %(level)s %(message)s", "%H:%M:%S")

@@ -106,10 +106,6 @@ def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType
 def located(function: Any, what: str) -> Iterator[None]:
     """Turn what user code raises at the start into one line that says where.
 
-    Args:
-        function: The user's function.
-        what: What it is, for the error.
-
     Raises:
         ConfigurationError: It raised.
     """

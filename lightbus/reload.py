@@ -24,15 +24,7 @@ _MOST_SHOWN = 5
 
 
 class Reloader:
-    """Reads the manifest of a running host again, and applies what may change.
-
-    Args:
-        manifest: What it runs by.
-        read: Reads the manifest.
-        client: The host's bus.
-        worker: What it runs.
-        folder: Where modules are looked for first.
-    """
+    """Reads the manifest of a running host again, and applies what may change."""
 
     def __init__(
         self,

@@ -138,11 +138,7 @@ def _tell(error: BaseException) -> None:
 
 
 class _Console(code.InteractiveConsole):
-    """Python's own console, in which ``await`` may stand anywhere; it remembers what was typed.
-
-    Args:
-        names: What can be named in it.
-    """
+    """Python's own console, in which ``await`` may stand anywhere; it remembers what was typed."""
 
     def __init__(self, names: dict[str, Any]) -> None:
         super().__init__(names, "<console>")

@@ -64,9 +64,6 @@ def listening(listen: str, host: Host) -> Iterator[None]:
 class Pages:
     """What each page says.
 
-    Args:
-        host: Of which it says it.
-
     Raises:
         MissingExtra: The package that writes metrics is not installed.
     """

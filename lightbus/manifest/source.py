@@ -164,9 +164,6 @@ def is_url(target: str) -> bool:
 def fetch(url: str) -> bytes | str:
     """Fetch a manifest over the network.
 
-    Args:
-        url: An http or https URL.
-
     Returns:
         The content; or, as text, why it can't be had.
     """

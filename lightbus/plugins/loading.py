@@ -14,10 +14,7 @@ GROUP = "lightbus_plugins"
 
 
 def find_plugin(name: str) -> type[LightbusPlugin]:
-    """Look a plugin's class up.
-
-    Args:
-        name: The name of its entry point.
+    """Look a plugin's class up by the name of its entry point.
 
     Raises:
         ConfigurationError: It is not installed, can't be imported, or is no plugin.
@@ -41,12 +38,7 @@ def find_plugin(name: str) -> type[LightbusPlugin]:
 
 
 def make_plugin(name: str, options: PluginOptions, config: Any) -> LightbusPlugin:
-    """Make a plugin by its class's ``from_config``.
-
-    Args:
-        name: The name of its entry point.
-        options: Its options.
-        config: The manifest.
+    """Make a plugin, of which the name of its entry point is given, by its class's ``from_config``.
 
     Raises:
         ConfigurationError: It can't be made.

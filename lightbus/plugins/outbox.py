@@ -36,13 +36,7 @@ class Outbox:
         self._process = 0
 
     def put(self, client: Any, event_name: str, kwargs: dict[str, Any]) -> None:
-        """Have an event sent soon.
-
-        Args:
-            client: The bus.
-            event_name: The event.
-            kwargs: Its arguments, as JSON values.
-        """
+        """Have an event sent soon; its arguments are JSON values."""
         loop = asyncio.get_running_loop()
         queue = self._queues.get(loop)
         if queue is None:

@@ -50,9 +50,6 @@ class Differ:
     def changes(self, path: str) -> list[Change]:
         """Return the differences.
 
-        Args:
-            path: What to call the whole.
-
         Returns:
             The differences, in the order of the schemas.
         """

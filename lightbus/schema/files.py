@@ -18,10 +18,6 @@ _MAX_FILE: Final = 16 * 1024 * 1024
 def check_contract(api_name: str, contract: Any) -> None:
     """Check that something is a contract.
 
-    Args:
-        api_name: The API's name, for the error.
-        contract: What claims to be its contract.
-
     Raises:
         InvalidMessage: It isn't one, or its schemas are not safe to use.
     """

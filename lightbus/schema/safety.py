@@ -26,9 +26,6 @@ _BESIDE: Final = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
 def check_schema(schema: Any) -> None:
     """Refuse a schema that is too large, fetches something, or would be slow to validate with.
 
-    Args:
-        schema: The schema, as JSON values.
-
     Raises:
         InvalidMessage: It can't be used; the message says why.
     """

@@ -16,13 +16,7 @@ from lightbus.wiring import Wiring
 
 @contextmanager
 def lend(client: BusClient, wiring: Wiring, registry: Registry) -> Iterator[None]:
-    """Make a bus anew, with all that was declared on it; afterwards all is as it was.
-
-    Args:
-        client: The bus.
-        wiring: What it is made with.
-        registry: The APIs that it has meanwhile.
-    """
+    """Make a bus anew, with all that was declared on it; afterwards all is as it was."""
     before = dict(vars(client))
     BusClient.__init__(client, wiring, registry)
     client.features = before["features"]

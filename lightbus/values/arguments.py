@@ -16,10 +16,6 @@ _TOO_DEEP = "is nested too deep"
 def cast(value: Any, hint: Any) -> Any:
     """Turn a JSON value into a value of a hint, strictly.
 
-    Args:
-        value: What came as JSON.
-        hint: What it should be.
-
     Returns:
         The value; the same object where nothing had to be converted.
 

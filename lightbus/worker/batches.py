@@ -102,13 +102,7 @@ class Collector:
 
 
 class BatchRunner:
-    """Runs the handler of one listener on lists; where one fails, on each of its events alone.
-
-    Args:
-        client: The bus.
-        dispatch: What handles one event alone.
-        listener: The listener.
-    """
+    """Runs the handler of one listener on lists; where one fails, on each of its events alone."""
 
     def __init__(self, client: BusClient, dispatch: Dispatch, listener: Listener) -> None:
         self._client = client

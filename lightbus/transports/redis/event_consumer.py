@@ -30,16 +30,7 @@ _WAKE_AGAIN = 0.05
 
 
 class RedisEventConsumer(EventConsumer):
-    """Reads the streams of one listener for one process.
-
-    Args:
-        session: The Redis of these events.
-        options: Sizes and times.
-        subscription: What the listener wants.
-        identity: Whose listener it is.
-        streams: The streams that carry those events.
-        metrics: What is counted in.
-    """
+    """Reads the streams of one listener for one process."""
 
     def __init__(
         self,

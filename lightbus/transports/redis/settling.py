@@ -34,12 +34,7 @@ Fields = Sequence[bytes]
 
 
 class GroupKeys:
-    """The side keys of one group of one stream; the tag in braces keeps them in the stream's slot.
-
-    Args:
-        stream: The stream that is listened to.
-        group: The consumer group.
-    """
+    """The side keys of one group of one stream; the tag in braces keeps them in the stream's slot."""
 
     __slots__ = ("bodies", "dead", "delayed", "groups", "handled", "made", "retry")
 
