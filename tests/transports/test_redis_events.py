@@ -186,6 +186,23 @@ async def test_no_more_is_fetched_at_once_than_batch_size(
     assert pending(redis_server) == batch_size
 
 
+async def test_of_many_streams_no_more_is_fetched_than_is_asked_for_and_each_has_its_turn(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    transport = any_ports.events()
+    events = [(api, "happened") for api in ("a", "b", "c")]
+    consumer = await any_ports.listen(transport, events)
+    for _ in range(2):
+        await transport.publish([EventMessage(*names, {}) for names in events], 5)
+    taken = []
+    for n in range(6):
+        (delivery,) = await take(consumer)
+        held = [any_redis.execute("XPENDING", f"{api}.*:stream", GROUP)[0] for api, _ in events]
+        assert sum(held) == n + 1
+        taken.append(delivery.message.api_name)
+    assert taken == [*"abc"] * 2
+
+
 async def test_a_consumer_that_leaves_holding_nothing_is_removed_but_for_the_last(
     any_ports: Ports, any_redis: Server
 ) -> None:

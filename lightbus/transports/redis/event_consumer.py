@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
@@ -57,6 +58,8 @@ class RedisEventConsumer(EventConsumer):
         self.last_seen: dict[str, str] = {}
         self._buffer: deque[Delivery] = deque()
         self._has_room = asyncio.Event()
+        #: Which source is asked next, where one is asked after the other.
+        self._turn = 0
         self._failures = 0
         self.stopping = False
         self.leases = Leases(self, session.suspects)
@@ -93,10 +96,9 @@ class RedisEventConsumer(EventConsumer):
             return ()
         if not self._buffer:
             page = max(self.options.batch_size, self._subscription.page)
-            count = max(1, min(limit, page) // max(1, len(self._keys)))
             self._has_room.set()
             try:
-                await self._read(count)
+                await self._read(min(limit, page))
             finally:
                 self._has_room.clear()
         taken: list[Delivery] = []
@@ -188,18 +190,14 @@ class RedisEventConsumer(EventConsumer):
         logger.warning("an entry of %s is put aside unread: %s", source, reason)
         self.metrics.messages_refused.add(source)
 
-    async def _read(self, count: int) -> None:
-        sources = list(self.sources)
-        command = ("XREADGROUP", "GROUP", self.group, self.name, "COUNT", count, "BLOCK", int(BLOCK * 1000))
+    async def _read(self, wanted: int) -> None:
         try:
             if self._link.client_id is None:
                 # So that it can be woken from the first read on.
                 await self._link.exchange([("PING",)], BLOCK + 2)
                 if self.stopping or self._buffer:
                     return
-            (reply,) = await self._link.exchange(
-                [(*command, "STREAMS", *sources, *(">" for _ in sources))], BLOCK + 2
-            )
+            reply = await self._ask(wanted)
             if isinstance(reply, ReplyError):
                 await self._after_refusal(reply)
                 return
@@ -217,6 +215,22 @@ class RedisEventConsumer(EventConsumer):
                     self._buffer.append(delivery)
             if entries and source in self._keys:
                 self.last_seen[source] = entries[-1][0].decode()
+
+    async def _ask(self, wanted: int) -> Any:
+        """Return what is there, else what comes; Redis counts for each stream by itself."""
+        read = ("XREADGROUP", "GROUP", self.group, self.name, "COUNT")
+        sources = list(self.sources)
+        # All at once might give several times what there are free slots for.
+        for _ in sources if wanted < len(sources) else ():
+            source = sources[self._turn]
+            self._turn = (self._turn + 1) % len(sources)
+            (reply,) = await self._link.exchange([(*read, wanted, "STREAMS", source, ">")], BLOCK + 2)
+            if reply or self.stopping or self._buffer:
+                return reply
+        count = max(1, wanted // len(self._keys))
+        block = ("BLOCK", int(BLOCK * 1000), "STREAMS", *sources, *(">" for _ in sources))
+        (reply,) = await self._link.exchange([(*read, count, *block)], BLOCK + 2)
+        return reply
 
     async def _make_group(self, stream: str, start: str) -> str:
         """Make the group where it is not there; returns how often it was made."""
