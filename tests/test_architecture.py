@@ -26,6 +26,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("schema",),
     ("transports", "transports.base"),
     ("transports.memory",),
+    ("transports.debug",),
     ("transports.redis",),
     ("pool",),
     ("hooks",),

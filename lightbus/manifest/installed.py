@@ -27,6 +27,7 @@ _BUILT_IN: dict[tuple[str, str], type[Any] | None] = {
     ("result", "redis"): RedisResultOptions,
     ("schema", "redis"): RedisSchemaOptions,
     **{(kind, "memory"): None for kind in get_args(Group)},
+    **{(kind, "debug"): None for kind in ("rpc", "event", "result")},
 }
 
 

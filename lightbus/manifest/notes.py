@@ -45,15 +45,18 @@ def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Pro
         problems: Takes the notes.
     """
     apis = root.get("apis")
+    default = apis.get("default") if apis else None
     for name, api in apis.items() if apis else ():
         for path, what in (CHANGED | WITHOUT_EFFECT).items():
             node = api.find(path)
             if node is not None and (node.value is not None or path in CHANGED):
                 problems.add(node.where, f"apis.{name}.{path}", what, "note")
+        for other, node in _other_results(api, default):
+            what = "has no effect: answers travel by the transport of calls, which is another one"
+            problems.add(node.where, f"apis.{name}.result_transport.{other}", what, "note")
         for path, place in _unused_connection(api):
             what = "has no effect: answers travel over the connection of rpc_transport"
             problems.add(place, f"apis.{name}.{path}", what, "note")
-    default = apis.get("default") if apis else None
     if apis and default and default.value and sum(1 for _ in apis.items()) > 1:
         what = (
             "lies beneath the APIs that are listed, too; in Lightbus 1.x it held only for those that are not"
@@ -64,6 +67,13 @@ def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Pro
         if environ.get(variable) and written is not None and written.value is not None:
             what = f"wins over the one at {written.place}; in Lightbus 1.x the file won"
             problems.add(Place(f"environment {variable}"), SHORT[variable], what, "note")
+
+
+def _other_results(api: Node, default: Node | None) -> Iterator[tuple[str, Node]]:
+    result = api.get("result_transport")
+    calls = api.get("rpc_transport") or (default.get("rpc_transport") if default else None)
+    known = calls.value if calls and isinstance(calls.value, dict) and calls.value else {"redis"}
+    yield from ((name, node) for name, node in (result.items() if result else ()) if name not in known)
 
 
 def _unused_connection(api: Node) -> Iterator[tuple[str, Place]]:

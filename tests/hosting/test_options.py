@@ -145,6 +145,19 @@ async def test_contracts_may_live_on_another_redis(bench: Bench, redis_server: S
         assert "db5:" in redis_server.execute("INFO", "keyspace").decode()
 
 
+async def test_what_travels_by_debug_is_logged_and_no_more(
+    bench: Bench, redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "lightbus")
+    text = "apis: {shop: {event_transport: {debug: {}}, rpc_transport: {debug: {}}, validate: false}}\n"
+    host = bench.host("features: [tasks]\n" + text)
+    async with host:
+        await host.fire("cup")
+        assert await host.bus.shop.price.call_async(sku="cup") is None
+    assert "shop.sold" in caplog.text and "shop.price" in caplog.text and "goes nowhere" in caplog.text
+    assert redis_server.execute("KEYS", "shop*") == [] and ledger.counts["price"] == 0
+
+
 @pytest.mark.parametrize(("kept", "at_most"), [("null", 62), ("5s", 7)])
 async def test_a_call_is_kept_for_a_worker_so_long(
     bench: Bench, redis_server: Server, kept: str, at_most: int

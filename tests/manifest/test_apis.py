@@ -112,10 +112,10 @@ def test_the_default_lies_beneath_listed_and_unlisted_apis(folder: Folder) -> No
 
 
 def test_a_transport_that_is_not_installed_is_told_with_those_that_are(folder: Folder) -> None:
-    (problem,) = folder.problems("apis:\n  auth:\n    event_transport:\n      debug: {}")
+    (problem,) = folder.problems("apis:\n  auth:\n    event_transport:\n      kafka: {}")
     assert problem == (
-        "lightbus.yaml:4:7  apis.auth.event_transport.debug: no event transport of that name is installed; "
-        "there are: memory, redis"
+        "lightbus.yaml:4:7  apis.auth.event_transport.kafka: no event transport of that name is installed; "
+        "there are: debug, memory, redis"
     )
 
 

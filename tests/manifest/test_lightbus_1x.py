@@ -247,6 +247,10 @@ def test_a_whole_file_of_1x_runs_unchanged(folder: Folder) -> None:
             "result_transport.redis.url: has no",
         ),
         (
+            "apis: {auth: {result_transport: {debug: {}}}}",
+            "result_transport.debug: has no effect: answers travel by the transport of calls",
+        ),
+        (
             "service_name: '{random4}'",
             "lightbus.yaml:1:15  warning: service_name: {random4} differs at each start",
         ),
@@ -254,6 +258,13 @@ def test_a_whole_file_of_1x_runs_unchanged(folder: Folder) -> None:
 )
 def test_a_key_whose_meaning_changed_is_noted(folder: Folder, text: str, told: str) -> None:
     assert told in render(folder.read(text).notes)
+
+
+def test_the_transport_debug_is_there(folder: Folder) -> None:
+    kinds = ("rpc_transport", "event_transport", "result_transport")
+    manifest = folder.read(f"apis: {{auth: {{{', '.join(f'{kind}: {{debug: {{}}}}' for kind in kinds)}}}}}")
+    assert [getattr(manifest.apis["auth"], kind).name for kind in kinds] == ["debug"] * 3
+    assert manifest.notes == ()
 
 
 def test_an_environment_that_wins_over_the_file_is_noted(folder: Folder) -> None:
