@@ -133,6 +133,9 @@ def _listener(
         blocks.problems.add(
             events.place, f"{path}.events", "is empty; name at least one event, such as auth.*"
         )
+    wait = node.get("batch_wait")
+    if wait and made.batch_wait is not None and made.batch is None:
+        blocks.problems.add(wait.place, f"{path}.batch_wait", "means nothing without batch; give that, too")
     if isinstance(name, str) and name in _ON_ERROR:
         return replace(made, on_error=DeliveryPolicy.of(_ON_ERROR[name]))
     return replace(made, on_error=policies[name]) if isinstance(name, str) and name in policies else made

@@ -38,6 +38,9 @@ def resolve(name: str, node: Node | None, path: str, problems: Problems) -> str:
     result = _PLACEHOLDER.sub(lambda match: _VALUES[match[1]]() if match[1] in _VALUES else "", name)
     if not _GOOD.fullmatch(result):
         problems.add(place, path, "must be 1 to 200 characters without spaces and single braces")
+    if node and node.hidden:
+        what = "comes from ${file:}, but no name is a secret: logs, HTTP and Redis show it"
+        problems.add(place, path, what, "note")
     changing = sorted(_CHANGES.intersection(used))
     if path == "service_name" and changing:
         what = (

@@ -172,6 +172,7 @@ def test_policies_extend_each_other_and_listeners_name_them(folder: Folder) -> N
         ("listeners: {a: {events: ['*'], handler: 'm:f'}}", "events[0]: must be an event as api.event"),
         ("listeners: {a: {events: [x.y], handler: m.f}}", "handler: must be a function"),
         ("listeners: {a: {events: [x.y], handler: 'm:f', since: yesterday}}", "since: must be new"),
+        ("listeners: {a: {events: [x.y], handler: 'm:f', batch_wait: 1s}}", "batch_wait: means nothing"),
         ("listeners: {a b: {}}", "listeners.a b: can't be a name"),
         ("schedules: {a: {call: 'm:f'}}", "schedules.a: says neither how often nor when"),
         ("schedules: {a: {call: 'm:f', every: 1s, cron: '0 2 * * *'}}", "has both every and cron"),

@@ -107,6 +107,14 @@ def test_an_overridden_value_need_not_be_replaceable(folder: Folder) -> None:
     assert folder.load("a.yaml", sets=["service_name=shop"]).service_name == "shop"
 
 
+def test_a_name_from_a_file_is_told_to_be_no_secret(folder: Folder) -> None:
+    folder.write("name", "shop")
+    (note,) = folder.read("service_name: '${file:name}'").notes
+    assert str(note).startswith(
+        "lightbus.yaml:1:15  service_name: comes from ${file:}, but no name is a secret"
+    )
+
+
 def test_a_missing_variable_does_not_make_other_errors(folder: Folder) -> None:
     problems = folder.problems("bus: {redis: {sentinel: {service: '${UNSET}', nodes: ['${UNSET}']}}}")
     assert len(problems) == 2 and all("is not set" in p for p in problems)
