@@ -98,7 +98,8 @@ class Query:
         native_id: The broker's id of the event.
         version: Tells which versions of the event.
         arguments: Conditions on the event's arguments.
-        internal: Whether APIs that describe the bus itself are meant, too, where ``api`` does not name them.
+        internal: Whether APIs that describe the bus itself are meant, too, where neither ``api`` nor an
+            id names them.
         since: The Unix time of the oldest.
     """
 
@@ -114,7 +115,8 @@ class Query:
     def test(self) -> Callable[[EventMessage], bool]:
         """Return what tells whether an event is meant."""
         api, event = matcher(self.api), matcher(self.event)
-        internal = self.internal or self.api.startswith("internal.")
+        is_named = self.api.startswith("internal") or (self.id, self.native_id) != (None, None)
+        internal = self.internal or is_named
 
         def fits(message: EventMessage) -> bool:
             return (
