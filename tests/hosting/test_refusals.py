@@ -251,9 +251,9 @@ async def test_a_host_lives_through_it_and_loses_nothing(
 async def refuses(shop: Hosted, state: State) -> None:
     """Neither firing nor calling succeeds, and both say why."""
     with pytest.raises((TransportUnavailable, PublishNotConfirmed), match=state.fires):
-        await shop.bus.shop.sold.fire_async(sku="during", bus_options={"timeout": 0.7})
+        await shop.bus.shop.sold.fire_async(sku="during", bus_options={"timeout": 1.2})
     with pytest.raises((TransportUnavailable, QueueFull), match=state.calls or state.fires):
-        await shop.bus.shop.price.call_async(sku="abc", bus_options={"timeout": 0.7})
+        await shop.bus.shop.price.call_async(sku="abc", bus_options={"timeout": 1.2})
 
 
 async def calls(shop: Hosted) -> bool:
