@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from lightbus.transports.redis.options import RedisOptions
 
 from .nodes import Node
 from .overrides import SHORT
@@ -22,17 +25,20 @@ CHANGED = {
         "is renewed while a handler runs now, so it need not be longer than the slowest handler"
     ),
 }
+_CONNECTIONS = "has no effect: a process opens one connection to a Redis, and one for each API and listener"
 #: Keys of Lightbus 1.x that there is nothing for here to do with.
 WITHOUT_EFFECT = {
     **{
-        f"{kind}_transport.redis.connection_parameters.maxsize": (
-            "has no effect: a process opens one connection to a Redis, and one for each API and listener"
-        )
-        for kind in ("rpc", "result", "event")
+        f"{place}redis.connection_parameters.maxsize": _CONNECTIONS
+        for place in ("", "rpc_transport.", "result_transport.", "event_transport.")
     },
     "result_transport.redis.rpc_timeout": "has no effect: the rpc_timeout of the API counts",
 }
-_CONNECTION = ("url", "connection_parameters", "username", "password", "tls", "sentinel")
+_OF_BUS = (
+    "bus.redis.connection_parameters.maxsize",
+    "bus.schema.transport.redis.connection_parameters.maxsize",
+)
+_OF_RESULTS = tuple(f.name for f in fields(RedisOptions))
 
 
 def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Problems) -> None:
@@ -44,6 +50,10 @@ def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Pro
         environ: The environment.
         problems: Takes the notes.
     """
+    for path in _OF_BUS:
+        node = root.find(path)
+        if node is not None and node.value is not None:
+            problems.add(node.where, path, _CONNECTIONS, "note")
     apis = root.get("apis")
     default = apis.get("default") if apis else None
     for name, api in apis.items() if apis else ():
@@ -78,7 +88,7 @@ def _other_results(api: Node, default: Node | None) -> Iterator[tuple[str, Node]
 
 def _unused_connection(api: Node) -> Iterator[tuple[str, Place]]:
     result, calls = api.find("result_transport.redis"), api.find("rpc_transport.redis")
-    for key in _CONNECTION:
+    for key in _OF_RESULTS:
         node = result.get(key) if result else None
         same = calls.get(key) if calls else None
         if node is not None and not (same is not None and _plain(same) == _plain(node)):
