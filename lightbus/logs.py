@@ -16,6 +16,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
+def on_one_line(text: str) -> str:
+    """Return a text from outside so that nothing in it ends the line or speaks to the terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 class TextFormatter(logging.Formatter):
     """Time, level, message, and the id of the call or event that it is about; the traceback follows."""
 
@@ -31,7 +36,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Keep what came from outside on its line: a message never looks like two."""
-        record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.message)
+        record.message = on_one_line(record.message)
         message_id = _message_id(record)
         if message_id and message_id not in record.message:
             record.message += f"  [{message_id}]"

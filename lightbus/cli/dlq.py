@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from lightbus.checks import client_for
+from lightbus.logs import on_one_line
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.portal import run
@@ -121,9 +122,10 @@ def show(**options: Any) -> None:
     async def print_it(_: EventTransport, letter: DeadLetter) -> bool:
         for name, value in _fields(letter).items():
             if name == "trace":
-                print(f"\n{value}")
+                print("", *map(on_one_line, value.splitlines()), sep="\n")
             else:
-                print(f"{name:10} {json.dumps(value, ensure_ascii=False) if name == 'kwargs' else value}")
+                text = json.dumps(value, ensure_ascii=False) if name == "kwargs" else str(value)
+                print(f"{name:10} {on_one_line(text)}")
         return True
 
     if not _for_each(manifest, chosen, print_it):
@@ -202,9 +204,8 @@ async def _letters(
 def _line(letter: DeadLetter) -> str:
     name = letter.message.canonical_name if letter.message.api_name else "(unreadable)"
     error = letter.error.splitlines()[0][:100] if letter.error else ""
-    return (
-        f"{letter.id}  {_when(letter)}  {name}  {letter.group}  {letter.reason} ({letter.attempts})  {error}"
-    )
+    why = f"{letter.reason} ({letter.attempts})  {error}"
+    return on_one_line(f"{letter.id}  {_when(letter)}  {name}  {letter.group}  {why}")
 
 
 def _when(letter: DeadLetter) -> str:

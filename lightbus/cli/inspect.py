@@ -16,6 +16,7 @@ from lightbus.checks import client_for
 from lightbus.client import BusClient
 from lightbus.exceptions import InvalidParameters
 from lightbus.loading import Loader
+from lightbus.logs import on_one_line
 from lightbus.manifest.model import Manifest
 from lightbus.messages import EventMessage
 from lightbus.modules import run_start_functions
@@ -154,17 +155,21 @@ def _show_text(fields: dict[str, Any]) -> None:
     milliseconds = (fields["native_id"] or "").partition("-")[0]
     fired = datetime.fromtimestamp(int(milliseconds) / 1000, UTC).astimezone() if milliseconds else None
     when = fired.isoformat(sep=" ", timespec="milliseconds") if fired else ""
-    click.secho(f"{fields['api_name']}.{fields['event_name']}  {when}", bold=True)
+    _say(f"{fields['api_name']}.{fields['event_name']}  {when}", bold=True)
     for name in ("id", "native_id", "version"):
-        click.echo(f"  {name:12} {fields[name]}")
+        _say(f"  {name:12} {fields[name]}")
     for name, value in fields["kwargs"].items():
-        click.echo(f"    {name:12} {json.dumps(value, ensure_ascii=False)}")
+        _say(f"    {name:12} {json.dumps(value, ensure_ascii=False)}")
     if "error" in fields:
         valid = fields["error"] is None
         text = "fits its contract" if valid else fields["error"]
-        click.secho(f"  {'validation':12} {text}", fg="green" if valid else "red")
+        _say(f"  {'validation':12} {text}", fg="green" if valid else "red")
     for listener, cast in fields.get("casting", {}).items():
-        click.echo(f"  as {listener} gets it:")
+        _say(f"  as {listener} gets it:")
         for name, text in cast.items() if isinstance(cast, dict) else [("error", cast)]:
-            click.echo(f"    {name:12} {text}")
+            _say(f"    {name:12} {text}")
     click.echo()
+
+
+def _say(line: str, **style: Any) -> None:
+    click.secho(on_one_line(line), **style)

@@ -13,6 +13,7 @@ import click
 
 from lightbus.checks import client_for
 from lightbus.exceptions import TransportError
+from lightbus.logs import on_one_line
 from lightbus.manifest.model import Manifest
 from lightbus.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, overview
 from lightbus.portal import run
@@ -150,5 +151,5 @@ def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) ->
         is_number = column in ("lag", "pending", "retrying", "dead", "waiting", "running")
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows or [("none", *("" for _ in columns[1:]))]:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(on_one_line(cell)) for cell in row))
     return table

@@ -105,6 +105,16 @@ def test_a_line_has_all_that_is_known_of_an_event(project: Project, redis_server
     assert human.startswith("auth.user_registered  2023-11-1") and '    username     "ann"' in human
 
 
+def test_what_is_shown_as_text_does_not_speak_to_the_terminal(project: Project, redis_server: Server) -> None:
+    add(redis_server, OLD, "evil.\x1b[31m\nfake", text="\x9b0m")
+    for options in (("-F", "human"), ("-F", "human", "--validate")):
+        text = project.run("inspect", *options).stdout
+        assert "\\x1b[31m\\nfake" in text and not {"\x1b", "\x9b"} & set(text)
+    redis_server.execute("XGROUP", "CREATE", "evil.*:stream", "shop-\x1b[31mlist", "0")
+    text = project.run("status").stdout
+    assert "\\x1b[31mlist" in text and "\x1b" not in text
+
+
 def test_an_event_that_is_not_there_is_a_failure(project: Project) -> None:
     for option in ("--id", "--native-id"):
         for given in ("1-1", ""):
