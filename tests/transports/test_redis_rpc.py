@@ -14,6 +14,7 @@ from lightbus.exceptions import (
     NoWorker,
 )
 from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.transports.base import RpcConsumer
 from tests.servers import Server
 
 from .conftest import Ports, settled, take_call
@@ -203,6 +204,22 @@ async def test_a_withdrawn_call_does_not_stay_on_the_queue(any_ports: Ports, any
     with pytest.raises(LightbusTimeout):
         await transport.call(RpcMessage("auth", "check"), 0.05)
     await settled(empty)
+
+
+async def test_one_that_joins_while_the_last_one_leaves_is_seen(any_ports: Ports, any_redis: Server) -> None:
+    one, other = any_ports.rpc(), any_ports.rpc()
+    leaving = await any_ports.serve(one)
+
+    async def join(turn: int) -> RpcConsumer:
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        return await any_ports.serve((other, one)[turn % 2])
+
+    for turn in range(60):
+        _, leaving = await asyncio.gather(leaving.close(), join(turn))
+        assert any_redis.execute("EXISTS", "{auth:rpc_queue}:served") == 1, turn
+    await leaving.close()
+    assert keys(any_redis) == []
 
 
 async def test_a_refused_message_leaves_no_caller_waiting(redis_ports: Ports) -> None:

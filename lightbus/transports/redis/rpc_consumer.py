@@ -21,7 +21,7 @@ from .connection import BLOCK, FAILURES, backoff
 from .options import RedisRpcOptions
 from .pipe import failure_of, ignore_outcome
 from .replies import Reaction, ReplyError
-from .scripts import RECOVER, RELEASE, TAKE
+from .scripts import LEAVE, RECOVER, RELEASE, TAKE
 from .serializing import RpcCodec
 from .session import Session
 
@@ -187,16 +187,9 @@ class RedisRpcConsumer(RpcConsumer):
                 self._blobs.clear()
                 await self._recover_own()
                 await self._finish_sending()
-                *_, others = await self._pipe.send_many(
-                    [
-                        ("DEL", presence_key(self._api_name, self._member)),
-                        ("SREM", self._register, self._member),
-                        ("SCARD", self._register),
-                    ]
-                )
-                if others == 0:
-                    # So that calls fail at once; a process that begins just now shows itself again soon.
-                    await self._pipe.send("DEL", served_key(self._api_name))
+                shown = presence_key(self._api_name, self._member)
+                keys = [self._register, shown, served_key(self._api_name)]
+                await self._pipe.run(LEAVE, keys, [self._member])
         except (TimeoutError, *FAILURES) as e:
             logger.warning("could not sign off from %s: %s", self._queue, e)
 
@@ -318,11 +311,12 @@ class RedisRpcConsumer(RpcConsumer):
             await asyncio.sleep(PRESENCE / 3)
 
     async def _show_presence(self) -> None:
+        # In this order: nobody may take it for dead meanwhile, and who leaves must not count as the last.
         await self._pipe.send_many(
             [
                 ("SET", presence_key(self._api_name, self._member), 1, "PX", int(PRESENCE * 1000)),
-                ("SET", served_key(self._api_name), 1, "PX", int(PRESENCE * 1000)),
                 ("SADD", self._register, self._member),
+                ("SET", served_key(self._api_name), 1, "PX", int(PRESENCE * 1000)),
             ]
         )
 

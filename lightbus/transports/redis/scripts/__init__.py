@@ -28,6 +28,7 @@ def _load(name: str) -> Script:
 TAKE = _load("take")
 RELEASE = _load("release")
 RECOVER = _load("recover")
+LEAVE = _load("leave")
 RETRY = _load("retry")
 MOVE = _load("move")
 PROMOTE = _load("promote")
