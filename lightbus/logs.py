@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 from typing import Literal
@@ -75,10 +76,11 @@ def configure(level: str = "info", style: LogFormat | None = None) -> None:
         style: ``text`` or ``json``; where not given, text on a terminal and JSON elsewhere.
     """
     is_terminal = sys.stderr.isatty()
+    colour = is_terminal and not os.environ.get("NO_COLOR")
     if style is None:
         style = "text" if is_terminal else "json"
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(TextFormatter(colour=is_terminal) if style == "text" else JsonFormatter())
+    handler.setFormatter(TextFormatter(colour=colour) if style == "text" else JsonFormatter())
     root = logging.getLogger()
     for old in [h for h in root.handlers if getattr(h, "is_lightbus", False)]:
         root.removeHandler(old)

@@ -93,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        status = cli.main(args=arguments, prog_name="lightbus", standalone_mode=False)
+        # Left to click, it is in colour on a terminal.
+        colour = False if os.environ.get("NO_COLOR") else None
+        status = cli.main(args=arguments, prog_name="lightbus", standalone_mode=False, color=colour)
     except click.UsageError as e:
         e.show()
         return EXIT_USAGE

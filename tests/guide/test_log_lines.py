@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from tests.eventually import eventually
 from tests.guide.project import Project
-from tests.processes import Process
+from tests.processes import Process, clean_environment
 
 BUS = """
     import asyncio
@@ -121,3 +125,20 @@ def test_as_text_they_show_it_once(project: Project) -> None:
     assert [line.count(message_id) for line in of_it] == [1] * len(of_it)
     assert of_it[0].endswith(f" warning  in a listener: teapot  [{message_id}]")
     assert f"raised on shop.sold (event {message_id}), attempt 1 of 2" in of_it[1]
+
+
+@pytest.mark.parametrize(("no_color", "is_coloured"), [("", True), ("1", False)])
+def test_on_a_terminal_they_are_in_colour_unless_no_color_is_set(
+    project: Project, no_color: str, is_coloured: bool
+) -> None:
+    project.write("bus.py", BUS)
+    env = {**project.env, "LIGHTBUS__BUS__REDIS__URL": "redis://127.0.0.1:1/0", "NO_COLOR": no_color}
+    terminal, inside = pty.openpty()
+    words = [sys.executable, "-m", "lightbus", "run", "--fail-fast"]
+    done = subprocess.run(
+        words, cwd=project.folder, env=clean_environment(env), stderr=inside, timeout=30, check=False
+    )
+    os.close(inside)
+    with open(terminal, "rb", buffering=0) as seen:
+        assert (b"\x1b[" in seen.read(65536)) is is_coloured
+    assert done.returncode == 69
