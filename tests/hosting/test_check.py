@@ -248,6 +248,12 @@ def test_a_key_of_another_type(
     assert f"holds a set at {key}, where a {kind} belongs" in line
 
 
+def test_a_command_that_was_renamed_away(project: Project, start_server: StartServer) -> None:
+    server = start_server(args=("--rename-command", "GETDEL", "", "--appendonly", "yes"))
+    status, (line,) = connect(project, f"bus: {{redis: {{url: '{server.url}'}}}}")
+    assert status == 78 and "lacks the command GETDEL, without which" in line
+
+
 class _Old(socketserver.StreamRequestHandler):
     """Enough of a Redis 5 to be asked about itself."""
 

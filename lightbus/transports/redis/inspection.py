@@ -74,8 +74,9 @@ def _commands(where: str, replies: Any) -> Iterable[Finding]:
     known = {reply[0].decode().upper() for reply in replies if reply}
     missing = [name for name in COMMANDS if name not in known]
     if missing:
+        what = "the commands" if len(missing) > 1 else "the command"
         yield Finding(
-            f"{where} lacks the commands {', '.join(missing)}, without which calls and events neither go "
+            f"{where} lacks {what} {', '.join(missing)}, without which calls and events neither go "
             "out nor come in; upgrade it, or take its rename-command settings back",
             fatal=True,
         )
