@@ -74,7 +74,9 @@ class Ownership:
         where = f"{place}  {path}: " if place else ""
         return (
             f"{where}the API {name!r} is served by the service {owner!r} already, and this is "
-            f"{self._client.service_name!r}; stop that service, or leave the API to it with {path}: {owner}"
+            f"{self._client.service_name!r}; stop that service, or leave the API to it with {path}: {owner}. "
+            "If that service has crashed, the API comes free by itself, within "
+            f"{self._client.wiring.schema_ttl:g} s (bus.schema.ttl); start this one again then"
         )
 
     async def _ask_until_told(self) -> dict[str, str]:
