@@ -167,8 +167,11 @@ def _act(
         print(f"{f'would be {done}' if dry_run else done}: {_line(letter)}")
         return True
 
-    if not _for_each(manifest, chosen, act_and_tell) and chosen.ids:
+    if _for_each(manifest, chosen, act_and_tell):
+        return
+    if chosen.ids:
         raise click.ClickException("there is no such dead letter")
+    print(f"no dead letter fits; nothing {'would be' if dry_run else 'was'} {done}")
 
 
 def _for_each(

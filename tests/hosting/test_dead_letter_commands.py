@@ -75,6 +75,10 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(shop: Project) -> No
     assert shop.run("dlq", "show", "1-1").returncode == 1
 
     assert shop.run("dlq", "replay").returncode == 64
+    for words in ("replay", "--api", "nope", "--dry-run"), ("drop", "--older-than", "1h"):
+        done = shop.run("dlq", *words)
+        would = "would be replayed" if "--dry-run" in words else "was dropped"
+        assert (done.returncode, done.stdout) == (0, f"no dead letter fits; nothing {would}\n")
     misspelt = shop.run("dlq", "list", "--reason", "fialed")
     assert misspelt.returncode == 64 and "'failed', 'invalid'" in misspelt.stderr
     tried = shop.run("dlq", "replay", "--all", "--dry-run").stdout
