@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from .bus_schema import BusSchema
 from .client import BusClient
-from .exceptions import InvalidParameters, LightbusException
+from .exceptions import InvalidParameters, LightbusException, SchemaNotFound
 from .messages import EventMessage
 from .transports.history import as_they_come, matcher, newest_first
 
@@ -175,6 +175,11 @@ def misfit(client: BusClient, message: EventMessage) -> str | None:
     """Return what is wrong with an event by its contract, which must be loaded; None if nothing is."""
     try:
         BusSchema(client).validate_parameters(message.api_name, message.event_name, message.kwargs)
+    except SchemaNotFound:
+        return (
+            f"no contract of the API {message.api_name!r} is on the bus; start the service that owns it, or "
+            "add --show-casting where the project's bus module defines it"
+        )
     except LightbusException as e:
         return str(e)
     return None

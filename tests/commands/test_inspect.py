@@ -230,6 +230,19 @@ def test_events_are_checked_by_their_contract(project: Project, redis_server: Se
     host.terminate()
 
 
+def test_without_the_owner_they_are_checked_by_this_projects_contract(
+    project: Project, redis_server: Server
+) -> None:
+    project.write("bus.py", BUS)
+    add(redis_server, 1, "auth.user_registered", username=1, at="2026-01-01T00:00:00")
+    done = project.run("inspect", "--validate")
+    assert done.returncode == 1
+    assert "start the service that owns it, or add --show-casting" in json.loads(done.stdout)["error"]
+    done = project.run("inspect", "--validate", "--show-casting")
+    assert done.returncode == 1
+    assert "expected string" in json.loads(done.stdout)["error"]
+
+
 def test_what_listeners_get_is_shown(project: Project, redis_server: Server) -> None:
     project.write("bus.py", BUS)
     add(redis_server, 1, "auth.user_registered", username="ann", at="2026-01-01T00:00:00")
