@@ -168,3 +168,14 @@ def test_a_call_that_a_dead_process_has_taken_and_that_is_none_is_dropped(stage:
     stage.server.execute("RPUSH", "{shop:rpc_queue}:taken:gone", blob)
     eventually(lambda: stage.server.execute("LLEN", reply))  # It had no expiry key: it was started.
     stage.complains_once("gone died with 3 calls", *["is dropped: not a call"] * 2)
+
+
+def test_a_listener_goes_on_beside_a_retry_stream_that_is_none(stage: Stage) -> None:
+    stage.server.execute("DEL", RETRY)
+    stage.server.execute("SET", RETRY, PAYLOAD)
+    for _ in range(5):
+        stage.fire()
+        time.sleep(0.7)  # In all longer than until it is looked at again.
+    about = [line.split(": ")[0][8:].split(None, 1)[1] for line in stage.complaints if "WRONGTYPE" in line]
+    assert about == ["reading events as shop-note", "retries of shop-note wait"]
+    is_repaired(stage, RETRY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -61,6 +62,9 @@ class RedisEventConsumer(EventConsumer):
         #: Which source is asked next, where one is asked after the other.
         self._turn = 0
         self._failures = 0
+        #: The sources whose keys hold something else, and when to look again whether they still do.
+        self._left_out: list[str] = []
+        self._look_again = math.inf
         self.stopping = False
         self.leases = Leases(self, session.suspects)
         self.settling = Settling(self, self._keys, subscription.dedupe)
@@ -205,7 +209,8 @@ class RedisEventConsumer(EventConsumer):
             await self._pause(e)
             return
         self._failures = 0
-        self.trouble = ""
+        if not self._left_out:
+            self.trouble = ""
         for source_bytes, entries in reply or ():
             source = source_bytes.decode()
             for entry_bytes, fields in entries:
@@ -219,11 +224,14 @@ class RedisEventConsumer(EventConsumer):
     async def _ask(self, wanted: int) -> Any:
         """Return what is there, else what comes; Redis counts for each stream by itself."""
         read = ("XREADGROUP", "GROUP", self.group, self.name, "COUNT")
-        sources = list(self.sources)
+        if asyncio.get_running_loop().time() >= self._look_again:
+            self._look_again = math.inf
+            await self._leave_out_what_is_no_stream()
+        sources = [source for source in self.sources if source not in self._left_out]
         # All at once might give several times what there are free slots for.
         for _ in sources if wanted < len(sources) else ():
-            source = sources[self._turn]
             self._turn = (self._turn + 1) % len(sources)
+            source = sources[self._turn]
             (reply,) = await self._link.exchange([(*read, wanted, "STREAMS", source, ">")], BLOCK + 2)
             if reply or self.stopping or self._buffer:
                 return reply
@@ -231,6 +239,15 @@ class RedisEventConsumer(EventConsumer):
         block = ("BLOCK", int(BLOCK * 1000), "STREAMS", *sources, *(">" for _ in sources))
         (reply,) = await self._link.exchange([(*read, count, *block)], BLOCK + 2)
         return reply
+
+    async def _leave_out_what_is_no_stream(self) -> None:
+        """Read the other streams where the key of one holds something else; that is looked at again."""
+        sources = list(self.sources)
+        types = await self.pipe.send_many([("TYPE", source) for source in sources])
+        wrong = [s for s, t in zip(sources, types, strict=True) if t not in (b"stream", b"none")]
+        self._left_out = wrong if len(wrong) < len(sources) else []
+        if self._left_out:
+            self._look_again = asyncio.get_running_loop().time() + BLOCK
 
     async def _make_group(self, stream: str, start: str) -> str:
         """Make the group where it is not there; returns how often it was made."""
@@ -250,6 +267,8 @@ class RedisEventConsumer(EventConsumer):
     async def _after_refusal(self, error: ReplyError) -> None:
         if error.reaction is Reaction.IGNORE:
             return
+        if error.code == "WRONGTYPE":
+            self._look_again = 0.0
         if error.reaction is not Reaction.MAKE_GROUP:
             await self._pause(error)
             return
