@@ -11,6 +11,7 @@ import click
 
 from lightbus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException
+from lightbus.hooks import Callback, Hooks
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.plugins import enabled_plugins
 from lightbus.modules import run_located
@@ -67,6 +68,9 @@ def act(client: BusClient, manifest: Manifest, action: Callable[[], Coroutine[An
     async def acted() -> T:
         try:
             await hand_over(client, said)
+            for name in ("before_rpc_call", "before_event_sent"):
+                told = tuple(_told(client.hooks, name, callback) for callback in getattr(client.hooks, name))
+                setattr(client.hooks, name, told)
             return await action()
         finally:
             await client.close_async()
@@ -82,6 +86,19 @@ async def hand_over(client: BusClient, arguments: Namespace) -> None:
     """
     what = "receive_args() of a plugin"
     await run_located(client.hooks, client.hooks.receive_args, what, args=arguments)
+
+
+def _told(hooks: Hooks, name: str, callback: Callback) -> Callback:
+    """Return a callback of a hook in such a way that what it raises is told in a sentence."""
+    what = f"{name} ({callback.__module__}.{getattr(callback, '__qualname__', callback)})"
+
+    async def told(**kwargs: Any) -> None:
+        try:
+            await run_located(hooks, (callback,), what, **kwargs)
+        except ConfigurationError as e:
+            raise click.ClickException(str(e)) from e
+
+    return told
 
 
 def _make(name: str, options: PluginOptions, manifest: Manifest) -> LightbusPlugin | None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.guide.project import Project, printed
-from tests.guide.test_plugins import CALL, ENABLED, PLUGIN, install
+from tests.guide.test_plugins import BUS, CALL, ENABLED, FIRE, PLUGIN, install
 
 FAILING = """
     from lightbus import LightbusPlugin
@@ -67,8 +67,28 @@ def test_a_before_hook_that_fails_in_a_client_goes_to_the_caller(project: Projec
     )
     done = project.run(*words)
     assert done.returncode == 1
-    assert "acme is down" in done.stderr
+    where = f"acme.py:6: {hook} (acme.Acme.{hook})"
+    assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith(f"{where} raised RuntimeError: acme is down\n")
     assert printed(host) == []
+
+
+def test_so_does_one_of_a_bus_module(project: Project) -> None:
+    hooked = """
+
+    import lightbus
+
+    bus = lightbus.create()
+
+
+    @bus.client.before_event_sent
+    def count(event_message, client):
+        raise KeyError('quota')
+    """
+    project.write("bus.py", BUS + hooked)
+    done = project.run(*FIRE)
+    assert done.returncode == 1
+    assert done.stderr.endswith("bus.py:35: before_event_sent (bus.count) raised KeyError: 'quota'\n")
 
 
 @pytest.mark.parametrize("hook", ["after_rpc_call", "after_event_sent", "before_close"])
