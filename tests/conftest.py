@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import pytest
 
@@ -48,13 +48,17 @@ def no_api_left() -> Iterator[None]:
     assert left == before
 
 
+def missing(what: str) -> NoReturn:
+    """Skip a test that needs what is not installed; in CI everything must be."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
 def require(kind: Kind) -> None:
-    """Skip a test whose server is not installed; in CI every one must be."""
+    """Skip a test whose server is not installed."""
     if find_binary(kind) is None:
-        reason = f"no server for {kind!r}: install {WHERE_FROM[kind]}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"no server for {kind!r}: install {WHERE_FROM[kind]}")
 
 
 @pytest.fixture(scope="session")

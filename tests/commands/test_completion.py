@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
 from tests.processes import clean_environment
 
 BASH = """
@@ -35,7 +36,7 @@ complete -C "{words}"
 def complete(tmp_path: Path, shell: str, words: str) -> list[str]:
     """What a shell offers after some words; skipped where it is not installed."""
     if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
+        missing(f"{shell} is not installed")
     program = tmp_path / "lightbus"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m lightbus "$@"\n')
     program.chmod(0o755)

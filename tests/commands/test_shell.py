@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import missing
 from tests.guide.project import Project
 from tests.processes import clean_environment
 from tests.servers import Server
@@ -149,7 +150,7 @@ def test_the_console_awaits_and_tells_errors_in_a_sentence(
     project: Project, options: tuple[str, ...], prompt: str
 ) -> None:
     if not options and importlib.util.find_spec("IPython") is None:
-        pytest.skip("IPython is not installed")
+        missing("IPython is not installed")
     terminal = Terminal(project, *options)
     terminal.expect("APIs that are known: auth")
     terminal.expect(prompt)

@@ -23,6 +23,7 @@ from lightbus.manifest import Manifest, load
 from lightbus.path import BusPath
 from lightbus.reload import Reloader
 from lightbus.worker import Worker
+from tests.conftest import missing
 from tests.eventually import eventually_async
 from tests.guide.project import Project
 from tests.servers import Server
@@ -175,7 +176,7 @@ def certificates(tmp_path: Path) -> Path:
     """An authority, a server's certificate for localhost and a client's, made for this test."""
     program = shutil.which("openssl")
     if program is None:
-        pytest.skip("no openssl to make certificates")
+        missing("no openssl to make certificates")
 
     def make(name: str, subject: str, *more: str) -> None:
         kind = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", subject, *more]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from tests.conftest import require
+from tests.conftest import missing, require
 from tests.processes import Process, lightbus_process
 from tests.servers import Server, ServerPool
 from tests.wire.peer_1x import ROOT, Peer, find_peer
@@ -36,10 +35,7 @@ def peer(shared_redis: Server) -> Peer:
     """Lightbus 1.x as a client, and to start workers with."""
     python = find_peer()
     if python is None:
-        reason = "no Lightbus 1.x: `make pytest` makes its venv"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing("no Lightbus 1.x: `make pytest` makes its venv")
     return Peer(python, shared_redis.url)
 
 
