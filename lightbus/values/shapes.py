@@ -6,12 +6,13 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
+
+import msgspec
 
 from lightbus.exceptions import MisconfiguredApiOptions
 
@@ -24,19 +25,16 @@ SCALARS: Final = (
 )  # fmt: skip
 
 
-@dataclass(eq=False)
-class Shape:
+class Shape(msgspec.Struct, eq=False, dict=True, weakref=True):
     """The form that the values of a hint have as JSON; ``name`` is how a person would write it."""
 
     name: str
 
 
-@dataclass(eq=False)
 class Anything(Shape):
     """No hint, or one that says nothing."""
 
 
-@dataclass(eq=False)
 class Scalar(Shape):
     """One of :data:`SCALARS`; ``cls`` makes the value from it where that is a class of its own."""
 
@@ -44,7 +42,6 @@ class Scalar(Shape):
     cls: Any = None
 
 
-@dataclass(eq=False)
 class ListOf(Shape):
     """A JSON list of any length; ``make`` turns it into a set or the like."""
 
@@ -52,14 +49,12 @@ class ListOf(Shape):
     make: Callable[..., Any] | None = None
 
 
-@dataclass(eq=False)
 class TupleOf(Shape):
     """A JSON list with a shape for each place."""
 
     items: tuple[Shape, ...]
 
 
-@dataclass(eq=False)
 class MapOf(Shape):
     """A JSON object whose names are data."""
 
@@ -68,21 +63,18 @@ class MapOf(Shape):
     make: Callable[..., Any] | None = None
 
 
-@dataclass(eq=False)
 class Choice(Shape):
     """An enum or a Literal: pairs of the value on the wire and the value in Python."""
 
     members: tuple[tuple[Any, Any], ...]
 
 
-@dataclass(eq=False)
 class UnionOf(Shape):
     """One of several."""
 
     members: tuple[Shape, ...]
 
 
-@dataclass(eq=False)
 class Constrained(Shape):
     """A shape under rules such as ``("minimum", 0)``, named as JSON Schema does."""
 
@@ -90,15 +82,13 @@ class Constrained(Shape):
     rules: tuple[tuple[str, Any], ...]
 
 
-@dataclass(eq=False)
 class Model(Shape):
     """A pydantic model, which knows its own schema and converts itself."""
 
     cls: Any
 
 
-@dataclass(eq=False)
-class Field:
+class Field(msgspec.Struct, eq=False):
     """One field of an object: its name on the wire, the keyword that sets it, and its default if constant."""
 
     name: str
@@ -108,7 +98,6 @@ class Field:
     default: Any = EMPTY
 
 
-@dataclass(eq=False)
 class ObjectOf(Shape):
     """A class with named fields; ``make`` takes them as keywords. Fields are read when first wanted."""
 
@@ -121,7 +110,6 @@ class ObjectOf(Shape):
         return self.read_fields()
 
 
-@dataclass(eq=False)
 class Alias(Shape):
     """What travels as a value of another hint, which may mention it: a ``type`` statement, or a class with
     ``__to_bus__()`` or ``__from_bus__()``, which ``make`` then is.
