@@ -13,9 +13,22 @@ from typing import Any
 
 import pytest
 
-from lightbus.exceptions import LightbusException, PublishNotConfirmed, QueueFull, TransportUnavailable
+from lightbus.exceptions import (
+    LightbusException,
+    LightbusTimeout,
+    PublishNotConfirmed,
+    QueueFull,
+    TransportUnavailable,
+)
+from lightbus.messages import EventMessage, RpcMessage
+from lightbus.options import SecretUrl
+from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions
+from lightbus.transports.redis.rpc import RedisRpcTransport
+from lightbus.transports.redis.session import RedisTransport
 from tests.conftest import StartServer
 from tests.eventually import eventually, eventually_async
+from tests.proxy import Proxy
 from tests.servers import Kind, Server
 
 from .conftest import Bench, Hosted
@@ -252,8 +265,51 @@ async def refuses(shop: Hosted, state: State) -> None:
     """Neither firing nor calling succeeds, and both say why."""
     with pytest.raises((TransportUnavailable, PublishNotConfirmed), match=state.fires):
         await shop.bus.shop.sold.fire_async(sku="during", bus_options={"timeout": 1.2})
-    with pytest.raises((TransportUnavailable, QueueFull), match=state.calls or state.fires):
+    # A last try may begin so late that its own outcome is not known any more.
+    late = (TransportUnavailable, QueueFull, LightbusTimeout)
+    with pytest.raises(late, match=state.calls or state.fires):
         await shop.bus.shop.price.call_async(sku="abc", bus_options={"timeout": 1.2})
+
+
+async def test_what_redis_said_is_told_where_the_last_try_has_no_answer(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_server()
+    with Proxy(server.port) as proxy:
+        events = RedisEventTransport(RedisEventOptions(url=SecretUrl(proxy.url)))
+        rpc = RedisRpcTransport(RedisRpcOptions(url=SecretUrl(proxy.url)))
+        await events.open()
+        await rpc.open()
+        sold = EventMessage("shop", "sold", {"sku": "x"})
+        with busy(server):
+            fired, called = noted(monkeypatch, events, "send"), noted(monkeypatch, rpc, "send_many")
+            firing = asyncio.ensure_future(events.publish([sold], 2))
+            calling = asyncio.ensure_future(rpc.call(RpcMessage("shop", "price"), 2))
+            await eventually_async(lambda: sum("XADD" in each for each in fired) > 1 < len(called))
+            proxy.set("blackhole")
+            with pytest.raises(PublishNotConfirmed, match="may or may not be stored") as not_fired:
+                await firing
+            with pytest.raises(LightbusTimeout, match="did not take the call") as not_called:
+                await calling
+        assert "end it with SCRIPT KILL" in str(not_fired.value)
+        assert "end it with SCRIPT KILL" in str(not_called.value)
+        assert not_called.value.executed == "unknown"
+        proxy.set("pass")
+        await events.close()
+        await rpc.close()
+
+
+def noted(monkeypatch: pytest.MonkeyPatch, transport: RedisTransport, name: str) -> list[tuple[Any, ...]]:
+    """What a transport sends from now on by a method of its pipe."""
+    sent: list[tuple[Any, ...]] = []
+    send = getattr(transport.pipe, name)
+
+    def note(*args: Any) -> Any:
+        sent.append(args)
+        return send(*args)
+
+    monkeypatch.setattr(transport.pipe, name, note)
+    return sent
 
 
 async def calls(shop: Hosted) -> bool:

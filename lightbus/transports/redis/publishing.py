@@ -46,8 +46,8 @@ class Publishing:
     """
 
     __slots__ = (
-        "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late", "_lost", "_pipe", "_refused",
-        "_sent", "_timeout", "_transport",
+        "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late", "_last_refusal", "_lost", "_pipe",
+        "_refused", "_sent", "_timeout", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class Publishing:
         # Of those that were just sent, the ones whose link broke, and those that Redis could not take then.
         self._lost: list[Outgoing] = []
         self._refused: dict[Outgoing, ReplyError] = {}
+        self._last_refusal: ReplyError | None = None
         self._doubtful: set[Outgoing] = set()
 
     async def run(self, sent: asyncio.Future[Any] | None = None) -> None:
@@ -132,7 +133,7 @@ class Publishing:
                 continue
             except ReplyError as e:
                 if e.passes:
-                    self._refused[event] = e
+                    self._refused[event] = self._last_refusal = e
                     again.append(event)
                     continue
                 error = self._refusal(event, e)
@@ -221,7 +222,8 @@ class Publishing:
 
     def _not_confirmed(self, event: Outgoing, cause: Exception | None = None) -> PublishNotConfirmed:
         message = event.message
-        why = f" ({self._pipe.failure})" if self._pipe.failure is not None else ""
+        reason = self._pipe.failure or self._last_refusal
+        why = f" ({reason})" if reason is not None else ""
         error = PublishNotConfirmed(
             f"Redis at {self._transport.address} did not confirm {message.canonical_name} (event "
             f"{message.id}) within {self._timeout:g} s{why}: it may or may not be stored; fire it again with "
@@ -240,7 +242,7 @@ class Publishing:
                 f"{name} was not fired: its stream holds {trimmer.most} events that some listener has not "
                 "acknowledged; start or speed up the listeners, or raise max_stream_length"
             )
-        reason = self._pipe.failure or f"Redis at {self._transport.address} is silent"
+        reason = self._pipe.failure or self._last_refusal or f"Redis at {self._transport.address} is silent"
         return TransportUnavailable(f"{name} was not fired within {self._timeout:g} s: {reason}")
 
     def _expire(self) -> None:

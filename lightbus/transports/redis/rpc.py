@@ -54,10 +54,17 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         blob = self._codec.encode_call(message, self._replies.return_path)
         deadline = loop.time() + timeout
         failures = 0
+        refusal: ReplyError | None = None
         while True:
             try:
                 return await self._call_once(message, blob, deadline)
+            except (LightbusTimeout, TransportUnavailable) as e:
+                if refusal is not None:
+                    # Perhaps the last try had too little time left, and that is what took it.
+                    e.args = (f"{e}; before that, Redis at {self.address} refused it: {refusal}",)
+                raise
             except ReplyError as e:
+                refusal = e
                 failures += 1
                 pause = backoff(failures, _LONGEST_PAUSE)
                 if not e.passes or loop.time() + pause >= deadline:
