@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from .client import BusClient
+from .exceptions import TransportUnavailable
 from .transports.base import Identity
 from .transports.questions import GroupStatus, QueueStatus
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -76,11 +80,19 @@ class ListenerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything at once."""
+    """Everything at once.
+
+    Args:
+        processes: The processes.
+        apis: The APIs; of those whose calls go over a broker that can't be reached, nothing.
+        listeners: The listeners; likewise.
+        unreachable: Why which broker can't be reached.
+    """
 
     processes: list[ProcessStatus]
     apis: list[ApiStatus]
     listeners: list[ListenerStatus]
+    unreachable: list[str]
 
 
 async def overview(client: BusClient, api_names: Iterable[str]) -> Overview:
@@ -91,7 +103,7 @@ async def overview(client: BusClient, api_names: Iterable[str]) -> Overview:
         api_names: The APIs of the manifest; those with a contract on the bus are added.
 
     Raises:
-        TransportUnavailable: A broker can't be reached.
+        TransportUnavailable: The broker that has the contracts can't be reached.
     """
     named = set(api_names)
     transports = client.transports()
@@ -99,10 +111,11 @@ async def overview(client: BusClient, api_names: Iterable[str]) -> Overview:
     names = sorted({*named, *contracts})
     owners = await transports.schema().owners(names)
     groups: list[GroupStatus] = []
+    away: dict[str, None] = {}
     for broker in transports.brokers(("default", *names)):
-        groups += await broker.group_status()
-    asked = await asyncio.gather(*(transports.rpc(name).queue_status([name]) for name in names))
-    queues = [queue for (queue,) in asked]
+        groups += await _ask(broker.group_status(), away)
+    questions = (_ask(transports.rpc(name).queue_status([name]), away) for name in names)
+    queues = [queue for asked in await asyncio.gather(*questions) for queue in asked]
     services = {who.service_name for each in owners.values() for who in each}
     services |= {owner for name in names if (owner := client.settings(name).owner)}
     listeners = [_listener(group, services) for group in groups]
@@ -121,7 +134,17 @@ async def overview(client: BusClient, api_names: Iterable[str]) -> Overview:
             for queue in queues
         ],
         sorted(listeners, key=lambda each: (each.service, each.name, each.stream)),
+        list(away),
     )
+
+
+async def _ask(question: Awaitable[Sequence[T]], away: dict[str, None]) -> Sequence[T]:
+    """Return a broker's answer; where it can't be reached, add the reason to ``away`` and return nothing."""
+    try:
+        return await question
+    except TransportUnavailable as e:
+        away[str(e)] = None
+        return ()
 
 
 def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:

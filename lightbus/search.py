@@ -8,13 +8,15 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from .bus_schema import BusSchema
 from .client import BusClient
-from .exceptions import InvalidParameters, LightbusException, SchemaNotFound
+from .exceptions import InvalidParameters, LightbusException, SchemaNotFound, TransportUnavailable
 from .messages import EventMessage
 from .transports.history import as_they_come, matcher, newest_first
+
+T = TypeVar("T")
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
@@ -150,15 +152,16 @@ async def search(
         limit: How many are enough.
 
     Raises:
-        TransportUnavailable: A broker can't be reached.
+        TransportUnavailable: A broker can't be reached; what the others have came before.
     """
     brokers = client.transports().brokers(api_names)
     names = (query.api, query.event)
+    away: list[str] = []
     if follow:
         events = as_they_come([broker.follow(*names, since=query.since) for broker in brokers])
     else:
         options: dict[str, Any] = {"since": query.since, "native_id": query.native_id}
-        events = newest_first([broker.history(*names, **options) for broker in brokers])
+        events = newest_first([reached(broker.history(*names, **options), away) for broker in brokers])
     if query.id is not None:
         limit = 1
     fits, count = query.test(), 0
@@ -168,7 +171,18 @@ async def search(
                 yield message
                 count += 1
                 if count == limit:
-                    return
+                    break
+    if away:
+        raise TransportUnavailable("\n".join(away))
+
+
+async def reached(source: AsyncIterator[T], away: list[str]) -> AsyncIterator[T]:
+    """Go through what a broker has; where it can't be reached, add the reason to ``away`` and end."""
+    try:
+        async for each in source:
+            yield each
+    except TransportUnavailable as e:
+        away.append(str(e))
 
 
 def misfit(client: BusClient, message: EventMessage) -> str | None:

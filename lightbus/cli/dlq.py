@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 import click
 
 from lightbus.checks import client_for
+from lightbus.exceptions import TransportUnavailable
 from lightbus.logs import on_one_line
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.portal import run
+from lightbus.search import reached
 from lightbus.transports.base import EventTransport
 from lightbus.transports.questions import DeadLetter
 from lightbus.wiring import Transports
@@ -195,13 +197,20 @@ def _for_each(
 async def _letters(
     manifest: Manifest, transports: Transports
 ) -> AsyncIterator[tuple[EventTransport, DeadLetter]]:
-    """Go through the dead letters of every broker that carries events, each broker once."""
+    """Go through the dead letters of every broker that carries events, each broker once.
+
+    Raises:
+        TransportUnavailable: A broker can't be reached; what the others have came before.
+    """
     began = time.time()
+    away: list[str] = []
     for transport in transports.brokers(("default", *manifest.apis)):
-        async for letter in transport.list_dead():
+        async for letter in reached(transport.list_dead(), away):
             # One that is replayed may fail again at once; it is not met twice.
             if letter.died_at <= began:
                 yield transport, letter
+    if away:
+        raise TransportUnavailable("\n".join(away))
 
 
 def _line(letter: DeadLetter) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lightbus.checks import client_for
-from lightbus.exceptions import TransportError
+from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.logs import on_one_line
 from lightbus.manifest.model import Manifest
 from lightbus.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, overview
@@ -49,7 +49,10 @@ async def _looks(manifest: Manifest, watch: bool) -> AsyncIterator[Overview | st
     """Look once, or again and again; later on it may be told why there is nothing to see."""
     client = client_for(manifest)
     try:
-        yield await overview(client, manifest.apis)
+        first = await overview(client, manifest.apis)
+        yield first
+        if first.unreachable and not watch:
+            raise TransportUnavailable("\n".join(first.unreachable))
         while watch:
             await asyncio.sleep(_INTERVAL)
             try:
@@ -116,6 +119,7 @@ def _rendered(look: Overview | str) -> RenderableType:
             ("service", "listener", "stream", "lag", "pending", "retrying", "dead", "processes"),
             [_listener(listener) for listener in look.listeners],
         ),
+        *map(Text, look.unreachable),
     )
 
 

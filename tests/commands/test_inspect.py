@@ -213,6 +213,18 @@ BUS = """
 """
 
 
+@pytest.mark.parametrize("options", [(), ("--limit", "1"), ("--id", f"id-{OLD}")])
+def test_where_one_redis_is_away_the_others_are_searched_and_it_is_named(
+    project: Project, history: None, options: tuple[str, ...]
+) -> None:
+    project.write("lightbus.yaml", "apis: {gone: {redis: {url: 'redis://127.0.0.1:1/0'}}}\n")
+    done = project.run("inspect", *options)
+    assert done.returncode == 69
+    assert len(done.stdout.splitlines()) == (1 if options else 3)
+    assert done.stderr.startswith("TransportUnavailable: Redis at 127.0.0.1:1/0 can't be reached")
+    assert "127.0.0.1:1/0" in project.run("inspect", "--id", "none").stderr
+
+
 def test_events_are_checked_by_their_contract(project: Project, redis_server: Server) -> None:
     project.write("bus.py", BUS)
     host = project.host()

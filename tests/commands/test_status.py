@@ -62,7 +62,7 @@ def status(project: Project) -> dict[str, Any]:
 
 
 def test_an_empty_bus_has_nothing_to_show(project: Project) -> None:
-    assert status(project) == {"processes": [], "apis": [], "listeners": []}
+    assert status(project) == {"processes": [], "apis": [], "listeners": [], "unreachable": []}
     shown = project.run("status").stdout
     assert [word in shown for word in ("Processes", "APIs", "Listeners", "none")] == [True] * 4
 
@@ -127,6 +127,21 @@ def test_apis_of_the_bus_itself_belong_to_each_service(project: Project) -> None
     eventually(lambda: "internal.state" in project.run("status").stdout)
     (line,) = [it for it in project.run("status").stdout.splitlines() if "internal.state" in it]
     assert re.split(r"\s{2,}", line.strip())[:4] == ["internal.state", "each service", "published", "-"]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_where_one_redis_is_away_the_others_are_shown_and_it_is_named(
+    project: Project, redis_server: Server, options: tuple[str, ...]
+) -> None:
+    apis = "apis: {auth: {}, gone: {redis: {url: 'redis://127.0.0.1:1/0'}}}"
+    project.write("lightbus.yaml", f"service_name: web\n{apis}\n")
+    redis_server.execute("XGROUP", "CREATE", "auth.*:stream", "shop-mailer", "0", "MKSTREAM")
+    done = project.run("status", *options)
+    assert done.returncode == 69
+    assert "auth.*:stream" in done.stdout and "127.0.0.1:1/0 can't be reached" in done.stdout
+    assert done.stderr.count("Redis at 127.0.0.1:1/0 can't be reached") == 1
+    if options:
+        assert [api["name"] for api in json.loads(done.stdout)["apis"]] == ["auth"]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -100,3 +100,12 @@ def test_a_replayed_event_is_handled_and_only_by_the_listener_that_failed(shop: 
     lines = handled.read_text().splitlines()
     assert sorted(lines) == ["mailed ann", "mailed bob", "noted ann", "noted bob"]
     assert listed(shop) == []
+
+
+def test_where_one_redis_is_away_the_letters_of_the_others_are_met_and_it_is_named(shop: Project) -> None:
+    apis = "apis: {auth: {}, gone: {redis: {url: 'redis://127.0.0.1:1/0'}}}"
+    shop.write("lightbus.yaml", f"service_name: shop\n{apis}\n")
+    for words, count in (("list",), 2), (("drop", "--all"), 2), (("list",), 0):
+        done = shop.run("dlq", *words)
+        assert (done.returncode, len(done.stdout.splitlines())) == (69, count)
+        assert done.stderr.startswith("TransportUnavailable: Redis at 127.0.0.1:1/0 can't be reached")
