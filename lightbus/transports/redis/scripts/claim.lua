@@ -1,6 +1,7 @@
 -- Claims one entry of the stream KEYS[1] whose lease of ARGV[3] milliseconds has run out, for the consumer
 -- ARGV[2] of the group ARGV[1], going on from the id ARGV[4]. One that was delivered more than ARGV[5] times is
--- left where it is, unless that was ARGV[6] times, after which it does not run any more. Entries that were deleted from the stream meanwhile are acknowledged.
+-- left where it is, unless that was ARGV[6] times, after which it does not run any more. Entries that were
+-- deleted from the stream meanwhile are acknowledged.
 -- Returns where to go on, or '-' at the end, and, where one was claimed, its id, its fields and how often it was
 -- delivered, this time included.
 local found = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], ARGV[4], '+', 1)[1]
