@@ -137,7 +137,13 @@ class Transports:
 
     def in_use(self) -> list[tuple[Kind, Transport, list[str]]]:
         """Return the kind of each transport that is in use, the transport, and the APIs that it carries."""
-        carried: dict[Kind, Mapping[str, Transport]] = {"rpc": self._rpc, "event": self._event, "schema": {}}
+        answers = {name: rpc.answers for name, rpc in self._rpc.items() if rpc.answers is not None}
+        carried: dict[Kind, Mapping[str, Transport]] = {
+            "rpc": self._rpc,
+            "result": answers,
+            "event": self._event,
+            "schema": {},
+        }
         return [
             (kind, transport, [name for name, used in carried[kind].items() if used is transport])
             for (kind, _, _), transport in self._made.items()
@@ -158,6 +164,9 @@ class Transports:
             transport: Transport = cls() if chosen.options is None else cls(chosen.options)
             transport.metrics = self._metrics
             self._made[key] = transport
+            if isinstance(transport, RpcTransport) and transport.answers is not None:
+                transport.answers.metrics = self._metrics
+                self._made["result", chosen.name, chosen.options] = transport.answers
         return self._made[key]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from lightbus.exceptions import TransportNotFound
+from lightbus.options import SecretUrl
 from lightbus.transports.redis.options import (
+    DEFAULT_URL,
     BusRedisOptions,
     RedisOptions,
     RedisResultOptions,
@@ -25,6 +27,7 @@ from .nodes import Node
 from .problems import Place
 
 _TRANSPORTS = ("result_transport", "rpc_transport", "event_transport")
+_CONNECTION = tuple(f.name for f in fields(RedisOptions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +140,20 @@ class Apis:
         given: dict[str, Any] = {"name": name}
         redis = layers.redis
         self.redis_configured |= _says_where(redis)
-        self._effective[name] = _as_node(layers)
         given["redis"] = self._blocks.make(RedisOptions, redis, f"{path}.redis")
         for kind in _TRANSPORTS:
             chosen, options = layers.transports[kind]
             self.redis_configured |= _says_where(options)
             shape, choice = _choice(ApiRecord, kind), _child(own, kind)
             given[kind] = self._transport(shape, chosen, options, choice, f"{path}.{kind}")
+        kind = "result_transport"
+        chosen, options = layers.transports[kind]
+        beside = _beside_calls(layers)
+        if beside is not options:
+            shape, choice = _choice(ApiRecord, kind), _child(own, kind)
+            given[kind] = self._transport(shape, chosen, beside, choice, f"{path}.{kind}")
+            layers = replace(layers, transports={**layers.transports, kind: (chosen, beside)})
+        self._effective[name] = _as_node(layers)
         given["rpc_transport"] = _with_results(given["rpc_transport"], given["result_transport"])
         record: ApiRecord = self._blocks.make(ApiRecord, layers.node, path, given=given)
         return record
@@ -160,13 +170,44 @@ class Apis:
         return self._made[memo][0]
 
 
+def _beside_calls(layers: _Layers) -> Node | None:
+    """Return the options of result_transport: what they don't say of the connection is as for calls."""
+    (name, results), (of_calls, calls) = (layers.transports[k] for k in ("result_transport", "rpc_transport"))
+    if name != "redis" or of_calls != "redis":
+        return results
+    theirs = {key: node for key in _CONNECTION if (node := _child(calls, key))}
+    own = {key: node for key in _CONNECTION if (node := _child(results, key))}
+    # Said by result_transport itself: not what lies beneath, and not the same as for calls once more.
+    said = {
+        key
+        for key, node in own.items()
+        if node.value is not None
+        and node != _child(layers.redis, key)
+        and not (key in theirs and node.value == theirs[key].value)
+    }
+    taken = {key: node for key, node in theirs.items() if key not in said}
+    if said & {"url", "sentinel"} or taken == {key: node for key, node in own.items() if key not in said}:
+        return results
+    place = (results or calls or Node({}, Place("the manifest"))).place
+    return merge(Node(taken, place), _without(results, *(own.keys() - said)))
+
+
 def _with_results(calls: ChosenTransport, results: ChosenTransport) -> ChosenTransport:
     """Let the transport of calls write answers as the options of result_transport say."""
     own, theirs = calls.options, results.options
     if not isinstance(own, RedisRpcOptions) or not isinstance(theirs, RedisResultOptions):
         return calls
     own = replace(own, result_serializer=theirs.serializer, result_deserializer=theirs.deserializer)
+    if _reach(own) != _reach(theirs):
+        own = replace(own, results=theirs)
     return replace(calls, options=own)
+
+
+def _reach(options: RedisOptions) -> list[object]:
+    """Return what makes two connections two."""
+    url = options.url or SecretUrl(DEFAULT_URL)
+    keys = (key for key in _CONNECTION if key not in ("url", "connection_parameters"))
+    return [url, *(getattr(options, key) for key in keys)]
 
 
 def _takes_redis(shape: Choice, name: str) -> bool:

@@ -59,7 +59,7 @@ class ApiRecord(ApiOptions):
     )
     result_transport: ResultTransport = option(
         ResultTransport(ChosenTransport()),
-        "How its answers travel, from Lightbus 1.x. They take the connection of rpc_transport.",
+        "How its answers travel; what it does not say of the connection is as for rpc_transport.",
     )
     name: str = "default"
 

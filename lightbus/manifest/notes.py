@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-
-from lightbus.transports.redis.options import RedisOptions
 
 from .nodes import Node
 from .overrides import SHORT
@@ -38,7 +35,6 @@ _OF_BUS = (
     "bus.redis.connection_parameters.maxsize",
     "bus.schema.transport.redis.connection_parameters.maxsize",
 )
-_OF_RESULTS = tuple(f.name for f in fields(RedisOptions))
 
 
 def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Problems) -> None:
@@ -64,9 +60,6 @@ def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Pro
         for other, node in _other_results(api, default):
             what = "has no effect: answers travel by the transport of calls, which is another one"
             problems.add(node.where, f"apis.{name}.result_transport.{other}", what, "note")
-        for path, place in _unused_connection(api):
-            what = "has no effect: answers travel over the connection of rpc_transport"
-            problems.add(place, f"apis.{name}.{path}", what, "note")
     if apis and default and default.value and sum(1 for _ in apis.items()) > 1:
         what = (
             "lies beneath the APIs that are listed, too; in Lightbus 1.x it held only for those that are not"
@@ -84,18 +77,3 @@ def _other_results(api: Node, default: Node | None) -> Iterator[tuple[str, Node]
     calls = api.get("rpc_transport") or (default.get("rpc_transport") if default else None)
     known = calls.value if calls and isinstance(calls.value, dict) and calls.value else {"redis"}
     yield from ((name, node) for name, node in (result.items() if result else ()) if name not in known)
-
-
-def _unused_connection(api: Node) -> Iterator[tuple[str, Place]]:
-    result, calls = api.find("result_transport.redis"), api.find("rpc_transport.redis")
-    for key in _OF_RESULTS:
-        node = result.get(key) if result else None
-        same = calls.get(key) if calls else None
-        if node is not None and not (same is not None and _plain(same) == _plain(node)):
-            yield f"result_transport.redis.{key}", node.where
-
-
-def _plain(node: Node) -> object:
-    if isinstance(node.value, dict):
-        return {k: _plain(n) for k, n in node.value.items()}
-    return [_plain(n) for n in node.value] if isinstance(node.value, list) else node.value

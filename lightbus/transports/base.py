@@ -19,7 +19,7 @@ from lightbus.policy import DeliveryPolicy
 from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions
 from .questions import Finding as Finding
 
-Kind = Literal["rpc", "event", "schema"]
+Kind = Literal["rpc", "result", "event", "schema"]
 
 #: The most bytes that a message may have, whatever carries it.
 MAX_BYTES = 1024 * 1024
@@ -286,6 +286,9 @@ class RpcConsumer(Consumer):
 
 class RpcTransport(RpcQuestions, Transport):
     """Calls procedures and serves them."""
+
+    #: What answers travel by, where that is not the connection of calls; closed with this.
+    answers: Transport | None = None
 
     @abstractmethod
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:

@@ -198,6 +198,15 @@ def test_each_redis_is_asked_once_and_named_where_it_is_configured(
     ]
 
 
+def test_the_redis_of_answers_is_asked_too(project: Project, start_server: StartServer) -> None:
+    calls, answers, dead = start_server(aof=True), start_server(), free_port()
+    text = f"bus: {{redis: {{url: '{calls.url}'}}}}\napis:\n  a:\n    result_transport:\n      redis: "
+    assert connect(project, f"{text}{{url: '{answers.url}'}}\n") == (0, [])
+    status, lines = connect(project, f"{text}{{url: 'redis://127.0.0.1:{dead}/0'}}\n")
+    assert status == 78 and len(lines) == 1
+    assert lines[0].startswith("lightbus.yaml:5:20  apis.a.result_transport.redis.url: Redis at 127.0.0.1:")
+
+
 def test_a_wrong_password_is_not_repeated(project: Project, start_server: StartServer) -> None:
     server = start_server(password="right-s3cret")
     status, lines = connect(

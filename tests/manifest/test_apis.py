@@ -10,7 +10,12 @@ import pytest
 from lightbus.manifest import installed
 from lightbus.options import Secret, SecretUrl
 from lightbus.policy import DeliveryPolicy, OnError
-from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions, RedisSchemaOptions
+from lightbus.transports.redis.options import (
+    DEFAULT_URL,
+    RedisEventOptions,
+    RedisRpcOptions,
+    RedisSchemaOptions,
+)
 
 from .conftest import Folder
 
@@ -207,3 +212,49 @@ def test_policies_extend_each_other_and_listeners_name_them(folder: Folder) -> N
 def test_what_refers_to_nothing_or_says_nothing_is_told(folder: Folder, text: str, told: str) -> None:
     problems = folder.problems(text)
     assert any(told in p for p in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("apis", "where"),
+    [
+        ("auth: {result_transport: {redis: {url: 'redis://b:1/0'}}}", "redis://b:1/0"),
+        ("default: {result_transport: {redis: {url: 'redis://b:1/0'}}}", "redis://b:1/0"),
+        (
+            "auth: {rpc_transport: {redis: {url: 'redis://c:1/0'}}, "
+            "result_transport: {redis: {url: 'redis://a:1/0'}}}",
+            "redis://a:1/0",
+        ),
+        ("auth: {redis: {url: 'redis://c:1/0'}, result_transport: {redis: {username: u}}}", "redis://c:1/0"),
+        (
+            "auth: {rpc_transport: {redis: {url: 'redis://c:1/0'}}, "
+            "result_transport: {redis: {command_timeout: 9}}}",
+            "redis://c:1/0",
+        ),
+    ],
+)
+def test_answers_travel_as_result_transport_says(folder: Folder, apis: str, where: str) -> None:
+    manifest = folder.read(f"bus: {{redis: {{url: 'redis://a:1/0'}}}}\napis: {{{apis}}}")
+    record = manifest.api("auth")
+    assert record.rpc_transport.options.results == record.result_transport.options
+    assert url_of(record.result_transport.options) == where
+    assert manifest.notes == ()
+
+
+@pytest.mark.parametrize(
+    "apis",
+    [
+        "auth: {}",
+        "auth: {rpc_transport: {redis: {url: 'redis://b:1/0', password: p}}}",
+        "auth: {rpc_transport: {redis: {url: 'redis://b:1/0'}}, "
+        "result_transport: {redis: {url: 'redis://b:1/0'}}}",
+        "auth: {result_transport: {redis: {url: 'redis://127.0.0.1:6379/0'}}}",
+        "default: {result_transport: {redis: {url: 'redis://b:1/0'}}}, auth: {redis: {url: 'redis://c:1/0'}}",
+        "auth: {result_transport: {redis: {result_ttl: 5, connection_parameters: {maxsize: 5}}}}",
+        "default: {redis: {tls: {verify: false}}, rpc_transport: {redis: {url: 'rediss://b:1/0'}}}, "
+        "auth: {redis: {tls: {ca_file: ca.pem}}}",
+    ],
+)
+def test_answers_travel_with_the_calls_where_nothing_else_is_said(folder: Folder, apis: str) -> None:
+    record = folder.read(f"apis: {{{apis}}}").api("auth")
+    assert record.rpc_transport.options.results is None
+    assert url_of(record.result_transport.options) in (url_of(record.rpc_transport.options), DEFAULT_URL)

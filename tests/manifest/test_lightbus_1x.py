@@ -243,20 +243,12 @@ def test_a_whole_file_of_1x_runs_unchanged(folder: Folder) -> None:
             "is renewed while a handler",
         ),
         (
-            "apis: {auth: {result_transport: {redis: {url: 'redis://a:1/0'}}}}",
-            "result_transport.redis.url: has no",
-        ),
-        (
             "bus: {redis: {connection_parameters: {maxsize: 5}}}",
             "bus.redis.connection_parameters.maxsize: has no effect: a process opens one connection",
         ),
         (
             "apis: {auth: {redis: {connection_parameters: {maxsize: 5}}}}",
             "apis.auth.redis.connection_parameters.maxsize: has no effect",
-        ),
-        (
-            "apis: {auth: {result_transport: {redis: {command_timeout: 5}}}}",
-            "result_transport.redis.command_timeout: has no effect",
         ),
         (
             "apis: {auth: {result_transport: {debug: {}}}}",

@@ -31,12 +31,18 @@ def shared_redis(servers: ServerPool) -> Server:
 
 
 @pytest.fixture
-def peer(shared_redis: Server) -> Peer:
+def answers_url(shared_redis: Server) -> str:
+    """Where answers travel; tests may have another Redis for them."""
+    return shared_redis.url
+
+
+@pytest.fixture
+def peer(shared_redis: Server, answers_url: str) -> Peer:
     """Lightbus 1.x as a client, and to start workers with."""
     python = find_peer()
     if python is None:
         missing("no Lightbus 1.x: `make pytest` makes its venv")
-    return Peer(python, shared_redis.url)
+    return Peer(python, shared_redis.url, answers_url)
 
 
 @pytest.fixture
@@ -47,10 +53,11 @@ def peer_worker(peer: Peer) -> Iterator[StartHost]:
 
 
 @pytest.fixture
-def our_host(shared_redis: Server, tmp_path: Path) -> Iterator[StartHost]:
+def our_host(shared_redis: Server, answers_url: str, tmp_path: Path) -> Iterator[StartHost]:
     """Starts our hosts (service "new"), and ends them after the test."""
     manifest = tmp_path / "lightbus.yaml"
-    manifest.write_text(f"bus:\n  redis:\n    url: {shared_redis.url}\n")
+    results = f"{{result_transport: {{redis: {{url: '{answers_url}'}}}}}}"
+    manifest.write_text(f"bus:\n  redis:\n    url: {shared_redis.url}\napis: {{default: {results}}}\n")
     with contextlib.ExitStack() as started:
 
         def start(*roles: str) -> Process:

@@ -31,19 +31,20 @@ class PeerError(Exception):
         self.text = text
 
 
-def config(url: str, **names: str) -> dict[str, Any]:
-    """A 1.x configuration where everything goes over one Redis."""
+def config(url: str, answers: str = "", **names: str) -> dict[str, Any]:
+    """A 1.x configuration where everything goes over one Redis, or answers over another one."""
     transport = {"redis": {"url": url}}
-    api = dict.fromkeys(("event_transport", "rpc_transport", "result_transport"), transport)
+    api = {"event_transport": transport, "rpc_transport": transport}
+    api["result_transport"] = {"redis": {"url": answers or url}}
     return {**names, "bus": {"schema": {"transport": transport}}, "apis": {"default": api}}
 
 
 class Peer:
-    """Lightbus 1.x on one Redis."""
+    """Lightbus 1.x on one Redis, or with another one for answers."""
 
-    def __init__(self, python: Path, url: str) -> None:
+    def __init__(self, python: Path, url: str, answers: str = "") -> None:
         self._python = python
-        self._url = url
+        self._urls = url, answers
 
     def worker(self, *roles: str, service_name: str = "old", process_name: str = "old1") -> Process:
         """Start `lightbus run` with the roles "owner" and/or "listener"; the caller closes it.
@@ -53,7 +54,7 @@ class Peer:
         program = str(self._python.parent / "lightbus")
         process = self._start(
             [program, "run", "--bus", "bus"],
-            config(self._url, service_name=service_name, process_name=process_name),
+            config(*self._urls, service_name=service_name, process_name=process_name),
             " ".join(roles),
         )
         try:
@@ -73,7 +74,9 @@ class Peer:
         return str(fired["id"])
 
     def _ask(self, script: str, name: str, kwargs: Mapping[str, Any], expected: str) -> Any:
-        with self._start([str(self._python), script, name, json.dumps(kwargs)], config(self._url)) as process:
+        with self._start(
+            [str(self._python), script, name, json.dumps(kwargs)], config(*self._urls)
+        ) as process:
             process.wait(timeout=30.0)
             for line in process.output().splitlines():
                 word, _, rest = line.partition(" ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ import lightbus
 from lightbus.exceptions import ValidationError
 from lightbus.schema.compare import compare
 from lightbus.schema.contract import contract_of
+from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.servers import Server
 from tests.wire.conftest import StartHost
@@ -60,6 +62,13 @@ def wait_for_contract(server: Server) -> None:
 def wait_for_group(server: Server, name: str) -> None:
     """Wait until a listener hears what is fired from now on."""
     eventually(lambda: name in groups(server), timeout=20, what=f"the group {name}")
+
+
+def pushes(server: Server) -> int:
+    """How many answers were pushed to this Redis since its statistics began."""
+    stats = server.execute("INFO", "commandstats").decode()
+    found = re.search(r"cmdstat_lpush:calls=(\d+)", stats)
+    return int(found[1]) if found else 0
 
 
 def client(server: Server) -> Any:
@@ -183,6 +192,41 @@ class TestOurClientAndA1xWorker:
         with pytest.raises(ValidationError):
             bus.auth.check_password(username=1, password="secret")
         bus.client.close()
+
+
+class TestAnswersOverAnotherRedis:
+    @pytest.fixture
+    def answers_redis(self, shared_redis: Server, start_server: StartServer) -> Server:
+        shared_redis.execute("CONFIG", "RESETSTAT")
+        return start_server("redis7")
+
+    @pytest.fixture
+    def answers_url(self, answers_redis: Server) -> str:
+        return answers_redis.url
+
+    def test_a_1x_client_calls_our_worker(
+        self, peer: Peer, our_host: StartHost, shared_redis: Server, answers_redis: Server
+    ) -> None:
+        our_host("owner")
+        wait_for_contract(shared_redis)
+        assert peer.call("auth.check_password", username="admin", password="secret") is True
+        assert pushes(answers_redis) == 1 and pushes(shared_redis) == 0
+
+    def test_our_client_calls_a_1x_worker(
+        self, peer_worker: StartHost, shared_redis: Server, answers_redis: Server
+    ) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        results = {"redis": {"url": answers_redis.url}}
+        bus = lightbus.create(
+            config={
+                "bus": {"redis": {"url": shared_redis.url}},
+                "apis": {"default": {"result_transport": results}},
+            }
+        )
+        assert bus.auth.check_password(username="admin", password="secret") is True
+        bus.client.close()
+        assert pushes(answers_redis) == 1 and pushes(shared_redis) == 0
 
 
 class TestEvents:

@@ -176,6 +176,8 @@ class RedisRpcOptions(RedisOptions):
     #: From the options of result_transport.
     result_serializer: ClassName = ClassName("lightbus.serializers.BlobMessageSerializer")
     result_deserializer: ClassName = ClassName("lightbus.serializers.BlobMessageDeserializer")
+    #: Where answers travel, if not over the connection of calls.
+    results: RedisOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

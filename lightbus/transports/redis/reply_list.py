@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.transports.base import Finding, Transport
 
 from .connection import BLOCK, FAILURES, Link, backoff
 from .lookout import Waiting
@@ -18,11 +19,19 @@ from .session import RedisTransport
 logger = logging.getLogger(__name__)
 
 
+class RedisAnswers(RedisTransport, Transport):
+    """The Redis of answers, where it is not that of calls."""
+
+    async def check(self, events: Sequence[tuple[str, str]]) -> Sequence[Finding]:
+        """Look whether Redis can be used; nothing is kept there that must last."""
+        return [finding for finding in await super().check(events) if finding.fatal]
+
+
 class ReplyList:
     """The one list on which this caller's answers arrive, and the futures that wait for them.
 
     Args:
-        transport: Whose session is used.
+        transport: Whose session is used: that of calls, or :class:`RedisAnswers`.
         retry_delay: The longest wait after an error, in seconds.
         decode: Makes an answer of its bytes.
     """
@@ -74,7 +83,11 @@ class ReplyList:
                     await self._read_once(link)
                     failures = 0
                 except FAILURES as e:
-                    if failures == 0 and not isinstance(e, TransportUnavailable):
+                    # That the Redis of calls is away, its pipe tells.
+                    is_told = isinstance(e, TransportUnavailable) and not isinstance(
+                        self._transport, RedisAnswers
+                    )
+                    if failures == 0 and not is_told:
                         logger.warning("reading answers: %s; trying again", e)
                     failures += 1
                     await asyncio.sleep(backoff(failures, self._retry_delay))

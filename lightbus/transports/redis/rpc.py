@@ -21,7 +21,7 @@ from .options import RedisRpcOptions
 from .pipe import ignore_outcome
 from .queues import queue_status
 from .replies import ReplyError
-from .reply_list import ReplyList
+from .reply_list import RedisAnswers, ReplyList
 from .rpc_consumer import RedisRpcConsumer, expiry_key, queue_key
 from .serializing import rpc_codec
 from .session import RedisTransport
@@ -45,7 +45,10 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._options = options or RedisRpcOptions()
         super().__init__(self._options)
         self._codec = rpc_codec(self._options)
-        self._replies = ReplyList(self, self._options.rpc_retry_delay, self._codec.decode_result)
+        apart = None if self._options.results is None else RedisAnswers(self._options.results)
+        self.answers = apart
+        self._answers: RedisTransport = apart or self
+        self._replies = ReplyList(self._answers, self._options.rpc_retry_delay, self._codec.decode_result)
         self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
@@ -112,7 +115,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
         """Take calls from the API's queue into a list of this process's own."""
         consumer = RedisRpcConsumer(
-            self.session, self._options, self._codec, api_name, identity, self.metrics
+            self.session, self._answers.pipe, self._options, self._codec, api_name, identity, self.metrics
         )
         await consumer.join()
         return consumer
@@ -122,9 +125,11 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         return await queue_status(self.pipe, api_names)
 
     async def close(self) -> None:
-        """Stop waiting for answers and give the connection back."""
+        """Stop waiting for answers and give the connections back."""
         self._lookout.close()
         await self._replies.close()
+        if self.answers is not None:
+            await self.answers.close()
         await super().close()
 
     def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -19,13 +19,16 @@ from lightbus.transports.base import Identity, RpcConsumer
 from .codec import decode_sender, names_reply_list, return_key
 from .connection import BLOCK, FAILURES, backoff
 from .options import RedisRpcOptions
-from .pipe import failure_of, ignore_outcome
+from .pipe import Pipe, failure_of, ignore_outcome
 from .replies import Reaction, ReplyError
 from .scripts import LEAVE, RECOVER, RELEASE, TAKE
 from .serializing import RpcCodec
 from .session import Session
 
 logger = logging.getLogger(__name__)
+
+_Commands = Sequence[tuple[Any, ...]]
+_Sent = asyncio.Future[list[Any]]
 
 #: Seconds after which a process that shows no sign of life counts as absent.
 PRESENCE = 6.0
@@ -70,6 +73,7 @@ class RedisRpcConsumer(RpcConsumer):
 
     Args:
         session: The Redis of the API.
+        answers: Where answers are sent: the session's own pipe, or one to another Redis.
         options: How long answers are kept.
         codec: How calls and answers are written.
         api_name: The API.
@@ -80,6 +84,7 @@ class RedisRpcConsumer(RpcConsumer):
     def __init__(
         self,
         session: Session,
+        answers: Pipe,
         options: RedisRpcOptions,
         codec: RpcCodec,
         api_name: str,
@@ -88,6 +93,7 @@ class RedisRpcConsumer(RpcConsumer):
     ) -> None:
         self._metrics = metrics
         self._pipe = session.pipe
+        self._answers = answers
         self._link = session.link()
         self._options = options
         self._codec = codec
@@ -150,7 +156,8 @@ class RedisRpcConsumer(RpcConsumer):
 
     def _answer(self, call: RpcMessage, result: ResultMessage, blob: bytes | None) -> None:
         key = return_key(call.return_path)
-        commands: list[tuple[Any, ...]] = []
+        push: list[tuple[Any, ...]] = []
+        strike: list[tuple[Any, ...]] = [] if blob is None else [("LREM", self._mine, 1, blob)]
         if key is None:
             logger.warning(
                 "%s (call %s) can't be answered: its return path is not one that a caller makes",
@@ -160,11 +167,12 @@ class RedisRpcConsumer(RpcConsumer):
             )
         else:
             ttl = max(1, math.ceil(self._options.result_ttl))
-            commands = [("LPUSH", key, self._encode(call, result)), ("EXPIRE", key, ttl)]
-        if blob is not None:
-            commands.append(("LREM", self._mine, 1, blob))
-        if commands:
-            self._send(commands, call.id)
+            push = [("LPUSH", key, self._encode(call, result)), ("EXPIRE", key, ttl)]
+        if push and self._answers is not self._pipe:
+            # One after the other: an answer that is lost must not take the call along.
+            self._send(self._answers, push, call.id, strike)
+        elif push or strike:
+            self._send(self._pipe, push + strike, call.id)
 
     async def stop(self) -> None:
         """End a waiting take at once; its connection stays usable, so that nothing is lost on the way."""
@@ -240,7 +248,7 @@ class RedisRpcConsumer(RpcConsumer):
             else:
                 extra = {"message_id": call.id}
                 logger.debug("%s (call %s) had expired", call.canonical_name, call.id, extra=extra)
-                self._send([("LREM", self._mine, 1, blob)])
+                self._send(self._pipe, [("LREM", self._mine, 1, blob)])
         return ours
 
     def _refuse(self, blob: bytes, error: InvalidMessage) -> None:
@@ -249,32 +257,41 @@ class RedisRpcConsumer(RpcConsumer):
         self._metrics.messages_refused.add(self._queue)
         call = decode_sender(blob)
         if call is None:
-            self._send([("LREM", self._mine, 1, blob)])
+            self._send(self._pipe, [("LREM", self._mine, 1, blob)])
         else:
             self._answer(call, ResultMessage(repr(error), call.id, error=True), blob)
 
-    def _send(self, commands: list[tuple[Any, ...]], call_id: str = "", failures: int = 0) -> None:
-        """Send what must arrive: again after a broken link or a refusal, while an answer is of use."""
+    def _send(
+        self, pipe: Pipe, commands: _Commands, call_id: str = "", then: _Commands = (), failures: int = 0
+    ) -> None:
+        """Send what must arrive, again after a failure while it is of use; then more to the API's Redis."""
         if failures == 0:
             self._sending += 1
-        sent = self._pipe.send_many(commands)
-        sent.add_done_callback(partial(self._note_sent, commands, call_id, failures))
+        elif pipe.is_closed:
+            logger.error("gave up sending an answer of %s: the bus was closed", self._api_name)
+            return
+        sent = pipe.send_many(commands)
+        sent.add_done_callback(partial(self._note_sent, pipe, commands, call_id, then, failures))
 
     def _note_sent(
-        self, commands: list[tuple[Any, ...]], call_id: str, failures: int, sent: asyncio.Future[list[Any]]
+        self, pipe: Pipe, commands: _Commands, call_id: str, then: _Commands, failures: int, sent: _Sent
     ) -> None:
         error = failure_of(sent)
         if error is not None:
             if isinstance(error, ReplyError) and error.reaction is Reaction.GIVE_UP:
                 logger.warning("an answer was not sent, since its key is not a list: %s", error)
-            elif failures < _ATTEMPTS and not self._pipe.is_closed:
-                loop = asyncio.get_running_loop()
+            elif failures < _ATTEMPTS and not pipe.is_closed:
+                again = partial(self._send, pipe, commands, call_id, then, failures + 1)
                 wait = backoff(failures, self._options.rpc_retry_delay)
-                loop.call_later(wait, self._send, commands, call_id, failures + 1)
+                asyncio.get_running_loop().call_later(wait, again)
                 return
             else:
                 logger.error("gave up sending an answer of %s: %s", self._api_name, error)
-        self._blobs.pop(call_id, None)
+                then = ()
+        if then and not self._pipe.is_closed:
+            self._send(self._pipe, then, call_id)
+        else:
+            self._blobs.pop(call_id, None)
         self._sending -= 1
         if self._all_sent is not None and not self._sending:
             self._all_sent.set()
