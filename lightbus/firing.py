@@ -41,6 +41,8 @@ class Firing(Declarations):
         self.contracts = Contracts()
         self._settings: dict[str, ApiSettings] = {}
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Transports] = WeakKeyDictionary()
+        #: The loop that was asked for last, and its transports.
+        self._latest: tuple[asyncio.AbstractEventLoop | None, Transports | None] = None, None
         self._closed = False
 
     @property
@@ -70,9 +72,13 @@ class Firing(Declarations):
         if self._closed:
             raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
         loop = asyncio.get_running_loop()
+        latest, transports = self._latest
+        if loop is latest and transports is not None:
+            return transports
         transports = self._open.get(loop)
         if transports is None:
             transports = self._open[loop] = Transports(self.wiring, self.metrics)
+        self._latest = loop, transports
         return transports
 
     async def fire_event(

@@ -14,15 +14,16 @@ from typing import Any, ClassVar
 
 _set = object.__setattr__
 
+#: Of each digit in the place of a UUID's variant, the one that stands there.
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 #: The most characters of an event's id.
 MAX_ID = 200
 
 
 def new_id() -> str:
     """Return a fresh random UUID (version 4, RFC 9562) as text."""
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    h = os.urandom(16).hex()
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANTS[h[16]]}{h[17:20]}-{h[20:]}"
 
 
 def is_message_id(text: str) -> bool:

@@ -24,8 +24,6 @@ class BusPath:
         name: The name so far; empty for the bus itself.
     """
 
-    __slots__ = ("_client", "_name")
-
     def __init__(self, client: BusClient, name: str = "") -> None:
         self._client = client
         self._name = name
@@ -62,7 +60,9 @@ class BusPath:
     def __getattr__(self, name: str) -> BusPath:
         if name.startswith("_"):
             raise AttributeError(f"names on the bus don't start with an underscore: {name!r}")
-        return BusPath(self._client, f"{self._name}.{name}" if self._name else name)
+        # Kept, so that it is found without this function the next time.
+        path = self.__dict__[name] = self[name]
+        return path
 
     def __getitem__(self, name: str) -> BusPath:
         """Return the path of a name that is no identifier, such as ``bus.auth["*"]``."""
@@ -174,7 +174,7 @@ class BusPath:
                     names.update(definition.procedures, definition.events)
             elif api_name.startswith(prefix):
                 names.add(api_name[len(prefix) :].partition(".")[0])
-        return sorted({*names, *(n for n in super().__dir__() if not n.startswith("__"))})
+        return sorted({*names, *(n for n in dir(type(self)) if not n.startswith("__"))})
 
     def __repr__(self) -> str:
         return f"<BusPath {self._name or 'of ' + repr(self._client.service_name)}>"

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from lightbus.transports.redis.deadlines import Deadlines
-from tests.eventually import eventually_async
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.2])
 def test_a_deadline_is_told_when_it_has_come_and_not_before(seconds: float) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        told: list[float] = []
+        future: asyncio.Future[Any] = loop.create_future()
         deadline = loop.time() + seconds
-        Deadlines(loop).add(lambda: told.append(loop.time()), deadline, seconds)
-        await eventually_async(lambda: told)
+        Deadlines(loop).add(future, deadline, seconds)
+        with pytest.raises(TimeoutError):
+            await future
         # asyncio's own timers may come by their resolution too early.
-        assert told[0] >= deadline - 0.002
+        assert loop.time() >= deadline - 0.002
 
     asyncio.run(scenario())
 
@@ -28,16 +28,15 @@ def test_a_deadline_is_told_when_it_has_come_and_not_before(seconds: float) -> N
 def test_who_waits_no_longer_is_not_told_and_those_beside_him_are() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        deadlines, told = Deadlines(loop), list[str]()
-        deadline = loop.time() + 0.05
-
-        def gone() -> None:
-            told.append("gone")
-
-        deadlines.add(gone, deadline, 0.05).discard(gone)
-        deadlines.add(lambda: told.append("waits"), deadline, 0.05)
-        await eventually_async(lambda: told)
-        assert told == ["waits"]
+        deadlines, deadline = Deadlines(loop), loop.time() + 0.05
+        gone, done, waits = (loop.create_future() for _ in range(3))
+        for future in (gone, done, waits):
+            kept = deadlines.add(future, deadline, 0.05)
+        kept.discard(gone)
+        done.set_result(1)
+        with pytest.raises(TimeoutError):
+            await waits
+        assert not gone.done() and done.result() == 1
 
     asyncio.run(scenario())
 
@@ -53,6 +52,6 @@ def test_many_deadlines_need_few_timers() -> None:
     loop = Loop()
     deadlines = Deadlines(loop)
     for number in range(1_000):
-        deadlines.add(lambda: None, 100.0 + number / 1_000, 5.0)
+        deadlines.add(loop.create_future(), 100.0 + number / 1_000, 5.0)
     loop.close()
     assert loop.timers < 40

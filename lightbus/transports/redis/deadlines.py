@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from math import frexp, ldexp
 from typing import Any
 
 #: A time is divided into 64 steps, or up to 128: by so little of it a deadline may be told too late.
 _STEPS = 7
-
-Callback = Callable[[], object]
 
 
 def expire(future: asyncio.Future[Any]) -> None:
@@ -21,19 +18,19 @@ def expire(future: asyncio.Future[Any]) -> None:
 
 
 class Deadlines:
-    """What is called when it is due, on one event loop; hardly any of it ever is."""
+    """Futures that fail with a TimeoutError when they are due, on one event loop; hardly any ever is."""
 
     __slots__ = ("_due", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._due: dict[tuple[int, int], set[Callback]] = {}
+        self._due: dict[tuple[int, int], set[asyncio.Future[Any]]] = {}
 
-    def add(self, callback: Callback, deadline: float, seconds: float) -> set[Callback]:
-        """Call something at a time, or a little later.
+    def add(self, future: asyncio.Future[Any], deadline: float, seconds: float) -> set[asyncio.Future[Any]]:
+        """Let a future fail at a time, or a little later.
 
         Args:
-            callback: What to call.
+            future: What is waited for.
             deadline: When, by the loop's time.
             seconds: How long that is from its beginning; it may come a 64th of this too late.
 
@@ -43,13 +40,13 @@ class Deadlines:
         exponent = frexp(seconds)[1] - _STEPS
         step = ldexp(1.0, exponent)
         key = (exponent, int(deadline / step) + 1)
-        callbacks = self._due.get(key)
-        if callbacks is None:
-            callbacks = self._due[key] = set()
+        futures = self._due.get(key)
+        if futures is None:
+            futures = self._due[key] = set()
             self._loop.call_at(key[1] * step, self._tell, key)
-        callbacks.add(callback)
-        return callbacks
+        futures.add(future)
+        return futures
 
     def _tell(self, key: tuple[int, int]) -> None:
-        for callback in self._due.pop(key):
-            callback()
+        for future in self._due.pop(key):
+            expire(future)

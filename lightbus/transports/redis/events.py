@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 from lightbus.exceptions import BusAlreadyClosed, LightbusException
@@ -15,7 +14,6 @@ from lightbus.transports.questions import DeadLetter, GroupStatus
 
 from . import dead_letters, history
 from .connection import FAILURES
-from .deadlines import expire
 from .event_consumer import RedisEventConsumer
 from .groups import group_status
 from .options import RedisEventOptions
@@ -78,16 +76,16 @@ class RedisEventTransport(RedisTransport, EventTransport):
             trimmer.note_added()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        sent = append(self.pipe, stream, message.id, body, dedupe)
-        late = partial(expire, sent)
-        due = self.pipe.deadlines.add(late, deadline, timeout)
+        pipe = self.pipe
+        sent = append(pipe, stream, message.id, body, dedupe)
+        due = pipe.deadlines.add(sent, deadline, timeout)
         try:
             message.native_id = (await sent).decode()
             return
         except (LightbusException, TimeoutError):
             event = Outgoing(message, body, dedupe)
         finally:
-            due.discard(late)
+            due.discard(sent)
         await Publishing(self, (event,), timeout, deadline).run(sent)
         if event.error is not None:
             raise event.error

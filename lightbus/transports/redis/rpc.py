@@ -15,7 +15,6 @@ from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
 from lightbus.transports.questions import QueueStatus
 
 from .connection import FAILURES, LinkBroken, backoff
-from .deadlines import expire
 from .lookout import Lookout
 from .options import RedisRpcOptions
 from .pipe import ignore_outcome
@@ -92,8 +91,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._lookout.note(now)
         # What becomes of the sending goes into the answer's future, so that the caller wakes up only once.
         sent.add_done_callback(partial(self._after_sending, message, blob, answer))
-        late = partial(expire, answer)
-        due = self.pipe.deadlines.add(late, deadline, timeout)
+        due = self.pipe.deadlines.add(answer, deadline, timeout)
         try:
             return await answer
         except TimeoutError:
@@ -109,7 +107,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 self._withdraw(message, blob, 1)
             raise
         finally:
-            due.discard(late)
+            due.discard(answer)
             self._replies.expected.pop(message.id, None)
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
