@@ -44,7 +44,7 @@ class Session:
         self.server.execute("FLUSHALL")
         env = {"BENCH_SCALE": str(QUICK_SCALE if self.quick else measures.SCALE)}
         with Process([python, "-m", module, *args], env=env) as process:
-            return measures.reported(process.wait_for_line("figures", timeout=timeout))
+            return measures.reported(process.wait_for_line("figures {", timeout=timeout))
 
     def floor(self) -> Figures:
         """The floor once."""
