@@ -1,4 +1,4 @@
-"""Commands of one loop tick go out as one write, on one connection; replies come back in order.
+"""Commands of one loop tick go out in few writes, on one connection; replies come back in order.
 
 Measured against the library's own client with 100 XADD in flight: about five times the throughput.
 """
@@ -22,6 +22,8 @@ from .scripts import Script
 
 logger = logging.getLogger(__name__)
 
+#: How many sends of one tick go out before its end, so that Redis works on them while more are made.
+_MOST_AT_ONCE = 32
 #: The most seconds between two attempts to connect.
 _LONGEST = 5.0
 
@@ -148,6 +150,8 @@ class Pipe:
         if self._wire is None:
             if self._reader is None:
                 self._reader = self._loop.create_task(self._keep_connected(), name="lightbus redis pipe")
+        elif len(self._waiting) >= _MOST_AT_ONCE:
+            self._flush()
         elif not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
