@@ -26,8 +26,9 @@ class Growth:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
+        # Whoever fires waits for room in a stream that is full of what no listener has handled.
         self.service = Service(url, folder)
-        self.bus = create(url)
+        self.bus = create(url, apis={"default": {"event_transport": {"redis": {"max_stream_length": None}}}})
         self.client = Client(url, self.service, self.bus)
 
     async def apis(self, count: int) -> Figures:
