@@ -117,8 +117,8 @@ async def paced(operation: Callable[[str], Awaitable[object]], count: int, rate:
     started = time.monotonic()
     running: set[asyncio.Future[object]] = set()
     for number in range(count):
-        if (pause := started + number / rate - time.monotonic()) > 0:
-            await asyncio.sleep(pause)
+        # Where it can't keep up, what was begun goes on all the same.
+        await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
         task = loop.create_task(_awaited(operation, now()))
         running.add(task)
         task.add_done_callback(running.discard)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import uvloop
 
 from lightbus.exceptions import BusAlreadyClosed, ConfigurationError, TransportUnavailable
 from lightbus.options import Secret, SecretUrl
@@ -175,6 +177,35 @@ async def test_a_blocking_link_finds_a_dead_connection_too(proxy: Proxy) -> None
     proxy.set("pass")
     assert await link.exchange([("PING",)], 1) == [b"PONG"]
     await link.close()
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_loop_that_was_held_up_reads_what_has_come_meanwhile(
+    redis_url: str, factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def work(pipe: Pipe) -> None:
+        await pipe.open()
+        sent = pipe.send("ECHO", "x")
+        await asyncio.sleep(0)  # Now it is written.
+        time.sleep(0.5)  # noqa: ASYNC251 - what holds up the loop
+        assert await sent == b"x"
+        await asyncio.sleep(0.05)  # Now a connection that was closed would be seen to be.
+        assert pipe.reconnects == 0
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(piped(redis_url, work, command_timeout=0.2))
+
+
+async def test_a_server_that_is_slow_but_answers_is_not_given_up(redis_url: str) -> None:
+    async def work(pipe: Pipe) -> None:
+        await pipe.open()
+        slow = "local t = redis.call('TIME')[2]; for i = 1, 12000000 do end; return t"
+        # So long that the server reads, and answers, one after another.
+        replies = await asyncio.gather(*(pipe.send("EVAL", slow, 0, "x" * 40_000) for _ in range(30)))
+        assert len(replies) == 30
+        assert pipe.reconnects == 0
+
+    await piped(redis_url, work, command_timeout=0.3)
 
 
 async def test_a_server_that_is_silent_while_connecting_is_given_up(proxy: Proxy) -> None:

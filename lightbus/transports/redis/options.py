@@ -73,7 +73,9 @@ class RedisOptions:
         Duration(5), "How long connecting may take before it is tried again.", minimum=0.001
     )
     command_timeout: Duration = option(
-        Duration(4), "How long a command may take before its connection counts as dead.", minimum=0.001
+        Duration(4),
+        "How long Redis may leave commands unanswered until the connection counts as dead.",
+        minimum=0.001,
     )
 
 

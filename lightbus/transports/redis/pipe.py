@@ -22,6 +22,8 @@ from .scripts import Script
 
 logger = logging.getLogger(__name__)
 
+#: Seconds that a silent connection has to be read once more before it is closed.
+_LAST_CHANCE = 0.1
 #: How many sends of one tick go out before its end, so that Redis works on them while more are made.
 _MOST_AT_ONCE = 32
 #: The most seconds between two attempts to connect.
@@ -50,7 +52,7 @@ class Pipe:
 
     Args:
         connector: Opens the connection.
-        command_timeout: Seconds without a reply after which the connection counts as dead.
+        command_timeout: Seconds without a reply, while one is due, after which the connection counts as dead.
     """
 
     def __init__(self, connector: Connector, command_timeout: float) -> None:
@@ -67,6 +69,9 @@ class Pipe:
         #: Whether :meth:`close` was called.
         self.is_closed = False
         self._watch: asyncio.TimerHandle | None = None
+        #: When replies came last, by the event loop's clock.
+        self._heard_at = 0.0
+        self._is_doubtful = False
         #: The last failure to connect, while there is no connection.
         self.failure: TransportUnavailable | None = None
         self._failures = 0
@@ -177,11 +182,14 @@ class Pipe:
                 self._watch = self._loop.call_later(self._timeout, self._check_alive)
 
     def _check_alive(self) -> None:
-        """Close a connection whose oldest command has waited too long: a half-open one tells nothing."""
+        """Close a connection that says nothing although a command waits: a half-open one tells nothing."""
         self._watch = None
         if not self._written or self._wire is None:
             return
-        left = self._written[0].sent + self._timeout - self._loop.time()
+        left = max(self._written[0].sent, self._heard_at) + self._timeout - self._loop.time()
+        if left <= 0 and not self._is_doubtful:
+            # It may be the event loop that was held up: what has come meanwhile is read first.
+            self._is_doubtful, left = True, _LAST_CHANCE
         if left > 0:
             self._watch = self._loop.call_later(left, self._check_alive)
         else:
@@ -227,6 +235,8 @@ class Pipe:
         written = self._written
         while True:
             replies = await wire.read()
+            self._heard_at = self._loop.time()
+            self._is_doubtful = False
             for reply in replies:
                 if reply.__class__ is ReplyError and must_reconnect(reply):
                     # What was written is still answered; what comes now waits for the next connection.
@@ -267,6 +277,7 @@ class Pipe:
     def _drop(self, error: Exception) -> None:
         written, lost = self._written, list(self._written)
         written.clear()
+        self._is_doubtful = False
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
