@@ -126,13 +126,13 @@ def _listener(
     ):
         advice = blocks.problems.suggest(name, {*policies, *_ON_ERROR})
         blocks.problems.add(written.place, f"{path}.on_error", f"no policy of that name{advice}")
-    if made is None:
-        return None
     events = node.get("events")
-    if events and not made.events:
+    if events and events.value == []:
         blocks.problems.add(
             events.place, f"{path}.events", "is empty; name at least one event, such as auth.*"
         )
+    if made is None:
+        return None
     wait = node.get("batch_wait")
     if wait and made.batch_wait is not None and made.batch is None:
         blocks.problems.add(wait.place, f"{path}.batch_wait", "means nothing without batch; give that, too")

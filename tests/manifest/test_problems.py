@@ -62,6 +62,14 @@ def test_a_mistake_beneath_every_api_is_told_once(folder: Folder) -> None:
     assert told[1].startswith("lightbus.yaml:3:26  apis.default.rpc_timeout: must be a duration")
 
 
+def test_a_listener_is_told_of_all_that_is_wrong_with_it(folder: Folder) -> None:
+    told = folder.problems("listeners: {a: {events: [], handler: nope}}")
+    assert [line.partition("  ")[2].partition(":")[0] for line in told] == [
+        "listeners.a.events",
+        "listeners.a.handler",
+    ]
+
+
 def test_the_error_is_a_configuration_error_with_every_problem(folder: Folder) -> None:
     folder.write("lightbus.yaml", SIX)
     with pytest.raises(ManifestError) as caught:
