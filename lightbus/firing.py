@@ -24,6 +24,7 @@ from .exceptions import (
 from .hooks import Beside
 from .messages import MAX_ID, EventMessage, is_message_id
 from .metrics import Metrics
+from .obstacles import Obstacles
 from .schema.known import Contracts
 from .transports.base import EventTransport, Outgoing
 from .values import dump
@@ -38,6 +39,8 @@ class Firing(Declarations):
         self.wiring = wiring
         #: What this bus has done so far.
         self.metrics = Metrics()
+        #: What keeps it from its work at present.
+        self.obstacles = Obstacles()
         self.contracts = Contracts()
         self._settings: dict[str, ApiSettings] = {}
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Transports] = WeakKeyDictionary()
@@ -77,7 +80,7 @@ class Firing(Declarations):
             return transports
         transports = self._open.get(loop)
         if transports is None:
-            transports = self._open[loop] = Transports(self.wiring, self.metrics)
+            transports = self._open[loop] = Transports(self.wiring, self.metrics, self.obstacles)
         self._latest = loop, transports
         return transports
 

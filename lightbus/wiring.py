@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 from .api import ApiOptions, ValidateOptions
 from .exceptions import TransportNotFound
 from .metrics import Metrics
+from .obstacles import Obstacles
 from .transports.base import EventTransport, Identity, Kind, RpcTransport, SchemaTransport, Transport
 
 
@@ -89,11 +90,13 @@ class Transports:
     Args:
         wiring: Which API travels how.
         metrics: What they count in.
+        obstacles: Where they tell what keeps them from their work.
     """
 
-    def __init__(self, wiring: Wiring, metrics: Metrics) -> None:
+    def __init__(self, wiring: Wiring, metrics: Metrics, obstacles: Obstacles) -> None:
         self._wiring = wiring
         self._metrics = metrics
+        self._obstacles = obstacles
         self._made: dict[tuple[Kind, str, Any], Transport] = {}
         self._rpc: dict[str, RpcTransport] = {}
         self._event: dict[str, EventTransport] = {}
@@ -162,12 +165,15 @@ class Transports:
         if key not in self._made:
             cls = find_transport(kind, chosen.name)
             transport: Transport = cls() if chosen.options is None else cls(chosen.options)
-            transport.metrics = self._metrics
-            self._made[key] = transport
+            self._made[key] = self._equip(transport)
             if isinstance(transport, RpcTransport) and transport.answers is not None:
-                transport.answers.metrics = self._metrics
-                self._made["result", chosen.name, chosen.options] = transport.answers
+                self._made["result", chosen.name, chosen.options] = self._equip(transport.answers)
         return self._made[key]
+
+    def _equip(self, transport: Transport) -> Transport:
+        transport.metrics = self._metrics
+        transport.obstacles = self._obstacles
+        return transport
 
 
 def find_transport(kind: Kind, name: str) -> type[Any]:

@@ -18,7 +18,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up. A module imports from rooms above its own in this list and from its own, never from
 # those below. A name stands for the module or for the whole package.
 ROOMS: list[tuple[str, ...]] = [
-    ("exceptions", "options", "messages", "serializers", "clock", "metrics", "cancellation", "deadline"),
+    (
+        "exceptions",
+        "options",
+        "messages",
+        "serializers",
+        "clock",
+        "metrics",
+        "obstacles",
+        "cancellation",
+        "deadline",
+    ),
     ("values",),
     ("policy",),
     ("definition", "api"),

@@ -84,6 +84,7 @@ class Health:
 
 
 def _troubles(host: Host) -> Iterator[str]:
+    yield from host.client.obstacles
     worker = host.worker
     if worker is None:
         return

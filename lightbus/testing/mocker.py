@@ -227,7 +227,7 @@ class _Mocked(Transports):
     """Transports that carry nothing."""
 
     def __init__(self, client: BusClient, mock: MockResult) -> None:
-        super().__init__(client.wiring, client.metrics)
+        super().__init__(client.wiring, client.metrics, client.obstacles)
         self._transports = _Rpc(mock), _Event(mock), _Schema(client)
 
     def rpc(self, api_name: str) -> MemoryRpcTransport:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
+from lightbus.obstacles import Obstacles
 from lightbus.policy import DeliveryPolicy
 
 from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions
@@ -71,6 +72,8 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
 
     #: What it counts in; its bus gives it its own.
     metrics = Metrics()
+    #: Where it tells what keeps it from its work; its bus gives it its own.
+    obstacles = Obstacles()
 
     @property
     def reconnects(self) -> int:
