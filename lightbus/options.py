@@ -120,3 +120,33 @@ class SecretUrl(Secret):
         place = re.split(r"[?#]", place, maxsplit=1)[0]
         query = f"?{HIDDEN}" if "?" in rest.rpartition("@")[2] else ""
         return f"{scheme}://{HIDDEN}@{place}{query}" if at else f"{scheme}://{place}{query}"
+
+
+def misread(url: str) -> str | None:
+    """Say which character of a URL would make a part of its password something else; None for none.
+
+    Python, like most who read URLs, takes what follows ``/``, ``?`` or ``#`` for the end of the host, drops
+    tabs and line breaks, and says nothing: a part of the password is then looked up in DNS.
+
+    Args:
+        url: A URL, or what should be one.
+    """
+    if any(c.isspace() or not c.isprintable() for c in url):
+        return "it has a space or a character that can't be seen; write %20 for a space"
+    if "#" in url:
+        return f"it has a #, which ends a URL; {ESCAPE}"
+    _, _, rest = url.partition("://")
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    user, at, _ = authority.rpartition("@")
+    if "[" in user or "]" in user:
+        return f"it has a bracket before its host; {ESCAPE}"
+    if at and "@" in rest[len(authority) :]:
+        return f"it has an @ after a / or ?, which end its host; {ESCAPE}"
+    return None
+
+
+#: What to do about a password with such a character.
+ESCAPE = (
+    "in a password write %23 for #, %2F for /, %3F for ?, %40 for @, %5B and %5D for brackets, or give the "
+    "password apart from the URL, as password"
+)

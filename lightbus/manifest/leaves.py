@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit
 
 from lightbus.options import Duration, Secret, SecretUrl, parse_duration
 from lightbus.policy import DeliveryPolicy, OnError
-from lightbus.transports.redis.options import ClassName, HostPort, takes_query
+from lightbus.transports.redis.options import ClassName, HostPort
+from lightbus.transports.redis.url import SAYS, url_problem
 
 from .model import Cron, EventPattern, Handler, ListenAddress, ModuleName, Since, TimeZone
 from .nodes import Untyped
@@ -39,6 +39,7 @@ class Leaf:
         finish: Makes what the option holds of a valid value; of a secret, also from what reads it again.
         choices: The only values, where they are few.
         json: Its JSON Schema.
+        explain: Says what is wrong with text that can't be read, without secrets.
         secret: Whether it must not be shown.
         code: Whether it names code that will be imported.
         duration: Whether it is a length of time.
@@ -50,6 +51,7 @@ class Leaf:
     json: dict[str, Any] = field(hash=False)
     finish: Callable[..., Any] | None = None
     choices: tuple[str, ...] = ()
+    explain: Callable[[str], str | None] | None = None
     secret: bool = False
     code: bool = False
     duration: bool = False
@@ -100,16 +102,7 @@ def _listen(value: Any) -> Any:
 
 
 def _url(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    parts = urlsplit(value)
-    database = parts.path.strip("/")
-    if parts.scheme == "unix":
-        good = bool(parts.path)
-    else:
-        good = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
-        good = good and (database or "0").isdigit()
-    if not good or any(c.isspace() for c in value) or not takes_query(value):
+    if isinstance(value, str) and url_problem(value) is not None:
         raise ValueError
     return value
 
@@ -182,12 +175,12 @@ _LEAVES: dict[Any, Leaf] = {
     ),
     Secret: Leaf("text", "text", _same, {"type": "string"}, Secret, secret=True),
     SecretUrl: Leaf(
-        "a URL such as redis://host:6379/0, rediss://host:6379/0 or unix:///path, with no options after a "
-        "? but db, username, password and, for rediss, ssl_...",
+        SAYS,
         "text",
         _url,
         {"type": "string", "pattern": "^(rediss?|unix)://"},
         SecretUrl,
+        explain=url_problem,
         secret=True,
     ),
     HostPort: Leaf("host:port", "text", _port, {"type": "string", "pattern": ":[0-9]+$"}),

@@ -168,6 +168,9 @@ def _what(code: int, key: Key, node: Node, in_list: bool) -> str:
     if code == errors.MAX_VALUE.code:
         return f"must be at most {_bound(key, key.maximum)}"
     what = f"must be {_says(shape)}"
+    if isinstance(shape, Leaf) and shape.explain is not None and isinstance(node.value, str):
+        reason = shape.explain(node.value)
+        return f"{what}; {reason}" if reason else what
     if isinstance(shape, Leaf) and shape.secret:
         return what + (f", not {_kind(node)}" if not isinstance(node.value, str) else "")
     if isinstance(shape, Leaf) and shape.kind == "text" and isinstance(node.value, bool | int | float):

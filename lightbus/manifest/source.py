@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
-from lightbus.options import SecretUrl
+from lightbus.options import SecretUrl, misread
 
 from .nodes import Broken, Node
 from .problems import LONGEST_PATH, Place, Problems, shown
@@ -67,7 +67,7 @@ class Sources:
         try:
             if not full.is_dir():
                 return [full]
-            found = sorted(p for p in full.iterdir() if p.suffix in (".yaml", ".yml") and not p.is_dir())
+            found = sorted(p for p in full.iterdir() if _is_manifest(p))
         except (OSError, ValueError) as e:
             self.problems.add(place, path, f"the folder can't be read: {getattr(e, 'strerror', e)}")
             return []
@@ -156,6 +156,11 @@ class Sources:
         return shown(str(seen), LONGEST_PATH)
 
 
+def _is_manifest(path: Path) -> bool:
+    """Tell whether a file of a folder is read; hidden ones belong to editors and to other systems."""
+    return path.suffix in (".yaml", ".yml") and not path.name.startswith(".") and not path.is_dir()
+
+
 def is_url(target: str) -> bool:
     """Tell whether a path is fetched over the network."""
     return target.lower().startswith(("http://", "https://"))
@@ -202,6 +207,8 @@ def _fetch(url: str) -> bytes | str:
             return None
 
     try:
+        if "@" in url and (problem := misread(url)):
+            return f"can't be fetched: {problem}"
         if not urlsplit(url).hostname:
             return "is no URL with a host"
         opener = urllib.request.build_opener(NoRedirects())

@@ -54,7 +54,9 @@ def read_contracts(path: Path) -> dict[str, dict[str, Any]]:
         InvalidMessage: The file does not hold contracts.
     """
     if path.is_dir():
-        return {name: c for file in sorted(path.glob("*.json")) for name, c in read_contracts(file).items()}
+        # Hidden files belong to editors and to other systems; Python's glob takes them, a shell's does not.
+        files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+        return {name: c for file in files for name, c in read_contracts(file).items()}
     try:
         if path.stat().st_size > _MAX_FILE:
             raise InvalidMessage(f"{path} is too large to hold contracts")

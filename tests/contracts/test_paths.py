@@ -118,6 +118,10 @@ class TestAnOwner:
     @pytest.mark.parametrize("name", ["all.json", "folder"])
     def test_saves_what_another_process_can_load(self, tmp_path: Path, name: str) -> None:
         files = bus_of(ShopApi, url="redis://127.0.0.1:1/0").schema.save_local(tmp_path / name)
+        if not name.endswith("json"):
+            # As editors and other systems leave them.
+            (tmp_path / name / "._shop.json").write_bytes(b"\0\5\26\7\0Mac OS X")
+            (tmp_path / name / ".#shop.json").symlink_to("me@host.1234")
         assert [f.relative_to(tmp_path).as_posix() for f in files] == [
             name if name.endswith("json") else f"{name}/shop.json"
         ]

@@ -202,6 +202,8 @@ def test_policies_extend_each_other_and_listeners_name_them(folder: Folder) -> N
         ("service_name: 7", "service_name: must be text, not 7; put it in quotes"),
         ("plugins: {internal_sate: {}}", 'did you mean "internal_state"?'),
         ("bus: {redis: {url: 'http://a'}}", "bus.redis.url: must be a URL such as redis://host:6379/0"),
+        ("bus: {redis: {url: 'a:1'}}", "or unix:///path; it does not begin with redis://"),
+        ("bus: {redis: {url: 'redis://a:b/0'}}", "the port after 'a' is no number"),
         ("bus: {redis: {url: 'redis://a/0?timeout=5'}}", "no options after a ? but db"),
         ("bus: {redis: {url: 'redis://a/0?ssl_cert_reqs=none'}}", "bus.redis.url: must be a URL"),
         ("bus: {redis: {sentinel: {nodes: ['a:1']}}}", "bus.redis.sentinel: lacks the key service"),

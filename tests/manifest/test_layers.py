@@ -95,6 +95,16 @@ def test_a_folder_is_its_own_yaml_files_in_the_order_of_their_names(folder: Fold
     assert manifest.sources == ("config/00-a.yaml", "config/10-b.yml")
 
 
+@pytest.mark.parametrize("how", ["config", "include"])
+def test_hidden_files_of_a_folder_are_not_read(folder: Folder, how: str) -> None:
+    folder.write("c/10.yaml", "service_name: a")
+    folder.write("c/.10.yaml", "service_name: b")
+    folder.write("c/._10.yaml", b"\0\5\26\7\0Mac OS X")
+    (folder.path / "c/.#10.yaml").symlink_to("me@host.1234")
+    folder.write("lightbus.yaml", "include: [c]")
+    assert folder.load("c" if how == "config" else "lightbus.yaml").service_name == "a"
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,14 @@ WRONG = [
     "service_name: '${file:secret} x'",
     "service_name: '{${file:secret}}'",
     "http: {listen: 'user:@@host'}",
+    "bus: {redis: {url: 'redis://:a@@#b@host:6379/0'}}",
+    "bus: {redis: {url: 'redis://:a@b#@@host:6379/0'}}",
+    "bus: {redis: {url: 'redis://:1/@@host:6379/0'}}",
+    "bus: {redis: {url: 'redis://user:@'}}",
+    "bus: {redis: {url: 'redis://user:12/@'}}",
+    "bus: {schema: {transport: {redis: {url: 'redis://:a@b#@@host:6379/0'}}}}",
+    "apis: {auth: {result_transport: {redis: {url: 'redis://:a@b#@@host:6379/0'}}}}",
+    "include: ['http://u:a@b#@@host/x.yaml']",
 ]
 
 
@@ -106,13 +115,39 @@ def test_a_secret_is_in_no_error(folder: Folder, text: str) -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    ["bus.redis.password=@", "bus.redis.url=@", "bus.redis.passwrd=@", "bus.redis=redis://:@@h", "x=@"],
+    [
+        *("bus.redis.url=redis://:a@b#@@h", "bus.schema.transport.redis.url=redis://:a@b#@@h"),
+        *("bus.redis.password=@", "bus.redis.url=@"),
+        "bus.redis.passwrd=@",
+        "bus.redis=redis://:@@h",
+        "x=@",
+    ],
 )
 def test_a_secret_is_in_no_error_about_a_setting(folder: Folder, setting: str) -> None:
     folder.write("lightbus.yaml", "nonsense: 1")
     folder.environ["LIGHTBUS__BUS__REDIS__PASWORD"] = CANARY
     with pytest.raises(InvalidManifest) as caught:
-        folder.load(sets=[setting.replace("@", CANARY)])
+        folder.load(sets=[setting.replace("@@", "\0").replace("@", CANARY).replace("\0", f"{CANARY}@")])
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["environment", "variable", "file", "code"])
+def test_a_password_that_would_end_its_url_is_refused_wherever_it_stands(folder: Folder, place: str) -> None:
+    url = f"redis://:hunter@{CANARY}#9@127.0.0.1:6379/0"
+    given: dict[str, Any] = {}
+    if place == "environment":
+        folder.environ["LIGHTBUS__BUS__REDIS__URL"] = url
+    elif place == "variable":
+        folder.environ["PW"] = f"hunter@{CANARY}#9"
+        folder.write("lightbus.yaml", "bus: {redis: {url: 'redis://:${PW}@127.0.0.1:6379/0'}}")
+    elif place == "file":
+        folder.write("url", url)
+        folder.write("lightbus.yaml", "bus: {redis: {url: '${file:url}'}}")
+    else:
+        given["create_arguments"] = {"bus": {"redis": {"url": url}}}
+    with pytest.raises(InvalidManifest, match="write %23 for #") as caught:
+        folder.load(**given)
+    assert "bus.redis.url: must be a URL such as" in str(caught.value)
     assert CANARY not in str(caught.value)
 
 

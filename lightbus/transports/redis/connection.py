@@ -20,8 +20,9 @@ from redis.backoff import NoBackoff
 from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
 from lightbus.options import Secret, SecretUrl
 
-from .options import DEFAULT_URL, RedisOptions, TlsOptions, takes_query
+from .options import DEFAULT_URL, RedisOptions, TlsOptions
 from .replies import REFUSALS, ReplyError, code_of, explain, must_reconnect
+from .url import SAYS, url_problem
 
 #: Everything that can go wrong with a connection.
 LINK_ERRORS = (
@@ -260,18 +261,15 @@ class Link:
 
 def _settings(options: RedisOptions) -> dict[str, Any]:
     """The arguments of redis-py's connection classes, with every retry and timeout set on purpose."""
-    url = options.url or SecretUrl(DEFAULT_URL)
-    text = url.current()
+    text = (options.url or SecretUrl(DEFAULT_URL)).current()
+    problem = url_problem(text)
     try:
-        settings: dict[str, Any] = dict(parse_url(text)) if takes_query(text) else {}
+        settings: dict[str, Any] = dict(parse_url(text)) if problem is None else {}
     except ValueError:
-        settings = {}
-    if not settings:
         # Not quoted, since it may hold the password.
-        raise ConfigurationError(
-            "the URL of Redis can't be read; write it as redis://[user:password@]host:port/db, in the "
-            "password with %23 for # and so on, and without options after a ? that it does not know"
-        ) from None
+        settings, problem = {}, "an option after the ? has a value that it can't have"
+    if problem is not None:
+        raise ConfigurationError(f"the URL of Redis must be {SAYS}; {problem}")
     if options.username is not None:
         settings["username"] = options.username
     if options.password is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, NewType
-from urllib.parse import parse_qs, urlsplit
 
 from lightbus.options import Duration, Secret, SecretUrl, option
 
@@ -15,14 +14,6 @@ ClassName = NewType("ClassName", str)
 
 #: Where Redis is looked for when nothing says otherwise.
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
-_OF_TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
-
-
-def takes_query(url: str) -> bool:
-    """Tell whether all that follows the ? of a URL means something; most has keys of its own instead."""
-    parts = urlsplit(url)
-    known = {"db", "username", "password", *(_OF_TLS if parts.scheme == "rediss" else ())}
-    return parse_qs(parts.query, keep_blank_values=True).keys() <= known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
