@@ -100,10 +100,18 @@ class Pages:
         if not self._readings.acquire(blocking=False):
             return 503, "text/plain", b"Others read the metrics already; ask again later.\n"
         try:
-            encode, content_type = self._choose_encoder(accept)
+            encode, content_type = self._encoder(accept)
             return 200, content_type, encode(self._collector)
         finally:
             self._readings.release()
+
+    def _encoder(self, accept: str) -> Any:
+        try:
+            return self._choose_encoder(accept)
+        except Exception as e:
+            # The library compares versions that it has not read: whoever asks oddly gets the plain format.
+            logger.debug("the header Accept can't be read: %r", e)
+            return self._choose_encoder("")
 
     def _verdict(self, good: str, problems: list[str]) -> Answer:
         client = self._host.client

@@ -35,6 +35,8 @@ class EventWorker:
         self._client = client
         self._dispatch = dispatch
         self._consumers: list[EventConsumer] = []
+        #: Whether a broker has refused that its group is joined, which was told then.
+        self._was_refused = False
         self._slots: list[Slots[Any]] = []
         self._runner = BatchRunner(client, dispatch, listener)
         self._collectors: list[Collector] = []
@@ -125,11 +127,11 @@ class EventWorker:
 
     async def close(self) -> None:
         """Send the last acknowledgements and let go."""
+        self._client.obstacles.clear(("join", self.listener.name))
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
     async def _consume(self, transport: EventTransport, events: Sequence[tuple[str, str]]) -> EventConsumer:
         listener = self.listener
-        warned = False
         while True:
             # Looked up each time: the owner may have published its contract meanwhile.
             known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
@@ -137,14 +139,19 @@ class EventWorker:
                 listener.name, tuple(events), known, listener.since, listener.dedupe, listener.batch or 1
             )
             try:
-                return await transport.consume(subscription, self._client.wiring.identity)
+                consumer = await transport.consume(subscription, self._client.wiring.identity)
+                self._client.obstacles.clear(("join", listener.name))
+                return consumer
             except TransportUnavailable as e:
-                if not warned:
-                    logger.error("the listener %s can't start: %s; trying again", listener.name, e)
-                warned = True
+                self._was_refused = True
+                sentence = f"the listener {listener.name} can't start: {e}"
+                if self._client.obstacles.meet(("join", listener.name), sentence):
+                    logger.error("%s; trying again", sentence)
                 await asyncio.sleep(2)
 
     def _is_slow(self, seconds: float, transport: EventTransport) -> None:
+        if self._was_refused:
+            return  # It did answer, and the log says what.
         logger.warning(
             "the listener %s is not set up after %g s; does %s answer?",
             self.listener.name,

@@ -212,6 +212,22 @@ def test_prometheus_may_ask_for_its_newer_format(project: Project, pages: Pages)
     assert text.endswith("# EOF\n")
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=x",
+        "application/openmetrics-text;version=;q=,;=",
+        "text/plain;version=1.0.0;escaping=nonsense",
+        "*/*;" * 200,
+    ],
+)
+def test_whoever_asks_oddly_for_metrics_gets_them(project: Project, pages: Pages, accept: str) -> None:
+    host = project.host()
+    status, text = pages.get("/metrics", Accept=accept)
+    assert status == 200 and "lightbus_info{" in text
+    assert "Traceback" not in host.output()
+
+
 def test_a_blocked_loop_is_named_with_file_and_line_and_lives_until_its_own_limit(
     project: Project, pages: Pages
 ) -> None:

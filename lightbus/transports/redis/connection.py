@@ -21,7 +21,8 @@ from lightbus.exceptions import ConfigurationError, TransportError, TransportUna
 from lightbus.options import Secret, SecretUrl
 
 from .options import DEFAULT_URL, RedisOptions, TlsOptions
-from .replies import REFUSALS, ReplyError, code_of, explain, must_reconnect
+from .reasons import reason_of
+from .replies import ReplyError, must_reconnect
 from .url import SAYS, url_problem
 
 #: Everything that can go wrong with a connection.
@@ -31,14 +32,6 @@ LINK_ERRORS = (
     redis_errors.InvalidResponse,
     OSError,
     EOFError,
-)
-
-#: What the library makes of a refusal on the way in, and its code.
-_REFUSED_AT_FIRST: tuple[tuple[type[Exception], str], ...] = (
-    (redis_errors.AuthenticationError, "WRONGPASS"),
-    (redis_errors.NoPermissionError, "NOPERM"),
-    (redis_errors.BusyLoadingError, "LOADING"),
-    (redis_errors.MasterDownError, "MASTERDOWN"),
 )
 
 #: Seconds for which a blocking read waits before it is begun again, to find a dead link.
@@ -93,12 +86,15 @@ class Connector:
             TransportUnavailable: No answer, or the password is wrong; the message says which and where.
         """
         connection: AbstractConnection | None = None
+        settings: dict[str, Any] = {}
         try:
             async with asyncio.timeout(self._options.connect_timeout):
                 _find_files(self._options.tls)
                 # Made each time: a password that stands in a file may be another one by now.
                 settings = {**_settings(self._options), **await self._ask_sentinel()}
-                connection = settings.pop("connection_class", aioredis.Connection)(**settings)
+                kind, given = settings.get("connection_class", aioredis.Connection), dict(settings)
+                given.pop("connection_class", None)
+                connection = kind(**given)
                 await connection.connect()
                 # A server that asks for a password, or still loads its data, says so only to a command.
                 await connection.send_command("PING")
@@ -110,24 +106,8 @@ class Connector:
                 await connection.disconnect(nowait=True)
             if not isinstance(e, (redis_errors.RedisError, ConfigurationError, ValueError, *LINK_ERRORS)):
                 raise
-            raise self._explain(e) from None
-
-    def _explain(self, error: Exception) -> TransportUnavailable:
-        """Say why there is no connection, and what to do."""
-        code = next(
-            (code for kind, code in _REFUSED_AT_FIRST if isinstance(error, kind)), code_of(str(error))
-        )
-        if code == "WRONGPASS" and "required" in str(error):
-            code = "NOAUTH"
-        refused = isinstance(error, ConfigurationError | redis_errors.ResponseError)
-        if code in REFUSALS or refused:
-            return TransportUnavailable(f"Redis at {self.address} can't be used: {explain(str(error), code)}")
-        reason = str(error).rstrip(".") or f"no answer within {self._options.connect_timeout:g} s"
-        return TransportUnavailable(
-            f"Redis at {self.address} can't be reached: {reason}; start it, or say where it is with "
-            "bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL (`lightbus run` brings a server "
-            "of its own where nothing is configured)"
-        )
+            patience = self._options.connect_timeout
+            raise TransportUnavailable(await reason_of(e, self.address, settings, patience)) from None
 
     async def _ask_sentinel(self) -> dict[str, Any]:
         """Return where the primary is, where Sentinel has to be asked."""

@@ -1,0 +1,135 @@
+"""Why there is no connection: what client and server misunderstand is told in the right words."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightbus.exceptions import TransportUnavailable
+from lightbus.options import SecretUrl
+from lightbus.transports.redis.connection import Connector
+from lightbus.transports.redis.options import RedisOptions, TlsOptions
+from tests.conftest import StartServer, missing, require
+from tests.servers import Server, free_port
+
+
+class Tls:
+    """A server that asks for certificates at its TLS port and has a plain port, too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.make("server", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+        self.make("client", "/CN=shop")
+        self.make("stranger", "/CN=nobody")
+        (folder / "junk.pem").write_text("junk")
+        names = {"cert": "server.pem", "key": "server.key", "ca-cert": "client.pem"}
+        files = [word for key, name in names.items() for word in (f"--tls-{key}-file", str(folder / name))]
+        self.server = Server("redis7", args=("--tls-port", str(self.port), *files))
+
+    def make(self, name: str, subject: str, *more: str) -> None:
+        """Make a certificate that signs itself."""
+        kind = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", subject, *more]
+        files = ["-keyout", str(self.folder / f"{name}.key"), "-out", str(self.folder / f"{name}.pem")]
+        subprocess.run(["openssl", "req", *kind, *files], check=True, capture_output=True)
+
+    def options(self, **names: str) -> TlsOptions:
+        """TLS with the server's own certificate as authority and the client's, unless others are named."""
+        chosen = {"ca": "server.pem", "cert": "client.pem", "key": "client.key", **names}
+        paths: dict[str, Any] = {f"{k}_file": str(self.folder / name) for k, name in chosen.items() if name}
+        return TlsOptions(**paths)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
+    if shutil.which("openssl") is None:
+        missing("no openssl to make certificates")
+    require("redis7")
+    it = Tls(tmp_path_factory.mktemp("tls"))
+    yield it
+    it.server.close()
+
+
+def reason(url: str, tls: TlsOptions | None = None, timeout: float = 1.5) -> str:
+    """Why there is no connection; empty where there is one."""
+    options: dict[str, Any] = {"url": SecretUrl(url), "tls": tls, "connect_timeout": timeout}
+
+    async def connect() -> str:
+        try:
+            wire = await Connector(RedisOptions(**options)).connect()
+        except TransportUnavailable as e:
+            return str(e)
+        await wire.close()
+        return ""
+
+    return asyncio.run(connect())
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "told"),
+    [
+        ("127.0.0.1", {}, "its certificate names other hosts; write one of them in bus.redis.url"),
+        ("localhost", {"ca": ""}, "is not trusted here; give that of who signed it as bus.redis.tls.ca_file"),
+        ("localhost", {"ca": "junk.pem"}, "tls.ca_file holds no certificate"),
+        ("localhost", {"key": "stranger.key"}, "tls.key_file is not the key of the certificate"),
+        (
+            "localhost",
+            {"cert": "stranger.pem", "key": "stranger.key"},
+            "bus.redis.tls.cert_file and key_file",
+        ),
+        ("localhost", {"cert": "", "key": ""}, "bus.redis.tls.cert_file and key_file"),
+    ],
+)
+def test_each_fault_of_tls_is_told_for_what_it_is(
+    tls: Tls, host: str, names: dict[str, str], told: str
+) -> None:
+    said = reason(f"rediss://{host}:{tls.port}", tls.options(**names))
+    assert told in said and "start it" not in said and "_ssl.c" not in said
+
+
+def test_tls_with_the_right_certificates_connects(tls: Tls) -> None:
+    assert reason(f"rediss://localhost:{tls.port}", tls.options()) == ""
+
+
+def test_tls_at_a_plain_port_is_told(tls: Tls) -> None:
+    said = reason(f"rediss://127.0.0.1:{tls.server.port}", tls.options())
+    assert "speaks no TLS there; write redis://" in said and "start it" not in said
+
+
+@pytest.mark.parametrize("login", ["", "user:pass@"])
+def test_no_tls_at_a_port_of_tls_is_told(tls: Tls, login: str) -> None:
+    said = reason(f"redis://{login}127.0.0.1:{tls.port}")
+    assert "speaks TLS there; write rediss://" in said and "start it" not in said
+
+
+@pytest.mark.parametrize("login", ["", "user:pass@"])
+def test_a_server_that_is_full_of_clients_is_not_called_unreachable(
+    start_server: StartServer, login: str
+) -> None:
+    server = start_server(args=("--maxclients", "1"))
+
+    async def one_too_many() -> None:
+        wire = await Connector(RedisOptions(url=SecretUrl(server.url))).connect()
+        try:
+            await Connector(RedisOptions(url=SecretUrl(server.url.replace("//", f"//{login}")))).connect()
+        finally:
+            await wire.close()
+
+    with pytest.raises(TransportUnavailable, match="has as many connections as it takes") as refused:
+        asyncio.run(one_too_many())
+    assert "can't be reached" not in str(refused.value)
+
+
+def test_a_host_that_is_not_known_can_not_be_started() -> None:
+    said = reason("redis://nowhere.invalid:6379")
+    assert "correct the host in bus.redis.url" in said and "start it" not in said
+
+
+def test_a_port_where_nobody_listens_can_be_helped_by_starting_one() -> None:
+    assert "start it, or say where it is" in reason(f"redis://127.0.0.1:{free_port()}")
