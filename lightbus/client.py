@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from . import traffic
 from .api import Registry, auto_registered
 from .contracts import ContractWatch
 from .deadline import time_left
@@ -84,7 +85,7 @@ class BusClient(Firing):
             TransportUnavailable: The broker can't be reached.
         """
         started = time.perf_counter()
-        outcome = "failed"
+        outcome, message = "failed", None
         try:
             message = RpcMessage(api_name, name, dump(dict(kwargs or {})))
             hooks = self.hooks
@@ -99,7 +100,10 @@ class BusClient(Firing):
             outcome = _OUTCOMES.get(type(e), "error")
             raise
         finally:
-            self.metrics.rpc_calls.add((api_name, name), outcome, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.metrics.rpc_calls.add((api_name, name), outcome, seconds)
+            if message is not None and traffic.is_logged(traffic.DEBUG):
+                traffic.log("called", message.canonical_name, message.id, outcome, seconds)
 
     # Ending
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from . import traffic
 from .api import Definition, Event, Registry
 from .declarations import Declarations
 from .exceptions import (
@@ -114,7 +115,7 @@ class Firing(Declarations):
         started = time.perf_counter()
         outcome = "failed"
         try:
-            message = await self._fire(api_name, name, kwargs or {}, options)
+            message = await self._fire(api_name, name, kwargs or {}, options, started)
             outcome = "ok"
             return message
         finally:
@@ -158,6 +159,9 @@ class Firing(Declarations):
                 for outcome, n in (("ok", stored[labels]), ("failed", count - stored[labels])):
                     if n:
                         self.metrics.events_fired.add(labels, outcome, seconds, n)
+            for message in [event.message for event in sent] if traffic.is_logged(traffic.DEBUG) else ():
+                outcome = "failed" if message.native_id is None else "ok"
+                traffic.log("fired", message.canonical_name, message.id, outcome, seconds)
         if any(event.error is not None for event in sent):
             raise _not_all_fired(sent)
         return [event.message for event in sent]
@@ -165,19 +169,30 @@ class Firing(Declarations):
     # Inside
 
     async def _fire(
-        self, api_name: str, name: str, kwargs: Mapping[str, Any], options: Mapping[str, Any] | None
+        self,
+        api_name: str,
+        name: str,
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any] | None,
+        started: float,
     ) -> EventMessage:
         settings = self.settings(api_name)
         event = self._authoritative(api_name, name, settings).event(name)
         arguments = dump(event.bind(f"{api_name}.{name}", kwargs))
         timeout, message_id = _fire_options(options, settings.event_fire_timeout)
         message = EventMessage(api_name, name, arguments, event.version, message_id)
-        hooks = self.hooks
-        if hooks.around_event_sent:
-            with hooks.around(hooks.around_event_sent, client=self, event_message=message):
+        hooks, outcome = self.hooks, "failed"
+        try:
+            if hooks.around_event_sent:
+                with hooks.around(hooks.around_event_sent, client=self, event_message=message):
+                    await self._publish(message, event, settings, timeout)
+            else:
                 await self._publish(message, event, settings, timeout)
-        else:
-            await self._publish(message, event, settings, timeout)
+            outcome = "ok"
+        finally:
+            if traffic.is_logged(traffic.DEBUG):
+                seconds = time.perf_counter() - started
+                traffic.log("fired", message.canonical_name, message.id, outcome, seconds)
         return message
 
     async def _publish(

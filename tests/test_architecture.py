@@ -25,6 +25,7 @@ ROOMS: list[tuple[str, ...]] = [
         "serializers",
         "clock",
         "metrics",
+        "traffic",
         "obstacles",
         "cancellation",
         "deadline",

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
+from lightbus import traffic
 from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
 from lightbus.exceptions import ValidationError
@@ -168,6 +169,8 @@ class BatchRunner:
         seconds = (time.perf_counter() - started) / len(fit)
         for names_of, count in Counter([(m.api_name, m.event_name) for m in messages]).items():
             client.metrics.event_handlings.add((listener.name, *names_of), "ok", seconds, count)
+        for message in messages if traffic.is_logged(traffic.DEBUG) else ():
+            traffic.log(f"{listener.name} got", message.canonical_name, message.id, "ok", seconds)
 
     async def _handle_each(self, left: list[Delivery], *, is_again: bool) -> None:
         while left:

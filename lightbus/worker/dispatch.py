@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from lightbus import traffic
 from lightbus.api import Procedure
 from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
@@ -135,7 +136,10 @@ class Dispatch:
                 raise
             outcome = "refused" if isinstance(e, _REFUSED) else "error"
             result = await self._failed(message, e)
-        self._metrics.rpc_executions.add((message.api_name, name), outcome, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._metrics.rpc_executions.add((message.api_name, name), outcome, seconds)
+        if traffic.is_logged(traffic.DEBUG):
+            traffic.log("answered", message.canonical_name, message.id, outcome, seconds)
         if hooks.after_rpc_execution:
             after = hooks.after_rpc_execution
             await hooks.run_after(
@@ -166,7 +170,10 @@ class Dispatch:
             delivery.ack()
         message = delivery.message
         labels = (listener.name, message.api_name, message.event_name)
-        self._metrics.event_handlings.add(labels, outcome, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._metrics.event_handlings.add(labels, outcome, seconds)
+        if traffic.is_logged(traffic.DEBUG):
+            traffic.log(f"{listener.name} got", message.canonical_name, message.id, outcome, seconds)
 
     async def _call(self, call: Call, message: RpcMessage) -> ResultMessage:
         hooks = self._hooks
