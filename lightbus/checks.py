@@ -13,6 +13,7 @@ from .api import Registry, auto_registered
 from .client import BusClient
 from .creation import wiring_of
 from .exceptions import LightbusException, MissingExtra
+from .expectations import doubts
 from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
@@ -95,9 +96,32 @@ async def _check_brokers(manifest: Manifest, client: BusClient) -> list[Problem]
         transports.rpc(name)
         transports.event(name)
     try:
-        return await broker_problems(manifest, client, "error")
+        found = await broker_problems(manifest, client, "error")
+        works = all(problem.severity != "error" for problem in found)
+        return [*found, *(await _unknown_events(manifest, client) if works else ())]
     finally:
         await client.close_async()
+
+
+async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem]:
+    """Tell which events of listeners nobody on the bus has."""
+    try:
+        await client.load_contracts()
+    except LightbusException as e:
+        path, place = _origin(manifest, "schema", "default")
+        return [Problem(place, path, f"what listeners ask for was not looked at: {e}", "warning")]
+    in_code = {record.name: record.events for record in client.listeners.values()}
+    listened = {**{name: options.pairs for name, options in manifest.listeners.items()}, **in_code}
+    found = []
+    ours = [name for name, record in manifest.apis.items() if record.owner == manifest.service_name]
+    for doubt in doubts(listened, client.contracts.on_bus(), {*client.registry.names(), *ours}):
+        path, what = f"listeners.{doubt.listener}.events", f"{doubt.event}: {doubt.what}"
+        where = manifest.origin(path)
+        if where is None:
+            found.append(Problem(Place(""), "", f"the listener {doubt.listener} waits for {what}", "warning"))
+        else:
+            found.append(Problem(where, path, what, "warning"))
+    return found
 
 
 async def _ask(
@@ -124,9 +148,8 @@ def _api_names(manifest: Manifest, client: BusClient) -> list[str]:
 
 def _listened(manifest: Manifest, client: BusClient) -> list[tuple[str, str]]:
     """Return the events that are listened to, as pairs of API and event name."""
-    named = [event.rpartition(".") for options in manifest.listeners.values() for event in options.events]
-    declared = [pair for record in client.listeners.values() for pair in record.events]
-    return [*((api, name) for api, _, name in named), *declared]
+    named = [pair for options in manifest.listeners.values() for pair in options.pairs]
+    return [*named, *(pair for record in client.listeners.values() for pair in record.events)]
 
 
 def _events(manifest: Manifest, client: BusClient, api_names: Sequence[str]) -> Iterator[tuple[str, str]]:

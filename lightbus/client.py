@@ -41,7 +41,9 @@ class BusClient(Firing):
 
     def __init__(self, wiring: Wiring, registry: Registry | None = None) -> None:
         super().__init__(wiring, registry if registry is not None else Registry(auto_registered))
-        self.watch = ContractWatch(self.contracts, lambda: self.transports().schema(), wiring.schema_ttl)
+        self.watch = ContractWatch(
+            self.contracts, lambda: self.transports().schema(), wiring.schema_ttl, self._concerned
+        )
         #: The loop of the host that this bus belongs to, for synchronous code in its threads.
         self.home: asyncio.AbstractEventLoop | None = None
         #: Set by the host: asks it to finish.
@@ -129,6 +131,11 @@ class BusClient(Firing):
         self.pool.close()
 
     # Inside
+
+    def _concerned(self) -> set[str]:
+        """Return the APIs that this process has to do with, as far as manifest and code name them."""
+        listened = (api for listener in self.listeners.values() for api, _ in listener.events)
+        return {*self.registry.names(), *self.wiring.api_names, *listened}
 
     async def _call(self, message: RpcMessage, options: Mapping[str, Any] | None) -> Any:
         settings = self.settings(message.api_name)

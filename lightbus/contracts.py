@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,10 +16,13 @@ from .transports.base import SchemaTransport
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that reading contracts may take.
-_TIMEOUT = 1.0
+#: Seconds that reading contracts may take, where somebody asks for them, and where a message waits for it.
+_TIMEOUT = 5.0
+_TIMEOUT_OF_MESSAGE = 1.0
 #: Seconds before contracts are read again because a message does not fit, or none was there.
 _SHORTEST = 1.0
+#: The most APIs that are kept in mind because a message needed their contract.
+_MOST_ASKED = 1_000
 
 
 class ContractWatch:
@@ -32,27 +35,40 @@ class ContractWatch:
         contracts: What is kept up to date.
         transport: Returns the running event loop's transport of contracts.
         ttl: Seconds for which owners publish.
+        concerned: Returns the APIs that this process has to do with, whose contracts are read first.
     """
 
-    def __init__(self, contracts: Contracts, transport: Callable[[], SchemaTransport], ttl: float) -> None:
+    def __init__(
+        self,
+        contracts: Contracts,
+        transport: Callable[[], SchemaTransport],
+        ttl: float,
+        concerned: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._contracts = contracts
         self._transport = transport
         self._interval = 0.8 * ttl
+        self._concerned = concerned
+        # Those that a message needed, up to a number: names may come from anywhere.
+        self._asked: set[str] = set()
         self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
         self._tried_at = 0.0
         #: When to read them again, by ``time.monotonic()``; 0 before they were read at all.
         self.due = 0.0
 
-    async def load(self) -> None:
+    async def load(self, timeout: float = _TIMEOUT) -> None:
         """Read the contracts on the bus.
+
+        Args:
+            timeout: Seconds that it may take.
 
         Raises:
             TransportError: They can't be read.
         """
         self._tried_at = time.monotonic()
         try:
-            async with asyncio.timeout(_TIMEOUT):
-                found = await self._transport().load()
+            async with asyncio.timeout(timeout):
+                found = await self._transport().load({*self._concerned(), *self._asked})
         except (TimeoutError, LightbusException) as e:
             self.due = time.monotonic() + _SHORTEST
             if isinstance(e, TimeoutError):
@@ -76,6 +92,8 @@ class ContractWatch:
 
     async def changed(self, api_name: str) -> bool:
         """Tell whether the contract of an API has changed on the bus; asked where a message does not fit."""
+        if len(self._asked) < _MOST_ASKED:
+            self._asked.add(api_name)
         if time.monotonic() < self._tried_at + _SHORTEST:
             return False
         before = self._contracts.get(api_name)
@@ -125,6 +143,6 @@ class ContractWatch:
     async def _load_quietly(self) -> None:
         """Read the contracts; messages go on without where that fails."""
         try:
-            await self.load()
+            await self.load(_TIMEOUT_OF_MESSAGE)
         except LightbusException as e:
             logger.debug("contracts could not be read: %s", e)

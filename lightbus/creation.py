@@ -158,6 +158,7 @@ def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
         manifest.bus.expose_tracebacks,
         manifest.bus.drain_timeout,
         lambda path: str(manifest.origin(path) or ""),
+        tuple(manifest.apis),
     )
 
 

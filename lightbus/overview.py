@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from .client import BusClient
 from .exceptions import TransportUnavailable
+from .expectations import doubts
 from .transports.base import Identity
 from .transports.questions import GroupStatus, QueueStatus
 
@@ -87,27 +88,32 @@ class Overview:
         apis: The APIs; of those whose calls go over a broker that can't be reached, nothing.
         listeners: The listeners; likewise.
         unreachable: Why which broker can't be reached.
+        notes: What does not fit together.
     """
 
     processes: list[ProcessStatus]
     apis: list[ApiStatus]
     listeners: list[ListenerStatus]
     unreachable: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
-async def overview(client: BusClient, api_names: Iterable[str]) -> Overview:
+async def overview(
+    client: BusClient, api_names: Iterable[str], listeners: Mapping[str, Iterable[tuple[str, str]]]
+) -> Overview:
     """Ask every broker.
 
     Args:
         client: The bus.
         api_names: The APIs of the manifest; those with a contract on the bus are added.
+        listeners: What the listeners of the manifest ask for.
 
     Raises:
         TransportUnavailable: The broker that has the contracts can't be reached.
     """
     named = set(api_names)
     transports = client.transports()
-    contracts = await transports.schema().load()
+    contracts = await transports.schema().load(named)
     names = sorted({*named, *contracts})
     owners = await transports.schema().owners(names)
     groups: list[GroupStatus] = []
@@ -118,9 +124,9 @@ async def overview(client: BusClient, api_names: Iterable[str]) -> Overview:
     queues = [queue for asked in await asyncio.gather(*questions) for queue in asked]
     services = {who.service_name for each in owners.values() for who in each}
     services |= {owner for name in names if (owner := client.settings(name).owner)}
-    listeners = [_listener(group, services) for group in groups]
+    found = [_listener(group, services) for group in groups]
     return Overview(
-        _processes(owners, queues, groups, listeners),
+        _processes(owners, queues, groups, found),
         [
             ApiStatus(
                 queue.api_name,
@@ -133,8 +139,9 @@ async def overview(client: BusClient, api_names: Iterable[str]) -> Overview:
             )
             for queue in queues
         ],
-        sorted(listeners, key=lambda each: (each.service, each.name, each.stream)),
+        sorted(found, key=lambda each: (each.service, each.name, each.stream)),
         list(away),
+        [f"the listener {d.listener} waits for {d.event}: {d.what}" for d in doubts(listeners, contracts)],
     )
 
 

@@ -72,6 +72,7 @@ class Wiring:
         expose_tracebacks: Whether callers get the traceback of a procedure that raised.
         drain_timeout: Seconds that running work may take to finish at the end.
         origin: Returns where the manifest says something, by its path, as ``file:line:column``; or nothing.
+        api_names: The APIs that the manifest names.
     """
 
     identity: Identity
@@ -82,6 +83,7 @@ class Wiring:
     expose_tracebacks: bool = False
     drain_timeout: float = 25.0
     origin: Callable[[str], str] = lambda path: ""
+    api_names: tuple[str, ...] = ()
 
 
 class Transports:

@@ -43,6 +43,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("hooks",),
     ("recurring",),
     ("plugins",),
+    ("expectations",),
     ("wiring",),
     ("portal",),
     ("declarations",),

@@ -48,8 +48,9 @@ def command(watch: bool, as_json: bool, **options: Any) -> None:
 async def _looks(manifest: Manifest, watch: bool) -> AsyncIterator[Overview | str]:
     """Look once, or again and again; later on it may be told why there is nothing to see."""
     client = client_for(manifest)
+    listened = {name: options.pairs for name, options in manifest.listeners.items() if options.enabled}
     try:
-        first = await overview(client, manifest.apis)
+        first = await overview(client, manifest.apis, listened)
         yield first
         if first.unreachable and not watch:
             raise TransportUnavailable("\n".join(first.unreachable))
@@ -57,7 +58,7 @@ async def _looks(manifest: Manifest, watch: bool) -> AsyncIterator[Overview | st
             await asyncio.sleep(_INTERVAL)
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    look: Overview | str = await overview(client, manifest.apis)
+                    look: Overview | str = await overview(client, manifest.apis, listened)
             except TransportError as e:
                 look = str(e)
             except TimeoutError:
@@ -119,7 +120,7 @@ def _rendered(look: Overview | str) -> RenderableType:
             ("service", "listener", "stream", "lag", "pending", "retrying", "dead", "processes"),
             [_listener(listener) for listener in look.listeners],
         ),
-        *map(Text, look.unreachable),
+        *map(Text, map(on_one_line, (*look.notes, *look.unreachable))),
     )
 
 

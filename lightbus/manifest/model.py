@@ -145,6 +145,12 @@ class ListenerOptions:
         None, "How long a list waits for more events after its first; left out, 50ms.", minimum=0
     )
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The events as pairs of API and event name; ``*`` as event stands for all of an API's."""
+        named = (event.rpartition(".") for event in self.events)
+        return [(api, name) for api, _, name in named]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleOptions:

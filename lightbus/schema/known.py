@@ -101,6 +101,10 @@ class Contracts:
                 return contracts[api_name]
         return None
 
+    def on_bus(self) -> dict[str, dict[str, Any]]:
+        """Return what the bus says of each API; not to be changed."""
+        return self._remote
+
     def get_remote(self, api_name: str) -> dict[str, Any] | None:
         """Return what the bus says of an API, or None; not to be changed."""
         return self._remote.get(api_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
@@ -261,7 +261,7 @@ class _Schema(MemorySchemaTransport):
     def __init__(self, client: BusClient) -> None:
         self._client = client
 
-    async def load(self) -> Mapping[str, Mapping[str, Any]]:
+    async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
         contracts = self._client.contracts
         known = {name: contracts.get_remote(name) for name in contracts.api_names()}
         return {name: contract for name, contract in known.items() if contract is not None}

@@ -7,7 +7,7 @@ A transport belongs to one event loop. It reconnects by itself; what can't wait 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -332,8 +332,12 @@ class SchemaTransport(Transport):
         """Remove contracts that this process published, save those for which another process stands too."""
 
     @abstractmethod
-    async def load(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return every contract on the bus by API name; malformed ones are left out with a warning."""
+    async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+        """Return every contract on the bus by API name; malformed ones are left out with a warning.
+
+        Args:
+            first: APIs whose contracts are not left out, however many there are.
+        """
 
     @abstractmethod
     async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:

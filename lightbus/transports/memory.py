@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -346,7 +346,7 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         for api_name in api_names:
             broker().contracts.get(api_name, {}).pop(self, None)
 
-    async def load(self) -> Mapping[str, Mapping[str, Any]]:
+    async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
         """Return the contracts that have not expired."""
         now, found = time.monotonic(), {}
         for api_name, stored in broker().contracts.items():

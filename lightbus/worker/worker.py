@@ -14,6 +14,7 @@ from lightbus.recurring import BackgroundTask
 
 from .dispatch import Dispatch
 from .events import EventWorker
+from .outlook import Outlook
 from .ownership import Ownership
 from .rpc import RpcWorker
 from .schedules import Schedules
@@ -36,6 +37,7 @@ class Worker:
         self.events: list[EventWorker] = []
         self.ownership = Ownership(client)
         self.schedules = Schedules(client)
+        self.outlook = Outlook(client)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._takers: list[asyncio.Task[None]] = []
@@ -95,7 +97,8 @@ class Worker:
         """
         await self.ownership.take()
         await self.join()
-        await self.publish_contracts()
+        if await self.publish_contracts():
+            await self.outlook.look()
 
     async def join(self) -> None:
         """Make consumer groups and sign on as a worker, so that nothing sent from now on is missed."""
@@ -108,6 +111,7 @@ class Worker:
         self._tasks += [
             group.create_task(self._keep_contracts(), name="lightbus contracts"),
             group.create_task(self.ownership.keep(), name="lightbus ownership"),
+            group.create_task(self.outlook.keep(), name="lightbus outlook"),
         ]
         for rpc in self.rpcs:
             self._takers.append(group.create_task(rpc.run(), name=f"lightbus rpc {rpc.api_name}"))

@@ -62,7 +62,7 @@ def status(project: Project) -> dict[str, Any]:
 
 
 def test_an_empty_bus_has_nothing_to_show(project: Project) -> None:
-    assert status(project) == {"processes": [], "apis": [], "listeners": [], "unreachable": []}
+    assert status(project) == {"processes": [], "apis": [], "listeners": [], "unreachable": [], "notes": []}
     shown = project.run("status").stdout
     assert [word in shown for word in ("Processes", "APIs", "Listeners", "none")] == [True] * 4
 

@@ -9,6 +9,7 @@ import pytest
 
 from lightbus.exceptions import TransportError
 from lightbus.transports.base import Identity
+from lightbus.transports.redis import schema as redis_schema
 from tests.servers import Server
 
 from .conftest import Ports, settled
@@ -135,6 +136,51 @@ async def test_an_unreadable_contract_is_left_out(
     redis_server.execute("SADD", "schemas", "bad", b"\xff\xfe", "absent")
     redis_server.execute("SET", "schema:bad", blob)
     assert await schema.load() == {"good": CONTRACT}
+
+
+async def test_names_without_a_contract_hide_none_and_are_taken_off_the_list(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    schema = any_ports.schema()
+    await schema.store({"shop": CONTRACT}, 60)
+    any_redis.execute("SADD", "schemas", *(f"a{n:06}" for n in range(10_001)))
+    assert await schema.load() == {"shop": CONTRACT}
+    assert any_redis.execute("SMEMBERS", "schemas") == [b"shop"]
+
+
+async def test_a_few_names_without_a_contract_stay(redis_ports: Ports, redis_server: Server) -> None:
+    redis_server.execute("SADD", "schemas", "shop", "auth")
+    assert await redis_ports.schema().load() == {}
+    assert redis_server.execute("SCARD", "schemas") == 2
+
+
+async def test_names_stay_where_redis_does_not_let_them_go(redis_ports: Ports, redis_server: Server) -> None:
+    schema = redis_ports.schema()
+    await schema.store({"shop": CONTRACT}, 60)
+    redis_server.execute("SADD", "schemas", *(f"a{n:06}" for n in range(1_500)))
+    redis_server.execute("ACL", "SETUSER", "default", "-srem")
+    try:
+        for _ in range(2):
+            assert await schema.load() == {"shop": CONTRACT}
+    finally:
+        redis_server.execute("ACL", "SETUSER", "default", "+@all")
+    assert redis_server.execute("SCARD", "schemas") == 1_501
+
+
+async def test_of_too_many_contracts_the_wanted_ones_are_read_and_the_rest_is_told_of_once(
+    redis_ports: Ports,
+    redis_server: Server,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_schema, "_MOST_APIS", 3)
+    monkeypatch.setattr(redis_schema, "_PAGE", 2)
+    schema = redis_ports.schema()
+    await schema.store(dict.fromkeys("abcdefgh", CONTRACT), 60)
+    for _ in range(2):
+        assert set(await schema.load(["h"])) == {"h", *"abc"}
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "names 4 more APIs than the 3 whose contracts are read" in told
 
 
 async def test_a_contract_lies_where_lightbus_1_looks_for_it(any_ports: Ports, any_redis: Server) -> None:

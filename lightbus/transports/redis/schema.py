@@ -11,7 +11,7 @@ import hashlib
 import logging
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
@@ -23,12 +23,17 @@ from lightbus.transports.base import Identity, SchemaTransport
 from .codec import check_limits, decode_json, encode_json
 from .options import RedisSchemaOptions
 from .replies import ReplyError
-from .scripts import HOLD, OWN, PUBLISH, TICK, WITHDRAW, Script
+from .scripts import HOLD, OWN, PUBLISH, TICK, UNLIST, WITHDRAW, Script
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
 
-_MAX_APIS = 10_000
+#: The most contracts that are read.
+_MOST_APIS = 10_000
+#: How many are asked for at a time.
+_PAGE = 500
+#: So many names without a contract, which owners leave that are gone, stay in the set of all names.
+_MOST_STALE = 1_000
 #: Seconds for which the last tick of a schedule is remembered: longer than the year between two of some.
 _TICKS_KEPT = 400 * 86_400
 _CLAIMS: Mapping[bytes, Literal["ours", "had", "busy"]] = {b"ours": "ours", b"had": "had", b"busy": "busy"}
@@ -76,6 +81,8 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         super().__init__(options or RedisSchemaOptions())
         self._publisher = secrets.token_hex(8)
         self._stored: dict[str, bytes] = {}
+        self._has_told_of_unread = False
+        self._may_not_unlist = False
 
     async def store(
         self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
@@ -106,26 +113,51 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             )
         )
 
-    async def load(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return every contract on the bus that can be read."""
-        names = [n.decode("utf-8", "replace") for n in await self.pipe.send("SMEMBERS", "schemas")]
-        names = sorted(names)[:_MAX_APIS]
-        if not names:
-            return {}
-        blobs = await self.pipe.send("MGET", *(schema_key(name) for name in names))
-        contracts = {}
-        for name, blob in zip(names, blobs, strict=True):
-            if blob is None:
-                continue
-            try:
-                check_limits(blob)
-                contract = decode_json(blob)
-            except (InvalidMessage, msgspec.MsgspecError, ValueError, RecursionError) as e:
-                logger.warning("the contract of the API %.80r is unreadable and ignored: %s", name, e)
-                continue
-            if isinstance(contract, dict):
-                contracts[name] = contract
+    async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+        """Return every contract on the bus that can be read, up to a number; names that have none may go."""
+        listed = {name.decode("utf-8", "replace") for name in await self.pipe.send("SMEMBERS", "schemas")}
+        names = [*sorted(first), *sorted(listed.difference(first))]
+        contracts: dict[str, Mapping[str, Any]] = {}
+        stale: list[str] = []
+        read = 0
+        while read < len(names) and len(contracts) < _MOST_APIS:
+            page = names[read : read + _PAGE]
+            read += len(page)
+            blobs = await self.pipe.send("MGET", *map(schema_key, page))
+            stale += [name for name, blob in zip(page, blobs, strict=True) if blob is None]
+            for name, blob in zip(page, blobs, strict=True):
+                contract = _contract(name, blob) if blob is not None else None
+                if contract is not None:
+                    contracts[name] = contract
+        self._tell_of_unread(len(names) - read)
+        if len(stale) > _MOST_STALE:
+            await self._unlist(stale)
         return contracts
+
+    def _tell_of_unread(self, unread: int) -> None:
+        """Say once that there are more contracts than are read."""
+        if unread and not self._has_told_of_unread:
+            logger.warning(
+                "Redis at %s names %d more APIs than the %d whose contracts are read: those that manifest or "
+                "code name come first, others may be missing; remove names that mean nothing from its set "
+                "schemas",
+                self.address,
+                unread,
+                _MOST_APIS,
+            )
+        self._has_told_of_unread = unread > 0
+
+    async def _unlist(self, names: Sequence[str]) -> None:
+        """Take names that have no contract out of the set of all names; their owners put them back."""
+        if self._may_not_unlist:
+            return
+        try:
+            for start in range(0, len(names), _PAGE):
+                page = names[start : start + _PAGE]
+                await self.pipe.run(UNLIST, ["schemas", *map(schema_key, page)], page)
+        except ReplyError as e:
+            self._may_not_unlist = True
+            logger.info("%d names without a contract stay in the set schemas: %s", len(names), e)
 
     async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
         """Become, or stay, an owner of APIs; returns the service that owns each."""
@@ -173,6 +205,17 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     async def _run(self, script: Script, api_name: str, *arguments: Any) -> Any:
         return await self.pipe.run(script, contract_keys(api_name), arguments)
+
+
+def _contract(name: str, blob: bytes) -> Mapping[str, Any] | None:
+    """Read what is stored as a contract; None where it is none."""
+    try:
+        check_limits(blob)
+        contract = decode_json(blob)
+    except (InvalidMessage, msgspec.MsgspecError, ValueError, RecursionError) as e:
+        logger.warning("the contract of the API %.80r is unreadable and ignored: %s", name, e)
+        return None
+    return contract if isinstance(contract, dict) else None
 
 
 def _digest(blob: bytes) -> str:

@@ -1,0 +1,55 @@
+"""Whether the events that listeners ask for are known, and what is said where they are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lightbus.expectations import Doubt, doubts
+
+AUTH: dict[str, Any] = {"events": {"user_registered": {}, "user_left": {}}, "rpcs": {}}
+
+
+def said(event: str, contracts: dict[str, Any], *defined: str) -> list[str]:
+    api, _, name = event.rpartition(".")
+    return [doubt.what for doubt in doubts({"mailer": [(api, name)]}, contracts, defined)]
+
+
+@pytest.mark.parametrize("event", ["auth.user_registered", "auth.user_left", "auth.*"])
+def test_nothing_is_said_of_what_a_contract_has(event: str) -> None:
+    assert said(event, {"auth": AUTH}) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        ("auth.user_regstered", "auth has no event user_regstered; did you mean user_registered?"),
+        ("auth.sold", "auth has no event sold; it has: user_left, user_registered"),
+        ("shop.sold", "shop has no event sold; it has: none at all"),
+        ("atuh.user_registered", "no API atuh is known on the bus yet; did you mean auth?"),
+        ("atuh.*", "no API atuh is known on the bus yet; did you mean auth?"),
+        ("billing.paid", "no API billing is known on the bus yet; there is: auth, shop"),
+    ],
+)
+def test_what_is_not_known_is_said_with_what_may_be_meant(event: str, text: str) -> None:
+    contracts = {"auth": AUTH, "shop": {"events": {}}, "internal.state": {"events": {}}}
+    assert said(event, contracts) == [text]
+
+
+def test_an_api_whose_class_is_here_is_no_mistake_but_its_contract_counts() -> None:
+    assert said("auth.sold", {}, "auth") == []
+    assert said("auth.sold", {"auth": {"events": {}}}, "auth") == [
+        "auth has no event sold; it has: none at all"
+    ]
+
+
+def test_on_an_empty_bus_nothing_else_is_known_either() -> None:
+    assert list(doubts({"mailer": [("auth", "x")]}, {})) == [
+        Doubt("mailer", "auth.x", "no API auth is known on the bus yet; there is: none at all", False, True)
+    ]
+
+
+def test_long_names_and_many_are_not_compared_or_listed() -> None:
+    (text,) = said("x" * 100 + ".y", {f"api{n:02}": {} for n in range(20)})
+    assert text.endswith("; there is: " + ", ".join(f"api{n:02}" for n in range(10)) + ", ...")
