@@ -109,11 +109,15 @@ class Pipe:
             LinkBroken: The outcome is unknown.
         """
         try:
-            return await self.send("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            try:
+                return await self.send("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            except ReplyError as e:
+                if e.reaction is not Reaction.SEND_SCRIPT:
+                    raise
+            return await self.send("EVAL", script.text, len(keys), *keys, *arguments)
         except ReplyError as e:
-            if e.reaction is not Reaction.SEND_SCRIPT:
-                raise
-        return await self.send("EVAL", script.text, len(keys), *keys, *arguments)
+            e.note_script(script, keys)
+            raise
 
     async def open(self) -> None:
         """Connect now instead of with the first command.

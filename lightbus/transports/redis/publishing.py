@@ -132,6 +132,8 @@ class Publishing:
                 again.append(event)
                 continue
             except ReplyError as e:
+                if event.dedupe is not None:
+                    e.note_script(FIRE, [self._transport.stream(event.message)])
                 if e.passes:
                     self._refused[event] = self._last_refusal = e
                     again.append(event)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from lightbus.exceptions import TransportError
+
+from .scripts import Script
 
 
 class Reaction(Enum):
@@ -106,12 +109,16 @@ _UNKNOWN = Refusal(Reaction.RAISE)
 _CODE = re.compile(r"[A-Z]+(?= |$)")
 # Redis 6.2 wraps what went wrong within a script; later ones put their own words after it.
 _IN_SCRIPT = re.compile(r"ERR Error running script .*?: *(?:@\w+: *\d+: *)*-?([A-Z]+) ")
+# A permission that a command within a script lacks has no code: so say Redis 6.2 and 7.0, and later ones.
+_NOT_ALLOWED = ("The user executing the script can't", "ACL failure in script")
 
 
 def code_of(text: str) -> str:
     """Return the code of what Redis said, such as ``OOM``; ``ERR`` where it has none of its own."""
     if "max number of clients" in text:
         return "MAXCLIENTS"
+    if any(words in text for words in _NOT_ALLOWED):
+        return "NOPERM"
     match = _IN_SCRIPT.match(text)
     if match is not None:
         return match[1]
@@ -132,6 +139,9 @@ def explain(text: str, code: str = "") -> str:
 
 class ReplyError(TransportError):
     """Redis refused a command; printed, it says why and what to do."""
+
+    #: What was refused, where Redis does not name it.
+    refused = ""
 
     @property
     def said(self) -> str:
@@ -154,7 +164,14 @@ class ReplyError(TransportError):
         return self.reaction in (Reaction.RETRY, Reaction.RECONNECT)
 
     def __str__(self) -> str:
-        return explain(self.said)
+        return explain(f"{self.said} ({self.refused})" if self.refused else self.said, self.code)
+
+    def note_script(self, script: Script, keys: Sequence[str]) -> None:
+        """Name what this user may not do, where it came up in a script and Redis does not say so."""
+        if self.code == "NOPERM" and "access" in self.said:
+            self.refused = f"one of {', '.join(keys)}"
+        elif self.code == "NOPERM" and "permissions to run" not in self.said:
+            self.refused = script.command_at(self.said)
 
 
 def must_reconnect(reply: object) -> bool:

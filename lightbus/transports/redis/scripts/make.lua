@@ -2,18 +2,24 @@
 -- hash KEYS[3] knows how far a group of this name has read, and it goes on there; else it begins at ARGV[2], and
 -- what the end was then is noted, so that it never begins at the end a second time.
 -- Returns how often the group was made: by that who has read from an earlier one notices.
-local start = redis.call('HGET', KEYS[3], ARGV[1]) or ARGV[2]
-if start == '$' then
-  local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-  start = newest and newest[1] or '0'
-end
-for i, from in ipairs({start, '0'}) do
-  local reply = redis.pcall('XGROUP', 'CREATE', KEYS[i], ARGV[1], from, 'MKSTREAM')
-  if not reply.err then
+-- Nothing is written where both are there, and what is missing is made even where Redis is out of memory: a
+-- listener that can't start frees none. The start is noted before the group is made: alone, it changes nothing.
+for i = 1, 2 do
+  local group = redis.pcall('XPENDING', KEYS[i], ARGV[1])
+  if group.err then
+    if not string.find(group.err, 'NOGROUP') then
+      return group
+    end
+    redis.call('XACK', KEYS[1], ARGV[1], '0-0')
+    local start = redis.call('HGET', KEYS[3], ARGV[1]) or ARGV[2]
+    if start == '$' then
+      local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+      start = newest and newest[1] or '0'
+    end
     redis.call('HSETNX', KEYS[3], ARGV[1], start)
+    redis.call('HINCRBY', KEYS[3], ARGV[1] .. ' made', 0)
+    redis.call('XGROUP', 'CREATE', KEYS[i], ARGV[1], i == 1 and start or '0', 'MKSTREAM')
     redis.call('HINCRBY', KEYS[3], ARGV[1] .. ' made', 1)
-  elseif not string.find(reply.err, 'BUSYGROUP') then
-    return reply
   end
 end
 return redis.call('HGET', KEYS[3], ARGV[1] .. ' made') or '0'

@@ -1,6 +1,7 @@
 -- Moves the dead letter ARGV[1] from the stream KEYS[1] to its group's retry stream KEYS[2], without the five
--- fields that say why it is dead (one that was put there by hand may lack them) and with its attempts counted from the start. The entry is added first, so that
--- nothing happens where Redis is out of memory. Returns 0 where somebody else has taken it meanwhile.
+-- fields that say why it is dead (one that was put there by hand may lack them) and with its attempts counted from
+-- the start. Returns 0 where somebody else has taken it meanwhile.
+-- Rehearsed: it is never in both streams. Done even where Redis is out of memory: what is handled again is gone then.
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not entry then
   return 0
@@ -16,6 +17,7 @@ end
 for _, value in ipairs({'attempts', '0', 'origin', origin}) do
   table.insert(fields, value)
 end
+redis.call('XDEL', KEYS[1], '0-0')
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
 return 1

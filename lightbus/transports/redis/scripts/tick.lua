@@ -2,6 +2,7 @@
 -- out before. With a lease of ARGV[3] ms, above 0, nobody gets it while somebody else holds that of an earlier one.
 -- With ARGV[5] = 1 it is given out only where an earlier one was. The last tick is remembered for ARGV[4] ms.
 -- Returns 'ours', 'had' or 'busy'.
+-- That it is remembered comes first, as a rehearsal, and so that it is done even where Redis is out of memory.
 local known = redis.call('HMGET', KEYS[1], 'tick', 'holder', 'until', 'runner')
 local tick, lease = tonumber(ARGV[2]), tonumber(ARGV[3])
 local last = tonumber(known[1])
@@ -19,6 +20,7 @@ if not last and ARGV[5] == '1' then
 elseif lease > 0 and (tonumber(known[3]) or 0) > now and known[4] ~= ARGV[1] then
   outcome = 'busy'
 end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('HSET', KEYS[1], 'tick', ARGV[2], 'holder', outcome == 'ours' and ARGV[1] or '')
 if outcome == 'ours' and lease > 0 then
   redis.call('HSET', KEYS[1], 'runner', ARGV[1], 'until', string.format('%.0f', now + lease))

@@ -1,8 +1,10 @@
 -- Trims the stream KEYS[1] towards ARGV[1] entries, but never past what some group has not acknowledged.
--- KEYS[2] is a lease of ARGV[2] milliseconds, so that one process at a time does it.
+-- KEYS[2] is a lease of ARGV[2] milliseconds, so that one process at a time does it. A trim of nothing comes before,
+-- so that Redis keeps the lease even where it is out of memory: it is then that room is needed.
 -- Where ARGV[3] is 1, the oldest are dropped all the same.
 -- Returns 1 where the stream is full of unacknowledged entries, 0 where it is not, -1 where another has the lease;
 -- and how many of them were dropped.
+redis.call('XTRIM', KEYS[1], 'MINID', 0)
 if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then
   return {-1, 0}
 end
