@@ -60,7 +60,7 @@ def stealing_renewal() -> None:
     end
     return 0
     """
-    setattr(leases, "RENEW", Script(text, "0" * 40))  # noqa: B010
+    setattr(leases, "RENEW", Script("renew", text, "0" * 40))  # noqa: B010
 
 
 def trimming_by_length() -> None:

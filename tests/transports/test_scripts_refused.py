@@ -1,4 +1,4 @@
-"""Every script, refused at each of its commands and keys and for want of memory: all of it is done, or nothing."""
+"""Every script, refused at each of its commands and keys or for want of memory: it is done, or nothing is."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ class Row:
 
 
 FIELDS = ("id", "x")
+WHY_DEAD = ("reason", "r", "error", "e", "trace", "t", "attempts", "8", "origin", "0-7")
 CALLS: tuple[Command, ...] = (("RPUSH", QUEUE, "1", "2", "3"), ("RPUSH", MINE, "0"))
 PUBLISHED: tuple[Command, ...] = (("SET", CONTRACT, "{}"), ("ZADD", PUBLISHERS, FUTURE, "me:1"))
 TICKED: tuple[Command, ...] = (("HSET", SCHEDULE, "tick", 1, "holder", "me", "runner", "me", "until", 5),)
@@ -129,7 +130,9 @@ ROWS = {
     "renew": Row(scripts.RENEW, (STREAM,), ("g", "me", "1-1", "1-2"), delivered(STREAM)),
     "claim": Row(scripts.CLAIM, (STREAM,), ("g", "you", TTL, "-", 9, 9), delivered(STREAM)),
     "claim, deleted": Row(scripts.CLAIM, (STREAM,), ("g", "you", TTL, "-", 9, 9), gone(STREAM)),
-    "trim": Row(scripts.TRIM, (STREAM, TRIMMING), (1, 200, 0), delivered(STREAM), harmless=frozenset([TRIMMING])),
+    "trim": Row(
+        scripts.TRIM, (STREAM, TRIMMING), (1, 200, 0), delivered(STREAM), harmless=frozenset([TRIMMING])
+    ),
     "trim, no group": Row(
         scripts.TRIM,
         (STREAM, TRIMMING),
@@ -148,7 +151,7 @@ ROWS = {
         (DEAD, RETRY),
         ("1-1",),
         (
-            ("XADD", DEAD, "1-1", *FIELDS, *"reason r error e trace t attempts 8 origin 0-7".split()),
+            ("XADD", DEAD, "1-1", *FIELDS, *WHY_DEAD),
             ("XADD", DEAD, "1-2", *FIELDS),
         ),
     ),
@@ -159,9 +162,15 @@ ROWS = {
         PUBLISHED,
         harmless=frozenset([PUBLISHERS]),
     ),
-    "withdraw": Row(scripts.WITHDRAW, (CONTRACT, PUBLISHERS), ("{}", "me:1", "1"), PUBLISHED,
-        harmless=frozenset([CONTRACT])),
+    "withdraw": Row(
+        scripts.WITHDRAW,
+        (CONTRACT, PUBLISHERS),
+        ("{}", "me:1", "1"),
+        PUBLISHED,
+        harmless=frozenset([CONTRACT]),
+    ),
     "foreign": Row(scripts.FOREIGN, (CONTRACT, PUBLISHERS), (), PUBLISHED),
+    "unlist": Row(scripts.UNLIST, ("schemas", CONTRACT), ("a",), (("SADD", "schemas", "a", "b"),)),
     "own": Row(scripts.OWN, (OWNERS,), ("shop", "me", TTL)),
     "tick": Row(scripts.TICK, (SCHEDULE,), ("me", 9, TTL, TTL, 0), TICKED),
     "tick, first": Row(scripts.TICK, (SCHEDULE,), ("me", 9, TTL, TTL, 0)),
@@ -183,9 +192,11 @@ ROWS = {
         ("g", "$"),
         (*delivered(STREAM), ("XGROUP", "CREATE", RETRY, "g", "0", "MKSTREAM")),
     ),
-    "adopt": Row(scripts.ADOPT, (STREAM,), ("g", "me", "1-1"), (*delivered(STREAM), ("XACK", STREAM, "g", "1-1"))),
+    "adopt": Row(
+        scripts.ADOPT, (STREAM,), ("g", "me", "1-1"), (*delivered(STREAM), ("XACK", STREAM, "g", "1-1"))
+    ),
     "excuse": Row(scripts.EXCUSE, (STREAM,), ("g", "me", "1-1"), delivered(STREAM)),
-}  # fmt: skip
+}
 
 _CALLED = re.compile(r"redis\.p?call\('(\w+)'")
 _TIME = re.compile(r"\d{10,}(\.\d+)?(-\d+)?")
@@ -206,8 +217,8 @@ class Someone:
 
     def do(self, *command: str | int) -> Any:
         """Return the reply, or the error as Redis says it."""
-        packed = [part.encode("latin-1") if isinstance(part, str) else part for part in command]
-        self._link.sendall(hiredis.pack_command(tuple(packed)))
+        packed: tuple[Any, ...] = tuple(p.encode("latin-1") if isinstance(p, str) else p for p in command)
+        self._link.sendall(hiredis.pack_command(packed))
         while (reply := self._reader.gets()) is False:
             self._reader.feed(self._link.recv(65536))
         return reply
@@ -303,7 +314,7 @@ def without(keys: frozenset[str], state: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuses(bench: Bench, row: Row, rules: tuple[str, ...], code: str = "NOPERM") -> ReplyError | None:
-    """Run a row under rules: all of it is done, or it is refused and nothing is. Then it is allowed and done."""
+    """Run a row under rules: all is done, or it is refused and nothing is; then, allowed again, all is."""
     before, done = bench.prepare(row), timeless(bench.done(row))
     bench.prepare(row)
     bench.allow(*rules)

@@ -195,10 +195,9 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     async def hold(self, schedule: str, holder: str, lease: float) -> bool:
         """Renew or end the lease of a tick."""
+        arguments = (holder, math.ceil(lease * 1000), _TICKS_KEPT * 1000)
         with _refusals():
-            return bool(
-                await self.pipe.run(HOLD, [schedule_key(schedule)], (holder, math.ceil(lease * 1000)))
-            )
+            return bool(await self.pipe.run(HOLD, [schedule_key(schedule)], arguments))
 
     def _member(self, blob: bytes) -> str:
         return f"{self._publisher}:{_digest(blob)}"

@@ -282,15 +282,13 @@ class Settling:
             is_retry = source not in self.keys
             handled = list(self._handled.get(source, ()))
             future: asyncio.Future[list[Any]]
-            if handled and self._dedupe is not None:
-                arguments = [self._group, max(1, int(self._dedupe * 1000)), int(is_retry), *ids]
+            if handled or is_retry:
+                remembered = max(1, int((self._dedupe or 0) * 1000))
+                arguments = [self._group, remembered, int(is_retry), *ids]
                 finishing = self._pipe.run(FINISH, [source, *handled], arguments)
                 future = asyncio.get_running_loop().create_task(finishing)
             else:
-                commands: list[tuple[Any, ...]] = [("XACK", source, self._group, *ids)]
-                if is_retry:
-                    commands.append(("XDEL", source, *ids))
-                future = self._pipe.send_many(commands)
+                future = self._pipe.send_many([("XACK", source, self._group, *ids)])
             self._acknowledging[future] = source, ids
             future.add_done_callback(partial(self._confirm, source, ids, handled))
 
