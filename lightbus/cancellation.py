@@ -1,13 +1,71 @@
-"""Telling the end of a task from a handler that lets out what would end one."""
+"""Telling the end of a task from user code that cancels the task it runs in."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+_Task = TypeVar("_Task", bound="asyncio.Task[Any]")
+
+#: Tasks that run user code, and go on where it cancels them: only :func:`end` ends them.
+_owned: WeakSet[asyncio.Task[Any]] = WeakSet()
+#: Those that were told to end.
+_ending: WeakSet[asyncio.Task[Any]] = WeakSet()
+
+
+def own(task: _Task) -> _Task:
+    """Let nobody end a task but :func:`end` and the end of its event loop."""
+    _owned.add(task)
+    return task
+
+
+def end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and let it know that this is not user code's doing."""
+    _ending.add(task)
+    task.cancel()
+
+
+def is_ending(task: asyncio.Task[Any]) -> bool:
+    """Tell whether a task was told to end, by itself or with all others of its event loop."""
+    return task in _ending or all(other.cancelling() for other in asyncio.all_tasks(task.get_loop()))
 
 
 def is_cancelled(error: BaseException) -> bool:
     """Tell whether an error means that the running task is to end, and not only that user code raised it."""
+    task = _running()
+    if task is not None and task in _owned:
+        return isinstance(error, asyncio.CancelledError) and is_ending(task)
     if isinstance(error, GeneratorExit):
         return True
-    task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def is_disturbed() -> bool:
+    """Tell whether somebody has cancelled the running task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def withstand() -> None:
+    """Go on where user code has cancelled the running task, and only :func:`end` may: what follows is ours.
+
+    The task still says that it was cancelled, so that whoever keeps it can let another one take its place.
+    """
+    task = asyncio.current_task()
+    if task is None or task not in _owned or is_ending(task):
+        return
+    try:
+        # Where nothing has been awaited since then, it is still to come.
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        if is_ending(task):
+            raise
+
+
+def _running() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        # A coroutine that was left behind is closed after the end of its event loop.
+        return None

@@ -103,11 +103,19 @@ class Hooks:
             await self.run_after("exception", self.exception, e=error)
 
     def around(self, callbacks: tuple[Around, ...], **kwargs: Any) -> AbstractContextManager[None]:
-        """Return the context managers of an ``around_*`` hook as one.
+        """Return the context managers of an ``around_*`` hook of a caller as one.
 
-        What raises at its beginning goes to the caller; what raises at its end is logged.
+        What raises at its beginning goes to the caller; what raises at its end is logged, since what was sent
+        is sent.
         """
-        return _Nested(callbacks, kwargs)
+        return _Nested(callbacks, kwargs, fails_at_end=False)
+
+    def around_execution(self, callbacks: tuple[Around, ...], **kwargs: Any) -> AbstractContextManager[None]:
+        """Return the context managers of an ``around_*`` hook of a handler as one.
+
+        What raises at its beginning or its end fails the message.
+        """
+        return _Nested(callbacks, kwargs, fails_at_end=True)
 
 
 class Beside:
@@ -122,22 +130,32 @@ class Beside:
         context.run(manager.__enter__)
         self._entered.append((context, manager))
 
-    def leave(self, errors: Sequence[BaseException | None]) -> None:
-        """End all, each with the error of its message."""
+    def leave(self, errors: Sequence[BaseException | None]) -> list[BaseException | None]:
+        """End all, each with the error of its message.
+
+        Returns:
+            The same errors, and those that have come up at the end of a message that had none.
+        """
         entered, self._entered = self._entered, []
-        for (context, manager), error in zip(entered, errors, strict=False):
+        outcomes = list(errors)
+        for i, ((context, manager), error) in enumerate(zip(entered, errors, strict=False)):
             trace = error.__traceback__ if error is not None else None
-            context.run(manager.__exit__, type(error) if error is not None else None, error, trace)
+            try:
+                context.run(manager.__exit__, type(error) if error is not None else None, error, trace)
+            except BaseException as e:
+                outcomes[i] = e
+        return outcomes
 
 
 class _Nested(AbstractContextManager[None]):
-    """Context managers within each other, none of which can change what comes of the body."""
+    """Context managers within each other, none of which can make a success of what has failed."""
 
-    __slots__ = ("_callbacks", "_entered", "_kwargs")
+    __slots__ = ("_callbacks", "_entered", "_fails_at_end", "_kwargs")
 
-    def __init__(self, callbacks: tuple[Around, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, callbacks: tuple[Around, ...], kwargs: dict[str, Any], *, fails_at_end: bool) -> None:
         self._callbacks = callbacks
         self._kwargs = kwargs
+        self._fails_at_end = fails_at_end
         self._entered: list[tuple[Around, AbstractContextManager[Any]]] = []
 
     def __enter__(self) -> None:
@@ -153,13 +171,19 @@ class _Nested(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        failure: BaseException | None = None
         while self._entered:
             callback, manager = self._entered.pop()
             try:
                 manager.__exit__(kind, error, trace)
             except BaseException as e:
-                if e is not error:
+                if error is None and self._fails_at_end:
+                    # Those around it are told as if the handler had failed, since its message has.
+                    kind, error, trace, failure = type(e), e, e.__traceback__, e
+                elif e is not error:
                     logger.exception("the end of a context manager failed: %s", _name(callback))
+        if failure is not None:
+            raise failure
 
 
 def _name(callback: Callback) -> str:

@@ -22,6 +22,7 @@ from .path import BusPath
 from .portal import new_event_loop
 from .reload import Reloader
 from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, Shutdown
+from .tasks import begin
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -144,17 +145,16 @@ class Host:
         try:
             if not await self._unless_stopped(self._start(worker)):
                 return
-            async with asyncio.TaskGroup() as group:
-                worker.start(group)
-                if self._reread is not None:
-                    self._reloader = Reloader(self.manifest, self._reread, self.client, worker, self._folder)
-                self.phase = "ready"
-                logger.info("ready: %s runs as %s", self.client.service_name, self.client.process_name)
-                await self._shutdown.wait()
-                self.phase = "stopping"
-                timeout = self.manifest.bus.drain_timeout
-                logger.info("stopping: no more is taken; what runs has %g s to finish", timeout)
-                await worker.drain(timeout)
+            worker.start()
+            if self._reread is not None:
+                self._reloader = Reloader(self.manifest, self._reread, self.client, worker, self._folder)
+            self.phase = "ready"
+            logger.info("ready: %s runs as %s", self.client.service_name, self.client.process_name)
+            await self._shutdown.wait()
+            self.phase = "stopping"
+            timeout = self.manifest.bus.drain_timeout
+            logger.info("stopping: no more is taken; what runs has %g s to finish", timeout)
+            await worker.drain(timeout)
         except Exception as e:
             await self.client.hooks.report(e)
             raise
@@ -275,6 +275,6 @@ class Host:
             logger.warning("SIGHUP received, and not heeded: the host is %s", state)
             return
         logger.info("SIGHUP received: reading the manifest again")
-        task = asyncio.get_running_loop().create_task(self._reloader.reload())
+        task = begin(self._reloader.reload(), "lightbus reload")
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)

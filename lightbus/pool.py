@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakSet
 
+from .cancellation import is_disturbed, withstand
+
 #: Threads are started as they are needed, up to this many in a process.
 MAX_THREADS = 64
 
@@ -47,10 +49,25 @@ class HandlerPool:
         Returns:
             What it returns.
         """
-        if inspect.iscoroutinefunction(function):
-            return await function(*args, **kwargs)
-        result = await self.run(function, *args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        return await self.call(inspect.iscoroutinefunction(function), function, *args, **kwargs)
+
+    async def call(self, is_async: bool, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of which it is known where its call begins: here, or in a thread.
+
+        Where what it returns can be awaited, that is done here: it may be a plain decorator that hides an
+        ``async`` function.
+
+        Returns:
+            What it returns.
+        """
+        try:
+            if is_async:
+                return await function(*args, **kwargs)
+            result = await self.run(function, *args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            if is_disturbed():
+                await withstand()
 
     def close(self) -> None:
         """Take no more work; what runs goes on, but is not waited for."""

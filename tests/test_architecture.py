@@ -29,6 +29,8 @@ ROOMS: list[tuple[str, ...]] = [
         "obstacles",
         "cancellation",
         "deadline",
+        "isolation",
+        "tasks",
     ),
     ("values",),
     ("policy",),

@@ -202,11 +202,10 @@ class Hosted:
         await self._join(loader)
         await client.hooks.run(client.hooks.before_worker_start, client=client)
         await self._join(loader)
-        async with asyncio.TaskGroup() as group:
-            worker.start(group)
-            ready.set_result(None)
-            await self._stop.wait()
-            await worker.drain(_PATIENCE)
+        worker.start()
+        ready.set_result(None)
+        await self._stop.wait()
+        await worker.drain(_PATIENCE)
         hooks = client.hooks
         await hooks.run_after("after_worker_stopped", hooks.after_worker_stopped, client=client)
 

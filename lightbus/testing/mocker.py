@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
@@ -202,8 +202,10 @@ class BusMocker:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self as mock:
-                return function(*args, mock, **kwargs)
+            with ExitStack() as stack:
+                result = function(*args, stack.enter_context(self), **kwargs)
+                # A plain decorator may hide an async function, which has not begun yet.
+                return _within(stack.pop_all(), result) if inspect.isawaitable(result) else result
 
         @functools.wraps(function)
         async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -221,6 +223,11 @@ class BusMocker:
 
 
 bus_mocker = BusMocker
+
+
+async def _within(stack: ExitStack, result: Awaitable[Any]) -> Any:
+    with stack:
+        return await result
 
 
 class _Mocked(Transports):

@@ -6,22 +6,24 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from lightbus import traffic
-from lightbus.cancellation import is_cancelled
+from lightbus.cancellation import end, is_cancelled
 from lightbus.client import BusClient
 from lightbus.exceptions import ValidationError
 from lightbus.hooks import Beside
 from lightbus.listener import Listener
 from lightbus.messages import EventMessage, handled
+from lightbus.tasks import why_ended
 from lightbus.transports.base import Delivery
 
 from .dispatch import Caster, Dispatch
 
 logger = logging.getLogger(__name__)
 
-Take = Callable[[int], Awaitable[Sequence[Delivery]]]
+Take = Callable[[int], Coroutine[Any, Any, Sequence[Delivery]]]
 
 
 class Collector:
@@ -64,14 +66,19 @@ class Collector:
     async def close(self) -> None:
         """Hand back what is in no list yet; :meth:`take` must not be running any more."""
         left, self._held = self._held, []
-        if self._reading is not None:
-            left += await self._reading
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await asyncio.wait([reading])
+            if reading.cancelled() or reading.exception() is not None:
+                logger.error("the last events of a list could not be read: %s", why_ended(reading))
+            else:
+                left += reading.result()
         await release(left)
 
     def abandon(self) -> None:
         """Wait no longer for a broker that is away."""
         if self._reading is not None:
-            self._reading.cancel()
+            end(self._reading)
 
     async def _read(self, most: int) -> Sequence[Delivery]:
         if self._reading is None:
@@ -79,7 +86,7 @@ class Collector:
                 return await self._take(most)
             if self._stopping:
                 return ()
-            self._reading = asyncio.ensure_future(self._take(most))
+            self._reading = asyncio.get_running_loop().create_task(self._take(most), name="lightbus list")
         # It is never cancelled: what it has read by then would be lost until its lease runs out.
         left = max(0.0, self._until - asyncio.get_running_loop().time()) if self._held else None
         done, _ = await asyncio.wait([self._reading], timeout=left)
@@ -126,7 +133,7 @@ class BatchRunner:
             if fit:
                 await self._handle_together(fit, left)
             await self._handle_each(left, is_again=len(deliveries) > 1)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Exception):
             # Left behind at the end of the process: another one is to have them at once.
             await release(left)
             raise
@@ -139,21 +146,21 @@ class BatchRunner:
         try:
             for message in messages if hooks.around_event_execution else ():
                 names = {"event_message": message, "listener_name": listener.name}
-                around.enter(hooks.around(hooks.around_event_execution, client=client, **names))
+                around.enter(hooks.around_execution(hooks.around_event_execution, client=client, **names))
             # A list of its own, which the handler may change.
-            if self._is_async:
-                await listener.handler(messages.copy())
-            else:
-                await client.pool.run(listener.handler, messages.copy())
+            await client.pool.call(self._is_async, listener.handler, messages.copy())
         except BaseException as e:
             around.leave([e] * len(fit))
             if is_cancelled(e):
                 raise
-            what = "the listener %s raised on %d events at once, and gets each of them alone now: %r"
-            logger.warning(what, listener.name, len(fit), e)
-            await hooks.report(e)
+            await self._tell_failure(len(fit), e)
             return
-        around.leave([None] * len(fit))
+        outcomes = around.leave([None] * len(fit))
+        failures = [error for error in outcomes if error is not None]
+        if failures:
+            await self._tell_failure(len(failures), failures[0])
+            fit = [delivery for delivery, error in zip(fit, outcomes, strict=True) if error is None]
+            messages = [delivery.message for delivery in fit]
         for message in messages if hooks.after_event_execution else ():
             await hooks.run_after(
                 "after_event_execution", hooks.after_event_execution, client=client, event_message=message
@@ -166,11 +173,16 @@ class BatchRunner:
             done = set(fit)
             left[:] = [delivery for delivery in left if delivery not in done]
         # Each has its share of the time.
-        seconds = (time.perf_counter() - started) / len(fit)
+        seconds = (time.perf_counter() - started) / max(1, len(fit))
         for names_of, count in Counter([(m.api_name, m.event_name) for m in messages]).items():
             client.metrics.event_handlings.add((listener.name, *names_of), "ok", seconds, count)
         for message in messages if traffic.is_logged(traffic.DEBUG) else ():
             traffic.log(f"{listener.name} got", message.canonical_name, message.id, "ok", seconds)
+
+    async def _tell_failure(self, count: int, error: BaseException) -> None:
+        what = "the listener %s raised on %d events at once, and gets each of them alone now: %r"
+        logger.warning(what, self._listener.name, count, error)
+        await self._client.hooks.report(error)
 
     async def _handle_each(self, left: list[Delivery], *, is_again: bool) -> None:
         while left:
@@ -180,13 +192,18 @@ class BatchRunner:
             else:
                 if is_again:
                     delivery.reread()
-                of_log_lines = [delivery.message.id]
-                handled.set(of_log_lines)
-                try:
-                    await self._dispatch.handle(self._listener, delivery)
-                finally:
-                    of_log_lines.clear()
+                handling = self._handle_one(delivery)
+                # Of a list that has failed, each starts from where the list has started.
+                await (self._dispatch.isolation.run(handling) if is_again else handling)
             left.remove(delivery)
+
+    async def _handle_one(self, delivery: Delivery) -> None:
+        of_log_lines = [delivery.message.id]
+        handled.set(of_log_lines)
+        try:
+            await self._dispatch.handle(self._listener, delivery)
+        finally:
+            of_log_lines.clear()
 
     async def _make_fit(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Validate and cast; return those that fit. What is wrong with another shows when it is alone."""

@@ -23,6 +23,7 @@ from lightbus.exceptions import (
     ValidationError,
     text_of,
 )
+from lightbus.isolation import Isolation
 from lightbus.listener import Listener
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.policy import OnError
@@ -72,11 +73,15 @@ class Dispatch:
 
     def __init__(self, client: BusClient) -> None:
         self._client = client
+        #: In which each message is handled.
+        self.isolation = Isolation()
         self._hooks = client.hooks
         self._pool = client.pool
         self._metrics = client.metrics
         self._expose_tracebacks = client.wiring.expose_tracebacks
         self._calls: dict[str, dict[str, Call]] = {}
+        #: Whether calls of a listener's handler begin on the event loop.
+        self._begin_here: dict[str, bool] = {}
         self._casters: dict[str, Caster] = {}
         self._event_casters: dict[str, Caster | None] = {}
         self._takes: dict[str, tuple[frozenset[str] | None, frozenset[str]]] = {}
@@ -100,6 +105,7 @@ class Dispatch:
         Raises:
             MisconfiguredApiOptions: One of its hints can't be used.
         """
+        self._begin_here[listener.name] = listener.is_async
         self._casters[listener.name] = listener.caster()
         self._takes[listener.name] = listener.takes()
 
@@ -127,7 +133,8 @@ class Dispatch:
                 self._client.registry.get(message.api_name).procedure(message.procedure_name)
                 raise ProcedureNotFound(message.procedure_name[:80])
             if hooks.around_rpc_execution:
-                with hooks.around(hooks.around_rpc_execution, client=self._client, rpc_message=message):
+                around = hooks.around_rpc_execution
+                with hooks.around_execution(around, client=self._client, rpc_message=message):
                     result = await self._call(call, message)
             else:
                 result = await self._call(call, message)
@@ -153,7 +160,7 @@ class Dispatch:
         started, outcome = time.perf_counter(), "ok"
         try:
             if hooks.around_event_execution:
-                with hooks.around(
+                with hooks.around_execution(
                     hooks.around_event_execution,
                     client=self._client,
                     event_message=delivery.message,
@@ -167,6 +174,11 @@ class Dispatch:
                 raise
             outcome = await self._after_failure(listener, delivery, e)
         else:
+            if hooks.after_event_execution:
+                after, message = hooks.after_event_execution, delivery.message
+                await hooks.run_after(
+                    "after_event_execution", after, client=self._client, event_message=message
+                )
             delivery.ack()
         message = delivery.message
         labels = (listener.name, message.api_name, message.event_name)
@@ -186,10 +198,7 @@ class Dispatch:
         if call.caster is not None:
             kwargs = call.caster(kwargs)
         with Deadline(message.deadline):
-            if call.is_async:
-                value = await call.function(**kwargs)
-            else:
-                value = await self._pool.run(call.function, **kwargs)
+            value = await self._pool.call(call.is_async, call.function, **kwargs)
         result = dump(value)
         if call.response is not None:
             call.response.validate(result)
@@ -245,15 +254,9 @@ class Dispatch:
                 raise _Unfit(e) from e
         if listener.batch is not None:
             message.kwargs = kwargs
-            await self._pool.invoke(listener.handler, [message])
-        elif listener.is_async:
-            await listener.handler(message, **kwargs)
+            await self._pool.call(self._begin_here[listener.name], listener.handler, [message])
         else:
-            await self._pool.run(listener.handler, message, **kwargs)
-        if hooks.after_event_execution:
-            await hooks.run_after(
-                "after_event_execution", hooks.after_event_execution, client=client, event_message=message
-            )
+            await self._pool.call(self._begin_here[listener.name], listener.handler, message, **kwargs)
 
     async def _check_unknown(self, message: EventMessage, settings: ApiSettings) -> None:
         """Look on the bus for an event that no known contract has; strictly, it must be there."""

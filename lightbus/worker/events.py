@@ -11,6 +11,7 @@ from lightbus.client import BusClient
 from lightbus.exceptions import TransportUnavailable
 from lightbus.listener import Listener
 from lightbus.messages import handled
+from lightbus.tasks import Kept
 from lightbus.transports.base import Delivery, EventConsumer, EventTransport, Subscription
 from lightbus.transports.questions import GroupStatus
 
@@ -38,6 +39,7 @@ class EventWorker:
         #: Whether a broker has refused that its group is joined, which was told then.
         self._was_refused = False
         self._slots: list[Slots[Any]] = []
+        self._takers: list[Kept] = []
         self._runner = BatchRunner(client, dispatch, listener)
         self._collectors: list[Collector] = []
         #: How many events are in lists that are handled.
@@ -78,7 +80,7 @@ class EventWorker:
         for api_name, event_name in self.listener.events:
             transport = self._client.transports().event(api_name)
             groups.setdefault(transport, []).append((api_name, event_name))
-        for transport, events in groups.items():
+        for transport, events in list(groups.items())[len(self._consumers) :]:
             limit = self.listener.concurrency
             patience = self._client.settings(events[0][0]).event_listener_setup_timeout
             warning = asyncio.get_running_loop().call_later(patience, self._is_slow, patience, transport)
@@ -90,15 +92,11 @@ class EventWorker:
             self._consumers.append(consumer)
             self._slots.append(self._make_slots(self._taker(consumer), limit))
 
-    async def run(self) -> None:
-        """Listen until :meth:`stop`."""
-        try:
-            await asyncio.gather(*(slots.run() for slots in self._slots))
-            await asyncio.gather(*(collector.close() for collector in self._collectors))
-        except asyncio.CancelledError:
-            for collector in self._collectors:
-                collector.abandon()
-            raise
+    def start(self) -> None:
+        """Listen from now on, until :meth:`stop`."""
+        lost = f"no events are taken for the listener {self.listener.name}"
+        name = f"lightbus listener {self.listener.name}"
+        self._takers = [Kept(slots.run, name, lost, self._client.obstacles).start() for slots in self._slots]
 
     def resize(self, limit: int) -> None:
         """Handle so many events at a time from now on, and by the listener's policy as it is now."""
@@ -115,6 +113,17 @@ class EventWorker:
         await asyncio.gather(
             *(slots.stop() for slots in self._slots), *(consumer.stop() for consumer in self._consumers)
         )
+
+    async def end_taking(self, patience: float) -> None:
+        """Wait for the last events that were on their way; where the broker is away, none will come."""
+        over = await asyncio.gather(*(taker.ended(patience) for taker in self._takers))
+        for taker in self._takers:
+            taker.end()
+        if all(over):
+            await asyncio.gather(*(collector.close() for collector in self._collectors))
+        else:
+            for collector in self._collectors:
+                collector.abandon()
 
     async def finish(self, timeout: float) -> int:
         """Wait for handlers that run; return how many had to be left behind."""
@@ -178,11 +187,14 @@ class EventWorker:
 
     def _make_slots(self, take: Take, limit: int) -> Slots[Any]:
         batch = self.listener.batch
+        name, isolation = f"listener {self.listener.name}", self._dispatch.isolation
         if batch is None:
-            return Slots(take, self._handle, lambda delivery: delivery.release(), limit, _AHEAD)
+            leave = lambda delivery: delivery.release()  # noqa: E731
+            return Slots(name, isolation, take, self._handle, leave, limit, _AHEAD)
         collector = Collector(take, batch, self.listener.batch_wait or 0.0)
         self._collectors.append(collector)
-        return Slots(collector.take, self._handle_list, release, limit, limit + max(1, _AHEAD // batch))
+        ahead = limit + max(1, _AHEAD // batch)
+        return Slots(name, isolation, collector.take, self._handle_list, release, limit, ahead)
 
     async def _handle_list(self, deliveries: Sequence[Delivery]) -> None:
         self._in_lists += len(deliveries)
@@ -211,7 +223,7 @@ class EventWorker:
             new = await self._not_handled(list(ours.values()))
             if new:
                 await self._runner.handle(new)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Exception):
             await release(later)
             raise
         finally:
@@ -219,8 +231,8 @@ class EventWorker:
                 self._running.pop(message_id).set_result(None)
         while later:
             try:
-                await self._handle(later.pop(0))
-            except asyncio.CancelledError:
+                await self._dispatch.isolation.run(self._handle(later.pop(0)))
+            except (asyncio.CancelledError, Exception):
                 await release(later)
                 raise
 
@@ -228,7 +240,7 @@ class EventWorker:
         """Acknowledge what was handled before; return the rest."""
         try:
             known = await asyncio.gather(*(delivery.was_handled() for delivery in deliveries))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Exception):
             await release(deliveries)
             raise
         for delivery, is_known in zip(deliveries, known, strict=True):
@@ -245,7 +257,7 @@ class EventWorker:
                     await self._dispatch.handle(self.listener, delivery)
                 else:
                     await self._handle_once(delivery)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, Exception):
                 # Left behind at the end of the process: another one is to have it at once.
                 await delivery.release()
                 raise

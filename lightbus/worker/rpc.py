@@ -6,7 +6,9 @@ import asyncio
 import logging
 
 from lightbus.client import BusClient
+from lightbus.exceptions import text_of
 from lightbus.messages import ResultMessage, RpcMessage, handled
+from lightbus.tasks import Kept
 from lightbus.transports.base import RpcConsumer
 
 from .dispatch import Dispatch
@@ -24,6 +26,7 @@ class RpcWorker:
         self._dispatch = dispatch
         self._consumer: RpcConsumer | None = None
         self._slots: Slots[RpcMessage] | None = None
+        self._taker: Kept | None = None
 
     @property
     def has_joined(self) -> bool:
@@ -45,12 +48,15 @@ class RpcWorker:
         transport = self._client.transports().rpc(self.api_name)
         self._consumer = await transport.serve(self.api_name, self._client.wiring.identity)
         limit = self._client.settings(self.api_name).rpc_concurrency
-        self._slots = Slots(self._consumer.take, self._execute, None, limit)
+        isolation, take = self._dispatch.isolation, self._consumer.take
+        self._slots = Slots(f"API {self.api_name}", isolation, take, self._execute, None, limit)
 
-    async def run(self) -> None:
-        """Serve until :meth:`stop`."""
+    def start(self) -> None:
+        """Serve from now on, until :meth:`stop`."""
         if self._slots is not None:
-            await self._slots.run()
+            lost = f"no calls of the API {self.api_name} are taken"
+            name = f"lightbus rpc {self.api_name}"
+            self._taker = Kept(self._slots.run, name, lost, self._client.obstacles).start()
 
     def resize(self, limit: int) -> None:
         """Run so many calls at a time from now on."""
@@ -61,6 +67,11 @@ class RpcWorker:
         """Take no more calls; those already taken are run."""
         if self._consumer is not None and self._slots is not None:
             await asyncio.gather(self._slots.stop(), self._consumer.stop())
+
+    async def end_taking(self, patience: float) -> None:
+        """Wait for the last calls that were on their way; where the broker is away, none will come."""
+        if self._taker is not None and not await self._taker.ended(patience):
+            self._taker.end()
 
     async def finish(self, timeout: float) -> int:
         """Wait for calls that run; return how many had to be left behind."""
@@ -86,6 +97,9 @@ class RpcWorker:
             # Left behind at the end of the process: better no answer than none for ever.
             lost = f"WorkerLost('the process that was running {call.canonical_name} ended')"
             self._answer(call, ResultMessage(lost, call.id, error=True))
+            raise
+        except BaseException as e:
+            self._answer(call, ResultMessage(text_of(e), call.id, error=True))
             raise
         finally:
             of_log_lines.clear()

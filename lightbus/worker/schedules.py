@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
-from lightbus.cancellation import is_cancelled
+from lightbus.cancellation import end, is_cancelled, own
 from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
+from lightbus.isolation import Isolation
 from lightbus.recurring import Schedule
+from lightbus.tasks import Kept, begin
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +46,9 @@ class Schedules:
 
     def __init__(self, client: BusClient) -> None:
         self._client = client
-        self._group: asyncio.TaskGroup | None = None
-        self._keepers: dict[str, tuple[Schedule, asyncio.Task[None]]] = {}
+        #: In which each run begins; None where none is to begin.
+        self._isolation: Isolation | None = None
+        self._keepers: dict[str, tuple[Schedule, Kept]] = {}
         self._runs: dict[asyncio.Task[None], _Run] = {}
         # A process that takes the name of a dead one must not take its claims for its own.
         self._holder = f"{client.process_name} {secrets.token_hex(4)}"
@@ -58,26 +62,25 @@ class Schedules:
         """How many runs go on."""
         return len(self._runs)
 
-    def start(self, group: asyncio.TaskGroup) -> None:
+    def start(self, isolation: Isolation) -> None:
         """Begin to run the schedules of the bus."""
-        self._group = group
+        self._isolation = isolation
         self.replace(self._client.all_schedules())
 
     def replace(self, schedules: Mapping[str, Schedule]) -> None:
         """Run these from now on; those that did not change go on undisturbed, and so do runs."""
-        for name, (schedule, task) in list(self._keepers.items()):
+        for name, (schedule, keeper) in list(self._keepers.items()):
             if schedules.get(name) != schedule:
-                task.cancel()
+                keeper.end()
                 del self._keepers[name]
-        if self._group is not None:
+        if self._isolation is not None:
             for name, schedule in schedules.items():
                 if name not in self._keepers:
-                    task = self._group.create_task(self._keep(schedule), name=f"lightbus schedule {name}")
-                    self._keepers[name] = schedule, task
+                    self._keepers[name] = schedule, self._keeper(schedule)
 
     def stop(self) -> None:
         """Begin nothing more."""
-        self._group = None
+        self._isolation = None
         self.replace({})
 
     async def finish(self, timeout: float) -> int:
@@ -88,19 +91,26 @@ class Schedules:
         _, left = await asyncio.wait(runs, timeout=timeout)
         for task in left:
             logger.warning("a run of the schedule %s is left behind", runs[task].name)
-            task.cancel()
+            end(task)
         if left:
             await asyncio.wait(left, timeout=1)
         return len(left)
 
-    async def _keep(self, schedule: Schedule) -> None:
+    def _keeper(self, schedule: Schedule) -> Kept:
+        name = f"lightbus schedule {schedule.name}"
+        # Where it has to be begun again, it has made its first run.
+        first = iter([True])
+        work = lambda: self._keep(schedule, is_first=next(first, False))  # noqa: E731
+        return Kept(work, name, f"the schedule {schedule.name} does not run", self._client.obstacles).start()
+
+    async def _keep(self, schedule: Schedule, *, is_first: bool) -> None:
         """Begin a run at each time."""
         clock = self._client.clock
         due = clock.now()
         if schedule.scope == "service" and (schedule.immediately or schedule.missed == "run_once"):
             due = schedule.last_time(due)
             self._begin(schedule, due, catch_up=not schedule.immediately)
-        elif schedule.immediately:
+        elif schedule.immediately and is_first:
             self._begin(schedule, due)
         while True:
             # Not after a time that has not come: the clock may have been set back.
@@ -116,7 +126,8 @@ class Schedules:
 
     def _begin(self, schedule: Schedule, due: float, *, catch_up: bool = False) -> None:
         others = [run for run in self._runs.values() if run.name == schedule.name]
-        if any(not run.is_ours for run in others) or self._group is None:
+        isolation = self._isolation
+        if any(not run.is_ours for run in others) or isolation is None:
             return
         if others and not schedule.overlap:
             for run in others:
@@ -124,7 +135,8 @@ class Schedules:
             self._skip(schedule, "here")
             return
         run = _Run(schedule.name, schedule.scope == "process")
-        task = self._group.create_task(self._tick(schedule, due, run, catch_up))
+        tick, name = self._tick(schedule, due, run, catch_up), f"lightbus run of the schedule {schedule.name}"
+        task = own(begin(tick, name, isolation.context()))
         self._runs[task] = run
         task.add_done_callback(lambda task: self._runs.pop(task, None))
 
@@ -186,7 +198,7 @@ class Schedules:
                     self._unasked[name] = due
                 if isinstance(e, LightbusException):
                     await asyncio.sleep(_PAUSE)
-            if self._group is None or (clock.now() >= until and not is_patient):
+            if self._isolation is None or (clock.now() >= until and not is_patient):
                 return False
             if is_patient:
                 due = max(due, schedule.last_time(clock.now()))
@@ -204,12 +216,17 @@ class Schedules:
     @asynccontextmanager
     async def _held(self, schedule: Schedule, lease: float) -> AsyncIterator[None]:
         """Keep other processes from the next ticks meanwhile."""
-        renewal = asyncio.create_task(self._renew(schedule, lease)) if lease else None
+        renewal = None
+        if lease:
+            lost = f"the lease of the schedule {schedule.name} is not renewed"
+            name = f"lightbus lease of the schedule {schedule.name}"
+            work = partial(self._renew, schedule, lease)
+            renewal = Kept(work, name, lost, self._client.obstacles).start()
         try:
             yield
         finally:
             if renewal is not None:
-                renewal.cancel()
+                renewal.end()
                 await self._let_go(schedule)
 
     async def _renew(self, schedule: Schedule, lease: float) -> None:

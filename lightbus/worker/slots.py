@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
+
+from lightbus.cancellation import end, is_ending, own
+from lightbus.isolation import Isolation
+from lightbus.tasks import why_ended
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -20,6 +27,8 @@ class Slots(Generic[T]):
     of a second. Where it is slow, nothing is.
 
     Args:
+        name: Whose items they are, for the names of tasks and the log, such as "listener mailer".
+        isolation: In which each item is handled.
         take: Waits for items and returns at most so many.
         handle: Deals with one item; never raises.
         leave: Deals with an item that was taken and is not started any more, since the end is near; None
@@ -30,12 +39,16 @@ class Slots(Generic[T]):
 
     def __init__(
         self,
+        name: str,
+        isolation: Isolation,
         take: Callable[[int], Awaitable[Sequence[T]]],
-        handle: Callable[[T], Awaitable[None]],
+        handle: Callable[[T], Coroutine[Any, Any, None]],
         leave: Callable[[T], Awaitable[None]] | None,
         limit: int,
         ahead: int = 0,
     ) -> None:
+        self.name = name
+        self._isolation = isolation
         self._take = take
         self._handle = handle
         self._leave = leave
@@ -92,7 +105,7 @@ class Slots(Generic[T]):
             await asyncio.wait([self._all_done], timeout=timeout)
         left = self.running + len(self._ready)
         for worker in self._workers:
-            worker.cancel()
+            end(worker)
         if self._workers:
             # A handler in a thread can't be cancelled: it is left behind, not waited for.
             await asyncio.wait(self._workers, timeout=1)
@@ -138,12 +151,25 @@ class Slots(Generic[T]):
                 idle.set_result(None)
                 return
         if len(self._workers) < self.limit:
-            worker = asyncio.get_running_loop().create_task(self._work())
+            name = f"lightbus worker of the {self.name}"
+            worker = own(asyncio.get_running_loop().create_task(self._work(), name=name))
             self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            worker.add_done_callback(self._after_worker)
+
+    def _after_worker(self, worker: asyncio.Task[None]) -> None:
+        is_known = worker in self._workers
+        self._workers.discard(worker)
+        if not is_known or is_ending(worker):
+            return
+        error = None if worker.cancelled() else worker.exception()
+        what = "a worker of the %s ended unasked: %s. Another one takes its place"
+        logger.error(what, self.name, why_ended(worker), exc_info=error)
+        self._room.set()
+        if self._ready:
+            self._wake()
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         ready = self._ready
         while True:
             while ready:
@@ -154,7 +180,7 @@ class Slots(Generic[T]):
                 self.running += 1
                 started = loop.time()
                 try:
-                    await self._handle(item)
+                    await self._isolation.run(self._handle(item))
                 finally:
                     self.running -= 1
                     if self._all_done is not None:
@@ -163,13 +189,18 @@ class Slots(Generic[T]):
                 self._seconds += 0.1 * (max(loop.time() - started, 1e-6) - self._seconds)
                 if not self._room.is_set() and self._wanted() > 0:
                     self._room.set()
+                if task is not None and task.cancelling():
+                    # Whoever has cancelled it may do so again.
+                    self._retire()
+                    return
             idle = loop.create_future()
             self._idle.append(idle)
             await idle
 
     def _retire(self) -> None:
-        """End the running worker, of which there is one too many, and leave its work to another."""
+        """End the running worker, and leave its work to another."""
         task = asyncio.current_task()
         if task is not None:
             self._workers.discard(task)
-        self._wake()
+        if self._ready:
+            self._wake()

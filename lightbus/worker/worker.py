@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 
-from lightbus.cancellation import is_cancelled
+from lightbus.cancellation import end, is_cancelled, own, withstand
 from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
 from lightbus.listener import Listener
 from lightbus.recurring import BackgroundTask
+from lightbus.tasks import Kept, Work, begin
 
 from .dispatch import Dispatch
 from .events import EventWorker
@@ -38,9 +40,9 @@ class Worker:
         self.ownership = Ownership(client)
         self.schedules = Schedules(client)
         self.outlook = Outlook(client)
-        self._group: asyncio.TaskGroup | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._takers: list[asyncio.Task[None]] = []
+        self._is_running = False
+        self._kept: list[Kept] = []
+        self._background: list[asyncio.Task[None]] = []
         self._ending: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -104,23 +106,22 @@ class Worker:
         """Make consumer groups and sign on as a worker, so that nothing sent from now on is missed."""
         await asyncio.gather(*(worker.join() for worker in self._workers() if not worker.has_joined))
 
-    def start(self, group: asyncio.TaskGroup) -> None:
+    def start(self) -> None:
         """Begin to take messages and to run recurring work."""
         client = self._client
-        self._group = group
-        self._tasks += [
-            group.create_task(self._keep_contracts(), name="lightbus contracts"),
-            group.create_task(self.ownership.keep(), name="lightbus ownership"),
-            group.create_task(self.outlook.keep(), name="lightbus outlook"),
-        ]
-        for rpc in self.rpcs:
-            self._takers.append(group.create_task(rpc.run(), name=f"lightbus rpc {rpc.api_name}"))
-        for event in self.events:
-            self._take_events(event, group)
+        self._is_running = True
+        lost = "contracts are not published again, and lapse"
+        self._keep(self._keep_contracts, "lightbus contracts", lost)
+        self._keep(self.ownership.keep, "lightbus ownership", "the ownership of APIs is not renewed")
+        self._keep(self.outlook.keep, "lightbus outlook", "nobody looks whether what is listened for exists")
+        for each in self._workers():
+            each.start()
         if "tasks" in client.features:
-            self.schedules.start(group)
+            self.schedules.start(self._dispatch.isolation)
+            loop = asyncio.get_running_loop()
             for task in client.background:
-                self._tasks.append(group.create_task(self._run_background(task)))
+                name = f"lightbus background {task.name}"
+                self._background.append(own(loop.create_task(self._run_background(task), name=name)))
 
     async def drain(self, timeout: float) -> int:
         """Stop taking, finish what runs, hand back the rest.
@@ -131,25 +132,25 @@ class Worker:
         Returns:
             How many handlers had to be left behind.
         """
-        for task in self._tasks:
-            task.cancel()
+        self._is_running = False
+        for kept in self._kept:
+            kept.end()
+        for task in self._background:
+            end(task)
         self.schedules.stop()
         workers = self._workers()
         await asyncio.gather(*(worker.stop() for worker in workers))
-        await self._end_taking()
+        await asyncio.gather(*(worker.end_taking(_LAST_TAKE) for worker in workers))
         left = await asyncio.gather(*(each.finish(timeout) for each in (*workers, self.schedules)))
         await asyncio.gather(*(worker.close() for worker in workers))
-        await asyncio.gather(*self._ending.values())
+        if self._ending:
+            await asyncio.wait(self._ending.values())
         # At once: where the broker is silent, each waits out its time.
         await asyncio.gather(self.ownership.give_up(), self._withdraw_contracts())
+        await asyncio.gather(*(kept.ended() for kept in self._kept))
+        if self._background:
+            await asyncio.wait(self._background)
         return sum(left)
-
-    async def _end_taking(self) -> None:
-        """Wait for the last messages that were on their way; where the broker is away, none will come."""
-        if self._takers:
-            _, waiting = await asyncio.wait(self._takers, timeout=_LAST_TAKE)
-            for task in waiting:
-                task.cancel()
 
     # Changes while it runs
 
@@ -162,30 +163,33 @@ class Worker:
 
     def switch(self, listener: Listener) -> None:
         """Start or end a listener, as it says itself whether it is enabled."""
-        if self._group is None or "events" not in self._client.features:
+        if not self._is_running or "events" not in self._client.features:
             return
         running = next((event for event in self.events if event.listener is listener), None)
         if listener.enabled and running is None:
             event = EventWorker(self._client, self._dispatch, listener)
             self.events.append(event)
-            self._tasks.append(self._group.create_task(self._begin(event, self._group)))
+            name = f"lightbus start of the listener {listener.name}"
+            self._keep(partial(self._begin, event), name, f"the listener {listener.name} is not started")
         elif not listener.enabled and running is not None:
             self.events.remove(running)
-            self._ending[listener.name] = self._group.create_task(self._end(running))
+            name = f"lightbus end of the listener {listener.name}"
+            self._ending[listener.name] = begin(self._end(running), name)
 
-    async def _begin(self, event: EventWorker, group: asyncio.TaskGroup) -> None:
+    def _keep(self, work: Work, name: str, lost: str) -> None:
+        self._kept = [kept for kept in self._kept if not kept.is_over]
+        self._kept.append(Kept(work, name, lost, self._client.obstacles).start())
+
+    async def _begin(self, event: EventWorker) -> None:
         before = self._ending.pop(event.listener.name, None)
         if before is not None:
             await asyncio.wait([before])
         await event.join()
-        self._take_events(event, group)
-
-    def _take_events(self, event: EventWorker, group: asyncio.TaskGroup) -> None:
-        name = f"lightbus listener {event.listener.name}"
-        self._takers.append(group.create_task(event.run(), name=name))
+        event.start()
 
     async def _end(self, event: EventWorker) -> None:
         await event.stop()
+        await event.end_taking(_LAST_TAKE)
         await event.finish(self._client.wiring.drain_timeout)
         await event.close()
 
@@ -199,6 +203,7 @@ class Worker:
         except BaseException as e:
             if is_cancelled(e):
                 raise
+            await withstand()
             logger.exception("the background task %s failed", task.name)
             await self._client.hooks.report(e)
             if task.on_failure == "shutdown":

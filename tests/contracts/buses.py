@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -45,10 +44,9 @@ async def hosted(bus: BusPath) -> AsyncIterator[Worker]:
     worker.prepare(bus.client.registry.names())
     await worker.join()
     await worker.publish_contracts()
-    async with asyncio.TaskGroup() as group:
-        worker.start(group)
-        try:
-            yield worker
-        finally:
-            await worker.drain(5)
-            await bus.client.close_async()
+    worker.start()
+    try:
+        yield worker
+    finally:
+        await worker.drain(5)
+        await bus.client.close_async()

@@ -89,10 +89,8 @@ class Hosted:
 
     async def __aenter__(self) -> Hosted:
         await self.worker.sign_on()
-        self._group = asyncio.TaskGroup()
-        await self._group.__aenter__()
         before = self._waiting()
-        self.worker.start(self._group)
+        self.worker.start()
         readers = len(self.worker.rpcs) + len(self.worker.events)
         await eventually_async(lambda: self._waiting() >= before + readers)
         return self
@@ -105,7 +103,6 @@ class Hosted:
     async def __aexit__(self, *error: object) -> None:
         ledger.gate.set()
         await self.worker.drain(self.manifest.bus.drain_timeout)
-        await self._group.__aexit__(None, None, None)
         await self.client.close_async()
 
     async def fire(self, sku: str) -> None:

@@ -104,10 +104,9 @@ async def served(config: dict[str, Any], listener: Any = note, traced: bool = Tr
     await worker.ownership.take()
     await worker.join()
     await worker.publish_contracts()
-    async with asyncio.TaskGroup() as group:
-        worker.start(group)
-        yield other
-        await worker.drain(0)
+    worker.start()
+    yield other
+    await worker.drain(0)
     await host.client.close_async()
     await other.client.close_async()
 
@@ -276,11 +275,10 @@ async def test_a_retry_stays_in_the_trace(redis_server: Server) -> None:
         worker = Worker(again.client)
         worker.prepare([])
         await worker.join()
-        async with asyncio.TaskGroup() as group:
-            worker.start(group)
-            await bus.shop.sold.fire_async(sku="teapot")
-            await eventually_async(lambda: len(EXPORTER.get_finished_spans()) == 7)
-            await worker.drain(1)
+        worker.start()
+        await bus.shop.sold.fire_async(sku="teapot")
+        await eventually_async(lambda: len(EXPORTER.get_finished_spans()) == 7)
+        await worker.drain(1)
         await again.client.close_async()
     assert len({span.context.trace_id for span in EXPORTER.get_finished_spans() if span.context}) == 1
 

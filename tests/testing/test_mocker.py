@@ -169,3 +169,12 @@ def test_afterwards_the_bus_is_as_it_was() -> None:
     assert bus.client.watch.due == due
     with BusMocker(clerk.bus, require_mocking=False):
         assert clerk.bus.store.price(sku="cup") is None
+
+
+def test_a_decorated_function_may_hide_an_async_one() -> None:
+    async def test(mock: Any) -> None:
+        mock.mock_rpc_call("store.price", 12)
+        await asyncio.sleep(0)
+        assert await bus.store.price.call_async(sku="cup") == 12
+
+    asyncio.run(BusMocker(bus)(lambda mock: test(mock))())
