@@ -11,7 +11,7 @@ from .exceptions import ProcedureNotFound, SchemaNotFound, SyncCallOnEventLoop
 from .portal import run_blocking
 from .schema.files import write_contracts
 from .schema.validator import Validator
-from .values import dump
+from .values import dump, dump_answer
 
 
 class BusSchema:
@@ -109,7 +109,7 @@ class BusSchema:
             ProcedureNotFound: It has no such procedure.
         """
         self.response_schema(api_name, name)
-        _check(self._client.contracts.rpc_response(api_name, name), dump(response))
+        _check(self._client.contracts.rpc_response(api_name, name), dump_answer(response))
 
     def load_local(self, path: str | Path) -> list[str]:
         """Know the APIs in a file, or in all ``*.json`` files of a directory.

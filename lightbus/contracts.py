@@ -67,8 +67,10 @@ class ContractWatch:
         """
         self._tried_at = time.monotonic()
         try:
+            # The first time this imports the broker's library, which is no part of asking the broker.
+            transport = self._transport()
             async with asyncio.timeout(timeout):
-                found = await self._transport().load({*self._concerned(), *self._asked})
+                found = await transport.load({*self._concerned(), *self._asked})
         except (TimeoutError, LightbusException) as e:
             self.due = time.monotonic() + _SHORTEST
             if isinstance(e, TimeoutError):

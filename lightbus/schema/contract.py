@@ -27,7 +27,9 @@ def contract_of(definition: Definition) -> dict[str, Any]:
     api, events = definition.name, {}
     for name, event in definition.events.items():
         parameters = [(p.name, p.type, p.default) for p in event.parameters]
-        schema = _parameters(f"Event {api}.{name} parameters", f"{api}.{name}", parameters)
+        place = f"{where(definition.cls)}: {api}.{name}"
+        writer = SchemaWriter("events")
+        schema = _parameters(f"Event {api}.{name} parameters", place, parameters, writer)
         events[name] = {"parameters": schema}
     return {"events": events, "rpcs": {n: _rpc(api, n, p) for n, p in definition.procedures.items()}}
 
@@ -44,20 +46,25 @@ def _rpc(api: str, name: str, procedure: Procedure) -> dict[str, Any]:
     result = hints.get("return", Any)
     if get_origin(result) in (Awaitable, Coroutine):
         result = get_args(result)[-1]
-    writer = SchemaWriter()
+    writer = SchemaWriter("answers")
     response = _located(f"{place}: what it returns", writer.schema, result)
     response = {"$schema": DRAFT_07, **response, "title": f"RPC {api}.{name}() response"}
     return {
-        "parameters": _parameters(f"RPC {api}.{name}() parameters", place, parameters, others),
+        "parameters": _parameters(
+            f"RPC {api}.{name}() parameters", place, parameters, SchemaWriter(), others
+        ),
         "response": writer.finish(response),
     }
 
 
 def _parameters(
-    title: str, place: str, parameters: Iterable[tuple[str, Any, Any]], others: Any = False
+    title: str,
+    place: str,
+    parameters: Iterable[tuple[str, Any, Any]],
+    writer: SchemaWriter,
+    others: Any = False,
 ) -> dict[str, Any]:
     """Return the schema of parameters: name, hint and default of each, and the hint of ``**kwargs``."""
-    writer = SchemaWriter()
     if not isinstance(others, bool):
         others = _located(f"{place}: parameter **", writer.schema, others) or True
     properties, required = {}, []

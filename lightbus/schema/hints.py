@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from lightbus import values
-from lightbus.exceptions import LightbusException
+from lightbus.exceptions import LightbusException, MisconfiguredApiOptions
 from lightbus.values import shapes
 
 _SCALARS: Final[dict[Any, dict[str, Any]]] = {
@@ -28,6 +28,7 @@ TYPE_NAMES: Final = {
     str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null", list: "array",
     dict: "object",
 }  # fmt: skip
+Direction = Literal["events", "answers", "arguments"]
 _LENGTHS: Final = {"string": "Length", "array": "Items", "object": "Properties"}
 _NUMERIC: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
@@ -36,9 +37,13 @@ class SchemaWriter:
     """Writes the schemas of the hints of one procedure or event, which share their definitions.
 
     Every class is written where it is used; one that contains itself is written once under ``definitions``.
+
+    Args:
+        direction: Where the values travel; who defines an API sends events and answers, but no arguments.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, direction: Direction = "arguments") -> None:
+        self._direction = direction
         self.definitions: dict[str, Any] = {}
         self._open: list[shapes.Shape] = []
         self._names: dict[shapes.Shape, str] = {}
@@ -145,6 +150,11 @@ class SchemaWriter:
 
     def _model(self, shape: shapes.Model) -> dict[str, Any]:
         schema: dict[str, Any] = shape.cls.model_json_schema()
+        # Arguments may come from who writes them by hand, as a dict.
+        if self._direction != "arguments":
+            lost = values.losses_of(shape.cls).of(answer=self._direction == "answers")
+            if lost is not None:
+                raise MisconfiguredApiOptions(f"{'.'.join((shape.name, *lost.path))} {lost.reason}")
         inner: dict[str, Any] = schema.pop("$defs", {})
         places = {}
         for name in inner:

@@ -18,7 +18,7 @@ from lightbus.path import BusPath
 from lightbus.schema.known import Contracts
 from lightbus.transports.base import Outgoing
 from lightbus.transports.memory import MemoryEventTransport, MemoryRpcTransport, MemorySchemaTransport
-from lightbus.values import dump
+from lightbus.values import dump_answer
 from lightbus.wiring import Transports
 
 
@@ -60,7 +60,7 @@ class MockResult:
         """
         api_name, _, procedure_name = name.rpartition(".")
         definition = self._client.registry.find(api_name)
-        value = dump(result)
+        value = dump_answer(result)
         if definition is not None:
             definition.procedure(procedure_name)
             self._contracts.set_local(definition)

@@ -5,10 +5,22 @@ cast is an error that has the path, as in ``order.lines[3].qty``.
 """
 
 from .arguments import arguments_caster, cast
-from .dumping import dump
+from .dumping import dump, dump_answer
 from .hints import read
+from .models import losses_of
 from .problems import located, shown
 from .scalars import DECIMAL_PATTERN
 from .shapes import hints_of
 
-__all__ = ["DECIMAL_PATTERN", "arguments_caster", "cast", "dump", "hints_of", "located", "read", "shown"]
+__all__ = [
+    "DECIMAL_PATTERN",
+    "arguments_caster",
+    "cast",
+    "dump",
+    "dump_answer",
+    "hints_of",
+    "located",
+    "losses_of",
+    "read",
+    "shown",
+]

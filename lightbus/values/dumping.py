@@ -18,7 +18,8 @@ from uuid import UUID
 
 import msgspec
 
-from .objects import is_model, sent_fields, struct_tag
+from .models import answering, difference, dump_model
+from .objects import is_model, keywords_of, sent_fields, struct_tag, unsent_fields
 from .problems import Misfit, shown
 
 #: How deep lists and objects may lie in each other.
@@ -49,6 +50,19 @@ def dump(value: Any) -> Any:
         raise e.error() from e.__cause__
     except RecursionError:
         raise Misfit("is nested too deep to be sent, or contains itself").error() from None
+
+
+def dump_answer(value: Any) -> Any:
+    """Turn what a procedure returns into what JSON can hold; as nobody casts it, it may leave things out.
+
+    Raises:
+        ValidationError: As with :func:`dump`.
+    """
+    token = answering.set(True)
+    try:
+        return dump(value)
+    finally:
+        answering.reset(token)
 
 
 def _dump(value: Any, depth: int) -> Any:
@@ -192,10 +206,12 @@ def _make_encoder(cls: type) -> _Encoder:
     if hasattr(cls, "__to_bus__"):
         return _own
     if is_model(cls):
-        return lambda value, depth: _dump(value.model_dump(mode="json", by_alias=True), depth)
+        return lambda value, depth: _dump(dump_model(value), depth)
     fields = sent_fields(cls)
     if fields is not None and not issubclass(cls, enum.Enum):
-        return _object_encoder(cls, fields)
+        unsent = unsent_fields(cls)
+        encoder = _object_encoder(cls, fields)
+        return _checked_encoder(cls, encoder, unsent) if unsent else encoder
     for base, encoder in _BY_BASE:
         if issubclass(cls, base) and cls not in (bool, type):
             return encoder
@@ -217,6 +233,30 @@ def _object_encoder(cls: type, fields: list[tuple[str, str]]) -> _Encoder:
             except Misfit as e:
                 e.path.append(name)
                 raise
+        return dumped
+
+    return encode
+
+
+def _checked_encoder(cls: type, encoder: _Encoder, unsent: list[str]) -> _Encoder:
+    """Refuse objects whose fields of ``init=False`` would be something else once they are made again."""
+    keywords = keywords_of(cls)
+
+    def encode(value: Any, depth: int) -> Any:
+        dumped = encoder(value, depth)
+        if answering.get():
+            return dumped
+        try:
+            again = cls(**{keyword: getattr(value, name) for name, keyword in keywords})
+        except Exception as e:
+            raise Misfit(f"{cls.__name__} can't be made again from its fields: {str(e)[:200]}") from e
+        for name in unsent:
+            if difference(getattr(value, name, None), getattr(again, name, None)) is not None:
+                raise Misfit(
+                    "would arrive as another value: it is init=False, so that it is not sent, and whoever "
+                    f"makes a {cls.__name__} of the other fields gets something else",
+                    name,
+                )
         return dumped
 
     return encode

@@ -76,6 +76,19 @@ def sent_fields(cls: type) -> list[tuple[str, str]] | None:
     return [(f.name, f.name) for f in reader(cls, {})]
 
 
+def unsent_fields(cls: Any) -> list[str]:
+    """Return the fields of a dataclass or attrs class that are not among the arguments that make it."""
+    if dataclasses.is_dataclass(cls):
+        return [f.name for f in dataclasses.fields(cls) if not f.init]
+    return [a.name for a in getattr(cls, "__attrs_attrs__", ()) if not a.init]
+
+
+def keywords_of(cls: Any) -> list[tuple[str, str]]:
+    """Return pairs of attribute and argument for a dataclass or attrs class."""
+    reader = _reader(cls)
+    return [(f.name, f.keyword) for f in reader(cls, {})] if reader is not None else []
+
+
 def substitute(hint: Any, known: Mapping[Any, Any]) -> Any:
     """Put types in the place of type variables.
 
@@ -131,10 +144,12 @@ def _type_variables(cls: type, args: tuple[Any, ...]) -> dict[Any, Any]:
 
 def _dataclass_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
     missing = dataclasses.MISSING
+    # pydantic's own dataclasses are made by the alias.
+    aliases = {name: f.alias for name, f in getattr(cls, "__pydantic_fields__", {}).items() if f.alias}
     return [
         Field(
             f.name,
-            f.name,
+            aliases.get(f.name, f.name),
             hints.get(f.name, Any),
             f.default is missing and f.default_factory is missing,
             EMPTY if f.default is missing else f.default,

@@ -29,7 +29,7 @@ from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.policy import OnError
 from lightbus.schema.validator import Validator
 from lightbus.transports.base import Delivery
-from lightbus.values import arguments_caster, dump, hints_of
+from lightbus.values import arguments_caster, dump_answer, hints_of
 from lightbus.wiring import ApiSettings
 
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Dispatch:
             kwargs = call.caster(kwargs)
         with Deadline(message.deadline):
             value = await self._pool.call(call.is_async, call.function, **kwargs)
-        result = dump(value)
+        result = dump_answer(value)
         if call.response is not None:
             call.response.validate(result)
         return ResultMessage(
