@@ -243,6 +243,11 @@ class ServerPool:
         server.execute("FLUSHALL")
         return server
 
+    def __iter__(self) -> Iterator[Server]:
+        """Those that run."""
+        servers = list(self._servers.values())
+        return (s for s in servers if s.process is not None and s.process.poll() is None)
+
     def close(self) -> None:
         """End them all."""
         for server in self._servers.values():

@@ -12,6 +12,7 @@ from typing import Any
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
+from lightbus.obstacles import Obstacles
 from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscription
 from lightbus.transports.questions import GroupStatus
 
@@ -20,6 +21,7 @@ from .connection import BLOCK, FAILURES, backoff, unavailable
 from .groups import group_status
 from .leases import Leases
 from .options import RedisEventOptions
+from .refusals import Refusals
 from .replies import Reaction, ReplyError
 from .scripts import FORGET, MAKE
 from .serializing import Decode
@@ -43,6 +45,7 @@ class RedisEventConsumer(EventConsumer):
         identity: Identity,
         streams: Sequence[str],
         metrics: Metrics,
+        obstacles: Obstacles,
     ) -> None:
         self.metrics = metrics
         self.pipe = session.pipe
@@ -66,6 +69,7 @@ class RedisEventConsumer(EventConsumer):
         self._left_out: list[str] = []
         self._look_again = math.inf
         self.stopping = False
+        self.refusals = Refusals(obstacles, f"the consumer group {self.group}")
         self.leases = Leases(self, session.suspects)
         self.settling = Settling(self, self._keys, subscription.dedupe)
 
@@ -102,6 +106,7 @@ class RedisEventConsumer(EventConsumer):
             page = max(self.options.batch_size, self._subscription.page)
             self._has_room.set()
             try:
+                await self.settling.keep_up()
                 await self._read(min(limit, page))
             finally:
                 self._has_room.clear()
@@ -139,6 +144,7 @@ class RedisEventConsumer(EventConsumer):
             return
         await self._hand_back()
         await self.settling.close()
+        self.refusals.close()
         try:
             async with asyncio.timeout(2):
                 for source in self.sources:
@@ -155,10 +161,19 @@ class RedisEventConsumer(EventConsumer):
 
     async def note_progress(self) -> None:
         """Remember how far the group has read, should it be deleted."""
-        if self.last_seen:
-            await self.pipe.send_many(
-                [("HSET", self._keys[s].groups, self.group, seen) for s, seen in self.last_seen.items()]
-            )
+        if not self.last_seen:
+            return
+        noted = await self.pipe.send_many(
+            [("HSET", self._keys[s].groups, self.group, seen) for s, seen in self.last_seen.items()]
+        )
+        what, refusal = (
+            "note how far it has read",
+            next((r for r in noted if isinstance(r, ReplyError)), None),
+        )
+        if refusal is None:
+            self.refusals.clear(what)
+        elif refusal.code != "OOM" and self.refusals.meet(what, refusal):  # When full, reading goes on.
+            logger.warning("noting how far %s has read: %s; trying again", self.group, refusal)
 
     async def notice_remade(self) -> None:
         """Hold again what was read from a group that another process has made again since."""
@@ -176,6 +191,7 @@ class RedisEventConsumer(EventConsumer):
             self.refuse(source, e)
             broken = EventMessage("", "", {}, native_id=entry_id)
             delivery = RedisDelivery(self.settling, stream, source, entry_id, fields, broken, 1, entry_id)
+            self.leases.hold(source, entry_id)
             self.settling.spawn(delivery.dead_letter("invalid_message", e))
             return None
         if message is None or not self._subscription.wants(message.api_name, message.event_name):

@@ -100,6 +100,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
             identity,
             self._streams(subscription),
             self.metrics,
+            self.obstacles,
         )
         await consumer.join()
         return consumer

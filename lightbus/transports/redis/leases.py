@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RENEWED_AT_ONCE = 200
+#: What can't be done where it is refused.
+_RENEWING = "renew the leases of what runs, which others take over then"
+_SWEEPING = "take over the events of processes that died"
 
 
 class Leases:
@@ -92,8 +95,9 @@ class Leases:
                     arguments = [consumer.group, consumer.name, *ids[i : i + _RENEWED_AT_ONCE]]
                     try:
                         await consumer.pipe.run(RENEW, [source], arguments)
+                        consumer.refusals.clear(_RENEWING)
                     except FAILURES as e:
-                        logger.warning("renewing leases of %s: %s", consumer.group, e)
+                        self._note_failure("renewing leases", _RENEWING, e)
 
     async def _promote_regularly(self) -> None:
         """Move retries that are due, also those that dead processes have postponed."""
@@ -114,9 +118,16 @@ class Leases:
             try:
                 for source in consumer.sources:
                     await self._sweep(source)
+                consumer.refusals.clear(_SWEEPING)
             except FAILURES as e:
-                logger.debug("sweeping %s: %s", consumer.group, e)
+                self._note_failure("sweeping", _SWEEPING, e)
             await self._pause()
+
+    def _note_failure(self, doing: str, what: str, error: Exception) -> None:
+        # Anything but a lacking permission, reading meets as well, and tells of it.
+        is_news = self._consumer.refusals.meet(what, error, only="NOPERM")
+        level = logging.WARNING if is_news else logging.DEBUG
+        logger.log(level, "%s as %s: %s; trying again", doing, self._consumer.group, error)
 
     async def _pause(self) -> None:
         options = self._consumer.options

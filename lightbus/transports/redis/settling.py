@@ -27,8 +27,18 @@ _DUE_AT_ONCE = 100
 _MAX_TRACE = 8_000
 #: The most field names and values that a dead letter keeps: all of an event, and what a script can pass on.
 _MOST_VALUES = 4_000
+#: The most entries that are settled in the background before others are read.
+_MOST_AT_ONCE = 1_000
 #: Seconds after which an event that was not started is left to the end of its lease.
 _HAND_BACK = 2.0
+
+#: What can't be done where a script is refused.
+_SETTLING = {
+    RETRY: "keep events for their next attempt",
+    MOVE: "move events to its dead letters or back to others",
+}
+_PROMOTING = "take up events again that are due"
+_ACKNOWLEDGING = "acknowledge events"
 
 Fields = Sequence[bytes]
 
@@ -147,8 +157,8 @@ class Settling:
         self.decode = consumer.decode
         self._pipe = consumer.pipe
         self._group = consumer.group
+        self._refusals = consumer.refusals
         self._dedupe = dedupe
-        self._is_promoting = True
         self._finished: dict[str, list[str]] = {}
         #: With dedupe, the keys of events that are acknowledged as soon as Redis confirms it.
         self._handled: dict[str, set[str]] = {}
@@ -261,14 +271,10 @@ class Settling:
                 PROMOTE, [keys.delayed, keys.bodies, keys.retry, keys.dead], [_DUE_AT_ONCE]
             )
         except FAILURES as e:
-            # A broken link is told of elsewhere; a refusal would keep retries waiting without a word.
-            is_news = isinstance(e, ReplyError) and self._is_promoting
-            logger.log(
-                logging.WARNING if is_news else logging.DEBUG, "retries of %s wait: %s", self._group, e
-            )
-            self._is_promoting &= not is_news
+            level = logging.WARNING if self._refusals.meet(_PROMOTING, e) else logging.DEBUG
+            logger.log(level, "retries of %s wait: %s", self._group, e)
             return
-        self._is_promoting = True
+        self._refusals.clear(_PROMOTING)
         for _ in range(refused):
             self._consumer.refuse(keys.bodies, "not an event")
         if 0 <= left < 1_000 and not self._closing:
@@ -301,10 +307,12 @@ class Settling:
         error = failure_of(future)
         if error is None:
             self._failures = 0
+            self._refusals.clear(_ACKNOWLEDGING)
             if handled:
                 self._handled[source].difference_update(handled)
             self._consumer.leases.drop(source, ids)
             return
+        self._refusals.meet(_ACKNOWLEDGING, error)
         if self._failures == 0:
             logger.warning("acknowledging events as %s: %s; trying again", self._group, error)
         self._failures += 1
@@ -326,10 +334,13 @@ class Settling:
                 await self._pipe.run(script, keys, arguments)
                 break
             except FAILURES as e:
-                if failures == 0:
+                # A refusal meets all events alike: one line tells of it.
+                is_news = self._refusals.meet(_SETTLING[script], e)
+                if is_news or (failures == 0 and not isinstance(e, ReplyError)):
                     _warn(delivery, "settling event %s: %s; trying again", e)
                 failures += 1
                 await asyncio.sleep(backoff(failures))
+        self._refusals.clear(_SETTLING[script])
         self._consumer.leases.drop(delivery.source, [delivery.entry_id])
 
     async def close(self) -> None:
@@ -341,6 +352,11 @@ class Settling:
         waiting = {*self._acknowledging, *self._tasks}
         if waiting:
             await asyncio.wait(waiting, timeout=5)
+
+    async def keep_up(self) -> None:
+        """Wait while too much is settled in the background, as where Redis refuses it."""
+        while len(self._tasks) > _MOST_AT_ONCE and not self._consumer.stopping:
+            await asyncio.wait(self._tasks, timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Settle in the background; closing waits for it."""

@@ -1,0 +1,170 @@
+"""A user who lacks a command: nothing is lost, it is told once and shown, and goes on when it is allowed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from lightbus.obstacles import Obstacles
+from lightbus.options import Secret
+from lightbus.transports.base import Delivery, EventTransport
+from lightbus.transports.redis.settling import GroupKeys
+from tests.servers import Server, ServerPool
+
+from .conftest import Ports, settled, take
+
+STREAM, GROUP = "auth.*:stream", "shop-on_user"
+KEYS = GroupKeys(STREAM, GROUP)
+
+Settle = Callable[[Delivery], Awaitable[None]]
+
+
+async def fail(delivery: Delivery) -> None:
+    await delivery.retry(0.01, ValueError("no"))
+
+
+async def fail_for_good(delivery: Delivery) -> None:
+    await delivery.dead_letter("exhausted", ValueError("no"))
+
+
+async def succeed(delivery: Delivery) -> None:
+    delivery.ack()
+
+
+@pytest.fixture(autouse=True)
+def without_user(servers: ServerPool) -> Iterator[None]:
+    """The servers are those of all tests."""
+    yield
+    for server in servers:
+        server.execute("ACL", "DELUSER", "mailer")
+
+
+def user_of(server: Server, ports: Ports, *rules: str) -> EventTransport:
+    """A transport of a user with less than all permissions."""
+    may(server, *rules)
+    transport = ports.events(username="mailer", password=Secret("secret"), acknowledgement_timeout=2)
+    transport.obstacles = Obstacles()
+    return transport
+
+
+def may(server: Server, *rules: str) -> None:
+    server.execute("ACL", "SETUSER", "mailer", "on", ">secret", "~*", "+@all", *rules)
+
+
+def held(server: Server) -> list[list[bytes | int]]:
+    return [each[:2] + each[3:] for each in server.execute("XPENDING", STREAM, GROUP, "-", "+", 10)]
+
+
+CASES: dict[str, tuple[str, Settle]] = {
+    "a retry without ZADD": ("zadd", fail),
+    "a retry without HSET": ("hset", fail),
+    "a retry without XACK": ("xack", fail),
+    "a dead letter without XADD": ("xadd", fail_for_good),
+    "a dead letter without XACK": ("xack", fail_for_good),
+    "an acknowledgement without XACK": ("xack", succeed),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_events_that_can_not_be_settled_stay_held_and_are_settled_once_it_is_allowed(
+    any_redis: Server, any_ports: Ports, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    command, settle = CASES[case]
+    transport = user_of(any_redis, any_ports)
+    consumer = await any_ports.listen(transport)
+    await any_ports.fire(any_ports.events(), "a", "b", "c")
+    deliveries = await take(consumer, 3)
+    before = held(any_redis)
+    assert len(before) == 3
+
+    may(any_redis, f"-{command}")
+    caplog.set_level(logging.WARNING)
+    settling = [any_ports.run(settle(delivery)) for delivery in deliveries]
+    await settled(lambda: _has(transport, GROUP, command))
+    assert held(any_redis) == before, "by the same process, delivered as often"
+    told = [line for line in caplog.messages if "trying again" in line and command in line.lower()]
+    assert len(told) == 1, caplog.messages
+    assert "ACL SETUSER" in told[0]
+
+    may(any_redis)
+    for each in settling:
+        await each
+    await settled(lambda: _is_empty(transport))
+    await settled(lambda: _are_gone(any_redis))
+    assert len(await any_ports.dead()) == (3 if settle is fail_for_good else 0)
+    if settle is fail:
+        again = await take(consumer, 3)
+        assert [delivery.attempt for delivery in again] == [2, 2, 2]
+        for delivery in again:
+            delivery.ack()
+    await settled(lambda: _is_clean(any_redis))
+
+
+async def test_what_runs_again_is_not_acknowledged_where_it_may_not_be_deleted(
+    any_redis: Server, any_ports: Ports
+) -> None:
+    transport = user_of(any_redis, any_ports)
+    consumer = await any_ports.listen(transport)
+    await any_ports.fire(any_ports.events(), "a")
+    (delivery,) = await take(consumer)
+    await fail(delivery)
+    (delivery,) = await take(consumer)
+    may(any_redis, "-xdel")
+    delivery.ack()
+    await settled(lambda: _has(transport, "acknowledge events", "xdel"))
+    assert any_redis.execute("XLEN", KEYS.retry) == any_redis.execute("XPENDING", KEYS.retry, GROUP)[0] == 1
+    may(any_redis)
+    await settled(lambda: _is_clean(any_redis))
+    await settled(lambda: _is_empty(transport))
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [("zrangebyscore", "due"), ("xclaim", "renew the leases"), ("xinfo", "take over"), ("hset", "how far")],
+)
+async def test_what_is_done_beside_reading_is_told_where_it_is_refused(
+    redis_server: Server, redis_ports: Ports, command: str, what: str
+) -> None:
+    transport = user_of(redis_server, redis_ports)
+    consumer = await redis_ports.listen(transport)
+    await redis_ports.fire(redis_ports.events(), "a")
+    (delivery,) = await take(consumer)
+    redis_ports.run(take(consumer))
+    may(redis_server, f"-{command}")
+    await settled(lambda: _has(transport, what, command))
+    may(redis_server)
+    await settled(lambda: _is_empty(transport))
+    delivery.ack()
+
+
+async def test_who_stops_listening_leaves_no_obstacle(redis_server: Server, redis_ports: Ports) -> None:
+    transport = user_of(redis_server, redis_ports)
+    consumer = await redis_ports.listen(transport)
+    await redis_ports.fire(redis_ports.events(), "a")
+    (delivery,) = await take(consumer)
+    may(redis_server, "-xack")
+    delivery.ack()
+    await settled(lambda: _has(transport, "acknowledge", "xack"))
+    await consumer.stop()
+    await consumer.close()
+    assert not list(transport.obstacles)
+
+
+async def _has(transport: EventTransport, *words: str) -> bool:
+    return any(all(word in said or word.upper() in said for word in words) for said in transport.obstacles)
+
+
+async def _is_empty(transport: EventTransport) -> bool:
+    return not list(transport.obstacles)
+
+
+async def _are_gone(server: Server) -> bool:
+    return not held(server)
+
+
+async def _is_clean(server: Server) -> bool:
+    """Nothing is pending, delayed or waiting for its next attempt."""
+    retried = server.execute("XLEN", KEYS.retry) + server.execute("ZCARD", KEYS.delayed)
+    return not held(server) and not retried and not server.execute("HLEN", KEYS.bodies)
