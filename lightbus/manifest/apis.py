@@ -16,6 +16,7 @@ from lightbus.transports.redis.options import (
     RedisOptions,
     RedisResultOptions,
     RedisRpcOptions,
+    is_unix,
 )
 from lightbus.wiring import ChosenTransport
 
@@ -237,13 +238,17 @@ def layer(lower: Node | None, upper: Node | None) -> Node | None:
     """Lay one connection over another; saying where Redis is takes the place of how it was found beneath."""
     if lower is None or upper is None or not isinstance(upper.value, dict):
         return lower if upper is None or upper.value is None else upper
-    url = upper.get("url")
+    url, sentinel, beneath = upper.get("url"), upper.get("sentinel"), lower.get("url")
+    dropped: set[str] = set()
     if url is not None and url.value is not None:
-        dropped = {"sentinel"} - upper.value.keys()
+        dropped = {"sentinel"}
         if _has_userinfo(url):
-            dropped |= {"username", "password"} - upper.value.keys()
-        lower = _without(lower, *dropped)
-    return merge(lower, upper)
+            dropped |= {"username", "password"}
+        if is_unix(str(url.value)):
+            dropped |= {"tls"}
+    elif sentinel and sentinel.value is not None and beneath and is_unix(str(beneath.value)):
+        dropped = {"url"}
+    return merge(_without(lower, *(dropped - upper.value.keys())) if dropped else lower, upper)
 
 
 def _without(node: Node | None, *keys: str) -> Node | None:

@@ -62,9 +62,11 @@ class Blocks:
             elif name in values:
                 result[name] = self._finish(key, values[name], child, full)
         try:
-            return cls(**{**result, **given})
+            made = cls(**{**result, **given})
         except TypeError:
             return None
+        self._check_together(made, node, path)
+        return made
 
     def named(self, node: Node | None, path: str, make: Maker) -> Mapping[str, Any]:
         """Make the records of a map whose keys are names that the user gave."""
@@ -164,6 +166,14 @@ class Blocks:
             else:
                 value = shape.finish(str(value)) if shape.finish else _plain(value, node)
         return value
+
+    def _check_together(self, made: Any, node: Node, path: str) -> None:
+        """Tell of values that are right by themselves, but not beside each other, where their class knows."""
+        find = getattr(made, "contradiction", None)
+        wrong = find() if find is not None else None
+        if wrong is not None:
+            key, what = wrong
+            self.problems.add(_where(node, key), f"{path}.{key}", what)
 
     def _check_code(self, leaf: Leaf, node: Node, path: str) -> None:
         if leaf.code and node.place.remote and not self._trust_remote:

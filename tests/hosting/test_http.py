@@ -314,10 +314,11 @@ def test_without_redis_a_host_lives_and_is_not_ready(
 ) -> None:
     project.host()
     redis_server.kill()
-    told = eventually(lambda: len(found := pages.problems("/readyz")) == 2 and found, 15)
+    told = eventually(lambda: len(found := pages.problems("/readyz")) == 3 and found, 15)
     assert told
-    assert told[0].startswith("the API shop takes no calls: ")
-    assert told[1].startswith("the listener count reads no events: ")
+    assert told[0].startswith("commands don't reach Redis: ")
+    assert told[1].startswith("the API shop takes no calls: ")
+    assert told[2].startswith("the listener count reads no events: ")
     assert pages.problems("/livez") == []
     redis_server.start()
     eventually(lambda: pages.problems("/readyz") == [], 15)

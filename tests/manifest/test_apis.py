@@ -83,6 +83,27 @@ def test_a_url_takes_the_place_of_a_sentinel_and_a_user_beneath(folder: Folder) 
     assert elsewhere.username is None and elsewhere.password is None
 
 
+def test_a_unix_socket_and_what_it_can_not_have_take_each_others_place(folder: Folder) -> None:
+    manifest = folder.read(
+        """
+        bus: {redis: {url: "rediss://a:1/0", tls: {verify: false}}}
+        apis:
+          kept: {redis: {url: "rediss://b:1/0"}}
+          local: {redis: {url: "unix:///r.sock"}}
+        """
+    )
+    assert manifest.apis["kept"].redis.tls is not None
+    assert manifest.apis["local"].redis.tls is None
+    manifest = folder.read(
+        """
+        bus: {redis: {url: "unix:///r.sock"}}
+        apis: {found: {redis: {sentinel: {service: m, nodes: ["a:1"]}}}}
+        """
+    )
+    assert manifest.apis["found"].redis.url is None
+    assert manifest.apis["found"].redis.sentinel is not None
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -206,6 +227,15 @@ def test_policies_extend_each_other_and_listeners_name_them(folder: Folder) -> N
         ("bus: {redis: {url: 'redis://a:b/0'}}", "the port after 'a' is no number"),
         ("bus: {redis: {url: 'redis://a/0?timeout=5'}}", "no options after a ? but db"),
         ("bus: {redis: {url: 'redis://a/0?ssl_cert_reqs=none'}}", "bus.redis.url: must be a URL"),
+        ("bus: {redis: {url: 'unix:///r.sock', tls: {}}}", "1:38  bus.redis.tls: there is no TLS"),
+        (
+            "bus: {redis: {url: 'unix:///r.sock', sentinel: {service: m, nodes: ['a:1']}}}",
+            "bus.redis.sentinel: Sentinel tells where Redis is",
+        ),
+        (
+            "apis: {a: {event_transport: {redis: {url: 'unix:///r.sock', tls: {}}}}}",
+            "apis.a.event_transport.redis.tls: there is no TLS",
+        ),
         ("bus: {redis: {sentinel: {nodes: ['a:1']}}}", "bus.redis.sentinel: lacks the key service"),
         ("bus: {redis: {sentinel: {service: a, nodes: [a]}}}", "sentinel.nodes[0]: must be host"),
         ("apis: {a: {redis: {embedded: true}}}", "apis.a.redis.embedded: unknown key"),

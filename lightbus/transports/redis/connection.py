@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -21,23 +22,20 @@ from lightbus.exceptions import ConfigurationError, TransportError, TransportUna
 from lightbus.options import Secret, SecretUrl
 
 from .options import DEFAULT_URL, RedisOptions, TlsOptions
-from .reasons import reason_of
+from .reasons import is_known, reason_of, words_of
 from .replies import ReplyError, must_reconnect
 from .url import SAYS, url_problem
 
-#: Everything that can go wrong with a connection.
-LINK_ERRORS = (
-    redis_errors.ConnectionError,
-    redis_errors.TimeoutError,
-    redis_errors.InvalidResponse,
-    OSError,
-    EOFError,
-)
+logger = logging.getLogger(__name__)
 
 #: Seconds for which a blocking read waits before it is begun again, to find a dead link.
 BLOCK = 2.0
 
 _READ_SIZE = 256 * 1024
+#: During about the first half minute of an outage, nobody waits longer than this: so much later than Redis is
+#: back, everybody is at work again.
+_AT_FIRST = 0.4
+_ATTEMPTS_AT_FIRST = 100
 _NOTHING: Any = object()
 
 
@@ -63,8 +61,16 @@ def unavailable(what: str) -> Iterator[None]:
 
 
 def backoff(failures: int, most: float = 5.0) -> float:
-    """Return the seconds to wait before connecting again: 50 ms to ``most``, spread at random."""
-    return min(most, 0.05 * 2.0 ** min(failures, 20)) * random.uniform(0.5, 1.0)  # noqa: S311
+    """Return the seconds to wait before the next attempt, spread at random: 50 ms, later up to ``most``.
+
+    Args:
+        failures: How many attempts have failed in a row. While an outage is young, which it mostly stays, the
+            wait is kept short.
+        most: The longest wait.
+    """
+    steps = min(failures, _ATTEMPTS_AT_FIRST)
+    wait = min(_AT_FIRST, 0.05 * 2.0 ** min(steps, 20)) * 2.0 ** min(failures - steps, 20)
+    return min(most, wait) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 class Connector:
@@ -99,15 +105,17 @@ class Connector:
                 # A server that asks for a password, or still loads its data, says so only to a command.
                 await connection.send_command("PING")
                 await connection.read_response()
-                return Wire(connection)
+                return Wire(connection, self.address)
         except BaseException as e:
             # The library leaves some open.
             if connection is not None:
-                await connection.disconnect(nowait=True)
-            if not isinstance(e, (redis_errors.RedisError, ConfigurationError, ValueError, *LINK_ERRORS)):
+                await _discard(connection)
+            if not isinstance(e, Exception):
                 raise
             patience = self._options.connect_timeout
-            raise TransportUnavailable(await reason_of(e, self.address, settings, patience)) from None
+            told = TransportUnavailable(await reason_of(e, self.address, settings, patience))
+            # What nobody has thought of is a fault, whose traceback is needed.
+            raise told from (None if is_known(e) else e)
 
     async def _ask_sentinel(self) -> dict[str, Any]:
         """Return where the primary is, where Sentinel has to be asked."""
@@ -135,16 +143,20 @@ class Wire:
     """An open connection, from which many replies are read at once.
 
     The library connects: TLS, password, Sentinel and handshake are its own. What goes on then passes by its
-    parser, which takes several coroutines for each reply.
+    parser, which takes several coroutines for each reply. Whatever the event loop, TLS or the parser raise
+    once the connection is broken becomes a :class:`LinkBroken` here, and only where it is read.
 
     Args:
         connection: A connection after its handshake.
+        address: Where it leads, without secrets.
     """
 
-    __slots__ = ("_connection", "_parser", "_stream", "_writer")
+    __slots__ = ("_address", "_connection", "_failure", "_parser", "_stream", "_writer")
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, address: str) -> None:
         self._connection = connection
+        self._address = address
+        self._failure: Exception | None = None
         if connection._reader is None or connection._writer is None:
             raise EOFError("the server closed it")
         self._stream = connection._reader
@@ -154,32 +166,46 @@ class Wire:
         )
 
     def write(self, packed: bytes) -> None:
-        """Send bytes; what the socket does not take at once is kept."""
-        self._writer.write(packed)
+        """Send bytes; what the socket does not take at once is kept. That it broke, :meth:`read` tells."""
+        try:
+            self._writer.write(packed)
+        except Exception as e:
+            self._failure = e
+            self.abort()
 
     async def read(self) -> list[Any]:
         """Return all replies that have come, waiting for the first; one may be a :class:`ReplyError`.
 
         Raises:
-            OSError, EOFError, InvalidResponse: The connection broke.
+            LinkBroken: The connection broke.
         """
         replies: list[Any] = []
-        while not replies:
-            data = await self._stream.read(_READ_SIZE)
-            if not data:
-                raise EOFError("the server closed it")
-            self._parser.feed(data)
-            while (reply := self._parser.gets()) is not _NOTHING:
-                replies.append(reply)
+        try:
+            while not replies:
+                data = await self._stream.read(_READ_SIZE)
+                if not data:
+                    raise EOFError("the server closed it")
+                self._parser.feed(data)
+                while (reply := self._parser.gets()) is not _NOTHING:
+                    replies.append(reply)
+        except Exception as e:
+            raise self.broken(words_of(self._failure or e)) from e
         return replies
+
+    def broken(self, reason: str) -> LinkBroken:
+        """Return an error that says where the connection led and why it broke."""
+        return LinkBroken(f"the connection to Redis at {self._address} broke: {reason}")
 
     def abort(self) -> None:
         """Break the connection: whoever reads gets an error."""
-        self._writer.transport.abort()
+        try:
+            self._writer.transport.abort()
+        except Exception as e:
+            logger.debug("a connection to Redis at %s was broken already: %s", self._address, e)
 
     async def close(self) -> None:
         """Close it without waiting for the other side."""
-        await self._connection.disconnect(nowait=True)
+        await _discard(self._connection)
 
 
 class Link:
@@ -223,10 +249,9 @@ class Link:
             if any(map(must_reconnect, replies)):
                 await self.close()
             return replies
-        except (TimeoutError, *LINK_ERRORS) as e:
+        except TimeoutError as e:
             await self.close()
-            reason = str(e) or f"no reply within {timeout:g} s"
-            raise LinkBroken(f"the connection to Redis at {self._connector.address} broke: {reason}") from e
+            raise wire.broken(f"no reply within {timeout:g} s") from e
         except BaseException:
             # A cancelled read leaves a reply on the way: such a connection must not be used again.
             await self.close()
@@ -237,6 +262,14 @@ class Link:
         wire, self._wire, self.client_id = self._wire, None, None
         if wire is not None:
             await wire.close()
+
+
+async def _discard(connection: AbstractConnection) -> None:
+    """Close a connection of which nothing is wanted any more, its last words included."""
+    try:
+        await connection.disconnect(nowait=True)
+    except Exception as e:
+        logger.debug("closing a connection to Redis: %s", words_of(e))
 
 
 def _settings(options: RedisOptions) -> dict[str, Any]:
@@ -250,6 +283,9 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
         settings, problem = {}, "an option after the ? has a value that it can't have"
     if problem is not None:
         raise ConfigurationError(f"the URL of Redis must be {SAYS}; {problem}")
+    wrong = options.contradiction()
+    if wrong is not None:
+        raise ConfigurationError(f"the {wrong[0]} of Redis can't be used: {wrong[1]}")
     if options.username is not None:
         settings["username"] = options.username
     if options.password is not None:

@@ -16,6 +16,11 @@ ClassName = NewType("ClassName", str)
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
 
+def is_unix(url: str) -> bool:
+    """Tell whether a URL names a socket of this machine."""
+    return url.startswith("unix:")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsOptions:
     """How a TLS connection proves who is at either end."""
@@ -68,6 +73,15 @@ class RedisOptions:
         "How long Redis may leave commands unanswered until the connection counts as dead.",
         minimum=0.001,
     )
+
+    def contradiction(self) -> tuple[str, str] | None:
+        """Return the key that can't stand beside another one and why; None where all go together."""
+        if self.url is not None and is_unix(self.url.current()):
+            if self.tls is not None:
+                return "tls", "there is no TLS over a unix:// URL; leave it out, or give a rediss:// URL"
+            if self.sentinel is not None:
+                return "sentinel", "Sentinel tells where Redis is, and so does a unix:// URL; leave one out"
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
+from lightbus.obstacles import Obstacles
 
-from .connection import LINK_ERRORS, Connector, Link, LinkBroken, Wire, backoff, unavailable
+from .connection import Connector, Link, LinkBroken, Wire, backoff, unavailable
 from .deadlines import Deadlines
+from .outages import Outages
+from .reasons import words_of
 from .replies import Reaction, ReplyError, must_reconnect
 from .scripts import Script
 
@@ -28,6 +31,7 @@ _LAST_CHANCE = 0.1
 _MOST_AT_ONCE = 32
 #: The most seconds between two attempts to connect.
 _LONGEST = 5.0
+_WHO_AM_I = b"*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n"
 
 
 class _Entry:
@@ -53,10 +57,14 @@ class Pipe:
     Args:
         connector: Opens the connection.
         command_timeout: Seconds without a reply, while one is due, after which the connection counts as dead.
+        told: Where it tells that commands don't reach Redis, while that is so.
     """
 
-    def __init__(self, connector: Connector, command_timeout: float) -> None:
+    def __init__(
+        self, connector: Connector, command_timeout: float, told: Collection[Obstacles] = ()
+    ) -> None:
         self.connector = connector
+        self.outages = Outages(connector.address, told)
         self._timeout = command_timeout
         self._loop = asyncio.get_running_loop()
         #: When those that wait for replies, or for answers, wait no longer.
@@ -77,8 +85,7 @@ class Pipe:
         self._failures = 0
         self._was_connected = False
         self._leaving: ReplyError | None = None
-        #: When it was last connected, by the event loop's clock.
-        self.connected_at = 0.0
+        self._has_answered = False
         #: How often the connection was made again.
         self.reconnects = 0
 
@@ -143,6 +150,10 @@ class Pipe:
         if link.client_id is not None and not self.is_closed:
             self.send("CLIENT", "UNBLOCK", link.client_id).add_done_callback(ignore_outcome)
 
+    def outage_since(self, moment: float) -> str:
+        """Say for how long Redis was away, where that was after a moment of the loop's clock."""
+        return self.outages.since(moment, self._loop.time())
+
     def is_unsent(self, future: asyncio.Future[Any]) -> bool:
         """Tell whether a command still waits for a connection."""
         return any(entry.future is future for entry in self._waiting)
@@ -158,7 +169,7 @@ class Pipe:
         self._waiting.append(_Entry(future, packed, wanted, single))
         if self._wire is None:
             if self._reader is None:
-                self._reader = self._loop.create_task(self._keep_connected(), name="lightbus redis pipe")
+                self._start()
         elif len(self._waiting) >= _MOST_AT_ONCE:
             self._flush()
         elif not self._flushing:
@@ -200,40 +211,79 @@ class Pipe:
             logger.warning("Redis at %s is silent; connecting again", self.connector.address)
             self._wire.abort()
 
+    def _start(self) -> None:
+        self._reader = self._loop.create_task(self._keep_connected(), name="lightbus redis pipe")
+        self._reader.add_done_callback(self._note_end)
+
+    def _note_end(self, reader: asyncio.Task[None]) -> None:
+        """Nobody but :meth:`close` ends the task: without it, commands would wait for ever."""
+        if self.is_closed:
+            return
+        error = None if reader.cancelled() else reader.exception()
+        self._note_failure("its task was ended from outside", error)
+        self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: its task ended"))
+        self._reader = None
+        # Where the loop is about to end, nobody waits any more, and it need not begin again.
+        if any(not entry.future.done() for entry in self._waiting):
+            self._start()
+
     async def _keep_connected(self) -> None:
         while True:
             try:
                 wire = await self.connector.connect()
             except TransportUnavailable as e:
-                if self.failure is None:
-                    # Where there never was a connection, whoever sends is told by an error.
-                    level = logging.WARNING if self._was_connected else logging.DEBUG
-                    logger.log(level, "%s; trying again until it answers", e)
-                self.failure = e
-                self._failures += 1
-                self._refuse_waiting(e)
-                await asyncio.sleep(backoff(self._failures))
-                continue
-            if self.failure is not None and self._leaving is None:
-                logger.info("Redis at %s answers again", self.connector.address)
-            self.failure = self._leaving = None
-            self._was_connected = True
-            self.connected_at = self._loop.time()
-            self._wire = wire
-            try:
-                self._flush()
-                await self._read(wire)
-            except (*LINK_ERRORS, IndexError) as e:  # IndexError: a reply to nothing
-                # A server that is the wrong one is met again and again: once is enough to tell.
-                level = logging.WARNING if self._failures == 0 else logging.DEBUG
-                logger.log(level, "the connection to Redis at %s broke: %s", self.connector.address, e)
-                self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: {e}"))
-                self.reconnects += 1
-                self._failures += 1
-            finally:
-                self._wire = None
-                await wire.close()
+                self._note_unreachable(e)
+            except Exception as e:
+                error = TransportUnavailable(
+                    f"Redis at {self.connector.address} can't be used: {words_of(e)}"
+                )
+                error.__cause__ = e
+                self._note_unreachable(error)
+            else:
+                await self._use(wire)
             await asyncio.sleep(backoff(self._failures, _LONGEST if self._leaving is None else _LONGEST / 10))
+
+    def _note_unreachable(self, error: TransportUnavailable) -> None:
+        if self.failure is None and error.__cause__ is None:
+            # Where there never was a connection, whoever sends is told by an error.
+            level = logging.WARNING if self._was_connected else logging.DEBUG
+            logger.log(level, "%s; trying again until it answers", error)
+        self.failure = error
+        self._note_failure(str(error), error.__cause__)
+        self._refuse_waiting(error)
+
+    async def _use(self, wire: Wire) -> None:
+        """Send and read until the connection breaks."""
+        if self.failure is not None and self._leaving is None:
+            logger.info("Redis at %s answers again", self.connector.address)
+        self.failure = self._leaving = None
+        self._was_connected, self._has_answered = True, False
+        self.outages.end(self._loop.time())
+        self._wire = wire
+        try:
+            self._waiting.appendleft(self._introduction())
+            self._flush()
+            await self._read(wire)
+        except LinkBroken as e:
+            # A server that is the wrong one is met again and again: once is enough to tell.
+            logger.log(logging.WARNING if self._failures == 0 else logging.DEBUG, "%s", e)
+            self._failures += 1
+            self._drop(e)
+        except Exception as e:
+            broken = wire.broken(words_of(e))
+            self._note_failure(str(broken), e)
+            self._drop(broken)
+        finally:
+            self._wire = None
+            self.outages.begin(self._loop.time())
+            self.reconnects += 1
+            await wire.close()
+
+    def _introduction(self) -> _Entry:
+        """Make the first command on a connection; with its reply, commands are answered again."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        future.add_done_callback(ignore_outcome)
+        return _Entry(future, _WHO_AM_I, 1, single=True)
 
     async def _read(self, wire: Wire) -> None:
         written = self._written
@@ -245,6 +295,8 @@ class Pipe:
                 if reply.__class__ is ReplyError and must_reconnect(reply):
                     # What was written is still answered; what comes now waits for the next connection.
                     self._leaving = reply
+                if not written:
+                    raise wire.broken("a reply came to no command")
                 entry = written[0]
                 if not entry.single:
                     entry.replies.append(reply)
@@ -259,12 +311,25 @@ class Pipe:
                 else:
                     entry.future.set_result(reply)
             if self._leaving is None:
-                self._failures = 0
+                if self._failures:
+                    self._note_success()
             elif not written:
                 self.failure = TransportUnavailable(
                     f"Redis at {self.connector.address} can't be used: {self._leaving}"
                 )
-                raise EOFError(f"it is left, since {self._leaving}")
+                self.outages.tell(str(self.failure))
+                raise wire.broken(f"it is left, since {self._leaving}")
+
+    def _note_failure(self, sentence: str, fault: BaseException | None) -> None:
+        self._failures += 1
+        self.outages.tell(sentence, fault)
+
+    def _note_success(self) -> None:
+        """Commands are answered again; the first reply proves less: any server answers that question."""
+        if self._has_answered:
+            self._failures = 0
+        self._has_answered = True
+        self.outages.clear()
 
     def _refuse_waiting(self, error: TransportUnavailable) -> None:
         """Where there never was a connection, say so at once; else what waits is sent when it is back."""

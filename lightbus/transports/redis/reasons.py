@@ -21,6 +21,9 @@ _REFUSED_AT_FIRST: tuple[tuple[type[Exception], str], ...] = (
     (redis_errors.BusyLoadingError, "LOADING"),
     (redis_errors.MasterDownError, "MASTERDOWN"),
 )
+#: What is known to go wrong with a connection, and says so itself. Others are told with their types: uvloop,
+#: for instance, raises a RuntimeError where the other side has just closed what is written to.
+_KNOWN = (redis_errors.RedisError, ConfigurationError, OSError, EOFError, ValueError)
 #: The most seconds for asking a port what it speaks.
 _ASKING = 1.0
 #: Seconds for what a server says without being asked: that it has too many clients.
@@ -79,8 +82,19 @@ async def reason_of(error: Exception, address: str, settings: dict[str, Any], pa
     unknown = next((e for e in _causes(error) if isinstance(e, socket.gaierror)), None)
     if unknown is not None:
         return f"Redis at {address} can't be reached: {unknown.strerror}; correct the host in bus.redis.url"
-    reason = str(error).rstrip(".") or f"no answer within {patience:g} s"
+    reason = words_of(error) or f"no answer within {patience:g} s"
     return f"Redis at {address} can't be reached: {reason}; {_START}"
+
+
+def is_known(error: Exception) -> bool:
+    """Tell whether a connection fails in this way where Lightbus, and all that it uses, are without fault."""
+    return isinstance(error, _KNOWN)
+
+
+def words_of(error: Exception) -> str:
+    """Return what an error of a connection says; with its type, where that is an unusual one."""
+    text = str(error).rstrip(".")
+    return text if is_known(error) else f"{type(error).__name__}: {text}"
 
 
 def _refusal(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from lightbus.metrics import Metrics
+from lightbus.obstacles import Obstacles
 from lightbus.transports.base import Finding
 
 from .connection import Connector, Link
@@ -30,27 +31,35 @@ class Session:
 
     def __init__(self, options: RedisOptions, key: Any) -> None:
         self._key = key
-        self._users = 0
         self.connector = Connector(options)
-        self.pipe = Pipe(self.connector, options.command_timeout)
+        #: Where its users are told of what keeps commands from Redis, once for each.
+        self._users: list[Obstacles] = []
+        self.pipe = Pipe(self.connector, options.command_timeout, self._users)
         #: Shared by all listeners, since they die together.
         self.suspects = Suspects()
 
     @classmethod
-    def acquire(cls, options: RedisOptions) -> Session:
-        """Return the running loop's session for these options, making it where there is none."""
+    def acquire(cls, options: RedisOptions, obstacles: Obstacles) -> Session:
+        """Return the running loop's session for these options, making it where there is none.
+
+        Args:
+            options: How Redis is reached.
+            obstacles: Where who uses it is told of what keeps commands from Redis.
+        """
         key = tuple(getattr(options, field.name) for field in fields(RedisOptions))
         sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
         if key not in sessions:
             sessions[key] = cls(options, key)
         session = sessions[key]
-        session._users += 1
+        session._users.append(obstacles)
         return session
 
-    async def release(self) -> None:
-        """Give it back; the last user closes it."""
-        self._users -= 1
-        if self._users == 0:
+    async def release(self, obstacles: Obstacles) -> None:
+        """Give back what was acquired with these; the last user closes it."""
+        self._users.remove(obstacles)
+        if obstacles not in self._users:
+            obstacles.clear(self.pipe.outages.obstacle)
+        if not self._users:
             _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
             await self.pipe.close()
 
@@ -67,16 +76,19 @@ class RedisTransport:
     """
 
     metrics: Metrics
+    obstacles: Obstacles
 
     def __init__(self, options: RedisOptions) -> None:
         self._redis_options = options
         self._session: Session | None = None
+        self._told = self.obstacles
 
     @property
     def session(self) -> Session:
         """The session, from the first use on."""
         if self._session is None:
-            self._session = Session.acquire(self._redis_options)
+            self._session = Session.acquire(self._redis_options, self.obstacles)
+            self._told = self.obstacles
         return self._session
 
     @property
@@ -115,4 +127,4 @@ class RedisTransport:
         """Give the connection back."""
         session, self._session = self._session, None
         if session is not None:
-            await session.release()
+            await session.release(self._told)
