@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .api import Registry, auto_registered
 from .client import BusClient
+from .clock import difference, lead_of
 from .creation import wiring_of
 from .exceptions import LightbusException, MissingExtra
 from .expectations import doubts
@@ -21,6 +22,9 @@ from .modules import look_in
 from .path import BusPath
 from .portal import run
 from .transports.base import Identity, Kind, Transport
+
+#: Seconds for which a broker is asked for the time.
+_PATIENCE = 2.0
 
 
 def client_for(manifest: Manifest) -> BusClient:
@@ -98,9 +102,26 @@ async def _check_brokers(manifest: Manifest, client: BusClient) -> list[Problem]
     try:
         found = await broker_problems(manifest, client, "error")
         works = all(problem.severity != "error" for problem in found)
+        found += await _clock_problems(manifest, client)
         return [*found, *(await _unknown_events(manifest, client) if works else ())]
     finally:
         await client.close_async()
+
+
+async def _clock_problems(manifest: Manifest, client: BusClient) -> list[Problem]:
+    """Compare this machine's clock with that of each broker that answers."""
+    problems = Problems()
+    for kind, transport, api_names in client.transports().in_use():
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                lead = await lead_of(transport.now, client.clock)
+        except (TimeoutError, LightbusException):
+            continue  # That it does not answer is told already.
+        if lead:
+            path, place = _origin(manifest, kind, api_names[0] if api_names else "default")
+            what = difference(lead, transport.address, client.clock.now())
+            problems.add(place, path, f"{what}; set the wrong one right, as by NTP", "warning")
+    return problems.found
 
 
 async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem]:

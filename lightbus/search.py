@@ -14,6 +14,7 @@ from .bus_schema import BusSchema
 from .client import BusClient
 from .exceptions import InvalidParameters, LightbusException, SchemaNotFound, TransportUnavailable
 from .messages import EventMessage
+from .transports.base import EventTransport
 from .transports.history import as_they_come, matcher, newest_first
 
 T = TypeVar("T")
@@ -103,6 +104,7 @@ class Query:
         internal: Whether APIs that describe the bus itself are meant, too, where neither ``api`` nor an
             id names them.
         since: The Unix time of the oldest.
+        ago: How many seconds ago that is by the broker's clock, instead.
     """
 
     api: str = "*"
@@ -113,6 +115,7 @@ class Query:
     arguments: tuple[Callable[[Mapping[str, Any]], bool], ...] = ()
     internal: bool = False
     since: float | None = None
+    ago: float | None = None
 
     def test(self) -> Callable[[EventMessage], bool]:
         """Return what tells whether an event is meant."""
@@ -155,13 +158,15 @@ async def search(
         TransportUnavailable: A broker can't be reached; what the others have came before.
     """
     brokers = client.transports().brokers(api_names)
-    names = (query.api, query.event)
     away: list[str] = []
     if follow:
-        events = as_they_come([broker.follow(*names, since=query.since) for broker in brokers])
+        times = [await _since(broker, query) for broker in brokers]
+        names = (query.api, query.event)
+        events = as_they_come(
+            [b.follow(*names, since=since) for b, since in zip(brokers, times, strict=True)]
+        )
     else:
-        options: dict[str, Any] = {"since": query.since, "native_id": query.native_id}
-        events = newest_first([reached(broker.history(*names, **options), away) for broker in brokers])
+        events = newest_first([reached(_past(broker, query), away) for broker in brokers])
     if query.id is not None:
         limit = 1
     fits, count = query.test(), 0
@@ -174,6 +179,17 @@ async def search(
                     break
     if away:
         raise TransportUnavailable("\n".join(away))
+
+
+async def _past(broker: EventTransport, query: Query) -> AsyncIterator[EventMessage]:
+    since = await _since(broker, query)
+    async for message in broker.history(query.api, query.event, since=since, native_id=query.native_id):
+        yield message
+
+
+async def _since(broker: EventTransport, query: Query) -> float | None:
+    """Return the time of the oldest event that is meant, by the broker's clock, from which theirs are."""
+    return query.since if query.ago is None else await broker.now() - query.ago
 
 
 async def reached(source: AsyncIterator[T], away: list[str]) -> AsyncIterator[T]:

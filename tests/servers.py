@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
@@ -71,7 +71,8 @@ class Server:
     """One server process in a folder of its own.
 
     Without `aof` it keeps nothing over a restart; with it every write is on disk before it is answered.
-    `args` are further options for its command line, such as ``("--maxmemory", "10mb")``.
+    `args` are further options for its command line, such as ``("--maxmemory", "10mb")``; its environment is
+    this process's with `env`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Server:
         aof: bool = False,
         password: str | None = None,
         args: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
     ) -> None:
         binary = find_binary(kind)
         if binary is None:
@@ -90,6 +92,7 @@ class Server:
         self.password = password
         self.aof = aof
         self.args = args
+        self.env = {**os.environ, **(env or {})}
         self.port = 0
         self.folder = Path(tempfile.mkdtemp(prefix=f"lightbus-{kind}-"))
         self.process: subprocess.Popen[bytes] | None = None
@@ -126,6 +129,7 @@ class Server:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *self.args],
+                env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -46,6 +46,7 @@ class Filter:
         reason: Why they were put aside.
         older_than: The least seconds since then.
         newer_than: The most seconds since then.
+        seen: None but these, each with its place.
     """
 
     ids: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class Filter:
     reason: str | None = None
     older_than: float | None = None
     newer_than: float | None = None
+    seen: frozenset[tuple[str, str]] | None = None
 
     def fits(self, letter: DeadLetter, now: float) -> bool:
         """Tell whether a letter is meant."""
@@ -65,6 +67,7 @@ class Filter:
             and (self.reason is None or letter.reason == self.reason)
             and (self.older_than is None or age >= self.older_than)
             and (self.newer_than is None or age <= self.newer_than)
+            and (self.seen is None or (letter.place, letter.id) in self.seen)
         )
 
 
@@ -140,29 +143,61 @@ def show(**options: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def replay(everything: bool, dry_run: bool, **options: Any) -> None:
     """Hand dead letters to their listener again, and to no other one; their attempts count from the start."""
-    _act("replayed", lambda transport, letter: transport.replay(letter), everything, dry_run, options)
+    chosen, manifest = _chosen(everything, options)
+    _act("replayed", lambda transport, letter: transport.replay(letter), chosen, manifest, dry_run)
 
 
 @command.command("drop", epilog="Example: lightbus dlq drop 1764000000000-0")
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def drop(everything: bool, dry_run: bool, **options: Any) -> None:
-    """Delete dead letters for good."""
-    _act("dropped", lambda transport, letter: transport.drop(letter), everything, dry_run, options)
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+def drop(everything: bool, dry_run: bool, yes: bool, **options: Any) -> None:
+    """Delete dead letters for good; asks first, unless each is named by its id or --yes is given."""
+    chosen, manifest = _chosen(everything, options)
+    if not (chosen.ids or dry_run or yes):
+        chosen = replace(chosen, seen=_confirmed(chosen, manifest))
+    _act("dropped", lambda transport, letter: transport.drop(letter), chosen, manifest, dry_run)
+
+
+def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]:
+    """Ask whether to drop what is meant; return what was counted, so that nothing more is dropped.
+
+    Raises:
+        UsageError: There is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "this deletes dead letters for good, and there is no terminal to ask whether it is meant; add "
+            "--yes, or look first with --dry-run"
+        )
+    seen = set()
+
+    async def note(_: EventTransport, letter: DeadLetter) -> bool:
+        seen.add((letter.place, letter.id))
+        return True
+
+    count = _for_each(manifest, chosen, note)
+    what = f"{count} dead letters" if count != 1 else "1 dead letter"
+    if count and not click.confirm(f"Drop {what} for good?", err=True):
+        raise click.ClickException("nothing was dropped")
+    return frozenset(seen)
+
+
+def _chosen(everything: bool, options: dict[str, Any]) -> tuple[Filter, Manifest]:
+    chosen, manifest = _split(options)
+    if (chosen == Filter()) != everything:
+        raise click.UsageError("say which ones by ids or options; or all of them by --all")
+    return chosen, manifest
 
 
 def _act(
     done: str,
     act: Callable[[EventTransport, DeadLetter], Awaitable[bool]],
-    everything: bool,
+    chosen: Filter,
+    manifest: Manifest,
     dry_run: bool,
-    options: dict[str, Any],
 ) -> None:
-    chosen, manifest = _split(options)
-    if (chosen == Filter()) != everything:
-        raise click.UsageError("say which ones by ids or options; or all of them by --all")
-
     async def act_and_tell(transport: EventTransport, letter: DeadLetter) -> bool:
         if not dry_run and not await act(transport, letter):
             return False
@@ -184,8 +219,8 @@ def _for_each(
     async def walk() -> int:
         client, count = client_for(manifest), 0
         try:
-            async for transport, letter in _letters(manifest, client.transports()):
-                if chosen.fits(letter, time.time()) and await act(transport, letter):
+            async for transport, letter, now in _letters(manifest, client.transports()):
+                if chosen.fits(letter, now) and await act(transport, letter):
                     count += 1
         finally:
             await client.close_async()
@@ -196,19 +231,23 @@ def _for_each(
 
 async def _letters(
     manifest: Manifest, transports: Transports
-) -> AsyncIterator[tuple[EventTransport, DeadLetter]]:
+) -> AsyncIterator[tuple[EventTransport, DeadLetter, float]]:
     """Go through the dead letters of every broker that carries events, each broker once.
+
+    With each comes the time by its broker's clock, to which the time of its death belongs.
 
     Raises:
         TransportUnavailable: A broker can't be reached; what the others have came before.
     """
-    began = time.time()
     away: list[str] = []
     for transport in transports.brokers(("default", *manifest.apis)):
+        try:
+            now = await transport.now()
+        except TransportUnavailable as e:
+            away.append(str(e))
+            continue
         async for letter in reached(transport.list_dead(), away):
-            # One that is replayed may fail again at once; it is not met twice.
-            if letter.died_at <= began:
-                yield transport, letter
+            yield transport, letter, now
     if away:
         raise TransportUnavailable("\n".join(away))
 

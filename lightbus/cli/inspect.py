@@ -42,14 +42,14 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[Any, Any, str | tuple[str, .
     return callback
 
 
-def _since(text: str) -> float:
-    """Read a duration until now, or a time."""
+def _since(text: str) -> tuple[float | None, float | None]:
+    """Read a time, or how long ago it was."""
     try:
-        return time.time() - parse_duration(text)
+        return None, parse_duration(text)
     except ValueError:
         pass
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return datetime.fromisoformat(text).timestamp(), None
     except (ValueError, OverflowError, OSError):
         raise InvalidParameters(f"{text!r} is no time; write 30s, 2h, 7d or 2026-01-31T12:00:00") from None
 
@@ -98,8 +98,9 @@ def command(
 
     Nothing has to run for that, and nothing that listens notices.
     """
-    names = ("id", "native_id", "api", "event", "version", "arguments", "internal", "since")
-    query = Query(**{name: options.pop(name) for name in names})
+    names = ("id", "native_id", "api", "event", "version", "arguments", "internal")
+    since, ago = options.pop("since") or (None, None)
+    query = Query(**{name: options.pop(name) for name in names}, since=since, ago=ago)
     manifest = begin(options, "warning", "text")
 
     async def show() -> int:

@@ -6,6 +6,7 @@ A transport belongs to one event loop. It reconnects by itself; what can't wait 
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Subscription:
         since: ``new``, ``earliest`` or a Unix time in seconds as text; read when the group is first made.
         dedupe: Seconds for which the ids of acknowledged events are remembered; None for not at all.
         page: How many events are wanted at a time, where it is more than the transport reads by itself.
+        longest_delay: The most seconds for which an event ever waits for another attempt.
     """
 
     listener_name: str
@@ -58,6 +60,7 @@ class Subscription:
     since: str = "new"
     dedupe: float | None = None
     page: int = 1
+    longest_delay: float = float("inf")
 
     def wants(self, api_name: str, event_name: str) -> bool:
         """Tell whether an event is one of those asked for."""
@@ -99,6 +102,10 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
             TransportUnavailable: The broker does not answer.
         """
         return ()
+
+    async def now(self) -> float:
+        """Return the Unix time by the broker's clock, where it has one; may raise TransportUnavailable."""
+        return time.time()
 
     @property
     def address(self) -> str:
@@ -188,6 +195,7 @@ class EventConsumer(Consumer):
 
     #: After how many deliveries that ended in the death of their process an event is put aside.
     max_deaths: int = DeliveryPolicy().max_deaths
+    longest_delay: float = float("inf")
 
     @abstractmethod
     async def status(self) -> Sequence[GroupStatus]:
@@ -367,7 +375,7 @@ class SchemaTransport(Transport):
     @abstractmethod
     async def claim(
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
-    ) -> Literal["ours", "had", "busy"]:
+    ) -> Literal["ours", "had", "busy", "early"]:
         """Take one tick of a schedule; ticks are given out once and in order, and the last is remembered.
 
         Args:
@@ -380,7 +388,7 @@ class SchemaTransport(Transport):
 
         Returns:
             ``ours`` to run it now; ``had`` where it, or a later one, was given out; ``busy`` where somebody
-            else still runs an earlier one, in which case nobody gets it.
+            else still runs an earlier one, so that nobody gets it; ``early`` where its time is yet to come.
         """
 
     @abstractmethod

@@ -48,6 +48,10 @@ class _InProcess:
 
     address = "this process"
 
+    async def now(self) -> float:
+        """Return the time by the clock that schedules and retries go by."""
+        return broker().clock.now()
+
 
 class MemoryDelivery(Delivery):
     """An event that one consumer has taken."""
@@ -378,7 +382,7 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
 
     async def claim(
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
-    ) -> Literal["ours", "had", "busy"]:
+    ) -> Literal["ours", "had", "busy", "early"]:
         """Take one tick of a schedule."""
         ticks = broker().ticks.setdefault(schedule, Ticks())
         return ticks.claim(tick, holder, lease, broker().clock.now(), catch_up=catch_up)

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: Seconds by which a tick may be ahead of the broker's clock. A later one comes from a host whose clock is
+#: wrong; where one is remembered, the clock was set back.
+_EARLIEST = 10.0
+#: Longer than any lease, in seconds.
+_NO_LEASE = 60.0
+
 
 @dataclass(slots=True)
 class Ticks:
@@ -17,13 +23,19 @@ class Ticks:
 
     def claim(
         self, tick: float, holder: str, lease: float, now: float, *, catch_up: bool
-    ) -> Literal["ours", "had", "busy"]:
+    ) -> Literal["ours", "had", "busy", "early"]:
         """Give out a tick; see :meth:`SchemaTransport.claim`."""
-        last = self.tick
+        if tick > now + _EARLIEST:
+            return "early"
+        is_known, last = self.tick is not None, self.tick
+        if last is not None and last > now + _EARLIEST:
+            last = None
+        if self.until > now + _NO_LEASE:
+            self.until = now + lease
         if last is not None and tick <= last:
             return "ours" if (tick, holder) == (last, self.holder) else "had"
         self.tick, self.holder = tick, ""
-        if last is None and catch_up:
+        if not is_known and catch_up:
             return "had"
         if lease and self.until > now and self.runner != holder:
             return "busy"

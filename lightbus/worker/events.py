@@ -104,6 +104,7 @@ class EventWorker:
             slots.resize(limit)
         for consumer in self._consumers:
             consumer.max_deaths = self.listener.policy.max_deaths
+            consumer.longest_delay = self.listener.policy.backoff.max
 
     async def stop(self) -> None:
         """Take no more events, and hand back those that were not started."""
@@ -145,7 +146,13 @@ class EventWorker:
             # Looked up each time: the owner may have published its contract meanwhile.
             known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
             subscription = Subscription(
-                listener.name, tuple(events), known, listener.since, listener.dedupe, listener.batch or 1
+                listener.name,
+                tuple(events),
+                known,
+                listener.since,
+                listener.dedupe,
+                listener.batch or 1,
+                listener.policy.backoff.max,
             )
             try:
                 consumer = await transport.consume(subscription, self._client.wiring.identity)

@@ -20,12 +20,16 @@ from lightbus.isolation import Isolation
 from lightbus.recurring import Schedule
 from lightbus.tasks import Kept, begin
 
+from .timekeeping import Timekeeper
+
 logger = logging.getLogger(__name__)
 
 #: The most seconds by which a run may be late, where the broker can't be asked in time whose turn it is.
 _PATIENCE = 60.0
 #: Seconds after which the broker is asked again.
 _PAUSE = 1.0
+#: Seconds that do not matter: times are sums of floating point numbers.
+_ROUNDING = 0.001
 #: Bounds of the lease of a run, in seconds. It is shorter than the time between two ticks, so that a process
 #: that is killed while it runs one does not keep the others from the next.
 _SHORTEST_LEASE, _LONGEST_LEASE = 0.9, 30.0
@@ -46,6 +50,8 @@ class Schedules:
 
     def __init__(self, client: BusClient) -> None:
         self._client = client
+        #: What time it is for schedules of the service.
+        self.timekeeper = Timekeeper(client, self._go_by_another_time)
         #: In which each run begins; None where none is to begin.
         self._isolation: Isolation | None = None
         self._keepers: dict[str, tuple[Schedule, Kept]] = {}
@@ -78,6 +84,13 @@ class Schedules:
                 if name not in self._keepers:
                     self._keepers[name] = schedule, self._keeper(schedule)
 
+    def _go_by_another_time(self) -> None:
+        """Look anew for the next times of the schedules that go by the service's time."""
+        for name, (schedule, keeper) in list(self._keepers.items()):
+            if _is_shared(schedule):
+                keeper.end()
+                self._keepers[name] = schedule, self._keeper(schedule, is_first=False)
+
     def stop(self) -> None:
         """Begin nothing more."""
         self._isolation = None
@@ -96,17 +109,25 @@ class Schedules:
             await asyncio.wait(left, timeout=1)
         return len(left)
 
-    def _keeper(self, schedule: Schedule) -> Kept:
+    def _lead(self, schedule: Schedule) -> float:
+        """Return by how many seconds the time that a schedule goes by is ahead of this host's clock."""
+        return self.timekeeper.lead if _is_shared(schedule) else 0.0
+
+    def _now(self, schedule: Schedule) -> float:
+        return self._client.clock.now() + self._lead(schedule)
+
+    def _keeper(self, schedule: Schedule, *, is_first: bool = True) -> Kept:
         name = f"lightbus schedule {schedule.name}"
         # Where it has to be begun again, it has made its first run.
-        first = iter([True])
+        first = iter([is_first])
         work = lambda: self._keep(schedule, is_first=next(first, False))  # noqa: E731
         return Kept(work, name, f"the schedule {schedule.name} does not run", self._client.obstacles).start()
 
     async def _keep(self, schedule: Schedule, *, is_first: bool) -> None:
         """Begin a run at each time."""
-        clock = self._client.clock
-        due = clock.now()
+        if _is_shared(schedule):
+            await self.timekeeper.has_looked.wait()
+        due = self._now(schedule)
         if schedule.scope == "service" and (schedule.immediately or schedule.missed == "run_once"):
             due = schedule.last_time(due)
             self._begin(schedule, due, catch_up=not schedule.immediately)
@@ -114,15 +135,16 @@ class Schedules:
             self._begin(schedule, due)
         while True:
             # Not after a time that has not come: the clock may have been set back.
-            now = clock.now()
+            now = self._now(schedule)
             due = schedule.next_time(min(due, now))
             if due == math.inf:
                 return
             if due < now:
                 # The process was held up.
                 due = schedule.last_time(now) if schedule.missed == "run_once" else schedule.next_time(now)
-            await clock.sleep_until(due)
-            self._begin(schedule, due)
+            await self._client.clock.sleep_until(due - self._lead(schedule))
+            if self._now(schedule) >= due - _ROUNDING:
+                self._begin(schedule, due)
 
     def _begin(self, schedule: Schedule, due: float, *, catch_up: bool = False) -> None:
         others = [run for run in self._runs.values() if run.name == schedule.name]
@@ -179,7 +201,7 @@ class Schedules:
 
     async def _is_ours(self, schedule: Schedule, due: float, lease: float, catch_up: bool) -> bool:
         """Tell whether this process is to run a tick; waits a while for the broker."""
-        clock, name = self._client.clock, schedule.name
+        name = schedule.name
         is_patient = schedule.missed == "run_once"
         until = due + min(_PATIENCE, schedule.next_time(due) - due)
         while True:
@@ -198,10 +220,10 @@ class Schedules:
                     self._unasked[name] = due
                 if isinstance(e, LightbusException):
                     await asyncio.sleep(_PAUSE)
-            if self._isolation is None or (clock.now() >= until and not is_patient):
+            if self._isolation is None or (self._now(schedule) >= until and not is_patient):
                 return False
             if is_patient:
-                due = max(due, schedule.last_time(clock.now()))
+                due = max(due, schedule.last_time(self._now(schedule)))
         since = self._unasked.pop(name, due)
         if since < due:
             logger.warning(
@@ -211,6 +233,9 @@ class Schedules:
             )
         if outcome == "busy":
             self._skip(schedule, "in another process")
+        elif outcome == "early":
+            # One of the clocks was set since they were last compared.
+            await self.timekeeper.look()
         return outcome == "ours"
 
     @asynccontextmanager
@@ -254,3 +279,8 @@ class Schedules:
         if schedule.overlap:
             return 0.0
         return min(_LONGEST_LEASE, max(_SHORTEST_LEASE, 0.9 * (schedule.next_time(due) - due)))
+
+
+def _is_shared(schedule: Schedule) -> bool:
+    """Tell whether a schedule goes by its service's time; the library of a job asks this host's clock."""
+    return schedule.scope == "service" and schedule.job is None

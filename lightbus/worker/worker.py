@@ -114,6 +114,8 @@ class Worker:
         self._keep(self._keep_contracts, "lightbus contracts", lost)
         self._keep(self.ownership.keep, "lightbus ownership", "the ownership of APIs is not renewed")
         self._keep(self.outlook.keep, "lightbus outlook", "nobody looks whether what is listened for exists")
+        lost = "the clocks of this host and of the broker are not compared"
+        self._keep(self.schedules.timekeeper.keep, "lightbus clock", lost)
         for each in self._workers():
             each.start()
         if "tasks" in client.features:

@@ -45,7 +45,7 @@ TABLE = {
     "dlq list": ("", OK, UNAVAILABLE),
     "dlq show": ("1-1", FAILED, UNAVAILABLE),
     "dlq replay": ("--all", OK, UNAVAILABLE),
-    "dlq drop": ("--all", OK, UNAVAILABLE),
+    "dlq drop": ("--all --yes", OK, UNAVAILABLE),
     "dumpconfigschema": ("", OK, OK),
     "dumpschema": ("", OK, OK),
     "fire": ("auth.user_registered username=a", OK, UNAVAILABLE),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.guide.project import Project
+from tests.processes import clean_environment
 from tests.servers import Server
 
 MODULE = """
@@ -75,7 +80,7 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(shop: Project) -> No
     assert shop.run("dlq", "show", "1-1").returncode == 1
 
     assert shop.run("dlq", "replay").returncode == 64
-    for words in ("replay", "--api", "nope", "--dry-run"), ("drop", "--older-than", "1h"):
+    for words in ("replay", "--api", "nope", "--dry-run"), ("drop", "--older-than", "1h", "--yes"):
         done = shop.run("dlq", *words)
         would = "would be replayed" if "--dry-run" in words else "was dropped"
         assert (done.returncode, done.stdout) == (0, f"no dead letter fits; nothing {would}\n")
@@ -88,7 +93,7 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(shop: Project) -> No
     done = shop.run("dlq", "replay", ann["event_id"])
     assert (done.returncode, done.stdout.count("replayed: ")) == (0, 1)
     assert listed(shop) == [bob]
-    assert shop.run("dlq", "drop", "--listener", "shop-mailer").stdout.startswith("dropped: ")
+    assert shop.run("dlq", "drop", "--listener", "shop-mailer", "--yes").stdout.startswith("dropped: ")
     assert shop.run("dlq", "list").stdout == "0 dead letters\n"
 
 
@@ -102,10 +107,46 @@ def test_a_replayed_event_is_handled_and_only_by_the_listener_that_failed(shop: 
     assert listed(shop) == []
 
 
+def asked(project: Project, answer: str, *words: str) -> tuple[int, str]:
+    """The status and the output of a command on a terminal, where somebody answers."""
+    terminal, inside = pty.openpty()
+    command = [sys.executable, "-m", "lightbus", "dlq", *words]
+    with subprocess.Popen(
+        command, cwd=project.folder, env=clean_environment(project.env), stdin=inside, stdout=-1, stderr=-2
+    ) as process:
+        os.write(terminal, answer.encode())
+        output = process.communicate(timeout=60)[0].decode()
+    os.close(inside)
+    os.close(terminal)
+    return process.returncode, output
+
+
+@pytest.mark.parametrize("words", [("--all",), ("--listener", "mailer"), ("--newer-than", "1h")])
+def test_what_is_not_named_by_its_id_is_dropped_only_by_who_says_so(
+    shop: Project, words: tuple[str, ...]
+) -> None:
+    refused = shop.run("dlq", "drop", *words)
+    assert refused.returncode == 64 and "add --yes" in refused.stderr and refused.stdout == ""
+    status, output = asked(shop, "n\n", "drop", *words)
+    assert status == 1 and "Drop 2 dead letters for good? [y/N]" in output
+    assert output.endswith("Error: nothing was dropped\n")
+    assert len(listed(shop)) == 2
+    status, output = asked(shop, "y\n", "drop", *words)
+    assert status == 0 and output.count("dropped: ") == 2
+    assert listed(shop) == []
+
+
+def test_a_letter_that_is_named_by_its_id_is_dropped_at_once(shop: Project) -> None:
+    ann, bob = listed(shop)
+    assert shop.run("dlq", "drop", ann["id"]).stdout.startswith("dropped: ")
+    assert shop.run("dlq", "drop", bob["event_id"]).stdout.startswith("dropped: ")
+    assert shop.run("dlq", "drop", "--all", "--yes").stdout == "no dead letter fits; nothing was dropped\n"
+
+
 def test_where_one_redis_is_away_the_letters_of_the_others_are_met_and_it_is_named(shop: Project) -> None:
     apis = "apis: {auth: {}, gone: {redis: {url: 'redis://127.0.0.1:1/0'}}}"
     shop.write("lightbus.yaml", f"service_name: shop\n{apis}\n")
-    for words, count in (("list",), 2), (("drop", "--all"), 2), (("list",), 0):
+    for words, count in (("list",), 2), (("drop", "--all", "--yes"), 2), (("list",), 0):
         done = shop.run("dlq", *words)
         assert (done.returncode, len(done.stdout.splitlines())) == (69, count)
         assert done.stderr.startswith("TransportUnavailable: Redis at 127.0.0.1:1/0 can't be reached")

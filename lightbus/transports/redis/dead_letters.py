@@ -33,11 +33,13 @@ async def walk(pipe: Pipe, decode: Decode) -> AsyncIterator[DeadLetter]:
         found = await scan(pipe, "{*:stream}:dead:*")
         for key in sorted(key.decode("utf-8", "surrogateescape") for key in found):
             match = _KEY.fullmatch(key)
-            last = "-"
-            while match and (entries := await pipe.send("XRANGE", key, last, "+", "COUNT", _PAGE)):
+            # One that is replayed may fail again at once; it is not met twice.
+            newest = await pipe.send("XREVRANGE", key, "+", "-", "COUNT", 1) if match else ()
+            first, last = "-", newest[0][0] if newest else b"0"
+            while match and (entries := await pipe.send("XRANGE", key, first, last, "COUNT", _PAGE)):
                 for entry_id, fields in entries:
                     yield _letter(decode, key, match["group"], entry_id.decode(), fields)
-                last = f"({entries[-1][0].decode()}"
+                first = f"({entries[-1][0].decode()}"
 
 
 async def replay(pipe: Pipe, letter: DeadLetter) -> bool:

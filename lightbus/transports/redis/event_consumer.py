@@ -54,6 +54,7 @@ class RedisEventConsumer(EventConsumer):
         self.group = f"{options.service_name or identity.service_name}-{subscription.listener_name}"
         self.name = options.consumer_name or identity.process_name
         self._subscription = subscription
+        self.longest_delay = subscription.longest_delay
         self._link = session.link()
         self._keys = {stream: GroupKeys(stream, self.group) for stream in streams}
         #: The streams that are read, each with the one it serves. Retried events come first: they are older.

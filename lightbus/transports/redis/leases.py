@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .connection import FAILURES
-from .scripts import ADOPT, CLAIM, EXCUSE, FORGET, RENEW, Script
+from .scripts import ADOPT, CLAIM, EXCUSE, FORGET, RENEW, RESTAMP, Script
 from .suspects import Suspects
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RENEWED_AT_ONCE = 200
+#: How many entries are looked at in each sweep for leases from the future.
+_RESTAMPED_AT_ONCE = 1_000
 #: What can't be done where it is refused.
 _RENEWING = "renew the leases of what runs, which others take over then"
 _SWEEPING = "take over the events of processes that died"
@@ -36,6 +38,8 @@ class Leases:
         self._suspects = suspects
         self._held: dict[str, set[str]] = {}
         self._cursors: dict[str, str] = {}
+        #: Where to look next for leases from the future.
+        self._restamped: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def hold(self, source: str, entry_id: str) -> None:
@@ -159,6 +163,8 @@ class Leases:
                     await self._run_suspect(source, reply[1].decode(), reply[2], reply[3])
             if self._cursors[source] == "-":
                 break
+        arguments = [consumer.group, _RESTAMPED_AT_ONCE, self._restamped.get(source, "-"), 0]
+        self._restamped[source] = (await consumer.pipe.run(RESTAMP, [source], arguments)).decode()
         ttl = int(consumer.options.consumer_ttl * 1000)
         await consumer.pipe.run(FORGET, [source], [consumer.group, ttl, ""])
 

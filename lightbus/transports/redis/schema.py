@@ -36,7 +36,12 @@ _PAGE = 500
 _MOST_STALE = 1_000
 #: Seconds for which the last tick of a schedule is remembered: longer than the year between two of some.
 _TICKS_KEPT = 400 * 86_400
-_CLAIMS: Mapping[bytes, Literal["ours", "had", "busy"]] = {b"ours": "ours", b"had": "had", b"busy": "busy"}
+_CLAIMS: Mapping[bytes, Literal["ours", "had", "busy", "early"]] = {
+    b"ours": "ours",
+    b"had": "had",
+    b"busy": "busy",
+    b"early": "early",
+}
 
 
 def schema_key(api_name: str) -> str:
@@ -171,7 +176,8 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
         """Own APIs no more."""
         member = f"{identity.service_name}\n{identity.process_name}"
-        await self.pipe.send_many([("ZREM", owner_key(name), member) for name in api_names])
+        # With the time of the last look, so that nothing is left where it was the last.
+        await self.pipe.send_many([("ZREM", owner_key(name), member, "") for name in api_names])
 
     async def owners(self, api_names: Sequence[str]) -> Mapping[str, Sequence[Identity]]:
         """Return the processes whose lease on an API has not run out."""
@@ -180,13 +186,15 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             now = int(seconds) * 1000 + int(micros) // 1000
             asked = [self.pipe.send("ZRANGEBYSCORE", owner_key(name), now, "+inf") for name in api_names]
             replies = await asyncio.gather(*asked)
-        names = [[member.decode("utf-8", "replace").partition("\n") for member in r] for r in replies]
+        names = [
+            [member.decode("utf-8", "replace").partition("\n") for member in r if member] for r in replies
+        ]
         found = [tuple(Identity(service, process) for service, _, process in each) for each in names]
         return dict(zip(api_names, found, strict=True))
 
     async def claim(
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
-    ) -> Literal["ours", "had", "busy"]:
+    ) -> Literal["ours", "had", "busy", "early"]:
         """Take one tick of a schedule."""
         arguments = (holder, round(tick * 1000), math.ceil(lease * 1000), _TICKS_KEPT * 1000, int(catch_up))
         with _refusals():

@@ -12,7 +12,7 @@ from lightbus.metrics import Metrics
 from lightbus.obstacles import Obstacles
 from lightbus.transports.base import Finding
 
-from .connection import Connector, Link
+from .connection import Connector, Link, unavailable
 from .inspection import inspect
 from .options import RedisOptions
 from .pipe import Pipe
@@ -95,6 +95,12 @@ class RedisTransport:
     def pipe(self) -> Pipe:
         """The shared connection."""
         return self.session.pipe
+
+    async def now(self) -> float:
+        """Return the Unix time by Redis's clock."""
+        with unavailable("the time can't be asked"):
+            seconds, micros = await self.pipe.send("TIME")
+        return int(seconds) + int(micros) / 1_000_000
 
     @property
     def address(self) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _DUE_AT_ONCE = 100
+#: Seconds that stand for no limit: ten years.
+_LONGEST_DELAY = 315_360_000
 _MAX_TRACE = 8_000
 #: The most field names and values that a dead letter keeps: all of an event, and what a script can pass on.
 _MOST_VALUES = 4_000
@@ -268,7 +270,9 @@ class Settling:
         keys = self.keys[stream]
         try:
             left, refused = await self._pipe.run(
-                PROMOTE, [keys.delayed, keys.bodies, keys.retry, keys.dead], [_DUE_AT_ONCE]
+                PROMOTE,
+                [keys.delayed, keys.bodies, keys.retry, keys.dead],
+                [_DUE_AT_ONCE, int(1000 * min(self._consumer.longest_delay, _LONGEST_DELAY))],
             )
         except FAILURES as e:
             level = logging.WARNING if self._refusals.meet(_PROMOTING, e) else logging.DEBUG

@@ -1,12 +1,18 @@
 -- Trims the stream KEYS[1] towards ARGV[1] entries, but never past what some group has not acknowledged.
--- KEYS[2] is a lease of ARGV[2] milliseconds, so that one process at a time does it. A trim of nothing comes before,
--- so that Redis keeps the lease even where it is out of memory: it is then that room is needed.
+-- KEYS[2] is a lease of ARGV[2] milliseconds, so that one process at a time does it; it says since when, so that one
+-- from the future is known: Redis's clock was set back since, and it would last until that time. A trim of nothing
+-- comes before, so that Redis keeps the lease even where it is out of memory: it is then that room is needed.
 -- Where ARGV[3] is 1, the oldest are dropped all the same.
 -- Returns 1 where the stream is full of unacknowledged entries, 0 where it is not, -1 where another has the lease;
 -- and how many of them were dropped.
 redis.call('XTRIM', KEYS[1], 'MINID', 0)
-if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then
-  return {-1, 0}
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if not redis.call('SET', KEYS[2], string.format('%.0f', now), 'NX', 'PX', ARGV[2]) then
+  if (tonumber(redis.call('GET', KEYS[2])) or 0) <= now then
+    return {-1, 0}
+  end
+  redis.call('SET', KEYS[2], string.format('%.0f', now), 'PX', ARGV[2])
 end
 local most = tonumber(ARGV[1])
 local excess = redis.call('XLEN', KEYS[1]) - most
