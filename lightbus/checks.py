@@ -15,6 +15,7 @@ from .clock import difference, lead_of
 from .creation import wiring_of
 from .exceptions import LightbusException, MissingExtra
 from .expectations import doubts
+from .groups import groups_of, what_to_tell
 from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
@@ -59,7 +60,7 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
         if manifest.http.listen is not None:
             problems.found += _metrics_problems(manifest)
     if connect:
-        problems.found += run(_check_brokers(manifest, client))
+        problems.found += run(_check_brokers(manifest, client, imports))
     client.discard_background()
     return problems.ordered("error", "warning", "note")
 
@@ -93,7 +94,7 @@ async def broker_problems(manifest: Manifest, client: BusClient, unreachable: Se
     return problems.found
 
 
-async def _check_brokers(manifest: Manifest, client: BusClient) -> list[Problem]:
+async def _check_brokers(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
     transports = client.transports()
     transports.schema()
     for name in _api_names(manifest, client):
@@ -103,7 +104,10 @@ async def _check_brokers(manifest: Manifest, client: BusClient) -> list[Problem]
         found = await broker_problems(manifest, client, "error")
         works = all(problem.severity != "error" for problem in found)
         found += await _clock_problems(manifest, client)
-        return [*found, *(await _unknown_events(manifest, client) if works else ())]
+        if works:
+            found += await _unknown_events(manifest, client)
+            found += await _unserved_groups(manifest, client, imports)
+        return found
     finally:
         await client.close_async()
 
@@ -143,6 +147,23 @@ async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem
         else:
             found.append(Problem(where, path, what, "warning"))
     return found
+
+
+async def _unserved_groups(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
+    """Tell which groups of the service nobody reads and no listener stands for."""
+    try:
+        statuses = await groups_of(client, _api_names(manifest, client))
+    except LightbusException as e:
+        path, place = _origin(manifest, "event", "default")
+        return [Problem(place, path, f"whether all groups have listeners was not looked at: {e}", "warning")]
+    listeners = {*manifest.listeners, *client.listeners}
+    where = "in manifest and modules" if imports else "in the manifest (--imports looks at modules)"
+    problems = []
+    for status in statuses:
+        told = None if status.is_served else what_to_tell(status, client.service_name, listeners, where)
+        if told is not None:
+            problems.append(Problem(Place(""), "", told, "warning" if status.waiting else "note"))
+    return problems
 
 
 async def _ask(

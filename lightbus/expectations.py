@@ -32,6 +32,9 @@ class Doubt:
     is_certain: bool
     is_alone: bool = False
 
+    def __str__(self) -> str:
+        return f"the listener {self.listener} waits for {self.event}: {self.what}"
+
 
 def doubts(
     listeners: Mapping[str, Iterable[tuple[str, str]]],

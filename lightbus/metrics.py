@@ -135,6 +135,11 @@ class Metrics:
         self.data_losses = Counter(
             "data_losses", ("group",), "How often a consumer group or its stream was gone from the broker."
         )
+        self.events_gone = Counter(
+            "events_gone",
+            ("group",),
+            "Events that were taken out of a stream before the group had read them, as by Lightbus 1.x.",
+        )
         self.reloads = Counter(
             "reloads", ("outcome",), "Readings of the manifest by SIGHUP: applied or refused."
         )

@@ -12,6 +12,7 @@ from .exceptions import TransportUnavailable
 from .expectations import doubts
 from .transports.base import Identity
 from .transports.questions import GroupStatus, QueueStatus
+from .transports.unserved import consequence, loss, remedy, state, whose
 
 T = TypeVar("T")
 
@@ -66,6 +67,8 @@ class ListenerStatus:
         service: The listener's service.
         name: The listener.
         processes: Who reads the events.
+        is_served: Whether one of them was heard of within the last minute.
+        gone: How many events left the stream before they were read, as far as that is known.
     """
 
     service: str
@@ -77,6 +80,8 @@ class ListenerStatus:
     retrying: int
     dead: int
     processes: tuple[str, ...]
+    is_served: bool = True
+    gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,11 @@ async def overview(
         ],
         sorted(found, key=lambda each: (each.service, each.name, each.stream)),
         list(away),
-        [f"the listener {d.listener} waits for {d.event}: {d.what}" for d in doubts(listeners, contracts)],
+        [
+            *map(str, doubts(listeners, contracts)),
+            *(_unread(status) for status in groups if status.waiting and not status.is_served),
+            *(loss(status) for status in groups if status.gone),
+        ],
     )
 
 
@@ -154,10 +163,14 @@ async def _ask(question: Awaitable[Sequence[T]], away: dict[str, None]) -> Seque
         return ()
 
 
+def _unread(status: GroupStatus) -> str:
+    return f"{whose(status)}: {state(status)}; {consequence(status)}; {remedy(status)}"
+
+
 def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:
     """Tell service and listener apart: both may have dashes, so a service that is known comes first."""
     known = [service for service in services if group.group.startswith(f"{service}-")]
-    service = max(known, key=len, default="") or group.group.rpartition("-")[0]
+    service = group.service or max(known, key=len, default="") or group.group.rpartition("-")[0]
     return ListenerStatus(
         service,
         group.group.removeprefix(f"{service}-"),
@@ -168,6 +181,8 @@ def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:
         group.retrying,
         group.dead,
         tuple(consumer.process_name for consumer in group.consumers),
+        group.is_served,
+        group.gone,
     )
 
 

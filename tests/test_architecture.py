@@ -54,6 +54,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("client",),
     ("bus_schema",),
     ("path",),
+    ("groups",),
     ("search", "overview"),
     ("worker",),
     ("manifest",),

@@ -110,21 +110,31 @@ def _waiting(host: Host) -> Iterator[Metric]:
             ("dead_letters", "Events that are put aside at present."),
         )
     ]
-    for listener, it in _statuses(host):
+    statuses, unserved = _statuses(host)
+    for listener, it in statuses:
         for gauge, number in zip(gauges, (it.lag, it.pending, it.retrying, it.dead), strict=True):
             gauge.add_metric([listener, it.stream], number)
     yield from gauges
+    behind = GaugeMetricFamily(
+        f"{PREFIX}unserved_group_waiting",
+        "Events that a stream keeps for a group that no process reads.",
+        labels=["group", "stream"],
+    )
+    for it in unserved:
+        behind.add_metric([it.group, it.stream], it.waiting)
+    yield behind
 
 
-def _statuses(host: Host) -> list[tuple[str, GroupStatus]]:
-    """Ask the brokers by way of the host's event loop; nothing where they do not answer soon."""
+def _statuses(host: Host) -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:
+    """Ask the brokers for our groups and those nobody reads; nothing where they do not answer soon."""
     loop, worker = host.client.home, host.worker
     if loop is None or worker is None or host.phase != "ready":
-        return []
+        return [], []
 
-    async def ask() -> list[tuple[str, GroupStatus]]:
+    async def ask() -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:
         async with asyncio.timeout(_PATIENCE):
-            return [(e.listener.name, status) for e in worker.events for status in await e.status()]
+            ours = [(e.listener.name, status) for e in worker.events for status in await e.status()]
+            return ours, await worker.outlook.unserved()
 
     asked = asyncio.run_coroutine_threadsafe(ask(), loop)
     try:
@@ -132,4 +142,4 @@ def _statuses(host: Host) -> list[tuple[str, GroupStatus]]:
     except (TimeoutError, LightbusException) as e:
         asked.cancel()
         logger.debug("metrics without what waits in the broker: %s", e or "no answer")
-        return []
+        return [], []

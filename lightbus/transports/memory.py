@@ -223,9 +223,11 @@ class MemoryEventTransport(_InProcess, EventTransport):
         finally:
             shared.followers.discard(inbox)
 
-    async def group_status(self) -> Sequence[GroupStatus]:
+    async def group_status(self, events: Sequence[tuple[str, str]] | None = None) -> Sequence[GroupStatus]:
         """Tell how far the groups of this event loop are."""
-        return [group.status(name) for name, group in broker().groups.items()]
+        wanted = None if events is None else {api_name for api_name, _ in events}
+        groups = broker().groups.items()
+        return [g.status(name) for name, g in groups if wanted is None or g.api_names & wanted]
 
     def _take_out(self, letter: DeadLetter) -> KeptLetter | None:
         group = broker().groups.get(letter.group)

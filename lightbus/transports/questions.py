@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from lightbus.messages import EventMessage
 
+#: Seconds after which a process counts as gone that was not heard of: those that live read every few seconds.
+SILENT = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -50,6 +53,11 @@ class GroupStatus:
         retrying: How many wait for another attempt.
         dead: How many were put aside.
         consumers: Its processes.
+        service: Whose group it is; empty where that is not known.
+        oldest: The broker's id from which on it needs what the stream holds.
+        limit: How many events the stream takes that a group has not acknowledged; None where it grows.
+        gone: How many events left the stream before the group had read them, as far as that is known.
+        removal: How the group is removed by hand.
     """
 
     group: str
@@ -60,6 +68,26 @@ class GroupStatus:
     retrying: int
     dead: int
     consumers: tuple[ConsumerStatus, ...] = ()
+    service: str = ""
+    oldest: str = ""
+    limit: int | None = None
+    gone: int = 0
+    removal: str = ""
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since one of its processes was last heard of; None where it has none."""
+        return min((consumer.idle or 0.0 for consumer in self.consumers), default=None)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether somebody reads it."""
+        return self.idle is not None and self.idle <= SILENT
+
+    @property
+    def waiting(self) -> int:
+        """How many events the stream keeps for it, since they are not read or not settled."""
+        return self.lag + self.pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +164,12 @@ class EventQuestions(ABC):
         """
 
     @abstractmethod
-    async def group_status(self) -> Sequence[GroupStatus]:
+    async def group_status(self, events: Sequence[tuple[str, str]] | None = None) -> Sequence[GroupStatus]:
         """Tell how far each group is with each of its streams, whatever its service.
+
+        Args:
+            events: Only on the streams of these events, as pairs of API and event name; ``*`` where the names
+                are not known. Every stream where not given.
 
         Raises:
             TransportUnavailable: The broker can't be reached.

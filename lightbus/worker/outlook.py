@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from lightbus.client import BusClient
 from lightbus.exceptions import LightbusException
 from lightbus.expectations import Doubt, doubts
+from lightbus.groups import groups_of, what_to_tell
+from lightbus.transports.questions import GroupStatus
 
 logger = logging.getLogger(__name__)
 
@@ -16,15 +19,23 @@ _FIRST = 5.0
 
 
 class Outlook:
-    """Tells of events that listeners ask for and nobody has."""
+    """Tells of events that listeners ask for and nobody has, and of groups that nobody serves.
 
-    def __init__(self, client: BusClient) -> None:
+    Args:
+        client: The bus.
+        published: The APIs of this process, which may still become more.
+    """
+
+    def __init__(self, client: BusClient, published: Sequence[str]) -> None:
         self._client = client
+        self._published = published
         #: Whether a contract that is missing may still come.
         self._waits = False
         self._doubted: dict[tuple[str, str], Doubt] = {}
         #: What was known at some time: its owner has stopped since, which is nothing to tell here.
         self._known: set[tuple[str, str]] = set()
+        #: The groups that were told of, each with whether events waited for it then.
+        self._unserved: dict[tuple[str, str], bool] = {}
 
     async def keep(self) -> None:
         """Look again for ever: soon where a contract is missing, else as often as contracts are renewed."""
@@ -43,6 +54,33 @@ class Outlook:
     async def look(self) -> None:
         """Tell what has changed, by the contracts that were read last."""
         self._look_at_events()
+        try:
+            self._look_at_groups(await self.unserved())
+        except LightbusException as e:
+            logger.info("whether all groups have listeners can't be asked: %s", e)
+
+    async def unserved(self) -> list[GroupStatus]:
+        """Return the groups that nobody reads, of the streams that this process fires to or reads.
+
+        Raises:
+            TransportUnavailable: A broker can't be reached, or refuses.
+        """
+        client = self._client
+        names = {*self._published, *(api for each in client.listeners.values() for api, _ in each.events)}
+        found = await groups_of(client, names)
+        return [status for status in found if not status.is_served]
+
+    def _look_at_groups(self, unserved: Sequence[GroupStatus]) -> None:
+        client = self._client
+        told, self._unserved = self._unserved, {}
+        for status in unserved:
+            sentence = what_to_tell(status, client.service_name, client.listeners, "in this process")
+            if sentence is None:
+                continue
+            key, waits = (status.group, status.stream), status.waiting > 0
+            self._unserved[key] = waits or told.get(key, False)
+            if self._unserved[key] != told.get(key):
+                logger.log(logging.WARNING if waits else logging.INFO, "%s", sentence)
 
     def _look_at_events(self) -> None:
         client = self._client
@@ -58,11 +96,7 @@ class Outlook:
             if doubt.is_certain or key not in self._known:
                 self._doubted[key] = doubt
                 if is_news:
-                    logger.log(
-                        logging.INFO if doubt.is_alone else logging.WARNING,
-                        "the listener %s waits for %s: %s",
-                        *(doubt.listener, doubt.event, doubt.what),
-                    )
+                    logger.log(logging.INFO if doubt.is_alone else logging.WARNING, "%s", doubt)
         for listener, events in listened.items():
             for api_name, event_name in events:
                 key = (listener, f"{api_name}.{event_name}")

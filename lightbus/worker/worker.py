@@ -39,7 +39,7 @@ class Worker:
         self.events: list[EventWorker] = []
         self.ownership = Ownership(client)
         self.schedules = Schedules(client)
-        self.outlook = Outlook(client)
+        self.outlook = Outlook(client, self._published)
         self._is_running = False
         self._kept: list[Kept] = []
         self._background: list[asyncio.Task[None]] = []

@@ -7,7 +7,10 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from lightbus.messages import EventMessage, RpcMessage
+from lightbus.metrics import Metrics
 from lightbus.transports.base import EventTransport, Identity
 from lightbus.transports.questions import GroupStatus
 from tests.eventually import eventually_async
@@ -207,3 +210,89 @@ async def test_a_listener_is_seen_before_it_has_read_anything(ports: Ports) -> N
     transport = ports.events()
     await ports.listen(transport)
     assert [each.process_name for each in (await status(transport)).consumers] == ["p1"]
+
+
+async def test_a_group_stays_when_its_last_process_ends_and_nobody_is_said_to_read_it(
+    any_ports: Ports,
+) -> None:
+    transport = any_ports.events()
+    one, two = await any_ports.listen(transport), await any_ports.listen(transport)
+    for consumer, left in ((one, ["p2"]), (two, [])):
+        await consumer.stop()
+        await consumer.close()
+        now = await status(transport)
+        assert [each.process_name for each in now.consumers] == left
+        assert now.is_served == bool(left)
+    assert (now.group, now.service, now.idle) == ("shop-on_user", "shop", None)
+
+
+async def test_a_process_that_ends_with_events_in_hand_is_still_seen(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    transport = redis_ports.events()
+    consumer = await redis_ports.listen(transport)
+    await redis_ports.fire(transport, "a")
+    await take(consumer)
+    await redis_ports.abandon(consumer)
+    now = await status(transport)
+    assert [(each.process_name, each.pending) for each in now.consumers] == [("p1", 1)]
+
+
+async def test_events_that_were_trimmed_unread_are_counted_and_told(
+    any_ports: Ports, any_redis: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = any_ports.events(reclaim_interval=0.02)
+    transport.metrics = Metrics()
+    consumer = await any_ports.listen(transport, since="earliest")
+    await any_ports.fire(transport, "read")
+    await take(consumer)
+    await any_ports.fire(transport, *map(str, range(9)))
+    assert (await status(transport)).gone == 0
+    any_redis.execute("XTRIM", "auth.*:stream", "MAXLEN", "2")
+    now = await status(transport)
+    knows = any_redis.kind != "redis62"
+    assert (now.gone, now.lag) == (7 if knows else 0, 2)
+    if knows:
+        gone = transport.metrics.events_gone
+        await eventually_async(lambda: gone.total("shop-on_user") == 7)
+        any_redis.execute("XTRIM", "auth.*:stream", "MAXLEN", "1")
+        await eventually_async(lambda: gone.total("shop-on_user") == 8)
+        told = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+        assert [text.partition(" events")[0] for text in told] == ["7", "1"]
+
+
+async def test_a_listener_that_starts_is_told_of_events_that_were_trimmed_meanwhile(
+    redis_ports: Ports, redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = redis_ports.events()
+    consumer = await redis_ports.listen(transport, since="earliest")
+    await redis_ports.fire(transport, "read")
+    for delivery in await take(consumer):
+        delivery.ack()
+    await consumer.stop()
+    await consumer.close()
+    await redis_ports.fire(transport, *map(str, range(9)))
+    redis_server.execute("XTRIM", "auth.*:stream", "MAXLEN", "2")
+    await redis_ports.listen(transport)
+    (told,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert told.startswith("7 events of the group shop-on_user are gone unread")
+
+
+async def test_what_was_trimmed_after_it_was_read_is_not_gone(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events()
+    consumer = await any_ports.listen(transport)
+    await any_ports.fire(transport, *"abc")
+    await take(consumer, 3)
+    any_redis.execute("XTRIM", "auth.*:stream", "MAXLEN", "0")
+    assert (await status(transport)).gone == 0
+    await any_ports.fire(transport, "d")
+    assert ((await status(transport)).gone, (await status(transport)).lag) == (0, 1)
+
+
+async def test_the_groups_of_some_events_only_are_told_with_what_their_stream_takes(ports: Ports) -> None:
+    transport = ports.events() if ports.server is None else ports.events(max_stream_length=500)
+    await ports.listen(transport)
+    await ports.listen(transport, [("shop", "sold")])
+    (found,) = await transport.group_status([("auth", "user_registered"), ("other", "*")])
+    assert found.stream.startswith("auth")
+    assert found.limit == (None if ports.server is None else 500)

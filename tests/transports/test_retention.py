@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shlex
 
 import pytest
 
@@ -93,6 +95,40 @@ async def test_what_one_group_has_not_acknowledged_stays(
     stored = length(any_redis)
     assert stored > 100
     assert len(await take(slow, stored - 1, limit=100)) == stored - 1
+
+
+async def test_a_full_stream_names_the_group_that_is_furthest_behind_and_who_reads_it(
+    any_ports: Ports, eager: None
+) -> None:
+    transport = any_ports.events(max_stream_length=100)
+    await any_ports.listen(transport, name="slow", service="web-shop")
+    quick = await any_ports.listen(transport, name="quick")
+
+    async def full() -> str:
+        with pytest.raises(StreamFull) as caught:
+            while True:
+                await fire(transport, 50, 0.3)
+                await handle(quick, 50)
+        return str(caught.value)
+
+    assert "that the group web-shop-slow of the service web-shop has not acknowledged" in await full()
+    assert re.search(r"\d+ unread, 0 pending; p1 reads it\); start more processes", await full())
+
+
+async def test_a_full_stream_says_how_a_group_without_readers_is_removed(
+    any_ports: Ports, any_redis: Server, eager: None
+) -> None:
+    any_redis.execute("XGROUP", "CREATE", STREAM, "shop-old", "0", "MKSTREAM")
+    transport = any_ports.events(max_stream_length=100)
+    with pytest.raises(StreamFull) as caught:
+        while True:
+            await fire(transport, 50, 0.3)
+    said = str(caught.value)
+    assert "the group shop-old has not acknowledged" in said and "no process reads it" in said
+    command = f"redis-cli XGROUP DESTROY '{STREAM}' shop-old"
+    assert said.endswith(f"remove the group if nobody needs its events: {command}")
+    any_redis.execute(*shlex.split(command)[1:])
+    await fire(transport, 1, 5)
 
 
 async def test_that_a_stream_is_full_is_said_once(

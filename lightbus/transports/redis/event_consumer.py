@@ -18,7 +18,7 @@ from lightbus.transports.questions import GroupStatus
 
 from .codec import read_count
 from .connection import BLOCK, FAILURES, backoff, unavailable
-from .groups import group_status
+from .groups import NOBODY, events_gone, group_status
 from .leases import Leases
 from .options import RedisEventOptions
 from .refusals import Refusals
@@ -51,7 +51,8 @@ class RedisEventConsumer(EventConsumer):
         self.pipe = session.pipe
         self.options = options
         self.decode = decode
-        self.group = f"{options.service_name or identity.service_name}-{subscription.listener_name}"
+        self._service = options.service_name or identity.service_name
+        self.group = f"{self._service}-{subscription.listener_name}"
         self.name = options.consumer_name or identity.process_name
         self._subscription = subscription
         self.longest_delay = subscription.longest_delay
@@ -61,6 +62,8 @@ class RedisEventConsumer(EventConsumer):
         self.sources = {keys.retry: stream for stream, keys in self._keys.items()}
         self.sources.update({stream: stream for stream in streams})
         self.last_seen: dict[str, str] = {}
+        #: How many events each stream has lost before they were read, as it was told last.
+        self._gone: dict[str, int] = {}
         self._buffer: deque[Delivery] = deque()
         self._has_room = asyncio.Event()
         #: Which source is asked next, where one is asked after the other.
@@ -90,9 +93,10 @@ class RedisEventConsumer(EventConsumer):
             for stream, keys in self._keys.items():
                 keys.made = await self._make_group(stream, _start_id(self._subscription.since))
             # Redis before 7.2 shows a reader only once it has read something.
-            await self.pipe.send_many(
-                [("XGROUP", "CREATECONSUMER", stream, self.group, self.name) for stream in self._keys]
-            )
+            shown = [("XGROUP", "CREATECONSUMER", stream, self.group, self.name) for stream in self._keys]
+            named = [("HSET", k.groups, f"{self.group} service", self._service) for k in self._keys.values()]
+            await self.pipe.send_many([*shown, *named])
+        await self.notice_gone()
         self.leases.start()
 
     async def status(self) -> Sequence[GroupStatus]:
@@ -149,7 +153,7 @@ class RedisEventConsumer(EventConsumer):
         try:
             async with asyncio.timeout(2):
                 for source in self.sources:
-                    await self.pipe.run(FORGET, [source], [self.group, 0, self.name])
+                    await self.pipe.run(FORGET, [source], [self.group, 0, self.name, NOBODY])
                 await self.note_progress()
         except (TimeoutError, *FAILURES) as e:
             logger.debug("leaving %s: %s", self.group, e)
@@ -175,6 +179,24 @@ class RedisEventConsumer(EventConsumer):
             self.refusals.clear(what)
         elif refusal.code != "OOM" and self.refusals.meet(what, refusal):  # When full, reading goes on.
             logger.warning("noting how far %s has read: %s; trying again", self.group, refusal)
+
+    async def notice_gone(self) -> None:
+        """Tell of events that were taken out of a stream before the group had read them."""
+        try:
+            found = await events_gone(self.pipe, list(self._keys), self.group)
+        except FAILURES as e:
+            logger.debug("what is gone from the streams of %s: %s", self.group, e)
+            return
+        for stream, gone in found.items():
+            more = gone - self._gone.get(stream, 0)
+            self._gone[stream] = gone
+            if more > 0:
+                self.metrics.events_gone.add(self.group, by=more)
+                logger.error(
+                    "%d events of the group %s are gone unread: its last id is older than the first entry of "
+                    "%s, which somebody trims without regard for groups, as Lightbus 1.x does",
+                    *(more, self.group, stream),
+                )
 
     async def notice_remade(self) -> None:
         """Hold again what was read from a group that another process has made again since."""

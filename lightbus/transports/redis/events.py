@@ -15,7 +15,7 @@ from lightbus.transports.questions import DeadLetter, GroupStatus
 from . import dead_letters, history
 from .connection import FAILURES
 from .event_consumer import RedisEventConsumer
-from .groups import group_status
+from .groups import group_status, most_behind
 from .options import RedisEventOptions
 from .publishing import Publishing, append
 from .scripts import TRIM
@@ -29,6 +29,8 @@ _TRIM_LEASE_MS = 200
 _LET_IN = 10
 #: Seconds between log lines about dropped events of one stream.
 _SAID_EVERY = 60
+#: Seconds between two looks for the group because of which a stream is full.
+_CAUSE_EVERY = 5.0
 #: How far a list of events may go above a stream's length between two looks; a tenth of it if that is more.
 _SLACK = 1_000
 
@@ -129,9 +131,11 @@ class RedisEventTransport(RedisTransport, EventTransport):
         """Go through what is added to the streams."""
         return history.coming(self.session, self._codec.decode, api, event, since)
 
-    async def group_status(self) -> Sequence[GroupStatus]:
-        """Ask every stream of this Redis about its groups."""
-        return await group_status(self.pipe)
+    async def group_status(self, events: Sequence[tuple[str, str]] | None = None) -> Sequence[GroupStatus]:
+        """Ask the streams of some events about their groups, or every stream of this Redis."""
+        if events is None:
+            return await group_status(self.pipe)  # Of which others may have set the length.
+        return await group_status(self.pipe, list(self._keys(events)), limit=self._options.max_stream_length)
 
     async def close(self) -> None:
         """Stop trimming and give the connection back."""
@@ -194,6 +198,9 @@ class Trimmer:
         #: Whether the last look was not left out, since somebody had looked just before.
         self._has_looked = False
         self._has_said_so = False
+        #: Because of which group the stream is full, as it was found last, and when to look again.
+        self.cause: GroupStatus | None = None
+        self._cause_due = 0.0
         self._dropped = 0
         self._silent_until = 0.0
 
@@ -277,11 +284,24 @@ class Trimmer:
             logger.warning("trimming %s: %s", self._stream, e)
             return
         self._has_looked = outcome >= 0
+        if outcome == 1:
+            await self._find_cause()
         if outcome >= 0:
             self.is_full = outcome == 1
             self._has_said_so &= self.is_full
             if dropped:
                 self._note_dropped(dropped)
+
+    async def _find_cause(self) -> None:
+        """Find out which group it is for whose sake the stream is full, every few seconds."""
+        now = asyncio.get_running_loop().time()
+        if now < self._cause_due:
+            return
+        self._cause_due = now + _CAUSE_EVERY
+        try:
+            self.cause = await most_behind(self._transport.pipe, self._stream, self.most)
+        except FAILURES as e:
+            logger.debug("why %s is full: %s", self._stream, e)
 
     def _note_dropped(self, dropped: int) -> None:
         self._transport.metrics.events_dropped.add(self._stream, by=dropped)

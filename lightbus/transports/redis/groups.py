@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from lightbus.transports.questions import ConsumerStatus, GroupStatus
@@ -18,11 +20,15 @@ from .settling import GroupKeys
 #: entries are counted then; beyond, it is estimated by their times.
 _COUNTED = 1_000
 
+#: The consumer that stays where the last process of a group has ended: a Lightbus 1.x that starts destroys
+#: every group without one.
+NOBODY = "lightbus:nobody"
+
 _Facts = dict[str, Any]
 
 
 async def group_status(
-    pipe: Pipe, streams: Sequence[str] | None = None, group: str | None = None
+    pipe: Pipe, streams: Sequence[str] | None = None, group: str | None = None, limit: int | None = None
 ) -> list[GroupStatus]:
     """Return how far groups are.
 
@@ -30,6 +36,7 @@ async def group_status(
         pipe: The Redis.
         streams: Which streams to ask; where not given, all that there are, which have to be searched for.
         group: The only group to tell about.
+        limit: How many events a stream takes that a group has not acknowledged.
 
     Raises:
         TransportUnavailable: Redis does not answer, or refuses.
@@ -37,21 +44,42 @@ async def group_status(
     with unavailable("the groups can't be read"):
         if streams is None:
             streams = [key.decode("utf-8", "replace") for key in await stream_keys(pipe)]
-        asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
-        replies = await pipe.send_many(asked) if asked else []
-        found = []
-        for i, stream in enumerate(streams):
-            about, groups = replies[2 * i : 2 * i + 2]
-            if isinstance(about, ReplyError) or isinstance(groups, ReplyError):
-                continue  # It was deleted meanwhile.
-            for facts in map(_facts, groups):
-                name = facts["name"].decode("utf-8", "replace")
-                if group in (None, name):
-                    found.append(await _group(pipe, stream, name, _facts(about), facts))
-        return found
+        facts = await _groups(pipe, streams, group)
+        return await asyncio.gather(*(_group(pipe, *each, limit) for each in facts))
 
 
-async def _group(pipe: Pipe, stream: str, name: str, about: _Facts, group: _Facts) -> GroupStatus:
+async def most_behind(pipe: Pipe, stream: str, limit: int) -> GroupStatus | None:
+    """Return the group because of which a stream keeps what it keeps; None where it has none."""
+    statuses = await group_status(pipe, [stream], limit=limit)
+    return min(statuses, key=lambda status: _number(status.oldest.encode()), default=None)
+
+
+async def events_gone(pipe: Pipe, streams: Sequence[str], group: str) -> dict[str, int]:
+    """Return how many events each stream has lost that the group had not read, as far as Redis knows."""
+    return {stream: _gone(about, facts) for stream, _, about, facts in await _groups(pipe, streams, group)}
+
+
+async def _groups(
+    pipe: Pipe, streams: Sequence[str], group: str | None
+) -> list[tuple[str, str, _Facts, _Facts]]:
+    """Return stream, group, and what Redis knows of both."""
+    asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
+    replies = await pipe.send_many(asked) if asked else []
+    found = []
+    for i, stream in enumerate(streams):
+        about, groups = replies[2 * i : 2 * i + 2]
+        if isinstance(about, ReplyError) or isinstance(groups, ReplyError):
+            continue  # It was deleted meanwhile.
+        for facts in map(_facts, groups):
+            name = facts["name"].decode("utf-8", "replace")
+            if group in (None, name):
+                found.append((stream, name, _facts(about), facts))
+    return found
+
+
+async def _group(
+    pipe: Pipe, stream: str, name: str, about: _Facts, group: _Facts, limit: int | None
+) -> GroupStatus:
     keys = GroupKeys(stream, name)
     replies = await pipe.send_many(
         [
@@ -60,13 +88,14 @@ async def _group(pipe: Pipe, stream: str, name: str, about: _Facts, group: _Fact
             ("XLEN", keys.retry),
             ("ZCARD", keys.delayed),
             ("XLEN", keys.dead),
+            ("XPENDING", stream, name),
+            ("HGET", keys.groups, f"{name} service"),
         ]
     )
     # A group of Lightbus 1.x has no retry stream.
-    consumers, retried, *counts = [
-        [] if isinstance(reply, ReplyError) and i < 2 else reply for i, reply in enumerate(replies)
-    ]
-    retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in counts)
+    consumers, retried = ([] if isinstance(reply, ReplyError) else reply for reply in replies[:2])
+    retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in replies[2:5])
+    held, service = replies[5:]
     held_again = sum(_facts(consumer)["pending"] for consumer in retried)
     lag, is_exact = await _lag(pipe, stream, about, group)
     return GroupStatus(
@@ -78,7 +107,22 @@ async def _group(pipe: Pipe, stream: str, name: str, about: _Facts, group: _Fact
         delayed + max(0, retry_length - held_again),
         dead,
         _consumers([*consumers, *retried]),
+        service.decode("utf-8", "replace") if isinstance(service, bytes) else "",
+        (held[1] if isinstance(held, list) and held[0] else group["last-delivered-id"]).decode(),
+        limit,
+        _gone(about, group),
+        f"redis-cli XGROUP DESTROY {quote(stream)} {quote(name)}",
     )
+
+
+def _gone(about: _Facts, group: _Facts) -> int:
+    """Return how many entries went before the group had read them; Redis before 7.0 does not know."""
+    added, read, first = about.get("entries-added"), group.get("entries-read"), about["first-entry"]
+    if not isinstance(added, int) or not isinstance(read, int):
+        return 0
+    if first is not None and _number(group["last-delivered-id"]) >= _number(first[0]):
+        return 0
+    return max(0, added - read - int(about["length"]))
 
 
 def _consumers(replies: Sequence[Sequence[Any]]) -> tuple[ConsumerStatus, ...]:
@@ -86,6 +130,8 @@ def _consumers(replies: Sequence[Sequence[Any]]) -> tuple[ConsumerStatus, ...]:
     found: dict[str, ConsumerStatus] = {}
     for facts in map(_facts, replies):
         name, idle = facts["name"].decode("utf-8", "replace"), facts["idle"] / 1000
+        if name == NOBODY:
+            continue
         same = found.get(name, ConsumerStatus(name, 0, idle))
         found[name] = ConsumerStatus(name, same.pending + facts["pending"], min(same.idle or 0.0, idle))
     return tuple(found[name] for name in sorted(found))
@@ -93,13 +139,13 @@ def _consumers(replies: Sequence[Sequence[Any]]) -> tuple[ConsumerStatus, ...]:
 
 async def _lag(pipe: Pipe, stream: str, about: _Facts, group: _Facts) -> tuple[int, bool]:
     """Return how many entries a group has not read, and whether that is exact."""
-    if isinstance(group.get("lag"), int):
-        return group["lag"], True
     read, newest, first = group["last-delivered-id"], about["last-generated-id"], about["first-entry"]
     if first is None or _number(read) >= _number(newest):
         return 0, True
     if _number(read) < _number(first[0]):
-        return about["length"], True
+        return about["length"], True  # Redis would count what is gone from before the first, too.
+    if isinstance(group.get("lag"), int):
+        return group["lag"], True
     unread = await pipe.run(COUNT, [stream], [read, _COUNTED])
     if unread <= _COUNTED:
         return unread, True

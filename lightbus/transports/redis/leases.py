@@ -112,6 +112,7 @@ class Leases:
                     await consumer.settling.promote(stream)
                 await consumer.note_progress()
                 await consumer.notice_remade()
+                await consumer.notice_gone()
             except FAILURES as e:
                 logger.debug("noting the progress of %s: %s", consumer.group, e)
             await self._pause()
@@ -166,7 +167,7 @@ class Leases:
         arguments = [consumer.group, _RESTAMPED_AT_ONCE, self._restamped.get(source, "-"), 0]
         self._restamped[source] = (await consumer.pipe.run(RESTAMP, [source], arguments)).decode()
         ttl = int(consumer.options.consumer_ttl * 1000)
-        await consumer.pipe.run(FORGET, [source], [consumer.group, ttl, ""])
+        await consumer.pipe.run(FORGET, [source], [consumer.group, ttl, "", ""])
 
     async def _run_suspect(self, source: str, entry_id: str, fields: list[bytes], delivered: int) -> None:
         if entry_id in self._held.get(source, ()):

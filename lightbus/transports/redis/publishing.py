@@ -14,6 +14,7 @@ from lightbus.exceptions import (
     TransportUnavailable,
 )
 from lightbus.transports.base import Outgoing
+from lightbus.transports.unserved import remedy, state, whose
 
 from .connection import LinkBroken, backoff
 from .deadlines import expire
@@ -22,7 +23,7 @@ from .replies import ReplyError
 from .scripts import FIRE
 
 if TYPE_CHECKING:
-    from .events import RedisEventTransport
+    from .events import RedisEventTransport, Trimmer
 
 #: The most events, and about the most bytes, that are written before their confirmations are awaited.
 _AT_ONCE = 1_000
@@ -240,10 +241,7 @@ class Publishing:
         name = event.message.canonical_name
         trimmer = self._transport.trimmer(self._transport.stream(event.message))
         if trimmer is not None and (trimmer.is_full or self._found_no_room):
-            return StreamFull(
-                f"{name} was not fired: its stream holds {trimmer.most} events that some listener has not "
-                "acknowledged; start or speed up the listeners, or raise max_stream_length"
-            )
+            return StreamFull(f"{name} was not fired: {_why_full(trimmer)}")
         reason = self._pipe.failure or self._last_refusal or f"Redis at {self._transport.address} is silent"
         return TransportUnavailable(f"{name} was not fired within {self._timeout:g} s: {reason}")
 
@@ -263,6 +261,17 @@ def append(
     milliseconds = max(1, int(dedupe * 1000))
     # The text and not its hash, so that a server which does not know it yet needs no second round.
     return pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *body)
+
+
+def _why_full(trimmer: Trimmer) -> str:
+    """Say for which group's sake a stream takes no more, and what helps."""
+    held = f"its stream holds {trimmer.most:,} events that"
+    cause = trimmer.cause
+    if cause is None:
+        what = "some listener has not acknowledged; start or speed up the listeners"
+        return f"{held} {what}, or raise max_stream_length"
+    besides = "or raise max_stream_length" if cause.is_served else "raise max_stream_length"
+    return f"{held} {whose(cause)} has not acknowledged ({state(cause)}); {remedy(cause, besides)}"
 
 
 def _parts(events: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:

@@ -1,0 +1,64 @@
+"""What is said of a group: how much waits for it, who reads it, and what to do where nobody does."""
+
+from __future__ import annotations
+
+from .questions import GroupStatus
+
+
+def whose(status: GroupStatus) -> str:
+    """Name a group, with its service."""
+    of = f" of the service {status.service}" if status.service else ""
+    return f"the group {status.group}{of}"
+
+
+def state(status: GroupStatus) -> str:
+    """Say what waits for a group, and who reads it."""
+    unread = f"{status.lag:,}" if status.lag_is_exact else f"about {status.lag:,}"
+    return f"{unread} unread, {status.pending:,} pending; {reader(status)}"
+
+
+def reader(status: GroupStatus) -> str:
+    """Say who reads a group."""
+    if status.idle is None:
+        return "no process reads it"
+    if not status.is_served:
+        return f"no process has read it for {duration(status.idle)}"
+    names = [c.process_name for c in status.consumers]
+    return f"{len(names)} processes read it" if len(names) > 1 else f"{names[0]} reads it"
+
+
+def remedy(status: GroupStatus, more: str = "") -> str:
+    """Say what helps where a group is behind.
+
+    Args:
+        status: The group.
+        more: What helps besides.
+    """
+    besides = f", {more}" if more else ""
+    if status.is_served:
+        return f"start more processes of its listener, or make it faster{besides}"
+    removal = f": {status.removal}" if status.removal else ""
+    return f"start its listener again{besides}, or remove the group if nobody needs its events{removal}"
+
+
+def consequence(status: GroupStatus) -> str:
+    """Say what comes of it that a stream keeps events for a group."""
+    if status.limit is None:
+        return f"{status.stream} keeps all of that"
+    return f"{status.stream} keeps all of that, and at {status.limit:,} nothing more can be fired"
+
+
+def loss(status: GroupStatus) -> str:
+    """Say that events are gone that a group had not read."""
+    return (
+        f"{status.gone:,} events of {whose(status)} are gone unread: its last id is older than the first "
+        f"entry of {status.stream}, which somebody trims without regard for groups, as Lightbus 1.x does"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that people would use."""
+    for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"
