@@ -95,10 +95,11 @@ ROWS = {
     "present": Row(scripts.PRESENT, (PRESENT, REGISTER, SERVED), ("me", TTL)),
     "leave": Row(
         scripts.LEAVE,
-        (REGISTER, PRESENT, SERVED),
+        (PRESENT, REGISTER, SERVED),
         ("me",),
         (("SADD", REGISTER, "me"), ("SET", PRESENT, 1), ("SET", SERVED, 1)),
     ),
+    "answer": Row(scripts.ANSWER, ("lightbus:reply:x",), ("{}", 60)),
     "retry": Row(
         scripts.RETRY,
         (STREAM, DELAYED, BODIES, GROUPS),
@@ -185,6 +186,7 @@ ROWS = {
         harmless=frozenset([CONTRACT]),
     ),
     "foreign": Row(scripts.FOREIGN, (CONTRACT, PUBLISHERS), (), PUBLISHED),
+    "enlist": Row(scripts.ENLIST, ("schemas",), ("a", "b"), (("SADD", "schemas", "b"),)),
     "unlist": Row(scripts.UNLIST, ("schemas", CONTRACT), ("a",), (("SADD", "schemas", "a", "b"),)),
     "own": Row(scripts.OWN, (OWNERS,), ("shop", "me", TTL)),
     "own, from the future": Row(

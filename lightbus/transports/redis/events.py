@@ -207,10 +207,15 @@ class Trimmer:
     def note_added(self) -> bool:
         """Count an event, look at the stream every now and then, and tell whether it is full."""
         self._added += 1
-        if self._added >= self._step and self._running is None:
+        if self._added >= self._step:
+            self.look_soon()
+        return self.is_full
+
+    def look_soon(self) -> None:
+        """Look at the stream now, unless that is under way."""
+        if self._running is None:
             self._added = 0
             self._running = asyncio.get_running_loop().create_task(self._run(), name="lightbus trim")
-        return self.is_full
 
     async def wait_for_room(self, message: EventMessage) -> None:
         """Wait until listeners have made room; the caller's deadline bounds the wait."""

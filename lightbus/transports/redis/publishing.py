@@ -133,8 +133,12 @@ class Publishing:
                 again.append(event)
                 continue
             except ReplyError as e:
+                stream = self._transport.stream(event.message)
                 if event.dedupe is not None:
-                    e.note_script(FIRE, [self._transport.stream(event.message)])
+                    e.note_script(FIRE, [stream])
+                trimmer = self._transport.trimmer(stream)
+                if trimmer is not None and e.code == "OOM":
+                    trimmer.look_soon()  # So that the next one may find room.
                 if e.passes:
                     self._refused[event] = self._last_refusal = e
                     again.append(event)

@@ -21,7 +21,7 @@ from .connection import BLOCK, FAILURES, backoff
 from .options import RedisRpcOptions
 from .pipe import Pipe, failure_of, ignore_outcome
 from .replies import Reaction, ReplyError
-from .scripts import LEAVE, RECOVER, RELEASE, TAKE
+from .scripts import ANSWER, LEAVE, PRESENT, RECOVER, RELEASE, TAKE
 from .serializing import RpcCodec
 from .session import Session
 
@@ -103,10 +103,12 @@ class RedisRpcConsumer(RpcConsumer):
         self._member = f"{identity.process_name}:{secrets.token_hex(4)}"
         self._mine = taken_key(self._api_name, self._member)
         self._register = register_key(api_name)
+        self._signs = [presence_key(api_name, self._member), self._register, served_key(api_name)]
         self._blobs: dict[str, bytes] = {}
         self._stopping = False
         self._may_hold_orphans = False
         self._failures = 0
+        self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._sending = 0
         self._all_sent: asyncio.Event | None = None
         self._recovering = asyncio.Lock()
@@ -118,16 +120,18 @@ class RedisRpcConsumer(RpcConsumer):
             await self._show_presence()
         except FAILURES as e:
             logger.warning("signing on to %s: %s; trying again", self._queue, e)
-        self._presence = asyncio.get_running_loop().create_task(
-            self._keep_present(), name=f"lightbus presence {self._api_name}"
-        )
+        name = f"lightbus presence {self._api_name}"
+        self._presence = asyncio.get_running_loop().create_task(self._keep_present(), name=name)
 
     async def take(self, limit: int) -> Sequence[RpcMessage]:
         """Move calls to this process's list: wait for one, and fetch others with the same write."""
         if self._stopping:
             return ()
-        commands: list[tuple[Any, ...]] = [("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", BLOCK)]
-        more = min(limit, self._options.batch_size, _TAKEN_AT_ONCE) - 1
+        commands: list[tuple[Any, ...]] = []
+        more = min(limit, self._options.batch_size, _TAKEN_AT_ONCE)
+        if not self._is_full:
+            commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", BLOCK))
+            more -= 1
         if more > 0:
             commands.append(("EVALSHA", TAKE.sha, 2, self._queue, self._mine, more))
         try:
@@ -140,14 +144,12 @@ class RedisRpcConsumer(RpcConsumer):
             await self._pause(e)
             return ()
         self.trouble = ""
-        blobs = []
-        if isinstance(replies[0], bytes):
-            blobs.append(replies[0])
-        if len(replies) > 1 and isinstance(replies[1], list):
-            blobs += replies[1]
-        for reply in replies:
-            if isinstance(reply, ReplyError):
-                await self._after_refusal(reply)
+        blobs = [reply for reply in replies if isinstance(reply, bytes)]
+        blobs += [blob for reply in replies if isinstance(reply, list) for blob in reply]
+        refusals = [reply for reply in replies if isinstance(reply, ReplyError)]
+        self._is_full = (self._is_full and bool(blobs)) or any(refusal.code == "OOM" for refusal in refusals)
+        for refusal in refusals:
+            await self._after_refusal(refusal, may_pause=not blobs)
         return await self._claim(blobs) if blobs else ()
 
     def answer(self, call: RpcMessage, result: ResultMessage) -> None:
@@ -195,9 +197,7 @@ class RedisRpcConsumer(RpcConsumer):
                 self._blobs.clear()
                 await self._recover_own()
                 await self._finish_sending()
-                shown = presence_key(self._api_name, self._member)
-                keys = [self._register, shown, served_key(self._api_name)]
-                await self._pipe.run(LEAVE, keys, [self._member])
+                await self._pipe.run(LEAVE, self._signs, [self._member])
         except (TimeoutError, *FAILURES) as e:
             logger.warning("could not sign off from %s: %s", self._queue, e)
 
@@ -281,6 +281,8 @@ class RedisRpcConsumer(RpcConsumer):
             if isinstance(error, ReplyError) and error.reaction is Reaction.GIVE_UP:
                 logger.warning("an answer was not sent, since its key is not a list: %s", error)
             elif failures < _ATTEMPTS and not pipe.is_closed:
+                if isinstance(error, ReplyError) and error.code == "OOM":
+                    commands = _despite_memory(commands)
                 again = partial(self._send, pipe, commands, call_id, then, failures + 1)
                 wait = backoff(failures, self._options.rpc_retry_delay)
                 asyncio.get_running_loop().call_later(wait, again)
@@ -301,11 +303,11 @@ class RedisRpcConsumer(RpcConsumer):
             self._all_sent = asyncio.Event()
             await self._all_sent.wait()
 
-    async def _after_refusal(self, error: ReplyError) -> None:
+    async def _after_refusal(self, error: ReplyError, *, may_pause: bool) -> None:
         """Load the script where the server does not know it; wait a little after anything else."""
         if error.reaction is Reaction.SEND_SCRIPT:
             self._pipe.send("SCRIPT", "LOAD", TAKE.text).add_done_callback(ignore_outcome)
-        elif error.reaction is not Reaction.IGNORE:
+        elif error.reaction is not Reaction.IGNORE and may_pause:
             await self._pause(error)
 
     async def _pause(self, error: Exception) -> None:
@@ -324,18 +326,13 @@ class RedisRpcConsumer(RpcConsumer):
                 async with self._recovering:
                     await self._recover()
             except FAILURES as e:
+                # Calls of another process may have come into this one's list by a script whose reply is lost.
+                self._may_hold_orphans = True
                 logger.debug("presence of %s: %s", self._api_name, e)
             await asyncio.sleep(PRESENCE / 3)
 
     async def _show_presence(self) -> None:
-        # In this order: nobody may take it for dead meanwhile, and who leaves must not count as the last.
-        await self._pipe.send_many(
-            [
-                ("SET", presence_key(self._api_name, self._member), 1, "PX", int(PRESENCE * 1000)),
-                ("SADD", self._register, self._member),
-                ("SET", served_key(self._api_name), 1, "PX", int(PRESENCE * 1000)),
-            ]
-        )
+        await self._pipe.run(PRESENT, self._signs, [self._member, int(PRESENCE * 1000)])
 
     async def _recover(self) -> None:
         api_name = self._api_name
@@ -348,8 +345,7 @@ class RedisRpcConsumer(RpcConsumer):
         for member, is_present in zip(others, present, strict=True):
             if is_present != 0:
                 continue
-            taken, shown = taken_key(api_name, member), presence_key(api_name, member)
-            keys = [taken, self._mine, shown, self._register]
+            keys = [taken_key(api_name, member), self._mine, presence_key(api_name, member), self._register]
             blobs = await self._pipe.run(RECOVER, keys, [member])
             if blobs:
                 logger.warning("%s died with %d calls of %s", member, len(blobs), self._api_name)
@@ -377,6 +373,14 @@ class RedisRpcConsumer(RpcConsumer):
             return
         lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
         self._answer(call, ResultMessage(repr(lost), call.id, error=True), blob)
+
+
+def _despite_memory(commands: _Commands) -> _Commands:
+    """Return commands that send an answer as a script, which Redis does even where it is out of memory."""
+    if commands[0][0] == "LPUSH":
+        (_, key, answer), (_, _, ttl), *strike = commands
+        return [("EVAL", ANSWER.text, 1, key, answer, ttl), *strike]
+    return commands
 
 
 def _note_deadline(call: RpcMessage, left: object, value: bytes) -> None:

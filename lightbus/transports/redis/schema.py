@@ -23,7 +23,7 @@ from lightbus.transports.base import Identity, SchemaTransport
 from .codec import check_limits, decode_json, encode_json
 from .options import RedisSchemaOptions
 from .replies import ReplyError
-from .scripts import HOLD, OWN, PUBLISH, TICK, UNLIST, WITHDRAW, Script
+from .scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, UNLIST, WITHDRAW, Script
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             self._run(PUBLISH, name, blob, seconds, self._member(blob), int(name in self._stored))
             for name, blob in blobs.items()
         ]
-        replies = await asyncio.gather(*published, self.pipe.send("SADD", "schemas", *contracts))
+        replies = await asyncio.gather(*published, self.pipe.run(ENLIST, ["schemas"], list(contracts)))
         for (name, blob), shared in zip(blobs.items(), replies, strict=False):
             # Empty: a Lightbus 1.x publishes it too, so that it is not ours to remove.
             self._stored[name] = b"" if shared or self._stored.get(name) == b"" else blob
