@@ -18,6 +18,7 @@ SERIALIZERS = "hosting/test_serializers.py"
 POLICIES, SUPERVISOR = "hosting/test_policies.py", "hosting/test_supervisor.py"
 VALIDATION, PUBLISHING = "contracts/test_validation.py", "contracts/test_publishing.py"
 EVENTS, LEASES, RPC = (f"transports/test_{name}.py" for name in ("redis_events", "leases", "redis_rpc"))
+SENTINEL = "transports/test_sentinel.py"
 
 #: Each option, by the class that declares it, with the file whose test changes it.
 TABLE = {
@@ -34,7 +35,8 @@ TABLE = {
         "embedded": SUPERVISOR,
     },
     "TlsOptions": {"ca_file cert_file key_file verify": PROCESS},
-    "SentinelOptions": {"service nodes username password": PROCESS},
+    "SentinelOptions": {"service nodes username password": PROCESS, "tls": SENTINEL},
+    "SentinelTlsOptions": {"ca_file cert_file key_file verify enabled": SENTINEL},
     "ContractOptions": {"human_readable ttl": PUBLISHING},
     "ApiRecord": {
         "owner rpc_timeout event_fire_timeout event_listener_setup_timeout rpc_concurrency": OPTIONS,

@@ -15,15 +15,15 @@ from redis import asyncio as aioredis
 from redis import exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
 from lightbus.options import Secret, SecretUrl
 
-from .options import DEFAULT_URL, RedisOptions, TlsOptions
+from .options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
 from .reasons import is_known, reason_of, words_of
 from .replies import ReplyError, must_reconnect
+from .sentinel import NoPrimary, primary
 from .url import SAYS, url_problem
 
 logger = logging.getLogger(__name__)
@@ -95,9 +95,10 @@ class Connector:
         settings: dict[str, Any] = {}
         try:
             async with asyncio.timeout(self._options.connect_timeout):
-                _find_files(self._options.tls)
+                _find_files(self._options.tls, "tls")
                 # Made each time: a password that stands in a file may be another one by now.
-                settings = {**_settings(self._options), **await self._ask_sentinel()}
+                settings = _settings(self._options)
+                settings |= await self._ask_sentinel(settings)
                 kind, given = settings.get("connection_class", aioredis.Connection), dict(settings)
                 given.pop("connection_class", None)
                 connection = kind(**given)
@@ -112,31 +113,25 @@ class Connector:
                 await _discard(connection)
             if not isinstance(e, Exception):
                 raise
-            patience = self._options.connect_timeout
-            told = TransportUnavailable(await reason_of(e, self.address, settings, patience))
+            if isinstance(e, NoPrimary):
+                said = await e.in_words()
+                raise TransportUnavailable(f"Redis at {self.address} can't be reached: {said}") from None
+            patience, address = self._options.connect_timeout, self.address
+            if self._options.sentinel is not None and "host" in settings:
+                address = f"{settings['host']}:{settings['port']}, as {address} says,"
+            told = TransportUnavailable(await reason_of(e, address, settings, patience))
             # What nobody has thought of is a fault, whose traceback is needed.
             raise told from (None if is_known(e) else e)
 
-    async def _ask_sentinel(self) -> dict[str, Any]:
+    async def _ask_sentinel(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Return where the primary is, where Sentinel has to be asked."""
-        options = self._options.sentinel
+        options, patience = self._options.sentinel, self._options.connect_timeout
         if options is None:
             return {}
-        finder = Sentinel(  # type: ignore[no-untyped-call]
-            [_host_port(node) for node in options.nodes],
-            sentinel_kwargs={
-                "username": options.username,
-                "password": _current(options.password),
-                "socket_timeout": self._options.connect_timeout,
-                "retry": Retry(NoBackoff(), 0),
-            },
+        _find_files(options.tls, "sentinel.tls")
+        return await primary(
+            options.service, options.nodes, _settings_of_sentinel(options, settings), patience
         )
-        try:
-            host, port = await finder.discover_master(options.service)
-        finally:
-            for client in finder.sentinels:
-                await client.aclose()
-        return {"host": host, "port": port}
 
 
 class Wire:
@@ -293,14 +288,7 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
     if options.tls is not None:
         if settings.get("connection_class") in (None, aioredis.SSLConnection):
             settings["connection_class"] = aioredis.SSLConnection
-        tls = options.tls
-        settings.update(
-            ssl_ca_certs=tls.ca_file,
-            ssl_certfile=tls.cert_file,
-            ssl_keyfile=tls.key_file,
-            ssl_cert_reqs="required" if tls.verify else "none",
-            ssl_check_hostname=tls.verify,
-        )
+        settings |= _of_tls(options.tls)
     settings.update(
         protocol=2,
         retry=Retry(NoBackoff(), 0),
@@ -312,6 +300,8 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
         socket_connect_timeout=options.connect_timeout,
     )
     if options.sentinel is not None:
+        if settings.pop("path", None) is not None:
+            settings.pop("connection_class", None)
         settings.pop("host", None)
         settings.pop("port", None)
     if settings.get("path") is None:
@@ -319,12 +309,33 @@ def _settings(options: RedisOptions) -> dict[str, Any]:
     return settings
 
 
-def _find_files(tls: TlsOptions | None) -> None:
+def _of_tls(tls: TlsOptions) -> dict[str, Any]:
+    return {
+        "ssl_ca_certs": tls.ca_file,
+        "ssl_certfile": tls.cert_file,
+        "ssl_keyfile": tls.key_file,
+        "ssl_cert_reqs": "required" if tls.verify else "none",
+        "ssl_check_hostname": tls.verify,
+    }
+
+
+def _settings_of_sentinel(options: SentinelOptions, redis: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for a connection to a Sentinel: as to Redis, but for who asks and what TLS is given."""
+    settings = {k: v for k, v in redis.items() if k not in ("username", "password", "db")}
+    if options.tls is not None:
+        settings = {k: v for k, v in settings.items() if k != "connection_class" and not k.startswith("ssl_")}
+        if options.tls.enabled:
+            settings |= {"connection_class": aioredis.SSLConnection, **_of_tls(options.tls)}
+    settings |= {"username": options.username, "password": _current(options.password)}
+    return settings
+
+
+def _find_files(tls: TlsOptions | None, key: str) -> None:
     """Refuse files that can't be read; the library would not say which."""
-    for key in ("ca_file", "cert_file", "key_file") if tls is not None else ():
-        path = getattr(tls, key)
+    for name in ("ca_file", "cert_file", "key_file") if tls is not None else ():
+        path = getattr(tls, name)
         if path is not None and not os.access(path, os.R_OK):
-            raise ConfigurationError(f"{path}, its tls.{key}, does not exist or may not be read")
+            raise ConfigurationError(f"{path}, its {key}.{name}, does not exist or may not be read")
 
 
 def _current(secret: Secret | None) -> str | None:
@@ -338,8 +349,3 @@ def _address(options: RedisOptions, settings: dict[str, Any]) -> str:
     if settings.get("path"):
         return f"{settings['path']}/{db}"
     return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{db}"
-
-
-def _host_port(node: str) -> tuple[str, int]:
-    host, _, port = node.rpartition(":")
-    return (host, int(port)) if host and port.isdigit() else (node, 26379)

@@ -32,6 +32,15 @@ class TlsOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelTlsOptions(TlsOptions):
+    """How a TLS connection to Sentinel proves who is at either end."""
+
+    enabled: bool = option(
+        True, "Whether there is TLS; false where Redis has it and its Sentinels have none."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelOptions:
     """Where Sentinel tells which server is the primary."""
 
@@ -39,6 +48,9 @@ class SentinelOptions:
     nodes: tuple[HostPort, ...] = option(description="The Sentinels, each as host:port.")
     username: str | None = option(None, "The user at the Sentinels.")
     password: Secret | None = option(None, "That user's password.")
+    tls: SentinelTlsOptions | None = option(
+        None, "Ask the Sentinels by TLS, with these certificates; left out, as Redis itself."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

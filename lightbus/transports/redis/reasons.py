@@ -58,32 +58,52 @@ _NOBODY = (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.ga
 _OTHER_TLS = "compare bus.redis.tls with the tls settings of that server"
 
 
-async def reason_of(error: Exception, address: str, settings: dict[str, Any], patience: float) -> str:
+async def reason_of(
+    error: Exception,
+    address: str,
+    settings: dict[str, Any],
+    patience: float,
+    who: str = "Redis",
+    options: str = "bus.redis",
+) -> str:
     """Say why there is no connection, and what to do.
 
     Args:
         error: What came of connecting.
-        address: Where Redis is, for people.
+        address: Where it is, for people.
         settings: What was given to the library; empty where it did not come to that.
         patience: Seconds after which connecting was given up.
+        who: What is there.
+        options: Where it is configured.
     """
+    text = await _reason(error, f"{who} at {address}", settings, patience)
+    if who == "Redis":
+        return text
+    return (
+        text.replace(f"; {_START}", "")
+        .replace("bus.redis.url", f"{options}.nodes")
+        .replace("bus.redis.tls", f"{options}.tls")
+    )
+
+
+async def _reason(error: Exception, address: str, settings: dict[str, Any], patience: float) -> str:
     refused = _refusal(error)
     if refused:
-        return f"Redis at {address} can't be used: {refused}"
+        return f"{address} can't be used: {refused}"
     is_tls = "ssl_cert_reqs" in settings or "SSL" in getattr(settings.get("connection_class"), "__name__", "")
     cause = next((e for e in _causes(error) if isinstance(e, ssl.SSLError)), None)
     if cause is not None:
         found = _tls_fault(cause)
         if found != _OTHER_TLS or not await _is_plain(settings):
-            return f"Redis at {address} can't be reached by TLS: {_words(cause)}: {found}"
+            return f"{address} can't be reached by TLS: {_words(cause)}: {found}"
     spoken = await _what_is_wrong_with(error, settings, is_tls=is_tls)
     if spoken:
-        return f"Redis at {address} can't be used: {spoken}"
+        return f"{address} can't be used: {spoken}"
     unknown = next((e for e in _causes(error) if isinstance(e, socket.gaierror)), None)
     if unknown is not None:
-        return f"Redis at {address} can't be reached: {unknown.strerror}; correct the host in bus.redis.url"
+        return f"{address} can't be reached: {unknown.strerror}; correct the host in bus.redis.url"
     reason = words_of(error) or f"no answer within {patience:g} s"
-    return f"Redis at {address} can't be reached: {reason}; {_START}"
+    return f"{address} can't be reached: {reason}; {_START}"
 
 
 def is_known(error: Exception) -> bool:
