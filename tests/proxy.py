@@ -67,6 +67,14 @@ class Proxy:
         """Reset every connection once; new ones are welcome."""
         self._run(self._reset_all())
 
+    def hold(self) -> None:
+        """Keep what the connections of now send, until `let_go`; those that are made later pass."""
+        self._run(self._let(go=False))
+
+    def let_go(self) -> None:
+        """Pass on what was held, though its sender may be gone."""
+        self._run(self._let(go=True))
+
     def close(self) -> None:
         """Cut what is left and end the thread."""
         self._run(self._close())
@@ -110,6 +118,13 @@ class Proxy:
         for link in list(self._links):
             link.reset()
 
+    async def _let(self, *, go: bool) -> None:
+        for link in self._links:
+            if go:
+                link.open.set()
+            else:
+                link.open.clear()
+
     async def _close(self) -> None:
         if self._listener is not None:
             self._listener.close()
@@ -141,6 +156,8 @@ class _Link:
     def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.proxy = proxy
         self.lost_replies = False
+        self.open = asyncio.Event()
+        self.open.set()
         self._reader = reader
         self._writers = [writer]
 
@@ -172,6 +189,8 @@ class _Link:
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK):
                 await self.proxy.gate()
+                if not replies:
+                    await self.open.wait()
                 if replies and self.proxy.mode == "drop_replies":
                     self.lost_replies = True
                     continue

@@ -23,7 +23,7 @@ from lightbus.exceptions import (
 )
 from lightbus.messages import EventMessage
 from lightbus.transports.memory import broker
-from lightbus.transports.redis import publishing
+from lightbus.transports.redis import lost_events
 from tests.proxy import Proxy
 from tests.servers import Server
 from tests.transports.conftest import settled
@@ -221,7 +221,7 @@ class TestWhatIsNotConfirmed:
         self, redis_server: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # So that the search goes through several pages.
-        monkeypatch.setattr(publishing, "_SEARCHED", 70)
+        monkeypatch.setattr(lost_events, "_PAGE", 70)
         bus = make(proxy.url)
         await bus.shop.sold.fire_async(number=-1)
         proxy.set("drop_replies")

@@ -205,6 +205,7 @@ ROWS = {
     ),
     "tick, first": Row(scripts.TICK, (SCHEDULE,), ("me", 9, TTL, TTL, 0)),
     "hold": Row(scripts.HOLD, (SCHEDULE,), ("me", TTL, TTL), TICKED),
+    "find": Row(scripts.FIND, (STREAM,), ("+", "-", 1, 0, "x"), delivered(STREAM)),
     "count": Row(scripts.COUNT, (STREAM,), ("0", 1), delivered(STREAM)),
     "finish": Row(
         scripts.FINISH, (STREAM, "{a.*:stream}:handled:g:x"), ("g", TTL, 0, "1-1"), delivered(STREAM)

@@ -184,7 +184,9 @@ class Wire:
                 while (reply := self._parser.gets()) is not _NOTHING:
                     replies.append(reply)
         except Exception as e:
-            raise self.broken(words_of(self._failure or e)) from e
+            # That it was closed when it was written to, uvloop says in a way that helps nobody.
+            told = e if self._failure is None or isinstance(self._failure, RuntimeError) else self._failure
+            raise self.broken(words_of(told)) from e
         return replies
 
     def broken(self, reason: str) -> LinkBroken:

@@ -16,6 +16,7 @@ from . import dead_letters, history
 from .connection import FAILURES
 from .event_consumer import RedisEventConsumer
 from .groups import group_status, most_behind
+from .lost_events import LostEvents
 from .options import RedisEventOptions
 from .publishing import Publishing, append
 from .scripts import TRIM
@@ -54,6 +55,9 @@ class RedisEventTransport(RedisTransport, EventTransport):
         super().__init__(self._options)
         self._codec = event_codec(self._options)
         self._trimmers: dict[str, Trimmer] = {}
+        self._lost: dict[str, LostEvents] = {}
+        #: For each stream, the entry that Redis has confirmed last: what is sent later, comes after it.
+        self.confirmed: dict[str, str] = {}
 
     def encode(self, message: EventMessage) -> list[Any]:
         """Return the fields of the event's entry."""
@@ -82,7 +86,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
         sent = append(pipe, stream, message.id, body, dedupe)
         due = pipe.deadlines.add(sent, deadline, timeout)
         try:
-            message.native_id = (await sent).decode()
+            self.confirmed[stream] = message.native_id = (await sent).decode()
             return
         except (LightbusException, TimeoutError):
             event = Outgoing(message, body, dedupe)
@@ -138,10 +142,13 @@ class RedisEventTransport(RedisTransport, EventTransport):
         return await group_status(self.pipe, list(self._keys(events)), limit=self._options.max_stream_length)
 
     async def close(self) -> None:
-        """Stop trimming and give the connection back."""
+        """Stop trimming and searching, and give the connection back."""
         for trimmer in self._trimmers.values():
             await trimmer.close()
         self._trimmers.clear()
+        for lost in self._lost.values():
+            await lost.close()
+        self._lost.clear()
         await super().close()
 
     def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -162,6 +169,13 @@ class RedisEventTransport(RedisTransport, EventTransport):
     def stream(self, message: EventMessage) -> str:
         """Return the stream that carries an event."""
         return stream_key(message.api_name, message.event_name, self._options.stream_use)
+
+    def lost_events(self, stream: str) -> LostEvents:
+        """Return what looks in a stream for events whose confirmation was lost."""
+        lost = self._lost.get(stream)
+        if lost is None:
+            lost = self._lost[stream] = LostEvents(self.pipe, stream)
+        return lost
 
     def trimmer(self, stream: str) -> Trimmer | None:
         """Return what keeps a stream near its length; None where it may grow."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -31,7 +32,8 @@ _LAST_CHANCE = 0.1
 _MOST_AT_ONCE = 32
 #: The most seconds between two attempts to connect.
 _LONGEST = 5.0
-_WHO_AM_I = b"*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n"
+#: The number of a connection, and where it comes from, in what Redis knows of it.
+_NAMES = re.compile(rb"id=(\d+) addr=(\S+)")
 
 
 class _Entry:
@@ -86,6 +88,8 @@ class Pipe:
         self._was_connected = False
         self._leaving: ReplyError | None = None
         self._has_answered = False
+        # The number and the address, as Redis calls them, of each connection that may not have ended.
+        self._names: list[tuple[bytes, bytes]] = []
         #: How often the connection was made again.
         self.reconnects = 0
 
@@ -261,7 +265,7 @@ class Pipe:
         self.outages.end(self._loop.time())
         self._wire = wire
         try:
-            self._waiting.appendleft(self._introduction())
+            self._introduce()
             self._flush()
             await self._read(wire)
         except LinkBroken as e:
@@ -279,11 +283,24 @@ class Pipe:
             self.reconnects += 1
             await wire.close()
 
-    def _introduction(self) -> _Entry:
-        """Make the first command on a connection; with its reply, commands are answered again."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        future.add_done_callback(ignore_outcome)
-        return _Entry(future, _WHO_AM_I, 1, single=True)
+    def _introduce(self) -> None:
+        """Let the first command ask who this is, and the next one end what is left of the connection before.
+
+        What that held may not have been read by Redis, which must not do it any more once it is looked for or
+        sent again. The address goes along since a number may be somebody else's after a restart.
+        """
+        commands: list[tuple[Any, ...]] = [("CLIENT", "INFO")]
+        commands += [("CLIENT", "KILL", "ID", number, "ADDR", address) for number, address in self._names]
+        introduced = self._loop.create_future()
+        introduced.add_done_callback(self._note_name)
+        packed = b"".join(map(hiredis.pack_command, commands))
+        self._waiting.appendleft(_Entry(introduced, packed, len(commands), single=False))
+
+    def _note_name(self, introduced: asyncio.Future[list[Any]]) -> None:
+        if not introduced.cancelled() and introduced.exception() is None:
+            about = introduced.result()[0]
+            found = _NAMES.search(about) if isinstance(about, bytes) else None
+            self._names = [(found[1], found[2])] if found else []
 
     async def _read(self, wire: Wire) -> None:
         written = self._written

@@ -30,8 +30,6 @@ _AT_ONCE = 1_000
 _BYTES_AT_ONCE = 1 << 20
 #: The part of the time that is kept for sending: what gets room in the last moment would go out unconfirmed.
 _FOR_SENDING = 0.1
-#: How many of the newest entries are searched for an event whose confirmation was lost.
-_SEARCHED = 2_000
 #: The most seconds before an event is sent again that Redis could not take just then.
 _LONGEST_PAUSE = 0.5
 
@@ -47,8 +45,8 @@ class Publishing:
     """
 
     __slots__ = (
-        "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late", "_last_refusal", "_lost", "_pipe",
-        "_refused", "_sent", "_timeout", "_transport",
+        "_after", "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late", "_last_refusal", "_lost",
+        "_pipe", "_refused", "_sent", "_timeout", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +64,8 @@ class Publishing:
         self._refused: dict[Outgoing, ReplyError] = {}
         self._last_refusal: ReplyError | None = None
         self._doubtful: set[Outgoing] = set()
+        # For each stream, an entry that was there before the first event was sent to it.
+        self._after: dict[str, str] = {}
 
     async def run(self, sent: asyncio.Future[Any] | None = None) -> None:
         """Store the events, and set the ``native_id`` or the ``error`` of each.
@@ -75,6 +75,9 @@ class Publishing:
         """
         timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
         try:
+            for event in self._events:
+                stream = self._transport.stream(event.message)
+                self._after[stream] = self._transport.confirmed.get(stream, "-")
             for part in _parts(self._events):
                 await self._store(part, sent)
         finally:
@@ -124,7 +127,8 @@ class Publishing:
         error: LightbusException
         for event, future in zip(events, self._sent, strict=False):
             try:
-                event.message.native_id = (await future).decode()
+                event.message.native_id = entry_id = (await future).decode()
+                self._transport.confirmed[self._transport.stream(event.message)] = entry_id
                 continue
             except LinkBroken:
                 self._lost.append(event)
@@ -167,55 +171,30 @@ class Publishing:
 
     async def _find_lost(self) -> None:
         """Look in their streams for the events that the broken link had."""
-        streams: dict[str, list[Outgoing]] = {}
-        for event in self._lost:
-            if event.dedupe is None:  # With dedupe, it is stored at most once, however often it is sent.
-                streams.setdefault(self._transport.stream(event.message), []).append(event)
-        for stream, events in streams.items():
-            try:
-                async with asyncio.timeout_at(self._deadline):
-                    await self._find(stream, events)
-            except TimeoutError:
-                self._is_late = True
-            except ReplyError as e:
-                for event in [event for event in events if event.message.native_id is None]:
-                    message_id = event.message.id
-                    event.error = PublishNotConfirmed(
-                        f"the link to Redis at {self._transport.address} broke before it confirmed event "
-                        f"{message_id}, and Redis refuses to look for it: {e}; it may or may not be stored",
-                        message_id,
-                    )
-
-    async def _find(self, stream: str, events: Sequence[Outgoing]) -> None:
-        """Look for events near the end of their stream."""
-        wanted: dict[bytes, list[Outgoing]] = {}
-        for event in events:
-            wanted.setdefault(event.message.id.encode(), []).append(event)
         # Another event of this list may have the same id.
         known = {event.message.native_id for event in self._events}
-        newest, left = "+", _SEARCHED + len(events)
-        failures = 0
-        while wanted and left > 0:
+        searched = {}
+        for event in self._lost:
+            if event.dedupe is None:  # With dedupe, it is stored at most once, however often it is sent.
+                stream = self._transport.stream(event.message)
+                searched[event] = self._transport.lost_events(stream).find(
+                    event.message.id, self._after[stream], self._deadline - self._timeout, known
+                )
+        for event, found in searched.items():
             try:
-                entries = await self._pipe.send("XREVRANGE", stream, newest, "-", "COUNT", _SEARCHED)
-            except LinkBroken:
-                continue
+                async with asyncio.timeout_at(self._deadline):
+                    event.message.native_id = await found
+            except TimeoutError:
+                self._is_late = True
+            except BusAlreadyClosed as e:
+                event.error = e
             except ReplyError as e:
-                if not e.passes:
-                    raise
-                failures += 1
-                await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
-                continue
-            for id_bytes, fields in entries:
-                name = dict(zip(fields[::2], fields[1::2], strict=False)).get(b"id")
-                native_id = id_bytes.decode()
-                if name in wanted and native_id not in known:
-                    wanted[name].pop().message.native_id = native_id
-                    if not wanted[name]:
-                        del wanted[name]
-            if len(entries) < _SEARCHED:
-                return
-            newest, left = "(" + entries[-1][0].decode(), left - len(entries)
+                message_id = event.message.id
+                event.error = PublishNotConfirmed(
+                    f"the link to Redis at {self._transport.address} broke before it confirmed event "
+                    f"{message_id}, and Redis refuses to look for it: {e}; it may or may not be stored",
+                    message_id,
+                )
 
     def _fail(self, event: Outgoing, error: LightbusException) -> None:
         is_known = event not in self._doubtful or isinstance(error, PublishNotConfirmed)
