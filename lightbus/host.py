@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Literal
 
+from . import logs
 from .checks import broker_problems, client_for
 from .declarations import Feature
 from .embedded import EmbeddedServer, provide
@@ -27,6 +28,9 @@ from .worker import Worker
 
 logger = logging.getLogger(__name__)
 
+#: Seconds between two looks at whether the log still has its way out.
+_LOG_KEPT = 5.0
+
 
 class Host:
     """Runs one service in this process.
@@ -37,6 +41,7 @@ class Host:
         fail_fast: Whether to end with status 69 where a broker does not answer at the start.
         reread: Reads the manifest again, for SIGHUP.
         arguments: What the command line said, for plugins.
+        supervised: Whether a supervisor has started this process.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Host:
         fail_fast: bool = False,
         reread: Callable[[], Manifest] | None = None,
         arguments: Namespace | None = None,
+        supervised: bool = False,
     ) -> None:
         self.manifest = manifest
         self._fail_fast = fail_fast
@@ -54,7 +60,7 @@ class Host:
         self._features = features
         self._arguments = arguments
         self._embedded: EmbeddedServer | None = None
-        self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon)
+        self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon, supervised=supervised)
         self._reread = reread
         self._reloader: Reloader | None = None
         self._reloads: set[asyncio.Task[bool]] = set()
@@ -127,6 +133,7 @@ class Host:
         """Import what the manifest names, and check that it fits together."""
         self._loader = Loader(self.manifest, self.client, self._folder)
         self._modules = self._loader.load(self.bus)
+        logs.keep()
         for problem in self._loader.problems.found:
             logger.warning("%s", problem)
         if self._features or self.manifest.origin("features") is not None:
@@ -138,8 +145,9 @@ class Host:
     # The life of the process
 
     async def _serve(self) -> None:
-        self._shutdown.attach()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hang_up)
+        self._shutdown.attach()
+        self._keep_log()
         self.client.home = asyncio.get_running_loop()
         worker = self.worker = Worker(self.client)
         try:
@@ -160,6 +168,7 @@ class Host:
             raise
         finally:
             await self._close()
+            self._shutdown.detach()
 
     async def _start(self, worker: Worker) -> None:
         """Everything before ready: from here on, nothing that is sent is missed."""
@@ -267,6 +276,11 @@ class Host:
         await hooks.run_after("after_worker_stopped", hooks.after_worker_stopped, client=self.client)
         await self.client.close_async()
         logger.info("stopped")
+
+    def _keep_log(self) -> None:
+        """Keep the log going where a handler configures logging, as one does that sets up Django late."""
+        logs.keep()
+        asyncio.get_running_loop().call_later(_LOG_KEPT, self._keep_log)
 
     def _on_hang_up(self) -> None:
         """SIGHUP: read the manifest again."""

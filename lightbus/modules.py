@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from . import logs
 from .definition import where
 from .exceptions import ConfigurationError, FailedToImportBusModule, LightbusException, TransportUnavailable
 from .hooks import Callback, Hooks
@@ -100,6 +101,8 @@ def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType
         raise _with_place(e) from e
     except (Exception, SystemExit) as e:
         raise _failed(name, e) from e
+    finally:
+        logs.keep()
 
 
 @contextmanager
@@ -119,6 +122,8 @@ def located(function: Any, what: str) -> Iterator[None]:
         logger.debug("%s failed", what, exc_info=e)
         place = _place(e) or where(function)
         raise ConfigurationError(f"{place}: {what} raised {type(e).__name__}: {_text(e)}") from e
+    finally:
+        logs.keep()
 
 
 def _with_place(error: LightbusException) -> ConfigurationError:

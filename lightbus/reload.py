@@ -90,7 +90,8 @@ class Reloader:
         """Put everything into effect; nothing here waits or fails."""
         client, worker = self._client, self._worker
         old, self.manifest = self.manifest, new
-        logs.set_level(new.bus.log_level)
+        if new.bus.log_level != old.bus.log_level:
+            logs.set_level(new.bus.log_level)
         client.rewire(replace(client.wiring, api=new.api))
         for record in listeners:
             running = client.listeners[record.name]

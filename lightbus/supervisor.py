@@ -18,7 +18,16 @@ from .embedded import provide
 from .exceptions import ConfigurationError
 from .manifest.model import ListenAddress, Manifest
 from .manifest.names import tells_processes_apart
-from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE
+from .shutdown import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    ONE_WISH,
+    end_with,
+    heed_no_more,
+    wish_for_end,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +40,11 @@ _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 _STEADY = 60.0
 #: Seconds from the second signal to the end of those that did not heed it.
 _PATIENCE = 2.0
+#: Seconds after ``drain_timeout`` for a process to end; it ends itself a little sooner where it still can.
+_CLOSING = 15.0
+#: Written to a process's standard input: leave behind what runs. A signal can't say that, since others may
+#: send the process the same one: systemd signals every process of a service.
+_AT_ONCE = b"!"
 
 
 class Supervisor:
@@ -48,6 +62,7 @@ class Supervisor:
         self._folder = folder
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
+        self._signalled: float | None = None
         self._status = 0
 
     def run(self) -> int:
@@ -63,6 +78,7 @@ class Supervisor:
             return EXIT_CONFIG
         try:
             asyncio.run(self._supervise())
+            end_with(self._status)
         finally:
             if embedded is not None:
                 embedded.stop()
@@ -77,14 +93,39 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for number in range(1, self._manifest.processes + 1):
                 group.create_task(self._keep(number))
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(ending)
+        heed_no_more()
         logger.info("stopped")
 
     def _on_stop(self, name: str) -> None:
-        logger.info("%s received", name)
-        if self._stop.is_set():
-            asyncio.get_running_loop().call_later(_PATIENCE, self._send, signal.SIGKILL)
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        if self._signalled is None:
+            self._signalled = now
+            logger.info("%s received", name)
+            if not self._stop.is_set():
+                self._end_all()
+        elif now - self._signalled >= ONE_WISH:
+            logger.warning("%s again: what still runs is left behind", name)
+            self._signalled = now
+            for process in self._running.values():
+                if process.stdin is not None:
+                    process.stdin.write(_AT_ONCE)
+            loop.call_later(_PATIENCE, self._kill, _PATIENCE)
+
+    def _end_all(self) -> None:
+        """Ask every process to end, and see to it that each does."""
         self._stop.set()
         self._send(signal.SIGTERM)
+        patience = self._manifest.bus.drain_timeout + _CLOSING
+        asyncio.get_running_loop().call_later(patience, self._kill, patience)
+
+    def _kill(self, patience: float) -> None:
+        """End those that did not when they were asked to, such as frozen ones."""
+        for number, process in self._running.items():
+            logger.error("process %d (id %d) did not end in %g s; killing it", number, process.pid, patience)
+        self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
         for process in self._running.values():
@@ -104,8 +145,7 @@ class Supervisor:
                 return
             if status in _FINAL:
                 self._status = status
-                self._stop.set()
-                self._send(signal.SIGTERM)
+                self._end_all()
                 return
             failures = 1 if time.monotonic() - started > _STEADY else failures + 1
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (failures - 1))
@@ -117,7 +157,7 @@ class Supervisor:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             env={**os.environ, VARIABLE: str(number)},
-            # Its end tells the process that nobody supervises it any more.
+            # Its end tells the process that nobody supervises it any more; see also _AT_ONCE.
             stdin=asyncio.subprocess.PIPE,
             # Ctrl-C is for this process alone, which passes it on once.
             start_new_session=True,
@@ -140,14 +180,19 @@ def this_command() -> list[str]:
 
 
 def follow_supervisor() -> str | None:
-    """End this process with the supervisor that has started it.
+    """End this process with the supervisor that has started it, and at once where that says so.
 
     Returns:
         Which of its processes this is, from 1; None where there is no supervisor.
     """
     number = os.environ.pop(VARIABLE, None)
     if number is not None:
-        threading.Thread(target=_end_with_supervisor, name="lightbus supervised", daemon=True).start()
+        # A program that a handler starts must not read what is said to this process.
+        line = os.dup(0)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        threading.Thread(target=_follow, args=(line,), name="lightbus supervised", daemon=True).start()
     return number
 
 
@@ -169,7 +214,7 @@ def as_child(manifest: Manifest, number: str) -> Manifest:
     return replace(manifest, process_name=name, bus=bus, http=http)
 
 
-def _end_with_supervisor() -> None:
-    while os.read(0, 1024):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
+def _follow(line: int) -> None:
+    while os.read(line, 1024):
+        wish_for_end("the supervisor was signalled again: what still runs is left behind", at_once=True)
+    wish_for_end("the supervisor is gone", at_once=False)

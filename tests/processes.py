@@ -27,10 +27,18 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Process:
-    """A process whose output (stdout and stderr together) goes to a file that can be read at any time."""
+    """A process whose output (stdout and stderr together) goes to a file that can be read at any time.
+
+    Where `sink` is given, its output goes to that descriptor instead.
+    """
 
     def __init__(
-        self, command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        sink: int | None = None,
     ) -> None:
         self.command = list(command)
         descriptor, name = tempfile.mkstemp(prefix="lightbus-output-")
@@ -41,7 +49,7 @@ class Process:
                 cwd=cwd,
                 env=clean_environment(env),
                 stdin=subprocess.DEVNULL,
-                stdout=descriptor,
+                stdout=descriptor if sink is None else sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that its children end with it, and Ctrl-C is for the tests
             )
@@ -90,6 +98,19 @@ class Process:
         """SIGTERM, then wait; returns the exit status."""
         self._process.send_signal(signal.SIGTERM)
         return self.wait(timeout)
+
+    def insist(self, number: signal.Signals, timeout: float = 10.0) -> int:
+        """Send a signal until the process has ended, since several within a second are one wish.
+
+        Returns the exit status.
+        """
+
+        def ended() -> bool:
+            self._process.send_signal(number)
+            return self.status is not None
+
+        eventually(ended, timeout, f"ended by {number.name}")
+        return self.wait()
 
     def interrupt(self) -> None:
         """SIGINT, as from Ctrl-C."""

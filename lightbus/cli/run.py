@@ -16,6 +16,7 @@ from lightbus.declarations import FEATURES, Feature
 from lightbus.host import Host
 from lightbus.http import serving
 from lightbus.manifest.model import Manifest
+from lightbus.shutdown import end_with
 from lightbus.supervisor import Supervisor, as_child, follow_supervisor, this_command
 
 from .options import manifest_options, read
@@ -60,11 +61,20 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
     for problem in manifest.notes:
         if problem.severity == "warning":
             logger.warning("%s", problem)
-    host = Host(manifest, features=features, fail_fast=fail_fast, reread=read_again, arguments=spoken())
+    host = Host(
+        manifest,
+        features=features,
+        fail_fast=fail_fast,
+        reread=read_again,
+        arguments=spoken(),
+        supervised=number is not None,
+    )
     if schema is not None:
         host.bus.schema.load_local(schema)
     with serving(host):
-        return host.run()
+        status = host.run()
+        end_with(status)
+    return status
 
 
 def _features(only: str | None, skip: str | None) -> tuple[Feature, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -96,10 +97,12 @@ def test_what_runs_is_finished_and_answered(
     assert "NoWorker: nobody serves the API 'auth'" in project.run("call", "auth.slow").stderr
 
 
-def hung(project: Project, threads: ThreadPoolExecutor, procedure: str) -> tuple[Process, Future[Any]]:
+def hung(
+    project: Project, threads: ThreadPoolExecutor, procedure: str, patience: str = "0.5s"
+) -> tuple[Process, Future[Any]]:
     """Start a host that is busy with a call that never returns, and may take half a second to end."""
     project.write("bus.py", BUS)
-    host = project.host("--set", "bus.drain_timeout=0.5s")
+    host = project.host("--set", f"bus.drain_timeout={patience}")
     answer = threads.submit(project.call, f"auth.{procedure}", bus_options={"timeout": 3})
     host.wait_for_line(procedure)
     return host, answer
@@ -120,11 +123,11 @@ def test_what_never_returns_is_left_behind_and_its_caller_told(
 def test_a_second_signal_ends_it_at_once(
     project: Project, threads: ThreadPoolExecutor, procedure: str
 ) -> None:
-    host, answer = hung(project, threads, procedure)
+    host, answer = hung(project, threads, procedure, "25s")
     began = time.monotonic()
     host.interrupt()
     host.wait_for_line("SIGINT received")
-    assert host.terminate(timeout=5) == 1
+    assert host.insist(signal.SIGTERM, timeout=5) == 1
     assert time.monotonic() - began < 5
     assert isinstance(answer.exception(10), LightbusTimeout)
 

@@ -105,8 +105,7 @@ def test_what_runs_is_finished_and_a_second_signal_skips_that(served: Project) -
     supervisor.wait_for_line("dozing")
     supervisor.interrupt()
     supervisor.wait_for_line("what runs has")
-    supervisor.interrupt()
-    assert supervisor.wait(5) == 1
+    assert supervisor.insist(signal.SIGINT, timeout=5) == 1
     assert "awake" not in supervisor.output()
 
 

@@ -1,0 +1,80 @@
+"""The signals of a process, for a thread that hears them whatever the main thread is at."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from contextlib import suppress
+
+
+class SignalPipe:
+    """A pipe into which the number of each signal is written when it comes.
+
+    Python runs the handler of a signal in the main thread. It never does where that thread is in a system
+    call and the operating system gives the signal to another thread, as happens when several come at once:
+    nothing interrupts the call. Here only the reader's thread has to move.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._lock = threading.Lock()
+        self._is_open = True
+        #: Whose signals these are as well: an event loop's.
+        self._forward = -1
+
+    def take(self) -> None:
+        """Have signals written here, and hand them on to whoever has had them; in the main thread only."""
+        with self._lock:
+            before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            if before != self._write:
+                self._forward = before
+
+    def give_back(self) -> None:
+        """Let those have the signals again from whom they were taken; in the main thread only."""
+        with self._lock:
+            if self.hears():
+                signal.set_wakeup_fd(self._forward, warn_on_full_buffer=False)
+            self._forward = -1
+
+    def hears(self) -> bool:
+        """Tell whether signals are written here; in the main thread only."""
+        # Who has them can be asked only by taking them away.
+        now = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        if now != self._write:
+            signal.set_wakeup_fd(now, warn_on_full_buffer=False)
+        return now == self._write
+
+    def write(self, number: int = 0) -> None:
+        """Wake the reader, as if a signal had come; may be called from a signal handler."""
+        if self._is_open:
+            with suppress(BlockingIOError):  # full, so the reader wakes anyway
+                os.write(self._write, bytes((number,)))
+
+    def read(self, timeout: float | None) -> bytes | None:
+        """Wait for signals.
+
+        Args:
+            timeout: Seconds; None for any time.
+
+        Returns:
+            Their numbers, with zeros in between where it was only woken; None where time is up.
+        """
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        if not poll.poll(None if timeout is None else max(0.0, timeout * 1000)):
+            return None
+        numbers = os.read(self._read, 4096)
+        with self._lock:
+            if self._forward != -1:
+                with suppress(OSError):
+                    os.write(self._forward, numbers)
+        return numbers
+
+    def close(self) -> None:
+        """Close it; for the reader, after it was given back."""
+        self._is_open = False
+        os.close(self._read)
+        os.close(self._write)
