@@ -120,6 +120,11 @@ class RedisEventConsumer(EventConsumer):
             taken.append(self._buffer.popleft())
         return taken
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is a free slot just now."""
+        return self._has_room.is_set()
+
     async def wait_for_room(self) -> None:
         """Wait until there is a free slot: without one, what is abandoned is left to another process."""
         await self._has_room.wait()

@@ -145,6 +145,8 @@ class Leases:
         lease_ms = int(consumer.options.acknowledgement_timeout * 1000)
         most = consumer.options.reclaim_batch_size or consumer.options.batch_size * 10
         for _ in range(most):
+            if not consumer.has_room:
+                consumer.refusals.clear(_SWEEPING)  # It is not tried for a while.
             await consumer.wait_for_room()
             async with self._suspects.turn:
                 if consumer.stopping:
