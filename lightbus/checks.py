@@ -103,8 +103,8 @@ async def _check_brokers(manifest: Manifest, client: BusClient, imports: bool) -
     try:
         found = await broker_problems(manifest, client, "error")
         works = all(problem.severity != "error" for problem in found)
-        found += await _clock_problems(manifest, client)
         if works:
+            found += await _clock_problems(manifest, client)
             found += await _unknown_events(manifest, client)
             found += await _unserved_groups(manifest, client, imports)
         return found

@@ -22,6 +22,7 @@ from .exceptions import (
     ValidationError,
     WorkerLost,
 )
+from .expectations import advice
 from .firing import Firing, timeout_of
 from .messages import ResultMessage, RpcMessage
 from .portal import run_blocking
@@ -152,7 +153,11 @@ class BusClient(Firing):
                 self._check_call(message, settings)
             except LightbusException as e:
                 await self._check_again(e, message, settings)
-        result = await transport.call(message, timeout)
+        try:
+            result = await transport.call(message, timeout)
+        except NoWorker as e:
+            self._name_known_apis(e, message.api_name)
+            raise
         if hooks.after_rpc_call:
             after = hooks.after_rpc_call
             await hooks.run_after(
@@ -163,6 +168,12 @@ class BusClient(Firing):
         if validate.incoming:
             await self._check_result(message, result)
         return result.result
+
+    def _name_known_apis(self, error: NoWorker, api_name: str) -> None:
+        """Add what there is to the error about an API that is not known at all."""
+        known = {name for name in self.contracts.on_bus() if not name.startswith("internal.")}
+        if known and api_name not in known and self.registry.find(api_name) is None:
+            error.args = (f"{error}{advice(api_name, known, 'on the bus there is')}",)
 
     def _check_call(self, message: RpcMessage, settings: ApiSettings) -> None:
         api_name, name = message.api_name, message.procedure_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,12 @@ from .wiring import Wiring
 if TYPE_CHECKING:
     from .manifest.model import Manifest
 
+logger = logging.getLogger(__name__)
+
 #: The manifest that is read where nothing else is said.
 DEFAULT_FILE = "lightbus.yaml"
+#: With what is not read, but told of.
+_LOOKED_FOR = (DEFAULT_FILE, "lightbus.yml", "lightbus.json")
 
 
 @dataclass(slots=True)
@@ -70,6 +75,9 @@ def create(
         return bus
     arguments = {"service_name": service_name, "process_name": process_name}
     manifest = read_manifest(config, {k: v for k, v in arguments.items() if v is not None})
+    for problem in manifest.notes if manifest is not None else ():
+        if problem.severity == "warning":
+            logger.warning("%s", problem)
     if manifest is None:
         service = service_name or default_service_name(auto_registered.public())
         client = BusClient(Wiring(Identity(service, process_name or f"{socket.gethostname()}-{os.getpid()}")))
@@ -131,8 +139,8 @@ def read_manifest(
     Raises:
         ManifestError: It has problems.
     """
-    is_configured = any(name.startswith("LIGHTBUS_") for name in os.environ)
-    if config is None and not is_configured and not Path(DEFAULT_FILE).exists():
+    is_configured = any(name.upper().startswith("LIGHTBUS_") for name in os.environ)
+    if config is None and not is_configured and not any(map(os.path.exists, _LOOKED_FOR)):
         return None
     from .manifest import load
 

@@ -55,16 +55,16 @@ def doubts(
             if contract is not None:
                 names = list(contract.get("events", ()))
                 if event_name != "*" and event_name not in names:
-                    what = f"{api_name} has no event {event_name}{_advice(event_name, names, 'it has')}"
+                    what = f"{api_name} has no event {event_name}{advice(event_name, names, 'it has')}"
                     yield Doubt(listener, f"{api_name}.{event_name}", what, is_certain=True)
             elif api_name not in here:
                 known = [name for name in contracts if not name.startswith("internal.")]
-                what = f"no API {api_name} is known on the bus yet{_advice(api_name, known, 'there is')}"
+                what = f"no API {api_name} is known on the bus yet{advice(api_name, known, 'there is')}"
                 yield Doubt(listener, f"{api_name}.{event_name}", what, is_certain=False, is_alone=not known)
 
 
-def _advice(name: str, known: Iterable[str], what: str) -> str:
-    """Return what may have been meant, else the names that there are."""
+def advice(name: str, known: Iterable[str], what: str) -> str:
+    """Return what may have been meant by a name that is not known, else the names that there are."""
     names = sorted(known)
     near = get_close_matches(name, names, 1, 0.6) if len(name) <= _LONGEST_NAME else []
     if near:

@@ -133,7 +133,10 @@ class Loader:
         name = default_service_name(owned)
         if not owned:
             logger.warning(
-                "no service_name is given, and no API: calling the service %r, as its folder", name
+                "no service_name is given, and no API: the service is called %r, as its folder. Another one "
+                "in a folder of that name shares its consumer groups, and each event goes to only one of the "
+                "two; write service_name: NAME into the manifest, or give --service-name NAME",
+                name,
             )
         client.wiring = replace(client.wiring, identity=replace(client.wiring.identity, service_name=name))
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lightbus.checks import check
+from lightbus.creation import DEFAULT_FILE
 from lightbus.manifest import InvalidManifest, render
 from lightbus.manifest.problems import Format, Problem
 from lightbus.shutdown import EXIT_CONFIG
 
 from .options import begin, manifest_options
+
+#: The most files that are named.
+_LISTED = 3
 
 
 @click.command("check", epilog="Example: lightbus check -c config --imports --connect")
@@ -31,6 +36,7 @@ def command(imports: bool, connect: bool, form: Format, **options: Any) -> int:
 
     Without options nothing is imported, and nothing is connected to.
     """
+    manifest = None
     try:
         manifest = begin(options, "error", "text")
         problems = check(manifest, Path.cwd(), imports=imports, connect=connect)
@@ -38,13 +44,33 @@ def command(imports: bool, connect: bool, form: Format, **options: Any) -> int:
         problems = list(e.located)
     if problems or form == "json":
         print(render(problems, form))
-    errors = sum(1 for problem in problems if problem.severity == "error")
     if form == "text":
-        print(_summary(problems, errors))
-    return EXIT_CONFIG if errors else 0
+        print(_summary(problems, imports, connect, manifest.sources if manifest is not None else None))
+    return EXIT_CONFIG if any(problem.severity == "error" for problem in problems) else 0
 
 
-def _summary(problems: list[Problem], errors: int) -> str:
-    if errors:
-        return f"{errors} {'problem' if errors == 1 else 'problems'}"
-    return f"no problems, {len(problems)} to note" if problems else "no problems"
+def _summary(problems: list[Problem], imports: bool, connect: bool, sources: Sequence[str] | None) -> str:
+    """Say how many problems there are, in what, and what was not looked at.
+
+    Args:
+        problems: What was found.
+        imports: Whether code was imported.
+        connect: Whether brokers were asked.
+        sources: The files and URLs that make the manifest; None where it can't be read.
+    """
+    errors = sum(1 for problem in problems if problem.severity == "error")
+    count = f"{errors or 'no'} {'problem' if errors == 1 else 'problems'}"
+    if sources is None:
+        return count
+    where = (
+        f" in {_listed(sources)}" if sources else f", but there is no manifest here: no {DEFAULT_FILE}, no -c"
+    )
+    to_note = f", {len(problems) - errors} to note" if len(problems) > errors else ""
+    unseen = ["handlers were not imported (--imports)"] if not imports else []
+    unseen += ["Redis was not asked (--connect)"] if not connect else []
+    return f"{count}{where}{to_note}" + (f"; {', '.join(unseen)}" if unseen else "")
+
+
+def _listed(sources: Sequence[str]) -> str:
+    names = ", ".join(sources[:_LISTED])
+    return f"{names} and {len(sources) - _LISTED} more" if len(sources) > _LISTED else names

@@ -11,7 +11,7 @@ from .build import build
 from .merge import merge
 from .model import Manifest
 from .nodes import Node, from_python
-from .notes import add_notes
+from .notes import add_notes, add_overlooked
 from .overrides import from_environment, from_flags, from_settings
 from .problems import Place, Problems
 from .source import Sources
@@ -57,7 +57,8 @@ def load(
     problems, flags = Problems(), flags or {}
     variables = Variables(environ, cwd, problems, trust_remote=trust_remote)
     sources = Sources(cwd, problems, variables, trust_remote)
-    for path in paths or (_default_paths(environ, cwd) if look_around else ()):
+    looks_around = look_around and not paths
+    for path in _default_paths(environ, cwd) if looks_around else paths:
         sources.read(path)
     files = _created(create_arguments or {}, problems)
     for _, layer in sources.layers():
@@ -67,6 +68,8 @@ def load(
     manifest = build(root, problems, trust_remote=trust_remote, transport=transport)
     problems.raise_errors()
     add_notes(files, root, environ, problems)
+    if looks_around:
+        add_overlooked(cwd, problems)
     notes = tuple(problems.ordered("warning", "note"))
     return replace(manifest, notes=notes, sources=tuple(name for name, _ in sources.layers()))
 

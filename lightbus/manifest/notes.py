@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
 
+from .keys import ROOT, Block, keys_of
 from .nodes import Node
 from .overrides import SHORT
-from .problems import Place, Problems
+from .problems import Place, Problems, shown
 
+#: Variables with names of their own; the last one is for the processes of a supervisor.
+VARIABLES = (*SHORT, "LIGHTBUS_CONFIG", "LIGHTBUS_CHILD")
+#: What somebody may have called a manifest.
+OVERLOOKED = ("lightbus.yml", "lightbus.json")
+#: What Kubernetes sets in every container where a Service is called lightbus.
+_OF_KUBERNETES = re.compile(r"LIGHTBUS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
 #: Keys whose meaning is no longer that of Lightbus 1.x, below ``apis.*``.
 CHANGED = {
     "event_transport.redis.max_stream_length": (
@@ -70,6 +80,53 @@ def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Pro
         if environ.get(variable) and written is not None and written.value is not None:
             what = f"wins over the one at {written.place}; in Lightbus 1.x the file won"
             problems.add(Place(f"environment {variable}"), SHORT[variable], what, "note")
+
+    _add_unknown_variables(environ, problems)
+
+
+def add_overlooked(folder: Path, problems: Problems) -> None:
+    """Tell about files in the working folder that look like its manifest, where none is named."""
+    for name in OVERLOOKED:
+        if (folder / name).is_file():
+            what = f"is not read, only lightbus.yaml is; rename it, or name it: -c {name}"
+            problems.add(Place(name), "", what, "warning")
+
+
+def _add_unknown_variables(environ: Mapping[str, str], problems: Problems) -> None:
+    """Tell about variables that look like those of Lightbus and are not."""
+    for variable in sorted(environ):
+        name = variable.upper()
+        if (
+            not name.startswith("LIGHTBUS_")
+            or name.startswith("LIGHTBUS__")
+            or _OF_KUBERNETES.fullmatch(name)
+        ):
+            continue
+        meant = _meant(name) if variable not in VARIABLES else None
+        if meant is not None:
+            what = f"is no variable of Lightbus, and has no effect; did you mean {meant}?"
+            problems.add(Place(f"environment {shown(variable)}"), "", what, "warning")
+
+
+def _meant(name: str) -> str | None:
+    """Return the variable that is nearest to one that is none; None where none is near."""
+    near = get_close_matches(name, VARIABLES, 1, 0.85)
+    if near:
+        return near[0]
+    words = name.removeprefix("LIGHTBUS_").replace("__", "_")
+    for path in _paths(ROOT):
+        # Who guesses leaves out that it is a key of bus.
+        if words in ("_".join(path), "_".join(path[1:]) or None):
+            return "__".join(("LIGHTBUS", *path))
+    return None
+
+
+def _paths(block: Block) -> Iterator[tuple[str, ...]]:
+    """Go through the keys of a block and of those in it, as variables spell them."""
+    for key, entry in keys_of(block.cls).items():
+        if isinstance(entry.shape, Block):
+            yield from ((key.upper(), *rest) for rest in _paths(entry.shape))
+        yield (key.upper(),)
 
 
 def _other_results(api: Node, default: Node | None) -> Iterator[tuple[str, Node]]:

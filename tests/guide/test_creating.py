@@ -37,7 +37,8 @@ class TestNames:
         project.write("bus.py", "def before_server_start(bus):\n    bus.x.y.listen(h)\ndef h(m): ...\n")
         host = project.host()
         assert f"ready: {project.folder.name} runs as" in host.output()
-        assert "no service_name is given, and no API: calling the service 'project'" in host.output()
+        said = host.wait_for_line("no service_name is given, and no API: the service is called 'project'")
+        assert "each event goes to only one of the two; write service_name: NAME into the manifest" in said
 
     @pytest.mark.parametrize("how", ["flag", "environment", "module", "manifest"])
     def test_they_can_be_given(self, project: Project, how: str) -> None:

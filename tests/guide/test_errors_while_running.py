@@ -226,8 +226,10 @@ class TestProceduresThatFail:
 
 class TestCallsThatAreWrong:
     def test_an_unknown_api(self, bus: lightbus.BusPath) -> None:
-        with pytest.raises(NoWorker, match="nobody serves the API 'ukind'"):
+        with pytest.raises(NoWorker, match=r"nobody serves the API 'ukind'.*; did you mean unkind\?$"):
             bus.ukind.fine()
+        with pytest.raises(NoWorker, match=r"nobody serves the API 'other'.*; on the bus there is: .*unkind"):
+            bus.other.fine()
 
     def test_an_unknown_procedure(self, bus: lightbus.BusPath) -> None:
         with pytest.raises(ProcedureNotFound, match=r"has no procedure 'fin'; it has: fail, .*fine"):

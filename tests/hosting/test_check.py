@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lightbus.manifest import load
 from tests.conftest import StartServer
 from tests.guide.project import Project
 from tests.servers import Server, free_port
@@ -93,7 +94,8 @@ def test_machines_get_json_and_annotations(shop: Project) -> None:
 def test_a_good_manifest_has_no_problems(shop: Project, redis_server: Server) -> None:
     shop.write("lightbus.yaml", f"service_name: a\nbus: {{redis: {{url: '{redis_server.url}'}}}}")
     done = shop.run("check", "--imports")
-    assert (done.returncode, done.stdout) == (0, "no problems\n")
+    said = "no problems in lightbus.yaml; Redis was not asked (--connect)\n"
+    assert (done.returncode, done.stdout) == (0, said)
     assert json.loads(shop.run("check", "--format", "json").stdout) == []
 
 
@@ -328,3 +330,56 @@ def test_the_folder_of_the_project_is_left_alone(shop: Project) -> None:
     shop.write("lightbus.yaml", "service_name: s")
     shop.run("check")
     assert sorted(path.name for path in Path(shop.folder).iterdir()) == ["bus.py", "lightbus.yaml"]
+
+
+def test_what_was_not_looked_at_is_said(shop: Project, redis_server: Server) -> None:
+    shop.write("lightbus.yaml", "service_name: a")
+    unseen = "handlers were not imported (--imports), Redis was not asked (--connect)"
+    assert shop.run("check").stdout == f"no problems in lightbus.yaml; {unseen}\n"
+    shop.env["LIGHTBUS__BUS__REDIS__URL"] = redis_server.url
+    done = shop.run("check", "--imports", "--connect").stdout
+    assert (
+        done.splitlines()[-1].startswith("no problems in lightbus.yaml") and ";" not in done.splitlines()[-1]
+    )
+
+
+@pytest.mark.parametrize("name", ["lightbus.yml", "lightbus.json"])
+def test_a_folder_without_a_manifest_and_a_file_that_is_none_are_told(project: Project, name: str) -> None:
+    nothing = "no problems, but there is no manifest here: no lightbus.yaml, no -c"
+    assert project.run("check").stdout.startswith(nothing)
+    project.write(name, "{service_name: shop}")
+    done = project.run("check").stdout
+    advice = f"is not read, only lightbus.yaml is; rename it, or name it: -c {name}"
+    assert f"{name}  warning: {advice}\n" in done and f"{nothing}, 1 to note" in done
+    assert advice in project.run("run", "--transport", "memory").stderr
+    client = "import logging, lightbus; logging.basicConfig(); lightbus.create()"
+    assert advice in project.python("-c", client).stderr
+    assert project.run("check", "-c", name).stdout.startswith(f"no problems in {name}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("LIGHTBUS_SERVICENAME", "LIGHTBUS_SERVICE_NAME"),
+        ("LIGHTBUS_MODULES", "LIGHTBUS_MODULE"),
+        ("lightbus_process_name", "LIGHTBUS_PROCESS_NAME"),
+        ("LIGHTBUS_LOG_LEVEL", "LIGHTBUS__BUS__LOG_LEVEL"),
+        ("LIGHTBUS_REDIS_URL", "LIGHTBUS__BUS__REDIS__URL"),
+        ("LIGHTBUS_BUS__LOG_LEVEL", "LIGHTBUS__BUS__LOG_LEVEL"),
+    ],
+)
+def test_a_variable_that_is_none_of_ours_is_told_with_the_one_that_was_meant(
+    tmp_path: Path, variable: str, meant: str
+) -> None:
+    (note,) = load(cwd=tmp_path, environ={variable: "x"}).notes
+    assert note.severity == "warning"
+    assert str(note) == (
+        f"environment {variable}  is no variable of Lightbus, and has no effect; did you mean {meant}?"
+    )
+
+
+def test_variables_that_are_nobodys_mistake_are_passed_over(tmp_path: Path) -> None:
+    of_kubernetes = ("SERVICE_HOST", "SERVICE_PORT", "WEB_SERVICE_HOST", "PORT", "PORT_6379_TCP_ADDR")
+    variables = [*(f"LIGHTBUS_{name}" for name in of_kubernetes), "LIGHTBUS_PEER_PYTHON", "LIGHTBUS_"]
+    assert not load(cwd=tmp_path, environ=dict.fromkeys(variables, "x")).notes
+    assert not load(cwd=tmp_path, environ={"LIGHTBUS_SERVICE_NAME": "x"}).notes
