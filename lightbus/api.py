@@ -12,7 +12,19 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, ClassVar
 
-from .definition import EMPTY, NAME, Definition, Event, Parameter, Procedure, where
+from .definition import (
+    EMPTY,
+    NAME,
+    OPTIONS,
+    RESERVED,
+    Definition,
+    Event,
+    Parameter,
+    Procedure,
+    no_parameter,
+    not_reached,
+    where,
+)
 from .exceptions import DuplicateApi, InvalidName, MisconfiguredApiOptions, UnknownApi
 from .options import Duration, option
 
@@ -117,6 +129,9 @@ def _check_meta(cls: type[Api], options: dict[str, Any]) -> str:
         raise InvalidName(
             f"{where(cls)}: an API can't be named 'default', which stands for every API in the manifest"
         )
+    for word in name.split("."):
+        if word in RESERVED:
+            raise InvalidName(f"{where(cls)}: an API can't {not_reached(name, word)}")
     for flag in ("internal", "auto_register"):
         if not isinstance(options.get(flag, False), bool):
             raise MisconfiguredApiOptions(
@@ -130,7 +145,7 @@ def _collect(cls: type[Api], api_name: str) -> tuple[dict[str, Procedure], dict[
     members: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if issubclass(base, Api) and base is not Api:
-            members.update((k, v) for k, v in vars(base).items() if not k.startswith("_"))
+            members.update((k, v) for k, v in vars(base).items() if _is_public(cls, api_name, k, v))
     procedures: dict[str, Procedure] = {}
     events: dict[str, Event] = {}
     for name, member in members.items():
@@ -145,7 +160,19 @@ def _collect(cls: type[Api], api_name: str) -> tuple[dict[str, Procedure], dict[
     for name in (*procedures, *events):
         if not NAME.fullmatch(name):
             raise InvalidName(f"{where(cls)}: {api_name}.{name}: use letters, digits and _ only")
+        if name in RESERVED:
+            kind = "an event" if name in events else "a procedure"
+            raise InvalidName(f"{where(cls)}: {kind} of the API {api_name!r} can't {not_reached(name, name)}")
+    for name, event in events.items():
+        if any(p.name == OPTIONS for p in event.parameters):
+            raise InvalidName(f"{where(cls)}: {api_name}.{name} can't have a parameter {no_parameter()}")
     return procedures, events
+
+
+def _is_public(cls: type[Api], api_name: str, name: str, member: Any) -> bool:
+    if name.startswith("_") and isinstance(member, Event):
+        raise InvalidName(f"{where(cls)}: the event {api_name}.{name} can't begin with an underscore")
+    return not name.startswith("_")
 
 
 class Registry:

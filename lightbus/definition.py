@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,16 @@ _IMMUTABLE = (type(None), bool, int, float, str, bytes)
 
 #: The names of procedures, events and parameters.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+
+#: What every path of the bus has of its own, where no API, procedure or event of such a name can be reached.
+RESERVED = frozenset(
+    {
+        *("call", "call_async", "client", "fire", "fire_async", "fire_many", "fire_many_async", "listen"),
+        *("parameter_schema", "response_schema", "schema", "validate_parameters", "validate_response"),
+    }
+)
+#: What calling and firing take for themselves, among the arguments.
+OPTIONS = "bus_options"
 
 
 class Parameter:
@@ -110,9 +120,9 @@ class Event:
         """
         given = kwargs.keys()
         if not (self._required <= given and given <= self._names):
-            raise InvalidEventArguments(
-                _explain_arguments(event, [p.name for p in self.parameters], self._required, given)
-            )
+            unknown = [name for name in given if name not in self._names]
+            names = [p.name for p in self.parameters]
+            raise InvalidEventArguments(_explain_arguments(event, names, self._required, given, unknown))
         arguments = {**self._defaults, **kwargs}
         for name in self._copied - given:
             arguments[name] = copy.deepcopy(arguments[name])
@@ -139,7 +149,10 @@ class Procedure:
         bound: Whether it takes the API object (or its class) as first argument.
     """
 
-    __slots__ = ("_names", "_required", "api_name", "function", "is_async", "name", "signature", "takes_any")
+    __slots__ = (
+        *("_names", "_receiver", "_required", "api_name", "function", "is_async", "name", "signature"),
+        "takes_any",
+    )
 
     def __init__(self, api_name: str, name: str, function: Callable[..., Any], *, bound: bool) -> None:
         self.api_name = api_name
@@ -147,18 +160,29 @@ class Procedure:
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
         signature = inspect.signature(function)
-        parameters = list(signature.parameters.values())[1 if bound else 0 :]
+        parameters = list(signature.parameters.values())
+        first = parameters.pop(0) if bound and parameters else None
         self.signature = signature.replace(parameters=parameters)
         for parameter in parameters:
-            if parameter.kind is parameter.POSITIONAL_ONLY:
-                raise MisconfiguredApiOptions(
-                    f"{where(function)}: {api_name}.{name}() has the positional-only parameter "
-                    f"{parameter.name!r}; calls over the bus are by keyword, so remove the /"
-                )
+            self._check_parameter(parameter)
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         self.takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        #: What ``**`` can't take: Python has given it the API object already.
+        self._receiver = frozenset(
+            {first.name} if first and first.kind is first.POSITIONAL_OR_KEYWORD else ()
+        )
         self._names = frozenset(p.name for p in named)
         self._required = frozenset(p.name for p in named if p.default is EMPTY)
+
+    def _check_parameter(self, parameter: inspect.Parameter) -> None:
+        place = f"{where(self.function)}: {self.api_name}.{self.name}()"
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise MisconfiguredApiOptions(
+                f"{place} has the positional-only parameter {parameter.name!r}; calls over the bus are by "
+                "keyword, so remove the /"
+            )
+        if parameter.name == OPTIONS:
+            raise InvalidName(f"{place} can't have a parameter {no_parameter()}")
 
     def check_arguments(self, kwargs: Mapping[str, Any]) -> None:
         """Check that the procedure can be called with these names.
@@ -167,14 +191,14 @@ class Procedure:
             InvalidParameters: One is missing, or is none of the procedure's.
         """
         given = kwargs.keys()
-        if self._required <= given and (self.takes_any or given <= self._names):
+        if self._required <= given and (
+            given.isdisjoint(self._receiver) if self.takes_any else given <= self._names
+        ):
             return
         names = [p.name for p in self.signature.parameters.values() if p.name in self._names]
-        raise InvalidParameters(
-            _explain_arguments(
-                f"{self.api_name}.{self.name}", names, self._required, given, takes_any=self.takes_any
-            )
-        )
+        unknown = [n for n in given if (n in self._receiver if self.takes_any else n not in names)]
+        target = f"{self.api_name}.{self.name}"
+        raise InvalidParameters(_explain_arguments(target, names, self._required, given, unknown))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,11 +257,21 @@ def where(thing: Any) -> str:
         return getattr(thing, "__module__", None) or "an unknown place"
 
 
+def not_reached(name: str, word: str) -> str:
+    """Say why nothing on the bus can have a name with a word of :data:`RESERVED`."""
+    return f"be named {name!r}, since bus.<api>.{word} is Lightbus's own; choose another name"
+
+
+def no_parameter() -> str:
+    """Say why no parameter can be named :data:`OPTIONS`."""
+    return f"named {OPTIONS!r}, which calling and firing take for their own options; choose another name"
+
+
 def _explain_arguments(
-    target: str, names: Sequence[str], required: frozenset[str], given: Any, *, takes_any: bool = False
+    target: str, names: Sequence[str], required: frozenset[str], given: Collection[str], wrong: Sequence[str]
 ) -> str:
     missing = [n for n in names if n in required and n not in given]
-    unknown = [] if takes_any else [repr(str(n)[:80]) for n in list(given)[:10] if n not in names]
+    unknown = [repr(str(n)[:80]) for n in wrong[:10]]
     parts = []
     if missing:
         parts.append(f"missing: {', '.join(missing)}")

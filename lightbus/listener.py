@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,6 +137,12 @@ class Listener:
             return
         named, required, takes_any = _keywords(self.handler)
         offered = [p.name for p in event.parameters]
+        clash = next((n for n in offered if n in _taken(self.handler)), None)
+        if clash is not None:
+            raise InvalidListener(
+                f"{where(self.handler)}: the listener {self.name!r} takes the event message as {clash!r}, "
+                f"which is a parameter of {event_name}, too; name it otherwise: def {self.name}(message, ...)"
+            )
         lacking = [] if takes_any else [n for n in offered if n not in named]
         surplus = [n for n in required if n not in offered]
         if lacking or surplus:
@@ -147,12 +153,15 @@ class Listener:
                 f"({', '.join(offered)}); write: def {self.name}({signature})"
             )
 
-    def takes(self) -> tuple[frozenset[str] | None, frozenset[str]]:
-        """Return the arguments that the handler takes, None for any, and those that it must have."""
+    def takes(self) -> Callable[[KeysView[str]], bool]:
+        """Return what tells whether the handler can be called with arguments of these names."""
         if self.batch is not None:
-            return None, frozenset()
-        named, required, takes_any = _keywords(self.handler)
-        return None if takes_any else frozenset(named), frozenset(required)
+            return lambda given: True
+        found, required, takes_any = _keywords(self.handler)
+        named, needed, taken = frozenset(found), frozenset(required), _taken(self.handler)
+        if takes_any:
+            return lambda given: needed <= given and given.isdisjoint(taken)
+        return lambda given: needed <= given <= named
 
     def misfit(self, kwargs: Mapping[str, Any]) -> InvalidListener:
         """Return the error for an event with these arguments, which the handler does not take."""
@@ -220,6 +229,12 @@ def _positional(handler: Handler) -> Sequence[inspect.Parameter]:
         inspect.Parameter.VAR_POSITIONAL,
     )
     return [p for p in inspect.signature(handler).parameters.values() if p.kind in kinds]
+
+
+def _taken(handler: Handler) -> frozenset[str]:
+    """The name under which the event message is given, which no argument can have then."""
+    first = next(iter(inspect.signature(handler).parameters.values()))
+    return frozenset({first.name} if first.kind is first.POSITIONAL_OR_KEYWORD else ())
 
 
 def _keywords(handler: Handler) -> tuple[set[str], list[str], bool]:

@@ -68,7 +68,7 @@ class BusPath:
         """Return the path of a name that is no identifier, such as ``bus.auth["*"]``."""
         return BusPath(self._client, f"{self._name}.{name}" if self._name else name)
 
-    def call(self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+    def call(self, /, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
         """Call the procedure and wait for its result.
 
         Args:
@@ -88,14 +88,14 @@ class BusPath:
     __call__ = call
 
     async def call_async(
-        self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
+        self, /, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> Any:
         """Call the procedure and await its result; see :meth:`BusClient.call_rpc_remote`."""
         api_name, name = self._split(args)
         return await self._client.call_rpc_remote(api_name, name, kwargs, bus_options)
 
     def fire(
-        self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
+        self, /, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> EventMessage:
         """Fire the event and wait until the broker has stored it.
 
@@ -115,7 +115,7 @@ class BusPath:
         return self._block("fire", self._client.fire_event, api_name, name, kwargs, bus_options)
 
     async def fire_async(
-        self, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
+        self, /, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> EventMessage:
         """Fire the event and wait until the broker has stored it; see :meth:`BusClient.fire_event`."""
         api_name, name = self._split(args)

@@ -19,7 +19,10 @@ MAX_THREADS = 64
 
 
 class HandlerPool:
-    """Runs handlers that are plain functions, so that they may block."""
+    """Runs handlers that are plain functions, so that they may block.
+
+    Its own parameters have no names for callers, who pass arguments of the user's by theirs.
+    """
 
     def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
@@ -31,7 +34,7 @@ class HandlerPool:
         """How many functions run in threads just now."""
         return len(self._in_threads)
 
-    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+    def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         """Call a function in a thread, with the caller's context variables.
 
         Returns:
@@ -43,7 +46,7 @@ class HandlerPool:
         call = functools.partial(context.run, self._guarded, function, *args, **kwargs)
         return asyncio.get_running_loop().run_in_executor(self._executor, call)
 
-    async def invoke(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def invoke(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function of either kind: await it, or run it in a thread.
 
         Returns:
@@ -80,7 +83,7 @@ class HandlerPool:
         self._executor = None
         self._in_threads = set()
 
-    def _guarded(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _guarded(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         token = object()
         self._in_threads.add(token)
         try:

@@ -4,7 +4,7 @@ Encoders are made once per class, the casters of a handler once, never per messa
 cast is an error that has the path, as in ``order.lines[3].qty``.
 """
 
-from .arguments import arguments_caster, cast
+from .arguments import arguments_caster, cast, named_caster
 from .dumping import dump, dump_answer
 from .hints import read
 from .models import losses_of
@@ -21,6 +21,7 @@ __all__ = [
     "hints_of",
     "located",
     "losses_of",
+    "named_caster",
     "read",
     "shown",
 ]

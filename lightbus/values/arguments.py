@@ -59,6 +59,22 @@ def arguments_caster(
             others = None if hint is Any else compiler.converter(hint)
         elif hint is not Any and parameter.kind is not parameter.VAR_POSITIONAL:
             known[parameter.name] = compiler.converter(hint)
+    return _caster(known, others)
+
+
+def named_caster(hints: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return the function that casts arguments of these names, which may be words of Python such as ``from``.
+
+    Raises:
+        MisconfiguredApiOptions: As with :func:`arguments_caster`.
+    """
+    compiler = Compiler()
+    return _caster({name: compiler.converter(hint) for name, hint in hints.items()}, None)
+
+
+def _caster(
+    known: Mapping[str, Converter], others: Converter | None
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
     exact = {name: converter.exact for name, converter in known.items()}
     rest = others.exact if others else None
 

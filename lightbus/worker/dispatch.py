@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from typing import Any
 
 from lightbus import traffic
@@ -29,7 +28,7 @@ from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.policy import OnError
 from lightbus.schema.validator import Validator
 from lightbus.transports.base import Delivery
-from lightbus.values import arguments_caster, dump_answer, hints_of
+from lightbus.values import arguments_caster, dump_answer, hints_of, named_caster
 from lightbus.wiring import ApiSettings
 
 logger = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ class Dispatch:
         self._begin_here: dict[str, bool] = {}
         self._casters: dict[str, Caster] = {}
         self._event_casters: dict[str, Caster | None] = {}
-        self._takes: dict[str, tuple[frozenset[str] | None, frozenset[str]]] = {}
+        self._takes: dict[str, Callable[[KeysView[str]], bool]] = {}
 
     def prepare_api(self, api_name: str) -> None:
         """Make the procedures of an API ready.
@@ -242,9 +241,7 @@ class Dispatch:
                     await client.watch.validate_again(e, find, message.api_name, message.event_name, kwargs)
                 except ValidationError as e:
                     raise _Unfit(e) from e
-        takes, required = self._takes[listener.name]
-        given = kwargs.keys()
-        if not (required <= given and (takes is None or given <= takes)):
+        if not self._takes[listener.name](kwargs.keys()):
             raise _Unfit(listener.misfit(kwargs))
         if settings.cast_values:
             caster = self._casters[listener.name] if listener.batch is None else self.event_caster(message)
@@ -312,8 +309,7 @@ def _event_caster(client: BusClient, message: EventMessage) -> Caster | None:
     hints = {p.name: p.type for p in event.parameters if p.type is not EMPTY} if event is not None else {}
     if not hints:
         return None
-    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in hints]
-    return arguments_caster(inspect.Signature(parameters), hints)
+    return named_caster(hints)
 
 
 class _Unfit(Exception):

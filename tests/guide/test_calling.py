@@ -336,3 +336,31 @@ class TestWithoutTheApiClass:
             host.resume()
         assert caught.value.executed in ("no", "unknown")
         assert bus.auth.check_password(**ADMIN) is True
+
+
+def test_the_command_line_passes_arguments_of_any_name(project: Project) -> None:
+    project.write(
+        "bus.py",
+        """
+        from lightbus import Api, Event
+
+        class MathApi(Api):
+            plotted = Event(parameters=('function', 'self'))
+
+            class Meta:
+                name = 'math'
+
+            def plot(api, function, self):
+                return [function, self]
+
+        def on_plotted(message, function, self):
+            print('heard', function, self, flush=True)
+
+        def before_server_start(bus):
+            bus.math.plotted.listen(on_plotted)
+        """,
+    )
+    host = project.host()
+    assert project.run("call", "math.plot", "function=sin", "self=1").stdout == '["sin", 1]\n'
+    assert project.run("fire", "math.plotted", "function=sin", "self=1").returncode == 0
+    host.wait_for_line("heard sin 1")
