@@ -12,6 +12,8 @@ _Task = TypeVar("_Task", bound="asyncio.Task[Any]")
 _owned: WeakSet[asyncio.Task[Any]] = WeakSet()
 #: Those that were told to end.
 _ending: WeakSet[asyncio.Task[Any]] = WeakSet()
+#: Event loops of which all tasks were told to end, as :class:`asyncio.Runner` does; some begin others then.
+_closing: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 def own(task: _Task) -> _Task:
@@ -28,7 +30,13 @@ def end(task: asyncio.Task[Any]) -> None:
 
 def is_ending(task: asyncio.Task[Any]) -> bool:
     """Tell whether a task was told to end, by itself or with all others of its event loop."""
-    return task in _ending or all(other.cancelling() for other in asyncio.all_tasks(task.get_loop()))
+    loop = task.get_loop()
+    if task in _ending or loop in _closing:
+        return True
+    if all(other.cancelling() for other in asyncio.all_tasks(loop)):
+        _closing.add(loop)
+        return True
+    return False
 
 
 def is_cancelled(error: BaseException) -> bool:

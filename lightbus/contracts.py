@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .cancellation import end
 from .exceptions import LightbusException, TransportUnavailable, ValidationError
 from .schema.known import Contracts
 from .schema.validator import Validator
+from .tasks import begin
 from .transports.base import SchemaTransport
 
 logger = logging.getLogger(__name__)
@@ -132,14 +134,14 @@ class ContractWatch:
         """Stop reading on the running event loop."""
         task = self._tasks.pop(asyncio.get_running_loop(), None)
         if task is not None:
-            task.cancel()
+            end(task)
 
     def _reading(self) -> asyncio.Task[None]:
         """Return the task of this event loop that reads the contracts just now."""
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
         if task is None or task.done():
-            task = self._tasks[loop] = loop.create_task(self._load_quietly(), name="lightbus contracts")
+            task = self._tasks[loop] = begin(self._load_quietly(), "lightbus reading of contracts")
         return task
 
     async def _load_quietly(self) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import logs
+from .cancellation import end, own
 from .checks import broker_problems, client_for
 from .declarations import Feature
 from .embedded import EmbeddedServer, provide
-from .exceptions import ConfigurationError, TransportError, TransportUnavailable
+from .exceptions import ConfigurationError, TransportError, TransportUnavailable, text_of
 from .loading import Loader
 from .manifest.model import Manifest
 from .manifest.problems import Problems
@@ -114,7 +115,16 @@ class Host:
         self._embedded = provide(self.manifest, self._folder)
         loop_factory = asyncio.new_event_loop if self.manifest.event_loop == "asyncio" else new_event_loop
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(self._serve())
+            serving = runner.get_loop().create_task(self._serve(), name="lightbus host")
+            while not serving.done():
+                try:
+                    runner.run(_until_done(serving))
+                except (SystemExit, KeyboardInterrupt) as e:
+                    if self.phase == "starting":
+                        raise
+                    # By a task that user code has begun. It stops the loop, which has to end in good order.
+                    self.shut_down(f"a task of user code raised {text_of(e)}")
+            serving.result()
         return self._status
 
     def _abandon(self) -> None:
@@ -260,12 +270,13 @@ class Host:
 
     async def _unless_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Await something, unless the host is to stop first; tell which it was."""
-        task = asyncio.ensure_future(coroutine)
-        stop = asyncio.ensure_future(self._shutdown.wait())
+        loop = asyncio.get_running_loop()
+        task = own(loop.create_task(coroutine, name="lightbus start"))
+        stop = loop.create_task(self._shutdown.wait(), name="lightbus stop")
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if not task.done():
-            task.cancel()
+            end(task)
             await asyncio.wait([task])
             return False
         task.result()
@@ -292,3 +303,7 @@ class Host:
         task = begin(self._reloader.reload(), "lightbus reload")
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
+
+
+async def _until_done(task: asyncio.Task[None]) -> None:
+    await asyncio.wait([task])

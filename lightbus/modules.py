@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from . import logs
+from .cancellation import is_cancelled
 from .definition import where
 from .exceptions import ConfigurationError, FailedToImportBusModule, LightbusException, TransportUnavailable
 from .hooks import Callback, Hooks
@@ -118,7 +119,9 @@ def located(function: Any, what: str) -> Iterator[None]:
         raise
     except LightbusException as e:
         raise _with_place(e) from e
-    except (Exception, SystemExit) as e:
+    except BaseException as e:
+        if is_cancelled(e) or isinstance(e, KeyboardInterrupt):
+            raise
         logger.debug("%s failed", what, exc_info=e)
         place = _place(e) or where(function)
         raise ConfigurationError(f"{place}: {what} raised {type(e).__name__}: {_text(e)}") from e

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as ThreadCancelledError
 from typing import Any, TypeVar
 
+from .cancellation import end
 from .exceptions import BusAlreadyClosed, SyncCallOnEventLoop
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -70,7 +74,13 @@ class Portal:
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        loop.run_forever()
+        while True:
+            try:
+                loop.run_forever()
+                return
+            except (SystemExit, KeyboardInterrupt):
+                # Whoever awaits it gets it; all others who wait for this loop must not wait for ever.
+                logger.exception("code on the event loop of synchronous calls raised this; the loop goes on")
 
 
 _abandoned: list[asyncio.AbstractEventLoop] = []
@@ -119,5 +129,5 @@ def run_blocking(
 async def _cancel_all() -> None:
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in tasks:
-        task.cancel()
+        end(task)
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -12,12 +12,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from .embedded import provide
 from .exceptions import ConfigurationError
 from .manifest.model import ListenAddress, Manifest
 from .manifest.names import tells_processes_apart
+from .obstacles import Obstacles
 from .shutdown import (
     EXIT_CONFIG,
     EXIT_FAILED,
@@ -28,6 +30,7 @@ from .shutdown import (
     heed_no_more,
     wish_for_end,
 )
+from .tasks import Kept
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +93,12 @@ class Supervisor:
             loop.add_signal_handler(ending, self._on_stop, ending.name)
         loop.add_signal_handler(signal.SIGHUP, self._send, signal.SIGHUP)
         logger.info("starting %d processes", self._manifest.processes)
-        async with asyncio.TaskGroup() as group:
-            for number in range(1, self._manifest.processes + 1):
-                group.create_task(self._keep(number))
+        keepers = []
+        for number in range(1, self._manifest.processes + 1):
+            name, lost = f"lightbus process {number}", f"process {number} is not kept running"
+            keepers.append(Kept(partial(self._keep, number), name, lost, Obstacles()).start())
+        for keeper in keepers:
+            await keeper.ended()
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(ending)
         heed_no_more()

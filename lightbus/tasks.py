@@ -44,12 +44,13 @@ class Kept:
         self._again: asyncio.TimerHandle | None = None
         self._begun = 0.0
         self._failures = 0
-        self._over: asyncio.Future[None] = self._loop.create_future()
+        #: Done once it runs no more, and will not again.
+        self.over: asyncio.Future[None] = self._loop.create_future()
 
     @property
     def is_over(self) -> bool:
         """Whether it runs no more, and will not again."""
-        return self._over.done()
+        return self.over.done()
 
     def start(self) -> Kept:
         """Begin."""
@@ -67,9 +68,14 @@ class Kept:
         elif self._task is not None:
             end(self._task)
 
+    async def stop(self) -> None:
+        """End it, and wait until it is over."""
+        self.end()
+        await self.ended()
+
     async def ended(self, timeout: float | None = None) -> bool:
         """Wait until it is over; tell whether it is."""
-        await asyncio.wait([self._over], timeout=timeout)
+        await asyncio.wait([self.over], timeout=timeout)
         return self.is_over
 
     def _after(self, task: asyncio.Task[None]) -> None:
@@ -98,8 +104,8 @@ class Kept:
 
     def _finish(self) -> None:
         self._obstacles.clear(self)
-        if not self._over.done():
-            self._over.set_result(None)
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 def begin(work: Coroutine[Any, Any, Any], name: str, context: Context | None = None) -> asyncio.Task[Any]:

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,8 @@ _MOST_REQUESTS = 20
 _MOST_READINGS = 5
 #: Seconds for a client that was cut off to leave.
 _LEAVING = 1.0
+#: Seconds from a failure of the server to its next attempt.
+_REST = 0.5
 _JSON = "application/json"
 _PAGES = ("/livez", "/readyz", "/metrics")
 
@@ -51,7 +54,7 @@ def listening(listen: str, host: Host) -> Iterator[None]:
         place = host.manifest.origin("http.listen")
         where = f"{place}  " if place else ""
         raise ConfigurationError(f"{where}http.listen: {what}") from None
-    thread = threading.Thread(target=server.serve_forever, name="lightbus http", daemon=True)
+    thread = threading.Thread(target=server.keep_serving, name="lightbus http", daemon=True)
     thread.start()
     logger.info("health and metrics: http://%s", listen)
     try:
@@ -166,6 +169,16 @@ class _Server(ThreadingHTTPServer):
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host.strip("[]"), int(port)), _Handler)
+
+    def keep_serving(self) -> None:
+        """Serve until :meth:`shutdown`, whatever happens."""
+        while True:
+            try:
+                self.serve_forever()
+                return
+            except Exception:
+                logger.exception("the server of health and metrics failed; it goes on")
+                time.sleep(_REST)
 
     def service_actions(self) -> None:
         """About twice a second."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, LightbusException
 from lightbus.messages import EventMessage
+from lightbus.tasks import Kept
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ class _Queue:
         self._is_down = False
         self._closing = False
         self._sending: list[EventMessage] = []
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"lightbus {api_name}")
+        lost = f"events of {api_name} are not sent"
+        self._sender = Kept(self._run, f"lightbus {api_name}", lost, client.obstacles).start()
 
     def put(self, message: EventMessage) -> None:
         if len(self._waiting) >= MOST_WAITING:
@@ -89,15 +91,15 @@ class _Queue:
     async def close(self) -> None:
         self._closing = True
         self._wanted.set()
-        await asyncio.wait([self._task], timeout=_LAST_WORDS)
-        if not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        if not await self._sender.ended(_LAST_WORDS):
+            self._sender.end()
+            await self._sender.ended()
             lost = len(self._waiting) + sum(m.native_id is None for m in self._sending)
             logger.warning("events of %s that could not be sent before the end: %d", self._api_name, lost)
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE
+        self._take_back()
         while not (self._closing and not self._waiting):
             await self._wanted.wait()
             try:
@@ -109,8 +111,7 @@ class _Queue:
                 level = logging.DEBUG if self._is_down else logging.WARNING
                 logger.log(level, "events of %s wait: %s", self._api_name, e)
                 self._is_down = True
-                self._waiting.extendleft(reversed([m for m in self._sending if m.native_id is None]))
-                self._sending = []
+                self._take_back()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
@@ -123,6 +124,11 @@ class _Queue:
                 self._dropped = 0
             if not self._waiting and not self._closing:
                 self._wanted.clear()
+
+    def _take_back(self) -> None:
+        """Let what was not sent with the last batch wait again."""
+        self._waiting.extendleft(reversed([m for m in self._sending if m.native_id is None]))
+        self._sending = []
 
     async def _send(self) -> None:
         """Send one batch; an event that can't travel is left out."""

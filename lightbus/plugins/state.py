@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, ClassVar
+
+from lightbus.tasks import Kept
 
 from . import LightbusPlugin, PluginOptions
 from .internal_apis import LightbusStateApi
@@ -28,7 +31,7 @@ class StatePlugin(LightbusPlugin):
         self.ping_interval = ping_interval
         self._outbox = Outbox("internal.state")
         self._has_started = False
-        self._pinging: asyncio.Task[None] | None = None
+        self._pinging: Kept | None = None
 
     async def before_worker_start(self, *, client: Any) -> None:
         """Say that the worker starts, and from now on that it lives."""
@@ -36,13 +39,13 @@ class StatePlugin(LightbusPlugin):
         self._has_started = True
         self._outbox.put(client, "worker_started", self._state(client))
         if self.ping_enabled:
-            self._pinging = asyncio.get_running_loop().create_task(self._ping(client), name="lightbus ping")
+            lost = "internal.state does not tell that this process lives"
+            self._pinging = Kept(partial(self._ping, client), "lightbus ping", lost, client.obstacles).start()
 
     async def after_worker_stopped(self, *, client: Any) -> None:
         """Say that it stops."""
         if self._pinging is not None:
-            self._pinging.cancel()
-            await asyncio.wait([self._pinging])
+            await self._pinging.stop()
             self._pinging = None
         if not self._has_started:
             # The host did not come that far.

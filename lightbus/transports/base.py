@@ -178,8 +178,8 @@ class Delivery(ABC):
 class Consumer(ABC):
     """What one process reads of the broker."""
 
-    #: Why nothing can be read at present; empty while reading goes on.
-    trouble: str = ""
+    #: Why nothing can be read at present, empty while reading goes on; where else it tells of obstacles.
+    trouble, obstacles = "", Obstacles()
 
     @abstractmethod
     async def stop(self) -> None:

@@ -198,3 +198,29 @@ def test_rolling_restart_fails_no_call(project: Project, threads: ThreadPoolExec
         hosts.append(project.host("--process-name", name))
         assert hosts[-2].terminate() == 0
     assert [answer for call in calls for answer in call.result(60)] == ["done"] * 240
+
+
+def test_a_task_of_user_code_that_raises_system_exit_ends_the_host_in_good_order(project: Project) -> None:
+    project.write(
+        "bus.py",
+        """
+        import asyncio
+        from lightbus import Api
+
+        class AuthApi(Api):
+            class Meta:
+                name = 'auth'
+
+            async def slow(self) -> str:
+                asyncio.create_task(leave())
+                await asyncio.sleep(0.5)
+                return 'done'
+
+        async def leave():
+            raise SystemExit(3)
+        """,
+    )
+    host = project.host()
+    assert project.call("auth.slow") == "done"
+    assert host.wait() == 1
+    assert "shutting down: a task of user code raised SystemExit(3)" in host.output()

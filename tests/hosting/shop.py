@@ -85,6 +85,11 @@ def tick() -> None:
     ledger.counts["tick"] += 1
 
 
+async def doze() -> None:
+    ledger.counts["tick"] += 1
+    await asyncio.sleep(0.02)
+
+
 async def tock() -> None:
     ledger.counts["tock"] += 1
 

@@ -427,3 +427,21 @@ def test_the_pages_of_the_docs_name_every_metric_and_no_other(project: Project, 
             r"lightbus_(?:rpc|event|listener|dead|reload|reconnect|data)\w*", (DOCS / page).read_text()
         )
         assert {re.sub("_bucket$", "", name) for name in used} <= served
+
+
+BROKEN = """
+from lightbus.http.health import Health
+
+def break_once(self, watch=Health.watch):
+    Health.watch = watch
+    raise RuntimeError("it broke")
+
+Health.watch = break_once
+"""
+
+
+def test_the_server_of_the_pages_survives_whatever_happens_in_it(project: Project, pages: Pages) -> None:
+    project.write("bus.py", MODULE + BROKEN)
+    host = project.host()
+    eventually(lambda: "the server of health and metrics failed; it goes on" in host.output())
+    eventually(lambda: pages.problems("/readyz") == [])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lightbus import Api, Backoff, BusPath, DeliveryPolicy, Event, EventMessage, Parameter
-from lightbus.exceptions import LightbusWorkerError
+from lightbus.exceptions import LightbusWorkerError, NoWorker
 from lightbus.options import Duration
 from tests.contracts.buses import bus_of, hosted
 from tests.eventually import eventually_async
@@ -317,3 +317,19 @@ async def test_a_schedule_and_a_background_task_that_end_their_tasks_have_failed
     assert "the schedule tick failed; it runs again at its next time" in caplog.text
     assert caplog.text.count("the background task") == 1
     assert "ended unasked" not in caplog.text
+
+
+def test_synchronous_calls_go_on_where_code_on_their_loop_has_raised_system_exit() -> None:
+    bus = bus_of(ShopApi)
+    errors = iter([SystemExit(3), KeyboardInterrupt()])
+
+    async def hook(**kwargs: Any) -> None:
+        error = next(errors, None)
+        if error is not None:
+            raise error
+
+    bus.client.before_rpc_call(hook)
+    for error in (SystemExit, KeyboardInterrupt, NoWorker):
+        with pytest.raises(error):
+            bus.shop.hidden()
+    bus.client.close()

@@ -188,11 +188,10 @@ class Ports:
         """What happens when a process dies: its consumer does nothing more, and says so to nobody."""
         self._consumers.remove(consumer)
         if isinstance(consumer, RedisEventConsumer):
-            for task in consumer.leases._tasks:
-                task.cancel()
+            await consumer.leases.stop()
         elif isinstance(consumer, RedisRpcConsumer):
             assert consumer._presence is not None and self.server is not None
-            consumer._presence.cancel()
+            consumer._presence.end()
             self.server.execute("DEL", presence_key(consumer._api_name, consumer._member))
         await cast(Any, consumer)._link.close()
 

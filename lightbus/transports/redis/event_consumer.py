@@ -7,6 +7,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
@@ -73,6 +74,7 @@ class RedisEventConsumer(EventConsumer):
         self._left_out: list[str] = []
         self._look_again = math.inf
         self.stopping = False
+        self.obstacles = obstacles
         self.refusals = Refusals(obstacles, f"the consumer group {self.group}")
         self.leases = Leases(self, session.suspects)
         self.settling = Settling(self, self._keys, subscription.dedupe)
@@ -138,7 +140,7 @@ class RedisEventConsumer(EventConsumer):
     async def stop(self) -> None:
         """End a waiting read at once, and hand back what was fetched ahead."""
         if not self.stopping:
-            self.settling.spawn(self.leases.excuse())
+            self.settling.spawn(self.leases.excuse, "the end of this process counts against what it runs")
         self.stopping = True
         self._wake()
         # Once more, since the first one may overtake a read that is just on its way to Redis.
@@ -220,7 +222,8 @@ class RedisEventConsumer(EventConsumer):
             broken = EventMessage("", "", {}, native_id=entry_id)
             delivery = RedisDelivery(self.settling, stream, source, entry_id, fields, broken, 1, entry_id)
             self.leases.hold(source, entry_id)
-            self.settling.spawn(delivery.dead_letter("invalid_message", e))
+            put_aside = partial(delivery.dead_letter, "invalid_message", e)
+            self.settling.spawn(put_aside, "an entry that is no event is not put aside")
             return None
         if message is None or not self._subscription.wants(message.api_name, message.event_name):
             self.settling.acknowledge(source, entry_id)

@@ -7,8 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
+from lightbus.cancellation import end, is_ending
 from lightbus.exceptions import BusAlreadyClosed, LightbusException
 from lightbus.messages import EventMessage
+from lightbus.tasks import begin
 from lightbus.transports.base import EventConsumer, EventTransport, Identity, Outgoing, Subscription
 from lightbus.transports.questions import DeadLetter, GroupStatus
 
@@ -229,7 +231,8 @@ class Trimmer:
         """Look at the stream now, unless that is under way."""
         if self._running is None:
             self._added = 0
-            self._running = asyncio.get_running_loop().create_task(self._run(), name="lightbus trim")
+            self._running = begin(self._trim(), f"lightbus trim {self._stream}")
+            self._running.add_done_callback(self._note_trimmed)
 
     async def wait_for_room(self, message: EventMessage) -> None:
         """Wait until listeners have made room; the caller's deadline bounds the wait."""
@@ -267,32 +270,31 @@ class Trimmer:
         """Wait no longer for a trim that is on its way."""
         tasks = [task for task in (self._running, self._looking) if task is not None]
         for task in tasks:
-            task.cancel()
+            end(task)
         if tasks:
             await asyncio.wait(tasks)
 
     async def _next_look(self, message: EventMessage) -> None:
         if self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._look(), name="lightbus room")
+            self._looking = begin(self._look(), f"lightbus room {self._stream}")
+            self._looking.add_done_callback(self._note_looked)
         looking = self._looking
         await asyncio.wait([looking])
-        if looking.cancelled():
+        if not looking.cancelled():
+            looking.result()
+        elif is_ending(looking):
             raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")
-        looking.result()
+
+    def _note_looked(self, _: asyncio.Task[None]) -> None:
+        self._looking = None
+
+    def _note_trimmed(self, _: asyncio.Task[None]) -> None:
+        self._running = None
 
     async def _look(self) -> None:
-        try:
-            await asyncio.sleep(_TRIM_LEASE_MS / 1000)
-            await self._trim()
-            self._let_in = 0
-        finally:
-            self._looking = None
-
-    async def _run(self) -> None:
-        try:
-            await self._trim()
-        finally:
-            self._running = None
+        await asyncio.sleep(_TRIM_LEASE_MS / 1000)
+        await self._trim()
+        self._let_in = 0
 
     async def _trim(self) -> None:
         keys = [self._stream, f"{{{self._stream}}}:trimming"]

@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from lightbus.tasks import Kept
+
 from .connection import FAILURES
 from .scripts import ADOPT, CLAIM, EXCUSE, FORGET, RENEW, RESTAMP, Script
 from .suspects import Suspects
@@ -40,7 +42,7 @@ class Leases:
         self._cursors: dict[str, str] = {}
         #: Where to look next for leases from the future.
         self._restamped: dict[str, str] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._kept: list[Kept] = []
 
     def hold(self, source: str, entry_id: str) -> None:
         """Renew an entry's lease from now on."""
@@ -74,20 +76,22 @@ class Leases:
 
     def start(self) -> None:
         """Begin to renew, to look for retries that are due, and to sweep."""
-        loop = asyncio.get_running_loop()
-        group = self._consumer.group
-        self._tasks = [
-            loop.create_task(self._renew_regularly(), name=f"lightbus leases {group}"),
-            loop.create_task(self._promote_regularly(), name=f"lightbus retries {group}"),
-            loop.create_task(self._sweep_regularly(), name=f"lightbus sweep {group}"),
+        group, obstacles = self._consumer.group, self._consumer.obstacles
+        self._kept = [
+            Kept(work, f"lightbus {name} {group}", f"as {group}, {lost}", obstacles).start()
+            for work, name, lost in (
+                (self._renew_regularly, "leases", "the leases of events that run are not renewed"),
+                (self._promote_regularly, "retries", "retries that others have postponed are not looked for"),
+                (self._sweep_regularly, "sweep", "events of processes that died are not taken over"),
+            )
         ]
 
     async def stop(self) -> None:
         """Stop all that."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        for kept in self._kept:
+            kept.end()
+        for kept in self._kept:
+            await kept.ended()
 
     async def _renew_regularly(self) -> None:
         consumer = self._consumer

@@ -7,9 +7,12 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from lightbus.cancellation import end
 from lightbus.exceptions import NoWorker, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.tasks import begin
 
 from .connection import FAILURES
 from .rpc_consumer import served_key
@@ -83,7 +86,7 @@ class Lookout:
         if self._timer is not None:
             self._timer.cancel()
         for task in self._looking.values():
-            task.cancel()
+            end(task)
 
     def _arm(self, due: float) -> None:
         if self._timer is not None:
@@ -105,9 +108,13 @@ class Lookout:
                 wanted.add(waiting.message.api_name)
         for api_name in wanted - self._looking.keys():
             self._looked[api_name] = now
-            self._looking[api_name] = loop.create_task(self._look(api_name, now), name="lightbus lookout")
+            looking = self._looking[api_name] = begin(self._look(api_name, now), "lightbus lookout")
+            looking.add_done_callback(partial(self._note_looked, api_name))
         if self._expected:
             self._arm(max(due, now + _FIRST))
+
+    def _note_looked(self, api_name: str, _: asyncio.Task[None]) -> None:
+        del self._looking[api_name]
 
     async def _look(self, api_name: str, now: float) -> None:
         pipe = self._transport.pipe
@@ -117,8 +124,6 @@ class Lookout:
         except FAILURES as e:
             logger.debug("who serves %s can't be asked: %s", api_name, e)
             return
-        finally:
-            del self._looking[api_name]
         calls = [
             waiting
             for waiting in self._expected.values()

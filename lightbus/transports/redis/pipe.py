@@ -14,8 +14,10 @@ from typing import Any
 
 import hiredis
 
+from lightbus.cancellation import is_ending
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.obstacles import Obstacles
+from lightbus.tasks import why_ended
 
 from .connection import Connector, Link, LinkBroken, Wire, backoff, unavailable
 from .deadlines import Deadlines
@@ -224,6 +226,9 @@ class Pipe:
         if self.is_closed:
             return
         error = None if reader.cancelled() else reader.exception()
+        if error is None and not is_ending(reader):
+            what = "the task %r ended unasked: %s. It is begun again; commands on their way fail"
+            logger.error(what, reader.get_name(), why_ended(reader))
         self._note_failure("its task was ended from outside", error)
         self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: its task ended"))
         self._reader = None

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.obstacles import Obstacles
+from lightbus.tasks import Kept
 from lightbus.transports.base import Finding, Transport
 
 from .connection import BLOCK, FAILURES, Link, backoff
@@ -34,11 +36,17 @@ class ReplyList:
         transport: Whose session is used: that of calls, or :class:`RedisAnswers`.
         retry_delay: The longest wait after an error, in seconds.
         decode: Makes an answer of its bytes.
+        obstacles: Returns where to tell what keeps answers from being read.
     """
 
     def __init__(
-        self, transport: RedisTransport, retry_delay: float, decode: Callable[[bytes], ResultMessage]
+        self,
+        transport: RedisTransport,
+        retry_delay: float,
+        decode: Callable[[bytes], ResultMessage],
+        obstacles: Callable[[], Obstacles],
     ) -> None:
+        self._obstacles = obstacles
         self._decode = decode
         self._retry_delay = retry_delay
         self._transport = transport
@@ -46,7 +54,7 @@ class ReplyList:
         self.return_path = f"redis+key://{self._key}"
         #: The calls that wait, by their ids, the oldest first; who waits no longer takes its own out.
         self.expected: dict[str, Waiting] = {}
-        self._reader: asyncio.Task[None] | None = None
+        self._reader: Kept | None = None
         self._wanted = asyncio.Event()
 
     def expect(self, message: RpcMessage, blob: bytes, now: float) -> asyncio.Future[ResultMessage]:
@@ -55,7 +63,8 @@ class ReplyList:
         future: asyncio.Future[ResultMessage] = loop.create_future()
         self.expected[message.id] = Waiting(message, blob, future, now)
         if self._reader is None:
-            self._reader = loop.create_task(self._read(), name="lightbus replies")
+            lost = "answers to calls are not read"
+            self._reader = Kept(self._read, "lightbus replies", lost, self._obstacles()).start()
         if len(self.expected) == 1:
             self._wanted.set()
         return future
@@ -63,8 +72,7 @@ class ReplyList:
     async def close(self) -> None:
         """Stop reading; calls that wait are cancelled."""
         if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
+            await self._reader.stop()
         for waiting in self.expected.values():
             future = waiting.answer
             if not future.done():

@@ -47,7 +47,8 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         apart = None if self._options.results is None else RedisAnswers(self._options.results)
         self.answers = apart
         self._answers: RedisTransport = apart or self
-        self._replies = ReplyList(self._answers, self._options.rpc_retry_delay, self._codec.decode_result)
+        decode, obstacles = self._codec.decode_result, lambda: self.obstacles
+        self._replies = ReplyList(self._answers, self._options.rpc_retry_delay, decode, obstacles)
         self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
@@ -115,6 +116,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         consumer = RedisRpcConsumer(
             self.session, self._answers.pipe, self._options, self._codec, api_name, identity, self.metrics
         )
+        consumer.obstacles = self.obstacles
         await consumer.join()
         return consumer
 

@@ -14,6 +14,7 @@ from typing import Any
 from lightbus.exceptions import InvalidMessage, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
+from lightbus.tasks import Kept
 from lightbus.transports.base import Identity, RpcConsumer
 
 from .codec import decode_sender, names_reply_list, return_key
@@ -112,7 +113,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._sending = 0
         self._all_sent: asyncio.Event | None = None
         self._recovering = asyncio.Lock()
-        self._presence: asyncio.Task[None] | None = None
+        self._presence: Kept | None = None
 
     async def join(self) -> None:
         """Sign on, so that callers see that somebody serves the API, and stay signed on."""
@@ -120,8 +121,8 @@ class RedisRpcConsumer(RpcConsumer):
             await self._show_presence()
         except FAILURES as e:
             logger.warning("signing on to %s: %s; trying again", self._queue, e)
-        name = f"lightbus presence {self._api_name}"
-        self._presence = asyncio.get_running_loop().create_task(self._keep_present(), name=name)
+        name, lost = f"lightbus presence {self._api_name}", f"callers of {self._api_name} don't see it"
+        self._presence = Kept(self._keep_present, name, lost, self.obstacles).start()
 
     async def take(self, limit: int) -> Sequence[RpcMessage]:
         """Move calls to this process's list: wait for one, and fetch others with the same write."""
@@ -138,9 +139,11 @@ class RedisRpcConsumer(RpcConsumer):
             if self._may_hold_orphans:
                 await self._recover_own()
             replies = await self._link.exchange(commands, BLOCK + 2)
-        except FAILURES as e:
+        except (*FAILURES, asyncio.CancelledError) as e:
             # A call may have been moved to this process's list by a command whose reply is lost.
             self._may_hold_orphans = True
+            if isinstance(e, asyncio.CancelledError):
+                raise
             await self._pause(e)
             return ()
         self.trouble = ""
@@ -185,8 +188,7 @@ class RedisRpcConsumer(RpcConsumer):
         """Send the last answers, settle what is left behind, and disappear from the register."""
         self._stopping = True
         if self._presence is not None:
-            self._presence.cancel()
-            await asyncio.wait([self._presence])
+            await self._presence.stop()
         await self._link.close()
         if self._pipe.is_closed:
             return
@@ -342,9 +344,7 @@ class RedisRpcConsumer(RpcConsumer):
         if not others:
             return
         present = await self._pipe.send_many([("EXISTS", presence_key(api_name, m)) for m in others])
-        for member, is_present in zip(others, present, strict=True):
-            if is_present != 0:
-                continue
+        for member in (m for m, is_present in zip(others, present, strict=True) if is_present == 0):
             keys = [taken_key(api_name, member), self._mine, presence_key(api_name, member), self._register]
             blobs = await self._pipe.run(RECOVER, keys, [member])
             if blobs:
@@ -389,8 +389,7 @@ def _note_deadline(call: RpcMessage, left: object, value: bytes) -> None:
     Args:
         call: The call.
         left: Milliseconds that its expiry key had left.
-        value: What stood there: by how many seconds the key outlives the caller's patience. From
-            Lightbus 1.x it is always 1, and means nothing.
+        value: What stood there: the seconds by which the key outlives the caller's patience; 1 from 1.x.
     """
     try:
         margin = float(value) if names_reply_list(call.return_path) else 0.0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lightbus.cancellation import is_ending
 from lightbus.exceptions import text_of
 from lightbus.messages import EventMessage
+from lightbus.tasks import Kept, Work
 from lightbus.transports.base import Delivery
 
 from .connection import FAILURES, backoff
@@ -169,7 +171,7 @@ class Settling:
         self._closing = False
         self._acknowledging: dict[asyncio.Future[Any], tuple[str, list[str]]] = {}
         self._timers: set[asyncio.TimerHandle] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._spawned: set[Kept] = set()
 
     def handled_key(self, delivery: RedisDelivery) -> str | None:
         """Return the key that remembers an event once it is acknowledged; None where nothing does."""
@@ -260,7 +262,7 @@ class Settling:
 
         def begin() -> None:
             self._timers.discard(timer)
-            self.spawn(self.promote(stream))
+            self.spawn(partial(self.promote, stream), "retries that are due are not moved")
 
         timer = loop.call_later(delay + 0.002, begin)
         self._timers.add(timer)
@@ -296,7 +298,7 @@ class Settling:
                 remembered = max(1, int((self._dedupe or 0) * 1000))
                 arguments = [self._group, remembered, int(is_retry), *ids]
                 finishing = self._pipe.run(FINISH, [source, *handled], arguments)
-                future = asyncio.get_running_loop().create_task(finishing)
+                future = asyncio.get_running_loop().create_task(finishing, name="lightbus acknowledging")
             else:
                 future = self._pipe.send_many([("XACK", source, self._group, *ids)])
             self._acknowledging[future] = source, ids
@@ -306,9 +308,10 @@ class Settling:
         self, source: str, ids: list[str], handled: list[str], future: asyncio.Future[list[Any]]
     ) -> None:
         self._acknowledging.pop(future, None)
-        if future.cancelled():
+        if future.cancelled() and (self._closing or _is_at_end(future)):
             return
-        error = failure_of(future)
+        what = "something cancelled it"
+        error = failure_of(future) if not future.cancelled() else asyncio.CancelledError(what)
         if error is None:
             self._failures = 0
             self._refusals.clear(_ACKNOWLEDGING)
@@ -353,20 +356,33 @@ class Settling:
         for timer in self._timers:
             timer.cancel()
         self._flush()
-        waiting = {*self._acknowledging, *self._tasks}
+        waiting = {*self._acknowledging, *(kept.over for kept in self._spawned)}
         if waiting:
             await asyncio.wait(waiting, timeout=5)
+        for kept in list(self._spawned):
+            kept.end()
 
     async def keep_up(self) -> None:
         """Wait while too much is settled in the background, as where Redis refuses it."""
-        while len(self._tasks) > _MOST_AT_ONCE and not self._consumer.stopping:
-            await asyncio.wait(self._tasks, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        while len(self._spawned) > _MOST_AT_ONCE and not self._consumer.stopping:
+            over = [kept.over for kept in self._spawned]
+            await asyncio.wait(over, timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Settle in the background; closing waits for it."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def spawn(self, work: Work, what: str) -> None:
+        """Do something in the background until it is done; closing waits for it.
+
+        Args:
+            work: Makes the coroutine; to run it again changes nothing.
+            what: What is lost without it, such as "an event is not put aside".
+        """
+        kept = Kept(work, f"lightbus settling {self._group}", what, self._consumer.obstacles)
+        self._spawned.add(kept)
+        kept.over.add_done_callback(lambda _: self._spawned.discard(kept))
+        kept.start()
+
+
+def _is_at_end(future: asyncio.Future[Any]) -> bool:
+    return isinstance(future, asyncio.Task) and is_ending(future)
 
 
 def _warn(delivery: RedisDelivery, what: str, *more: object) -> None:
