@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -41,10 +42,11 @@ def without_user(servers: ServerPool) -> Iterator[None]:
         server.execute("ACL", "DELUSER", "mailer")
 
 
-def user_of(server: Server, ports: Ports, *rules: str) -> EventTransport:
-    """A transport of a user with less than all permissions."""
-    may(server, *rules)
-    transport = ports.events(username="mailer", password=Secret("secret"), acknowledgement_timeout=2)
+def user_of(server: Server, ports: Ports, **options: Any) -> EventTransport:
+    """A transport of a user whose permissions may change."""
+    may(server)
+    options = {"acknowledgement_timeout": 2, **options}
+    transport = ports.events(username="mailer", password=Secret("secret"), **options)
     transport.obstacles = Obstacles()
     return transport
 
@@ -137,6 +139,29 @@ async def test_what_is_done_beside_reading_is_told_where_it_is_refused(
     may(redis_server)
     await settled(lambda: _is_empty(transport))
     delivery.ack()
+
+
+async def test_whoever_fires_and_may_not_trim_is_told_once_and_fires_all_the_same(
+    redis_server: Server, redis_ports: Ports, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = user_of(redis_server, redis_ports, max_stream_length=10)
+    may(redis_server, "-xtrim")
+
+    async def is_told() -> bool:
+        await redis_ports.fire(transport, "a")
+        return await _has(transport, "trim", "xtrim")
+
+    await settled(is_told)
+    for _ in range(20):
+        await redis_ports.fire(transport, "a")
+    assert len([line for line in caplog.messages if line.startswith("trimming")]) == 1
+    may(redis_server)
+
+    async def is_trimmed() -> bool:
+        await redis_ports.fire(transport, "a")
+        return await _is_empty(transport)
+
+    await settled(is_trimmed)
 
 
 async def test_who_stops_listening_leaves_no_obstacle(redis_server: Server, redis_ports: Ports) -> None:

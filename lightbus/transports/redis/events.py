@@ -21,6 +21,7 @@ from .groups import group_status, most_behind
 from .lost_events import LostEvents
 from .options import RedisEventOptions
 from .publishing import Publishing, append
+from .refusals import Refusals
 from .scripts import TRIM
 from .serializing import event_codec
 from .session import RedisTransport
@@ -202,6 +203,8 @@ class Trimmer:
     def __init__(self, transport: RedisEventTransport, stream: str, most: int, *, drops: bool) -> None:
         self._transport = transport
         self._stream = stream
+        self._trimming = f"trim {stream}"
+        self._refusals = Refusals(transport.obstacles, "this process")
         self.most = most
         self._drops = drops
         self._step = max(1, min(1_000, most // 10))
@@ -273,6 +276,7 @@ class Trimmer:
             end(task)
         if tasks:
             await asyncio.wait(tasks)
+        self._refusals.close()
 
     async def _next_look(self, message: EventMessage) -> None:
         if self._looking is None:
@@ -302,8 +306,10 @@ class Trimmer:
             arguments = [self.most, _TRIM_LEASE_MS, int(self._drops)]
             outcome, dropped = await self._transport.pipe.run(TRIM, keys, arguments)
         except FAILURES as e:
-            logger.warning("trimming %s: %s", self._stream, e)
+            level = logging.WARNING if self._refusals.meet(self._trimming, e) else logging.DEBUG
+            logger.log(level, "trimming %s: %s; trying again", self._stream, e)
             return
+        self._refusals.clear(self._trimming)
         self._has_looked = outcome >= 0
         if outcome == 1:
             await self._find_cause()
