@@ -205,6 +205,8 @@ ROWS = {
     ),
     "tick, first": Row(scripts.TICK, (SCHEDULE,), ("me", 9, TTL, TTL, 0)),
     "hold": Row(scripts.HOLD, (SCHEDULE,), ("me", TTL, TTL), TICKED),
+    "reread": Row(scripts.REREAD, (STREAM,), ("g", "me", "1-1"), delivered(STREAM)),
+    "reread, deleted": Row(scripts.REREAD, (STREAM,), ("g", "me", "1-1"), gone(STREAM)),
     "find": Row(scripts.FIND, (STREAM,), ("+", "-", 1, 0, "x"), delivered(STREAM)),
     "count": Row(scripts.COUNT, (STREAM,), ("0", 1), delivered(STREAM)),
     "finish": Row(

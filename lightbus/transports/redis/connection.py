@@ -22,6 +22,7 @@ from lightbus.options import Secret, SecretUrl
 
 from .options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
 from .reasons import is_known, reason_of, words_of
+from .remains import NAME, Remains
 from .replies import ReplyError, must_reconnect
 from .sentinel import NoPrimary, primary
 from .url import SAYS, url_problem
@@ -217,6 +218,8 @@ class Link:
         self._wire: Wire | None = None
         #: Redis's number for this connection, for CLIENT UNBLOCK; None while there is none.
         self.client_id: int | None = None
+        #: What Redis may still have of the connections before.
+        self.remains = Remains()
 
     async def exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
         """Write commands at once and read their replies.
@@ -234,8 +237,9 @@ class Link:
         """
         if self._wire is None:
             self._wire = await self._connector.connect()
-            (number,) = await self.exchange([("CLIENT", "ID")], timeout)
+            number, name = await self.exchange([("CLIENT", "ID"), NAME], timeout)
             self.client_id = number if isinstance(number, int) else None
+            self.remains.note(name)
         wire = self._wire
         try:
             async with asyncio.timeout(timeout):
@@ -257,6 +261,7 @@ class Link:
     async def close(self) -> None:
         """Close the connection; the next exchange opens another."""
         wire, self._wire, self.client_id = self._wire, None, None
+        self.remains.leave()
         if wire is not None:
             await wire.close()
 

@@ -18,9 +18,10 @@ from lightbus.transports.base import Delivery, EventConsumer, Identity, Subscrip
 from lightbus.transports.questions import GroupStatus
 
 from .codec import read_count
-from .connection import BLOCK, FAILURES, backoff, unavailable
+from .connection import BLOCK, FAILURES, LinkBroken, backoff, unavailable
 from .groups import NOBODY, events_gone, group_status
 from .leases import Leases
+from .lost_reads import LostReads
 from .options import RedisEventOptions
 from .refusals import Refusals
 from .replies import Reaction, ReplyError
@@ -32,6 +33,8 @@ from .settling import Fields, GroupKeys, RedisDelivery, Settling
 logger = logging.getLogger(__name__)
 
 _WAKE_AGAIN = 0.05
+#: The most seconds for each of the last questions.
+_AT_THE_END = 2.0
 
 
 class RedisEventConsumer(EventConsumer):
@@ -78,6 +81,8 @@ class RedisEventConsumer(EventConsumer):
         self.refusals = Refusals(obstacles, f"the consumer group {self.group}")
         self.leases = Leases(self, session.suspects)
         self.settling = Settling(self, self._keys, subscription.dedupe)
+        self._lost_reads = LostReads(self, self._link)
+        self._asked_at = asyncio.get_running_loop().time()
 
     async def join(self) -> None:
         """Make the groups that are not there yet, and begin to keep leases.
@@ -154,11 +159,16 @@ class RedisEventConsumer(EventConsumer):
         await self._link.close()
         if self.pipe.is_closed:
             return
+        try:
+            async with asyncio.timeout(_AT_THE_END):
+                await self._lost_reads.take_up()
+        except (TimeoutError, *FAILURES) as e:
+            logger.debug("what replies to %s have lost: %s", self.group, e)
         await self._hand_back()
         await self.settling.close()
         self.refusals.close()
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(_AT_THE_END):
                 for source in self.sources:
                     await self.pipe.run(FORGET, [source], [self.group, 0, self.name, NOBODY])
                 await self.note_progress()
@@ -215,13 +225,13 @@ class RedisEventConsumer(EventConsumer):
     def receive(self, source: str, entry_id: str, fields: Fields) -> RedisDelivery | None:
         """Make a delivery of an entry, or deal with one that this listener does not want."""
         stream = self.sources[source]
+        self.leases.hold(source, entry_id)
         try:
             message, extra = self.decode(fields, entry_id)
         except InvalidMessage as e:
             self.refuse(source, e)
             broken = EventMessage("", "", {}, native_id=entry_id)
             delivery = RedisDelivery(self.settling, stream, source, entry_id, fields, broken, 1, entry_id)
-            self.leases.hold(source, entry_id)
             put_aside = partial(delivery.dead_letter, "invalid_message", e)
             self.settling.spawn(put_aside, "an entry that is no event is not put aside")
             return None
@@ -233,7 +243,6 @@ class RedisEventConsumer(EventConsumer):
             attempt = read_count(extra.get("attempts", "0")) + 1
             message.native_id = origin = extra.get("origin", entry_id)
             fields = _without_extra(fields)
-        self.leases.hold(source, entry_id)
         return RedisDelivery(self.settling, stream, source, entry_id, fields, message, attempt, origin)
 
     def refuse(self, source: str, reason: object) -> None:
@@ -241,8 +250,18 @@ class RedisEventConsumer(EventConsumer):
         logger.warning("an entry of %s is put aside unread: %s", source, reason)
         self.metrics.messages_refused.add(source)
 
+    def note_lost_reply(self) -> None:
+        """Look for events that were given to this process by a reply which did not come."""
+        self._lost_reads.note(self._asked_at)
+        self._wake()
+
     async def _read(self, wanted: int) -> None:
+        loop = asyncio.get_running_loop()
         try:
+            await self._lost_reads.take_up()
+            if self._buffer:
+                return
+            self._asked_at = loop.time()
             if self._link.client_id is None:
                 # So that it can be woken from the first read on.
                 await self._link.exchange([("PING",)], BLOCK + 2)
@@ -253,8 +272,13 @@ class RedisEventConsumer(EventConsumer):
                 await self._after_refusal(reply)
                 return
         except FAILURES as e:
+            if isinstance(e, LinkBroken):
+                self._lost_reads.note(self._asked_at)
             await self._pause(e)
             return
+        except asyncio.CancelledError:
+            self._lost_reads.note(self._asked_at)
+            raise
         self._failures = 0
         if not self._left_out:
             self.trouble = ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightbus.tasks import Kept
 
-from .connection import FAILURES
+from .connection import FAILURES, LinkBroken
 from .scripts import ADOPT, CLAIM, EXCUSE, FORGET, RENEW, RESTAMP, Script
 from .suspects import Suspects
 
@@ -50,6 +50,10 @@ class Leases:
         if held is None:
             held = self._held[source] = set()
         held.add(entry_id)
+
+    def holds(self, source: str, entry_id: str) -> bool:
+        """Tell whether this process knows of an entry that it is not done with."""
+        return entry_id in self._held.get(source, ())
 
     def drop(self, source: str, ids: Iterable[str]) -> None:
         """Renew these no more."""
@@ -129,6 +133,9 @@ class Leases:
                     await self._sweep(source)
                 consumer.refusals.clear(_SWEEPING)
             except FAILURES as e:
+                if isinstance(e, LinkBroken):
+                    # What was claimed just now may be held here without a delivery.
+                    consumer.note_lost_reply()
                 self._note_failure("sweeping", _SWEEPING, e)
             await self._pause()
 
@@ -166,7 +173,7 @@ class Leases:
                 ]
                 reply = await consumer.pipe.run(CLAIM, [source], arguments)
                 self._cursors[source] = reply[0].decode()
-                if len(reply) > 1:
+                if len(reply) > 1 and not self.holds(source, reply[1].decode()):
                     await self._run_suspect(source, reply[1].decode(), reply[2], reply[3])
             if self._cursors[source] == "-":
                 break
@@ -175,9 +182,13 @@ class Leases:
         ttl = int(consumer.options.consumer_ttl * 1000)
         await consumer.pipe.run(FORGET, [source], [consumer.group, ttl, "", ""])
 
+    async def rerun(self, source: str, entry_id: str, fields: list[bytes], delivered: int) -> None:
+        """Run a suspect that was claimed by a command whose reply was lost; that is no further death."""
+        self.hold(source, entry_id)
+        async with self._suspects.turn:
+            await self._run_suspect(source, entry_id, fields, delivered)
+
     async def _run_suspect(self, source: str, entry_id: str, fields: list[bytes], delivered: int) -> None:
-        if entry_id in self._held.get(source, ()):
-            return
         consumer = self._consumer
         delivery = consumer.receive(source, entry_id, fields)
         if delivery is None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import hiredis
@@ -23,6 +23,7 @@ from .connection import Connector, Link, LinkBroken, Wire, backoff, unavailable
 from .deadlines import Deadlines
 from .outages import Outages
 from .reasons import words_of
+from .remains import NAME, Remains
 from .replies import Reaction, ReplyError, must_reconnect
 from .scripts import Script
 
@@ -34,8 +35,6 @@ _LAST_CHANCE = 0.1
 _MOST_AT_ONCE = 32
 #: The most seconds between two attempts to connect.
 _LONGEST = 5.0
-#: The number of a connection, and where it comes from, in what Redis knows of it.
-_NAMES = re.compile(rb"id=(\d+) addr=(\S+)")
 
 
 class _Entry:
@@ -90,8 +89,7 @@ class Pipe:
         self._was_connected = False
         self._leaving: ReplyError | None = None
         self._has_answered = False
-        # The number and the address, as Redis calls them, of each connection that may not have ended.
-        self._names: list[tuple[bytes, bytes]] = []
+        self._remains = Remains()
         #: How often the connection was made again.
         self.reconnects = 0
 
@@ -155,6 +153,15 @@ class Pipe:
         """Make a read that blocks on another connection return at once."""
         if link.client_id is not None and not self.is_closed:
             self.send("CLIENT", "UNBLOCK", link.client_id).add_done_callback(ignore_outcome)
+
+    def end_remains(self, link: Link) -> None:
+        """Let what is left of another connection end before anything that is sent from now on is done."""
+        endings = link.remains.endings()
+        if endings and not self.is_closed:
+            ended = self.send_many(endings)
+            ended.add_done_callback(
+                lambda done: link.remains.forget(endings) if failure_of(done) is None else None
+            )
 
     def outage_since(self, moment: float) -> str:
         """Say for how long Redis was away, where that was after a moment of the loop's clock."""
@@ -284,28 +291,18 @@ class Pipe:
             self._drop(broken)
         finally:
             self._wire = None
+            self._remains.leave()
             self.outages.begin(self._loop.time())
             self.reconnects += 1
             await wire.close()
 
     def _introduce(self) -> None:
-        """Let the first command ask who this is, and the next one end what is left of the connection before.
-
-        What that held may not have been read by Redis, which must not do it any more once it is looked for or
-        sent again. The address goes along since a number may be somebody else's after a restart.
-        """
-        commands: list[tuple[Any, ...]] = [("CLIENT", "INFO")]
-        commands += [("CLIENT", "KILL", "ID", number, "ADDR", address) for number, address in self._names]
+        """Before anything else, ask who this is, and end what is left of the connections before."""
         introduced = self._loop.create_future()
-        introduced.add_done_callback(self._note_name)
-        packed = b"".join(map(hiredis.pack_command, commands))
-        self._waiting.appendleft(_Entry(introduced, packed, len(commands), single=False))
-
-    def _note_name(self, introduced: asyncio.Future[list[Any]]) -> None:
-        if not introduced.cancelled() and introduced.exception() is None:
-            about = introduced.result()[0]
-            found = _NAMES.search(about) if isinstance(about, bytes) else None
-            self._names = [(found[1], found[2])] if found else []
+        endings = self._remains.endings()
+        introduced.add_done_callback(partial(_note_introduced, self._remains, endings))
+        packed = [hiredis.pack_command(command) for command in (NAME, *endings)]
+        self._waiting.appendleft(_Entry(introduced, b"".join(packed), len(packed), single=False))
 
     async def _read(self, wire: Wire) -> None:
         written = self._written
@@ -376,6 +373,14 @@ class Pipe:
             if not entry.future.done():
                 entry.future.set_exception(error)
                 entry.future.exception()  # Nobody may be waiting for it any more.
+
+
+def _note_introduced(
+    remains: Remains, endings: Sequence[tuple[Any, ...]], introduced: asyncio.Future[list[Any]]
+) -> None:
+    if not introduced.cancelled() and introduced.exception() is None:
+        remains.note(introduced.result()[0])
+        remains.forget(endings)
 
 
 def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:

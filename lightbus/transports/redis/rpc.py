@@ -96,7 +96,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         try:
             return await answer
         except TimeoutError:
-            raise await self._timed_out(message, blob, sent, round(timeout, 3)) from None
+            raise await self._timed_out(message, blob, sent, round(timeout, 3), now) from None
         except LinkBroken as e:
             raise LightbusTimeout(
                 f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
@@ -195,15 +195,24 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         return removed
 
     async def _timed_out(
-        self, message: RpcMessage, blob: bytes, sent: asyncio.Future[list[object]], timeout: float
+        self,
+        message: RpcMessage,
+        blob: bytes,
+        sent: asyncio.Future[list[object]],
+        timeout: float,
+        since: float,
     ) -> Exception:
         name = message.canonical_name
+        away = self.pipe.outage_since(since) or self._answers.pipe.outage_since(since)
         is_unsent = self.pipe.is_unsent(sent)
         if sent.cancel():
             if is_unsent:
                 reason = self.pipe.failure or f"Redis at {self.address} is silent"
                 return TransportUnavailable(f"{name} was not called: {reason}")
-            return LightbusTimeout(f"{name}: Redis did not take the call within {timeout:g} s", "unknown")
+            why = f"; {away}" if away else ""
+            return LightbusTimeout(
+                f"{name}: Redis did not take the call within {timeout:g} s{why}", "unknown"
+            )
         executed: Literal["no", "unknown"] = "unknown"
         try:
             async with asyncio.timeout(1):
@@ -211,13 +220,14 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         except (TimeoutError, *FAILURES):
             logger.debug("could not withdraw %s", message.id, extra={"message_id": message.id})
         if executed == "no":
+            why = away or "are its workers all busy?"
             return LightbusTimeout(
-                f"{name} was not started within {timeout:g} s and was withdrawn; are its workers all busy?",
-                "no",
+                f"{name} was not started within {timeout:g} s and was withdrawn; {why}", "no"
             )
+        why = f" ({away})" if away else ""
         return LightbusTimeout(
-            f"{name} gave no answer within {timeout:g} s; it may still run. Raise rpc_timeout of the API "
-            f"{message.api_name!r}, or pass bus_options={{'timeout': ...}}",
+            f"{name} gave no answer within {timeout:g} s{why}; it may still run. Raise rpc_timeout of the "
+            f"API {message.api_name!r}, or pass bus_options={{'timeout': ...}}",
             "unknown",
         )
 

@@ -355,10 +355,10 @@ class RedisRpcConsumer(RpcConsumer):
     async def _recover_own(self) -> None:
         """Settle the calls that are in this process's list without its knowing them."""
         async with self._recovering:
+            self._pipe.end_remains(self._link)
             known = set(self._blobs.values())
-            for blob in await self._pipe.send("LRANGE", self._mine, 0, -1):
-                if blob not in known:
-                    await self._settle(blob)
+            for blob in [b for b in await self._pipe.send("LRANGE", self._mine, 0, -1) if b not in known]:
+                await self._settle(blob)
         self._may_hold_orphans = False
 
     async def _settle(self, blob: bytes) -> None:

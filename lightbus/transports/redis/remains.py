@@ -1,0 +1,54 @@
+"""What Redis may still have of a connection that broke: commands that it has not read yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+#: Asks Redis for the name that it has for a connection.
+NAME = ("CLIENT", "INFO")
+
+_NAME = re.compile(rb"id=(\d+) addr=(\S+)")
+
+
+class Remains:
+    """The connections that took the place of each other, by the names that Redis has for them.
+
+    What one that broke has sent may be on its way for long after, through a proxy or a network that stalls.
+    Redis must not do it any more once it is looked for, or sent again: so what is left is ended before.
+    """
+
+    def __init__(self) -> None:
+        self._present: tuple[bytes, bytes] | None = None
+        self._former: list[tuple[bytes, bytes]] = []
+
+    def note(self, reply: object) -> None:
+        """Note the name of a new connection.
+
+        Args:
+            reply: What Redis said to :data:`NAME`.
+        """
+        found = _NAME.search(reply) if isinstance(reply, bytes) else None
+        self._present = (found[1], found[2]) if found else None
+
+    def leave(self) -> None:
+        """The connection of now is one of the former."""
+        if self._present is not None:
+            self._former.append(self._present)
+            self._present = None
+
+    def endings(self) -> list[tuple[Any, ...]]:
+        """Return commands that end what is left of the former ones.
+
+        The address goes along, since after a restart a number may be somebody else's.
+        """
+        return list(map(_ending, self._former))
+
+    def forget(self, ended: Collection[tuple[Any, ...]]) -> None:
+        """Redis has done these endings, whether or not there was anything left to end."""
+        self._former = [name for name in self._former if _ending(name) not in ended]
+
+
+def _ending(name: tuple[bytes, bytes]) -> tuple[Any, ...]:
+    return "CLIENT", "KILL", "ID", name[0], "ADDR", name[1]
