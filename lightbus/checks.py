@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -23,6 +23,7 @@ from .modules import look_in
 from .path import BusPath
 from .portal import run
 from .transports.base import Identity, Kind, Transport
+from .uses import names_of_apis, uses_of
 
 #: Seconds for which a broker is asked for the time.
 _PATIENCE = 2.0
@@ -97,7 +98,7 @@ async def broker_problems(manifest: Manifest, client: BusClient, unreachable: Se
 async def _check_brokers(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
     transports = client.transports()
     transports.schema()
-    for name in _api_names(manifest, client):
+    for name in names_of_apis(manifest, client):
         transports.rpc(name)
         transports.event(name)
     try:
@@ -152,7 +153,7 @@ async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem
 async def _unserved_groups(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
     """Tell which groups of the service nobody reads and no listener stands for."""
     try:
-        statuses = await groups_of(client, _api_names(manifest, client))
+        statuses = await groups_of(client, names_of_apis(manifest, client))
     except LightbusException as e:
         path, place = _origin(manifest, "event", "default")
         return [Problem(place, path, f"whether all groups have listeners was not looked at: {e}", "warning")]
@@ -176,31 +177,20 @@ async def _ask(
 ) -> list[Problem]:
     path, place = _origin(manifest, kind, api_names[0] if api_names else "default")
     try:
-        found = await transport.check(list(_events(manifest, client, api_names)))
+        found = await transport.check(uses_of(manifest, client, kind, api_names))
     except LightbusException as e:
         return [Problem(place, path, str(e), unreachable)]
-    return [Problem(place, path, f.what, "error" if f.fatal else "warning") for f in found]
+    is_check = unreachable == "error"
+    return [
+        Problem(place, path, f.what, "error" if f.fatal else f.severity if is_check else _milder(f.severity))
+        for f in found
+        if is_check or not f.is_watched
+    ]
 
 
-def _api_names(manifest: Manifest, client: BusClient) -> list[str]:
-    """Return the APIs that the manifest or its code has to do with; ``default`` where there is none."""
-    listened = [api for api, _ in _listened(manifest, client)]
-    return list(dict.fromkeys([*manifest.apis, *client.registry.names(), *listened])) or ["default"]
-
-
-def _listened(manifest: Manifest, client: BusClient) -> list[tuple[str, str]]:
-    """Return the events that are listened to, as pairs of API and event name."""
-    named = [pair for options in manifest.listeners.values() for pair in options.pairs]
-    return [*named, *(pair for record in client.listeners.values() for pair in record.events)]
-
-
-def _events(manifest: Manifest, client: BusClient, api_names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Go through the events that are known of some APIs."""
-    listened = _listened(manifest, client)
-    for api_name in api_names:
-        definition = client.registry.find(api_name)
-        names = [*(definition.events if definition else ()), *(n for a, n in listened if a == api_name), "*"]
-        yield from ((api_name, name) for name in dict.fromkeys(names))
+def _milder(severity: Severity) -> Severity:
+    """Return how bad it is for a host, which goes on and tries again."""
+    return "warning" if severity == "error" else severity
 
 
 def _origin(manifest: Manifest, kind: Kind, api_name: str) -> tuple[str, Place]:

@@ -25,6 +25,7 @@ from .portal import new_event_loop
 from .reload import Reloader
 from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, Shutdown
 from .tasks import begin
+from .uses import uses_of
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -202,9 +203,13 @@ class Host:
     async def _check_brokers(self) -> None:
         """Tell what the brokers lack; without what nothing can work, the host does not start."""
         problems = Problems(await broker_problems(self.manifest, self.client, "warning"))
-        for problem in problems.ordered("warning"):
-            logger.warning("%s", problem)
+        for problem in problems.ordered("warning", "note"):
+            logger.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
         problems.raise_errors()
+        for kind, transport, api_names in self.client.transports().in_use():
+            uses = uses_of(self.manifest, self.client, kind, api_names)
+            # Whether it calls the APIs of others that it knows, nobody has said.
+            await transport.expect([use for use in uses if use.role != "calls"])
 
     def _prepare(self, worker: Worker) -> None:
         """Make ready what was declared by now, and say so."""

@@ -64,6 +64,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("logs",),
     ("modules",),
     ("loading",),
+    ("uses",),
     ("checks",),
     ("reload",),
     ("signals",),

@@ -18,7 +18,7 @@ from lightbus.metrics import Metrics
 from lightbus.obstacles import Obstacles
 from lightbus.policy import DeliveryPolicy
 
-from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions
+from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions, Use
 from .questions import Finding as Finding
 
 Kind = Literal["rpc", "result", "event", "schema"]
@@ -89,23 +89,23 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
     async def close(self) -> None:  # noqa: B027
         """Let go of every connection."""
 
-    async def check(self, events: Sequence[tuple[str, str]]) -> Sequence[Finding]:
-        """Look whether the broker has what the promises need.
+    async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
+        """Look whether the broker has what the promises need, and allows it; may raise TransportUnavailable.
 
         Args:
-            events: Pairs of API and event name that travel this way; ``*`` where the names are not known.
+            uses: For what it is used, as far as that is known.
 
         Returns:
             What it lacks.
-
-        Raises:
-            TransportUnavailable: The broker does not answer.
         """
         return ()
 
     async def now(self) -> float:
         """Return the Unix time by the broker's clock, where it has one; may raise TransportUnavailable."""
         return time.time()
+
+    async def expect(self, uses: Sequence[Use]) -> None:  # noqa: B027
+        """Take note of what this process is going to do; what the broker does not allow is an obstacle."""
 
     @property
     def address(self) -> str:

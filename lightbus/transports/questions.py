@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from lightbus.messages import EventMessage
 
@@ -18,11 +19,37 @@ class Finding:
 
     Args:
         what: What is wrong, which promise that costs, and what to do.
-        fatal: Whether nothing can work until it is put right.
+        fatal: Whether nothing can work until it is put right: a host does not start.
+        severity: How bad it is for those who check.
+        is_watched: Whether a host is told by :meth:`Transport.expect`, and again when it is put right.
     """
 
     what: str
     fatal: bool = False
+    severity: Literal["error", "warning", "note"] = "warning"
+    is_watched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a process is going to do by a transport.
+
+    Args:
+        role: What it does with an API; ``runs`` for a schedule of all processes of a service, ``hosts`` for
+            what every host does; ``knows`` an API where it does no more with it by this transport.
+        name: The API, or the schedule with its service.
+        events: Which events of the API are fired or listened to; ``*`` where the names are not known.
+        listener: The listener's name.
+        service: The listener's service.
+        dedupes: Whether ids are remembered, of fired or of handled events.
+    """
+
+    role: Literal["hosts", "publishes", "owns", "serves", "calls", "knows", "fires", "listens", "runs"]
+    name: str = ""
+    events: tuple[str, ...] = ()
+    listener: str = ""
+    service: str = ""
+    dedupes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,14 +80,16 @@ class Ownership:
         )
 
     async def _ask_until_told(self) -> dict[str, str]:
-        warned = False
+        obstacles = self._client.obstacles
         while True:
             try:
-                return await self._ask()
+                others = await self._ask()
+                obstacles.clear("ownership")
+                return others
             except TransportError as e:
-                if not warned:
-                    logger.error("who owns the APIs can't be asked: %s; trying again", e)
-                warned = True
+                sentence = f"who owns the APIs can't be asked: {e}"
+                if obstacles.meet("ownership", sentence):
+                    logger.error("%s; trying again", sentence)
                 await asyncio.sleep(1)
 
     async def _ask(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 
 from lightbus.manifest import load
 from tests.conftest import StartServer
+from tests.eventually import eventually
 from tests.guide.project import Project
 from tests.servers import Server, free_port
 
@@ -232,6 +233,64 @@ def test_memory_that_evicts_and_no_persistence_are_warned_of(
     project.write("lightbus.yaml", text)
     host = project.host()
     assert "maxmemory-policy allkeys-lru" in host.output() and "writes nothing to disk" in host.output()
+
+
+def test_a_redis_as_it_comes_is_noted_in_one_line(project: Project, start_server: StartServer) -> None:
+    server = start_server(args=("--save", "3600 1 300 100 60 10000"))
+    text = f"service_name: s\nbus: {{redis: {{url: '{server.url}'}}}}"
+    status, (line,) = connect(project, text)
+    assert status == 0 and "note: bus.redis.url" in line and "writes to disk only now and then" in line
+    project.write("bus.py", MODULE)
+    project.write("lightbus.yaml", text)
+    host = project.host()
+    (told,) = [each for each in host.output().splitlines() if "writes to disk only now and then" in each]
+    assert " info " in told
+
+
+def test_a_replica_is_told_with_its_primary(project: Project, start_server: StartServer) -> None:
+    primary = start_server(aof=True)
+    server = start_server(aof=True, args=("--replicaof", f"127.0.0.1 {primary.port}"))
+    eventually(lambda: b"master_link_status:up" in server.execute("INFO", "replication"))
+    status, (line,) = connect(project, f"bus: {{redis: {{url: '{server.url}'}}}}\napis: {{a: {{owner: s}}}}")
+    assert status == 78 and "is a replica, which takes no writes" in line
+    assert f"127.0.0.1:{primary.port}" in line
+
+
+def test_a_node_of_a_cluster_is_told(project: Project, start_server: StartServer) -> None:
+    server = start_server(aof=True, args=("--cluster-enabled", "yes"))
+    status, lines = connect(project, f"bus: {{redis: {{url: '{server.url}'}}}}\nservice_name: s\n")
+    assert status == 78 and "is a node of a Redis Cluster" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ("~* +@all -@scripting", "may not use EVALSHA"),
+        ("~shop* +@all", "may not use SMEMBERS on schemas, which it needs to use the bus at all"),
+        (
+            "~* +@all -lpush",
+            "may not use LPUSH (on a:rpc_queue, lightbus:reply:*), which it needs to serve a",
+        ),
+        (
+            "~* +@all -xack",
+            "may not use XACK (on a.*:stream, {a.*:stream}:retry:s-x), which it needs to listen",
+        ),
+        ("~* +@all -multi", "can't be looked at without MULTI"),
+    ],
+)
+def test_what_this_user_of_redis_may_not_do(
+    project: Project, any_redis: Server, rules: str, named: str
+) -> None:
+    any_redis.execute("ACL", "SETUSER", "app", "reset", "on", ">pw", *rules.split())
+    status, lines = connect(
+        project,
+        f"service_name: s\nbus: {{redis: {{url: 'redis://app:pw@127.0.0.1:{any_redis.port}'}}}}\n"
+        "apis: {a: {owner: s}}\nlisteners: {x: {events: [a.sold], handler: bus:handle}}\n",
+    )
+    any_redis.execute("ACL", "DELUSER", "app")
+    assert status == (0 if "multi" in rules else 78)
+    assert any(named in line for line in lines), lines
+    assert "pw" not in "".join(lines)
 
 
 def test_a_redis_that_keeps_everything_is_fine(project: Project, start_server: StartServer) -> None:

@@ -32,9 +32,10 @@ from lightbus.transports.memory import (
 )
 from lightbus.transports.redis.event_consumer import RedisEventConsumer
 from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.keys import presence_key
 from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions, RedisSchemaOptions
 from lightbus.transports.redis.rpc import RedisRpcTransport
-from lightbus.transports.redis.rpc_consumer import RedisRpcConsumer, presence_key
+from lightbus.transports.redis.rpc_consumer import RedisRpcConsumer
 from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.conftest import require
 from tests.eventually import eventually_async

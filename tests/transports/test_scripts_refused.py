@@ -185,7 +185,6 @@ ROWS = {
         PUBLISHED,
         harmless=frozenset([CONTRACT]),
     ),
-    "foreign": Row(scripts.FOREIGN, (CONTRACT, PUBLISHERS), (), PUBLISHED),
     "enlist": Row(scripts.ENLIST, ("schemas",), ("a", "b"), (("SADD", "schemas", "b"),)),
     "unlist": Row(scripts.UNLIST, ("schemas", CONTRACT), ("a",), (("SADD", "schemas", "a", "b"),)),
     "own": Row(scripts.OWN, (OWNERS,), ("shop", "me", TTL)),

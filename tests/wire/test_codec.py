@@ -18,7 +18,7 @@ from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.base import MAX_BYTES
 from lightbus.transports.redis import codec
 from lightbus.transports.redis.events import stream_key
-from lightbus.transports.redis.rpc_consumer import expiry_key, queue_key
+from lightbus.transports.redis.keys import expiry_key, queue_key
 
 CAPTURE = json.loads((Path(__file__).parent / "lightbus-1.3-commands.json").read_text())
 COMMANDS: list[list[str]] = CAPTURE["commands"]

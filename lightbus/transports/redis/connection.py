@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 #: Seconds for which a blocking read waits before it is begun again, to find a dead link.
 BLOCK = 2.0
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _READ_SIZE = 256 * 1024
 #: During about the first half minute of an outage, nobody waits longer than this: so much later than Redis is
 #: back, everybody is at work again.
@@ -83,8 +84,13 @@ class Connector:
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
+        settings = _settings(options)
         #: Where it is, without secrets.
-        self.address = _address(options, _settings(options))
+        self.address = _address(options, settings)
+        #: Who gets in.
+        self.username = str(settings.get("username") or "default")
+        #: Whether it is on this machine.
+        self.is_local = bool(settings.get("path")) or settings.get("host", "localhost") in _LOOPBACK
 
     async def connect(self) -> Wire:
         """Open a connection and do its handshake.
@@ -211,10 +217,12 @@ class Link:
 
     Args:
         connector: Opens it, and opens it again after a failure.
+        on_refusal: Is told of each refusal.
     """
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, on_refusal: Callable[[ReplyError], None] | None = None) -> None:
         self._connector = connector
+        self._on_refusal = on_refusal
         self._wire: Wire | None = None
         #: Redis's number for this connection, for CLIENT UNBLOCK; None while there is none.
         self.client_id: int | None = None
@@ -249,6 +257,10 @@ class Link:
                     replies += await wire.read()
             if any(map(must_reconnect, replies)):
                 await self.close()
+            if self._on_refusal is not None:
+                for reply in replies:
+                    if isinstance(reply, ReplyError):
+                        self._on_refusal(reply)
             return replies
         except TimeoutError as e:
             await self.close()

@@ -23,6 +23,7 @@ from .groups import NOBODY, events_gone, group_status
 from .leases import Leases
 from .lost_reads import LostReads
 from .options import RedisEventOptions
+from .permissions import LACKING, Permissions
 from .refusals import Refusals
 from .replies import Reaction, ReplyError
 from .scripts import FORGET, MAKE
@@ -79,6 +80,9 @@ class RedisEventConsumer(EventConsumer):
         self.stopping = False
         self.obstacles = obstacles
         self.refusals = Refusals(obstacles, f"the consumer group {self.group}")
+        #: What this user of Redis may not do.
+        self.permissions: Permissions | None = None
+        self._purpose = f"listen as {subscription.listener_name}"
         self.leases = Leases(self, session.suspects)
         self.settling = Settling(self, self._keys, subscription.dedupe)
         self._lost_reads = LostReads(self, self._link)
@@ -113,6 +117,10 @@ class RedisEventConsumer(EventConsumer):
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Read the group, waiting for the first entry."""
         if self.stopping:
+            return ()
+        if self.permissions is not None and self._purpose in self.permissions.barred:
+            self.trouble = LACKING
+            await asyncio.sleep(BLOCK / 4)
             return ()
         if not self._buffer:
             page = max(self.options.batch_size, self._subscription.page)

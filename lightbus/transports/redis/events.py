@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, ClassVar
 
 from lightbus.cancellation import end, is_ending
@@ -12,14 +12,15 @@ from lightbus.exceptions import BusAlreadyClosed, LightbusException
 from lightbus.messages import EventMessage
 from lightbus.tasks import begin
 from lightbus.transports.base import EventConsumer, EventTransport, Identity, Outgoing, Subscription
-from lightbus.transports.questions import DeadLetter, GroupStatus
+from lightbus.transports.questions import DeadLetter, GroupStatus, Use
 
-from . import dead_letters, history
+from . import dead_letters, history, needs
 from .connection import FAILURES
 from .event_consumer import RedisEventConsumer
 from .groups import group_status, most_behind
 from .lost_events import LostEvents
 from .options import RedisEventOptions
+from .permissions import Need
 from .publishing import Publishing, append
 from .refusals import Refusals
 from .scripts import TRIM
@@ -101,6 +102,11 @@ class RedisEventTransport(RedisTransport, EventTransport):
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making what is not there."""
+        name, dedupes = subscription.listener_name, subscription.dedupe is not None
+        for api_name, event_name in subscription.events:
+            names = (event_name, *subscription.known_events.get(api_name, ()))
+            use = Use("listens", api_name, names, name, identity.service_name, dedupes)
+            self.know(str(use), self._needs(use))
         consumer = RedisEventConsumer(
             self.session,
             self._options,
@@ -111,6 +117,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
             self.metrics,
             self.obstacles,
         )
+        consumer.permissions = self.session.permissions
         await consumer.join()
         return consumer
 
@@ -142,7 +149,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
         """Ask the streams of some events about their groups, or every stream of this Redis."""
         if events is None:
             return await group_status(self.pipe)  # Of which others may have set the length.
-        return await group_status(self.pipe, list(self._keys(events)), limit=self._options.max_stream_length)
+        uses = [Use("fires", api_name, (name,)) for api_name, name in events]
+        return await group_status(self.pipe, list(self._keys(uses)), limit=self._options.max_stream_length)
 
     async def close(self) -> None:
         """Stop trimming and searching, and give the connection back."""
@@ -154,11 +162,23 @@ class RedisEventTransport(RedisTransport, EventTransport):
         self._lost.clear()
         await super().close()
 
-    def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
-        use = self._options.stream_use
-        return {
-            stream_key(api, name, use): "stream" for api, name in events if use == "per_api" or name != "*"
-        }
+    def _needs(self, use: Use) -> Iterable[Need]:
+        for stream in self._streams_of(use):
+            if use.role == "fires":
+                yield from needs.fires(use.name, stream, dedupes=use.dedupes)
+            else:
+                group = f"{self._options.service_name or use.service}-{use.listener}"
+                yield from needs.listens(use.listener, stream, group, dedupes=use.dedupes)
+
+    def _keys(self, uses: Sequence[Use]) -> dict[str, str]:
+        return {stream: "stream" for use in uses for stream in self._streams_of(use)}
+
+    def _streams_of(self, use: Use) -> list[str]:
+        if use.role not in ("fires", "listens"):
+            return []
+        per_api = self._options.stream_use == "per_api"
+        names = [name for name in use.events if per_api or name != "*"]
+        return list(dict.fromkeys(stream_key(use.name, name, self._options.stream_use) for name in names))
 
     def _streams(self, subscription: Subscription) -> list[str]:
         streams = []
@@ -179,6 +199,11 @@ class RedisEventTransport(RedisTransport, EventTransport):
         if lost is None:
             lost = self._lost[stream] = LostEvents(self.pipe, stream)
         return lost
+
+    def note_refused(self, message: EventMessage) -> None:
+        """An event was refused: say what firing it needs."""
+        use = Use("fires", message.api_name, (message.event_name,))
+        self.know(str(use), self._needs(use))
 
     def trimmer(self, stream: str) -> Trimmer | None:
         """Return what keeps a stream near its length; None where it may grow."""

@@ -9,7 +9,7 @@ from typing import Any
 from lightbus.transports.base import Finding
 
 from .connection import Connector, Link
-from .options import RedisOptions
+from .permissions import Need, NotKnown, look, sentences
 from .replies import ReplyError
 
 #: The oldest version that has every command.
@@ -23,12 +23,13 @@ COMMANDS = (
 _TIMEOUT = 5.0
 
 
-async def inspect(options: RedisOptions, keys: Mapping[str, str]) -> list[Finding]:
-    """Ask a server about itself.
+async def inspect(connector: Connector, keys: Mapping[str, str], needs: Sequence[Need]) -> list[Finding]:
+    """Ask a server about itself, and what its user may do.
 
     Args:
-        options: How to reach it.
+        connector: How to reach it.
         keys: Keys that this transport uses, with the type that each must have where it exists.
+        needs: The commands and keys that are needed.
 
     Returns:
         What it lacks.
@@ -36,7 +37,6 @@ async def inspect(options: RedisOptions, keys: Mapping[str, str]) -> list[Findin
     Raises:
         TransportUnavailable: It does not answer, or refuses the password.
     """
-    connector = Connector(options)
     questions: list[tuple[Any, ...]] = [
         ("INFO",),
         ("COMMAND", "INFO", *COMMANDS),
@@ -50,10 +50,52 @@ async def inspect(options: RedisOptions, keys: Mapping[str, str]) -> list[Findin
         await link.close()
     where = f"Redis at {connector.address}"
     found = [*_version(where, about), *_commands(where, commands)]
+    facts: dict[str, str] = {}
     if isinstance(about, bytes):
         facts = dict(re.findall(r"^(\w+):(.*?)\r?$", about.decode("utf-8", "replace"), re.MULTILINE))
-        found += [*_eviction(where, facts), *_persistence(where, facts, save)]
-    return [*found, *_types(where, keys, types)]
+        found += [*_place(where, facts), *_eviction(where, facts)]
+        found += _persistence(where, facts, save, is_local=connector.is_local)
+    found += _types(where, keys, types)
+    if not any(finding.fatal for finding in found):
+        found += await _permissions(connector, needs, is_replica=facts.get("role") == "slave")
+    return found
+
+
+async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replica: bool) -> list[Finding]:
+    try:
+        missing = await look(connector, needs)
+    except NotKnown as e:
+        return [
+            Finding(
+                f"whether the user {connector.username!r} of Redis at {connector.address} may do all that is "
+                f"needed can't be looked at without MULTI, which changes nothing: {e}",
+                severity="note",
+            )
+        ]
+    # Of a replica, each write says the same, and it is told already.
+    told = [m for m in missing if not (is_replica and m.code == "READONLY")]
+    sure = sentences(connector, [m for m in told if not m.need.is_assumed])
+    assumed = sentences(connector, [m for m in told if m.need.is_assumed])
+    return [
+        *(Finding(what, severity="error", is_watched=True) for what in sure),
+        *(Finding(what, is_watched=True) for what in assumed),
+    ]
+
+
+def _place(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
+    if facts.get("cluster_enabled") == "1":
+        yield Finding(
+            f"{where} is a node of a Redis Cluster, and Lightbus needs one Redis that holds all keys: it "
+            "follows no MOVED; give the URL of a Redis that stands alone or behind Sentinel",
+            severity="error",
+        )
+    if facts.get("role") == "slave" and facts.get("slave_read_only", "1") == "1":
+        primary = f"{facts.get('master_host', '?')}:{facts.get('master_port', '?')}"
+        yield Finding(
+            f"{where} is a replica, which takes no writes; give the URL of its primary, {primary}, or let "
+            "bus.redis.sentinel find it",
+            severity="error",
+        )
 
 
 def _version(where: str, about: Any) -> Iterable[Finding]:
@@ -92,14 +134,22 @@ def _eviction(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
         )
 
 
-def _persistence(where: str, facts: Mapping[str, str], save: Any) -> Iterable[Finding]:
+def _persistence(where: str, facts: Mapping[str, str], save: Any, *, is_local: bool) -> Iterable[Finding]:
+    if facts.get("aof_enabled") != "0":
+        return
     # Where CONFIG is forbidden, nothing is known about snapshots.
-    snapshots = not isinstance(save, list) or (len(save) > 1 and bool(save[1]))
-    if facts.get("aof_enabled") == "0" and not snapshots:
+    if isinstance(save, list) and not (len(save) > 1 and save[1]):
         yield Finding(
             f"{where} writes nothing to disk: when it restarts, every event that fire() has confirmed and no "
             "listener has handled is lost; set appendonly yes"
         )
+        return
+    yield Finding(
+        f"{where} writes to disk only now and then (save, without appendonly): should it die, events that "
+        "fire() confirmed in the last minutes are lost; set appendonly yes",
+        # On the developer's own machine it is as it comes, and nothing to be alarmed about.
+        severity="note" if is_local else "warning",
+    )
 
 
 def _types(where: str, keys: Mapping[str, str], types: Sequence[Any]) -> Iterable[Finding]:

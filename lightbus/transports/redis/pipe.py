@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -92,6 +92,8 @@ class Pipe:
         self._remains = Remains()
         #: How often the connection was made again.
         self.reconnects = 0
+        #: Is told of each refusal.
+        self.on_refusal: Callable[[ReplyError], None] = lambda refusal: None
 
     def send(self, *command: Any) -> asyncio.Future[Any]:
         """Send one command.
@@ -311,9 +313,11 @@ class Pipe:
             self._heard_at = self._loop.time()
             self._is_doubtful = False
             for reply in replies:
-                if reply.__class__ is ReplyError and must_reconnect(reply):
-                    # What was written is still answered; what comes now waits for the next connection.
-                    self._leaving = reply
+                if reply.__class__ is ReplyError:
+                    self.on_refusal(reply)
+                    if must_reconnect(reply):
+                        # What was written is still answered; what comes now waits for the next connection.
+                        self._leaving = reply
                 if not written:
                     raise wire.broken("a reply came to no command")
                 entry = written[0]

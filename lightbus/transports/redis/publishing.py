@@ -201,6 +201,7 @@ class Publishing:
         event.error = error if is_known else self._not_confirmed(event, error)
 
     def _refusal(self, event: Outgoing, refusal: ReplyError) -> TransportUnavailable:
+        self._transport.note_refused(event.message)
         name, address = event.message.canonical_name, self._transport.address
         error = TransportUnavailable(f"{name} was not fired: Redis at {address} refused it: {refusal}")
         error.__cause__ = refusal

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from lightbus.transports.questions import QueueStatus
 
 from .connection import unavailable
+from .keys import presence_key, queue_key, register_key, taken_key
 from .pipe import Pipe
-from .rpc_consumer import presence_key, queue_key, register_key, taken_key
 
 
 async def queue_status(pipe: Pipe, api_names: Sequence[str]) -> list[QueueStatus]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.obstacles import Obstacles
 from lightbus.tasks import Kept
 from lightbus.transports.base import Finding, Transport
+from lightbus.transports.questions import Use
 
+from . import needs
 from .connection import BLOCK, FAILURES, Link, backoff
 from .lookout import Waiting
+from .permissions import Need
 from .replies import ReplyError
 from .session import RedisTransport
 
@@ -24,9 +27,19 @@ logger = logging.getLogger(__name__)
 class RedisAnswers(RedisTransport, Transport):
     """The Redis of answers, where it is not that of calls."""
 
-    async def check(self, events: Sequence[tuple[str, str]]) -> Sequence[Finding]:
+    async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
         """Look whether Redis can be used; nothing is kept there that must last."""
-        return [finding for finding in await super().check(events) if finding.fatal]
+        return [f for f in await super().check(uses) if f.fatal or f.severity == "error"]
+
+    def _needs(self, use: Use) -> Iterable[Need]:
+        return needs_of_answers(use)
+
+
+def needs_of_answers(use: Use) -> Iterable[Need]:
+    """Return what a use of an API needs of the Redis of answers."""
+    if use.role == "serves":
+        return needs.answers(use.name)
+    return needs.reads_answers() if use.role == "calls" else ()
 
 
 class ReplyList:

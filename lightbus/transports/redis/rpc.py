@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
 from lightbus.exceptions import LightbusTimeout, QueueFull, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.base import Identity, RpcConsumer, RpcTransport
-from lightbus.transports.questions import QueueStatus
+from lightbus.transports.questions import QueueStatus, Use
 
+from . import needs
 from .connection import FAILURES, LinkBroken, backoff
+from .keys import expiry_key, queue_key
 from .lookout import Lookout
 from .options import RedisRpcOptions
+from .permissions import Need
 from .pipe import ignore_outcome
 from .queues import queue_status
 from .replies import ReplyError
-from .reply_list import RedisAnswers, ReplyList
-from .rpc_consumer import RedisRpcConsumer, expiry_key, queue_key
+from .reply_list import RedisAnswers, ReplyList, needs_of_answers
+from .rpc_consumer import RedisRpcConsumer
 from .serializing import rpc_codec
 from .session import RedisTransport
 
@@ -49,10 +52,17 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._answers: RedisTransport = apart or self
         decode, obstacles = self._codec.decode_result, lambda: self.obstacles
         self._replies = ReplyList(self._answers, self._options.rpc_retry_delay, decode, obstacles)
+        #: The APIs that were called.
+        self._called: set[str] = set()
         self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
         """Push the call and wait for its answer on this caller's reply list."""
+        if message.api_name not in self._called:
+            self._called.add(message.api_name)
+            use = Use("calls", message.api_name)
+            self.know(str(use), self._needs(use))
+            self._answers.know(str(use), needs_of_answers(use))
         loop = asyncio.get_running_loop()
         blob = self._codec.encode_call(message, self._replies.return_path)
         deadline = loop.time() + timeout
@@ -113,10 +123,14 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
 
     async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
         """Take calls from the API's queue into a list of this process's own."""
+        use = Use("serves", api_name)
+        self.know(str(use), self._needs(use))
+        self._answers.know(str(use), needs_of_answers(use))
         consumer = RedisRpcConsumer(
             self.session, self._answers.pipe, self._options, self._codec, api_name, identity, self.metrics
         )
         consumer.obstacles = self.obstacles
+        consumer.barred_by = (self.session.permissions, self._answers.session.permissions)
         await consumer.join()
         return consumer
 
@@ -132,8 +146,16 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             await self.answers.close()
         await super().close()
 
-    def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
-        return {queue_key(api): "list" for api, _ in events}
+    def _needs(self, use: Use) -> Iterable[Need]:
+        if use.role == "serves":
+            yield from needs.serves(use.name)
+        elif use.role == "calls":
+            yield from needs.calls(use.name)
+        if self.answers is None:
+            yield from needs_of_answers(use)
+
+    def _keys(self, uses: Sequence[Use]) -> dict[str, str]:
+        return {queue_key(use.name): "list" for use in uses if use.role in ("serves", "calls", "knows")}
 
     def _after_sending(
         self,

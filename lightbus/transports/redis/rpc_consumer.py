@@ -19,7 +19,9 @@ from lightbus.transports.base import Identity, RpcConsumer
 
 from .codec import decode_sender, names_reply_list, return_key
 from .connection import BLOCK, FAILURES, backoff
+from .keys import expiry_key, presence_key, queue_key, register_key, served_key, taken_key
 from .options import RedisRpcOptions
+from .permissions import LACKING, Permissions
 from .pipe import Pipe, failure_of, ignore_outcome
 from .replies import Reaction, ReplyError
 from .scripts import ANSWER, LEAVE, PRESENT, RECOVER, RELEASE, TAKE
@@ -37,36 +39,6 @@ PRESENCE = 6.0
 _TAKEN_AT_ONCE = 1_000
 #: How often an answer is sent before it is given up: for about as long as it is of use.
 _ATTEMPTS = 20
-
-
-def queue_key(api_name: str) -> str:
-    """Return the key of an API's queue of calls."""
-    return f"{api_name}:rpc_queue"
-
-
-def served_key(api_name: str) -> str:
-    """Return the key that is there while some process of this version serves an API."""
-    return f"{{{queue_key(api_name)}}}:served"
-
-
-def register_key(api_name: str) -> str:
-    """Return the key of the set of processes that serve an API, absent ones included for a while."""
-    return f"{{{queue_key(api_name)}}}:processes"
-
-
-def taken_key(api_name: str, member: str) -> str:
-    """Return the key of the calls that a process of the register has taken."""
-    return f"{{{queue_key(api_name)}}}:taken:{member}"
-
-
-def presence_key(api_name: str, member: str) -> str:
-    """Return the key that is there while a process of the register shows signs of life."""
-    return f"{{{queue_key(api_name)}}}:present:{member}"
-
-
-def expiry_key(call_id: str) -> str:
-    """Return the key whose removal is the right to run a call."""
-    return f"rpc_expiry_key:{call_id}"
 
 
 class RedisRpcConsumer(RpcConsumer):
@@ -114,6 +86,14 @@ class RedisRpcConsumer(RpcConsumer):
         self._all_sent: asyncio.Event | None = None
         self._recovering = asyncio.Lock()
         self._presence: Kept | None = None
+        #: What this user may not do, at the Redis of calls and at that of answers.
+        self.barred_by: Sequence[Permissions] = ()
+
+    @property
+    def _is_barred(self) -> bool:
+        """Whether a call that is taken could not be finished, for want of a permission."""
+        ours = {f"serve {self._api_name}", f"answer calls of {self._api_name}"}
+        return any(not ours.isdisjoint(permissions.barred) for permissions in self.barred_by)
 
     async def join(self) -> None:
         """Sign on, so that callers see that somebody serves the API, and stay signed on."""
@@ -127,6 +107,10 @@ class RedisRpcConsumer(RpcConsumer):
     async def take(self, limit: int) -> Sequence[RpcMessage]:
         """Move calls to this process's list: wait for one, and fetch others with the same write."""
         if self._stopping:
+            return ()
+        if self._is_barred:
+            self.trouble = LACKING
+            await asyncio.sleep(BLOCK / 4)
             return ()
         commands: list[tuple[Any, ...]] = []
         more = min(limit, self._options.batch_size, _TAKEN_AT_ONCE)
@@ -334,6 +318,8 @@ class RedisRpcConsumer(RpcConsumer):
             await asyncio.sleep(PRESENCE / 3)
 
     async def _show_presence(self) -> None:
+        if self._is_barred:
+            return  # Callers had better be told at once that nobody serves the API.
         await self._pipe.run(PRESENT, self._signs, [self._member, int(PRESENCE * 1000)])
 
     async def _recover(self) -> None:

@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
@@ -19,9 +18,13 @@ import msgspec
 
 from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.transports.base import Identity, SchemaTransport
+from lightbus.transports.questions import Use
 
+from . import needs
 from .codec import check_limits, decode_json, encode_json
+from .keys import contract_digest, contract_keys, owner_key, schedule_key, schema_key
 from .options import RedisSchemaOptions
+from .permissions import Need
 from .replies import ReplyError
 from .scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, UNLIST, WITHDRAW, Script
 from .session import RedisTransport
@@ -42,26 +45,6 @@ _CLAIMS: Mapping[bytes, Literal["ours", "had", "busy", "early"]] = {
     b"busy": "busy",
     b"early": "early",
 }
-
-
-def schema_key(api_name: str) -> str:
-    """Return the key of an API's contract."""
-    return f"schema:{api_name}"
-
-
-def contract_keys(api_name: str) -> list[str]:
-    """Return the key of an API's contract, and that of the processes that stand for it."""
-    return [schema_key(api_name), f"{{{schema_key(api_name)}}}:publishers"]
-
-
-def owner_key(api_name: str) -> str:
-    """Return the key of the processes that own an API."""
-    return f"lightbus:owner:{api_name}"
-
-
-def schedule_key(schedule: str) -> str:
-    """Return the key of what is remembered of a schedule."""
-    return f"lightbus:schedule:{schedule}"
 
 
 @contextmanager
@@ -95,6 +78,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         """Publish contracts for ``ttl`` seconds; who has started later has the last word."""
         if not contracts:
             return
+        self._expect_to("publishes", contracts)
         seconds = max(1, math.ceil(ttl))
         blobs = {name: encode_json(contract) for name, contract in contracts.items()}
         if human_readable:
@@ -113,7 +97,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         blobs = {name: self._stored.pop(name) for name in api_names if name in self._stored}
         await asyncio.gather(
             *(
-                self._run(WITHDRAW, name, blob, self._member(blob), _digest(blob))
+                self._run(WITHDRAW, name, blob, self._member(blob), contract_digest(blob))
                 for name, blob in blobs.items()
             )
         )
@@ -166,6 +150,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
         """Become, or stay, an owner of APIs; returns the service that owns each."""
+        self._expect_to("owns", api_names)
         arguments = (identity.service_name, identity.process_name, math.ceil(ttl * 1000))
         with _refusals():
             replies = await asyncio.gather(
@@ -196,6 +181,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
     ) -> Literal["ours", "had", "busy", "early"]:
         """Take one tick of a schedule."""
+        self._expect_to("runs", [schedule])
         arguments = (holder, round(tick * 1000), math.ceil(lease * 1000), _TICKS_KEPT * 1000, int(catch_up))
         with _refusals():
             reply: bytes = await self.pipe.run(TICK, [schedule_key(schedule)], arguments)
@@ -207,8 +193,19 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         with _refusals():
             return bool(await self.pipe.run(HOLD, [schedule_key(schedule)], arguments))
 
+    def _expect_to(self, role: Literal["publishes", "owns", "runs"], names: Iterable[str]) -> None:
+        for name in names:
+            use = Use(role, name)
+            self.know(str(use), self._needs(use))
+
+    def _needs(self, use: Use) -> Iterable[Need]:
+        if use.role == "hosts":
+            return needs.hosts()
+        tables = {"publishes": needs.publishes, "owns": needs.owns, "runs": needs.runs}
+        return tables[use.role](use.name) if use.role in tables else ()
+
     def _member(self, blob: bytes) -> str:
-        return f"{self._publisher}:{_digest(blob)}"
+        return f"{self._publisher}:{contract_digest(blob)}"
 
     async def _run(self, script: Script, api_name: str, *arguments: Any) -> Any:
         return await self.pipe.run(script, contract_keys(api_name), arguments)
@@ -223,8 +220,3 @@ def _contract(name: str, blob: bytes) -> Mapping[str, Any] | None:
         logger.warning("the contract of the API %.80r is unreadable and ignored: %s", name, e)
         return None
     return contract if isinstance(contract, dict) else None
-
-
-def _digest(blob: bytes) -> str:
-    # The only one that a script can compute, too.
-    return hashlib.sha1(blob, usedforsecurity=False).hexdigest()[:16]

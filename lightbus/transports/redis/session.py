@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,10 +11,13 @@ from weakref import WeakKeyDictionary
 from lightbus.metrics import Metrics
 from lightbus.obstacles import Obstacles
 from lightbus.transports.base import Finding
+from lightbus.transports.questions import Use
 
 from .connection import Connector, Link, unavailable
 from .inspection import inspect
+from .needs import everybody
 from .options import RedisOptions
+from .permissions import Need, Permissions
 from .pipe import Pipe
 from .suspects import Suspects
 
@@ -35,6 +38,9 @@ class Session:
         #: Where its users are told of what keeps commands from Redis, once for each.
         self._users: list[Obstacles] = []
         self.pipe = Pipe(self.connector, options.command_timeout, self._users)
+        #: What this user may not do.
+        self.permissions = Permissions(self.connector)
+        self.pipe.on_refusal = self.permissions.note
         #: Shared by all listeners, since they die together.
         self.suspects = Suspects()
 
@@ -61,11 +67,12 @@ class Session:
             obstacles.clear(self.pipe.outages.obstacle)
         if not self._users:
             _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
+            await self.permissions.close()
             await self.pipe.close()
 
     def link(self) -> Link:
         """Return a new connection for commands that block."""
-        return Link(self.connector)
+        return Link(self.connector, self.permissions.note)
 
 
 class RedisTransport:
@@ -121,12 +128,28 @@ class RedisTransport:
         """
         await self.pipe.open()
 
-    async def check(self, events: Sequence[tuple[str, str]]) -> Sequence[Finding]:
-        """Look whether Redis has what the promises need."""
-        return await inspect(self._redis_options, self._keys(events))
+    async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
+        """Look whether Redis has what the promises need, and allows it."""
+        needs = [need for use in uses for need in self._needs(use)]
+        return await inspect(Connector(self._redis_options), self._keys(uses), [*everybody(), *needs])
 
-    def _keys(self, events: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """Return the keys that are used for events of these APIs, with the type of each."""
+    async def expect(self, uses: Sequence[Use]) -> None:
+        """Look whether Redis allows what this process is going to do, and watch what it does not."""
+        self.know("everybody", everybody())
+        for use in uses:
+            self.know(str(use), self._needs(use))
+        await self.session.permissions.check()
+
+    def know(self, name: str, needs: Iterable[Need]) -> None:
+        """Say what is needed here, for when something is refused."""
+        self.session.permissions.know(name, needs, self.obstacles)
+
+    def _needs(self, use: Use) -> Iterable[Need]:
+        """Return what a use needs of this Redis."""
+        return ()
+
+    def _keys(self, uses: Sequence[Use]) -> dict[str, str]:
+        """Return the keys that are used, with the type that each must have where it exists."""
         return {}
 
     async def close(self) -> None:

@@ -1,0 +1,61 @@
+"""The names of the keys that calls, contracts, owners and schedules have."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def queue_key(api_name: str) -> str:
+    """Return the key of an API's queue of calls."""
+    return f"{api_name}:rpc_queue"
+
+
+def served_key(api_name: str) -> str:
+    """Return the key that is there while some process of this version serves an API."""
+    return f"{{{queue_key(api_name)}}}:served"
+
+
+def register_key(api_name: str) -> str:
+    """Return the key of the set of processes that serve an API, absent ones included for a while."""
+    return f"{{{queue_key(api_name)}}}:processes"
+
+
+def taken_key(api_name: str, member: str) -> str:
+    """Return the key of the calls that a process of the register has taken."""
+    return f"{{{queue_key(api_name)}}}:taken:{member}"
+
+
+def presence_key(api_name: str, member: str) -> str:
+    """Return the key that is there while a process of the register shows signs of life."""
+    return f"{{{queue_key(api_name)}}}:present:{member}"
+
+
+def expiry_key(call_id: str) -> str:
+    """Return the key whose removal is the right to run a call."""
+    return f"rpc_expiry_key:{call_id}"
+
+
+def schema_key(api_name: str) -> str:
+    """Return the key of an API's contract."""
+    return f"schema:{api_name}"
+
+
+def contract_keys(api_name: str) -> list[str]:
+    """Return the key of an API's contract, and that of the processes that stand for it."""
+    return [schema_key(api_name), f"{{{schema_key(api_name)}}}:publishers"]
+
+
+def owner_key(api_name: str) -> str:
+    """Return the key of the processes that own an API."""
+    return f"lightbus:owner:{api_name}"
+
+
+def schedule_key(schedule: str) -> str:
+    """Return the key of what is remembered of a schedule."""
+    return f"lightbus:schedule:{schedule}"
+
+
+def contract_digest(blob: bytes) -> str:
+    """Return by what those who stand for a contract name it."""
+    # The only one that a script can compute, too.
+    return hashlib.sha1(blob, usedforsecurity=False).hexdigest()[:16]

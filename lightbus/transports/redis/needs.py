@@ -1,0 +1,257 @@
+"""The commands and keys that each role needs: the one table by which permissions are looked at.
+
+A command stands here as it is sent, or as a script does it. The keys of a script are asked for together:
+Redis wants all of them before it begins. The commands within it are asked for one by one, as Redis does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .keys import (
+    contract_keys,
+    expiry_key,
+    owner_key,
+    presence_key,
+    queue_key,
+    register_key,
+    schedule_key,
+    schema_key,
+    served_key,
+    taken_key,
+)
+from .permissions import Command, Key, Need
+from .scripts import (
+    ANSWER,
+    COUNT,
+    ENLIST,
+    FIND,
+    FINISH,
+    FIRE,
+    HOLD,
+    LEAVE,
+    MAKE,
+    MOVE,
+    OWN,
+    PRESENT,
+    PROMOTE,
+    PUBLISH,
+    RECOVER,
+    RELEASE,
+    RENEW,
+    RETRY,
+    TAKE,
+    TICK,
+    TRIM,
+    WITHDRAW,
+    Script,
+)
+from .settling import GroupKeys
+
+#: Stands for what differs from process to process and from message to message.
+ANY = "*"
+
+
+def everybody() -> Iterator[Need]:
+    """What each process needs, whatever it does."""
+    commands: list[Command] = [
+        *(("PING",), ("CLIENT", "ID"), ("CLIENT", "INFO"), ("INFO",), ("COMMAND", "INFO", "GET"), ("TIME",)),
+        *(("SMEMBERS", Key("schemas")), ("MGET", Key(schema_key(ANY)))),
+    ]
+    yield from _all(commands, "use the bus at all")
+
+
+def hosts() -> Iterator[Need]:
+    """What each process needs that takes messages."""
+    commands: list[Command] = [
+        *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1")),
+        *(("EVALSHA", TAKE.sha, 0), ("EVAL", "return 1", 0)),
+    ]
+    yield from _all(commands, "take calls and events")
+
+
+def calls(api: str) -> Iterator[Need]:
+    """What is needed at the Redis of calls by those who call an API."""
+    expiry, queue = Key(expiry_key(ANY)), Key(queue_key(api))
+    contract, publishers = (Key(key) for key in contract_keys(api))
+    commands: list[Command] = [
+        *(("SET", expiry, 1, "EX", 1), ("DEL", expiry), ("RPUSH", queue, ""), ("LREM", queue, 1, "")),
+        ("EXISTS", Key(served_key(api))),
+        *(("GET", contract), ("ZRANGEBYSCORE", publishers, 0, "+inf")),
+    ]
+    yield from _all(commands, f"call {api}", is_assumed=True)
+
+
+def reads_answers() -> Iterator[Need]:
+    """What is needed at the Redis of answers by those who call."""
+    reply = Key("lightbus:reply:*")
+    commands: list[Command] = [("BRPOP", reply, 1), ("RPOP", reply, 1)]
+    yield from _all(commands, "read the answers to calls", is_assumed=True)
+
+
+def publishes(api: str) -> Iterator[Need]:
+    """What is needed at the Redis of contracts by those who publish that of an API."""
+    contract, publishers = keys = [Key(key) for key in contract_keys(api)]
+    publish: list[Command] = [
+        *(*_runs(ENLIST, [Key("schemas")]), ("SREM", Key("schemas"), ""), ("SADD", Key("schemas"), api)),
+        *(*_runs(PUBLISH, keys), *_runs(WITHDRAW, keys)),
+        *(("GET", contract), ("SET", contract, ""), ("DEL", contract)),
+        *(("ZADD", publishers, 1, ""), ("ZREM", publishers, ""), ("ZCARD", publishers)),
+        *(("ZRANGEBYSCORE", publishers, 0, 1), ("ZREMRANGEBYSCORE", publishers, 0, 1)),
+        ("EXPIRE", publishers, 1),
+    ]
+    yield from _all(publish, f"publish the contract of {api}")
+
+
+def owns(api: str) -> Iterator[Need]:
+    """What is needed at the Redis of contracts by the owner of an API."""
+    owner = Key(owner_key(api))
+    own: list[Command] = [
+        *(*_runs(OWN, [owner]), ("ZADD", owner, 1, ""), ("ZREM", owner, ""), ("ZRANGE", owner, 0, 0)),
+        *(("ZREMRANGEBYSCORE", owner, 0, 1), ("PEXPIRE", owner, 1)),
+    ]
+    yield from _all(own, f"own {api}")
+
+
+def serves(api: str) -> Iterator[Need]:
+    """What is needed at the Redis of calls by those who serve an API."""
+    expiry, queue, register = Key(expiry_key(ANY)), Key(queue_key(api)), Key(register_key(api))
+    taken, present, served = (
+        Key(taken_key(api, ANY)),
+        Key(presence_key(api, ANY)),
+        Key(served_key(api)),
+    )
+    vital: list[Command] = [
+        *(("BLMOVE", queue, taken, "LEFT", "RIGHT", 1), ("PTTL", expiry), ("GETDEL", expiry)),
+        *(("LREM", taken, 1, ""), *_runs(PRESENT, [present, register, served]), ("SET", present, 1)),
+        *(("SADD", register, ""), ("SET", served, 1), ("PEXPIRE", present, 1), ("TYPE", register)),
+    ]
+    more: list[Command] = [
+        *(*_runs(TAKE, [queue, taken]), ("LRANGE", queue, 0, 0), ("LPOP", queue, 1), ("RPUSH", taken, "")),
+        *(("SMEMBERS", register), ("EXISTS", present)),
+        *_runs(RECOVER, [taken, taken, present, register]),
+        *(("LRANGE", taken, 0, 0), ("LTRIM", taken, 0, 0), ("SREM", register, "")),
+        *(*_runs(RELEASE, [queue, taken]), ("LPOS", taken, ""), ("LPUSH", queue, ""), ("EXISTS", expiry)),
+        *(*_runs(LEAVE, [register, present, served]), ("DEL", present), ("SCARD", register)),
+        *(("DEL", served), ("TYPE", queue)),
+    ]
+    yield from _all(vital, f"serve {api}", is_vital=True)
+    yield from _all(more, f"serve {api}")
+
+
+def answers(api: str) -> Iterator[Need]:
+    """What is needed at the Redis of answers by those who serve an API."""
+    reply = Key("lightbus:reply:*")
+    commands: list[Command] = [*_runs(ANSWER, [reply]), ("LPUSH", reply, ""), ("EXPIRE", reply, 1)]
+    yield from _all(commands, f"answer calls of {api}", is_vital=True)
+
+
+def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
+    """What is needed by those who fire the events of a stream.
+
+    Args:
+        api: The API of the events.
+        stream: The stream.
+        dedupes: Whether some event of it has ``dedupe``.
+    """
+    key, trimming, fired = Key(stream), Key(f"{{{stream}}}:trimming"), Key(f"{{{stream}}}:fired:{ANY}")
+    commands: list[Command] = [
+        *(("XADD", key, "*", "", ""), ("XREVRANGE", key, "+", "-"), ("XLEN", key), ("TYPE", key)),
+        *(*_runs(TRIM, [key, trimming]), ("SET", trimming, 1), ("XTRIM", key, "MAXLEN", 1)),
+        *(
+            ("XINFO", "GROUPS", key),
+            ("XPENDING", key, ""),
+            ("XRANGE", key, "-", "+"),
+            *_runs(FIND, [key]),
+        ),
+    ]
+    if dedupes:
+        commands += [*_runs(FIRE, [key, fired]), ("GET", fired), ("SET", fired, "")]
+    yield from _all(commands, f"fire events of {api}")
+    side = GroupKeys(stream, ANY)
+    looks: list[Command] = [
+        *(("XINFO", "STREAM", key), ("XINFO", "CONSUMERS", key, ""), ("HGET", Key(side.groups), "")),
+        *(("XINFO", "CONSUMERS", Key(side.retry), ""), ("XLEN", Key(side.retry)), ("XLEN", Key(side.dead))),
+        *(("ZCARD", Key(side.delayed)), *_runs(COUNT, [key])),
+    ]
+    yield from _all(looks, f"see which listeners are behind with events of {api}")
+
+
+def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) -> Iterator[Need]:
+    """What a listener needs for one of its streams.
+
+    Args:
+        listener: Its name.
+        stream: The stream.
+        group: Its group.
+        dedupes: Whether it remembers the events that it has handled.
+    """
+    side = GroupKeys(stream, group)
+    key, retry, dead = Key(stream), Key(side.retry), Key(side.dead)
+    delayed, bodies, groups = Key(side.delayed), Key(side.bodies), Key(side.groups)
+    purpose = f"listen as {listener}"
+    both = [command for source in (key, retry) for command in _of_source(source, group)]
+    vital: list[Command] = [
+        *(("XREADGROUP", "GROUP", group, "", "STREAMS", source, ">") for source in (key, retry)),
+        *(("XACK", source, group, "0-0") for source in (key, retry)),
+    ]
+    more: list[Command] = [
+        *_runs(MAKE, [key, retry, groups]),
+        *(("HGET", groups, ""), ("HSET", groups, "", ""), ("HSETNX", groups, "", "")),
+        *(("HINCRBY", groups, "", 0), ("XREVRANGE", key, "+", "-"), *both, ("XDEL", retry, "0-0")),
+        *_runs(RETRY, [key, delayed, bodies, groups]),
+        *_runs(RETRY, [retry, delayed, bodies, groups]),
+        *(("TYPE", each) for each in (delayed, bodies, retry, dead)),
+        *(("HSET", bodies, "", ""), ("HGET", bodies, ""), ("HDEL", bodies, "")),
+        *(("ZADD", delayed, 1, ""), ("ZREM", delayed, ""), ("ZRANGEBYSCORE", delayed, 0, 1)),
+        *(c for source in (key, retry) for to in (retry, dead) for c in _runs(MOVE, [source, to, groups])),
+        *(("XADD", retry, "*", "", ""), ("XADD", dead, "*", "", "")),
+        *_runs(PROMOTE, [delayed, bodies, retry, dead]),
+        *(("XINFO", "STREAM", key), ("XINFO", "GROUPS", key), *_runs(COUNT, [key])),
+        *(("XLEN", retry), ("XLEN", dead), ("ZCARD", delayed)),
+    ]
+    if dedupes:
+        handled = Key(f"{side.handled}{ANY}")
+        more += [*_runs(FINISH, [key, handled]), *_runs(FINISH, [retry, handled])]
+        more += [("SET", handled, 1), ("EXISTS", handled)]
+    yield from _all(vital, purpose, is_vital=True)
+    yield from _all(more, purpose)
+
+
+def runs(schedule: str) -> Iterator[Need]:
+    """What is needed by the processes that share a schedule."""
+    key = Key(schedule_key(schedule))
+    commands: list[Command] = [
+        *(*_runs(TICK, [key]), *_runs(HOLD, [key]), ("HGET", key, ""), ("HMGET", key, "")),
+        *(("HSET", key, "", ""), ("PEXPIRE", key, 1)),
+    ]
+    yield from _all(commands, f"run the schedule {schedule}")
+
+
+def _of_source(source: Key, group: str) -> Iterator[Command]:
+    """What the leases of a group need on a stream that it reads."""
+    yield from _runs(RENEW, [source])
+    yield from (
+        ("XPENDING", source, group),
+        ("XCLAIM", source, group, "", 0, "0-0"),
+        ("XRANGE", source, "-", "+"),
+        ("XINFO", "CONSUMERS", source, group),
+        ("XGROUP", "CREATE", source, group, 0),
+        ("XGROUP", "CREATECONSUMER", source, group, ""),
+        ("XGROUP", "DELCONSUMER", source, group, ""),
+        ("TYPE", source),
+    )
+
+
+def _runs(script: Script, keys: Iterable[str]) -> Iterator[Command]:
+    """The commands that run a script on some keys."""
+    given = list(keys)
+    for name, what in (("EVALSHA", script.sha), ("EVAL", "return 1")):
+        yield (name, what, len(given), *given)
+
+
+def _all(
+    commands: Iterable[Command], purpose: str, *, is_vital: bool = False, is_assumed: bool = False
+) -> Iterator[Need]:
+    for command in dict.fromkeys(commands):
+        yield Need(command, purpose, is_vital, is_assumed)
