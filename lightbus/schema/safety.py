@@ -23,8 +23,11 @@ _DATA: Final = frozenset({"default", "const", "enum", "examples"})
 _BESIDE: Final = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
 
 
-def check_schema(schema: Any) -> None:
+def check_schema(schema: Any) -> list[str]:
     """Refuse a schema that is too large, fetches something, or would be slow to validate with.
+
+    Returns:
+        Its patterns, each once.
 
     Raises:
         InvalidMessage: It can't be used; the message says why.
@@ -55,6 +58,7 @@ def check_schema(schema: Any) -> None:
         if len(patterns) > MAX_PATTERNS:
             raise InvalidMessage(f"the schema has more than {MAX_PATTERNS} patterns")
     _check_steps(schema, schemas)
+    return sorted(patterns)
 
 
 def check_form(schema: dict[str, Any]) -> None:

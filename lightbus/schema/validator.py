@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from lightbus.exceptions import InvalidMessage, ValidationError
@@ -10,7 +10,12 @@ from lightbus.values import located, shown
 
 from .safety import check_schema
 
+#: Bytes that one pattern may take once it is compiled, and all of a schema. Some 15 ms go by for each MiB, in
+#: which nothing else runs: the compiler does not let other threads work.
 _REGEX_SIZE: Final = 2 * 1024 * 1024
+_ALL_REGEX_SIZE: Final = 4 * 1024 * 1024
+_LEAST_REGEX_SIZE: Final = 16 * 1024
+_LEAST_CACHE: Final = 64 * 1024
 _SHOWN: Final = 120
 
 
@@ -51,21 +56,57 @@ def compile(schema: dict[str, Any], what: str = "the value") -> Validator:
         InvalidMessage: The schema is wrong, too large, refers to something outside of itself, or has a
             pattern that can't be matched in linear time.
     """
-    import jsonschema_rs
-
-    check_schema(schema)
+    patterns = check_schema(schema)
+    body = {key: value for key, value in schema.items() if key != "$schema"}
     try:
-        compiled = jsonschema_rs.Draft7Validator(
-            {key: value for key, value in schema.items() if key != "$schema"},
-            validate_formats=False,
-            retriever=_never,
-            mask="the value",
-            pattern_options=jsonschema_rs.RegexOptions(size_limit=_REGEX_SIZE, dfa_size_limit=_REGEX_SIZE),
-        )
+        try:
+            compiled = _compile(body, _ALL_REGEX_SIZE // max(1, len(patterns)))
+        except ValueError:
+            # Wrong, or patterns of very different sizes, or too large a one.
+            compiled = _compile(body, _largest_of(patterns))
     except ValueError as e:
         reason = str(getattr(e, "message", e)).replace('is not a "regex"', "is not a usable pattern")
         raise InvalidMessage(f"{what}: the schema can't be used: {reason[:300]}") from None
     return Validator(compiled.validate, what)
+
+
+def _compile(schema: dict[str, Any], regex_size: int) -> Any:
+    import jsonschema_rs
+
+    size = min(regex_size, _REGEX_SIZE)
+    return jsonschema_rs.Draft7Validator(
+        schema,
+        validate_formats=False,
+        retriever=_never,
+        mask="the value",
+        pattern_options=jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=max(size, _LEAST_CACHE)),
+    )
+
+
+def _largest_of(patterns: Sequence[str]) -> int:
+    """Return the bytes that the largest of these patterns takes once it is compiled, rounded up.
+
+    Raises:
+        ValueError: One of them can't be used, or all together are too large.
+    """
+    largest, total = _LEAST_REGEX_SIZE, 0
+    for pattern in patterns:
+        size = _LEAST_REGEX_SIZE
+        while True:
+            try:
+                _compile({"pattern": pattern}, size)
+                break
+            except ValueError:
+                if size >= _REGEX_SIZE:
+                    raise
+                size *= 2
+        largest, total = max(largest, size), total + size
+        if total > _ALL_REGEX_SIZE:
+            raise ValueError(
+                f"its {len(patterns)} patterns take more than {_ALL_REGEX_SIZE // 1024**2} MiB once they are "
+                "compiled, which would keep everything else waiting; repeat less in them, as in {1,500}"
+            )
+    return largest
 
 
 def _never(uri: str) -> NoReturn:

@@ -165,6 +165,35 @@ def test_another_meta_schema_is_neither_fetched_nor_used() -> None:
     compile({"$schema": "http://127.0.0.1:1/meta.json", "type": "string"}).validate("x")
 
 
+LARGE = r"^\p{L}{25}"  # about 2 MiB once it is compiled
+
+
+def patterns(*each: str) -> dict[str, Any]:
+    return {"properties": {f"p{i}": {"pattern": pattern} for i, pattern in enumerate(each)}}
+
+
+def test_patterns_that_would_take_seconds_to_compile_are_refused_together() -> None:
+    with pytest.raises(InvalidMessage, match=r"its 190 patterns take more than 4 MiB once they are compiled"):
+        compile(patterns(*(f"{LARGE}{i}" for i in range(190))))
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        [f"^[a-z]+{i}$" for i in range(200)],
+        [LARGE],
+        [LARGE, *(f"^[a-z]+{i}$" for i in range(100))],
+        [LARGE] * 100,
+        [r"^-?\d+(\.\d+)?$"] * 5000,
+        [rf"^.{{100}}{i}$" for i in range(10)],
+    ],
+)
+def test_patterns_of_any_number_and_size_that_are_quick_to_compile_are_used(each: list[str]) -> None:
+    validator = compile(patterns(*each))
+    with pytest.raises(ValidationError, match="does not fit pattern"):
+        validator.validate({"p0": "-"})
+
+
 def test_a_pattern_that_would_backtrack_for_ever_takes_linear_time() -> None:
     validator = compile({"pattern": "^(a+)+$"})
     start = time.perf_counter()
