@@ -205,6 +205,11 @@ def default_name(handler: Handler) -> str:
 def _check_callable(handler: object) -> None:
     if not callable(handler):
         raise InvalidListener(f"a listener is called with each event, but {handler!r} can't be called")
+    if isinstance(handler, type):
+        raise InvalidListener(
+            f"{where(handler)}: a listener is called with each event, but {handler.__qualname__} is a class, "
+            "of which each event would only make an object; give a function, or an object with __call__"
+        )
 
 
 def _is_since(since: str) -> bool:

@@ -105,6 +105,7 @@ class Loader:
                 self.problems.add(self._place(path), path, what)
             if function is not None:
                 self._check_call(f"{path}.call", function)
+            if function is not None and not isinstance(function, type):
                 key = "cron" if options.cron is not None else "every"
                 made[name] = self._try(f"{path}.{key}", None, _schedule, name, options, function)
         return {name: record for name, record in made.items() if record is not None}
@@ -186,6 +187,10 @@ class Loader:
         return len(self.problems.found) == before
 
     def _check_call(self, path: str, function: Any) -> None:
+        if isinstance(function, type):
+            what = f"{function.__module__}:{function.__qualname__} is a class; name a function"
+            self.problems.add(self._place(path), path, what)
+            return
         try:
             inspect.signature(function).bind()
         except TypeError as e:

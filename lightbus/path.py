@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from .bus_schema import BusSchema
 from .client import BusClient
-from .exceptions import InvalidParameters, UnknownApi
+from .exceptions import InvalidParameters, LightbusException, UnknownApi
 from .listener import Handler, Listener
 from .messages import EventMessage
 from .policy import DeliveryPolicy, OnError
-from .portal import run_blocking
+from .portal import run_blocking, shorten
 
 T = TypeVar("T")
 
@@ -92,7 +92,11 @@ class BusPath:
     ) -> Any:
         """Call the procedure and await its result; see :meth:`BusClient.call_rpc_remote`."""
         api_name, name = self._split(args)
-        return await self._client.call_rpc_remote(api_name, name, kwargs, bus_options)
+        try:
+            return await self._client.call_rpc_remote(api_name, name, kwargs, bus_options)
+        except LightbusException as e:
+            shorten(e)
+            raise
 
     def fire(
         self, /, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
@@ -119,7 +123,11 @@ class BusPath:
     ) -> EventMessage:
         """Fire the event and wait until the broker has stored it; see :meth:`BusClient.fire_event`."""
         api_name, name = self._split(args)
-        return await self._client.fire_event(api_name, name, kwargs, bus_options)
+        try:
+            return await self._client.fire_event(api_name, name, kwargs, bus_options)
+        except LightbusException as e:
+            shorten(e)
+            raise
 
     def fire_many(
         self, events: Iterable[Mapping[str, Any]], *, bus_options: Mapping[str, Any] | None = None

@@ -12,11 +12,13 @@ from concurrent.futures import CancelledError as ThreadCancelledError
 from typing import Any, TypeVar
 
 from .cancellation import end
-from .exceptions import BusAlreadyClosed, SyncCallOnEventLoop
+from .exceptions import BusAlreadyClosed, LightbusException, SyncCallOnEventLoop
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_OURS = frozenset({"lightbus", "asyncio", "concurrent", "uvloop", "redis"})
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -121,9 +123,25 @@ def run_blocking(
         return future.result()
     except ThreadCancelledError:
         raise BusAlreadyClosed(f"the bus was closed while {blocking} waited") from None
+    except LightbusException as e:
+        shorten(e)
+        raise
     except BaseException:
         future.cancel()
         raise
+
+
+def shorten(error: LightbusException) -> None:
+    """Take an error's way through Lightbus out of its traceback; it says nothing that its text does not.
+
+    Where code of somebody else's is on that way, such as a hook, it stays.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _OURS:
+            return
+        trace = trace.tb_next
+    error.__traceback__ = None
 
 
 async def _cancel_all() -> None:

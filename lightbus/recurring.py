@@ -62,6 +62,11 @@ class Schedule:
     immediately: bool = False
 
     def __post_init__(self) -> None:
+        if not callable(self.function) or isinstance(self.function, type):
+            what = "is a class" if isinstance(self.function, type) else "can't be called"
+            raise InvalidSchedule(
+                f"{self.name}: {self.function!r} {what}; give a function, or a method of an object"
+            )
         for value, kind in ((self.scope, Scope), (self.missed, Missed)):
             if value not in get_args(kind):
                 raise InvalidSchedule(

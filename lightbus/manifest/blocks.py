@@ -71,6 +71,7 @@ class Blocks:
     def named(self, node: Node | None, path: str, make: Maker) -> Mapping[str, Any]:
         """Make the records of a map whose keys are names that the user gave."""
         made: dict[str, Any] = {}
+        empty = ""
         for name, child in node.items() if node else ():
             full = f"{path}.{name}"
             pattern, says = name_pattern(path)
@@ -79,7 +80,10 @@ class Blocks:
             elif isinstance(child.value, dict):
                 made[name] = make(child, full)
             elif not isinstance(child.value, Broken | None):
-                self.problems.add(child.place, full, "must be a map of keys and values")
+                hint = f"; indent it under {shown(empty)}?" if empty else ""
+                self.problems.add(child.place, full, f"must be a map of keys and values{hint}")
+                continue
+            empty = name if child.value is None else ""
         return MappingProxyType({name: value for name, value in made.items() if value is not None})
 
     def transport(

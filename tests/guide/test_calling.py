@@ -364,3 +364,44 @@ def test_the_command_line_passes_arguments_of_any_name(project: Project) -> None
     assert project.run("call", "math.plot", "function=sin", "self=1").stdout == '["sin", 1]\n'
     assert project.run("fire", "math.plotted", "function=sin", "self=1").returncode == 0
     host.wait_for_line("heard sin 1")
+
+
+def test_an_error_of_a_call_does_not_show_its_way_through_lightbus(project: Project) -> None:
+    project.write(
+        "script.py",
+        """
+        import asyncio
+        import lightbus
+
+        bus = lightbus.create()
+        try:
+            bus.other.check(x=1)
+        except lightbus.LightbusException:
+            asyncio.run(bus.other.check.call_async(x=1))
+        """,
+    )
+    said = project.python("script.py").stderr
+    assert said.rstrip().splitlines()[-1].startswith("lightbus.exceptions.NoWorker: nobody serves the API")
+    assert "lightbus/client.py" not in said and "concurrent/futures" not in said
+    # Each of the two has the way from the user's line to the bus.
+    assert said.count("Traceback") == 2 and said.count("script.py") == 2
+    assert said.count("/lightbus/") == said.count("/lightbus/path.py") == 2
+
+
+def test_an_error_of_a_hook_shows_the_hook(project: Project) -> None:
+    project.write(
+        "script.py",
+        """
+        import lightbus
+        from lightbus.exceptions import ValidationError
+
+        bus = lightbus.create()
+
+        @bus.client.before_rpc_call()
+        def refuse(client, rpc_message):
+            raise ValidationError('not today')
+
+        bus.other.check(x=1)
+        """,
+    )
+    assert "in refuse" in project.python("script.py").stderr

@@ -164,6 +164,8 @@ def test_a_bad_meta_says_what_to_write(project: Project, body: str, said: str) -
         ("gone = Event(parameters=('_a',))", "a parameter can't be named '_a'"),
         ("gone = Event(parameters=(Parameter('a b'),))", "a parameter can't be named 'a b'"),
         ("def check(self, a, /): pass", "has the positional-only parameter 'a'"),
+        ("def check(self, bus_options): pass", "my.check() can't have a parameter named 'bus_options'"),
+        ("def fire(self): pass", "a procedure of the API 'my' can't be named 'fire'"),
     ],
 )
 def test_what_an_api_offers_must_be_callable_over_the_bus(project: Project, line: str, said: str) -> None:
@@ -192,6 +194,8 @@ class TestListeners:
         [
             ("bus.auth.user_registered.listen(lambda m, username, email: 0)", "give it one: listener_name="),
             ("bus.auth.user_registered.listen('mail')", "'mail' can't be called"),
+            ("bus.auth.user_registered.listen(dict)", "but dict is a class, of which each event would only"),
+            ("bus.client.every(seconds=5)(dict)", "<class 'dict'> is a class; give a function"),
             (
                 "bus.auth.nope.listen(print, listener_name='x')",
                 "has no event 'nope'; it has: user_registered",

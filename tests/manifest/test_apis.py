@@ -200,6 +200,8 @@ def test_policies_extend_each_other_and_listeners_name_them(folder: Folder) -> N
         ("listeners: {a: {events: [x.y], handler: 'm:f', since: yesterday}}", "since: must be new"),
         ("listeners: {a: {events: [x.y], handler: 'm:f', batch_wait: 1s}}", "batch_wait: means nothing"),
         ("listeners: {a b: {}}", "listeners.a b: can't be a name"),
+        ("apis: {auth: , owner: x}", "apis.owner: must be a map of keys and values; indent it under auth?"),
+        ("listeners: {h: , events: [a.b], handler: 'm:f'}", "listeners.handler: must be a map of keys"),
         ("schedules: {a: {call: 'm:f'}}", "schedules.a: says neither how often nor when"),
         ("schedules: {a: {call: 'm:f', every: 1s, cron: '0 2 * * *'}}", "has both every and cron"),
         ("schedules: {a: {call: 'm:f', every: 1s, timezone: UTC}}", "schedules.a: has a timezone"),
