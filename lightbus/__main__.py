@@ -1,6 +1,23 @@
 """``python -m lightbus`` is ``lightbus``."""
 
-from lightbus.cli import main
+import sys
+from pathlib import Path
+
+from lightbus.exceptions import ConfigurationError
+from lightbus.interpreter import refuse_shadows
+
+
+def main() -> None:
+    """Run the command line; unlike the program, it imports from the working directory first."""
+    try:
+        refuse_shadows(Path(sys.path[0]))
+    except ConfigurationError as e:
+        print(e, file=sys.stderr)  # noqa: T201
+        sys.exit(78)  # as the command line does, which can't be imported yet
+    from lightbus.cli import main
+
+    main()
+
 
 if __name__ == "__main__":
     main()

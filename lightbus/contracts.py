@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .cancellation import end
+from .complaints import Complaints
 from .exceptions import LightbusException, TransportUnavailable, ValidationError
 from .schema.known import Contracts
 from .schema.validator import Validator
@@ -48,6 +49,7 @@ class ContractWatch:
         concerned: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._contracts = contracts
+        self._complaints = Complaints(logger)
         self._transport = transport
         self._interval = 0.8 * ttl
         self._concerned = concerned
@@ -85,7 +87,8 @@ class ContractWatch:
             try:
                 self._contracts.set_remote(api_name, dict(contract))
             except LightbusException as e:
-                logger.warning("the contract of the API %r is ignored: %s", api_name, e)
+                what = "the contract of the API %r is ignored: %s"
+                self._complaints.tell("schemas", what, api_name, e)
 
     async def refresh(self) -> None:
         """Read the contracts, since they are due: the first message waits for that, later ones go on."""

@@ -253,7 +253,15 @@ def provide(manifest: Manifest, folder: Path) -> EmbeddedServer | None:
     )
     if wanted is False or not uses_redis:
         return None
-    if wanted is None and (manifest.redis_configured or answers(HOST, _DEFAULT_PORT)):
+    if wanted is None and manifest.redis_configured:
+        return None
+    if wanted is None and answers(HOST, _DEFAULT_PORT):
+        logger.info(
+            "using the Redis that already answers at %s:%d, since none is configured; other projects on this "
+            "machine may do so as well: bus.redis.url says which one is this project's",
+            HOST,
+            _DEFAULT_PORT,
+        )
         return None
     url = manifest.bus.redis.url
     port = (urlsplit(url.reveal()).port if url is not None else None) or _DEFAULT_PORT

@@ -25,6 +25,7 @@ from .portal import new_event_loop
 from .reload import Reloader
 from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, Shutdown
 from .tasks import begin
+from .threads import replaced_by
 from .uses import uses_of
 from .worker import Worker
 
@@ -143,8 +144,12 @@ class Host:
     def _load(self) -> None:
         """Import what the manifest names, and check that it fits together."""
         self._loader = Loader(self.manifest, self.client, self._folder)
-        self._modules = self._loader.load(self.bus)
-        logs.keep()
+        try:
+            self._modules = self._loader.load(self.bus)
+        finally:
+            logs.keep()
+            # Whatever else has failed, it may be for that.
+            self._refuse_greenlets()
         for problem in self._loader.problems.found:
             logger.warning("%s", problem)
         if self._features or self.manifest.origin("features") is not None:
@@ -152,6 +157,14 @@ class Host:
             self.client.set_features(self._features or self.manifest.features)
         starts = any(hasattr(module, "before_server_start") for module in self._modules)
         self._refuse_idleness(may_come=starts or bool(self.client.hooks.before_worker_start))
+
+    def _refuse_greenlets(self) -> None:
+        if (name := replaced_by()) is not None:
+            modules = ", ".join(self.manifest.modules)
+            raise ConfigurationError(
+                f"{name} has replaced threads, which a host needs: {modules}, or what it imports, must not "
+                "call monkey_patch() or patch_all() in `lightbus run`"
+            )
 
     # The life of the process
 

@@ -19,6 +19,7 @@ from .cancellation import is_cancelled
 from .definition import where
 from .exceptions import ConfigurationError, FailedToImportBusModule, LightbusException, TransportUnavailable
 from .hooks import Callback, Hooks
+from .interpreter import refuse_shadows
 from .manifest.problems import suggest
 from .path import BusPath
 
@@ -29,7 +30,12 @@ _LIBRARIES = (str(Path(asyncio.__file__).parent.parent / "asyncio"), concurrent.
 
 
 def look_in(folder: Path) -> None:
-    """Let modules be imported from a folder that is not installed."""
+    """Let modules be imported from a folder that is not installed.
+
+    Raises:
+        ConfigurationError: One of them takes the place of a package that Lightbus needs.
+    """
+    refuse_shadows(folder)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakSet
 
 from .cancellation import is_disturbed, withstand
+from .threads import replaced_by, start_thread
 
 #: Threads are started as they are needed, up to this many in a process.
 MAX_THREADS = 64
@@ -40,10 +41,12 @@ class HandlerPool:
         Returns:
             A future of what it returns or raises.
         """
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="lightbus")
         context = contextvars.copy_context()
         call = functools.partial(context.run, self._guarded, function, *args, **kwargs)
+        if replaced_by() is not None:
+            return _in_thread_of_its_own(call)
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="lightbus")
         return asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def invoke(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -93,6 +96,26 @@ class HandlerPool:
             raise RuntimeError(f"{function!r} raised StopIteration") from e
         finally:
             self._in_threads.discard(token)
+
+
+def _in_thread_of_its_own(call: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Where gevent has replaced those of the pool, too. So few need that that threads are not kept."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(set_outcome: Callable[[Any], None], outcome: Any) -> None:
+        if not future.done():
+            set_outcome(outcome)
+
+    def run() -> None:
+        try:
+            outcome, set_outcome = call(), future.set_result
+        except BaseException as e:
+            outcome, set_outcome = e, future.set_exception
+        loop.call_soon_threadsafe(settle, set_outcome, outcome)
+
+    start_thread(run, "lightbus")
+    return future
 
 
 _pools: WeakSet[HandlerPool] = WeakSet()

@@ -9,10 +9,12 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as ThreadCancelledError
+from functools import partial
 from typing import Any, TypeVar
 
 from .cancellation import end
-from .exceptions import BusAlreadyClosed, LightbusException, SyncCallOnEventLoop
+from .exceptions import BusAlreadyClosed, ConfigurationError, LightbusException, SyncCallOnEventLoop
+from .threads import replaced_by, result_of, start_thread
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,19 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
         import uvloop
     except ImportError:
         return asyncio.new_event_loop()
+    # It ends the process where one of its own descriptors gets the number of a standard one.
+    open_standard_descriptors()
     return uvloop.new_event_loop()
+
+
+def open_standard_descriptors() -> None:
+    """Open those of standard input, output and error that are closed, as they are in some daemons."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest one that is free.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -48,8 +62,7 @@ class Portal:
         with self._lock:
             if self._loop is None:
                 self._loop = new_event_loop()
-                thread = threading.Thread(target=self._run, args=(self._loop,), name="lightbus", daemon=True)
-                thread.start()
+                start_thread(partial(self._run, self._loop), "lightbus")
             return self._loop
 
     def stop(self) -> None:
@@ -110,6 +123,7 @@ def run_blocking(
 
     Raises:
         SyncCallOnEventLoop: This thread runs an event loop, which waiting would stop.
+        ConfigurationError: eventlet has replaced threads; what stands in for them can't wait for this loop.
     """
     try:
         asyncio.get_running_loop()
@@ -117,10 +131,15 @@ def run_blocking(
         pass
     else:
         raise SyncCallOnEventLoop(blocking, awaitable)
+    if replaced_by() == "eventlet":
+        raise ConfigurationError(
+            f"{blocking} would wait for ever, since eventlet has replaced threads; call "
+            "eventlet.monkey_patch(thread=False) instead, or use gevent"
+        )
     loop = home if home is not None else portal.loop()
     future = asyncio.run_coroutine_threadsafe(function(*args), loop)
     try:
-        return future.result()
+        return result_of(future)
     except ThreadCancelledError:
         raise BusAlreadyClosed(f"the bus was closed while {blocking} waited") from None
     except LightbusException as e:

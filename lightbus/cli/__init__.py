@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from lightbus import __version__
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
+from lightbus.interpreter import prepare_streams
 from lightbus.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE
 
 #: Said here, so that no command's module is imported to list them.
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The status is 0, or 1 for a failure, 64 for misuse, 69 where Redis stays away, 78 for a wrong
     configuration, 130 after Ctrl-C.
     """
+    prepare_streams()
     try:
         status = _run(arguments)
         sys.stdout.flush()

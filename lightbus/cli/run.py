@@ -15,6 +15,7 @@ from lightbus import logs
 from lightbus.declarations import FEATURES, Feature
 from lightbus.host import Host
 from lightbus.http import serving
+from lightbus.interpreter import refuse_shadows
 from lightbus.manifest.model import Manifest
 from lightbus.shutdown import end_with
 from lightbus.supervisor import Supervisor, as_child, follow_supervisor, this_command
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: bool, **options: Any) -> int:
     """Host the APIs, listeners and tasks of this project's bus modules until SIGTERM or Ctrl-C."""
     features = _features(only, skip)
+    # Before any process is started that would be at a loss.
+    refuse_shadows(Path.cwd())
     if isinstance(sys.stdout, TextIOWrapper):
         # What a handler prints is seen at once, also where a pipe or a file takes it.
         sys.stdout.reconfigure(line_buffering=True)

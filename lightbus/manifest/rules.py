@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cerberus import TypeDefinition, Validator, errors  # type: ignore[import-untyped]
-from cerberus.schema import DefinitionSchema  # type: ignore[import-untyped]
+from lightbus.exceptions import ConfigurationError
 
 from .keys import Block, Choice, Key, ListOf, Shape, keys_of
 from .leaves import Leaf
 from .nodes import Broken, Node, Untyped
 from .problems import Problems, shown
+
+try:
+    from cerberus import TypeDefinition, Validator, errors  # type: ignore[import-untyped]
+    from cerberus.schema import DefinitionSchema  # type: ignore[import-untyped]
+except RuntimeError as e:
+    raise ConfigurationError(
+        "manifests can't be read by a Python that drops docstrings, since the package Cerberus needs its "
+        "own: start it with -O instead of -OO, or with PYTHONOPTIMIZE=1"
+    ) from e
 
 #: How many mistakes are told of one map.
 MOST_IN_ONE_MAP = 100

@@ -12,6 +12,7 @@ from lightbus import traffic
 from lightbus.api import Procedure
 from lightbus.cancellation import is_cancelled
 from lightbus.client import BusClient
+from lightbus.complaints import Complaints
 from lightbus.deadline import Deadline
 from lightbus.definition import EMPTY
 from lightbus.exceptions import (
@@ -77,6 +78,7 @@ class Dispatch:
         self._hooks = client.hooks
         self._pool = client.pool
         self._metrics = client.metrics
+        self._complaints = Complaints(logger)
         self._expose_tracebacks = client.wiring.expose_tracebacks
         self._calls: dict[str, dict[str, Call]] = {}
         #: Whether calls of a listener's handler begin on the event loop.
@@ -208,7 +210,8 @@ class Dispatch:
     async def _failed(self, message: RpcMessage, error: BaseException) -> ResultMessage:
         name = message.canonical_name
         if isinstance(error, _REFUSED):
-            logger.warning("%.200s (call %s) is answered with an error: %s", name, message.id, error)
+            what, place = "%.200s (call %s) is answered with an error: %s", f"the calls of {message.api_name}"
+            self._complaints.tell(place, what, name, message.id, error, message_id=message.id)
         else:
             logger.error("%s (call %s) raised:", name, message.id, exc_info=error)
             await self._hooks.report(error)
@@ -272,7 +275,15 @@ class Dispatch:
         message = delivery.message
         what = f"{message.canonical_name} (event {message.id})"
         if isinstance(error, _Unfit):
-            logger.error("%s does not fit the listener %s: %s", what, listener.name, error.reason)
+            self._complaints.tell(
+                f"the events of the listener {listener.name}",
+                "%s does not fit the listener %s: %s",
+                what,
+                listener.name,
+                error.reason,
+                level=logging.ERROR,
+                message_id=message.id,
+            )
             await delivery.dead_letter("invalid", error.reason)
             return "dead_letter"
         decision = listener.policy.decide(delivery.attempt, error)

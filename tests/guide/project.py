@@ -60,6 +60,10 @@ class Project:
         process = Process([sys.executable, *args], cwd=self.folder, env={**self.env, **env})
         return self._started.enter_context(process)
 
+    def start_shell(self, line: str) -> Process:
+        """Start a line of the shell in the folder."""
+        return self._started.enter_context(Process(["sh", "-c", line], cwd=self.folder, env=self.env))
+
     def host(self, *args: str, **env: str) -> Process:
         """Start ``lightbus run ARGS`` and wait until it is ready."""
         process = self.start("run", *args, **env)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from lightbus.complaints import Complaints
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
@@ -69,6 +70,7 @@ class RedisEventConsumer(EventConsumer):
         self.last_seen: dict[str, str] = {}
         #: How many events each stream has lost before they were read, as it was told last.
         self._gone: dict[str, int] = {}
+        self._complaints = Complaints(logger)
         self._buffer: deque[Delivery] = deque()
         self._has_room = asyncio.Event()
         #: Which source is asked next, where one is asked after the other.
@@ -255,7 +257,8 @@ class RedisEventConsumer(EventConsumer):
 
     def refuse(self, source: str, reason: object) -> None:
         """Say and count that something is no event."""
-        logger.warning("an entry of %s is put aside unread: %s", source, reason)
+        what = "an entry of %s is put aside unread: %s"
+        self._complaints.tell(source, what, source, reason)
         self.metrics.messages_refused.add(source)
 
     def note_lost_reply(self) -> None:

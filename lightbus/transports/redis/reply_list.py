@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 
+from lightbus.complaints import Complaints
 from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.obstacles import Obstacles
@@ -63,6 +64,7 @@ class ReplyList:
         self._decode = decode
         self._retry_delay = retry_delay
         self._transport = transport
+        self._complaints = Complaints(logger)
         self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
         self.return_path = f"redis+key://{self._key}"
         #: The calls that wait, by their ids, the oldest first; who waits no longer takes its own out.
@@ -130,7 +132,8 @@ class ReplyList:
         try:
             result = self._decode(blob)
         except InvalidMessage as e:
-            logger.warning("an unreadable answer arrived and is dropped: %s", e)
+            what = "an unreadable answer arrived and is dropped: %s"
+            self._complaints.tell("the answers to this process", what, e)
             self._transport.metrics.messages_refused.add("lightbus:reply")
             return
         waiting = self.expected.get(result.rpc_message_id)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from lightbus.complaints import Complaints
 from lightbus.exceptions import InvalidMessage, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
@@ -65,9 +66,9 @@ class RedisRpcConsumer(RpcConsumer):
         metrics: Metrics,
     ) -> None:
         self._metrics = metrics
-        self._pipe = session.pipe
+        self._complaints = Complaints(logger)
+        self._pipe, self._link = session.pipe, session.link()
         self._answers = answers
-        self._link = session.link()
         self._options = options
         self._codec = codec
         self._api_name = api_name
@@ -78,8 +79,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._register = register_key(api_name)
         self._signs = [presence_key(api_name, self._member), self._register, served_key(api_name)]
         self._blobs: dict[str, bytes] = {}
-        self._stopping = False
-        self._may_hold_orphans = False
+        self._stopping = self._may_hold_orphans = False
         self._failures = 0
         self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._sending = 0
@@ -239,7 +239,7 @@ class RedisRpcConsumer(RpcConsumer):
 
     def _refuse(self, blob: bytes, error: InvalidMessage) -> None:
         """Drop what is not a call of this API, and say so to its sender where there is one."""
-        logger.warning("a message in %s is dropped: %s", self._queue, error)
+        self._complaints.tell(self._queue, "a message in %s is dropped: %s", self._queue, error)
         self._metrics.messages_refused.add(self._queue)
         call = decode_sender(blob)
         if call is None:
@@ -265,7 +265,7 @@ class RedisRpcConsumer(RpcConsumer):
         error = failure_of(sent)
         if error is not None:
             if isinstance(error, ReplyError) and error.reaction is Reaction.GIVE_UP:
-                logger.warning("an answer was not sent, since its key is not a list: %s", error)
+                self._complaints.tell(self._queue, "an answer is not sent: its key is not a list: %s", error)
             elif failures < _ATTEMPTS and not pipe.is_closed:
                 if isinstance(error, ReplyError) and error.code == "OOM":
                     commands = _despite_memory(commands)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from lightbus.complaints import Complaints
 from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.transports.base import Identity, SchemaTransport
 from lightbus.transports.questions import Use
@@ -70,6 +71,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         self._publisher = secrets.token_hex(8)
         self._stored: dict[str, bytes] = {}
         self._has_told_of_unread = False
+        self._complaints = Complaints(logger)
         self._may_not_unlist = False
 
     async def store(
@@ -115,13 +117,24 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             blobs = await self.pipe.send("MGET", *map(schema_key, page))
             stale += [name for name, blob in zip(page, blobs, strict=True) if blob is None]
             for name, blob in zip(page, blobs, strict=True):
-                contract = _contract(name, blob) if blob is not None else None
+                contract = self._contract(name, blob) if blob is not None else None
                 if contract is not None:
                     contracts[name] = contract
         self._tell_of_unread(len(names) - read)
         if len(stale) > _MOST_STALE:
             await self._unlist(stale)
         return contracts
+
+    def _contract(self, name: str, blob: bytes) -> Mapping[str, Any] | None:
+        """Read what is stored as a contract; None where it is none."""
+        try:
+            check_limits(blob)
+            contract = decode_json(blob)
+        except (InvalidMessage, msgspec.MsgspecError, ValueError, RecursionError) as e:
+            what = "the contract of the API %.80r is unreadable and ignored: %s"
+            self._complaints.tell("schemas", what, name, e)
+            return None
+        return contract if isinstance(contract, dict) else None
 
     def _tell_of_unread(self, unread: int) -> None:
         """Say once that there are more contracts than are read."""
@@ -209,14 +222,3 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     async def _run(self, script: Script, api_name: str, *arguments: Any) -> Any:
         return await self.pipe.run(script, contract_keys(api_name), arguments)
-
-
-def _contract(name: str, blob: bytes) -> Mapping[str, Any] | None:
-    """Read what is stored as a contract; None where it is none."""
-    try:
-        check_limits(blob)
-        contract = decode_json(blob)
-    except (InvalidMessage, msgspec.MsgspecError, ValueError, RecursionError) as e:
-        logger.warning("the contract of the API %.80r is unreadable and ignored: %s", name, e)
-        return None
-    return contract if isinstance(contract, dict) else None

@@ -1,0 +1,52 @@
+"""Threads of the operating system, also where gevent has put its greenlets in their place."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def replaced_by() -> str | None:
+    """Return what stands in for threads in this process: ``gevent``, ``eventlet`` or None."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return "gevent"
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        return "eventlet"
+    return None
+
+
+def start_thread(function: Callable[[], None], name: str) -> None:
+    """Run a function in a thread for whose end the process does not wait.
+
+    A greenlet in its place would run only when those who wait for it let it, and an event loop never would.
+    """
+    if replaced_by() == "gevent":
+        sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")(function, ())
+    else:
+        threading.Thread(target=function, name=name, daemon=True).start()
+
+
+def result_of(future: Future[T]) -> T:
+    """Wait for what a thread puts into a future, and return it; greenlets go on meanwhile.
+
+    gevent does not know of threads: it would take a greenlet that waits for one for lost, and raise LoopExit.
+    """
+    if replaced_by() == "gevent":
+        from gevent.hub import Waiter, get_hub
+
+        waiter = Waiter()
+        arrival = get_hub().loop.async_()
+        # Before the future may call it: what is sent to one that was not started is lost.
+        arrival.start(waiter.switch, None)
+        future.add_done_callback(arrival.send_ignoring_arg)
+        try:
+            waiter.get()
+        finally:
+            arrival.stop()
+    return future.result()

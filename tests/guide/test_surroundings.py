@@ -1,0 +1,149 @@
+"""Whatever Python and its surroundings are like, a command works or says in a sentence why it can't."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightbus.exceptions import ConfigurationError, NoWorker
+from lightbus.interpreter import refuse_shadows
+from tests.eventually import eventually
+from tests.guide.project import Project
+from tests.processes import clean_environment
+from tests.servers import free_port
+
+BUS = """
+    from lightbus import Api
+
+    class ShopApi(Api):
+        class Meta:
+            name = "shop"
+
+        def letters(self) -> str:
+            return "é → 😀"
+"""
+LIGHTBUS = str(Path(sys.executable).with_name("lightbus"))
+
+
+def run(project: Project, command: list[str], **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command,
+        cwd=project.folder,
+        env=clean_environment({**project.env, **env}),
+        capture_output=True,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["run"], ["call", "shop.letters"]])
+def test_python_without_docstrings(project: Project, arguments: list[str]) -> None:
+    project.write("bus.py", BUS)
+    done = run(project, [LIGHTBUS, *arguments], PYTHONOPTIMIZE="2")
+    assert done.returncode == 78
+    assert b"start it with -O instead of -OO, or with PYTHONOPTIMIZE=1" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_client_that_reads_no_manifest_needs_no_docstrings(bare_project: Project) -> None:
+    bare_project.env.clear()
+    program = "import lightbus; lightbus.create(); print('made')"
+    done = run(bare_project, [sys.executable, "-OO", "-c", program])
+    assert (done.stdout, done.stderr) == (b"made\n", b"")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_output_in_any_encoding(project: Project, encoding: str) -> None:
+    project.write("bus.py", BUS)
+    project.host()
+    done = run(project, [LIGHTBUS, "call", "shop.letters"], PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode(encoding)) == "é → 😀"
+
+
+@pytest.mark.parametrize("module", ["redis.py", "yaml.py", "click.py", "msgspec.py", "rich/__init__.py"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [LIGHTBUS, "run"],
+        [LIGHTBUS, "run", "--set", "processes=2"],
+        [LIGHTBUS, "call", "shop.letters"],
+        [LIGHTBUS, "check", "--imports"],
+        [sys.executable, "-m", "lightbus", "run"],
+    ],
+    ids=["run", "processes", "call", "check", "module"],
+)
+def test_a_module_of_the_project_in_place_of_a_package(
+    project: Project, module: str, command: list[str]
+) -> None:
+    if command[0] == sys.executable and module == "msgspec.py":
+        pytest.skip("Lightbus itself can't be imported then, as in any program")
+    project.write("bus.py", BUS)
+    path = project.write(module, "cache = {}\n")
+    done = run(project, command)
+    said = (done.stdout + done.stderr).decode()
+    name = module.removesuffix(".py").removesuffix("/__init__")
+    assert done.returncode == 78, said
+    assert f"{path} hides the package {name}, which Lightbus needs; rename that module" in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_in_which_the_packages_are_installed_is_none_in_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "redis.py").write_text("")
+    with pytest.raises(ConfigurationError, match="hides the package redis"):
+        refuse_shadows(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    refuse_shadows(tmp_path)
+    refuse_shadows(Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_closed_descriptors(project: Project, closed: tuple[int, ...], processes: int) -> None:
+    project.write("bus.py", BUS)
+    redirections = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in closed)
+    settings = f"--set processes={processes}"
+    host = project.start_shell(f"exec {LIGHTBUS} run {settings} {redirections}")
+
+    def answer() -> str:
+        try:
+            return str(project.call("shop.letters"))
+        except NoWorker as e:
+            raise AssertionError(e) from e
+
+    # Where standard error is closed, no line says that it is ready.
+    assert eventually(answer, 30) == "é → 😀"
+    assert host.terminate() == 0
+
+
+def test_a_daemon_without_standard_descriptors_calls(project: Project) -> None:
+    project.write("bus.py", BUS)
+    project.host()
+    program = "import os, lightbus; os.closerange(0, 3); bus = lightbus.create(); r = bus.shop.letters(); "
+    program += "open('got', 'w').write(r)"
+    done = run(project, [sys.executable, "-c", program])
+    assert done.returncode == 0
+    assert (project.folder / "got").read_text() == "é → 😀"
+
+
+def test_a_redis_that_answers_already_is_told_of(bare_project: Project) -> None:
+    """In a process of which the default port is another, since this machine's may be anybody's."""
+    port = free_port()
+    bare_project.write("bus.py", BUS)
+    program = (
+        f"import lightbus.embedded as e; e._DEFAULT_PORT = {port}; e.answers = lambda *_: True; "
+        "from lightbus.cli import main; main()"
+    )
+    host = bare_project.program("-c", program, "run")
+    host.wait_for_line(f"using the Redis that already answers at 127.0.0.1:{port}, since none is configured")
+    assert host.terminate() == 0
+    host = bare_project.program("-c", program, "run", LIGHTBUS__BUS__REDIS__URL=f"redis://127.0.0.1:{port}/0")
+    host.wait_for_line("can't be reached")
+    assert "already answers" not in host.output()
