@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from .client import BusClient
 from .exceptions import TransportUnavailable
 from .expectations import doubts
-from .transports.base import Identity
-from .transports.questions import GroupStatus, QueueStatus
+from .transports.base import EventTransport, Identity
+from .transports.questions import ConsumerStatus, GroupStatus, QueueStatus
 from .transports.unserved import consequence, loss, remedy, state, whose
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ class ProcessStatus:
         serves: The APIs whose calls it takes.
         listens: Its listeners.
         idle: Seconds since a broker last heard of it, where nothing says that it lives now.
+        state: Whether it lives; a Lightbus 1.x may, although nobody has heard of it for long.
     """
 
     service: str
@@ -36,6 +37,7 @@ class ProcessStatus:
     serves: list[str] = field(default_factory=list)
     listens: list[str] = field(default_factory=list)
     idle: float | None = None
+    state: Literal["alive", "ended", "unknown"] = "alive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class ApiStatus:
         processes: Who takes its calls.
         waiting: How many calls nobody has taken.
         running: How many were taken and not answered.
+        is_1x: Whether a Lightbus 1.x owns it, which does not tell who serves it.
     """
 
     name: str
@@ -57,6 +60,7 @@ class ApiStatus:
     processes: tuple[str, ...]
     waiting: int
     running: int
+    is_1x: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class ListenerStatus:
     Args:
         service: The listener's service.
         name: The listener.
-        processes: Who reads the events.
+        processes: Who reads the events, as far as is known.
+        ended: How many processes have read them and are gone.
         is_served: Whether one of them was heard of within the last minute.
         gone: How many events left the stream before they were read, as far as that is known.
     """
@@ -80,6 +85,7 @@ class ListenerStatus:
     retrying: int
     dead: int
     processes: tuple[str, ...]
+    ended: int = 0
     is_served: bool = True
     gone: int = 0
 
@@ -104,7 +110,11 @@ class Overview:
 
 
 async def overview(
-    client: BusClient, api_names: Iterable[str], listeners: Mapping[str, Iterable[tuple[str, str]]]
+    client: BusClient,
+    api_names: Iterable[str],
+    listeners: Mapping[str, Iterable[tuple[str, str]]],
+    *,
+    scan: bool = False,
 ) -> Overview:
     """Ask every broker.
 
@@ -112,6 +122,7 @@ async def overview(
         client: The bus.
         api_names: The APIs of the manifest; those with a contract on the bus are added.
         listeners: What the listeners of the manifest ask for.
+        scan: Whether to search each broker as a whole for streams before.
 
     Raises:
         TransportUnavailable: The broker that has the contracts can't be reached.
@@ -121,10 +132,11 @@ async def overview(
     contracts = await transports.schema().load(named)
     names = sorted({*named, *contracts})
     owners = await transports.schema().owners(names)
+    foreign = await transports.schema().foreign([name for name in contracts if not owners[name]])
     groups: list[GroupStatus] = []
     away: dict[str, None] = {}
     for broker in transports.brokers(("default", *names)):
-        groups += await _ask(broker.group_status(), away)
+        groups += await _ask(_groups(broker, scan), away)
     questions = (_ask(transports.rpc(name).queue_status([name]), away) for name in names)
     queues = [queue for asked in await asyncio.gather(*questions) for queue in asked]
     services = {who.service_name for each in owners.values() for who in each}
@@ -141,6 +153,7 @@ async def overview(
                 queue.process_names,
                 queue.waiting,
                 queue.running,
+                queue.api_name in foreign,
             )
             for queue in queues
         ],
@@ -152,6 +165,12 @@ async def overview(
             *(loss(status) for status in groups if status.gone),
         ],
     )
+
+
+async def _groups(broker: EventTransport, scan: bool) -> Sequence[GroupStatus]:
+    if scan:
+        await broker.find_streams()
+    return await broker.group_status()
 
 
 async def _ask(question: Awaitable[Sequence[T]], away: dict[str, None]) -> Sequence[T]:
@@ -180,7 +199,8 @@ def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:
         group.pending,
         group.retrying,
         group.dead,
-        tuple(consumer.process_name for consumer in group.consumers),
+        tuple(c.process_name for c in group.consumers if c.is_alive or c.is_1x),
+        sum(not (c.is_alive or c.is_1x) for c in group.consumers),
         group.is_served,
         group.gone,
     )
@@ -210,6 +230,17 @@ def _processes(
             it = process(listener.service, consumer.process_name)
             if listener.name not in it.listens:
                 it.listens.append(listener.name)
-            if (it.service, it.name) not in alive and consumer.idle is not None:
-                it.idle = min(consumer.idle, it.idle if it.idle is not None else consumer.idle)
+            if (it.service, it.name) not in alive:
+                _note_idle(it, consumer)
     return [found[key] for key in sorted(found)]
+
+
+def _note_idle(process: ProcessStatus, consumer: ConsumerStatus) -> None:
+    """Take note of when a process was heard of, by the listener of which it was heard last."""
+    if consumer.idle is None or (process.idle is not None and process.idle < consumer.idle):
+        return
+    process.idle = consumer.idle
+    if not consumer.is_alive:
+        process.state = "unknown" if consumer.is_1x else "ended"
+    else:
+        process.state = "alive"

@@ -22,7 +22,7 @@ from lightbus.transports.base import EventTransport
 from lightbus.transports.questions import DeadLetter
 from lightbus.wiring import Transports
 
-from .options import begin, manifest_options
+from .options import begin, manifest_options, scan_option
 
 _REASONS = ("failed", "invalid", "invalid_message", "process_died")
 
@@ -47,6 +47,7 @@ class Filter:
         older_than: The least seconds since then.
         newer_than: The most seconds since then.
         seen: None but these, each with its place.
+        scan: Whether each broker is searched as a whole for them.
     """
 
     ids: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class Filter:
     older_than: float | None = None
     newer_than: float | None = None
     seen: frozenset[tuple[str, str]] | None = None
+    scan: bool = False
 
     def fits(self, letter: DeadLetter, now: float) -> bool:
         """Tell whether a letter is meant."""
@@ -87,6 +89,7 @@ _FILTERS = [
     click.option("--reason", type=click.Choice(_REASONS), help="Those put aside for this."),
     click.option("--older-than", callback=_duration, metavar="DURATION", help="Those put aside so long ago."),
     click.option("--newer-than", callback=_duration, metavar="DURATION", help="Those put aside since then."),
+    scan_option,
 ]
 
 
@@ -97,7 +100,7 @@ def _filters(function: F) -> F:
 
 
 def _split(options: dict[str, Any]) -> tuple[Filter, Manifest]:
-    names = ("ids", "api", "listener", "reason", "older_than", "newer_than")
+    names = ("ids", "api", "listener", "reason", "older_than", "newer_than", "scan")
     chosen = Filter(**{name: options.pop(name) for name in names})
     return chosen, begin(options)
 
@@ -186,7 +189,7 @@ def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]
 
 def _chosen(everything: bool, options: dict[str, Any]) -> tuple[Filter, Manifest]:
     chosen, manifest = _split(options)
-    if (chosen == Filter()) != everything:
+    if (replace(chosen, scan=False) == Filter()) != everything:
         raise click.UsageError("say which ones by ids or options; or all of them by --all")
     return chosen, manifest
 
@@ -219,7 +222,7 @@ def _for_each(
     async def walk() -> int:
         client, count = client_for(manifest), 0
         try:
-            async for transport, letter, now in _letters(manifest, client.transports()):
+            async for transport, letter, now in _letters(manifest, client.transports(), chosen.scan):
                 if chosen.fits(letter, now) and await act(transport, letter):
                     count += 1
         finally:
@@ -230,7 +233,7 @@ def _for_each(
 
 
 async def _letters(
-    manifest: Manifest, transports: Transports
+    manifest: Manifest, transports: Transports, scan: bool
 ) -> AsyncIterator[tuple[EventTransport, DeadLetter, float]]:
     """Go through the dead letters of every broker that carries events, each broker once.
 
@@ -242,6 +245,8 @@ async def _letters(
     away: list[str] = []
     for transport in transports.brokers(("default", *manifest.apis)):
         try:
+            if scan:
+                await transport.find_streams()
             now = await transport.now()
         except TransportUnavailable as e:
             away.append(str(e))

@@ -25,7 +25,7 @@ from lightbus.path import BusPath
 from lightbus.portal import run
 from lightbus.search import Query, argument_test, castings, comparison, misfit, search
 
-from .options import begin, manifest_options
+from .options import begin, manifest_options, scan_option
 
 T = TypeVar("T")
 
@@ -90,9 +90,16 @@ def _since(text: str) -> tuple[float | None, float | None]:
 )
 @click.option("-C", "--show-casting", is_flag=True, help="Show what this project's listeners would get.")
 @click.option("-I", "--internal", is_flag=True, help="Include events about the bus itself.")
+@scan_option
 @manifest_options
 def command(
-    form: str, follow: bool, limit: int | None, validate: bool, show_casting: bool, **options: Any
+    form: str,
+    follow: bool,
+    limit: int | None,
+    validate: bool,
+    show_casting: bool,
+    scan: bool,
+    **options: Any,
 ) -> int:
     """Search the events on the bus and print those that fit, the newest first.
 
@@ -113,6 +120,8 @@ def command(
                 await client.load_contracts()
             # One API's events are read as that API says, those of all as apis.default does.
             api_names = sorted(("default", *manifest.apis), key=lambda name: name != query.api)
+            for broker in client.transports().brokers(api_names) if scan else ():
+                await broker.find_streams()
             found = search(client, api_names, query, follow=follow, limit=limit)
             async with aclosing(found) as messages:  # type: ignore[type-var]
                 async for message in messages:

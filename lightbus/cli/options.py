@@ -50,6 +50,14 @@ _OPTIONS = [
 ]
 
 
+#: Of commands that look for streams.
+scan_option = click.option(
+    "--scan",
+    is_flag=True,
+    help="Search each Redis as a whole for streams that nobody has noted, such as those of Lightbus 1.x.",
+)
+
+
 def manifest_options(function: F) -> F:
     """Add the options from which :func:`read` makes a manifest."""
     for option in reversed(_OPTIONS):

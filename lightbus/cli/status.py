@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,8 +18,9 @@ from lightbus.logs import on_one_line
 from lightbus.manifest.model import Manifest
 from lightbus.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, overview
 from lightbus.portal import run
+from lightbus.transports.unserved import duration
 
-from .options import begin, manifest_options
+from .options import begin, manifest_options, scan_option
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 _INTERVAL = 2.0
 #: Seconds that one of them may take.
 _PATIENCE = 5.0
+#: How many processes that have ended are shown one by one, and how many that read a listener's events.
+_MOST_ENDED = 3
+_MOST_READERS = 5
+#: The longest name that is shown in full.
+_LONGEST = 80
 #: What a table may take where no terminal limits it.
 _WIDTH = 200
 
@@ -34,23 +41,24 @@ _WIDTH = 200
 @click.command("status", epilog="Example: lightbus status --watch")
 @click.option("-w", "--watch", is_flag=True, help="Look again every 2 seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per look.")
+@scan_option
 @manifest_options
-def command(watch: bool, as_json: bool, **options: Any) -> None:
+def command(watch: bool, as_json: bool, scan: bool, **options: Any) -> None:
     """Show the processes on the bus, who serves which API, and what waits for each listener.
 
     Nothing has to run for that: it is what Redis knows.
     """
     manifest = begin(options, "error", "text")
     show = _show_json if as_json else _watch if watch and sys.stdout.isatty() else _print
-    run(show(_looks(manifest, watch)))
+    run(show(_looks(manifest, watch, scan)))
 
 
-async def _looks(manifest: Manifest, watch: bool) -> AsyncIterator[Overview | str]:
+async def _looks(manifest: Manifest, watch: bool, scan: bool) -> AsyncIterator[Overview | str]:
     """Look once, or again and again; later on it may be told why there is nothing to see."""
     client = client_for(manifest)
     listened = {name: options.pairs for name, options in manifest.listeners.items() if options.enabled}
     try:
-        first = await overview(client, manifest.apis, listened)
+        first = await overview(client, manifest.apis, listened, scan=scan)
         yield first
         if first.unreachable and not watch:
             raise TransportUnavailable("\n".join(first.unreachable))
@@ -105,10 +113,7 @@ def _rendered(look: Overview | str) -> RenderableType:
         _table(
             "Processes",
             ("service", "process", "owns", "serves", "listens", "last heard of"),
-            [
-                (p.service or "?", p.name, *map(", ".join, (p.owns, p.serves, p.listens)), _last(p))
-                for p in look.processes
-            ],
+            list(_processes(look.processes)),
         ),
         _table(
             "APIs",
@@ -124,17 +129,38 @@ def _rendered(look: Overview | str) -> RenderableType:
     )
 
 
+def _processes(processes: list[ProcessStatus]) -> Iterator[tuple[str, ...]]:
+    """Go through the rows of processes; those of a service not known to live are one, where they are many."""
+    for service, group in groupby(processes, lambda p: p.service):
+        all_ = list(group)
+        gone = [[p for p in all_ if p.state == state] for state in ("ended", "unknown")]
+        many = [ended for ended in gone if len(ended) > _MOST_ENDED]
+        for p in all_:
+            if not any(p in folded for folded in many):
+                yield p.service or "?", p.name, *map(", ".join, (p.owns, p.serves, p.listens)), _last(p)
+        for folded in many:
+            listeners = sorted({name for p in folded for name in p.listens})
+            last = min(folded, key=lambda p: p.idle or 0.0)
+            yield service or "?", f"({len(folded)} more)", "", "", ", ".join(listeners), _last(last)
+
+
 def _last(process: ProcessStatus) -> str:
-    return "now" if process.idle is None else f"{process.idle:.0f} s ago"
+    if process.idle is None:
+        return "now"
+    state = {"alive": "", "ended": "ended, ", "unknown": "1.x, "}[process.state]
+    return f"{state}{duration(process.idle)} ago"
 
 
 def _api(it: ApiStatus) -> tuple[str, ...]:
     of_all = it.name.startswith("internal.")
+    owner, served = ("each service", "-") if of_all else ("nobody", "nobody")
+    if it.is_1x:
+        owner, served = "a Lightbus 1.x", "not known (1.x)"
     return (
         it.name,
-        it.owner or ("each service" if of_all else "nobody"),
+        it.owner or owner,
         "published" if it.is_published else "-",
-        ", ".join(it.processes) or ("-" if of_all else "nobody"),
+        ", ".join(it.processes) or served,
         str(it.waiting),
         str(it.running),
     )
@@ -143,7 +169,11 @@ def _api(it: ApiStatus) -> tuple[str, ...]:
 def _listener(it: ListenerStatus) -> tuple[str, ...]:
     lag = str(it.lag) if it.lag_is_exact else f"~{it.lag}"
     counts = (lag, str(it.pending), str(it.retrying), str(it.dead))
-    return (it.service, it.name, it.stream, *counts, ", ".join(it.processes) or "nobody")
+    readers = list(it.processes[:_MOST_READERS])
+    if len(it.processes) > _MOST_READERS:
+        readers.append(f"{len(it.processes) - _MOST_READERS} more")
+    ended = f" ({it.ended} ended)" if it.ended else ""
+    return (it.service, it.name, it.stream, *counts, (", ".join(readers) or "nobody") + ended)
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> RenderableType:
@@ -156,5 +186,11 @@ def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) ->
         is_number = column in ("lag", "pending", "retrying", "dead", "waiting", "running")
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows or [("none", *("" for _ in columns[1:]))]:
-        table.add_row(*(Text(on_one_line(cell)) for cell in row))
+        table.add_row(*(Text(on_one_line(_cut(cell))) for cell in row))
     return table
+
+
+def _cut(cell: str) -> str:
+    """Shorten the names in a cell: they come from the bus, where they may be of any length."""
+    names = (name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in cell.split(", "))
+    return ", ".join(names)

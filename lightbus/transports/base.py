@@ -18,7 +18,7 @@ from lightbus.metrics import Metrics
 from lightbus.obstacles import Obstacles
 from lightbus.policy import DeliveryPolicy
 
-from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions, Use
+from .questions import DeadLetter, EventQuestions, GroupStatus, RpcQuestions, SchemaQuestions, Use
 from .questions import Finding as Finding
 
 Kind = Literal["rpc", "result", "event", "schema"]
@@ -320,7 +320,7 @@ class RpcTransport(RpcQuestions, Transport):
         """Take part in serving an API."""
 
 
-class SchemaTransport(Transport):
+class SchemaTransport(SchemaQuestions, Transport):
     """Publishes contracts and reads those of others."""
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,11 +60,18 @@ class ConsumerStatus:
         process_name: The process.
         pending: How many events it holds.
         idle: Seconds since it was last heard of; None where that is not known.
+        is_1x: Whether it is a Lightbus 1.x, which is heard of only when it reads something.
     """
 
     process_name: str
     pending: int
     idle: float | None = None
+    is_1x: bool = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was heard of just now."""
+        return (self.idle or 0.0) <= SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +209,13 @@ class EventQuestions(ABC):
             TransportUnavailable: The broker can't be reached.
         """
 
+    async def find_streams(self) -> None:  # noqa: B027
+        """Search all that the broker has for streams that nobody has noted, for the questions that follow.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
     @abstractmethod
     def list_dead(self) -> AsyncIterator[DeadLetter]:
         """Go through the dead letters of every group, whatever its service: the oldest of each first.
@@ -209,6 +223,18 @@ class EventQuestions(ABC):
         Raises:
             TransportUnavailable: The broker can't be reached.
         """
+
+
+class SchemaQuestions(ABC):  # noqa: B024 - what is asked here, a transport need not know
+    """What can be asked of a transport of contracts."""
+
+    async def foreign(self, api_names: Sequence[str]) -> Collection[str]:
+        """Return the APIs whose contract comes from a Lightbus 1.x, which tells nobody who owns or serves it.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+        return ()
 
 
 class RpcQuestions(ABC):

@@ -34,6 +34,7 @@ def add(server: Server, native_id: int, name: str, *, version: int = 1, key: str
     for argument, value in kwargs.items():
         fields += [f":{argument}", json.dumps(value)]
     server.execute("XADD", key or f"{api}.*:stream", f"{native_id}-0", *fields)
+    server.execute("SADD", "lightbus:streams", key or f"{api}.*:stream")
 
 
 @pytest.fixture

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import lightbus
+from lightbus.cli.status import _cut, _listener, _processes
+from lightbus.overview import ListenerStatus, Overview, ProcessStatus, overview
+from lightbus.transports import questions
 from tests.eventually import eventually
 from tests.guide.project import Project
 from tests.servers import Server
@@ -100,6 +106,7 @@ def test_processes_apis_and_listeners_are_seen(project: Project) -> None:
         "serves": ["auth"],
         "listens": [],
         "idle": None,
+        "state": "alive",
     }
     assert (two["service"], two["name"], two["listens"]) == ("mail-sender", "p2", ["late", "mailer"])
     assert two["idle"] is not None
@@ -154,7 +161,77 @@ def test_a_live_view_goes_on_without_redis_until_ctrl_c(
     watching.wait_for_line(f"127.0.0.1:{redis_server.port}")
     redis_server.start()
     redis_server.execute("XGROUP", "CREATE", "back.*:stream", "shop-mailer", "0", "MKSTREAM")
+    redis_server.execute("SADD", "lightbus:streams", "back.*:stream")
     watching.wait_for_line("back.*:stream", timeout=30)
     watching.interrupt()
     assert watching.wait() == 130
     assert "Traceback" not in watching.output()
+
+
+def test_the_owner_of_a_contract_that_nobody_of_this_version_stands_for_is_a_lightbus_1(
+    project: Project, redis_server: Server
+) -> None:
+    redis_server.execute("SADD", "schemas", "auth")
+    redis_server.execute("SET", "schema:auth", json.dumps({"events": {}, "rpcs": {}}), "EX", "60")
+    assert [(api["is_1x"], api["is_published"]) for api in status(project)["apis"]] == [(True, True)]
+    (line,) = [line for line in project.run("status").stdout.splitlines() if " auth " in line]
+    assert "a Lightbus 1.x" in line and "not known (1.x)" in line
+
+
+def test_processes_that_ended_are_said_to_have_and_many_are_one_row() -> None:
+    ended = [
+        ProcessStatus("shop", f"p{n:03}", listens=["mailer"], idle=9_000.0 + n, state="ended")
+        for n in range(102)
+    ]
+    rows = list(
+        _processes(
+            [
+                *ended,
+                ProcessStatus("shop", "q", idle=2.0),
+                ProcessStatus("web", "old", idle=300.0, state="unknown"),
+            ]
+        )
+    )
+    assert rows == [
+        ("shop", "q", "", "", "", "2 s ago"),
+        ("shop", "(102 more)", "", "", "mailer", "ended, 2 h ago"),
+        ("web", "old", "", "", "", "1.x, 5 min ago"),
+    ]
+    assert [row[1] for row in _processes(ended[:3])] == ["p000", "p001", "p002"]
+
+
+def test_many_readers_of_a_listener_are_counted_and_long_names_cut() -> None:
+    readers = tuple(f"p{n}" for n in range(12))
+    one = ListenerStatus("shop", "mailer", "s", 0, True, 0, 0, 0, readers, ended=102)
+    assert _listener(one)[-1] == "p0, p1, p2, p3, p4, 7 more (102 ended)"
+    assert _listener(replace(one, processes=()))[-1] == "nobody (102 ended)"
+    assert _cut("a" * 80 + ", " + "b" * 81) == "a" * 80 + ", " + "b" * 79 + "…"
+
+
+def test_a_process_that_ended_cleanly_is_not_listed(project: Project) -> None:
+    project.within("mail-sender").host("-s", "mail-sender", "-p", "p2").terminate()
+    look = status(project)
+    assert look["processes"] == []
+    assert [(it["processes"], it["ended"], it["is_served"]) for it in look["listeners"]] == [
+        ([], 0, False)
+    ] * 2
+
+
+def test_a_process_that_died_is_said_to_have_ended_after_a_while(
+    project: Project, redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.within("mail-sender").host("-s", "mail-sender", "-p", "p2").kill()
+    (process,) = status(project)["processes"]
+    assert (process["name"], process["state"]) == ("p2", "alive"), "it was heard of just now"
+    monkeypatch.setattr(questions, "SILENT", 0.0)
+    client = lightbus.create({"bus": {"redis": {"url": redis_server.url}}}, service_name="tests").client
+
+    async def look() -> Overview:
+        try:
+            return await overview(client, (), {})
+        finally:
+            await client.close_async()
+
+    found = asyncio.run(look())
+    assert [(p.name, p.state) for p in found.processes] == [("p2", "ended")]
+    assert [(it.processes, it.ended) for it in found.listeners] == [((), 1)] * 2

@@ -13,6 +13,7 @@ from lightbus.messages import EventMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.base import EventTransport, Identity
 from lightbus.transports.questions import GroupStatus
+from lightbus.transports.redis import leases as redis_leases
 from tests.eventually import eventually_async
 from tests.servers import Server
 
@@ -296,3 +297,100 @@ async def test_the_groups_of_some_events_only_are_told_with_what_their_stream_ta
     (found,) = await transport.group_status([("auth", "user_registered"), ("other", "*")])
     assert found.stream.startswith("auth")
     assert found.limit == (None if ports.server is None else 500)
+
+
+def scans(server: Server) -> int:
+    """How often a server was searched so far."""
+    stats = server.execute("INFO", "commandstats").decode()
+    (line,) = [line for line in stats.splitlines() if line.startswith("cmdstat_scan:")] or [""]
+    return int(line.partition("calls=")[2].partition(",")[0] or 0)
+
+
+async def test_a_redis_is_searched_once_and_then_its_streams_are_noted(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    any_redis.execute("CONFIG", "RESETSTAT")
+    transport, other = any_ports.events(), any_ports.events(stream_use="per_event", max_stream_length=None)
+    any_redis.execute("XADD", "old.*:stream", "*", "id", "x")  # As an older version has left it.
+    assert await names(transport) == []
+    assert scans(any_redis) == 1
+    await any_ports.fire(transport, "a")
+    await any_ports.listen(transport, [("shop", "sold")])
+    await any_ports.fire(other, "b", event="user_left")
+    noted = {b"auth.*:stream", b"shop.*:stream", b"auth.user_left:stream", b"old.*:stream"}
+    await eventually_async(lambda: set(any_redis.execute("SMEMBERS", "lightbus:streams")) == noted)
+    assert sorted(await names(any_ports.events())) == ["a", "b"]
+    assert [group.stream for group in await any_ports.events().group_status()] == ["shop.*:stream"]
+    assert [letter async for letter in transport.list_dead()] == []
+    assert scans(any_redis) == 1
+
+
+async def test_streams_that_nobody_has_noted_are_found_by_a_search_or_by_their_contract(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    transport = redis_ports.events()
+    assert await transport.group_status() == []
+    for stream in ("auth.user_left:stream", "shop.*:stream"):
+        redis_server.execute("XGROUP", "CREATE", stream, "g", "0", "MKSTREAM")
+    redis_server.execute("XADD", "{gone.*:stream}:dead:g", "*", "a", "b")
+    redis_server.execute("SADD", "schemas", "shop")
+    assert [group.stream for group in await transport.group_status()] == ["shop.*:stream"]
+    assert [letter async for letter in transport.list_dead()] == []
+    await transport.find_streams()
+    assert [g.stream for g in await transport.group_status()] == ["auth.user_left:stream", "shop.*:stream"]
+    assert [letter.group async for letter in transport.list_dead()] == ["g"]
+
+
+@pytest.mark.parametrize("refused", [("-sadd",), ("-smembers",), ("-sadd", "-smembers", "-set")])
+async def test_where_streams_may_not_be_noted_each_process_searches_once(
+    redis_ports: Ports, redis_server: Server, refused: tuple[str, ...]
+) -> None:
+    transport = redis_ports.events()
+    await transport.open()
+    redis_server.execute("CONFIG", "RESETSTAT")
+    redis_server.execute("ACL", "SETUSER", "default", *refused)
+    try:
+        await redis_ports.fire(transport, "a")
+        for _ in range(2):
+            assert await names(transport) == ["a"]
+    finally:
+        redis_server.execute("ACL", "SETUSER", "default", "+@all")
+    assert scans(redis_server) == 1
+
+
+async def test_dead_letters_of_a_group_that_was_removed_are_still_found(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    transport = redis_ports.events()
+    consumer = await redis_ports.listen(transport)
+    assert [letter async for letter in transport.list_dead()] == []
+    await redis_ports.fire(transport, "a")
+    await (await take(consumer))[0].dead_letter("failed", ValueError("no"))
+    await consumer.stop()
+    await consumer.close()
+    redis_server.execute("DEL", "auth.*:stream")
+    assert [letter.group async for letter in transport.list_dead()] == ["shop-on_user"]
+
+
+async def test_a_reader_of_lightbus_1_is_told_from_ours(any_ports: Ports, any_redis: Server) -> None:
+    transport = any_ports.events()
+    await any_ports.listen(transport)
+    any_redis.execute("XADD", "auth.*:stream", "*", "", "")
+    read = ("XREADGROUP", "GROUP", "shop-on_user", "old", "COUNT", "1", "STREAMS", "auth.*:stream", ">")
+    any_redis.execute(*read)
+    assert [(c.process_name, c.is_1x) for c in (await status(transport)).consumers] == [
+        ("old", True),
+        ("p1", False),
+    ]
+
+
+async def test_a_process_that_reads_nothing_new_is_heard_of_all_the_same(
+    any_ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_leases, "_SHOWN_EVERY", 0.05)
+    transport = any_ports.events()
+    consumer = await any_ports.listen(transport)
+    any_ports.run(consumer.take(1))
+    await asyncio.sleep(0.6)
+    idle = (await status(transport)).idle
+    assert idle is not None and idle < 0.5

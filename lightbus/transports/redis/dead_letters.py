@@ -11,14 +11,17 @@ from lightbus.transports.questions import DeadLetter
 
 from .codec import read_count
 from .connection import unavailable
-from .history import scan
 from .pipe import Pipe
+from .replies import ReplyError
 from .scripts import REPLAY
 from .serializing import Decode
 from .settling import GroupKeys
+from .streams import known
 
 _PAGE = 100
 _KEY = re.compile(r"\{(?P<stream>.+:stream)\}:dead:(?P<group>.+)", re.DOTALL)
+#: What else is kept beside how far a group has read.
+_NO_GROUP = (b" made", b" service")
 #: The fields that are added to the event's own, in this order.
 _ADDED = ("reason", "error", "trace", "attempts", "origin")
 
@@ -30,8 +33,7 @@ async def walk(pipe: Pipe, decode: Decode) -> AsyncIterator[DeadLetter]:
         TransportUnavailable: Redis does not answer, or refuses.
     """
     with unavailable("dead letters can't be read"):
-        found = await scan(pipe, "{*:stream}:dead:*")
-        for key in sorted(key.decode("utf-8", "surrogateescape") for key in found):
+        for key in await _places(pipe):
             match = _KEY.fullmatch(key)
             # One that is replayed may fail again at once; it is not met twice.
             newest = await pipe.send("XREVRANGE", key, "+", "-", "COUNT", 1) if match else ()
@@ -40,6 +42,24 @@ async def walk(pipe: Pipe, decode: Decode) -> AsyncIterator[DeadLetter]:
                 for entry_id, fields in entries:
                     yield _letter(decode, key, match["group"], entry_id.decode(), fields)
                 first = f"({entries[-1][0].decode()}"
+
+
+async def _places(pipe: Pipe) -> list[str]:
+    """Return the keys that may hold dead letters: noted ones, and of the groups that there are and were."""
+    keys = [key.decode("utf-8", "surrogateescape") for key in await known(pipe)]
+    found = {key for key in keys if _KEY.fullmatch(key)}
+    streams = [key for key in keys if key not in found]
+    asked = [
+        question
+        for stream in streams
+        for question in (("XINFO", "GROUPS", stream), ("HKEYS", GroupKeys(stream, "").groups))
+    ]
+    replies = await pipe.send_many(asked) if asked else []
+    for i, stream in enumerate(streams):
+        groups, marks = (() if isinstance(r, ReplyError) else r for r in replies[2 * i : 2 * i + 2])
+        names = {*(group[1] for group in groups), *(m for m in marks if not m.endswith(_NO_GROUP))}
+        found |= {GroupKeys(stream, name.decode("utf-8", "surrogateescape")).dead for name in names}
+    return sorted(found)
 
 
 async def replay(pipe: Pipe, letter: DeadLetter) -> bool:

@@ -31,6 +31,7 @@ from .scripts import FORGET, MAKE
 from .serializing import Decode
 from .session import Session
 from .settling import Fields, GroupKeys, RedisDelivery, Settling
+from .streams import note
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +107,10 @@ class RedisEventConsumer(EventConsumer):
             for stream, keys in self._keys.items():
                 keys.made = await self._make_group(stream, _start_id(self._subscription.since))
             # Redis before 7.2 shows a reader only once it has read something.
-            shown = [("XGROUP", "CREATECONSUMER", stream, self.group, self.name) for stream in self._keys]
+            shown = [("XGROUP", "CREATECONSUMER", source, self.group, self.name) for source in self.sources]
             named = [("HSET", k.groups, f"{self.group} service", self._service) for k in self._keys.values()]
             await self.pipe.send_many([*shown, *named])
+        note(self.pipe, list(self._keys))
         await self.notice_gone()
         self.leases.start()
 

@@ -15,7 +15,7 @@ from lightbus.transports.base import EventConsumer, EventTransport, Identity, Ou
 from lightbus.transports.questions import DeadLetter, GroupStatus, Use
 
 from . import dead_letters, history, needs
-from .connection import FAILURES
+from .connection import FAILURES, unavailable
 from .event_consumer import RedisEventConsumer
 from .groups import group_status, most_behind
 from .lost_events import LostEvents
@@ -26,6 +26,7 @@ from .refusals import Refusals
 from .scripts import TRIM
 from .serializing import event_codec
 from .session import RedisTransport
+from .streams import note, search
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
         self._options = options or RedisEventOptions()
         super().__init__(self._options)
         self._codec = event_codec(self._options)
-        self._trimmers: dict[str, Trimmer] = {}
+        #: By the streams that were used; None where a stream may grow.
+        self._trimmers: dict[str, Trimmer | None] = {}
         self._lost: dict[str, LostEvents] = {}
         #: For each stream, the entry that Redis has confirmed last: what is sent later, comes after it.
         self.confirmed: dict[str, str] = {}
@@ -152,9 +154,14 @@ class RedisEventTransport(RedisTransport, EventTransport):
         uses = [Use("fires", api_name, (name,)) for api_name, name in events]
         return await group_status(self.pipe, list(self._keys(uses)), limit=self._options.max_stream_length)
 
+    async def find_streams(self) -> None:
+        """Search this Redis as a whole."""
+        with unavailable("streams can't be searched for"):
+            await search(self.pipe)
+
     async def close(self) -> None:
         """Stop trimming and searching, and give the connection back."""
-        for trimmer in self._trimmers.values():
+        for trimmer in filter(None, self._trimmers.values()):
             await trimmer.close()
         self._trimmers.clear()
         for lost in self._lost.values():
@@ -207,12 +214,15 @@ class RedisEventTransport(RedisTransport, EventTransport):
 
     def trimmer(self, stream: str) -> Trimmer | None:
         """Return what keeps a stream near its length; None where it may grow."""
-        trimmer = self._trimmers.get(stream)
-        most = self._options.max_stream_length
-        if trimmer is None and most is not None:
-            drops = self._options.when_full == "drop_oldest"
-            trimmer = self._trimmers[stream] = Trimmer(self, stream, most, drops=drops)
-        return trimmer
+        if stream not in self._trimmers:
+            self._trimmers[stream] = self._begin(stream)
+        return self._trimmers[stream]
+
+    def _begin(self, stream: str) -> Trimmer | None:
+        """Note a stream that is used for the first time, and make what keeps it near its length."""
+        note(self.pipe, [stream])
+        most, drops = self._options.max_stream_length, self._options.when_full == "drop_oldest"
+        return None if most is None else Trimmer(self, stream, most, drops=drops)
 
 
 class Trimmer:

@@ -106,7 +106,7 @@ async def _group(
         group["pending"] + held_again,
         delayed + max(0, retry_length - held_again),
         dead,
-        _consumers([*consumers, *retried]),
+        _consumers(consumers, retried),
         service.decode("utf-8", "replace") if isinstance(service, bytes) else "",
         (held[1] if isinstance(held, list) and held[0] else group["last-delivered-id"]).decode(),
         limit,
@@ -125,15 +125,19 @@ def _gone(about: _Facts, group: _Facts) -> int:
     return max(0, added - read - int(about["length"]))
 
 
-def _consumers(replies: Sequence[Sequence[Any]]) -> tuple[ConsumerStatus, ...]:
-    """Put together what a process reads of the stream and of its retry stream."""
+def _consumers(
+    reading: Sequence[Sequence[Any]], retrying: Sequence[Sequence[Any]]
+) -> tuple[ConsumerStatus, ...]:
+    """Put together what a process reads of the stream and of its retry stream, which 1.x does not know."""
     found: dict[str, ConsumerStatus] = {}
-    for facts in map(_facts, replies):
+    again = {_facts(each)["name"] for each in retrying}
+    for facts in map(_facts, (*reading, *retrying)):
         name, idle = facts["name"].decode("utf-8", "replace"), facts["idle"] / 1000
         if name == NOBODY:
             continue
         same = found.get(name, ConsumerStatus(name, 0, idle))
-        found[name] = ConsumerStatus(name, same.pending + facts["pending"], min(same.idle or 0.0, idle))
+        pending, idle = same.pending + facts["pending"], min(same.idle or 0.0, idle)
+        found[name] = ConsumerStatus(name, pending, idle, facts["name"] not in again)
     return tuple(found[name] for name in sorted(found))
 
 

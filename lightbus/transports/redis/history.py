@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Sequence
 
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.transports.history import NATIVE_ID, newest_first
+from lightbus.transports.history import NATIVE_ID, matcher, newest_first
 
 from .connection import BLOCK, FAILURES, backoff, unavailable
 from .pipe import Pipe
 from .replies import ReplyError
 from .serializing import Decode
 from .session import Session
+from .streams import known
 
 logger = logging.getLogger(__name__)
 
-_SCANNED = 1_000
 _FIRST_PAGE = 50
 _LARGEST_PAGE = 1_000
 #: A page has about so many bytes, whatever its events are.
@@ -116,24 +116,9 @@ async def stream_keys(pipe: Pipe, api: str = "*", event: str = "*") -> list[byte
     """
     if "*" not in api + event:
         return [f"{api}.*:stream".encode(), f"{api}.{event}:stream".encode()]
-    return sorted(key for key in await scan(pipe, f"{_glob(api)}.*:stream") if key[:1] != b"{")
-
-
-async def scan(pipe: Pipe, pattern: str) -> set[bytes]:
-    """Return the keys of all streams whose key is like a pattern of Redis."""
-    keys: set[bytes] = set()
-    cursor = b"0"
-    while True:
-        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "stream")
-        cursor, found = await pipe.send(*command)
-        keys.update(found)
-        if cursor == b"0":
-            return keys
-
-
-def _glob(pattern: str) -> str:
-    """Escape what SCAN takes for more than itself, save for ``*``."""
-    return "".join(f"\\{c}" if c in "?[]\\^" else c for c in pattern)
+    wanted = matcher(f"{api}.*:stream")
+    texts = ((key, key.decode("utf-8", "replace")) for key in await known(pipe))
+    return sorted(key for key, text in texts if text[:1] != "{" and wanted.fullmatch(text))
 
 
 def _messages(

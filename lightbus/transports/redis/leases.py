@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lightbus.tasks import Kept
+from lightbus.transports.questions import SILENT
 
 from .connection import FAILURES, LinkBroken
 from .scripts import ADOPT, CLAIM, EXCUSE, FORGET, RENEW, RESTAMP, Script
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RENEWED_AT_ONCE = 200
+#: Seconds after which a process shows again that it lives; less than what it counts as gone after.
+_SHOWN_EVERY = SILENT / 4
+#: After which nothing comes. The very last id would do harm: what follows it is the first.
+_LAST_ID = f"{2**64 - 1}-0"
 #: How many entries are looked at in each sweep for leases from the future.
 _RESTAMPED_AT_ONCE = 1_000
 #: What can't be done where it is refused.
@@ -87,6 +92,7 @@ class Leases:
                 (self._renew_regularly, "leases", "the leases of events that run are not renewed"),
                 (self._promote_regularly, "retries", "retries that others have postponed are not looked for"),
                 (self._sweep_regularly, "sweep", "events of processes that died are not taken over"),
+                (self._show_regularly, "presence", "it is not shown that this process lives"),
             )
         ]
 
@@ -110,6 +116,20 @@ class Leases:
                         consumer.refusals.clear(_RENEWING)
                     except FAILURES as e:
                         self._note_failure("renewing leases", _RENEWING, e)
+
+    async def _show_regularly(self) -> None:
+        """Let Redis before 7.2 know that this process lives: it counts as idle what reads and finds nothing.
+
+        To read what the process itself holds after the last possible id brings nothing, but is counted.
+        """
+        consumer = self._consumer
+        read = ("XREADGROUP", "GROUP", consumer.group, consumer.name, "COUNT", 1, "STREAMS")
+        while True:
+            try:
+                await consumer.pipe.send_many([(*read, source, _LAST_ID) for source in consumer.sources])
+            except FAILURES as e:
+                logger.debug("showing that %s is read: %s", consumer.group, e)
+            await asyncio.sleep(_SHOWN_EVERY)
 
     async def _promote_regularly(self) -> None:
         """Move retries that are due, also those that dead processes have postponed."""

@@ -15,9 +15,8 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.tasks import begin
 
 from .connection import FAILURES
-from .keys import contract_digest, contract_keys, served_key
-from .pipe import Pipe
-from .replies import ReplyError
+from .foreign import is_foreign
+from .keys import served_key
 from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
@@ -120,7 +119,7 @@ class Lookout:
         pipe = self._transport.pipe
         try:
             is_served = await pipe.send("EXISTS", served_key(api_name))
-            is_foreign = not is_served and await _is_foreign(pipe, api_name)
+            foreign = not is_served and await is_foreign(pipe, api_name)
         except FAILURES as e:
             logger.debug("who serves %s can't be asked: %s", api_name, e)
             return
@@ -129,7 +128,7 @@ class Lookout:
             for waiting in self._expected.values()
             if waiting.sent_at <= now and waiting.message.api_name == api_name
         ]
-        if is_served or is_foreign:
+        if is_served or foreign:
             self._unserved_since.pop(api_name, None)
             for waiting in calls:
                 waiting.was_served |= bool(is_served)
@@ -165,24 +164,3 @@ class Lookout:
                 )
 
         self._withdraw(waiting.message, waiting.blob).add_done_callback(settle)
-
-
-async def _is_foreign(pipe: Pipe, api_name: str) -> bool:
-    """Tell whether the contract of an API comes from a Lightbus 1.x: nobody of this version stands for it.
-
-    Those who stand for a contract are noted with its digest at the end of their names. No script asks, since
-    Redis wants its keys to be writable, and those who call have nothing to write there.
-    """
-    contract_key, publishers_key = contract_keys(api_name)
-    replies = await pipe.send_many(
-        [("GET", contract_key), ("ZRANGEBYSCORE", publishers_key, "-inf", "+inf", "WITHSCORES"), ("TIME",)]
-    )
-    for reply in replies:
-        if isinstance(reply, ReplyError):
-            raise reply
-    contract, publishers, (seconds, micros) = replies
-    if contract is None:
-        return False
-    now, digest = int(seconds) + int(micros) / 1e6, contract_digest(contract).encode()
-    until = zip(publishers[::2], publishers[1::2], strict=True)
-    return not any(name.endswith(digest) and float(score) >= now for name, score in until)

@@ -47,6 +47,7 @@ from .scripts import (
     Script,
 )
 from .settling import GroupKeys
+from .streams import STREAMS
 
 #: Stands for what differs from process to process and from message to message.
 ANY = "*"
@@ -168,6 +169,7 @@ def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
     if dedupes:
         commands += [*_runs(FIRE, [key, fired]), ("GET", fired), ("SET", fired, "")]
     yield from _all(commands, f"fire events of {api}")
+    yield from _notes(stream)
     side = GroupKeys(stream, ANY)
     looks: list[Command] = [
         *(("XINFO", "STREAM", key), ("XINFO", "CONSUMERS", key, ""), ("HGET", Key(side.groups), "")),
@@ -216,6 +218,7 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
         more += [("SET", handled, 1), ("EXISTS", handled)]
     yield from _all(vital, purpose, is_vital=True)
     yield from _all(more, purpose)
+    yield from _notes(stream)
 
 
 def runs(schedule: str) -> Iterator[Need]:
@@ -226,6 +229,11 @@ def runs(schedule: str) -> Iterator[Need]:
         *(("HSET", key, "", ""), ("PEXPIRE", key, 1)),
     ]
     yield from _all(commands, f"run the schedule {schedule}")
+
+
+def _notes(stream: str) -> Iterator[Need]:
+    """What is needed so that nobody has to search for a stream."""
+    yield from _all([("SADD", Key(STREAMS), stream)], "note which streams there are", is_assumed=True)
 
 
 def _of_source(source: Key, group: str) -> Iterator[Command]:

@@ -23,6 +23,8 @@ from lightbus.transports.questions import Use
 
 from . import needs
 from .codec import check_limits, decode_json, encode_json
+from .connection import unavailable
+from .foreign import is_foreign
 from .keys import contract_digest, contract_keys, owner_key, schedule_key, schema_key
 from .options import RedisSchemaOptions
 from .permissions import Need
@@ -189,6 +191,12 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         ]
         found = [tuple(Identity(service, process) for service, _, process in each) for each in names]
         return dict(zip(api_names, found, strict=True))
+
+    async def foreign(self, api_names: Sequence[str]) -> Collection[str]:
+        """Return the APIs whose contract nobody of this version stands for."""
+        with unavailable("who publishes contracts can't be asked"):
+            asked = (is_foreign(self.pipe, name) for name in api_names)
+            return {name for name, it in zip(api_names, await asyncio.gather(*asked), strict=True) if it}
 
     async def claim(
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False

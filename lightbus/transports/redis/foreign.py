@@ -1,0 +1,28 @@
+"""Contracts that a Lightbus 1.x has published, told from those of this version."""
+
+from __future__ import annotations
+
+from .keys import contract_digest, contract_keys
+from .pipe import Pipe
+from .replies import ReplyError
+
+
+async def is_foreign(pipe: Pipe, api_name: str) -> bool:
+    """Tell whether the contract of an API comes from a Lightbus 1.x: nobody of this version stands for it.
+
+    Those who stand for a contract are noted with its digest at the end of their names. No script asks, since
+    Redis wants its keys to be writable, and those who call have nothing to write there.
+    """
+    contract_key, publishers_key = contract_keys(api_name)
+    replies = await pipe.send_many(
+        [("GET", contract_key), ("ZRANGEBYSCORE", publishers_key, "-inf", "+inf", "WITHSCORES"), ("TIME",)]
+    )
+    for reply in replies:
+        if isinstance(reply, ReplyError):
+            raise reply
+    contract, publishers, (seconds, micros) = replies
+    if contract is None:
+        return False
+    now, digest = int(seconds) + int(micros) / 1e6, contract_digest(contract).encode()
+    until = zip(publishers[::2], publishers[1::2], strict=True)
+    return not any(name.endswith(digest) and float(score) >= now for name, score in until)
