@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lightbus import embedded
 from lightbus.exceptions import ConfigurationError, NoWorker
 from lightbus.interpreter import refuse_shadows
+from lightbus.manifest import load
 from tests.eventually import eventually
 from tests.guide.project import Project
 from tests.processes import clean_environment
-from tests.servers import free_port
 
 BUS = """
     from lightbus import Api
@@ -133,17 +135,14 @@ def test_a_daemon_without_standard_descriptors_calls(project: Project) -> None:
     assert (project.folder / "got").read_text() == "é → 😀"
 
 
-def test_a_redis_that_answers_already_is_told_of(bare_project: Project) -> None:
-    """In a process of which the default port is another, since this machine's may be anybody's."""
-    port = free_port()
-    bare_project.write("bus.py", BUS)
-    program = (
-        f"import lightbus.embedded as e; e._DEFAULT_PORT = {port}; e.answers = lambda *_: True; "
-        "from lightbus.cli import main; main()"
-    )
-    host = bare_project.program("-c", program, "run")
-    host.wait_for_line(f"using the Redis that already answers at 127.0.0.1:{port}, since none is configured")
-    assert host.terminate() == 0
-    host = bare_project.program("-c", program, "run", LIGHTBUS__BUS__REDIS__URL=f"redis://127.0.0.1:{port}/0")
-    host.wait_for_line("can't be reached")
-    assert "already answers" not in host.output()
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_a_redis_that_answers_already_is_told_of_unless_it_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_configured: bool
+) -> None:
+    """Nothing is connected, since that Redis may be anybody's."""
+    monkeypatch.setattr(embedded, "answers", lambda *_: True)
+    url = {"LIGHTBUS__BUS__REDIS__URL": "redis://127.0.0.1:6379/0"} if is_configured else {}
+    with caplog.at_level(logging.INFO, "lightbus"):
+        assert embedded.provide(load([], cwd=tmp_path, environ=url), tmp_path) is None
+    line = "using the Redis that already answers at 127.0.0.1:6379, since none is configured"
+    assert (line in caplog.text) is not is_configured
