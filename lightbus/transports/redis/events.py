@@ -346,13 +346,13 @@ class Trimmer:
             return
         self._refusals.clear(self._trimming)
         self._has_looked = outcome >= 0
-        if outcome == 1:
-            await self._find_cause()
         if outcome >= 0:
             self.is_full = outcome == 1
             self._has_said_so &= self.is_full
             if dropped:
                 self._note_dropped(dropped)
+        if outcome == 1:
+            await self._find_cause()
 
     async def _find_cause(self) -> None:
         """Find out which group it is for whose sake the stream is full, every few seconds."""
