@@ -35,7 +35,7 @@ class Proxy:
         self.port = 0
         self.mode: Mode = "pass"
         self.delay = 0.0
-        self._links: set[_Link] = set()
+        self._links: set[Link] = set()
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
@@ -107,12 +107,16 @@ class Proxy:
             self._open.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = _Link(self, reader, writer)
+        link = self.link_to(reader, writer)
         self._links.add(link)
         try:
             await link.run()
         finally:
             self._links.discard(link)
+
+    def link_to(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Link:
+        """What carries the bytes of a new connection."""
+        return Link(self, reader, writer)
 
     async def _reset_all(self) -> None:
         for link in list(self._links):
@@ -130,6 +134,8 @@ class Proxy:
             self._listener.close()
         await self._reset_all()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=0.2)  # Those whose connection was reset end by themselves.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -150,7 +156,7 @@ class Proxy:
         self.close()
 
 
-class _Link:
+class Link:
     """One client's connection and the one that the proxy made for it."""
 
     def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,8 +164,8 @@ class _Link:
         self.lost_replies = False
         self.open = asyncio.Event()
         self.open.set()
-        self._reader = reader
-        self._writers = [writer]
+        self.reader = reader
+        self.writers = [writer]
 
     async def run(self) -> None:
         """Carry bytes until one side closes or the link is reset."""
@@ -172,20 +178,19 @@ class _Link:
         except OSError:
             self.reset()
             return
-        self._writers.append(writer)
-        commands = asyncio.ensure_future(self._carry(self._reader, writer, replies=False))
-        answers = asyncio.ensure_future(self._carry(reader, self._writers[0], replies=True))
+        self.writers.append(writer)
+        commands = asyncio.ensure_future(self.carry(self.reader, writer, replies=False))
+        answers = asyncio.ensure_future(self.carry(reader, self.writers[0], replies=True))
         try:
             await asyncio.wait((commands, answers), return_when=asyncio.FIRST_COMPLETED)
         finally:
             commands.cancel()
             answers.cancel()
-            for each in self._writers:
+            for each in self.writers:
                 each.close()
 
-    async def _carry(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, replies: bool
-    ) -> None:
+    async def carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, replies: bool) -> None:
+        """Pass bytes on, one way."""
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK):
                 await self.proxy.gate()
@@ -200,7 +205,7 @@ class _Link:
 
     def reset(self) -> None:
         """Close both sides with RST, dropping what was under way."""
-        for writer in self._writers:
+        for writer in self.writers:
             link: socket.socket | None = writer.get_extra_info("socket")
             if link is not None and link.fileno() != -1:
                 link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -16,6 +16,7 @@ from tests.servers import Kind, find_binary
 from tests.wire.peer_1x import find_peer
 
 from .campaign import run
+from .links import sweep
 from .mixed import mix
 from .overload import overload
 from .plants import SCENARIOS, find, found_by
@@ -23,7 +24,7 @@ from .report import Result, table
 from .rolling import roll
 from .settings import KINDS
 
-CAMPAIGNS = ("faults", "sentinel", "mixed", "rolling", "overload")
+CAMPAIGNS = ("faults", "sentinel", "links", "mixed", "rolling", "overload")
 
 
 def main() -> int:
@@ -34,7 +35,7 @@ def main() -> int:
     )
     parser.add_argument("--seeds", default="3", help="how many, or the seeds themselves: 1,2,3")
     parser.add_argument("--seconds", type=float, default=60, help="for each of faults, sentinel and mixed")
-    parser.add_argument("--servers", default=",".join(get_args(Kind)), help="for faults and sentinel")
+    parser.add_argument("--servers", default=",".join(get_args(Kind)), help="for faults, sentinel and links")
     parser.add_argument("--faults", default="", help="only these, such as kill,freeze")
     parser.add_argument("--kinds", default=KINDS, help="of a hundred events or calls, how many of which kind")
     parser.add_argument("--restarts", type=int, default=20, help="how many of rolling")
@@ -66,6 +67,9 @@ def _campaigns(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], 
             for seed in seeds:
                 begin = partial(run, kind, seed, options.seconds, faults, kinds=options.kinds)
                 yield f"{name}, {kind}, seed {seed}", partial(begin, replicated=name == "sentinel")
+    for kind in options.servers.split(",") if "links" in wanted else ():
+        if find_binary(kind) is not None:
+            yield f"links, {kind}", partial(sweep, kind, seeds[0])
     if "mixed" in wanted and (find_peer() is None or find_binary("redis7") is None):
         print("Lightbus 1.x, or the Redis that it knows, is not installed, and left out", flush=True)
     elif "mixed" in wanted:

@@ -170,7 +170,9 @@ class Wire:
     def write(self, packed: bytes) -> None:
         """Send bytes; what the socket does not take at once is kept. That it broke, :meth:`read` tells."""
         try:
-            self._writer.write(packed)
+            # The event loop complains, in one way or another, about what is written to a broken connection.
+            if not self._writer.is_closing():
+                self._writer.write(packed)
         except Exception as e:
             self._failure = e
             self.abort()

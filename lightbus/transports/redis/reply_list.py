@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,7 +17,7 @@ from lightbus.transports.base import Finding, Transport
 from lightbus.transports.questions import Use
 
 from . import needs
-from .connection import BLOCK, FAILURES, Link, backoff
+from .connection import BLOCK, FAILURES, Link, LinkBroken, backoff
 from .lookout import Waiting
 from .permissions import Need
 from .replies import ReplyError
@@ -71,6 +72,7 @@ class ReplyList:
         self.expected: dict[str, Waiting] = {}
         self._reader: Kept | None = None
         self._wanted = asyncio.Event()
+        self._broke_at = -math.inf
 
     def expect(self, message: RpcMessage, blob: bytes, now: float) -> asyncio.Future[ResultMessage]:
         """Return the future of the answer to a call that is sent just now."""
@@ -83,6 +85,11 @@ class ReplyList:
         if len(self.expected) == 1:
             self._wanted.set()
         return future
+
+    def loss_since(self, moment: float) -> str:
+        """Say that an answer may be lost, where its connection broke after a moment of the loop's clock."""
+        is_lost = self._broke_at >= moment
+        return "the connection broke that brings answers, perhaps with this one" if is_lost else ""
 
     async def close(self) -> None:
         """Stop reading; calls that wait are cancelled."""
@@ -113,6 +120,10 @@ class ReplyList:
                     if failures == 0 and not is_told:
                         logger.warning("reading answers: %s; trying again", e)
                     failures += 1
+                    if isinstance(e, LinkBroken):
+                        self._broke_at = asyncio.get_running_loop().time()
+                        # What still waits to be read there would take answers for nobody.
+                        self._transport.pipe.end_remains(link)
                     await asyncio.sleep(backoff(failures, self._retry_delay))
         finally:
             await link.close()

@@ -246,6 +246,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             return LightbusTimeout(
                 f"{name} was not started within {timeout:g} s and was withdrawn; {why}", "no"
             )
+        away = away or self._replies.loss_since(since)
         why = f" ({away})" if away else ""
         return LightbusTimeout(
             f"{name} gave no answer within {timeout:g} s{why}; it may still run. Raise rpc_timeout of the "

@@ -1,0 +1,251 @@
+"""Each link is broken at each step of a fire, a call, a take, a claim, an answer and an acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import uvloop
+
+from lightbus.exceptions import LightbusTimeout, LightbusWorkerError, TransportUnavailable, WorkerLost
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.obstacles import Obstacles
+from lightbus.options import Duration, SecretUrl
+from lightbus.transports.base import EventConsumer, Identity, RpcConsumer, Subscription
+from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions
+from lightbus.transports.redis.rpc import RedisRpcTransport
+from tests.breaking import STEPS, Break, BreakingProxy, Step
+from tests.eventually import eventually_async
+from tests.servers import Kind, Server
+
+from .oracle import Verdict
+from .report import Result
+
+Loop = Literal["asyncio", "uvloop"]
+#: What a link carries, in the order in which it comes: of who fires, calls, takes, claims, answers, listens.
+COMMANDS = (
+    *("XADD", "SET", "RPUSH", "BLMOVE", "PTTL", "GETDEL", "LPUSH", "EXPIRE", "LREM", "BRPOP", "RPOP"),
+    *("XREADGROUP", "XACK"),
+)
+IN_FLIGHT = (1, 50, 600)
+STREAM, GROUP = "auth.*:stream", "shop-links"
+#: Seconds for which who calls and fires waits.
+PATIENCE = 3.0
+#: What a call may raise whose link broke.
+DOCUMENTED = (LightbusTimeout, TransportUnavailable, WorkerLost, LightbusWorkerError)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One break.
+
+    Args:
+        command: At which command.
+        step: At which step of it.
+        in_flight: How many events and calls are under way.
+        loop: On which event loop.
+    """
+
+    command: str
+    step: Step
+    in_flight: int
+    loop: Loop
+
+    def __str__(self) -> str:
+        return f"{self.command} {self.step} {self.in_flight} {self.loop}"
+
+
+LOOPS: tuple[Loop, ...] = get_args(Loop)
+ALL = [Case(*each) for each in itertools.product(COMMANDS, STEPS, IN_FLIGHT, LOOPS)]
+
+
+class _Bus:
+    """Who fires, who calls, who serves and who listens, each over links of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.handled: Counter[str] = Counter()
+        self.ran: Counter[str] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._number = 0
+
+    async def open(self) -> None:
+        """Connect all of them, and begin to serve and to listen."""
+        self.publisher = RedisEventTransport(RedisEventOptions(max_stream_length=None, **self._apart()))
+        self.caller = RedisRpcTransport(RedisRpcOptions(**self._apart()))
+        self.worker = RedisRpcTransport(RedisRpcOptions(**self._apart()))
+        self.listener = RedisEventTransport(RedisEventOptions(**self._apart()))
+        for transport in (self.publisher, self.caller, self.worker, self.listener):
+            transport.obstacles = Obstacles()
+        await self.publisher.open()
+        await self.caller.open()
+        self.served: RpcConsumer = await self.worker.serve("auth", Identity("shop", "w"))
+        subscription = Subscription("links", (("auth", "user_registered"),), {})
+        self.heard: EventConsumer = await self.listener.consume(subscription, Identity("shop", "l"))
+        self._tasks = [asyncio.ensure_future(work) for work in (self._serve(), self._listen())]
+        assert await self.call("first") == "result"
+
+    async def fire(self, name: str) -> str:
+        """Fire an event; returns how that ended."""
+        message = EventMessage("auth", "user_registered", {}, id=name)
+        try:
+            await self.publisher.publish([message], PATIENCE)
+        except Exception as e:
+            return type(e).__name__
+        return "confirmed"
+
+    async def call(self, name: str) -> str:
+        """Call a procedure; returns how that ended."""
+        message = RpcMessage("auth", "check", {"name": name})
+        try:
+            result = await self.caller.call(message, PATIENCE)
+        except DOCUMENTED as e:
+            return type(e).__name__
+        except Exception as e:
+            return f"undocumented: {e!r}"
+        if result.error:
+            return "WorkerLost" if "WorkerLost" in str(result.result) else f"undocumented: {result.result}"
+        return "result" if result.result == name else f"somebody else's answer: {result.result}"
+
+    async def close(self) -> None:
+        """End all of them."""
+        for consumer in (self.served, self.heard):
+            await consumer.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for consumer in (self.served, self.heard):
+            await consumer.close()
+        for transport in (self.publisher, self.caller, self.worker, self.listener):
+            await transport.close()
+
+    def _apart(self) -> dict[str, Any]:
+        # Two that are configured alike would share their links.
+        self._number += 1
+        return {"url": SecretUrl(self._url), "connect_timeout": Duration(5 + self._number / 1000)}
+
+    async def _serve(self) -> None:
+        while True:
+            for call in await self.served.take(100):
+                self.ran[call.kwargs["name"]] += 1
+                self.served.answer(call, ResultMessage(call.kwargs["name"], call.id))
+
+    async def _listen(self) -> None:
+        while True:
+            for delivery in await self.heard.take(100):
+                self.handled[delivery.message.id] += 1
+                delivery.ack()
+
+
+def broken_by(case: Case, server: Server) -> list[str]:
+    """Break a link; returns all that was wrong."""
+    server.execute("FLUSHALL")
+    factory = uvloop.new_event_loop if case.loop == "uvloop" else asyncio.new_event_loop
+    with BreakingProxy(server.port) as proxy, asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_break(case, server, proxy))
+
+
+async def _break(case: Case, server: Server, proxy: BreakingProxy) -> list[str]:
+    loop = asyncio.get_running_loop()
+    wrong: list[str] = []
+    loop.set_exception_handler(lambda _, context: wrong.append(f"unheard: {context}"))
+    bus = _Bus(proxy.url)
+    await bus.open()
+    # In the middle of those that each message has of its own, and else the next one.
+    own = case.command in ("XADD", "SET", "RPUSH", "PTTL", "GETDEL", "LPUSH", "EXPIRE", "LREM")
+    proxy.plan = Break(case.command, case.in_flight // 2 + 1 if own else 1, case.step)
+    names = [f"n{number}" for number in range(case.in_flight)]
+    try:
+        async with asyncio.timeout(3 * PATIENCE):
+            fired, called = await asyncio.gather(
+                asyncio.gather(*map(bus.fire, names)), asyncio.gather(*map(bus.call, names))
+            )
+            await eventually_async(
+                lambda: _is_quiet(server, len(bus.handled)), PATIENCE, "nothing is left to do"
+            )
+    except (TimeoutError, AssertionError) as e:
+        wrong.append(f"stuck: {e!r}, {_left(server)}")
+        fired, called = [], []
+    if not proxy.plan.done:
+        wrong.append("nothing was broken")
+    wrong += _judge(
+        case, bus, server, dict(zip(names, fired, strict=False)), dict(zip(names, called, strict=False))
+    )
+    await bus.close()
+    return wrong
+
+
+def _judge(
+    case: Case, bus: _Bus, server: Server, fired: dict[str, str], called: dict[str, str]
+) -> Iterator[str]:
+    entries = server.execute("XRANGE", STREAM, "-", "+")
+    stored = Counter(_field(entry[1], b"id") for entry in entries)
+    for name, outcome in fired.items():
+        # Redis was there all the time.
+        if outcome != "confirmed":
+            yield f"event {name}: {outcome}"
+        if stored[name] != 1:
+            yield f"event {name} is stored {stored[name]} times"
+        if bus.handled[name] != 1:
+            yield f"event {name} was handled {bus.handled[name]} times"
+    for name, outcome in called.items():
+        if outcome != "result" and outcome not in {kind.__name__ for kind in DOCUMENTED}:
+            yield f"call {name}: {outcome}"
+        if bus.ran[name] > 1 or (outcome == "result" and bus.ran[name] != 1):
+            yield f"call {name} ran {bus.ran[name]} times: {outcome}"
+    failed = Counter(outcome for outcome in called.values() if outcome != "result")
+    if failed and not _may_fail(case):
+        yield f"calls failed: {dict(failed)}"
+
+
+def _may_fail(case: Case) -> bool:
+    """Whether a call may be lost with the link: while it is sent, once it was begun, or with its answer."""
+    return case.command in ("SET", "RPUSH", "PTTL", "GETDEL", "BRPOP", "RPOP")
+
+
+def _is_quiet(server: Server, handled: int) -> bool:
+    return server.execute("XLEN", STREAM) <= handled and not any(_left(server).values())
+
+
+def _left(server: Server) -> dict[str, int]:
+    """What is still to be done, by where it waits."""
+    keys = server.execute("KEYS", "{auth*")
+    lists = [key for key in keys if b":taken:" in key]
+    return {
+        "pending": server.execute("XPENDING", STREAM, GROUP)[0],
+        "delayed": sum(server.execute("ZCARD", key) for key in keys if b":delayed:" in key),
+        "dead": sum(server.execute("XLEN", key) for key in keys if b":dead:" in key),
+        "queued": server.execute("LLEN", "auth:rpc_queue"),
+        "taken": sum(server.execute("LLEN", key) for key in lists),
+    }
+
+
+def _field(fields: Sequence[bytes], name: bytes) -> str:
+    return dict(zip(fields[::2], fields[1::2], strict=True))[name].decode()
+
+
+def sweep(kind: Kind, seed: int, cases: Sequence[Case] = ()) -> Result:
+    """Break links at every step, one after another.
+
+    Args:
+        kind: Which server.
+        seed: Of the order.
+        cases: Which; all where not given.
+    """
+    chosen = list(cases or ALL)
+    random.Random(seed).shuffle(chosen)
+    verdict = Verdict()
+    with Server(kind) as server:
+        for case in chosen:
+            verdict.fired += case.in_flight
+            verdict.calls += case.in_flight
+            wrong = broken_by(case, server)
+            if wrong:
+                verdict.wrong[str(case)] = wrong
+    return Result("links", kind, seed, 0, verdict, faults=dict(Counter(case.step for case in chosen)))
