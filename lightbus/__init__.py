@@ -1,13 +1,13 @@
 """A message bus for Python services over Redis, hosted from one YAML file."""
 
-from .api import Api, Event, Parameter
-from .client import BusClient
-from .creation import create, get_bus
+from .bus.client import BusClient
+from .bus.creation import create, get_bus
+from .bus.path import BusPath
+from .declared.api import Api, Event, Parameter
+from .declared.policy import Backoff, DeliveryPolicy, OnError
 from .exceptions import LightbusException
 from .messages import EventMessage, ResultMessage, RpcMessage
-from .path import BusPath
 from .plugins import LightbusPlugin
-from .policy import Backoff, DeliveryPolicy, OnError
 
 __version__ = "2.0.0.dev0"
 

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from lightbus.exceptions import ConfigurationError
-from lightbus.interpreter import refuse_shadows
+
+from .runtime.interpreter import refuse_shadows
 
 
 def main() -> None:

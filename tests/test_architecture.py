@@ -226,8 +226,8 @@ class TestTheseRulesThemselves:
         [
             "from .api import Api",
             "from . import api",
-            "import lightbus.api",
-            "from lightbus.api import Api",
+            "import lightbus.declared.api",
+            "from lightbus.declared.api import Api",
             "from lightbus import Api",
             "def late():\n    from .transports import base",
             "if TYPE_CHECKING:\n    from .schema import Contract",

@@ -12,8 +12,8 @@ from click.shell_completion import CompletionItem
 
 from lightbus import __version__
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
-from lightbus.interpreter import prepare_streams
-from lightbus.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE
+from lightbus.host.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE
+from lightbus.runtime.interpreter import prepare_streams
 
 #: Said here, so that no command's module is imported to list them.
 COMMANDS = {

@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 import click
 
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException
-from lightbus.hooks import Callback, Hooks
+from lightbus.host.importing import run_located
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.plugins import enabled_plugins
-from lightbus.modules import run_located
 from lightbus.plugins import LightbusPlugin, PluginOptions
-from lightbus.plugins.loading import find_plugin, make_plugin
-from lightbus.portal import run
+from lightbus.plugins.hooks import Callback, Hooks
+from lightbus.plugins.installed import find_plugin, make_plugin
+from lightbus.runtime.portal import run
 
-from .options import read
+from .manifest_options import read
 
 T = TypeVar("T")
 

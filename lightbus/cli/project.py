@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightbus.checks import client_for
-from lightbus.creation import hosted, wiring_of
+from lightbus.bus.creation import hosted, wiring_of
+from lightbus.bus.path import BusPath
 from lightbus.exceptions import FailedToImportBusModule
+from lightbus.host.checks import client_for
+from lightbus.host.importing import import_bus_module, look_in
 from lightbus.manifest.model import Manifest
-from lightbus.modules import import_bus_module, look_in
-from lightbus.path import BusPath
 
 
 def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPath:

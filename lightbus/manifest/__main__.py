@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .jsonschema import json_schema
-from .reference import reference
+from .printing.jsonschema import json_schema
+from .printing.reference import reference
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

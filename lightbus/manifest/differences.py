@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .keys import ROOT, Block, Key, Named, Plugins, keys_of
+from .keys.shapes import ROOT, Block, Key, Named, Plugins, keys_of
 from .model import Manifest
 
 Path = tuple[str, ...]

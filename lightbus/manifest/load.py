@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .build import build
-from .merge import merge
+from .making.build import build
+from .making.notes import add_notes, add_overlooked
+from .making.overrides import from_environment, from_flags, from_settings
 from .model import Manifest
-from .nodes import Node, from_python
-from .notes import add_notes, add_overlooked
-from .overrides import from_environment, from_flags, from_settings
 from .problems import Place, Problems
-from .source import Sources
-from .variables import Variables
+from .text.merge import merge
+from .text.nodes import Node, from_python
+from .text.sources import Sources
+from .text.variables import Variables
 
 #: The file that is read where none is named.
 DEFAULT_FILE = "lightbus.yaml"

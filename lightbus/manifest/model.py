@@ -12,15 +12,15 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, NewType
 
-from lightbus.api import ApiOptions
-from lightbus.listener import MOST_AT_ONCE
+from lightbus.bus.connections import ChosenTransport
+from lightbus.declared.api import ApiOptions
+from lightbus.declared.listener import MOST_AT_ONCE
+from lightbus.declared.policy import DeliveryPolicy
 from lightbus.options import Duration, option
-from lightbus.policy import DeliveryPolicy
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
-from lightbus.wiring import ChosenTransport
 
-from .nodes import Node
 from .problems import Place, Problem
+from .text.nodes import Node
 
 #: Where a server listens, as ``host:port``.
 ListenAddress = NewType("ListenAddress", str)

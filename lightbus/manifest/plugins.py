@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lightbus.exceptions import ConfigurationError
 from lightbus.plugins import LightbusPlugin
-from lightbus.plugins.loading import make_plugin
+from lightbus.plugins.installed import make_plugin
 
 from .model import Manifest
 from .problems import Place, Problems

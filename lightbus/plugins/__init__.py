@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from lightbus.hooks import HOOKS, PLUGIN_HOOKS, Callback
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import option
+
+from .hooks import HOOKS, PLUGIN_HOOKS, Callback
 
 __all__ = ["LightbusPlugin", "PluginOptions", "callbacks_of"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightbus.api import Api, Event
+from lightbus.declared.api import Api, Event
 
 _WORKER = (
     "service_name",

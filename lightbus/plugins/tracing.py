@@ -10,7 +10,7 @@ from lightbus.exceptions import MissingExtra
 from lightbus.messages import EventMessage, RpcMessage
 
 from . import LightbusPlugin, PluginOptions
-from .options import TracingOptions
+from .own_options import TracingOptions
 
 try:
     from opentelemetry.context import Context

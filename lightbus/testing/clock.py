@@ -16,8 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from lightbus.clock import Clock
-from lightbus.portal import run_blocking
+from lightbus.runtime.clock import Clock
+from lightbus.runtime.portal import run_blocking
 
 
 class VirtualClock(Clock):

@@ -12,19 +12,19 @@ from types import ModuleType, TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
-from lightbus.api import Api, Registry, auto_registered
-from lightbus.checks import client_for
-from lightbus.client import BusClient
-from lightbus.creation import not_hosted
+from lightbus.bus.client import BusClient
+from lightbus.bus.connections import ApiSettings, ChosenTransport, Wiring
+from lightbus.bus.creation import not_hosted
+from lightbus.bus.path import BusPath
+from lightbus.declared.api import Api, Registry, auto_registered
 from lightbus.exceptions import ConfigurationError
-from lightbus.loading import Loader
+from lightbus.host.checks import client_for
+from lightbus.host.loading import Loader
 from lightbus.manifest import Manifest, load
 from lightbus.messages import EventMessage
-from lightbus.path import BusPath
-from lightbus.portal import run_blocking
-from lightbus.transports.memory_broker import Broker, broker, renew_broker
-from lightbus.transports.questions import DeadLetter
-from lightbus.wiring import ApiSettings, ChosenTransport, Wiring
+from lightbus.runtime.portal import run_blocking
+from lightbus.transports.events import DeadLetter
+from lightbus.transports.memory.broker import Broker, broker, renew_broker
 from lightbus.worker import Worker
 
 from .clock import VirtualClock, jobs_go_by

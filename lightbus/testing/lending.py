@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from lightbus.api import Registry
-from lightbus.client import BusClient
-from lightbus.hooks import Hooks
-from lightbus.wiring import Wiring
+from lightbus.bus.client import BusClient
+from lightbus.bus.connections import Wiring
+from lightbus.declared.api import Registry
+from lightbus.plugins.hooks import Hooks
 
 
 @contextmanager

@@ -12,14 +12,14 @@ from unittest.mock import patch
 
 import msgspec
 
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
+from lightbus.bus.connections import Transports
+from lightbus.bus.path import BusPath
+from lightbus.contracts.known import Contracts
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
-from lightbus.path import BusPath
-from lightbus.schema.known import Contracts
-from lightbus.transports.base import Outgoing
-from lightbus.transports.memory import MemoryEventTransport, MemoryRpcTransport, MemorySchemaTransport
+from lightbus.transports.memory.events import MemoryEventTransport, MemoryRpcTransport, MemorySchemaTransport
+from lightbus.transports.port import Outgoing
 from lightbus.values import dump_answer
-from lightbus.wiring import Transports
 
 
 class MockResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .questions import GroupStatus
+from .events import GroupStatus
 
 
 def whose(status: GroupStatus) -> str:

@@ -6,9 +6,9 @@ cast is an error that has the path, as in ``order.lines[3].qty``.
 
 from .arguments import arguments_caster, cast, named_caster
 from .dumping import dump, dump_answer
-from .hints import read
+from .misfit import located, shown
 from .models import losses_of
-from .problems import located, shown
+from .reading import read
 from .scalars import DECIMAL_PATTERN
 from .shapes import hints_of
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .casting import Compiler
-from .problems import Misfit
+from .misfit import Misfit
 from .scalars import Converter
 
 _TOO_DEEP = "is nested too deep"

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from . import shapes
-from .hints import read
-from .problems import Misfit, shown
-from .rules import checker
+from .constraints import checker
+from .misfit import Misfit, shown
+from .reading import read
 from .scalars import (
     INT_KEY,
     JSON_TYPES,

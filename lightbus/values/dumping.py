@@ -18,9 +18,9 @@ from uuid import UUID
 
 import msgspec
 
+from .misfit import Misfit, shown
 from .models import answering, difference, dump_model
 from .objects import is_model, keywords_of, sent_fields, struct_tag, unsent_fields
-from .problems import Misfit, shown
 
 #: How deep lists and objects may lie in each other.
 MAX_DEPTH: Final = 100

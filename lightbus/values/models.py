@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
+from .misfit import Misfit
 from .objects import is_model, is_named_tuple
-from .problems import Misfit
 from .shapes import hints_of
 
 #: Whether what is dumped now is the answer to a call. Nobody reads that back into a model.

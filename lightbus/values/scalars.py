@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from .problems import Misfit, shown
+from .misfit import Misfit, shown
 
 #: The types that JSON values have in Python.
 JSON_TYPES: Final[frozenset[type]] = frozenset({str, int, float, bool, type(None), list, dict})

@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from lightbus import traffic
-from lightbus.cancellation import end, is_cancelled
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
+from lightbus.declared.listener import Listener
 from lightbus.exceptions import ValidationError
-from lightbus.hooks import Beside
-from lightbus.listener import Listener
 from lightbus.messages import EventMessage, handled
-from lightbus.tasks import why_ended
-from lightbus.transports.base import Delivery
+from lightbus.plugins.hooks import Beside
+from lightbus.runtime import traffic
+from lightbus.runtime.cancellation import end, is_cancelled
+from lightbus.runtime.tasks import why_ended
+from lightbus.transports.port import Delivery
 
 from .dispatch import Caster, Dispatch
 

@@ -8,13 +8,13 @@ import traceback
 from collections.abc import Callable, KeysView
 from typing import Any
 
-from lightbus import traffic
-from lightbus.api import Procedure
-from lightbus.cancellation import is_cancelled
-from lightbus.client import BusClient
-from lightbus.complaints import Complaints
-from lightbus.deadline import Deadline
-from lightbus.definition import EMPTY
+from lightbus.bus.client import BusClient
+from lightbus.bus.connections import ApiSettings
+from lightbus.contracts.validator import Validator
+from lightbus.declared.api import Procedure
+from lightbus.declared.definition import EMPTY
+from lightbus.declared.listener import Listener
+from lightbus.declared.policy import OnError
 from lightbus.exceptions import (
     InvalidParameters,
     LightbusException,
@@ -23,14 +23,14 @@ from lightbus.exceptions import (
     ValidationError,
     text_of,
 )
-from lightbus.isolation import Isolation
-from lightbus.listener import Listener
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
-from lightbus.policy import OnError
-from lightbus.schema.validator import Validator
-from lightbus.transports.base import Delivery
+from lightbus.runtime import traffic
+from lightbus.runtime.cancellation import is_cancelled
+from lightbus.runtime.complaints import Complaints
+from lightbus.runtime.deadline import Deadline
+from lightbus.runtime.isolation import Isolation
+from lightbus.transports.port import Delivery
 from lightbus.values import arguments_caster, dump_answer, hints_of, named_caster
-from lightbus.wiring import ApiSettings
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
+from lightbus.declared.listener import Listener
 from lightbus.exceptions import TransportUnavailable
-from lightbus.listener import Listener
 from lightbus.messages import handled
-from lightbus.tasks import Kept
-from lightbus.transports.base import Delivery, EventConsumer, EventTransport, Subscription
-from lightbus.transports.questions import GroupStatus
+from lightbus.runtime.tasks import Kept
+from lightbus.transports.events import GroupStatus
+from lightbus.transports.port import Delivery, EventConsumer, EventTransport, Subscription
 
 from .batches import BatchRunner, Collector, Take, release
 from .dispatch import Dispatch

@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
+from lightbus.bus.groups import groups_of, what_to_tell
+from lightbus.contracts.expectations import Doubt, doubts
 from lightbus.exceptions import LightbusException
-from lightbus.expectations import Doubt, doubts
-from lightbus.groups import groups_of, what_to_tell
-from lightbus.transports.questions import GroupStatus
+from lightbus.transports.events import GroupStatus
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportError
 
 logger = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
 from lightbus.exceptions import text_of
 from lightbus.messages import ResultMessage, RpcMessage, handled
-from lightbus.tasks import Kept
-from lightbus.transports.base import RpcConsumer
+from lightbus.runtime.tasks import Kept
+from lightbus.transports.port import RpcConsumer
 
 from .dispatch import Dispatch
 from .slots import Slots

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from lightbus.cancellation import end, is_cancelled, own
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
+from lightbus.declared.schedule import Schedule
 from lightbus.exceptions import LightbusException
-from lightbus.isolation import Isolation
-from lightbus.recurring import Schedule
-from lightbus.tasks import Kept, begin
+from lightbus.runtime.cancellation import end, is_cancelled, own
+from lightbus.runtime.isolation import Isolation
+from lightbus.runtime.tasks import Kept, begin
 
 from .timekeeping import Timekeeper
 

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from lightbus.cancellation import end, is_ending, own
-from lightbus.isolation import Isolation
-from lightbus.tasks import why_ended
+from lightbus.runtime.cancellation import end, is_ending, own
+from lightbus.runtime.isolation import Isolation
+from lightbus.runtime.tasks import why_ended
 
 logger = logging.getLogger(__name__)
 

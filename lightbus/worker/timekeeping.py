@@ -7,9 +7,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from lightbus.client import BusClient
-from lightbus.clock import TOLERATED, difference, lead_of
+from lightbus.bus.client import BusClient
 from lightbus.exceptions import LightbusException
+from lightbus.runtime.clock import TOLERATED, difference, lead_of
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from lightbus.cancellation import end, is_cancelled, own, withstand
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
+from lightbus.declared.listener import Listener
+from lightbus.declared.schedule import BackgroundTask
 from lightbus.exceptions import LightbusException
-from lightbus.listener import Listener
-from lightbus.recurring import BackgroundTask
-from lightbus.tasks import Kept, Work, begin
+from lightbus.runtime.cancellation import end, is_cancelled, own, withstand
+from lightbus.runtime.tasks import Kept, Work, begin
 
 from .dispatch import Dispatch
 from .events import EventWorker

@@ -23,7 +23,7 @@ STREAM, QUEUE, GROUP = "shop.*:stream", "shop:rpc_queue", "shop-note"
 MARGIN = 80
 
 BUS = """
-import lightbus.complaints
+import lightbus.runtime.complaints
 from lightbus import Api, Event, Parameter
 
 
@@ -42,7 +42,7 @@ class ShopApi(Api):
 
 
 # Each bad thing is to have its line.
-lightbus.complaints.MOST_LINES = 1_000_000
+lightbus.runtime.complaints.MOST_LINES = 1_000_000
 
 
 async def note(event_message, sku, count):

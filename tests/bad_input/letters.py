@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.options import RedisEventOptions
 
 

@@ -191,7 +191,15 @@ def test_help_imports_no_command() -> None:
     show = "import sys, atexit; atexit.register(lambda: print(sorted(sys.modules)))\n"
     show += "from lightbus.cli import main; main(['--help'])"
     done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
-    heavy = ["yaml", "rich", "cerberus", "lightbus.host", "lightbus.cli.run", "lightbus.cli.dlq", "IPython"]
+    heavy = [
+        "yaml",
+        "rich",
+        "cerberus",
+        "lightbus.host.host",
+        "lightbus.cli.commands.run",
+        "lightbus.cli.commands.dlq",
+        "IPython",
+    ]
     assert [name for name in heavy if f"'{name}'" in done.stdout] == []
     assert "  inspect " in done.stdout
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import lightbus
-from lightbus.cli.status import _cut, _listener, _processes
-from lightbus.overview import ListenerStatus, Overview, ProcessStatus, overview
-from lightbus.transports import questions
+from lightbus.cli.commands.status import _cut, _listener, _processes
+from lightbus.insight.overview import ListenerStatus, Overview, ProcessStatus, overview
+from lightbus.transports import events as questions
 from tests.eventually import eventually
 from tests.guide.project import Project
 from tests.servers import Server

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from lightbus import Api, BusClient
-from lightbus.api import Registry
-from lightbus.creation import wiring_of
+from lightbus.bus.creation import wiring_of
+from lightbus.bus.path import BusPath
+from lightbus.declared.api import Registry
 from lightbus.manifest import load
-from lightbus.path import BusPath
 from lightbus.worker import Worker
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from lightbus import Api, Event, Parameter
+from lightbus.bus.path import BusPath
+from lightbus.contracts.contract import contract_of
 from lightbus.exceptions import (
     ProcedureNotFound,
     SchemaNotFound,
@@ -20,8 +22,6 @@ from lightbus.exceptions import (
     UnknownApi,
     ValidationError,
 )
-from lightbus.path import BusPath
-from lightbus.schema.contract import contract_of
 from tests.contracts.buses import bus_of
 from tests.servers import Server
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lightbus import Api, Event, EventMessage, Parameter
+from lightbus.bus.path import BusPath
 from lightbus.exceptions import (
     InvalidParameters,
     LightbusWorkerError,
@@ -20,8 +21,7 @@ from lightbus.exceptions import (
     ValidationError,
 )
 from lightbus.messages import RpcMessage
-from lightbus.path import BusPath
-from lightbus.transports.memory_broker import broker
+from lightbus.transports.memory.broker import broker
 from tests.contracts.buses import bus_of, hosted
 from tests.eventually import eventually_async
 

@@ -15,11 +15,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import lightbus
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
 from lightbus.exceptions import LightbusException, LightbusTimeout
-from lightbus.transports.redis.connection import FAILURES
-from lightbus.transports.redis.events import RedisEventTransport
-from lightbus.transports.redis.pipe import Pipe
+from lightbus.transports.redis.events.transport import RedisEventTransport
+from lightbus.transports.redis.link.connection import FAILURES
+from lightbus.transports.redis.link.pipe import Pipe
 
 from . import bus as bus  # it defines the API
 from .ledger import Ledger, own_ledger

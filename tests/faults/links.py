@@ -14,12 +14,12 @@ import uvloop
 
 from lightbus.exceptions import LightbusTimeout, LightbusWorkerError, TransportUnavailable, WorkerLost
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
-from lightbus.obstacles import Obstacles
 from lightbus.options import Duration, SecretUrl
-from lightbus.transports.base import EventConsumer, Identity, RpcConsumer, Subscription
-from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.port import EventConsumer, Identity, RpcConsumer, Subscription
+from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions
-from lightbus.transports.redis.rpc import RedisRpcTransport
+from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from tests.breaking import STEPS, Break, BreakingProxy, Step
 from tests.eventually import eventually_async
 from tests.servers import Kind, Server

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from lightbus import Api, Event, EventMessage, Parameter
-from lightbus.client import BusClient
+from lightbus.bus.client import BusClient
 from lightbus.exceptions import LightbusException
 
 from .ledger import own_ledger

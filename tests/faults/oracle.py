@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from lightbus.policy import DeliveryPolicy
+from lightbus.declared.policy import DeliveryPolicy
 
 from .ledger import Line
 from .settings import LEASE

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from lightbus.listener import Listener
-from lightbus.transports.base import Delivery
-from lightbus.transports.redis import leases
-from lightbus.transports.redis.event_consumer import RedisEventConsumer
-from lightbus.transports.redis.leases import Leases
-from lightbus.transports.redis.pipe import Pipe
+from lightbus.declared.listener import Listener
+from lightbus.transports.port import Delivery
+from lightbus.transports.redis.events import leases
+from lightbus.transports.redis.events.consumer import RedisEventConsumer
+from lightbus.transports.redis.events.leases import Leases
+from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.scripts import Script
 from lightbus.worker.dispatch import Dispatch
 

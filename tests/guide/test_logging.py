@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lightbus import logs
+from lightbus.host import logs
 from tests.eventually import eventually
 from tests.guide.project import Project
 from tests.processes import Process

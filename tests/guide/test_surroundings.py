@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lightbus import embedded
 from lightbus.exceptions import ConfigurationError, NoWorker
-from lightbus.interpreter import refuse_shadows
+from lightbus.host import embedded
 from lightbus.manifest import load
+from lightbus.runtime.interpreter import refuse_shadows
 from tests.eventually import eventually
 from tests.guide.project import Project
 from tests.processes import clean_environment

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from lightbus import BusClient, creation
-from lightbus.api import Registry
-from lightbus.checks import client_for
-from lightbus.loading import Loader
+from lightbus import BusClient
+from lightbus.bus import creation
+from lightbus.bus.path import BusPath
+from lightbus.declared.api import Registry
+from lightbus.host.checks import client_for
+from lightbus.host.loading import Loader
+from lightbus.host.reload import Reloader
 from lightbus.manifest import Manifest, load
-from lightbus.path import BusPath
-from lightbus.reload import Reloader
 from lightbus.worker import Worker
 from tests.conftest import missing
 from tests.eventually import eventually_async
@@ -158,7 +159,7 @@ class Bench:
 def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Hosts in this process, over an empty Redis; what they register is forgotten afterwards."""
     empty = Registry()
-    for module in ("lightbus.checks", "lightbus.creation"):
+    for module in ("lightbus.host.checks", "lightbus.bus.creation"):
         monkeypatch.setattr(f"{module}.auto_registered", empty)
     monkeypatch.setattr(creation, "_hosted", [])
     ledger.reset()

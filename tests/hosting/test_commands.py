@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from lightbus.manifest.jsonschema import json_schema
+from lightbus.manifest.printing.jsonschema import json_schema
 from tests.conftest import StartServer
 from tests.guide.project import Project
 from tests.servers import Server

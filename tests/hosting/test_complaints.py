@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lightbus import complaints
 from lightbus.exceptions import LightbusException
+from lightbus.runtime import complaints
 from tests.eventually import eventually_async
 from tests.hosting.conftest import Bench, Hosted
 

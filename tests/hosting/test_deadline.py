@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lightbus import Api
-from lightbus.deadline import Deadline, time_left
 from lightbus.exceptions import LightbusTimeout
+from lightbus.runtime.deadline import Deadline, time_left
 from tests.eventually import eventually_async
 
 from . import conftest

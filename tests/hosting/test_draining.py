@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from lightbus.isolation import Isolation
 from lightbus.messages import RpcMessage
-from lightbus.transports.redis.rpc_consumer import RedisRpcConsumer
+from lightbus.runtime.isolation import Isolation
+from lightbus.transports.redis.rpc.consumer import RedisRpcConsumer
 from lightbus.worker import worker
 from lightbus.worker.slots import Slots
 from tests.eventually import eventually_async

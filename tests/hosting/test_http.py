@@ -430,7 +430,7 @@ def test_the_pages_of_the_docs_name_every_metric_and_no_other(project: Project, 
 
 
 BROKEN = """
-from lightbus.http.health import Health
+from lightbus.host.http.health import Health
 
 def break_once(self, watch=Health.watch):
     Health.watch = watch

@@ -13,10 +13,10 @@ import pytest
 import lightbus
 from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.plugins import outbox
-from lightbus.plugins.metrics import MetricsPlugin
-from lightbus.plugins.outbox import Outbox
-from lightbus.transports.memory import MemoryEventTransport, broker
+from lightbus.plugins import telemetry as outbox
+from lightbus.plugins.internal_metrics import MetricsPlugin
+from lightbus.plugins.telemetry import Outbox
+from lightbus.transports.memory.events import MemoryEventTransport, broker
 from tests.eventually import eventually, eventually_async
 from tests.guide.project import Project, printed
 from tests.servers import Server

@@ -22,10 +22,10 @@ from lightbus.exceptions import (
 )
 from lightbus.messages import EventMessage, RpcMessage
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.base import RedisTransport
+from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions
-from lightbus.transports.redis.rpc import RedisRpcTransport
-from lightbus.transports.redis.session import RedisTransport
+from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from tests.conftest import StartServer
 from tests.eventually import eventually, eventually_async
 from tests.proxy import Proxy

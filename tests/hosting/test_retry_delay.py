@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lightbus.transports.redis import reply_list
+from lightbus.transports.redis.rpc import replies as reply_list
 from tests.eventually import eventually_async
 from tests.hosting.conftest import Bench
 

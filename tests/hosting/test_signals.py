@@ -23,10 +23,10 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 
 MODULE = """
 import multiprocessing, os, subprocess, time
-import lightbus, lightbus.shutdown
+import lightbus, lightbus.host.shutdown
 
 # Instead of 14 s, on top of drain_timeout.
-lightbus.shutdown._CLOSING = 1.0
+lightbus.host.shutdown._CLOSING = 1.0
 
 def say(word):
     with open("said", "a") as file:
@@ -79,7 +79,7 @@ class A(lightbus.Api):
 """
 
 #: As ``lightbus run``, with 3 s instead of 15 in which the processes of a supervisor have to end.
-RUN = "import lightbus.supervisor as s; s._CLOSING = 3.0; from lightbus.cli import main; main()"
+RUN = "import lightbus.host.supervisor as s; s._CLOSING = 3.0; from lightbus.cli import main; main()"
 
 
 class Hosted:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lightbus.manifest.keys import ROOT, Block, Choice, Named, Plugins, keys_of
-from lightbus.manifest.notes import WITHOUT_EFFECT
-from lightbus.plugins.options import OWN_PLUGINS
+from lightbus.manifest.keys.shapes import ROOT, Block, Choice, Named, Plugins, keys_of
+from lightbus.manifest.making.notes import WITHOUT_EFFECT
+from lightbus.plugins.own_options import OWN_PLUGINS
 
 TESTS = Path(__file__).parents[1]
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from lightbus.exceptions import NoWorker
-from lightbus.obstacles import Obstacles
-from lightbus.tasks import Kept
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.runtime.tasks import Kept
 from tests.eventually import eventually_async
 from tests.guide.project import Project
 from tests.hosting.conftest import Bench, Hosted
@@ -159,7 +159,7 @@ LEFT_OPEN = """
 import asyncio
 import lightbus
 from lightbus import Api, Event
-from lightbus.tasks import begin
+from lightbus.runtime.tasks import begin
 from lightbus.worker import Worker
 
 class ShopApi(Api):

@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 import lightbus
-from lightbus import Api, BusPath, Event, creation
+from lightbus import Api, BusPath, Event
+from lightbus.bus import creation
 from lightbus.exceptions import LightbusTimeout, LightbusWorkerError
 from lightbus.options import Duration
 from lightbus.plugins.tracing import TracingPlugin

@@ -25,10 +25,10 @@ LINE = r"(?P<what>[\w ]+) (?P<name>shop\.\w+) \((?P<id>[-\w]+)\): (?P<outcome>\w
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, ...]]]:
     """What the lines about messages say by now: what was done, the name, the outcome and the id."""
-    caplog.set_level(logging.DEBUG, "lightbus.traffic")
+    caplog.set_level(logging.DEBUG, "lightbus.runtime.traffic")
 
     def so_far() -> list[tuple[str, ...]]:
-        records = [record for record in caplog.records if record.name == "lightbus.traffic"]
+        records = [record for record in caplog.records if record.name == "lightbus.runtime.traffic"]
         found = [re.fullmatch(LINE, record.getMessage()) for record in records]
         assert [f"{f and f['id']}" for f in found] == [vars(record)["message_id"] for record in records]
         return [(f["what"], f["name"], f["outcome"], f["id"]) for f in found if f]
@@ -80,7 +80,7 @@ async def test_an_event_that_is_not_stored_has_one_too(bench: Bench, lines: Call
 async def test_a_name_from_the_wire_makes_no_line_of_its_own(
     bench: Bench, redis_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "lightbus.traffic")
+    caplog.set_level(logging.DEBUG, "lightbus.runtime.traffic")
     async with bench.host(ALL):
         about = (
             "id",
@@ -95,7 +95,7 @@ async def test_a_name_from_the_wire_makes_no_line_of_its_own(
         redis_server.execute("XADD", "shop.*:stream", "*", *about, ":sku", '"cup"')
         await eventually_async(lambda: ledger.counts["cup"])
         await eventually_async(lambda: "notes got" in caplog.text)
-    (said,) = [record.getMessage() for record in caplog.records if record.name == "lightbus.traffic"]
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "lightbus.runtime.traffic"]
     assert said.startswith(r"notes got 'shop.sold\n12:00:00 error all is lost' (1): ok, ")
 
 
@@ -103,7 +103,9 @@ async def test_nothing_is_made_of_them_at_other_levels(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "lightbus")
-    monkeypatch.setattr("lightbus.traffic.log", lambda *_: pytest.fail("a line is made that nobody reads"))
+    monkeypatch.setattr(
+        "lightbus.runtime.traffic.log", lambda *_: pytest.fail("a line is made that nobody reads")
+    )
     async with bench.host(LISTENING) as host:
         await host.fire("cup")
         await host.client.fire_many([("shop", "sold", {"sku": "pot"})])

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightbus.manifest import InvalidManifest, Manifest, load
-from lightbus.manifest.reference import reference
+from lightbus.manifest.printing.reference import reference
 
 CORPUS = [
     reference(),

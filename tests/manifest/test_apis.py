@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lightbus.manifest import installed
+from lightbus.declared.policy import DeliveryPolicy, OnError
+from lightbus.manifest.keys import installed
 from lightbus.options import Secret, SecretUrl
-from lightbus.policy import DeliveryPolicy, OnError
 from lightbus.transports.redis.options import (
     DEFAULT_URL,
     RedisEventOptions,

@@ -11,10 +11,10 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from lightbus.api import Api, Registry
+from lightbus.declared.api import Api, Registry
 from lightbus.exceptions import ManifestError
 from lightbus.manifest import Manifest, load
-from lightbus.manifest.jsonschema import json_schema
+from lightbus.manifest.printing.jsonschema import json_schema
 
 ROOT = Path(__file__).parents[2]
 PRODUCTION = "config/environments/production.yaml"
@@ -23,7 +23,7 @@ PRODUCTION = "config/environments/production.yaml"
 @pytest.fixture(autouse=True)
 def nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the shop is only looked at."""
-    monkeypatch.setattr("lightbus.api.auto_registered", Registry())
+    monkeypatch.setattr("lightbus.declared.api.auto_registered", Registry())
 
 
 def read(*paths: str, sets: tuple[str, ...] = (), **environ: str) -> Manifest:

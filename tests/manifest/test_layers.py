@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lightbus.manifest import source
+from lightbus.manifest.text import sources as source
 
 from .conftest import Folder
 

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from lightbus.manifest import Manifest, model
-from lightbus.manifest.jsonschema import json_schema
-from lightbus.manifest.keys import ROOT, Block, Choice, ListOf, Named, keys_of
-from lightbus.manifest.leaves import Leaf
-from lightbus.manifest.reference import reference
-from lightbus.manifest.show import show
+from lightbus.manifest.keys.scalars import Leaf
+from lightbus.manifest.keys.shapes import ROOT, Block, Choice, ListOf, Named, keys_of
+from lightbus.manifest.printing.effective import show
+from lightbus.manifest.printing.jsonschema import json_schema
+from lightbus.manifest.printing.reference import reference
 from lightbus.transports.redis import options as redis
 
 from .conftest import Folder

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lightbus.manifest import InvalidManifest, render
-from lightbus.manifest.show import show
+from lightbus.manifest.printing.effective import show
 
 from .conftest import Folder
 

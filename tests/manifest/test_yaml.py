@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lightbus.manifest.yaml import Unreadable, parse
+from lightbus.manifest.text.yaml import Unreadable, parse
 
 from .conftest import Folder
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 import pytest
 
 from lightbus.exceptions import TransportUnavailable
-from lightbus.obstacles import Obstacles
 from lightbus.options import SecretUrl
-from lightbus.transports.questions import Use
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.events import Use
 from lightbus.transports.redis import needs
-from lightbus.transports.redis.connection import Connector
+from lightbus.transports.redis.link.connection import Connector
+from lightbus.transports.redis.link.permissions import Need, NotKnown, Permissions, look, sentences
+from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.needs import everybody
 from lightbus.transports.redis.options import RedisOptions
-from lightbus.transports.redis.permissions import Need, NotKnown, Permissions, look, sentences
-from lightbus.transports.redis.replies import ReplyError
 from tests.conftest import require
 from tests.servers import Kind, Server, ServerPool
 

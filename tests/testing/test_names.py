@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import lightbus
 from lightbus import Api, BusPath, Event, Parameter
-from lightbus.cli.values import parse
-from lightbus.definition import OPTIONS, RESERVED
+from lightbus.cli.arguments import parse
+from lightbus.declared.definition import OPTIONS, RESERVED
 from lightbus.exceptions import InvalidListener, InvalidName, InvalidParameters
 from lightbus.testing import Hosted, bus_mocker, hosted
 

@@ -13,7 +13,13 @@ import pytest
 
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
-from lightbus.transports.base import (
+from lightbus.transports.memory.events import (
+    MemoryEventTransport,
+    MemoryRpcTransport,
+    MemorySchemaTransport,
+    broker,
+)
+from lightbus.transports.port import (
     Delivery,
     EventConsumer,
     EventTransport,
@@ -24,18 +30,12 @@ from lightbus.transports.base import (
     Subscription,
     Transport,
 )
-from lightbus.transports.memory import (
-    MemoryEventTransport,
-    MemoryRpcTransport,
-    MemorySchemaTransport,
-    broker,
-)
-from lightbus.transports.redis.event_consumer import RedisEventConsumer
-from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.events.consumer import RedisEventConsumer
+from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.keys import presence_key
 from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions, RedisSchemaOptions
-from lightbus.transports.redis.rpc import RedisRpcTransport
-from lightbus.transports.redis.rpc_consumer import RedisRpcConsumer
+from lightbus.transports.redis.rpc.consumer import RedisRpcConsumer
+from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.conftest import require
 from tests.eventually import eventually_async

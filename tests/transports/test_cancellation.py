@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.connection import Connector, Link
+from lightbus.transports.redis.link.connection import Connector, Link
 from lightbus.transports.redis.options import RedisOptions
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.transports.redis.deadlines import Deadlines
+from lightbus.transports.redis.link.deadlines import Deadlines
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.2])

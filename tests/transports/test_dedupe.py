@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lightbus.messages import EventMessage
-from lightbus.transports.base import EventConsumer
+from lightbus.transports.port import EventConsumer
 from tests.eventually import eventually_async
 from tests.proxy import Proxy
 from tests.servers import Server

@@ -10,7 +10,7 @@ import pytest
 
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage
-from lightbus.transports.base import EventConsumer
+from lightbus.transports.port import EventConsumer
 
 from .conftest import Ports, settled, take
 

@@ -9,7 +9,7 @@ import pytest
 
 import lightbus
 from lightbus import Api, Event, Parameter
-from lightbus.api import Registry
+from lightbus.declared.api import Registry
 from lightbus.exceptions import (
     EventNotFound,
     EventsNotFired,
@@ -22,8 +22,8 @@ from lightbus.exceptions import (
     ValidationError,
 )
 from lightbus.messages import EventMessage
-from lightbus.transports.memory import broker
-from lightbus.transports.redis import lost_events
+from lightbus.transports.memory.events import broker
+from lightbus.transports.redis.events import lost_events
 from tests.proxy import Proxy
 from tests.servers import Server
 from tests.transports.conftest import settled

@@ -9,8 +9,8 @@ import pytest
 
 from lightbus.exceptions import QueueFull, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
-from lightbus.transports.redis import rpc_consumer
-from lightbus.transports.redis.settling import GroupKeys
+from lightbus.transports.redis.events.settling import GroupKeys
+from lightbus.transports.redis.rpc import consumer as rpc_consumer
 from tests.servers import Server
 
 from .conftest import Ports, settled, take, take_call

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from lightbus.declared.policy import DeliveryPolicy
 from lightbus.messages import EventMessage
-from lightbus.policy import DeliveryPolicy
-from lightbus.transports.base import EventConsumer
+from lightbus.transports.port import EventConsumer
 from tests.servers import Server
 
 from .conftest import Ports, fields_of, settled, take

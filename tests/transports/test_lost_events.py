@@ -13,10 +13,10 @@ import uvloop
 from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage
 from lightbus.options import SecretUrl
-from lightbus.transports.redis import lost_events
-from lightbus.transports.redis.events import RedisEventTransport
+from lightbus.transports.redis.events import lost_events
+from lightbus.transports.redis.events.transport import RedisEventTransport
+from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import RedisEventOptions
-from lightbus.transports.redis.pipe import Pipe
 from lightbus.transports.redis.scripts import FIND, Script
 from tests.eventually import eventually_async
 from tests.proxy import Proxy

@@ -8,9 +8,9 @@ import pytest
 
 from lightbus.exceptions import LightbusTimeout
 from lightbus.messages import RpcMessage
-from lightbus.transports.redis import event_consumer
-from lightbus.transports.redis.event_consumer import RedisEventConsumer
-from lightbus.transports.redis.rpc import RedisRpcTransport
+from lightbus.transports.redis.events import consumer as event_consumer
+from lightbus.transports.redis.events.consumer import RedisEventConsumer
+from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from tests.eventually import eventually_async
 from tests.proxy import Proxy
 from tests.servers import Server

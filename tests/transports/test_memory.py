@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from lightbus.bus.connections import find_transport
 from lightbus.exceptions import NoWorker, TransportNotFound
 from lightbus.messages import EventMessage, RpcMessage
-from lightbus.transports.base import EventTransport, RpcTransport, SchemaTransport
-from lightbus.transports.memory import MemoryEventTransport, MemoryRpcTransport, broker
-from lightbus.wiring import find_transport
+from lightbus.transports.memory.events import MemoryEventTransport, MemoryRpcTransport, broker
+from lightbus.transports.port import EventTransport, RpcTransport, SchemaTransport
 from tests.conftest import RunLightbus
 
 from .conftest import Ports, take

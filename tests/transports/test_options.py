@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from lightbus.api import ApiOptions
+from lightbus.declared.api import ApiOptions
 from lightbus.exceptions import ConfigurationError, LightbusTimeout, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
-from lightbus.transports.redis import event_consumer, rpc, rpc_consumer
-from lightbus.transports.redis.connection import BLOCK, Connector
+from lightbus.transports.redis.events import consumer as event_consumer
+from lightbus.transports.redis.link.connection import BLOCK, Connector
+from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
-from lightbus.transports.redis.pipe import Pipe
+from lightbus.transports.redis.rpc import consumer as rpc_consumer
+from lightbus.transports.redis.rpc import transport as rpc
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.proxy import Proxy

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lightbus.obstacles import Obstacles
 from lightbus.options import Secret
-from lightbus.transports.base import Delivery, EventTransport
-from lightbus.transports.redis.settling import GroupKeys
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.port import Delivery, EventTransport
+from lightbus.transports.redis.events.settling import GroupKeys
 from tests.servers import Server, ServerPool
 
 from .conftest import Ports, settled, take

@@ -12,10 +12,10 @@ import uvloop
 
 from lightbus.exceptions import BusAlreadyClosed, ConfigurationError, TransportUnavailable
 from lightbus.options import Secret, SecretUrl
-from lightbus.transports.redis.connection import Connector, Link, LinkBroken, Wire
+from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, Wire
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
-from lightbus.transports.redis.pipe import Pipe
-from lightbus.transports.redis.replies import ReplyError
 from lightbus.transports.redis.scripts import OWN
 from tests.conftest import StartServer
 from tests.proxy import Proxy

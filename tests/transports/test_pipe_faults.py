@@ -11,12 +11,12 @@ import pytest
 import uvloop
 
 from lightbus.exceptions import ConfigurationError, TransportUnavailable
-from lightbus.obstacles import Obstacles
 from lightbus.options import SecretUrl
-from lightbus.transports.redis import connection as connections
-from lightbus.transports.redis.connection import Connector, Link, LinkBroken, Wire, backoff
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.redis.link import connection as connections
+from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, Wire, backoff
+from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
-from lightbus.transports.redis.pipe import Pipe
 from tests.eventually import eventually_async
 from tests.proxy import Proxy
 from tests.servers import Server

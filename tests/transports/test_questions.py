@@ -11,9 +11,9 @@ import pytest
 
 from lightbus.messages import EventMessage, RpcMessage
 from lightbus.metrics import Metrics
-from lightbus.transports.base import EventTransport, Identity
-from lightbus.transports.questions import GroupStatus
-from lightbus.transports.redis import leases as redis_leases
+from lightbus.transports.events import GroupStatus
+from lightbus.transports.port import EventTransport, Identity
+from lightbus.transports.redis.events import leases as redis_leases
 from tests.eventually import eventually_async
 from tests.servers import Server
 

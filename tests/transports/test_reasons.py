@@ -13,7 +13,7 @@ import pytest
 
 from lightbus.exceptions import TransportUnavailable
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.connection import Connector
+from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions, TlsOptions
 from tests.conftest import StartServer, missing, require
 from tests.servers import Server, free_port

@@ -11,8 +11,8 @@ import pytest
 from lightbus.exceptions import BusAlreadyClosed, StreamFull
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
-from lightbus.transports.base import EventConsumer, EventTransport
-from lightbus.transports.redis import events as redis_events
+from lightbus.transports.port import EventConsumer, EventTransport
+from lightbus.transports.redis.events import transport as redis_events
 from tests.servers import Server
 
 from .conftest import Ports, settled, take

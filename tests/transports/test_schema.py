@@ -8,7 +8,7 @@ import json
 import pytest
 
 from lightbus.exceptions import TransportError
-from lightbus.transports.base import Identity
+from lightbus.transports.port import Identity
 from lightbus.transports.redis import schema as redis_schema
 from tests.servers import Server
 

@@ -13,7 +13,7 @@ import hiredis
 import pytest
 
 from lightbus.transports.redis import scripts
-from lightbus.transports.redis.replies import ReplyError
+from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import Script
 from tests.conftest import require
 from tests.servers import KINDS, Kind, Server, ServerPool

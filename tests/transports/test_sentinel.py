@@ -16,7 +16,7 @@ import pytest
 
 from lightbus.exceptions import TransportUnavailable
 from lightbus.manifest import load
-from lightbus.transports.redis.connection import Connector
+from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import missing, require
 from tests.eventually import eventually

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from lightbus import complaints
-from lightbus.complaints import Complaints
+from lightbus.runtime import complaints
+from lightbus.runtime.complaints import Complaints
 from tests.eventually import eventually_async
 
 logger = logging.getLogger("lightbus.test")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.expectations import Doubt, doubts
+from lightbus.contracts.expectations import Doubt, doubts
 
 AUTH: dict[str, Any] = {"events": {"user_registered": {}, "user_left": {}}, "rpcs": {}}
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from lightbus.groups import belongs, what_to_tell
-from lightbus.transports.questions import ConsumerStatus, GroupStatus
+from lightbus.bus.groups import belongs, what_to_tell
+from lightbus.transports.events import ConsumerStatus, GroupStatus
 from lightbus.transports.unserved import duration, remedy, state
 
 OLD = GroupStatus("shop-old", "shop.*:stream", 0, True, 0, 0, 0, service="shop", limit=1_000)

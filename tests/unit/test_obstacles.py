@@ -1,6 +1,6 @@
 """What keeps a process from its work."""
 
-from lightbus.obstacles import Obstacles
+from lightbus.runtime.obstacles import Obstacles
 
 
 def test_an_obstacle_is_news_once_and_stays_until_it_is_cleared() -> None:

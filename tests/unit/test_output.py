@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lightbus import output
-from lightbus.output import Output
+from lightbus.runtime import output
+from lightbus.runtime.output import Output
 from tests.eventually import eventually
 
 

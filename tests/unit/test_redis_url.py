@@ -11,7 +11,7 @@ from redis.asyncio.connection import parse_url
 
 from lightbus.exceptions import ConfigurationError
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.connection import Connector
+from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions
 from lightbus.transports.redis.url import url_problem
 

@@ -17,8 +17,8 @@ import annotated_types as at
 import pytest
 
 from lightbus import Api, Event, Parameter
-from lightbus.schema.compare import Difference, compare, compare_all
-from lightbus.schema.contract import contract_of
+from lightbus.contracts.compare import Difference, compare, compare_all
+from lightbus.contracts.contract import contract_of
 
 C, O, CO, NOBODY = "C", "O", "CO", ""  # noqa: E741
 EMPTY = Parameter("x").default

@@ -20,9 +20,9 @@ import pydantic
 import pytest
 
 from lightbus import Api, Event, Parameter
+from lightbus.contracts.contract import contract_of
+from lightbus.contracts.writing import SchemaWriter
 from lightbus.exceptions import MisconfiguredApiOptions
-from lightbus.schema.contract import contract_of
-from lightbus.schema.hints import SchemaWriter
 
 CAPTURE = Path(__file__).parent.parent / "wire" / "lightbus-1.3-commands.json"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lightbus import Api, Event, Parameter
+from lightbus.contracts.known import Contracts
 from lightbus.exceptions import InvalidMessage, SchemaNotFound, ValidationError
-from lightbus.schema.known import Contracts
 
 
 class ShopApi(Api):

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import jsonschema
 
 from lightbus import Api, Event, Parameter
-from lightbus.schema.asyncapi import document
-from lightbus.schema.contract import contract_of
-from lightbus.schema.signature import show
+from lightbus.contracts.asyncapi import document
+from lightbus.contracts.contract import contract_of
+from lightbus.contracts.printing import show
 
 ASYNCAPI = Path(__file__).parent.parent / "schemas" / "asyncapi-3.0.0.json.gz"
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightbus.contracts.compare import compare
+from lightbus.contracts.printing import show
+from lightbus.contracts.validator import compile
 from lightbus.exceptions import InvalidMessage, ValidationError
-from lightbus.schema.compare import compare
-from lightbus.schema.signature import show
-from lightbus.schema.validator import compile
 
 LOGIN = {
     "$schema": "http://json-schema.org/draft-07/schema#",

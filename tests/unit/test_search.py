@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lightbus.exceptions import InvalidParameters
+from lightbus.insight.search import Query, argument_test, comparison
 from lightbus.messages import EventMessage
-from lightbus.search import Query, argument_test, comparison
 
 KWARGS: dict[str, Any] = {
     "name": "Ann",

@@ -12,8 +12,8 @@ import pydantic.dataclasses
 import pytest
 
 from lightbus import Api, Event, Parameter, values
+from lightbus.contracts.contract import contract_of
 from lightbus.exceptions import MisconfiguredApiOptions, ValidationError
-from lightbus.schema.contract import contract_of
 
 
 class Login(pydantic.BaseModel):

@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightbus import values
+from lightbus.contracts.validator import Validator, compile
+from lightbus.contracts.writing import SchemaWriter
 from lightbus.exceptions import ValidationError
-from lightbus.schema.hints import SchemaWriter
-from lightbus.schema.validator import Validator, compile
 
 
 class Colour(enum.Enum):

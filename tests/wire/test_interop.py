@@ -14,9 +14,9 @@ import hiredis
 import pytest
 
 import lightbus
+from lightbus.contracts.compare import compare
+from lightbus.contracts.contract import contract_of
 from lightbus.exceptions import ValidationError
-from lightbus.schema.compare import compare
-from lightbus.schema.contract import contract_of
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.servers import Server

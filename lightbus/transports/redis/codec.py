@@ -14,7 +14,7 @@ import msgspec
 
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage, is_message_id
-from lightbus.transports.base import MAX_BYTES
+from lightbus.transports.port import MAX_BYTES
 
 MAX_DEPTH = 64
 MAX_FIELDS = 1_000

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .keys import contract_digest, contract_keys
-from .pipe import Pipe
-from .replies import ReplyError
+from .link.pipe import Pipe
+from .link.refusals import ReplyError
 
 
 async def is_foreign(pipe: Pipe, api_name: str) -> bool:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lightbus.transports.base import Finding
+from lightbus.transports.port import Finding
 
-from .connection import Connector, Link
-from .permissions import Need, NotKnown, look, sentences
-from .replies import ReplyError
+from .link.connection import Connector, Link
+from .link.permissions import Need, NotKnown, look, sentences
+from .link.refusals import ReplyError
 
 #: The oldest version that has every command.
 OLDEST = (6, 2)

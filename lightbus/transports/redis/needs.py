@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from .events.settling import GroupKeys
+from .events.streams import STREAMS
 from .keys import (
     contract_keys,
     expiry_key,
@@ -20,7 +22,7 @@ from .keys import (
     served_key,
     taken_key,
 )
-from .permissions import Command, Key, Need
+from .link.permissions import Command, Key, Need
 from .scripts import (
     ANSWER,
     COUNT,
@@ -46,8 +48,6 @@ from .scripts import (
     WITHDRAW,
     Script,
 )
-from .settling import GroupKeys
-from .streams import STREAMS
 
 #: Stands for what differs from process to process and from message to message.
 ANY = "*"

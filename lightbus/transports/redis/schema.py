@@ -16,21 +16,21 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from lightbus.complaints import Complaints
 from lightbus.exceptions import InvalidMessage, TransportError
-from lightbus.transports.base import Identity, SchemaTransport
-from lightbus.transports.questions import Use
+from lightbus.runtime.complaints import Complaints
+from lightbus.transports.events import Use
+from lightbus.transports.port import Identity, SchemaTransport
 
 from . import needs
+from .base import RedisTransport
 from .codec import check_limits, decode_json, encode_json
-from .connection import unavailable
 from .foreign import is_foreign
 from .keys import contract_digest, contract_keys, owner_key, schedule_key, schema_key
+from .link.connection import unavailable
+from .link.permissions import Need
+from .link.refusals import ReplyError
 from .options import RedisSchemaOptions
-from .permissions import Need
-from .replies import ReplyError
 from .scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, UNLIST, WITHDRAW, Script
-from .session import RedisTransport
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""A bus as code sees it: call, fire, listen, declare."""

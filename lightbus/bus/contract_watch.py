@@ -1,0 +1,155 @@
+"""Watching the bus for the contracts that others publish."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from lightbus.contracts.known import Contracts
+from lightbus.contracts.validator import Validator
+from lightbus.exceptions import LightbusException, TransportUnavailable, ValidationError
+from lightbus.runtime.cancellation import end
+from lightbus.runtime.complaints import Complaints
+from lightbus.runtime.tasks import begin
+from lightbus.transports.port import SchemaTransport
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that reading contracts may take, where somebody asks for them, and where a message waits for it.
+_TIMEOUT = 5.0
+_TIMEOUT_OF_MESSAGE = 1.0
+#: Seconds before contracts are read again because a message does not fit, or none was there.
+_SHORTEST = 1.0
+#: The most APIs that are kept in mind because a message needed their contract.
+_MOST_ASKED = 1_000
+
+
+class ContractWatch:
+    """Keeps what this process knows of the contracts on the bus up to date.
+
+    They are read before the first message that needs one, again after 0.8 of their TTL, and whenever a
+    message does not fit: perhaps its owner has just published another contract.
+
+    Args:
+        contracts: What is kept up to date.
+        transport: Returns the running event loop's transport of contracts.
+        ttl: Seconds for which owners publish.
+        concerned: Returns the APIs that this process has to do with, whose contracts are read first.
+    """
+
+    def __init__(
+        self,
+        contracts: Contracts,
+        transport: Callable[[], SchemaTransport],
+        ttl: float,
+        concerned: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._contracts = contracts
+        self._complaints = Complaints(logger)
+        self._transport = transport
+        self._interval = 0.8 * ttl
+        self._concerned = concerned
+        # Those that a message needed, up to a number: names may come from anywhere.
+        self._asked: set[str] = set()
+        self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+        self._tried_at = 0.0
+        #: When to read them again, by ``time.monotonic()``; 0 before they were read at all.
+        self.due = 0.0
+
+    async def load(self, timeout: float = _TIMEOUT) -> None:
+        """Read the contracts on the bus.
+
+        Args:
+            timeout: Seconds that it may take.
+
+        Raises:
+            TransportError: They can't be read.
+        """
+        self._tried_at = time.monotonic()
+        try:
+            # The first time this imports the broker's library, which is no part of asking the broker.
+            transport = self._transport()
+            async with asyncio.timeout(timeout):
+                found = await transport.load({*self._concerned(), *self._asked})
+        except (TimeoutError, LightbusException) as e:
+            self.due = time.monotonic() + _SHORTEST
+            if isinstance(e, TimeoutError):
+                raise TransportUnavailable("the contracts on the bus could not be read in time") from None
+            raise
+        self.due = time.monotonic() + self._interval
+        for gone in set(self._contracts.api_names()) - found.keys():
+            self._contracts.remove_remote(gone)
+        for api_name, contract in found.items():
+            try:
+                self._contracts.set_remote(api_name, dict(contract))
+            except LightbusException as e:
+                what = "the contract of the API %r is ignored: %s"
+                self._complaints.tell("schemas", what, api_name, e)
+
+    async def refresh(self) -> None:
+        """Read the contracts, since they are due: the first message waits for that, later ones go on."""
+        is_first = self.due == 0.0
+        task = self._reading()
+        if is_first:
+            await asyncio.wait([task])
+
+    async def changed(self, api_name: str) -> bool:
+        """Tell whether the contract of an API has changed on the bus; asked where a message does not fit."""
+        if len(self._asked) < _MOST_ASKED:
+            self._asked.add(api_name)
+        if time.monotonic() < self._tried_at + _SHORTEST:
+            return False
+        before = self._contracts.get(api_name)
+        await asyncio.wait([self._reading()])
+        return self._contracts.get(api_name) is not before
+
+    async def validate_again(
+        self,
+        error: ValidationError,
+        find: Callable[[str, str], Validator | None],
+        api_name: str,
+        name: str,
+        value: Any,
+    ) -> None:
+        """Raise what is wrong with a value, unless the bus has another contract meanwhile, which it fits.
+
+        Args:
+            error: What is wrong by the contract that was known.
+            find: Returns the validator, by API and name.
+            api_name: The API.
+            name: The procedure or event.
+            value: The value.
+
+        Raises:
+            ValidationError: The value doesn't fit.
+        """
+        if not await self.changed(api_name):
+            raise error
+        validator = find(api_name, name)
+        if validator is not None:
+            validator.validate(value)
+
+    def close(self) -> None:
+        """Stop reading on the running event loop."""
+        task = self._tasks.pop(asyncio.get_running_loop(), None)
+        if task is not None:
+            end(task)
+
+    def _reading(self) -> asyncio.Task[None]:
+        """Return the task of this event loop that reads the contracts just now."""
+        loop = asyncio.get_running_loop()
+        task = self._tasks.get(loop)
+        if task is None or task.done():
+            task = self._tasks[loop] = begin(self._load_quietly(), "lightbus reading of contracts")
+        return task
+
+    async def _load_quietly(self) -> None:
+        """Read the contracts; messages go on without where that fails."""
+        try:
+            await self.load(_TIMEOUT_OF_MESSAGE)
+        except LightbusException as e:
+            logger.debug("contracts could not be read: %s", e)

@@ -1,0 +1,180 @@
+"""``bus.schema``: the contracts of a bus, to look at, to validate with, to load and to save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightbus.contracts.files import write_contracts
+from lightbus.contracts.validator import Validator
+from lightbus.exceptions import ProcedureNotFound, SchemaNotFound, SyncCallOnEventLoop
+from lightbus.runtime.portal import run_blocking
+from lightbus.values import dump, dump_answer
+
+from .client import BusClient
+
+
+class BusSchema:
+    """The contracts that a process knows: its own, those given as files, and those on the bus.
+
+    What is on the bus is read when it is first asked for; on an event loop, await
+    ``bus.client.load_contracts()`` before.
+    """
+
+    def __init__(self, client: BusClient) -> None:
+        self._client = client
+
+    @property
+    def api_names(self) -> list[str]:
+        """The names of all APIs whose contract is known."""
+        if not self._client.watch.due:
+            self._load("bus.schema.api_names")
+        return sorted({*self._client.registry.names(), *self._client.contracts.api_names()})
+
+    def get(self, api_name: str) -> dict[str, Any]:
+        """Return the contract of an API.
+
+        Args:
+            api_name: The API.
+
+        Returns:
+            Its events and procedures, with a JSON Schema each; not to be changed.
+
+        Raises:
+            SchemaNotFound: It is known neither here nor on the bus.
+            SyncCallOnEventLoop: It would have to be read from the bus, but an event loop runs in this thread.
+        """
+        client = self._client
+        definition = client.registry.find(api_name)
+        if definition is not None and client.settings(api_name).owner in (None, client.service_name):
+            client.contracts.set_local(definition)
+        contract = client.contracts.get(api_name)
+        if contract is None:
+            self._load(f"bus.schema.get({api_name!r})")
+            contract = client.contracts.get(api_name)
+        if contract is None:
+            raise SchemaNotFound(
+                f"no contract of the API {api_name!r} is known here or on the bus; start the service that "
+                "owns it, import the module that defines it, or load it with bus.schema.load_local(FILE)"
+            )
+        return contract
+
+    def parameter_schema(self, api_name: str, name: str) -> dict[str, Any]:
+        """Return the JSON Schema of the parameters of a procedure or event.
+
+        Raises:
+            SchemaNotFound: The API is not known.
+            ProcedureNotFound: It has nothing of that name.
+        """
+        contract = self.get(api_name)
+        entry: dict[str, Any] | None = contract["rpcs"].get(name) or contract["events"].get(name)
+        if entry is None:
+            known = ", ".join(sorted([*contract["rpcs"], *contract["events"]])) or "nothing at all"
+            raise ProcedureNotFound(f"the API {api_name!r} has no {name!r}; it has: {known}")
+        schema: dict[str, Any] = entry["parameters"]
+        return schema
+
+    def response_schema(self, api_name: str, name: str) -> dict[str, Any]:
+        """Return the JSON Schema of what a procedure returns.
+
+        Raises:
+            SchemaNotFound: The API is not known.
+            ProcedureNotFound: It has no such procedure.
+        """
+        entry = self.get(api_name)["rpcs"].get(name)
+        if entry is None:
+            known = ", ".join(sorted(self.get(api_name)["rpcs"])) or "none at all"
+            raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
+        schema: dict[str, Any] = entry["response"]
+        return schema
+
+    def validate_parameters(self, api_name: str, name: str, parameters: Mapping[str, Any]) -> None:
+        """Check the arguments of a call or an event, as they would be sent.
+
+        Raises:
+            ValidationError: They don't fit the contract.
+            SchemaNotFound: The API is not known.
+            ProcedureNotFound: It has nothing of that name.
+        """
+        self.parameter_schema(api_name, name)
+        contracts = self._client.contracts
+        _check(contracts.rpc_parameters(api_name, name) or contracts.event(api_name, name), dump(parameters))
+
+    def validate_response(self, api_name: str, name: str, response: Any) -> None:
+        """Check what a procedure returns, as it would be sent.
+
+        Raises:
+            ValidationError: It doesn't fit the contract.
+            SchemaNotFound: The API is not known.
+            ProcedureNotFound: It has no such procedure.
+        """
+        self.response_schema(api_name, name)
+        _check(self._client.contracts.rpc_response(api_name, name), dump_answer(response))
+
+    def load_local(self, path: str | Path) -> list[str]:
+        """Know the APIs in a file, or in all ``*.json`` files of a directory.
+
+        Returns:
+            Their names.
+
+        Raises:
+            SchemaNotFound: There is no such file.
+            InvalidMessage: It does not hold contracts.
+        """
+        return self._client.contracts.load_local(path)
+
+    def save_local(self, path: str | Path) -> list[Path]:
+        """Write the contracts of the APIs that this process owns.
+
+        Args:
+            path: A directory for a file per API, else one file for all.
+
+        Returns:
+            The files.
+        """
+        return write_contracts(self.own(), Path(path))
+
+    def published(self, api_names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return what is on the bus now of some APIs.
+
+        Args:
+            api_names: The APIs.
+
+        Returns:
+            Contracts by API; those that are not on the bus are left out.
+
+        Raises:
+            SchemaNotFound: None of them is on the bus.
+            TransportUnavailable: The bus can't be reached.
+        """
+        self._load("bus.schema.published(...)")
+        wanted = list(api_names)
+        found = {name: self._client.contracts.get_remote(name) for name in wanted}
+        if not any(found.values()):
+            raise SchemaNotFound(
+                f"the bus has no contract of {', '.join(wanted) or 'this process, which owns no API'}; "
+                "owners publish theirs while they run, so start them, or compare with a file"
+            )
+        return {name: contract for name, contract in found.items() if contract is not None}
+
+    def own(self) -> dict[str, dict[str, Any]]:
+        """Return the contracts of the APIs that this process owns, but for those that describe the bus."""
+        client, owners = self._client, (None, self._client.service_name)
+        return {n: self.get(n) for n in client.registry.public() if client.settings(n).owner in owners}
+
+    def _load(self, blocking: str) -> None:
+        """Read the contracts on the bus; on an event loop, make do with those that were read before."""
+        client = self._client
+        try:
+            run_blocking(
+                client.home, client.load_contracts, blocking=blocking, awaitable="bus.client.load_contracts()"
+            )
+        except SyncCallOnEventLoop:
+            if not client.watch.due:
+                raise
+
+
+def _check(validator: Validator | None, value: Any) -> None:
+    if validator is not None:
+        validator.validate(value)

@@ -1,0 +1,75 @@
+"""``lightbus check``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lightbus.bus.creation import DEFAULT_FILE
+from lightbus.cli.manifest_options import begin, manifest_options
+from lightbus.host.checks import check
+from lightbus.host.shutdown import EXIT_CONFIG
+from lightbus.manifest import InvalidManifest, render
+from lightbus.manifest.problems import Format, Problem
+
+#: The most files that are named.
+_LISTED = 3
+
+
+@click.command("check", epilog="Example: lightbus check -c config --imports --connect")
+@manifest_options
+@click.option("--imports", is_flag=True, help="Import the modules and handlers, and see that they fit.")
+@click.option("--connect", is_flag=True, help="Ask each Redis whether it has what is promised.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="Lines for people, JSON for programs, or annotations for GitHub.",
+)
+def command(imports: bool, connect: bool, form: Format, **options: Any) -> int:
+    """Say everything that is wrong with the manifest, and where; exit status 78 if anything is.
+
+    Without options nothing is imported, and nothing is connected to.
+    """
+    manifest = None
+    try:
+        manifest = begin(options, "error", "text")
+        problems = check(manifest, Path.cwd(), imports=imports, connect=connect)
+    except InvalidManifest as e:
+        problems = list(e.located)
+    if problems or form == "json":
+        print(render(problems, form))
+    if form == "text":
+        print(_summary(problems, imports, connect, manifest.sources if manifest is not None else None))
+    return EXIT_CONFIG if any(problem.severity == "error" for problem in problems) else 0
+
+
+def _summary(problems: list[Problem], imports: bool, connect: bool, sources: Sequence[str] | None) -> str:
+    """Say how many problems there are, in what, and what was not looked at.
+
+    Args:
+        problems: What was found.
+        imports: Whether code was imported.
+        connect: Whether brokers were asked.
+        sources: The files and URLs that make the manifest; None where it can't be read.
+    """
+    errors = sum(1 for problem in problems if problem.severity == "error")
+    count = f"{errors or 'no'} {'problem' if errors == 1 else 'problems'}"
+    if sources is None:
+        return count
+    where = (
+        f" in {_listed(sources)}" if sources else f", but there is no manifest here: no {DEFAULT_FILE}, no -c"
+    )
+    to_note = f", {len(problems) - errors} to note" if len(problems) > errors else ""
+    unseen = ["handlers were not imported (--imports)"] if not imports else []
+    unseen += ["Redis was not asked (--connect)"] if not connect else []
+    return f"{count}{where}{to_note}" + (f"; {', '.join(unseen)}" if unseen else "")
+
+
+def _listed(sources: Sequence[str]) -> str:
+    names = ", ".join(sources[:_LISTED])
+    return f"{names} and {len(sources) - _LISTED} more" if len(sources) > _LISTED else names

@@ -1,0 +1,284 @@
+"""``lightbus dlq``: events that were put aside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from lightbus.bus.connections import Transports
+from lightbus.cli.manifest_options import begin, manifest_options, scan_option
+from lightbus.exceptions import TransportUnavailable
+from lightbus.host.checks import client_for
+from lightbus.host.logs import on_one_line
+from lightbus.insight.search import reached
+from lightbus.manifest.model import Manifest
+from lightbus.options import parse_duration
+from lightbus.runtime.portal import run
+from lightbus.transports.events import DeadLetter
+from lightbus.transports.port import EventTransport
+
+_REASONS = ("failed", "invalid", "invalid_message", "process_died")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+command = click.Group(
+    "dlq",
+    help="Look at events that were put aside, replay them or drop them.",
+    epilog="Example: lightbus dlq list",
+)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which dead letters are meant; those that fit everything that is said.
+
+    Args:
+        ids: Ids of dead letters, or of their events.
+        api: The name of the event's API.
+        listener: The listener's name, or its group's: ``{service_name}-{listener_name}``.
+        reason: Why they were put aside.
+        older_than: The least seconds since then.
+        newer_than: The most seconds since then.
+        seen: None but these, each with its place.
+        scan: Whether each broker is searched as a whole for them.
+    """
+
+    ids: tuple[str, ...] = ()
+    api: str | None = None
+    listener: str | None = None
+    reason: str | None = None
+    older_than: float | None = None
+    newer_than: float | None = None
+    seen: frozenset[tuple[str, str]] | None = None
+    scan: bool = False
+
+    def fits(self, letter: DeadLetter, now: float) -> bool:
+        """Tell whether a letter is meant."""
+        age = now - letter.died_at
+        return (
+            (not self.ids or letter.id in self.ids or letter.message.id in self.ids)
+            and (self.api is None or letter.message.api_name == self.api)
+            and (self.listener is None or f"-{letter.group}".endswith(f"-{self.listener}"))
+            and (self.reason is None or letter.reason == self.reason)
+            and (self.older_than is None or age >= self.older_than)
+            and (self.newer_than is None or age <= self.newer_than)
+            and (self.seen is None or (letter.place, letter.id) in self.seen)
+        )
+
+
+def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a duration; write 30s, 5m, 2h or 7d") from None
+
+
+_FILTERS = [
+    click.argument("ids", nargs=-1, metavar="[ID]..."),
+    click.option("--api", metavar="NAME", help="Those of events of one API."),
+    click.option("--listener", metavar="NAME", help="Those of one listener, with or without its service."),
+    click.option("--reason", type=click.Choice(_REASONS), help="Those put aside for this."),
+    click.option("--older-than", callback=_duration, metavar="DURATION", help="Those put aside so long ago."),
+    click.option("--newer-than", callback=_duration, metavar="DURATION", help="Those put aside since then."),
+    scan_option,
+]
+
+
+def _filters(function: F) -> F:
+    for option in reversed(_FILTERS):
+        function = option(function)
+    return manifest_options(function)
+
+
+def _split(options: dict[str, Any]) -> tuple[Filter, Manifest]:
+    names = ("ids", "api", "listener", "reason", "older_than", "newer_than", "scan")
+    chosen = Filter(**{name: options.pop(name) for name in names})
+    return chosen, begin(options)
+
+
+@command.command("list", epilog="Example: lightbus dlq list --api auth --newer-than 1h")
+@_filters
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with everything.")
+def list_(as_json: bool, **options: Any) -> None:
+    """List dead letters, one per line, the oldest of each listener first."""
+    chosen, manifest = _split(options)
+
+    async def show(_: EventTransport, letter: DeadLetter) -> bool:
+        print(json.dumps(_fields(letter), ensure_ascii=False) if as_json else _line(letter))
+        return True
+
+    count = _for_each(manifest, chosen, show)
+    if not as_json:
+        print(f"{count} dead letters" if count != 1 else "1 dead letter")
+
+
+@command.command("show", epilog="Example: lightbus dlq show 1764000000000-0")
+@_filters
+def show(**options: Any) -> None:
+    """Show dead letters with their arguments, and the error and traceback of the last attempt."""
+    chosen, manifest = _split(options)
+
+    async def print_it(_: EventTransport, letter: DeadLetter) -> bool:
+        for name, value in _fields(letter).items():
+            if name == "trace":
+                print("", *map(on_one_line, value.splitlines()), sep="\n")
+            else:
+                text = json.dumps(value, ensure_ascii=False) if name == "kwargs" else str(value)
+                print(f"{name:10} {on_one_line(text)}")
+        return True
+
+    if not _for_each(manifest, chosen, print_it):
+        raise click.ClickException("there is no such dead letter")
+
+
+@command.command("replay", epilog="Example: lightbus dlq replay --listener mailer --dry-run")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def replay(everything: bool, dry_run: bool, **options: Any) -> None:
+    """Hand dead letters to their listener again, and to no other one; their attempts count from the start."""
+    chosen, manifest = _chosen(everything, options)
+    _act("replayed", lambda transport, letter: transport.replay(letter), chosen, manifest, dry_run)
+
+
+@command.command("drop", epilog="Example: lightbus dlq drop 1764000000000-0")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+def drop(everything: bool, dry_run: bool, yes: bool, **options: Any) -> None:
+    """Delete dead letters for good; asks first, unless each is named by its id or --yes is given."""
+    chosen, manifest = _chosen(everything, options)
+    if not (chosen.ids or dry_run or yes):
+        chosen = replace(chosen, seen=_confirmed(chosen, manifest))
+    _act("dropped", lambda transport, letter: transport.drop(letter), chosen, manifest, dry_run)
+
+
+def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]:
+    """Ask whether to drop what is meant; return what was counted, so that nothing more is dropped.
+
+    Raises:
+        UsageError: There is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "this deletes dead letters for good, and there is no terminal to ask whether it is meant; add "
+            "--yes, or look first with --dry-run"
+        )
+    seen = set()
+
+    async def note(_: EventTransport, letter: DeadLetter) -> bool:
+        seen.add((letter.place, letter.id))
+        return True
+
+    count = _for_each(manifest, chosen, note)
+    what = f"{count} dead letters" if count != 1 else "1 dead letter"
+    if count and not click.confirm(f"Drop {what} for good?", err=True):
+        raise click.ClickException("nothing was dropped")
+    return frozenset(seen)
+
+
+def _chosen(everything: bool, options: dict[str, Any]) -> tuple[Filter, Manifest]:
+    chosen, manifest = _split(options)
+    if (replace(chosen, scan=False) == Filter()) != everything:
+        raise click.UsageError("say which ones by ids or options; or all of them by --all")
+    return chosen, manifest
+
+
+def _act(
+    done: str,
+    act: Callable[[EventTransport, DeadLetter], Awaitable[bool]],
+    chosen: Filter,
+    manifest: Manifest,
+    dry_run: bool,
+) -> None:
+    async def act_and_tell(transport: EventTransport, letter: DeadLetter) -> bool:
+        if not dry_run and not await act(transport, letter):
+            return False
+        print(f"{f'would be {done}' if dry_run else done}: {_line(letter)}")
+        return True
+
+    if _for_each(manifest, chosen, act_and_tell):
+        return
+    if chosen.ids:
+        raise click.ClickException("there is no such dead letter")
+    print(f"no dead letter fits; nothing {'would be' if dry_run else 'was'} {done}")
+
+
+def _for_each(
+    manifest: Manifest, chosen: Filter, act: Callable[[EventTransport, DeadLetter], Awaitable[bool]]
+) -> int:
+    """Do something with every dead letter that is meant; returns with how many it was done."""
+
+    async def walk() -> int:
+        client, count = client_for(manifest), 0
+        try:
+            async for transport, letter, now in _letters(manifest, client.transports(), chosen.scan):
+                if chosen.fits(letter, now) and await act(transport, letter):
+                    count += 1
+        finally:
+            await client.close_async()
+        return count
+
+    return run(walk())
+
+
+async def _letters(
+    manifest: Manifest, transports: Transports, scan: bool
+) -> AsyncIterator[tuple[EventTransport, DeadLetter, float]]:
+    """Go through the dead letters of every broker that carries events, each broker once.
+
+    With each comes the time by its broker's clock, to which the time of its death belongs.
+
+    Raises:
+        TransportUnavailable: A broker can't be reached; what the others have came before.
+    """
+    away: list[str] = []
+    for transport in transports.brokers(("default", *manifest.apis)):
+        try:
+            if scan:
+                await transport.find_streams()
+            now = await transport.now()
+        except TransportUnavailable as e:
+            away.append(str(e))
+            continue
+        async for letter in reached(transport.list_dead(), away):
+            yield transport, letter, now
+    if away:
+        raise TransportUnavailable("\n".join(away))
+
+
+def _line(letter: DeadLetter) -> str:
+    name = letter.message.canonical_name if letter.message.api_name else "(unreadable)"
+    error = letter.error.splitlines()[0][:100] if letter.error else ""
+    why = f"{letter.reason} ({letter.attempts})  {error}"
+    return on_one_line(f"{letter.id}  {_when(letter)}  {name}  {letter.group}  {why}")
+
+
+def _when(letter: DeadLetter) -> str:
+    return datetime.fromtimestamp(letter.died_at).astimezone().isoformat(timespec="seconds")
+
+
+def _fields(letter: DeadLetter) -> dict[str, Any]:
+    message = letter.message
+    return {
+        "id": letter.id,
+        "event": message.canonical_name if message.api_name else None,
+        "event_id": message.id,
+        "native_id": message.native_id,
+        "group": letter.group,
+        "died_at": _when(letter),
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "error": letter.error,
+        "kwargs": message.kwargs,
+        "trace": letter.trace,
+    }

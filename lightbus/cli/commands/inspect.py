@@ -1,0 +1,184 @@
+"""``lightbus inspect``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lightbus.bus.client import BusClient
+from lightbus.bus.path import BusPath
+from lightbus.cli.manifest_options import begin, manifest_options, scan_option
+from lightbus.exceptions import InvalidParameters
+from lightbus.host.checks import client_for
+from lightbus.host.importing import run_start_functions
+from lightbus.host.loading import Loader
+from lightbus.host.logs import on_one_line
+from lightbus.insight.search import Query, argument_test, castings, comparison, misfit, search
+from lightbus.manifest.model import Manifest
+from lightbus.messages import EventMessage
+from lightbus.options import parse_duration
+from lightbus.runtime.portal import run
+
+T = TypeVar("T")
+
+
+def _parsed(parse: Callable[[str], T]) -> Callable[[Any, Any, str | tuple[str, ...] | None], Any]:
+    def callback(_: Any, __: Any, value: str | tuple[str, ...] | None) -> Any:
+        try:
+            if isinstance(value, tuple):
+                return tuple(parse(each) for each in value)
+            return parse(value) if value is not None else None
+        except InvalidParameters as e:
+            raise click.BadParameter(str(e)) from None
+
+    return callback
+
+
+def _since(text: str) -> tuple[float | None, float | None]:
+    """Read a time, or how long ago it was."""
+    try:
+        return None, parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp(), None
+    except (ValueError, OverflowError, OSError):
+        raise InvalidParameters(f"{text!r} is no time; write 30s, 2h, 7d or 2026-01-31T12:00:00") from None
+
+
+@click.command("inspect", epilog="Example: lightbus inspect --api auth -j username=admin --since 1h -F human")
+@click.option("-i", "--id", metavar="ID", help="The event of this id.")
+@click.option("-n", "--native-id", metavar="ID", help="The event that has this id in Redis.")
+@click.option("-a", "--api", default="*", metavar="NAME", help="Events of this API; * stands for anything.")
+@click.option(
+    "-e", "--event", default="*", metavar="NAME", help="Events of this name; * stands for anything."
+)
+@click.option(
+    "-v", "--version", metavar="VERSION", callback=_parsed(comparison), help="1, '<2', '>=3' and so on."
+)
+@click.option(
+    "-j",
+    "--json-path",
+    "arguments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    callback=_parsed(argument_test),
+    help="Events with such an argument, as in address.city=London or 'items[*].price>=10'; may be repeated.",
+)
+@click.option("--since", metavar="TIME", callback=_parsed(_since), help="Events since 30s, 2h or 2026-01-31.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="No more than N events.")
+@click.option(
+    "-F",
+    "--format",
+    "form",
+    type=click.Choice(["json", "pretty", "human"]),
+    default="json",
+    show_default=True,
+    help="A line of JSON per event, indented JSON, or text.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Show events as they come, until Ctrl-C.")
+@click.option(
+    "-d", "--validate", is_flag=True, help="Check each by its contract; status 1 if one does not fit."
+)
+@click.option("-C", "--show-casting", is_flag=True, help="Show what this project's listeners would get.")
+@click.option("-I", "--internal", is_flag=True, help="Include events about the bus itself.")
+@scan_option
+@manifest_options
+def command(
+    form: str,
+    follow: bool,
+    limit: int | None,
+    validate: bool,
+    show_casting: bool,
+    scan: bool,
+    **options: Any,
+) -> int:
+    """Search the events on the bus and print those that fit, the newest first.
+
+    Nothing has to run for that, and nothing that listens notices.
+    """
+    names = ("id", "native_id", "api", "event", "version", "arguments", "internal")
+    since, ago = options.pop("since") or (None, None)
+    query = Query(**{name: options.pop(name) for name in names}, since=since, ago=ago)
+    manifest = begin(options, "warning", "text")
+
+    async def show() -> int:
+        client = client_for(manifest)
+        count = misfits = 0
+        try:
+            if show_casting:
+                await _load_listeners(manifest, client)
+            if validate:
+                await client.load_contracts()
+            # One API's events are read as that API says, those of all as apis.default does.
+            api_names = sorted(("default", *manifest.apis), key=lambda name: name != query.api)
+            for broker in client.transports().brokers(api_names) if scan else ():
+                await broker.find_streams()
+            found = search(client, api_names, query, follow=follow, limit=limit)
+            async with aclosing(found) as messages:  # type: ignore[type-var]
+                async for message in messages:
+                    shown = _fields(message)
+                    if validate:
+                        if time.monotonic() >= client.watch.due:
+                            await client.watch.refresh()
+                        shown["error"] = misfit(client, message)
+                        misfits += shown["error"] is not None
+                    if show_casting:
+                        shown["casting"] = castings(client, message)
+                    _show(shown, form)
+                    count += 1
+        finally:
+            await client.close_async()
+        if not count and (query.id is not None or query.native_id is not None):
+            raise click.ClickException("there is no such event")
+        return 1 if misfits else 0
+
+    return run(show())
+
+
+async def _load_listeners(manifest: Manifest, client: BusClient) -> None:
+    bus = BusPath(client)
+    await run_start_functions(Loader(manifest, client, Path.cwd()).load(bus), bus)
+
+
+def _fields(message: EventMessage) -> dict[str, Any]:
+    names = ("id", "native_id", "api_name", "event_name", "version", "kwargs")
+    return {name: getattr(message, name) for name in names}
+
+
+def _show(fields: dict[str, Any], form: str) -> None:
+    if form == "human":
+        _show_text(fields)
+    else:
+        click.echo(json.dumps(fields, ensure_ascii=False, indent=2 if form == "pretty" else None))
+
+
+def _show_text(fields: dict[str, Any]) -> None:
+    milliseconds = (fields["native_id"] or "").partition("-")[0]
+    fired = datetime.fromtimestamp(int(milliseconds) / 1000, UTC).astimezone() if milliseconds else None
+    when = fired.isoformat(sep=" ", timespec="milliseconds") if fired else ""
+    _say(f"{fields['api_name']}.{fields['event_name']}  {when}", bold=True)
+    for name in ("id", "native_id", "version"):
+        _say(f"  {name:12} {fields[name]}")
+    for name, value in fields["kwargs"].items():
+        _say(f"    {name:12} {json.dumps(value, ensure_ascii=False)}")
+    if "error" in fields:
+        valid = fields["error"] is None
+        text = "fits its contract" if valid else fields["error"]
+        _say(f"  {'validation':12} {text}", fg="green" if valid else "red")
+    for listener, cast in fields.get("casting", {}).items():
+        _say(f"  as {listener} gets it:")
+        for name, text in cast.items() if isinstance(cast, dict) else [("error", cast)]:
+            _say(f"    {name:12} {text}")
+    click.echo()
+
+
+def _say(line: str, **style: Any) -> None:
+    click.secho(on_one_line(line), **style)

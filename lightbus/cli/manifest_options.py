@@ -1,0 +1,92 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from lightbus.host import logs
+from lightbus.host.logs import LogFormat
+from lightbus.manifest import load
+from lightbus.manifest.model import Manifest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def complete_files(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete the names of files and folders."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+_OPTIONS = [
+    click.option(
+        "-c",
+        "--config",
+        "config",
+        multiple=True,
+        metavar="PATH",
+        shell_complete=complete_files,
+        help="A manifest: file, folder or URL; may be repeated, the later one wins.",
+    ),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key of the manifest."
+    ),
+    click.option(
+        "-b", "--bus", "modules", metavar="MODULE", help="The bus module to import; several with commas."
+    ),
+    click.option("-s", "--service-name", metavar="NAME", help="The service that this process belongs to."),
+    click.option("-p", "--process-name", metavar="NAME", help="The name of this process."),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+        help="The least severe log lines that are written.",
+    ),
+    click.option("--trust-remote", is_flag=True, help="Let a manifest from a URL name modules and handlers."),
+    click.option("--transport", metavar="NAME", help="The transport to use for everything, such as memory."),
+]
+
+
+#: Of commands that look for streams.
+scan_option = click.option(
+    "--scan",
+    is_flag=True,
+    help="Search each Redis as a whole for streams that nobody has noted, such as those of Lightbus 1.x.",
+)
+
+
+def manifest_options(function: F) -> F:
+    """Add the options from which :func:`read` makes a manifest."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def begin(options: Mapping[str, Any], level: str = "error", style: LogFormat | None = None) -> Manifest:
+    """Log from a level on, unless ``--log-level`` says another, and read the manifest.
+
+    Raises:
+        ManifestError: It has problems.
+    """
+    logs.configure(options["log_level"] or level, style)
+    return read(**options)
+
+
+def read(**options: Any) -> Manifest:
+    """Read the manifest that a command's options describe.
+
+    Raises:
+        ManifestError: It has problems.
+    """
+    names = ("modules", "service_name", "process_name", "log_level", "transport")
+    flags = {name: options[name] for name in names if options[name]}
+    return load(
+        options["config"],
+        overrides=options["overrides"],
+        flags=flags,
+        cwd=Path.cwd(),
+        trust_remote=options["trust_remote"],
+    )

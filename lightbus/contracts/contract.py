@@ -1,0 +1,94 @@
+"""The contract of one API, made from its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar, get_args, get_origin
+
+from lightbus.declared.api import EMPTY, Definition, Procedure, where
+from lightbus.exceptions import MisconfiguredApiOptions
+from lightbus.values import hints_of
+
+from .safety import DRAFT_07
+from .writing import SchemaWriter
+
+T = TypeVar("T")
+
+
+def contract_of(definition: Definition) -> dict[str, Any]:
+    """Return what an API's owner publishes.
+
+    Args:
+        definition: The API, as its class defines it.
+
+    Raises:
+        MisconfiguredApiOptions: A type hint can't be read, or stands for what can't travel over the bus.
+    """
+    api, events = definition.name, {}
+    for name, event in definition.events.items():
+        parameters = [(p.name, p.type, p.default) for p in event.parameters]
+        place = f"{where(definition.cls)}: {api}.{name}"
+        writer = SchemaWriter("events")
+        schema = _parameters(f"Event {api}.{name} parameters", place, parameters, writer)
+        events[name] = {"parameters": schema}
+    return {"events": events, "rpcs": {n: _rpc(api, n, p) for n, p in definition.procedures.items()}}
+
+
+def _rpc(api: str, name: str, procedure: Procedure) -> dict[str, Any]:
+    place = f"{where(procedure.function)}: {api}.{name}()"
+    hints = hints_of(procedure.function)
+    parameters, others = [], False
+    for p in procedure.signature.parameters.values():
+        if p.kind is p.VAR_KEYWORD:
+            others = hints.get(p.name, True)
+        elif p.kind is not p.VAR_POSITIONAL:
+            parameters.append((p.name, hints.get(p.name, EMPTY), p.default))
+    result = hints.get("return", Any)
+    if get_origin(result) in (Awaitable, Coroutine):
+        result = get_args(result)[-1]
+    writer = SchemaWriter("answers")
+    response = _located(f"{place}: what it returns", writer.schema, result)
+    response = {"$schema": DRAFT_07, **response, "title": f"RPC {api}.{name}() response"}
+    return {
+        "parameters": _parameters(
+            f"RPC {api}.{name}() parameters", place, parameters, SchemaWriter(), others
+        ),
+        "response": writer.finish(response),
+    }
+
+
+def _parameters(
+    title: str,
+    place: str,
+    parameters: Iterable[tuple[str, Any, Any]],
+    writer: SchemaWriter,
+    others: Any = False,
+) -> dict[str, Any]:
+    """Return the schema of parameters: name, hint and default of each, and the hint of ``**kwargs``."""
+    if not isinstance(others, bool):
+        others = _located(f"{place}: parameter **", writer.schema, others) or True
+    properties, required = {}, []
+    for name, hint, default in parameters:
+        if hint is EMPTY and type(default) in (str, int, float, bool):
+            hint = type(default)
+        properties[name] = _located(f"{place}: parameter {name}", writer.schema, hint, default)
+        if default is EMPTY:
+            required.append(name)
+    return writer.finish(
+        {
+            "$schema": DRAFT_07,
+            "type": "object",
+            "title": title,
+            "properties": properties,
+            "required": required,
+            "additionalProperties": others,
+        }
+    )
+
+
+def _located(place: str, write: Callable[..., T], *args: Any) -> T:
+    """Write a schema; what can't be written is an error that says where."""
+    try:
+        return write(*args)
+    except MisconfiguredApiOptions as e:
+        raise MisconfiguredApiOptions(f"{place}: {e}") from e

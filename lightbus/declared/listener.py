@@ -1,0 +1,253 @@
+"""The record of a listener, however it was declared: in code or in the manifest."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, KeysView, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightbus.exceptions import InvalidListener
+from lightbus.options import Duration, parse_duration
+from lightbus.values import arguments_caster, hints_of
+
+from .api import Event, where
+from .definition import NAME
+from .policy import DeliveryPolicy
+
+Handler = Callable[..., Any]
+
+#: The most events of one list.
+MOST_AT_ONCE = 10_000
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+
+
+@dataclass(slots=True)
+class Listener:
+    """A handler and the events that it handles.
+
+    Args:
+        name: Unique in its service; its consumer group is ``{service_name}-{name}``.
+        events: Pairs of API and event name; ``*`` as event stands for all of an API's.
+        handler: Called as ``handler(event_message, **arguments)``; plain functions run in a thread.
+        policy: What becomes of an event whose handler raises.
+        concurrency: How many run at a time in one process; 1 keeps events in order.
+        since: Where a new group begins: ``new``, ``earliest`` or a Unix time in seconds as text.
+        enabled: Whether it runs.
+        dedupe: How many seconds the id of an acknowledged event is remembered, so that it does not run again;
+            a duration such as ``10m`` is made one. None for not at all.
+        batch: The most events of one list, where the handler takes lists: it is called as
+            ``handler(event_messages)``, and ``concurrency`` counts lists. None for one event at a time.
+        batch_wait: How many seconds a list waits for more events after its first, or a duration; with
+            ``batch`` 0.05 where it is None.
+    """
+
+    name: str
+    events: tuple[tuple[str, str], ...]
+    handler: Handler
+    policy: DeliveryPolicy = field(default_factory=DeliveryPolicy)
+    concurrency: int = 1
+    since: str = "new"
+    enabled: bool = True
+    dedupe: float | None = None
+    batch: int | None = None
+    batch_wait: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_callable(self.handler)
+        if not self.events:
+            raise InvalidListener(f"the listener {self.name!r} asks for no events")
+        if not _NAME.fullmatch(self.name):
+            raise InvalidListener(
+                f"a listener can't be named {self.name!r}: use letters, digits, _, . and -; "
+                "give it a name with listener_name='...'"
+            )
+        if type(self.concurrency) is not int or self.concurrency < 1:
+            raise InvalidListener(
+                f"the listener {self.name!r}: concurrency is {self.concurrency!r}; give a number above 0"
+            )
+        if not _is_since(self.since):
+            raise InvalidListener(
+                f"the listener {self.name!r}: since is {self.since!r}; give 'new', 'earliest' or a Unix time "
+                "in seconds"
+            )
+        self.dedupe = self._seconds("dedupe", self.dedupe)
+        self._check_batch()
+        parameters = _positional(self.handler)
+        if not parameters:
+            raise InvalidListener(
+                f"{where(self.handler)}: the listener {self.name!r} takes no event message; write: "
+                f"def {self.name}(event_message, **arguments)"
+            )
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the handler is awaited rather than run in a thread."""
+        handler = self.handler
+        return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
+        )
+
+    def _seconds(self, option: str, value: object, example: str = "10m", least: float = 1e-9) -> float | None:
+        if value is None:
+            return None
+        try:
+            seconds = parse_duration(value)
+        except ValueError:
+            seconds = Duration(-1)
+        if seconds < least:
+            bound = "above 0" if least else "from 0 on"
+            raise InvalidListener(
+                f"the listener {self.name!r}: {option} is {value!r}; give seconds {bound}, or {example!r}"
+            )
+        return seconds
+
+    def _check_batch(self) -> None:
+        if self.batch is None:
+            if self.batch_wait is not None:
+                raise InvalidListener(f"the listener {self.name!r}: batch_wait is for lists; give batch, too")
+            return
+        if type(self.batch) is not int or not 0 < self.batch <= MOST_AT_ONCE:
+            raise InvalidListener(
+                f"the listener {self.name!r}: batch is {self.batch!r}; give a number from 1 to {MOST_AT_ONCE}"
+            )
+        self.batch_wait = self._seconds(
+            "batch_wait", 0.05 if self.batch_wait is None else self.batch_wait, "50ms", 0
+        )
+        positional = list(_positional(self.handler))
+        rest = [p for p in inspect.signature(self.handler).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        rest += [p for p in positional[1:] if p.kind is not p.VAR_POSITIONAL]
+        demanded = [p.name for p in rest if p.default is p.empty]
+        if not positional or demanded:
+            reason = f"demands {', '.join(demanded)}" if demanded else "takes no list"
+            raise InvalidListener(
+                f"{where(self.handler)}: the listener {self.name!r} {reason}, but with batch it is called "
+                f"with a list of event messages and nothing else; write: def {self.name}(event_messages)"
+            )
+
+    def check_event(self, event_name: str, event: Event) -> None:
+        """Check that the handler takes an event's parameters.
+
+        Raises:
+            InvalidListener: It lacks one, or demands one that the event does not have.
+        """
+        if self.batch is not None:
+            return
+        named, required, takes_any = _keywords(self.handler)
+        offered = [p.name for p in event.parameters]
+        clash = next((n for n in offered if n in _taken(self.handler)), None)
+        if clash is not None:
+            raise InvalidListener(
+                f"{where(self.handler)}: the listener {self.name!r} takes the event message as {clash!r}, "
+                f"which is a parameter of {event_name}, too; name it otherwise: def {self.name}(message, ...)"
+            )
+        lacking = [] if takes_any else [n for n in offered if n not in named]
+        surplus = [n for n in required if n not in offered]
+        if lacking or surplus:
+            signature = ", ".join(["event_message", *offered])
+            reason = f"lacks {', '.join(lacking)}" if lacking else f"demands {', '.join(surplus)}"
+            raise InvalidListener(
+                f"{where(self.handler)}: the listener {self.name!r} {reason}, but {event_name} has "
+                f"({', '.join(offered)}); write: def {self.name}({signature})"
+            )
+
+    def takes(self) -> Callable[[KeysView[str]], bool]:
+        """Return what tells whether the handler can be called with arguments of these names."""
+        if self.batch is not None:
+            return lambda given: True
+        found, required, takes_any = _keywords(self.handler)
+        named, needed, taken = frozenset(found), frozenset(required), _taken(self.handler)
+        if takes_any:
+            return lambda given: needed <= given and given.isdisjoint(taken)
+        return lambda given: needed <= given <= named
+
+    def misfit(self, kwargs: Mapping[str, Any]) -> InvalidListener:
+        """Return the error for an event with these arguments, which the handler does not take."""
+        event = Event(tuple(name for name in kwargs if NAME.fullmatch(name)))
+        try:
+            self.check_event("the event", event)
+        except InvalidListener as e:
+            return e
+        return InvalidListener(
+            f"{where(self.handler)}: the listener {self.name!r} can't take these arguments"
+        )
+
+    def caster(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        """Return what turns an event's JSON arguments into those of the handler's hints; built once.
+
+        A handler of lists has no such hints: what it gets is as the event's parameters are declared.
+        """
+        if self.batch is not None:
+            return arguments_caster(inspect.Signature(), {})
+        signature = inspect.signature(self.handler)
+        parameters = list(signature.parameters.values())
+        rest = parameters if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else parameters[1:]
+        return arguments_caster(signature.replace(parameters=rest), hints_of(_function(self.handler)))
+
+
+def default_name(handler: Handler) -> str:
+    """Return the name of a listener that was given none: its function's, which survives restarts.
+
+    Raises:
+        InvalidListener: The handler has no name of its own.
+    """
+    _check_callable(handler)
+    name = getattr(handler, "__name__", "")
+    if not name or not _NAME.fullmatch(name):
+        raise InvalidListener(
+            f"the listener {handler!r} has no name that survives a restart; give it one: listener_name='...'"
+        )
+    return name
+
+
+def _check_callable(handler: object) -> None:
+    if not callable(handler):
+        raise InvalidListener(f"a listener is called with each event, but {handler!r} can't be called")
+    if isinstance(handler, type):
+        raise InvalidListener(
+            f"{where(handler)}: a listener is called with each event, but {handler.__qualname__} is a class, "
+            "of which each event would only make an object; give a function, or an object with __call__"
+        )
+
+
+def _is_since(since: str) -> bool:
+    if since in ("new", "earliest"):
+        return True
+    try:
+        return 0 <= float(since) < math.inf
+    except ValueError:
+        return False
+
+
+def _function(handler: Handler) -> Handler:
+    """Return the function behind a ``functools.partial`` or an object with ``__call__``."""
+    handler = getattr(handler, "func", handler)
+    return handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
+
+
+def _positional(handler: Handler) -> Sequence[inspect.Parameter]:
+    kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    return [p for p in inspect.signature(handler).parameters.values() if p.kind in kinds]
+
+
+def _taken(handler: Handler) -> frozenset[str]:
+    """The name under which the event message is given, which no argument can have then."""
+    first = next(iter(inspect.signature(handler).parameters.values()))
+    return frozenset({first.name} if first.kind is first.POSITIONAL_OR_KEYWORD else ())
+
+
+def _keywords(handler: Handler) -> tuple[set[str], list[str], bool]:
+    """The names after the event message, those without a default, and whether there is a ``**``."""
+    parameters = list(inspect.signature(handler).parameters.values())
+    if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+        parameters = parameters[1:]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return {p.name for p in named}, [p.name for p in named if p.default is p.empty], takes_any

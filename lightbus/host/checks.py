@@ -1,0 +1,208 @@
+"""What is verified beyond reading a manifest: the code that it names, and the brokers that it needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+from lightbus.bus.client import BusClient
+from lightbus.bus.creation import wiring_of
+from lightbus.bus.groups import groups_of, what_to_tell
+from lightbus.bus.path import BusPath
+from lightbus.contracts.expectations import doubts
+from lightbus.declared.api import Registry, auto_registered
+from lightbus.exceptions import LightbusException, MissingExtra
+from lightbus.manifest.model import Manifest
+from lightbus.manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
+from lightbus.runtime.clock import difference, lead_of
+from lightbus.runtime.portal import run
+from lightbus.transports.port import Identity, Kind, Transport
+
+from .importing import look_in
+from .loading import Loader
+from .uses import names_of_apis, uses_of
+
+#: Seconds for which a broker is asked for the time.
+_PATIENCE = 2.0
+
+
+def client_for(manifest: Manifest) -> BusClient:
+    """Make the bus that a manifest describes, on which nothing is declared yet."""
+    look_in(Path.cwd())
+    registry = Registry(auto_registered)
+    wiring = wiring_of(manifest, registry)
+    # A service without a name gets that of its first API, which is not imported yet.
+    identity = Identity(manifest.service_name or "", wiring.identity.process_name)
+    return BusClient(replace(wiring, identity=identity), registry)
+
+
+def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> list[Problem]:
+    """Look for what is wrong with a manifest that can be read.
+
+    Args:
+        manifest: The manifest.
+        folder: Where modules are looked for first.
+        imports: Whether to import the code that it names.
+        connect: Whether to ask its brokers.
+
+    Returns:
+        Everything that is wrong, with the warnings and notes of reading it, in the order of the files.
+    """
+    problems = Problems(list(manifest.notes))
+    client = client_for(manifest)
+    if imports:
+        loader = Loader(manifest, client, folder)
+        with suppress(InvalidManifest):
+            loader.load(BusPath(client))
+        problems.found += loader.problems.found
+        if manifest.http.listen is not None:
+            problems.found += _metrics_problems(manifest)
+    if connect:
+        problems.found += run(_check_brokers(manifest, client, imports))
+    client.discard_background()
+    return problems.ordered("error", "warning", "note")
+
+
+def _metrics_problems(manifest: Manifest) -> list[Problem]:
+    try:
+        import_module("prometheus_client")
+    except ImportError:
+        place = manifest.origin("http.listen") or Place("")
+        return [Problem(place, "http.listen", str(MissingExtra("the server of health and metrics", "http")))]
+    return []
+
+
+async def broker_problems(manifest: Manifest, client: BusClient, unreachable: Severity) -> list[Problem]:
+    """Ask every broker that is in use whether it has what the promises need.
+
+    Args:
+        manifest: The manifest.
+        client: Its bus.
+        unreachable: How bad it is where one does not answer.
+
+    Returns:
+        What they lack, each thing once, located where the manifest names the broker.
+    """
+    transports = client.transports()
+    checks = [_ask(manifest, client, unreachable, *made) for made in transports.in_use()]
+    problems = Problems()
+    for found in await asyncio.gather(*checks):
+        for problem in found:
+            problems.add(problem.place, problem.path, problem.what, problem.severity)
+    return problems.found
+
+
+async def _check_brokers(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
+    transports = client.transports()
+    transports.schema()
+    for name in names_of_apis(manifest, client):
+        transports.rpc(name)
+        transports.event(name)
+    try:
+        found = await broker_problems(manifest, client, "error")
+        works = all(problem.severity != "error" for problem in found)
+        if works:
+            found += await _clock_problems(manifest, client)
+            found += await _unknown_events(manifest, client)
+            found += await _unserved_groups(manifest, client, imports)
+        return found
+    finally:
+        await client.close_async()
+
+
+async def _clock_problems(manifest: Manifest, client: BusClient) -> list[Problem]:
+    """Compare this machine's clock with that of each broker that answers."""
+    problems = Problems()
+    for kind, transport, api_names in client.transports().in_use():
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                lead = await lead_of(transport.now, client.clock)
+        except (TimeoutError, LightbusException):
+            continue  # That it does not answer is told already.
+        if lead:
+            path, place = _origin(manifest, kind, api_names[0] if api_names else "default")
+            what = difference(lead, transport.address, client.clock.now())
+            problems.add(place, path, f"{what}; set the wrong one right, as by NTP", "warning")
+    return problems.found
+
+
+async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem]:
+    """Tell which events of listeners nobody on the bus has."""
+    try:
+        await client.load_contracts()
+    except LightbusException as e:
+        path, place = _origin(manifest, "schema", "default")
+        return [Problem(place, path, f"what listeners ask for was not looked at: {e}", "warning")]
+    in_code = {record.name: record.events for record in client.listeners.values()}
+    listened = {**{name: options.pairs for name, options in manifest.listeners.items()}, **in_code}
+    found = []
+    ours = [name for name, record in manifest.apis.items() if record.owner == manifest.service_name]
+    for doubt in doubts(listened, client.contracts.on_bus(), {*client.registry.names(), *ours}):
+        path, what = f"listeners.{doubt.listener}.events", f"{doubt.event}: {doubt.what}"
+        where = manifest.origin(path)
+        if where is None:
+            found.append(Problem(Place(""), "", f"the listener {doubt.listener} waits for {what}", "warning"))
+        else:
+            found.append(Problem(where, path, what, "warning"))
+    return found
+
+
+async def _unserved_groups(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
+    """Tell which groups of the service nobody reads and no listener stands for."""
+    try:
+        statuses = await groups_of(client, names_of_apis(manifest, client))
+    except LightbusException as e:
+        path, place = _origin(manifest, "event", "default")
+        return [Problem(place, path, f"whether all groups have listeners was not looked at: {e}", "warning")]
+    listeners = {*manifest.listeners, *client.listeners}
+    where = "in manifest and modules" if imports else "in the manifest (--imports looks at modules)"
+    problems = []
+    for status in statuses:
+        told = None if status.is_served else what_to_tell(status, client.service_name, listeners, where)
+        if told is not None:
+            problems.append(Problem(Place(""), "", told, "warning" if status.waiting else "note"))
+    return problems
+
+
+async def _ask(
+    manifest: Manifest,
+    client: BusClient,
+    unreachable: Severity,
+    kind: Kind,
+    transport: Transport,
+    api_names: Sequence[str],
+) -> list[Problem]:
+    path, place = _origin(manifest, kind, api_names[0] if api_names else "default")
+    try:
+        found = await transport.check(uses_of(manifest, client, kind, api_names))
+    except LightbusException as e:
+        return [Problem(place, path, str(e), unreachable)]
+    is_check = unreachable == "error"
+    return [
+        Problem(place, path, f.what, "error" if f.fatal else f.severity if is_check else _milder(f.severity))
+        for f in found
+        if is_check or not f.is_watched
+    ]
+
+
+def _milder(severity: Severity) -> Severity:
+    """Return how bad it is for a host, which goes on and tries again."""
+    return "warning" if severity == "error" else severity
+
+
+def _origin(manifest: Manifest, kind: Kind, api_name: str) -> tuple[str, Place]:
+    """Return by which key, and where, the manifest says how to reach a broker."""
+    own = "bus.schema.transport.redis" if kind == "schema" else f"apis.{api_name}.{kind}_transport.redis"
+    beneath = ("bus.redis", "apis.default.redis", f"apis.{api_name}.redis")
+    for path in (own, f"apis.default.{kind}_transport.redis", "bus.redis"):
+        for key in ("url", "sentinel"):
+            place = manifest.origin(f"{path}.{key}")
+            if place is not None:
+                # What lies beneath a transport is named by its own key.
+                paths = [p for p in beneath if manifest.origin(f"{p}.{key}") == place]
+                return f"{(*paths, path)[0]}.{key}", place
+    return "bus.redis.url", Place("the default")

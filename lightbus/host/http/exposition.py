@@ -1,0 +1,145 @@
+"""What a host has counted, and what it holds at present, in the words of Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+from lightbus import __version__
+from lightbus.exceptions import LightbusException
+from lightbus.host.host import Host
+from lightbus.metrics import BUCKETS, Counter, Timer
+from lightbus.transports.events import GroupStatus
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "lightbus_"
+#: Seconds for the brokers to tell what waits in them.
+_PATIENCE = 3.0
+_BOUNDS = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
+
+
+class Collector:
+    """Collects the metrics of one host each time that it is asked, from any thread."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def collect(self) -> Iterator[Metric]:
+        """Go through all families."""
+        host = self._host
+        client = host.client
+        info = GaugeMetricFamily(
+            f"{PREFIX}info", "Who this is; always 1.", labels=["version", "service", "process"]
+        )
+        info.add_metric([__version__, client.service_name, client.process_name], 1)
+        yield info
+        for family in client.metrics:
+            yield from _counter(family) if isinstance(family, Counter) else _timer(family)
+        yield from _at_present(host)
+        yield from _waiting(host)
+
+
+def _counter(family: Counter) -> Iterator[Metric]:
+    metric = CounterMetricFamily(PREFIX + family.name, family.help, labels=family.labels)
+    for labels, value in list(family.values.items()):
+        metric.add_metric(labels, value)
+    yield metric
+
+
+def _timer(family: Timer) -> Iterator[Metric]:
+    outcomes = CounterMetricFamily(
+        PREFIX + family.name,
+        f"{family.help} Outcomes: {family.outcomes}.",
+        labels=[*family.labels, "outcome"],
+    )
+    times = HistogramMetricFamily(
+        f"{PREFIX}{family.name}_seconds", f"{family.help} How long each took.", labels=family.labels
+    )
+    for labels, series in list(family.series.items()):
+        for outcome, number in list(series.outcomes.items()):
+            outcomes.add_metric([*labels, outcome], number)
+        times.add_metric(labels, _cumulated(series.buckets), series.seconds)
+    yield outcomes
+    yield times
+
+
+def _cumulated(buckets: Iterable[int]) -> list[tuple[str, float]]:
+    total, found = 0, []
+    for bound, number in zip(_BOUNDS, buckets, strict=True):
+        total += number
+        found.append((bound, float(total)))
+    return found
+
+
+def _at_present(host: Host) -> Iterator[Metric]:
+    """What rises and falls."""
+    calls = GaugeMetricFamily(f"{PREFIX}rpcs_in_flight", "Calls that run in this process.", labels=["api"])
+    events = GaugeMetricFamily(
+        f"{PREFIX}events_in_flight", "Events that are handled in this process.", labels=["listener"]
+    )
+    if host.worker is not None:
+        for rpc in list(host.worker.rpcs):
+            calls.add_metric([rpc.api_name], rpc.running)
+        for event in list(host.worker.events):
+            events.add_metric([event.listener.name], event.running)
+    yield calls
+    yield events
+    reconnects = CounterMetricFamily(
+        f"{PREFIX}reconnects",
+        "How often the connection that many commands share was made again.",
+        labels=["broker"],
+    )
+    for address, number in host.client.reconnects().items():
+        reconnects.add_metric([address], number)
+    yield reconnects
+
+
+def _waiting(host: Host) -> Iterator[Metric]:
+    """What waits in the broker for the listeners of this process, whichever process will take it."""
+    gauges = [
+        GaugeMetricFamily(f"{PREFIX}listener_{name}", what, labels=["listener", "stream"])
+        for name, what in (
+            ("lag", "Events that nobody has read yet."),
+            ("pending", "Events read and not settled."),
+            ("retrying", "Events that wait for another attempt."),
+            ("dead_letters", "Events that are put aside at present."),
+        )
+    ]
+    statuses, unserved = _statuses(host)
+    for listener, it in statuses:
+        for gauge, number in zip(gauges, (it.lag, it.pending, it.retrying, it.dead), strict=True):
+            gauge.add_metric([listener, it.stream], number)
+    yield from gauges
+    behind = GaugeMetricFamily(
+        f"{PREFIX}unserved_group_waiting",
+        "Events that a stream keeps for a group that no process reads.",
+        labels=["group", "stream"],
+    )
+    for it in unserved:
+        behind.add_metric([it.group, it.stream], it.waiting)
+    yield behind
+
+
+def _statuses(host: Host) -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:
+    """Ask the brokers for our groups and those nobody reads; nothing where they do not answer soon."""
+    loop, worker = host.client.home, host.worker
+    if loop is None or worker is None or host.phase != "ready":
+        return [], []
+
+    async def ask() -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:
+        async with asyncio.timeout(_PATIENCE):
+            ours = [(e.listener.name, status) for e in worker.events for status in await e.status()]
+            return ours, await worker.outlook.unserved()
+
+    asked = asyncio.run_coroutine_threadsafe(ask(), loop)
+    try:
+        return asked.result(_PATIENCE + 1)
+    except (TimeoutError, LightbusException) as e:
+        asked.cancel()
+        logger.debug("metrics without what waits in the broker: %s", e or "no answer")
+        return [], []

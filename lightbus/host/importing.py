@@ -1,0 +1,176 @@
+"""Importing what a manifest names: bus modules, and functions as ``package.module:function``."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lightbus.bus.path import BusPath
+from lightbus.declared.definition import where
+from lightbus.exceptions import (
+    ConfigurationError,
+    FailedToImportBusModule,
+    LightbusException,
+    TransportUnavailable,
+)
+from lightbus.manifest.problems import suggest
+from lightbus.plugins.hooks import Callback, Hooks
+from lightbus.runtime.cancellation import is_cancelled
+from lightbus.runtime.interpreter import refuse_shadows
+
+from . import logs
+
+logger = logging.getLogger(__name__)
+
+_PACKAGE = Path(__file__).parent
+_LIBRARIES = (str(Path(asyncio.__file__).parent.parent / "asyncio"), concurrent.futures.__path__[0])
+
+
+def look_in(folder: Path) -> None:
+    """Let modules be imported from a folder that is not installed.
+
+    Raises:
+        ConfigurationError: One of them takes the place of a package that Lightbus needs.
+    """
+    refuse_shadows(folder)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+async def run_start_functions(modules: Sequence[ModuleType], bus: BusPath) -> None:
+    """Call ``before_server_start(bus)`` of each module, in which listeners are set up.
+
+    Raises:
+        ConfigurationError: One of them raises; the message has the line.
+    """
+    for module in modules:
+        function = getattr(module, "before_server_start", None)
+        if function is not None:
+            with located(function, f"before_server_start() of {module.__name__}"):
+                await bus.client.pool.invoke(function, bus)
+
+
+async def run_located(hooks: Hooks, callbacks: Sequence[Callback], what: str, **kwargs: Any) -> None:
+    """Run callbacks of a hook at the start.
+
+    Raises:
+        ConfigurationError: One of them raises; the message has the line.
+    """
+    for callback in callbacks:
+        with located(callback, what):
+            await hooks.run((callback,), **kwargs)
+
+
+def import_object(path: str) -> Any:
+    """Import a function or class by ``package.module:name``.
+
+    Raises:
+        FailedToImportBusModule: The module can't be imported, or has nothing of that name.
+    """
+    module_name, _, names = path.partition(":")
+    found: Any = import_bus_module(module_name, Path.cwd(), None)
+    for name in names.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            advice = suggest(name, (n for n in dir(found) if not n.startswith("_")))
+            raise FailedToImportBusModule(f"{module_name} has no {names!r}{advice}") from None
+    return found
+
+
+def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType:
+    """Import a module.
+
+    Args:
+        name: Its dotted name.
+        folder: Where it is looked for first, for the error.
+        given: Whether somebody named it as a bus module; None where it is the module of a handler.
+
+    Raises:
+        FailedToImportBusModule: It is not there or raises; the message has the line.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as e:
+        if e.name is None or not (name == e.name or name.startswith(f"{e.name}.")):
+            raise _failed(name, e) from e
+        if given is None:
+            advice = "check the name before the colon"
+        elif given:
+            advice = "check the name given by --bus, LIGHTBUS_MODULE or modules in the manifest"
+        else:
+            advice = f"create {name}.py there, or name another module with --bus or LIGHTBUS_MODULE"
+        raise FailedToImportBusModule(f"there is no module {name!r} in {folder}; {advice}") from e
+    except LightbusException as e:
+        raise _with_place(e) from e
+    except (Exception, SystemExit) as e:
+        raise _failed(name, e) from e
+    finally:
+        logs.keep()
+
+
+@contextmanager
+def located(function: Any, what: str) -> Iterator[None]:
+    """Turn what user code raises at the start into one line that says where.
+
+    Raises:
+        ConfigurationError: It raised.
+    """
+    try:
+        yield
+    except TransportUnavailable:
+        raise
+    except LightbusException as e:
+        raise _with_place(e) from e
+    except BaseException as e:
+        if is_cancelled(e) or isinstance(e, KeyboardInterrupt):
+            raise
+        logger.debug("%s failed", what, exc_info=e)
+        place = _place(e) or where(function)
+        raise ConfigurationError(f"{place}: {what} raised {type(e).__name__}: {_text(e)}") from e
+    finally:
+        logs.keep()
+
+
+def _with_place(error: LightbusException) -> ConfigurationError:
+    """Add the line of user code that led to an error of ours, unless it says one already."""
+    place = _place(error)
+    file = place.rpartition(":")[0] if place else ""
+    if isinstance(error, ConfigurationError) and (not file or str(error).startswith(file)):
+        return error
+    text = f"{type(error).__name__}: {error}" if not isinstance(error, ConfigurationError) else str(error)
+    return ConfigurationError(f"{place}: {text}" if place else text)
+
+
+def _failed(name: str, error: BaseException) -> FailedToImportBusModule:
+    logger.debug("importing %s failed", name, exc_info=error)
+    place = _place(error) or name
+    return FailedToImportBusModule(
+        f"{place}: importing the module {name!r} raised {type(error).__name__}: {_text(error)}"
+    )
+
+
+def _place(error: BaseException) -> str:
+    """Return ``file:line`` of the last line of the traceback that is the user's, or nothing."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    theirs = [f for f in frames if f.filename[:1] != "<" and not Path(f.filename).is_relative_to(_PACKAGE)]
+    outside = [f for f in theirs if not f.filename.startswith(_LIBRARIES)]
+    return f"{outside[-1].filename}:{outside[-1].lineno}" if outside else ""
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as e:
+        return f"(its text can't be had: str() raised {type(e).__name__})"

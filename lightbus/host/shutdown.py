@@ -1,0 +1,282 @@
+"""What ends a process: the first SIGTERM or SIGINT in good order, a second one at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from types import FrameType, TracebackType
+from typing import Any
+
+from lightbus.runtime.signals import SignalPipe
+
+from . import logs
+
+logger = logging.getLogger(__name__)
+
+# Exit statuses; 64 to 78 are those of sysexits.h.
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 69
+EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
+
+#: Seconds in which several signals are one wish: a terminal, systemd and a wrapper that passes signals on may
+#: each send one.
+ONE_WISH = 1.0
+#: Seconds for closing, on top of those for what runs. A supervisor waits a little longer.
+_CLOSING = 14.0
+#: Seconds for the log and for standard output at the end; whoever should read them may have stopped to.
+_LAST_LINES = 1.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STUCK = (
+    "the event loop is blocked, or a task can't be cancelled: what still runs is left behind; "
+    "a coroutine must not wait without await, nor go on after a CancelledError"
+)
+
+
+class Shutdown:
+    """Turns signals, and requests from within, into an end that a host can wait for.
+
+    As a context manager it handles the signals, in a thread of its own: the main one may be blocked, or be
+    just about to write a log line that nobody reads. Until :meth:`attach`, the first signal raises
+    KeyboardInterrupt, as there is nothing yet to finish.
+
+    Args:
+        patience: Seconds for what runs. Where the event loop is blocked, or something can't be cancelled, the
+            process ends a little after them all the same.
+        last_act: Called just before the process ends at once; must not wait.
+        supervised: Whether a supervisor started this process. It says "at once" by :func:`wish_for_end`, so
+            that several signals are never more than one wish.
+    """
+
+    def __init__(self, patience: float, last_act: Callable[[], None], *, supervised: bool = False) -> None:
+        self._patience = patience
+        self._last_act = last_act
+        self._supervised = supervised
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._attaching = threading.Lock()
+        self._event = asyncio.Event()
+        self._pipe: SignalPipe | None = None
+        # What is wished for beside signals: the reason, and whether at once; None for no more watching.
+        self._wishes: SimpleQueue[tuple[str, bool] | None] = SimpleQueue()
+        self._before: dict[signal.Signals, Any] = {}
+        self._signalled: float | None = None
+        self._is_interrupted = False
+
+    def attach(self) -> None:
+        """From now on, until :meth:`detach`, the running event loop is told."""
+        with self._attaching:
+            self._loop = asyncio.get_running_loop()
+        if self._pipe is not None and self in _active:
+            self._pipe.take()
+
+    def detach(self) -> None:
+        """The running event loop is about to end."""
+        if self._pipe is not None and self in _active:
+            self._pipe.give_back()
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether the end has begun."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the end is to begin."""
+        await self._event.wait()
+
+    def request(self, reason: str = "", *, at_once: bool = False) -> None:
+        """Begin the end; may be called from any thread.
+
+        Args:
+            reason: A line for the log; it is out before the end begins, unless nobody reads the log.
+            at_once: Whether to leave behind what runs.
+        """
+        self._wishes.put((reason, at_once))
+        if self._pipe is not None:
+            self._pipe.write()
+
+    def end_now(self, status: int) -> None:
+        """End the process without waiting for threads."""
+        self._last_act()
+        leave(status)
+
+    def __enter__(self) -> Shutdown:
+        pipe = self._pipe = SignalPipe()
+        threading.Thread(target=self._watch, args=(pipe,), name="lightbus ending", daemon=True).start()
+        if threading.current_thread() is threading.main_thread():
+            _active.append(self)
+            self._before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+            pipe.take()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pipe is not None and self in _active:
+            self._pipe.give_back()
+        self.give_back()
+        self._wishes.put(None)
+        if self._pipe is not None:
+            self._pipe.write()
+            self._pipe = None
+
+    def give_back(self) -> None:
+        """Let signals do again what they did before."""
+        if self in _active:
+            _active.remove(self)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Runs in the main thread, as soon as that can; the pipe has the signal already."""
+        if self._pipe is not None and not self._pipe.hears():
+            # An event loop of the user's has taken it over.
+            self._pipe.write(number)
+        if self._loop is None and not self._is_interrupted:
+            self._is_interrupted = True
+            raise KeyboardInterrupt
+
+    def _watch(self, pipe: SignalPipe) -> None:
+        """Heed signals and wishes; after the first, end the process though nothing else in it moves."""
+        deadline: float | None = None
+        while True:
+            numbers = pipe.read(None if deadline is None else deadline - time.monotonic())
+            if numbers is None:
+                tell(logging.ERROR, _STUCK)
+                self.end_now(EXIT_FAILED)
+                return
+            wishes = [wish for number in numbers if (wish := self._meaning_of(number)) is not None]
+            while not self._wishes.empty():
+                wish = self._wishes.get()
+                if wish is None:
+                    pipe.close()
+                    return
+                wishes.append(wish)
+            if wishes and deadline is None:
+                deadline = time.monotonic() + self._patience + _CLOSING
+            for reason, at_once in wishes:
+                self._heed(reason, at_once)
+
+    def _meaning_of(self, number: int) -> tuple[str, bool] | None:
+        if number not in _SIGNALS:
+            return None
+        name = signal.Signals(number).name
+        now = time.monotonic()
+        if self._signalled is None:
+            self._signalled = now
+            return f"{name} received", False
+        if self._supervised or now - self._signalled < ONE_WISH:
+            return None
+        return f"{name} again: what still runs is left behind", True
+
+    def _heed(self, reason: str, at_once: bool) -> None:
+        if reason:
+            tell(logging.WARNING if at_once else logging.INFO, reason)
+        if at_once:
+            self.end_now(EXIT_FAILED)
+        with self._attaching:
+            if self._loop is None:
+                self._event.set()
+                return
+        with suppress(RuntimeError):  # the loop is closed: the end is nearly there
+            self._loop.call_soon_threadsafe(self._event.set)
+
+
+def wish_for_end(reason: str, *, at_once: bool) -> None:
+    """End this process on behalf of its supervisor, whether or not it hosts anything yet."""
+    if not _active:
+        # It still imports, or has closed everything; by now a signal does what it does to any program.
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        _active[-1].request(reason, at_once=at_once)
+
+
+def tell(level: int, line: str) -> None:
+    """Write a log line, and go on after a second though it is not written."""
+    _within(_LAST_LINES, lambda: logger.log(level, "%s", line))
+
+
+def leave(status: int) -> None:
+    """End the process now, with what is printed and logged so far where that is possible."""
+    _within(_LAST_LINES, _flush)
+    os._exit(status)
+
+
+def end_with(status: int) -> None:
+    """See to it that this process ends soon and with this status, now that it has closed everything.
+
+    The rest is up to the interpreter, which waits for threads of user code, and for whoever reads standard
+    output. A signal that comes by now changes nothing.
+    """
+    heed_no_more()
+    if not _within(_LAST_LINES, _flush):
+        os._exit(status)
+    last = threading.Timer(_CLOSING, os._exit, [status])
+    last.daemon = True
+    last.start()
+
+
+def heed_no_more() -> None:
+    """Ignore the signals that end a process: this one ends already."""
+    # Not by a handler in Python, which the interpreter takes away before it has ended.
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _flush() -> None:
+    logs.flush()
+    logging.shutdown()
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _within(seconds: float, action: Callable[[], None]) -> bool:
+    """Do something that may never return, in a thread of its own, and wait for it no longer than that."""
+    thread = threading.Thread(target=action, name="lightbus last lines", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+#: Those that handle the signals of this process; several only where hosts are nested.
+_active: list[Shutdown] = []
+#: Of each thread that forks just now: which signals it had blocked before.
+_masks = threading.local()
+
+
+def _before_fork() -> None:
+    """Let no signal reach the child before it has its own way with signals: it would go to this process."""
+    if _active:
+        _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _after_fork() -> None:
+    before = _masks.__dict__.pop("before", None)
+    if before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _after_fork_in_child() -> None:
+    """A process that a handler forks is no host: it ends by signals as any other does."""
+    if _active:
+        # Else its signals would be written to the parent.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    while _active:
+        _active[-1].give_back()
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

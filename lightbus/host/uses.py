@@ -1,0 +1,97 @@
+"""For what a service uses each broker, as far as its manifest and its code tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lightbus.bus.client import BusClient
+from lightbus.manifest.model import Manifest
+from lightbus.transports.events import Use
+from lightbus.transports.port import Kind
+
+_OF_KIND = {
+    "rpc": ("serves", "calls", "knows"),
+    "result": ("serves", "calls"),
+    "event": ("fires", "listens"),
+    "schema": ("hosts", "publishes", "owns", "runs"),
+}
+
+#: A listener's name, its events as pairs of API and name, and whether it remembers them.
+_Listener = tuple[str, tuple[tuple[str, str], ...], bool]
+
+
+def uses_of(manifest: Manifest, client: BusClient, kind: Kind, api_names: Sequence[str]) -> list[Use]:
+    """Return for what a broker is used.
+
+    Args:
+        manifest: The manifest.
+        client: Its bus, with what is declared by now.
+        kind: The kind of transport.
+        api_names: The APIs that it carries; all of them for contracts.
+    """
+    every = list(_uses(manifest, client))
+    if not every or any(use.role not in ("calls", "knows") for use in every):
+        every.append(Use("hosts"))
+    roles = _OF_KIND[kind]
+    return [u for u in every if u.role in roles and (kind == "schema" or u.name in api_names)]
+
+
+def names_of_apis(manifest: Manifest, client: BusClient) -> list[str]:
+    """Return the APIs that the manifest or its code has to do with; ``default`` where there is none."""
+    listened = [api for _, events, _ in _listeners(manifest, client) for api, _ in events]
+    return list(dict.fromkeys([*manifest.apis, *client.registry.names(), *listened])) or ["default"]
+
+
+def _uses(manifest: Manifest, client: BusClient) -> Iterator[Use]:
+    features = client.features
+    listeners = list(_listeners(manifest, client))
+    listened = {api for _, events, _ in listeners for api, _ in events}
+    for name in names_of_apis(manifest, client):
+        if _is_ours(manifest, client, name):
+            yield from _of_owner(client, name)
+        elif name != "default":
+            yield Use("knows" if name in listened else "calls", name)
+    for listener, events, dedupes in listeners if "events" in features else ():
+        for api in dict.fromkeys(api for api, _ in events):
+            names = tuple(
+                dict.fromkeys(n for each, name in events if each == api for n in _known(client, api, name))
+            )
+            yield Use("listens", api, names, listener, client.service_name, dedupes)
+    for schedule in client.all_schedules().values() if "tasks" in features else ():
+        if schedule.scope == "service":
+            yield Use("runs", f"{client.service_name}:{schedule.name}")
+
+
+def _of_owner(client: BusClient, name: str) -> Iterator[Use]:
+    definition = client.registry.find(name)
+    yield Use("publishes", name)
+    if definition is None or not definition.internal:
+        yield Use("owns", name)
+    if "rpcs" in client.features and (definition is None or not definition.only_tells):
+        yield Use("serves", name)
+    events = definition.events if definition is not None else {}
+    if definition is None or events:
+        dedupes = any(event.dedupe is not None for event in events.values())
+        yield Use("fires", name, ("*", *events), dedupes=dedupes)
+
+
+def _is_ours(manifest: Manifest, client: BusClient, name: str) -> bool:
+    owner = manifest.api(name).owner
+    if client.registry.find(name) is not None:
+        return owner in (None, client.service_name)
+    return owner is not None and owner == client.service_name
+
+
+def _known(client: BusClient, api: str, name: str) -> tuple[str, ...]:
+    """Return the events that a pattern means, as far as they are known here."""
+    definition = client.registry.find(api)
+    return (name, *definition.events) if name == "*" and definition is not None else (name,)
+
+
+def _listeners(manifest: Manifest, client: BusClient) -> Iterator[_Listener]:
+    for name, record in client.listeners.items():
+        yield name, record.events, record.dedupe is not None
+    for name, options in manifest.listeners.items():
+        if name not in client.listeners:
+            pairs = tuple((api, event) for api, _, event in (e.rpartition(".") for e in options.events))
+            yield name, pairs, options.dedupe is not None

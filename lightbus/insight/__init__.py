@@ -1,0 +1,1 @@
+"""Questions about the whole bus, and what may be done to it."""

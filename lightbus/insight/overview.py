@@ -1,0 +1,246 @@
+"""Who is on the bus, and what waits there: put together from what the brokers know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from lightbus.bus.client import BusClient
+from lightbus.contracts.expectations import doubts
+from lightbus.exceptions import TransportUnavailable
+from lightbus.transports.events import ConsumerStatus, GroupStatus, QueueStatus
+from lightbus.transports.port import EventTransport, Identity
+from lightbus.transports.unserved import consequence, loss, remedy, state, whose
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class ProcessStatus:
+    """A process that has left a trace.
+
+    Args:
+        service: Its service; empty where that is not known.
+        name: Its name.
+        owns: The APIs whose owner it is.
+        serves: The APIs whose calls it takes.
+        listens: Its listeners.
+        idle: Seconds since a broker last heard of it, where nothing says that it lives now.
+        state: Whether it lives; a Lightbus 1.x may, although nobody has heard of it for long.
+    """
+
+    service: str
+    name: str
+    owns: list[str] = field(default_factory=list)
+    serves: list[str] = field(default_factory=list)
+    listens: list[str] = field(default_factory=list)
+    idle: float | None = None
+    state: Literal["alive", "ended", "unknown"] = "alive"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiStatus:
+    """An API that is on the bus or in the manifest.
+
+    Args:
+        name: The API.
+        owner: The service that owns it now; by the manifest where none does.
+        is_published: Whether its contract is on the bus.
+        processes: Who takes its calls.
+        waiting: How many calls nobody has taken.
+        running: How many were taken and not answered.
+        is_1x: Whether a Lightbus 1.x owns it, which does not tell who serves it.
+    """
+
+    name: str
+    owner: str | None
+    is_published: bool
+    processes: tuple[str, ...]
+    waiting: int
+    running: int
+    is_1x: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerStatus:
+    """A listener's group and one of its streams; what is not told here is as in :class:`GroupStatus`.
+
+    Args:
+        service: The listener's service.
+        name: The listener.
+        processes: Who reads the events, as far as is known.
+        ended: How many processes have read them and are gone.
+        is_served: Whether one of them was heard of within the last minute.
+        gone: How many events left the stream before they were read, as far as that is known.
+    """
+
+    service: str
+    name: str
+    stream: str
+    lag: int
+    lag_is_exact: bool
+    pending: int
+    retrying: int
+    dead: int
+    processes: tuple[str, ...]
+    ended: int = 0
+    is_served: bool = True
+    gone: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything at once.
+
+    Args:
+        processes: The processes.
+        apis: The APIs; of those whose calls go over a broker that can't be reached, nothing.
+        listeners: The listeners; likewise.
+        unreachable: Why which broker can't be reached.
+        notes: What does not fit together.
+    """
+
+    processes: list[ProcessStatus]
+    apis: list[ApiStatus]
+    listeners: list[ListenerStatus]
+    unreachable: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+async def overview(
+    client: BusClient,
+    api_names: Iterable[str],
+    listeners: Mapping[str, Iterable[tuple[str, str]]],
+    *,
+    scan: bool = False,
+) -> Overview:
+    """Ask every broker.
+
+    Args:
+        client: The bus.
+        api_names: The APIs of the manifest; those with a contract on the bus are added.
+        listeners: What the listeners of the manifest ask for.
+        scan: Whether to search each broker as a whole for streams before.
+
+    Raises:
+        TransportUnavailable: The broker that has the contracts can't be reached.
+    """
+    named = set(api_names)
+    transports = client.transports()
+    contracts = await transports.schema().load(named)
+    names = sorted({*named, *contracts})
+    owners = await transports.schema().owners(names)
+    foreign = await transports.schema().foreign([name for name in contracts if not owners[name]])
+    groups: list[GroupStatus] = []
+    away: dict[str, None] = {}
+    for broker in transports.brokers(("default", *names)):
+        groups += await _ask(_groups(broker, scan), away)
+    questions = (_ask(transports.rpc(name).queue_status([name]), away) for name in names)
+    queues = [queue for asked in await asyncio.gather(*questions) for queue in asked]
+    services = {who.service_name for each in owners.values() for who in each}
+    services |= {owner for name in names if (owner := client.settings(name).owner)}
+    found = [_listener(group, services) for group in groups]
+    return Overview(
+        _processes(owners, queues, groups, found),
+        [
+            ApiStatus(
+                queue.api_name,
+                next((who.service_name for who in owners[queue.api_name]), None)
+                or client.settings(queue.api_name).owner,
+                queue.api_name in contracts,
+                queue.process_names,
+                queue.waiting,
+                queue.running,
+                queue.api_name in foreign,
+            )
+            for queue in queues
+        ],
+        sorted(found, key=lambda each: (each.service, each.name, each.stream)),
+        list(away),
+        [
+            *map(str, doubts(listeners, contracts)),
+            *(_unread(status) for status in groups if status.waiting and not status.is_served),
+            *(loss(status) for status in groups if status.gone),
+        ],
+    )
+
+
+async def _groups(broker: EventTransport, scan: bool) -> Sequence[GroupStatus]:
+    if scan:
+        await broker.find_streams()
+    return await broker.group_status()
+
+
+async def _ask(question: Awaitable[Sequence[T]], away: dict[str, None]) -> Sequence[T]:
+    """Return a broker's answer; where it can't be reached, add the reason to ``away`` and return nothing."""
+    try:
+        return await question
+    except TransportUnavailable as e:
+        away[str(e)] = None
+        return ()
+
+
+def _unread(status: GroupStatus) -> str:
+    return f"{whose(status)}: {state(status)}; {consequence(status)}; {remedy(status)}"
+
+
+def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:
+    """Tell service and listener apart: both may have dashes, so a service that is known comes first."""
+    known = [service for service in services if group.group.startswith(f"{service}-")]
+    service = group.service or max(known, key=len, default="") or group.group.rpartition("-")[0]
+    return ListenerStatus(
+        service,
+        group.group.removeprefix(f"{service}-"),
+        group.stream,
+        group.lag,
+        group.lag_is_exact,
+        group.pending,
+        group.retrying,
+        group.dead,
+        tuple(c.process_name for c in group.consumers if c.is_alive or c.is_1x),
+        sum(not (c.is_alive or c.is_1x) for c in group.consumers),
+        group.is_served,
+        group.gone,
+    )
+
+
+def _processes(
+    owners: Mapping[str, Sequence[Identity]],
+    queues: Sequence[QueueStatus],
+    groups: Sequence[GroupStatus],
+    listeners: Sequence[ListenerStatus],
+) -> list[ProcessStatus]:
+    found: dict[tuple[str, str], ProcessStatus] = {}
+
+    def process(service: str, name: str) -> ProcessStatus:
+        return found.setdefault((service, name), ProcessStatus(service, name))
+
+    for api_name, identities in owners.items():
+        for who in identities:
+            process(who.service_name, who.process_name).owns.append(api_name)
+    for queue in queues:
+        services = {who.process_name: who.service_name for who in owners[queue.api_name]}
+        for name in queue.process_names:
+            process(services.get(name, ""), name).serves.append(queue.api_name)
+    alive = set(found)
+    for group, listener in zip(groups, listeners, strict=True):
+        for consumer in group.consumers:
+            it = process(listener.service, consumer.process_name)
+            if listener.name not in it.listens:
+                it.listens.append(listener.name)
+            if (it.service, it.name) not in alive:
+                _note_idle(it, consumer)
+    return [found[key] for key in sorted(found)]
+
+
+def _note_idle(process: ProcessStatus, consumer: ConsumerStatus) -> None:
+    """Take note of when a process was heard of, by the listener of which it was heard last."""
+    if consumer.idle is None or (process.idle is not None and process.idle < consumer.idle):
+        return
+    process.idle = consumer.idle
+    if not consumer.is_alive:
+        process.state = "unknown" if consumer.is_1x else "ended"
+    else:
+        process.state = "alive"

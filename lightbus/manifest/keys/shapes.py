@@ -1,0 +1,160 @@
+"""Which keys a manifest may have, derived from the records of :mod:`.model` and the options they hold."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from lightbus.declared.api import ValidateOptions
+from lightbus.declared.policy import DeliveryPolicy
+from lightbus.manifest.model import EventTransport, Manifest, ResultTransport, RpcTransport, SchemaTransport
+
+from .installed import Group, options_class
+from .scalars import Leaf, leaf_of
+
+_GROUPS: dict[Any, Group] = {
+    RpcTransport: "rpc",
+    EventTransport: "event",
+    ResultTransport: "result",
+    SchemaTransport: "schema",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list of values of one type."""
+
+    item: Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A map with known keys.
+
+    Args:
+        cls: The dataclass that holds them.
+        toggle: Whether true or false may stand for all of them.
+    """
+
+    cls: type[Any]
+    toggle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A map whose keys are names that the user gives."""
+
+    value: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A map of one transport's name to its options."""
+
+    group: Group
+
+    def options(self, name: str) -> type[Any] | None:
+        """Return the dataclass of a transport's options; None where it has none.
+
+        Raises:
+            TransportNotFound: It is not installed.
+        """
+        return options_class(self.group, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """A map of plugins' names to their options."""
+
+
+Shape = Leaf | ListOf | Block | Named | Choice | Plugins
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key.
+
+    Args:
+        name: The key.
+        shape: What may stand there.
+        description: One line about it.
+        default: The value where it is not given; ``MISSING`` where it must be.
+        nullable: Whether null is a value of its own, other than the default.
+        minimum: The least value, in the option's own unit.
+        maximum: The greatest value.
+    """
+
+    name: str
+    shape: Shape
+    description: str
+    default: Any
+    nullable: bool
+    minimum: float | None
+    maximum: float | None
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is MISSING
+
+
+_KEYS: dict[type[Any], dict[str, Key]] = {}
+
+
+def keys_of(cls: type[Any]) -> dict[str, Key]:
+    """Return the keys that a dataclass of options stands for, in its order.
+
+    Raises:
+        TypeError: A field has a type that no manifest can hold.
+    """
+    if cls not in _KEYS:
+        hints = get_type_hints(cls)
+        _KEYS[cls] = {f.name: _key(cls, f, hints[f.name]) for f in fields(cls) if "description" in f.metadata}
+    return _KEYS[cls]
+
+
+def _key(cls: type[Any], field: Field[Any], hint: Any) -> Key:
+    optional = False
+    if get_origin(hint) in (Union, types.UnionType) and leaf_of(hint) is None:
+        members = [a for a in get_args(hint) if a is not type(None)]
+        optional = len(members) < len(get_args(hint))
+        hint = members[0] if len(members) == 1 else Union[tuple(members)]  # noqa: UP007
+    default = field.default_factory() if field.default_factory is not MISSING else field.default
+    shape = _shape(hint)
+    if shape is None:
+        raise TypeError(f"{cls.__name__}.{field.name}: {hint} is no type of an option")
+    metadata = field.metadata
+    return Key(
+        field.name,
+        shape,
+        metadata["description"],
+        default,
+        optional and default is not None,
+        metadata.get("minimum"),
+        metadata.get("maximum"),
+    )
+
+
+def _shape(hint: Any) -> Shape | None:
+    if hint in _GROUPS:
+        return Choice(_GROUPS[hint])
+    leaf = leaf_of(hint)
+    if leaf is not None:
+        return leaf
+    if hint is ValidateOptions:
+        return Block(hint, toggle=True)
+    if is_dataclass(hint) and isinstance(hint, type) and hint is not DeliveryPolicy:
+        return Block(hint)
+    arguments = get_args(hint)
+    if get_origin(hint) is tuple and len(arguments) == 2 and arguments[1] is ...:
+        item = leaf_of(arguments[0])
+        return ListOf(item) if item else None
+    if get_origin(hint) is Mapping:
+        return Plugins() if arguments[1] is Any else Named(Block(arguments[1]))
+    return None
+
+
+#: The whole manifest.
+ROOT = Block(Manifest)

@@ -1,0 +1,137 @@
+"""What a manifest may say that does not mean what Lightbus 1.x made of it: told, but no error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from lightbus.manifest.keys.shapes import ROOT, Block, keys_of
+from lightbus.manifest.problems import Place, Problems, shown
+from lightbus.manifest.text.nodes import Node
+
+from .overrides import SHORT
+
+#: Variables with names of their own; the last one is for the processes of a supervisor.
+VARIABLES = (*SHORT, "LIGHTBUS_CONFIG", "LIGHTBUS_CHILD")
+#: What somebody may have called a manifest.
+OVERLOOKED = ("lightbus.yml", "lightbus.json")
+#: What Kubernetes sets in every container where a Service is called lightbus.
+_OF_KUBERNETES = re.compile(r"LIGHTBUS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
+#: Keys whose meaning is no longer that of Lightbus 1.x, below ``apis.*``.
+CHANGED = {
+    "event_transport.redis.max_stream_length": (
+        "Lightbus 1.x dropped the oldest events beyond it; now events that a consumer group has not "
+        "acknowledged are kept, and firing waits"
+    ),
+    "event_transport.redis.batch_size": (
+        "is a limit now: no more is fetched than there are free slots, or takes a tenth of a second"
+    ),
+    "rpc_transport.redis.batch_size": "is a limit now: never more is fetched than there are free slots",
+    "event_transport.redis.acknowledgement_timeout": (
+        "is renewed while a handler runs now, so it need not be longer than the slowest handler"
+    ),
+}
+_CONNECTIONS = "has no effect: a process opens one connection to a Redis, and one for each API and listener"
+#: Keys of Lightbus 1.x that there is nothing for here to do with.
+WITHOUT_EFFECT = {
+    **{
+        f"{place}redis.connection_parameters.maxsize": _CONNECTIONS
+        for place in ("", "rpc_transport.", "result_transport.", "event_transport.")
+    },
+    "result_transport.redis.rpc_timeout": "has no effect: the rpc_timeout of the API counts",
+}
+_OF_BUS = (
+    "bus.redis.connection_parameters.maxsize",
+    "bus.schema.transport.redis.connection_parameters.maxsize",
+)
+
+
+def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Problems) -> None:
+    """Tell about keys whose meaning changed.
+
+    Args:
+        files: What the files say.
+        root: What they say with everything above them.
+        environ: The environment.
+        problems: Takes the notes.
+    """
+    for path in _OF_BUS:
+        node = root.find(path)
+        if node is not None and node.value is not None:
+            problems.add(node.where, path, _CONNECTIONS, "note")
+    apis = root.get("apis")
+    default = apis.get("default") if apis else None
+    for name, api in apis.items() if apis else ():
+        for path, what in (CHANGED | WITHOUT_EFFECT).items():
+            node = api.find(path)
+            if node is not None and (node.value is not None or path in CHANGED):
+                problems.add(node.where, f"apis.{name}.{path}", what, "note")
+        for other, node in _other_results(api, default):
+            what = "has no effect: answers travel by the transport of calls, which is another one"
+            problems.add(node.where, f"apis.{name}.result_transport.{other}", what, "note")
+    if apis and default and default.value and sum(1 for _ in apis.items()) > 1:
+        what = (
+            "lies beneath the APIs that are listed, too; in Lightbus 1.x it held only for those that are not"
+        )
+        problems.add(default.where, "apis.default", what, "note")
+    for variable in ("LIGHTBUS_SERVICE_NAME", "LIGHTBUS_PROCESS_NAME"):
+        written = files.get(SHORT[variable])
+        if environ.get(variable) and written is not None and written.value is not None:
+            what = f"wins over the one at {written.place}; in Lightbus 1.x the file won"
+            problems.add(Place(f"environment {variable}"), SHORT[variable], what, "note")
+
+    _add_unknown_variables(environ, problems)
+
+
+def add_overlooked(folder: Path, problems: Problems) -> None:
+    """Tell about files in the working folder that look like its manifest, where none is named."""
+    for name in OVERLOOKED:
+        if (folder / name).is_file():
+            what = f"is not read, only lightbus.yaml is; rename it, or name it: -c {name}"
+            problems.add(Place(name), "", what, "warning")
+
+
+def _add_unknown_variables(environ: Mapping[str, str], problems: Problems) -> None:
+    """Tell about variables that look like those of Lightbus and are not."""
+    for variable in sorted(environ):
+        name = variable.upper()
+        if (
+            not name.startswith("LIGHTBUS_")
+            or name.startswith("LIGHTBUS__")
+            or _OF_KUBERNETES.fullmatch(name)
+        ):
+            continue
+        meant = _meant(name) if variable not in VARIABLES else None
+        if meant is not None:
+            what = f"is no variable of Lightbus, and has no effect; did you mean {meant}?"
+            problems.add(Place(f"environment {shown(variable)}"), "", what, "warning")
+
+
+def _meant(name: str) -> str | None:
+    """Return the variable that is nearest to one that is none; None where none is near."""
+    near = get_close_matches(name, VARIABLES, 1, 0.85)
+    if near:
+        return near[0]
+    words = name.removeprefix("LIGHTBUS_").replace("__", "_")
+    for path in _paths(ROOT):
+        # Who guesses leaves out that it is a key of bus.
+        if words in ("_".join(path), "_".join(path[1:]) or None):
+            return "__".join(("LIGHTBUS", *path))
+    return None
+
+
+def _paths(block: Block) -> Iterator[tuple[str, ...]]:
+    """Go through the keys of a block and of those in it, as variables spell them."""
+    for key, entry in keys_of(block.cls).items():
+        if isinstance(entry.shape, Block):
+            yield from ((key.upper(), *rest) for rest in _paths(entry.shape))
+        yield (key.upper(),)
+
+
+def _other_results(api: Node, default: Node | None) -> Iterator[tuple[str, Node]]:
+    result = api.get("result_transport")
+    calls = api.get("rpc_transport") or (default.get("rpc_transport") if default else None)
+    known = calls.value if calls and isinstance(calls.value, dict) and calls.value else {"redis"}
+    yield from ((name, node) for name, node in (result.items() if result else ()) if name not in known)

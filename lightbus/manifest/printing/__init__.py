@@ -1,0 +1,1 @@
+"""The manifest as text: what is in force, a reference, a schema for editors."""

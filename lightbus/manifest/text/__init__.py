@@ -1,0 +1,1 @@
+"""Text to located nodes: sources, YAML, variables, layers."""

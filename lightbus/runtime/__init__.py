@@ -1,0 +1,1 @@
+"""asyncio itself: time, cancellation, deadlines, threads, the way from synchronous code. It knows no bus."""

@@ -1,0 +1,171 @@
+"""Synchronous code to an event loop, from any thread, also after ``fork()``."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError as ThreadCancelledError
+from functools import partial
+from typing import Any, TypeVar
+
+from lightbus.exceptions import BusAlreadyClosed, ConfigurationError, LightbusException, SyncCallOnEventLoop
+
+from .cancellation import end
+from .threads import replaced_by, result_of, start_thread
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_OURS = frozenset({"lightbus", "asyncio", "concurrent", "uvloop", "redis"})
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new uvloop event loop, or asyncio's own where uvloop has no wheel."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    # It ends the process where one of its own descriptors gets the number of a standard one.
+    open_standard_descriptors()
+    return uvloop.new_event_loop()
+
+
+def open_standard_descriptors() -> None:
+    """Open those of standard input, output and error that are closed, as they are in some daemons."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest one that is free.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a new event loop; before Python 3.12, ``asyncio.run()`` can't choose which."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(coroutine)
+
+
+class Portal:
+    """An event loop in a thread of its own, for processes that have none; made when first used."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the portal's loop, starting it where it does not run."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = new_event_loop()
+                start_thread(partial(self._run, self._loop), "lightbus")
+            return self._loop
+
+    def stop(self) -> None:
+        """End the loop's tasks and its thread."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is None or not loop.is_running():
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=2)
+        except (TimeoutError, ThreadCancelledError):
+            return
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+
+    def forget(self) -> None:
+        """After ``fork()``: the thread is not there any more, and its loop belongs to the parent."""
+        if self._loop is not None:
+            # Kept, since closing it would take the parent's registrations out of the shared epoll.
+            _abandoned.append(self._loop)
+        self._lock = threading.Lock()
+        self._loop = None
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        while True:
+            try:
+                loop.run_forever()
+                return
+            except (SystemExit, KeyboardInterrupt):
+                # Whoever awaits it gets it; all others who wait for this loop must not wait for ever.
+                logger.exception("code on the event loop of synchronous calls raised this; the loop goes on")
+
+
+_abandoned: list[asyncio.AbstractEventLoop] = []
+portal = Portal()
+atexit.register(portal.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=portal.forget)
+
+
+def run_blocking(
+    home: asyncio.AbstractEventLoop | None,
+    function: Callable[..., Coroutine[Any, Any, T]],
+    *args: Any,
+    blocking: str,
+    awaitable: str,
+) -> T:
+    """Run a coroutine function on the bus's loop and wait for what it returns.
+
+    Args:
+        home: The loop of the host that this thread works for; None for the portal's.
+        function: The coroutine function.
+        args: Its arguments.
+        blocking: The call as the user wrote it, for the error.
+        awaitable: What to await instead on an event loop, for the error.
+
+    Raises:
+        SyncCallOnEventLoop: This thread runs an event loop, which waiting would stop.
+        ConfigurationError: eventlet has replaced threads; what stands in for them can't wait for this loop.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise SyncCallOnEventLoop(blocking, awaitable)
+    if replaced_by() == "eventlet":
+        raise ConfigurationError(
+            f"{blocking} would wait for ever, since eventlet has replaced threads; call "
+            "eventlet.monkey_patch(thread=False) instead, or use gevent"
+        )
+    loop = home if home is not None else portal.loop()
+    future = asyncio.run_coroutine_threadsafe(function(*args), loop)
+    try:
+        return result_of(future)
+    except ThreadCancelledError:
+        raise BusAlreadyClosed(f"the bus was closed while {blocking} waited") from None
+    except LightbusException as e:
+        shorten(e)
+        raise
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def shorten(error: LightbusException) -> None:
+    """Take an error's way through Lightbus out of its traceback; it says nothing that its text does not.
+
+    Where code of somebody else's is on that way, such as a hook, it stays.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _OURS:
+            return
+        trace = trace.tb_next
+    error.__traceback__ = None
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        end(task)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,100 @@
+"""Dead letters over Redis: found, replayed to the group that failed, dropped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from lightbus.exceptions import InvalidMessage
+from lightbus.messages import EventMessage
+from lightbus.transports.events import DeadLetter
+from lightbus.transports.redis.codec import read_count
+from lightbus.transports.redis.custom_codec import Decode
+from lightbus.transports.redis.link.connection import unavailable
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.scripts import REPLAY
+
+from .settling import GroupKeys
+from .streams import known
+
+_PAGE = 100
+_KEY = re.compile(r"\{(?P<stream>.+:stream)\}:dead:(?P<group>.+)", re.DOTALL)
+#: What else is kept beside how far a group has read.
+_NO_GROUP = (b" made", b" service")
+#: The fields that are added to the event's own, in this order.
+_ADDED = ("reason", "error", "trace", "attempts", "origin")
+
+
+async def walk(pipe: Pipe, decode: Decode) -> AsyncIterator[DeadLetter]:
+    """Go through all dead letters of a Redis: by group, the oldest first.
+
+    Raises:
+        TransportUnavailable: Redis does not answer, or refuses.
+    """
+    with unavailable("dead letters can't be read"):
+        for key in await _places(pipe):
+            match = _KEY.fullmatch(key)
+            # One that is replayed may fail again at once; it is not met twice.
+            newest = await pipe.send("XREVRANGE", key, "+", "-", "COUNT", 1) if match else ()
+            first, last = "-", newest[0][0] if newest else b"0"
+            while match and (entries := await pipe.send("XRANGE", key, first, last, "COUNT", _PAGE)):
+                for entry_id, fields in entries:
+                    yield _letter(decode, key, match["group"], entry_id.decode(), fields)
+                first = f"({entries[-1][0].decode()}"
+
+
+async def _places(pipe: Pipe) -> list[str]:
+    """Return the keys that may hold dead letters: noted ones, and of the groups that there are and were."""
+    keys = [key.decode("utf-8", "surrogateescape") for key in await known(pipe)]
+    found = {key for key in keys if _KEY.fullmatch(key)}
+    streams = [key for key in keys if key not in found]
+    asked = [
+        question
+        for stream in streams
+        for question in (("XINFO", "GROUPS", stream), ("HKEYS", GroupKeys(stream, "").groups))
+    ]
+    replies = await pipe.send_many(asked) if asked else []
+    for i, stream in enumerate(streams):
+        groups, marks = (() if isinstance(r, ReplyError) else r for r in replies[2 * i : 2 * i + 2])
+        names = {*(group[1] for group in groups), *(m for m in marks if not m.endswith(_NO_GROUP))}
+        found |= {GroupKeys(stream, name.decode("utf-8", "surrogateescape")).dead for name in names}
+    return sorted(found)
+
+
+async def replay(pipe: Pipe, letter: DeadLetter) -> bool:
+    """Hand a letter to its group again, with its attempts counted from the start."""
+    found = _KEY.fullmatch(letter.place)
+    if found is None:
+        return False
+    retry = GroupKeys(found["stream"], found["group"]).retry
+    with unavailable(f"the dead letter {letter.id} is not replayed"):
+        return bool(await pipe.run(REPLAY, [letter.place, retry], [letter.id]))
+
+
+async def drop(pipe: Pipe, letter: DeadLetter) -> bool:
+    """Delete a letter for good."""
+    with unavailable(f"the dead letter {letter.id} is not dropped"):
+        return bool(await pipe.send("XDEL", letter.place, letter.id))
+
+
+def _letter(decode: Decode, key: str, group: str, entry_id: str, fields: Sequence[bytes]) -> DeadLetter:
+    own, added = fields[: -2 * len(_ADDED)], fields[-2 * len(_ADDED) :]
+    texts = [value.decode("utf-8", "replace") for value in added]
+    about = dict(zip(texts[::2], texts[1::2], strict=False))
+    origin = about.get("origin", entry_id)
+    try:
+        message = decode(own, origin)[0]
+    except InvalidMessage:
+        message = None
+    return DeadLetter(
+        entry_id,
+        group,
+        message or EventMessage("", "", {}, native_id=origin),
+        about.get("reason", ""),
+        about.get("error", ""),
+        about.get("trace", ""),
+        read_count(about.get("attempts", "")),
+        int(entry_id.partition("-")[0]) / 1000,
+        key,
+    )

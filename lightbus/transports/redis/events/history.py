@@ -1,0 +1,138 @@
+"""The events that streams still hold, page by page: backwards from the newest, or as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from lightbus.exceptions import InvalidMessage, TransportUnavailable
+from lightbus.messages import EventMessage
+from lightbus.transports.merging import NATIVE_ID, matcher, newest_first
+from lightbus.transports.redis.base import Session
+from lightbus.transports.redis.custom_codec import Decode
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, backoff, unavailable
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.refusals import ReplyError
+
+from .streams import known
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAGE = 50
+_LARGEST_PAGE = 1_000
+#: A page has about so many bytes, whatever its events are.
+_PAGE_BYTES = 1024 * 1024
+_LAST = 2**64 - 1
+
+
+async def past(
+    pipe: Pipe, decode: Decode, api: str, event: str, since: float | None, native_id: str | None
+) -> AsyncIterator[EventMessage]:
+    """Go through what is there now, the newest first; see :meth:`EventTransport.history`."""
+    if native_id is not None and not NATIVE_ID.fullmatch(native_id):
+        return
+    oldest = "-" if since is None else f"{int(max(0.0, since) * 1000)}-0"
+    bounds = ("+", oldest) if native_id is None else (native_id, native_id)
+    with unavailable("events can't be read"):
+        keys = await stream_keys(pipe, api, event)
+        async for message in newest_first([_backwards(pipe, decode, key, *bounds) for key in keys]):
+            yield message
+
+
+async def coming(
+    session: Session, decode: Decode, api: str, event: str, since: float | None
+) -> AsyncIterator[EventMessage]:
+    """Go through what comes from now on, or since a time; see :meth:`EventTransport.follow`."""
+    link, pipe = session.link(), session.pipe
+    loop = asyncio.get_running_loop()
+    seen: dict[bytes, str] = {}
+    looked_at, failures, was_connected = 0.0, 0, False
+    try:
+        while True:
+            try:
+                if loop.time() >= looked_at + BLOCK:
+                    for key in set(await stream_keys(pipe, api, event)) - seen.keys():
+                        # One that is found later on is new altogether.
+                        seen[key] = "0-0" if looked_at else await _start(pipe, key, since)
+                    looked_at = loop.time()
+                if not seen:
+                    await asyncio.sleep(BLOCK / 4)
+                    continue
+                command = ("XREAD", "COUNT", _FIRST_PAGE, "BLOCK", int(BLOCK * 1000), "STREAMS")
+                (reply,) = await link.exchange([(*command, *seen, *seen.values())], BLOCK + 2)
+                if isinstance(reply, ReplyError):
+                    raise reply
+            except FAILURES as e:
+                if not was_connected:
+                    raise TransportUnavailable(f"events can't be read: {e}") from e
+                if failures == 0:
+                    logger.warning("reading events: %s; trying again", e)
+                failures += 1
+                await asyncio.sleep(backoff(failures))
+                continue
+            failures, was_connected = 0, True
+            for key, entries in reply or ():
+                seen[key] = entries[-1][0].decode()
+                for message in _messages(decode, key, entries):
+                    yield message
+    finally:
+        await link.close()
+
+
+async def _start(pipe: Pipe, key: bytes, since: float | None) -> str:
+    """Return the id after which the events of a stream lie that are meant."""
+    if since is not None:
+        before = int(since * 1000) - 1
+        return f"{before}-{_LAST}" if before >= 0 else "0-0"
+    try:
+        about = await pipe.send("XINFO", "STREAM", key)
+    except ReplyError:
+        return "0-0"  # It is not there yet.
+    return str(about[about.index(b"last-generated-id") + 1].decode())
+
+
+async def _backwards(
+    pipe: Pipe, decode: Decode, key: bytes, newest: str, oldest: str
+) -> AsyncIterator[EventMessage]:
+    count = _FIRST_PAGE
+    while entries := await pipe.send("XREVRANGE", key, newest, oldest, "COUNT", count):
+        for message in _messages(decode, key, entries):
+            yield message
+        if len(entries) < count or newest == oldest:
+            return
+        newest = f"({entries[-1][0].decode()}"
+        size = sum(len(value) for _, fields in entries for value in fields)
+        count = max(1, min(_LARGEST_PAGE, 2 * count, len(entries) * _PAGE_BYTES // max(1, size)))
+
+
+async def stream_keys(pipe: Pipe, api: str = "*", event: str = "*") -> list[bytes]:
+    """Return the keys of the streams that may carry some events, however they are spread over streams.
+
+    Args:
+        pipe: The shared connection.
+        api: The API's name, in which ``*`` stands for anything.
+        event: The event's name, likewise.
+    """
+    if "*" not in api + event:
+        return [f"{api}.*:stream".encode(), f"{api}.{event}:stream".encode()]
+    wanted = matcher(f"{api}.*:stream")
+    texts = ((key, key.decode("utf-8", "replace")) for key in await known(pipe))
+    return sorted(key for key, text in texts if text[:1] != "{" and wanted.fullmatch(text))
+
+
+def _messages(
+    decode: Decode, key: bytes, entries: Sequence[tuple[bytes, Sequence[bytes]]]
+) -> list[EventMessage]:
+    """Decode a page; what is no event is told, and left out."""
+    found = []
+    for entry_id, fields in entries:
+        try:
+            message, _ = decode(fields, entry_id.decode())
+        except InvalidMessage as e:
+            where = key.decode("utf-8", "replace")
+            logger.warning("the entry %s of %s can't be read: %s", entry_id.decode(), where, e)
+            continue
+        if message is not None:
+            found.append(message)
+    return found

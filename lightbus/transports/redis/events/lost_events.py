@@ -1,0 +1,154 @@
+"""Events whose confirmation was lost with the link: which of them their stream has all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Container
+from dataclasses import dataclass
+
+from lightbus.exceptions import BusAlreadyClosed
+from lightbus.transports.redis.link.connection import LinkBroken, backoff
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.scripts import FIND
+
+#: How many entries are looked at with one command, so that Redis keeps nobody waiting for long.
+_PAGE = 200
+#: How many are looked at in any case, though they seem older than the events: a clock may have been set.
+_AT_LEAST = 4_000
+#: Milliseconds by which an entry must seem older, for the same reason.
+_MARGIN = 5_000
+#: The most seconds before Redis is asked again that could not answer just then.
+_LONGEST_PAUSE = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _Lost:
+    """An event that is looked for.
+
+    Args:
+        after: The id of an entry that was there before the event was sent; ``-`` where none is known.
+        sent_at: When it was sent, by the event loop's clock.
+        known: The ids of entries that are other events.
+        found: Takes the id of its entry, or None where the stream does not have it.
+    """
+
+    after: str
+    sent_at: float
+    known: Container[str | None]
+    found: asyncio.Future[str | None]
+
+
+class LostEvents:
+    """Looks for lost events of one stream: once, backwards from its end, for all that one link has lost.
+
+    Args:
+        pipe: The Redis.
+        stream: The stream.
+    """
+
+    def __init__(self, pipe: Pipe, stream: str) -> None:
+        self._pipe = pipe
+        self._stream = stream
+        self._wanted: dict[str, list[_Lost]] = {}
+        self._search: asyncio.Task[None] | None = None
+
+    def find(
+        self, message_id: str, after: str, sent_at: float, known: Container[str | None]
+    ) -> asyncio.Future[str | None]:
+        """Look for an event.
+
+        Args:
+            message_id: Its id.
+            after: The id of an entry that was there before the event was sent; ``-`` where none is known.
+            sent_at: When it was sent, by the event loop's clock.
+            known: The ids of entries that are other events, although they may have the same id.
+
+        Returns:
+            A future of the id of its entry, or None where the stream does not have it. It fails with
+            :class:`ReplyError` where Redis refuses to look.
+        """
+        loop = asyncio.get_running_loop()
+        lost = _Lost(after, sent_at, known, loop.create_future())
+        self._wanted.setdefault(message_id, []).append(lost)
+        if self._search is None:
+            self._search = loop.create_task(self._look(), name="lightbus lost events")
+        return lost.found
+
+    async def close(self) -> None:
+        """Look no more."""
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.wait([self._search])
+
+    async def _look(self) -> None:
+        wanted: dict[str, list[_Lost]] = {}
+        try:
+            while self._wanted:
+                # All that the link has lost is told within one turn of the event loop.
+                await asyncio.sleep(0)
+                wanted, self._wanted = self._wanted, {}
+                await self._walk(wanted)
+        except (ReplyError, BusAlreadyClosed) as e:
+            _fail(wanted, e)
+            _fail(self._wanted, e)
+        finally:
+            error = BusAlreadyClosed("the bus was closed while it looked for an event")
+            _fail(wanted, error)
+            _fail(self._wanted, error)
+            self._wanted = {}
+            self._search = None
+
+    async def _walk(self, wanted: dict[str, list[_Lost]]) -> None:
+        """Go through the stream for some events, to before the oldest of them was sent."""
+        everyone = [lost for same in wanted.values() for lost in same]
+        after = min((lost.after for lost in everyone), key=_order)
+        sent_at = min(lost.sent_at for lost in everyone)
+        loop = asyncio.get_running_loop()
+        newest, oldest = "+", after if after == "-" else f"({after}"
+        looked_at = failures = 0
+        left = set(wanted)
+        while left:
+            age = int((loop.time() - sent_at) * 1000) + _MARGIN
+            try:
+                arguments = [newest, oldest, _PAGE, age, *left]
+                last, is_old, found = await self._pipe.run(FIND, [self._stream], arguments)
+            except LinkBroken:
+                continue
+            except ReplyError as e:
+                if not e.passes:
+                    raise
+                failures += 1
+                await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
+                continue
+            for message_id, entry_id in zip(found[::2], found[1::2], strict=True):
+                _assign(wanted[message_id.decode()], entry_id.decode())
+            looked_at += _PAGE
+            if not last or (is_old and looked_at >= _AT_LEAST):
+                break
+            newest = f"({last.decode()}"
+            # Those whose time is over are looked for no longer.
+            left = {name for name in left if any(not lost.found.done() for lost in wanted[name])}
+        for lost in everyone:
+            if not lost.found.done():
+                lost.found.set_result(None)
+
+
+def _assign(same: list[_Lost], entry_id: str) -> None:
+    """Give an entry to one of the events that have its event's id."""
+    lost = next((lost for lost in same if not lost.found.done() and entry_id not in lost.known), None)
+    if lost is not None:
+        lost.found.set_result(entry_id)
+
+
+def _fail(wanted: dict[str, list[_Lost]], error: Exception) -> None:
+    for same in wanted.values():
+        for lost in same:
+            if not lost.found.done():
+                lost.found.set_exception(error)
+                lost.found.exception()  # Nobody may be waiting for it any more.
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds or -1), int(number or 0)

@@ -1,0 +1,269 @@
+"""Storing events in streams: in order, some at a time, and what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightbus.exceptions import (
+    BusAlreadyClosed,
+    LightbusException,
+    PublishNotConfirmed,
+    StreamFull,
+    TransportUnavailable,
+)
+from lightbus.transports.port import Outgoing
+from lightbus.transports.redis.link.connection import LinkBroken, backoff
+from lightbus.transports.redis.link.deadlines import expire
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.scripts import FIRE
+from lightbus.transports.unserved import remedy, state, whose
+
+if TYPE_CHECKING:
+    from .transport import RedisEventTransport, Trimmer
+
+#: The most events, and about the most bytes, that are written before their confirmations are awaited.
+_AT_ONCE = 1_000
+_BYTES_AT_ONCE = 1 << 20
+#: The part of the time that is kept for sending: what gets room in the last moment would go out unconfirmed.
+_FOR_SENDING = 0.1
+#: The most seconds before an event is sent again that Redis could not take just then.
+_LONGEST_PAUSE = 0.5
+
+
+class Publishing:
+    """One list of events on its way into Redis.
+
+    Args:
+        transport: Whose connection and streams are used.
+        events: The events.
+        timeout: Seconds for all of them.
+        deadline: When these are over, by the event loop's clock.
+    """
+
+    __slots__ = (
+        "_after", "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late", "_last_refusal", "_lost",
+        "_pipe", "_refused", "_sent", "_timeout", "_transport",
+    )  # fmt: skip
+
+    def __init__(
+        self, transport: RedisEventTransport, events: Sequence[Outgoing], timeout: float, deadline: float
+    ) -> None:
+        self._transport = transport
+        self._pipe = transport.pipe
+        self._events = events
+        self._timeout = timeout
+        self._deadline = deadline
+        self._is_late = self._found_no_room = False
+        self._sent: list[asyncio.Future[Any]] = []
+        # Of those that were just sent, the ones whose link broke, and those that Redis could not take then.
+        self._lost: list[Outgoing] = []
+        self._refused: dict[Outgoing, ReplyError] = {}
+        self._last_refusal: ReplyError | None = None
+        self._doubtful: set[Outgoing] = set()
+        # For each stream, an entry that was there before the first event was sent to it.
+        self._after: dict[str, str] = {}
+
+    async def run(self, sent: asyncio.Future[Any] | None = None) -> None:
+        """Store the events, and set the ``native_id`` or the ``error`` of each.
+
+        Args:
+            sent: The outcome of the one event, where it was sent already.
+        """
+        timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
+        try:
+            for event in self._events:
+                stream = self._transport.stream(event.message)
+                self._after[stream] = self._transport.confirmed.get(stream, "-")
+            for part in _parts(self._events):
+                await self._store(part, sent)
+        finally:
+            timer.cancel()
+
+    async def _store(self, events: Sequence[Outgoing], sent: asyncio.Future[Any] | None) -> None:
+        """Send events, and again those that Redis turns out not to have and may take, while there is time."""
+        failures = 0
+        left = events
+        while left:
+            if sent is None:
+                await self._send(left)
+            else:
+                self._sent, sent = [sent], None
+            left = await self._collect(left)
+            if self._lost:
+                await self._find_lost()
+            if self._refused:
+                failures += 1
+                await self._pause(backoff(failures, _LONGEST_PAUSE))
+            left = [event for event in left if event.message.native_id is None and event.error is None]
+
+    async def _send(self, events: Sequence[Outgoing]) -> None:
+        """Send events for as long as there is time, and room in their streams."""
+        sent = self._sent = []
+        count = len(self._events)
+        for event in events:
+            stream = self._transport.stream(event.message)
+            trimmer = self._transport.trimmer(stream)
+            if trimmer is not None and (trimmer.note_added() or trimmer.must_look_before(count)):
+                try:
+                    async with asyncio.timeout_at(self._deadline - self._timeout * _FOR_SENDING):
+                        await trimmer.catch_up(event.message)
+                        if trimmer.is_full:
+                            await trimmer.wait_for_room(event.message)
+                except TimeoutError:
+                    self._is_late = self._found_no_room = True
+            if self._is_late:
+                return
+            sent.append(append(self._pipe, stream, event.message.id, event.body, event.dedupe))
+
+    async def _collect(self, events: Sequence[Outgoing]) -> list[Outgoing]:
+        """Take note of what became of the events; return those that may have to be sent again."""
+        again = []
+        self._lost, self._refused = [], {}
+        unsent: set[asyncio.Future[Any]] | None = None
+        error: LightbusException
+        for event, future in zip(events, self._sent, strict=False):
+            try:
+                event.message.native_id = entry_id = (await future).decode()
+                self._transport.confirmed[self._transport.stream(event.message)] = entry_id
+                continue
+            except LinkBroken:
+                self._lost.append(event)
+                # Even where it is not found later on: what the broken link held may still arrive.
+                self._doubtful.add(event)
+                again.append(event)
+                continue
+            except ReplyError as e:
+                stream = self._transport.stream(event.message)
+                if event.dedupe is not None:
+                    e.note_script(FIRE, [stream])
+                trimmer = self._transport.trimmer(stream)
+                if trimmer is not None and e.code == "OOM":
+                    trimmer.look_soon()  # So that the next one may find room.
+                if e.passes:
+                    self._refused[event] = self._last_refusal = e
+                    again.append(event)
+                    continue
+                error = self._refusal(event, e)
+            except TransportUnavailable as e:
+                error = e
+            except BusAlreadyClosed as e:
+                event.error = e
+                continue
+            except TimeoutError:
+                unsent = self._pipe.unsent() if unsent is None else unsent
+                error = self._not_sent(event) if future in unsent else self._not_confirmed(event)
+            self._fail(event, error)
+        for event in events[len(self._sent) :]:
+            self._fail(event, self._not_sent(event))
+        return again
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before refused events are sent again, unless that would be too late."""
+        if asyncio.get_running_loop().time() + seconds < self._deadline:
+            await asyncio.sleep(seconds)
+            return
+        for event, refusal in self._refused.items():
+            self._fail(event, self._refusal(event, refusal))
+
+    async def _find_lost(self) -> None:
+        """Look in their streams for the events that the broken link had."""
+        # Another event of this list may have the same id.
+        known = {event.message.native_id for event in self._events}
+        searched = {}
+        for event in self._lost:
+            if event.dedupe is None:  # With dedupe, it is stored at most once, however often it is sent.
+                stream = self._transport.stream(event.message)
+                searched[event] = self._transport.lost_events(stream).find(
+                    event.message.id, self._after[stream], self._deadline - self._timeout, known
+                )
+        for event, found in searched.items():
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    event.message.native_id = await found
+            except TimeoutError:
+                self._is_late = True
+            except BusAlreadyClosed as e:
+                event.error = e
+            except ReplyError as e:
+                message_id = event.message.id
+                event.error = PublishNotConfirmed(
+                    f"the link to Redis at {self._transport.address} broke before it confirmed event "
+                    f"{message_id}, and Redis refuses to look for it: {e}; it may or may not be stored",
+                    message_id,
+                )
+
+    def _fail(self, event: Outgoing, error: LightbusException) -> None:
+        is_known = event not in self._doubtful or isinstance(error, PublishNotConfirmed)
+        event.error = error if is_known else self._not_confirmed(event, error)
+
+    def _refusal(self, event: Outgoing, refusal: ReplyError) -> TransportUnavailable:
+        self._transport.note_refused(event.message)
+        name, address = event.message.canonical_name, self._transport.address
+        error = TransportUnavailable(f"{name} was not fired: Redis at {address} refused it: {refusal}")
+        error.__cause__ = refusal
+        return error
+
+    def _not_confirmed(self, event: Outgoing, cause: Exception | None = None) -> PublishNotConfirmed:
+        message = event.message
+        reason = self._pipe.failure or self._last_refusal
+        why = f" ({reason})" if reason is not None else ""
+        error = PublishNotConfirmed(
+            f"Redis at {self._transport.address} did not confirm {message.canonical_name} (event "
+            f"{message.id}) within {self._timeout:g} s{why}: it may or may not be stored; fire it again with "
+            "this id in bus_options if the event has `dedupe`, else only if its listeners can take it twice",
+            message.id,
+        )
+        error.__cause__ = cause
+        return error
+
+    def _not_sent(self, event: Outgoing) -> LightbusException:
+        """Say why an event was not even sent in time."""
+        name = event.message.canonical_name
+        trimmer = self._transport.trimmer(self._transport.stream(event.message))
+        if trimmer is not None and (trimmer.is_full or self._found_no_room):
+            return StreamFull(f"{name} was not fired: {_why_full(trimmer)}")
+        reason = self._pipe.failure or self._last_refusal or f"Redis at {self._transport.address} is silent"
+        return TransportUnavailable(f"{name} was not fired within {self._timeout:g} s: {reason}")
+
+    def _expire(self) -> None:
+        self._is_late = True
+        for future in self._sent:
+            expire(future)
+
+
+def append(
+    pipe: Pipe, stream: str, message_id: str, body: Sequence[Any], dedupe: float | None
+) -> asyncio.Future[Any]:
+    """Send one event; returns the future of its id in the stream."""
+    if dedupe is None:
+        return pipe.send("XADD", stream, "*", *body)
+    key = f"{{{stream}}}:fired:{message_id}"
+    milliseconds = max(1, int(dedupe * 1000))
+    # The text and not its hash, so that a server which does not know it yet needs no second round.
+    return pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *body)
+
+
+def _why_full(trimmer: Trimmer) -> str:
+    """Say for which group's sake a stream takes no more, and what helps."""
+    held = f"its stream holds {trimmer.most:,} events that"
+    cause = trimmer.cause
+    if cause is None:
+        what = "some listener has not acknowledged; start or speed up the listeners"
+        return f"{held} {what}, or raise max_stream_length"
+    besides = "or raise max_stream_length" if cause.is_served else "raise max_stream_length"
+    return f"{held} {whose(cause)} has not acknowledged ({state(cause)}); {remedy(cause, besides)}"
+
+
+def _parts(events: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
+    """Cut a list so that neither this process nor Redis holds much of it at a time."""
+    start = size = 0
+    for i, event in enumerate(events):
+        size += sum(map(len, event.body))
+        if i + 1 - start == _AT_ONCE or size > _BYTES_AT_ONCE:
+            yield events[start : i + 1]
+            start, size = i + 1, 0
+    if start < len(events):
+        yield events[start:]

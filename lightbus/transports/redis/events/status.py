@@ -1,0 +1,169 @@
+"""How far the groups of this Redis are, asked without reading what they have not read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from shlex import quote
+from typing import Any
+
+from lightbus.transports.events import ConsumerStatus, GroupStatus
+from lightbus.transports.redis.link.connection import unavailable
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.scripts import COUNT
+
+from .history import stream_keys
+from .settling import GroupKeys
+
+#: Redis before 7.0, and any Redis for a group that began in the middle, does not know the lag. Up to so many
+#: entries are counted then; beyond, it is estimated by their times.
+_COUNTED = 1_000
+
+#: The consumer that stays where the last process of a group has ended: a Lightbus 1.x that starts destroys
+#: every group without one.
+NOBODY = "lightbus:nobody"
+
+_Facts = dict[str, Any]
+
+
+async def group_status(
+    pipe: Pipe, streams: Sequence[str] | None = None, group: str | None = None, limit: int | None = None
+) -> list[GroupStatus]:
+    """Return how far groups are.
+
+    Args:
+        pipe: The Redis.
+        streams: Which streams to ask; where not given, all that there are, which have to be searched for.
+        group: The only group to tell about.
+        limit: How many events a stream takes that a group has not acknowledged.
+
+    Raises:
+        TransportUnavailable: Redis does not answer, or refuses.
+    """
+    with unavailable("the groups can't be read"):
+        if streams is None:
+            streams = [key.decode("utf-8", "replace") for key in await stream_keys(pipe)]
+        facts = await _groups(pipe, streams, group)
+        return await asyncio.gather(*(_group(pipe, *each, limit) for each in facts))
+
+
+async def most_behind(pipe: Pipe, stream: str, limit: int) -> GroupStatus | None:
+    """Return the group because of which a stream keeps what it keeps; None where it has none."""
+    statuses = await group_status(pipe, [stream], limit=limit)
+    return min(statuses, key=lambda status: _number(status.oldest.encode()), default=None)
+
+
+async def events_gone(pipe: Pipe, streams: Sequence[str], group: str) -> dict[str, int]:
+    """Return how many events each stream has lost that the group had not read, as far as Redis knows."""
+    return {stream: _gone(about, facts) for stream, _, about, facts in await _groups(pipe, streams, group)}
+
+
+async def _groups(
+    pipe: Pipe, streams: Sequence[str], group: str | None
+) -> list[tuple[str, str, _Facts, _Facts]]:
+    """Return stream, group, and what Redis knows of both."""
+    asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
+    replies = await pipe.send_many(asked) if asked else []
+    found = []
+    for i, stream in enumerate(streams):
+        about, groups = replies[2 * i : 2 * i + 2]
+        if isinstance(about, ReplyError) or isinstance(groups, ReplyError):
+            continue  # It was deleted meanwhile.
+        for facts in map(_facts, groups):
+            name = facts["name"].decode("utf-8", "replace")
+            if group in (None, name):
+                found.append((stream, name, _facts(about), facts))
+    return found
+
+
+async def _group(
+    pipe: Pipe, stream: str, name: str, about: _Facts, group: _Facts, limit: int | None
+) -> GroupStatus:
+    keys = GroupKeys(stream, name)
+    replies = await pipe.send_many(
+        [
+            ("XINFO", "CONSUMERS", stream, name),
+            ("XINFO", "CONSUMERS", keys.retry, name),
+            ("XLEN", keys.retry),
+            ("ZCARD", keys.delayed),
+            ("XLEN", keys.dead),
+            ("XPENDING", stream, name),
+            ("HGET", keys.groups, f"{name} service"),
+        ]
+    )
+    # A group of Lightbus 1.x has no retry stream.
+    consumers, retried = ([] if isinstance(reply, ReplyError) else reply for reply in replies[:2])
+    retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in replies[2:5])
+    held, service = replies[5:]
+    held_again = sum(_facts(consumer)["pending"] for consumer in retried)
+    lag, is_exact = await _lag(pipe, stream, about, group)
+    return GroupStatus(
+        name,
+        stream,
+        lag,
+        is_exact,
+        group["pending"] + held_again,
+        delayed + max(0, retry_length - held_again),
+        dead,
+        _consumers(consumers, retried),
+        service.decode("utf-8", "replace") if isinstance(service, bytes) else "",
+        (held[1] if isinstance(held, list) and held[0] else group["last-delivered-id"]).decode(),
+        limit,
+        _gone(about, group),
+        f"redis-cli XGROUP DESTROY {quote(stream)} {quote(name)}",
+    )
+
+
+def _gone(about: _Facts, group: _Facts) -> int:
+    """Return how many entries went before the group had read them; Redis before 7.0 does not know."""
+    added, read, first = about.get("entries-added"), group.get("entries-read"), about["first-entry"]
+    if not isinstance(added, int) or not isinstance(read, int):
+        return 0
+    if first is not None and _number(group["last-delivered-id"]) >= _number(first[0]):
+        return 0
+    return max(0, added - read - int(about["length"]))
+
+
+def _consumers(
+    reading: Sequence[Sequence[Any]], retrying: Sequence[Sequence[Any]]
+) -> tuple[ConsumerStatus, ...]:
+    """Put together what a process reads of the stream and of its retry stream, which 1.x does not know."""
+    found: dict[str, ConsumerStatus] = {}
+    again = {_facts(each)["name"] for each in retrying}
+    for facts in map(_facts, (*reading, *retrying)):
+        name, idle = facts["name"].decode("utf-8", "replace"), facts["idle"] / 1000
+        if name == NOBODY:
+            continue
+        same = found.get(name, ConsumerStatus(name, 0, idle))
+        pending, idle = same.pending + facts["pending"], min(same.idle or 0.0, idle)
+        found[name] = ConsumerStatus(name, pending, idle, facts["name"] not in again)
+    return tuple(found[name] for name in sorted(found))
+
+
+async def _lag(pipe: Pipe, stream: str, about: _Facts, group: _Facts) -> tuple[int, bool]:
+    """Return how many entries a group has not read, and whether that is exact."""
+    read, newest, first = group["last-delivered-id"], about["last-generated-id"], about["first-entry"]
+    if first is None or _number(read) >= _number(newest):
+        return 0, True
+    if _number(read) < _number(first[0]):
+        return about["length"], True  # Redis would count what is gone from before the first, too.
+    if isinstance(group.get("lag"), int):
+        return group["lag"], True
+    unread = await pipe.run(COUNT, [stream], [read, _COUNTED])
+    if unread <= _COUNTED:
+        return unread, True
+    span = _number(newest)[0] - _number(first[0])[0]
+    share = (_number(newest)[0] - _number(read)[0]) / span if span else 1.0
+    return max(_COUNTED + 1, round(about["length"] * share)), False
+
+
+def _number(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number or 0)
+
+
+def _facts(reply: Sequence[Any]) -> _Facts:
+    """Return names and values in turn as a dictionary."""
+    names = [name.decode() for name in reply[::2]]
+    return dict(zip(names, reply[1::2], strict=True))

@@ -1,0 +1,1 @@
+"""Bytes out, replies in: connections, the pipe, deadlines and refusals."""

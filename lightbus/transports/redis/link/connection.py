@@ -1,0 +1,372 @@
+"""The only place that opens a connection to Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import hiredis
+from redis import asyncio as aioredis
+from redis import exceptions as redis_errors
+from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
+from lightbus.options import Secret, SecretUrl
+from lightbus.transports.redis.options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
+from lightbus.transports.redis.url import SAYS, url_problem
+
+from .reasons import is_known, reason_of, words_of
+from .refusals import ReplyError, must_reconnect
+from .remains import NAME, Remains
+from .sentinel import NoPrimary, primary
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which a blocking read waits before it is begun again, to find a dead link.
+BLOCK = 2.0
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_READ_SIZE = 256 * 1024
+#: During about the first half minute of an outage, nobody waits longer than this: so much later than Redis is
+#: back, everybody is at work again.
+_AT_FIRST = 0.4
+_ATTEMPTS_AT_FIRST = 100
+_NOTHING: Any = object()
+
+
+class LinkBroken(TransportError):
+    """The connection broke after a command was written and before its reply came."""
+
+
+#: What can come of a command instead of its reply.
+FAILURES = (LinkBroken, ReplyError, TransportUnavailable)
+
+
+@contextmanager
+def unavailable(what: str) -> Iterator[None]:
+    """Say in the words of the ports what can't be done, as nobody tries again here.
+
+    Raises:
+        TransportUnavailable: The connection broke, or Redis refused the command.
+    """
+    try:
+        yield
+    except (LinkBroken, ReplyError) as e:
+        raise TransportUnavailable(f"{what}: {e}") from e
+
+
+def backoff(failures: int, most: float = 5.0) -> float:
+    """Return the seconds to wait before the next attempt, spread at random: 50 ms, later up to ``most``.
+
+    Args:
+        failures: How many attempts have failed in a row. While an outage is young, which it mostly stays, the
+            wait is kept short.
+        most: The longest wait.
+    """
+    steps = min(failures, _ATTEMPTS_AT_FIRST)
+    wait = min(_AT_FIRST, 0.05 * 2.0 ** min(steps, 20)) * 2.0 ** min(failures - steps, 20)
+    return min(most, wait) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+class Connector:
+    """Makes connections to one Redis.
+
+    Args:
+        options: Where it is and how to get in.
+    """
+
+    def __init__(self, options: RedisOptions) -> None:
+        self._options = options
+        settings = _settings(options)
+        #: Where it is, without secrets.
+        self.address = _address(options, settings)
+        #: Who gets in.
+        self.username = str(settings.get("username") or "default")
+        #: Whether it is on this machine.
+        self.is_local = bool(settings.get("path")) or settings.get("host", "localhost") in _LOOPBACK
+
+    async def connect(self) -> Wire:
+        """Open a connection and do its handshake.
+
+        Raises:
+            TransportUnavailable: No answer, or the password is wrong; the message says which and where.
+        """
+        connection: AbstractConnection | None = None
+        settings: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(self._options.connect_timeout):
+                _find_files(self._options.tls, "tls")
+                # Made each time: a password that stands in a file may be another one by now.
+                settings = _settings(self._options)
+                settings |= await self._ask_sentinel(settings)
+                kind, given = settings.get("connection_class", aioredis.Connection), dict(settings)
+                given.pop("connection_class", None)
+                connection = kind(**given)
+                await connection.connect()
+                # A server that asks for a password, or still loads its data, says so only to a command.
+                await connection.send_command("PING")
+                await connection.read_response()
+                return Wire(connection, self.address)
+        except BaseException as e:
+            # The library leaves some open.
+            if connection is not None:
+                await _discard(connection)
+            if not isinstance(e, Exception):
+                raise
+            if isinstance(e, NoPrimary):
+                said = await e.in_words()
+                raise TransportUnavailable(f"Redis at {self.address} can't be reached: {said}") from None
+            patience, address = self._options.connect_timeout, self.address
+            if self._options.sentinel is not None and "host" in settings:
+                address = f"{settings['host']}:{settings['port']}, as {address} says,"
+            told = TransportUnavailable(await reason_of(e, address, settings, patience))
+            # What nobody has thought of is a fault, whose traceback is needed.
+            raise told from (None if is_known(e) else e)
+
+    async def _ask_sentinel(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return where the primary is, where Sentinel has to be asked."""
+        options, patience = self._options.sentinel, self._options.connect_timeout
+        if options is None:
+            return {}
+        _find_files(options.tls, "sentinel.tls")
+        return await primary(
+            options.service, options.nodes, _settings_of_sentinel(options, settings), patience
+        )
+
+
+class Wire:
+    """An open connection, from which many replies are read at once.
+
+    The library connects: TLS, password, Sentinel and handshake are its own. What goes on then passes by its
+    parser, which takes several coroutines for each reply. Whatever the event loop, TLS or the parser raise
+    once the connection is broken becomes a :class:`LinkBroken` here, and only where it is read.
+
+    Args:
+        connection: A connection after its handshake.
+        address: Where it leads, without secrets.
+    """
+
+    __slots__ = ("_address", "_connection", "_failure", "_parser", "_stream", "_writer")
+
+    def __init__(self, connection: AbstractConnection, address: str) -> None:
+        self._connection = connection
+        self._address = address
+        self._failure: Exception | None = None
+        if connection._reader is None or connection._writer is None:
+            raise EOFError("the server closed it")
+        self._stream = connection._reader
+        self._writer = connection._writer
+        self._parser = hiredis.Reader(
+            protocolError=redis_errors.InvalidResponse, replyError=ReplyError, notEnoughData=_NOTHING
+        )
+
+    def write(self, packed: bytes) -> None:
+        """Send bytes; what the socket does not take at once is kept. That it broke, :meth:`read` tells."""
+        try:
+            # The event loop complains, in one way or another, about what is written to a broken connection.
+            if not self._writer.is_closing():
+                self._writer.write(packed)
+        except Exception as e:
+            self._failure = e
+            self.abort()
+
+    async def read(self) -> list[Any]:
+        """Return all replies that have come, waiting for the first; one may be a :class:`ReplyError`.
+
+        Raises:
+            LinkBroken: The connection broke.
+        """
+        replies: list[Any] = []
+        try:
+            while not replies:
+                data = await self._stream.read(_READ_SIZE)
+                if not data:
+                    raise EOFError("the server closed it")
+                self._parser.feed(data)
+                while (reply := self._parser.gets()) is not _NOTHING:
+                    replies.append(reply)
+        except Exception as e:
+            # That it was closed when it was written to, uvloop says in a way that helps nobody.
+            told = e if self._failure is None or isinstance(self._failure, RuntimeError) else self._failure
+            raise self.broken(words_of(told)) from e
+        return replies
+
+    def broken(self, reason: str) -> LinkBroken:
+        """Return an error that says where the connection led and why it broke."""
+        return LinkBroken(f"the connection to Redis at {self._address} broke: {reason}")
+
+    def abort(self) -> None:
+        """Break the connection: whoever reads gets an error."""
+        try:
+            self._writer.transport.abort()
+        except Exception as e:
+            logger.debug("a connection to Redis at %s was broken already: %s", self._address, e)
+
+    async def close(self) -> None:
+        """Close it without waiting for the other side."""
+        await _discard(self._connection)
+
+
+class Link:
+    """One connection for commands that block, which have it to themselves.
+
+    Args:
+        connector: Opens it, and opens it again after a failure.
+        on_refusal: Is told of each refusal.
+    """
+
+    def __init__(self, connector: Connector, on_refusal: Callable[[ReplyError], None] | None = None) -> None:
+        self._connector = connector
+        self._on_refusal = on_refusal
+        self._wire: Wire | None = None
+        #: Redis's number for this connection, for CLIENT UNBLOCK; None while there is none.
+        self.client_id: int | None = None
+        #: What Redis may still have of the connections before.
+        self.remains = Remains()
+
+    async def exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
+        """Write commands at once and read their replies.
+
+        Args:
+            commands: Each a command with its arguments.
+            timeout: Seconds after which the connection counts as dead; longer than the commands block.
+
+        Returns:
+            A reply for each command; what Redis refused is a :class:`ReplyError` in its place.
+
+        Raises:
+            TransportUnavailable: There is no connection to be had.
+            LinkBroken: The connection broke on the way.
+        """
+        if self._wire is None:
+            self._wire = await self._connector.connect()
+            number, name = await self.exchange([("CLIENT", "ID"), NAME], timeout)
+            self.client_id = number if isinstance(number, int) else None
+            self.remains.note(name)
+        wire = self._wire
+        try:
+            async with asyncio.timeout(timeout):
+                wire.write(b"".join(map(hiredis.pack_command, commands)))
+                replies = await wire.read()
+                while len(replies) < len(commands):
+                    replies += await wire.read()
+            if any(map(must_reconnect, replies)):
+                await self.close()
+            if self._on_refusal is not None:
+                for reply in replies:
+                    if isinstance(reply, ReplyError):
+                        self._on_refusal(reply)
+            return replies
+        except TimeoutError as e:
+            await self.close()
+            raise wire.broken(f"no reply within {timeout:g} s") from e
+        except BaseException:
+            # A cancelled read leaves a reply on the way: such a connection must not be used again.
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection; the next exchange opens another."""
+        wire, self._wire, self.client_id = self._wire, None, None
+        self.remains.leave()
+        if wire is not None:
+            await wire.close()
+
+
+async def _discard(connection: AbstractConnection) -> None:
+    """Close a connection of which nothing is wanted any more, its last words included."""
+    try:
+        await connection.disconnect(nowait=True)
+    except Exception as e:
+        logger.debug("closing a connection to Redis: %s", words_of(e))
+
+
+def _settings(options: RedisOptions) -> dict[str, Any]:
+    """The arguments of redis-py's connection classes, with every retry and timeout set on purpose."""
+    text = (options.url or SecretUrl(DEFAULT_URL)).current()
+    problem = url_problem(text)
+    try:
+        settings: dict[str, Any] = dict(parse_url(text)) if problem is None else {}
+    except ValueError:
+        # Not quoted, since it may hold the password.
+        settings, problem = {}, "an option after the ? has a value that it can't have"
+    if problem is not None:
+        raise ConfigurationError(f"the URL of Redis must be {SAYS}; {problem}")
+    wrong = options.contradiction()
+    if wrong is not None:
+        raise ConfigurationError(f"the {wrong[0]} of Redis can't be used: {wrong[1]}")
+    if options.username is not None:
+        settings["username"] = options.username
+    if options.password is not None:
+        settings["password"] = _current(options.password)
+    if options.tls is not None:
+        if settings.get("connection_class") in (None, aioredis.SSLConnection):
+            settings["connection_class"] = aioredis.SSLConnection
+        settings |= _of_tls(options.tls)
+    settings.update(
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_timeout=False,
+        health_check_interval=0,
+        # Connecting is bounded by the caller. A timeout here would go through asyncio.wait_for, which on
+        # Python 3.11 can swallow a cancellation.
+        socket_timeout=None,
+        socket_connect_timeout=options.connect_timeout,
+    )
+    if options.sentinel is not None:
+        if settings.pop("path", None) is not None:
+            settings.pop("connection_class", None)
+        settings.pop("host", None)
+        settings.pop("port", None)
+    if settings.get("path") is None:
+        settings["socket_keepalive"] = True
+    return settings
+
+
+def _of_tls(tls: TlsOptions) -> dict[str, Any]:
+    return {
+        "ssl_ca_certs": tls.ca_file,
+        "ssl_certfile": tls.cert_file,
+        "ssl_keyfile": tls.key_file,
+        "ssl_cert_reqs": "required" if tls.verify else "none",
+        "ssl_check_hostname": tls.verify,
+    }
+
+
+def _settings_of_sentinel(options: SentinelOptions, redis: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for a connection to a Sentinel: as to Redis, but for who asks and what TLS is given."""
+    settings = {k: v for k, v in redis.items() if k not in ("username", "password", "db")}
+    if options.tls is not None:
+        settings = {k: v for k, v in settings.items() if k != "connection_class" and not k.startswith("ssl_")}
+        if options.tls.enabled:
+            settings |= {"connection_class": aioredis.SSLConnection, **_of_tls(options.tls)}
+    settings |= {"username": options.username, "password": _current(options.password)}
+    return settings
+
+
+def _find_files(tls: TlsOptions | None, key: str) -> None:
+    """Refuse files that can't be read; the library would not say which."""
+    for name in ("ca_file", "cert_file", "key_file") if tls is not None else ():
+        path = getattr(tls, name)
+        if path is not None and not os.access(path, os.R_OK):
+            raise ConfigurationError(f"{path}, its {key}.{name}, does not exist or may not be read")
+
+
+def _current(secret: Secret | None) -> str | None:
+    return secret.current() if secret is not None else None
+
+
+def _address(options: RedisOptions, settings: dict[str, Any]) -> str:
+    db = settings.get("db") or 0
+    if options.sentinel is not None:
+        return f"sentinel {options.sentinel.service} ({', '.join(options.sentinel.nodes)})/{db}"
+    if settings.get("path"):
+        return f"{settings['path']}/{db}"
+    return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{db}"

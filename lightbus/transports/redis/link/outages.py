@@ -1,0 +1,78 @@
+"""When Redis was away, as one process saw it, and what is told of that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from lightbus.runtime.obstacles import Obstacles
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after Redis is back in which those at the other end may not know it yet.
+_AFTERMATH = 1.0
+
+
+class Outages:
+    """The times without a connection to one Redis; all by the event loop's clock.
+
+    Args:
+        address: Where Redis is, without secrets.
+        told: Where it is told that commands don't reach Redis, while that is so.
+    """
+
+    def __init__(self, address: str, told: Collection[Obstacles]) -> None:
+        self._address = address
+        self._told = told
+        #: Names in the obstacles that commands don't reach Redis.
+        self.obstacle = ("redis", address)
+        #: When the connection was made last.
+        self.ended_at = 0.0
+        self._began_at: float | None = None
+        self._is_away = False
+        # What went wrong that nobody has thought of, and was logged with its traceback already.
+        self._fault = ""
+
+    def begin(self, now: float) -> None:
+        """The connection broke."""
+        self._began_at, self._is_away = now, True
+
+    def end(self, now: float) -> None:
+        """There is a connection."""
+        self.ended_at, self._is_away = now, False
+
+    def since(self, moment: float, now: float) -> str:
+        """Say for how long Redis was away, where that was after a moment; else nothing.
+
+        A little after Redis is back counts, too: others may not be connected again yet.
+        """
+        if self._began_at is None or (not self._is_away and moment > self.ended_at + _AFTERMATH):
+            return ""
+        if self._is_away:
+            return f"Redis at {self._address} has been away for {now - self._began_at:.1f} s"
+        return (
+            f"Redis at {self._address} was away for {self.ended_at - self._began_at:.1f} s until "
+            f"{now - self.ended_at:.1f} s ago"
+        )
+
+    def tell(self, sentence: str, fault: BaseException | None = None) -> None:
+        """Tell why commands don't reach Redis.
+
+        Args:
+            sentence: Why.
+            fault: An error that nobody has thought of: it is logged with its traceback, but once.
+        """
+        if fault is not None and repr(fault) != self._fault:
+            self._fault = repr(fault)
+            logger.error(
+                "%s; trying again, but this is a fault of Lightbus: please report it",
+                sentence,
+                exc_info=fault,
+            )
+        for obstacles in self._told:
+            obstacles.meet(self.obstacle, f"commands don't reach Redis: {sentence}")
+
+    def clear(self) -> None:
+        """Commands reach Redis."""
+        for obstacles in self._told:
+            obstacles.clear(self.obstacle)

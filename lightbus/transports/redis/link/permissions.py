@@ -1,0 +1,298 @@
+"""What this user of Redis may not do of what is needed, looked at without doing anything.
+
+Redis judges a command within MULTI when it is sent: what it does not allow is refused at once, the rest is
+queued, and forgotten with the connection. So the real commands are sent with the real keys, on every version
+of Redis, and nothing is ever done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightbus.runtime.obstacles import Obstacles
+
+from .connection import FAILURES, Connector, Link
+from .refusals import ReplyError
+
+logger = logging.getLogger(__name__)
+
+#: Why nothing is taken; which permission it is, the obstacles tell.
+LACKING = "this user of Redis lacks a permission without which nothing could be finished"
+_TIMEOUT = 5.0
+#: Seconds from a refusal to the first look.
+_FIRST = 0.02
+#: Seconds between looks while something is missing.
+_AGAIN = 1.0
+#: Seconds for which a refusal that no look explains is shown.
+_SHOWN = 3.0
+#: How many keys, commands or purposes a sentence names.
+_NAMED = 3
+
+
+Command = tuple[Any, ...]
+
+
+class Key(str):
+    """An argument of a command that is a key."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One command that somebody needs.
+
+    Args:
+        command: The command with its arguments; keys are :class:`Key`.
+        purpose: What can't be done without it, such as ``serve the API auth``.
+        is_vital: Whether nothing may be taken of the broker without it, since it could not be finished.
+        is_assumed: Whether it is not known for sure that it is needed.
+    """
+
+    command: Command
+    purpose: str
+    is_vital: bool = False
+    is_assumed: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the command."""
+        return tuple(str(part) for part in self.command if isinstance(part, Key))
+
+    @property
+    def name(self) -> str:
+        """The command's name, with that of its subcommand where it has one."""
+        first, *more = self.command
+        return f"{first} {more[0]}" if first in _WITH_SUBCOMMAND else str(first)
+
+
+_WITH_SUBCOMMAND = {"CLIENT", "COMMAND", "SCRIPT", "XGROUP", "XINFO"}
+
+
+class NotKnown(Exception):
+    """Redis does not let this user ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What this user may not do.
+
+    Args:
+        need: What is needed.
+        keys: The keys that it may not be done on; empty where the command itself is not allowed.
+        code: What Redis answered, as a code of its own.
+        said: The same in its words, with what that means.
+    """
+
+    need: Need
+    keys: tuple[str, ...]
+    code: str
+    said: str
+
+
+async def look(connector: Connector, needs: Iterable[Need]) -> list[Missing]:
+    """Return what may not be done.
+
+    Args:
+        connector: How to reach Redis, as the user whose permissions are asked for.
+        needs: What is needed.
+
+    Raises:
+        NotKnown: This user may not ask.
+        TransportUnavailable, LinkBroken: Redis does not answer.
+    """
+    asked = list(dict.fromkeys(needs))
+    replies = await _judge(connector, [need.command for need in asked])
+    found = []
+    for need, error in zip(asked, replies, strict=True):
+        if isinstance(error, ReplyError):
+            keys: tuple[str, ...] = ()
+            if error.code == "NOPERM" and need.keys and "to run the" not in error.said:
+                keys = await _refused_keys(connector, need)
+            found.append(Missing(need, keys, error.code, str(error)))
+    return found
+
+
+async def _judge(connector: Connector, commands: Sequence[Command]) -> list[Any]:
+    """Return what Redis says of commands that are not going to be done."""
+    link = Link(connector)
+    try:
+        # By itself, and before the others: without it they would be done.
+        (begun,) = await link.exchange([("MULTI",)], _TIMEOUT)
+        if isinstance(begun, ReplyError):
+            raise NotKnown(str(begun))
+        return await link.exchange(commands, _TIMEOUT) if commands else []
+    finally:
+        await link.close()
+
+
+async def _refused_keys(connector: Connector, need: Need) -> tuple[str, ...]:
+    """Return which keys of a command are not allowed; all of them where each alone is."""
+    keys = tuple(dict.fromkeys(need.keys))
+    if len(keys) == 1 or need.command[0] not in ("EVAL", "EVALSHA"):
+        return keys
+    name, script = need.command[:2]
+    replies = await _judge(connector, [(name, script, 1, key) for key in keys])
+    alone = tuple(key for key, r in zip(keys, replies, strict=True) if isinstance(r, ReplyError))
+    return alone or keys
+
+
+def sentences(connector: Connector, found: Sequence[Missing]) -> list[str]:
+    """Say what is missing: by command where that is not allowed at all, else by key.
+
+    Args:
+        connector: Which Redis was asked, and as whom.
+        found: What was found.
+    """
+    name, where = connector.username, connector.address
+    user, allow = f"the user {name!r} of Redis at {where}", f"allow it with ACL SETUSER {name}"
+    told = []
+    not_allowed = [missing for missing in found if missing.code == "NOPERM"]
+    for command, group in _grouped(m for m in not_allowed if not m.keys).items():
+        keys = _some([key for m in group for key in m.need.keys])
+        on = f" (on {keys})" if keys else ""
+        rule = f"+{command.lower().replace(' ', '|')}"
+        told.append(f"{user} may not use {command}{on}, which it needs to {_purposes(group)}; {allow} {rule}")
+    for keys_of in dict.fromkeys(m.keys for m in not_allowed if m.keys):
+        group = [m for m in not_allowed if m.keys == keys_of]
+        what, on = _some([m.need.name for m in group]), _some(keys_of)
+        rules = " ".join(f"~{_escaped(key)}" for key in keys_of)
+        told.append(
+            f"{user} may not use {what} on {on}, which it needs to {_purposes(group)}; {allow} {rules}"
+        )
+    for code in dict.fromkeys(m.code for m in found if m.code != "NOPERM"):
+        first = next(m for m in found if m.code == code)
+        on = f" on {_some(first.need.keys)}" if first.need.keys else ""
+        told.append(f"Redis at {where} refuses {first.need.name}{on}: {first.said}")
+    return told
+
+
+def _grouped(found: Iterable[Missing]) -> dict[str, list[Missing]]:
+    groups: dict[str, list[Missing]] = {}
+    for missing in found:
+        groups.setdefault(missing.need.name, []).append(missing)
+    return groups
+
+
+def _purposes(group: Sequence[Missing]) -> str:
+    return _some([missing.need.purpose for missing in group])
+
+
+def _some(names: Sequence[str]) -> str:
+    known = list(dict.fromkeys(names))
+    more = len(known) - _NAMED
+    return ", ".join(known[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _escaped(key: str) -> str:
+    """Return a key as the pattern of an ACL rule: the star of a stream's name is no wildcard."""
+    return key.replace(".*:stream", ".\\*:stream")
+
+
+class Permissions:
+    """Keeps an eye on what one user of one Redis may not do, from the first refusal on until all is allowed.
+
+    Args:
+        connector: How to reach Redis.
+    """
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._needs: dict[str, list[Need]] = {}
+        #: The purposes for which nothing may be taken at present, since it could not be finished.
+        self.barred: frozenset[str] = frozenset()
+        self._told: list[Obstacles] = []
+        self._shown: list[str] = []
+        self._watching: asyncio.Task[None] | None = None
+        self._refusal: ReplyError | None = None
+        self._refused_at = 0.0
+
+    def know(self, name: str, needs: Iterable[Need], obstacles: Obstacles) -> None:
+        """Look at this as well, whenever something is refused.
+
+        Args:
+            name: Names these needs.
+            needs: The needs.
+            obstacles: Where it tells what is missing.
+        """
+        if name not in self._needs:
+            self._needs[name] = list(needs)
+        if not any(told is obstacles for told in self._told):
+            self._told.append(obstacles)
+
+    async def check(self) -> None:
+        """Look now, and go on looking while something is missing."""
+        if await self._look():
+            self._watch()
+
+    def note(self, refusal: ReplyError) -> None:
+        """Where Redis does not allow something, find out what, and watch until it does."""
+        if refusal.code != "NOPERM" or "client|kill" in refusal.said:
+            return  # Nobody needs it: without, an event that a broken connection held may be stored twice.
+        self._refusal, self._refused_at = refusal, asyncio.get_running_loop().time()
+        self._watch()
+
+    async def close(self) -> None:
+        """Look no more."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        for sentence in self._shown:
+            for obstacles in self._told:
+                obstacles.clear(("permission", self._connector.address, sentence))
+
+    def _watch(self) -> None:
+        if self._watching is None or self._watching.done():
+            loop = asyncio.get_running_loop()
+            self._watching = loop.create_task(self._keep_looking(), name="lightbus permissions")
+
+    async def _keep_looking(self) -> None:
+        loop = asyncio.get_running_loop()
+        # Whoever was refused says first what else it needs.
+        await asyncio.sleep(_FIRST)
+        while True:
+            is_missing = await self._look()
+            is_recent = self._refusal is not None and loop.time() < self._refused_at + _SHOWN
+            if not is_missing and not is_recent:
+                break
+            await asyncio.sleep(_AGAIN)
+        self._refusal = None
+        self._show([])
+
+    async def _look(self) -> bool:
+        """Look at everything that is needed; tell whether something is missing, or may be."""
+        try:
+            found = await look(self._connector, (need for needs in self._needs.values() for need in needs))
+        except NotKnown:
+            found = []
+        except FAILURES as e:
+            logger.debug("permissions can't be looked at: %s", e)
+            return True
+        found = [missing for missing in found if missing.code == "NOPERM"]
+        self.barred = frozenset(missing.need.purpose for missing in found if missing.need.is_vital)
+        said = sentences(self._connector, found)
+        if found:
+            self._refusal = None  # It is explained.
+        if not said and self._refusal is not None:
+            said = [f"Redis at {self._connector.address} does not allow it: {self._refusal}"]
+        self._show(said)
+        return bool(found)
+
+    def _show(self, said: list[str]) -> None:
+        address = self._connector.address
+        before, self._shown = self._shown, said
+        for sentence in said:
+            if sentence not in before:
+                logger.warning("%s", sentence)
+            for obstacles in self._told:
+                obstacles.meet(("permission", address, sentence), sentence)
+        for sentence in before:
+            if sentence not in said:
+                for obstacles in self._told:
+                    obstacles.clear(("permission", address, sentence))
+        if before and not said:
+            logger.info("Redis at %s allows everything that is needed", address)

@@ -1,0 +1,209 @@
+"""Why there is no connection to Redis, in words that help."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from redis import exceptions as redis_errors
+
+from lightbus.exceptions import ConfigurationError
+
+from .refusals import REFUSALS, code_of, explain
+
+#: What the library makes of a refusal on the way in, and its code.
+_REFUSED_AT_FIRST: tuple[tuple[type[Exception], str], ...] = (
+    (redis_errors.AuthenticationError, "WRONGPASS"),
+    (redis_errors.NoPermissionError, "NOPERM"),
+    (redis_errors.BusyLoadingError, "LOADING"),
+    (redis_errors.MasterDownError, "MASTERDOWN"),
+)
+#: What is known to go wrong with a connection, and says so itself. Others are told with their types: uvloop,
+#: for instance, raises a RuntimeError where the other side has just closed what is written to.
+_KNOWN = (redis_errors.RedisError, ConfigurationError, OSError, EOFError, ValueError)
+#: The most seconds for asking a port what it speaks.
+_ASKING = 1.0
+#: Seconds for what a server says without being asked: that it has too many clients.
+_UNASKED = 0.1
+_START = (
+    "start it, or say where it is with bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL "
+    "(`lightbus run` brings a server of its own where nothing is configured)"
+)
+_OTHER_NAMES = "its certificate names other hosts; write one of them in bus.redis.url"
+_NOT_TRUSTED = "its certificate is not trusted here; give that of who signed it as bus.redis.tls.ca_file"
+_NOT_TAKEN = "it does not take the certificate of this process; correct bus.redis.tls.cert_file and key_file"
+_NO_TLS = (
+    "it speaks no TLS there; write redis:// in bus.redis.url and leave bus.redis.tls out, or name a TLS port"
+)
+_ASKED_FOR_ONE = (
+    "it ended the connection after TLS was agreed, and its log says why; perhaps it wants a certificate of "
+    "this process, or another one: bus.redis.tls.cert_file and key_file"
+)
+#: What is wrong with TLS by what OpenSSL calls it, and what to do; the first that fits counts.
+_TLS = (
+    ("CERTIFICATE_VERIFY_FAILED", "Hostname mismatch", _OTHER_NAMES),
+    ("CERTIFICATE_VERIFY_FAILED", "IP address mismatch", _OTHER_NAMES),
+    ("CERTIFICATE_VERIFY_FAILED", "expired", "its certificate has expired; renew it on the server"),
+    ("CERTIFICATE_VERIFY_FAILED", "", _NOT_TRUSTED),
+    ("KEY_VALUES_MISMATCH", "", "tls.key_file is not the key of the certificate in tls.cert_file"),
+    ("NO_CERTIFICATE_OR_CRL_FOUND", "", "tls.ca_file holds no certificate; give one in PEM format"),
+    ("PEM", "", "tls.cert_file or tls.key_file is not in PEM format"),
+    ("ALERT", "", _NOT_TAKEN),
+)
+#: Where nobody listens, there is nobody to ask.
+_NOBODY = (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.gaierror)
+_OTHER_TLS = "compare bus.redis.tls with the tls settings of that server"
+
+
+async def reason_of(
+    error: Exception,
+    address: str,
+    settings: dict[str, Any],
+    patience: float,
+    who: str = "Redis",
+    options: str = "bus.redis",
+) -> str:
+    """Say why there is no connection, and what to do.
+
+    Args:
+        error: What came of connecting.
+        address: Where it is, for people.
+        settings: What was given to the library; empty where it did not come to that.
+        patience: Seconds after which connecting was given up.
+        who: What is there.
+        options: Where it is configured.
+    """
+    text = await _reason(error, f"{who} at {address}", settings, patience)
+    if who == "Redis":
+        return text
+    return (
+        text.replace(f"; {_START}", "")
+        .replace("bus.redis.url", f"{options}.nodes")
+        .replace("bus.redis.tls", f"{options}.tls")
+    )
+
+
+async def _reason(error: Exception, address: str, settings: dict[str, Any], patience: float) -> str:
+    refused = _refusal(error)
+    if refused:
+        return f"{address} can't be used: {refused}"
+    is_tls = "ssl_cert_reqs" in settings or "SSL" in getattr(settings.get("connection_class"), "__name__", "")
+    cause = next((e for e in _causes(error) if isinstance(e, ssl.SSLError)), None)
+    if cause is not None:
+        found = _tls_fault(cause)
+        if found != _OTHER_TLS or not await _is_plain(settings):
+            return f"{address} can't be reached by TLS: {_words(cause)}: {found}"
+    spoken = await _what_is_wrong_with(error, settings, is_tls=is_tls)
+    if spoken:
+        return f"{address} can't be used: {spoken}"
+    unknown = next((e for e in _causes(error) if isinstance(e, socket.gaierror)), None)
+    if unknown is not None:
+        return f"{address} can't be reached: {unknown.strerror}; correct the host in bus.redis.url"
+    reason = words_of(error) or f"no answer within {patience:g} s"
+    return f"{address} can't be reached: {reason}; {_START}"
+
+
+def is_known(error: Exception) -> bool:
+    """Tell whether a connection fails in this way where Lightbus, and all that it uses, are without fault."""
+    return isinstance(error, _KNOWN)
+
+
+def words_of(error: Exception) -> str:
+    """Return what an error of a connection says; with its type, where that is an unusual one."""
+    text = str(error).rstrip(".")
+    return text if is_known(error) else f"{type(error).__name__}: {text}"
+
+
+def _refusal(error: Exception) -> str:
+    """Return what the server said, with what that means; empty where it said nothing."""
+    code = next((code for kind, code in _REFUSED_AT_FIRST if isinstance(error, kind)), code_of(str(error)))
+    if code == "WRONGPASS" and "required" in str(error):
+        code = "NOAUTH"
+    if code in REFUSALS or isinstance(error, ConfigurationError | redis_errors.ResponseError):
+        return explain(str(error), code)
+    return ""
+
+
+def _tls_fault(error: ssl.SSLError) -> str:
+    text = f"{error.reason} {error}"
+    return next((what for code, more, what in _TLS if code in text and more in text), _OTHER_TLS)
+
+
+def _words(error: ssl.SSLError) -> str:
+    """Return what OpenSSL says, without where in its code it does."""
+    text = str(error.args[-1] if error.args else error)
+    return text.partition("] ")[2].partition(" (_ssl")[0].rstrip(".") or text
+
+
+async def _what_is_wrong_with(error: Exception, settings: dict[str, Any], *, is_tls: bool) -> str:
+    """Ask a port that was reached, and yet gave no answer that can be read, what it speaks."""
+    if any(isinstance(e, _NOBODY) for e in _causes(error)):
+        return ""
+    if is_tls:
+        if await _is_plain(settings):
+            return _NO_TLS
+        return "" if isinstance(error, TimeoutError) else _ASKED_FOR_ONE
+    # A host that is silent is not asked once more.
+    spoken = "" if isinstance(error, TimeoutError) else await _spoken_at(settings)
+    if spoken == "full":
+        return explain("max number of clients reached")
+    return "it speaks TLS there; write rediss:// in bus.redis.url" if spoken == "tls" else ""
+
+
+async def _is_plain(settings: dict[str, Any]) -> bool:
+    return await _spoken_at(settings) in ("redis", "full")
+
+
+async def _spoken_at(settings: dict[str, Any]) -> Literal["redis", "full", "tls", ""]:
+    """Tell what a port speaks; empty where that can't be told."""
+    host, port = settings.get("host"), settings.get("port")
+    if settings.get("path") or not host or not port:
+        return ""
+    try:
+        async with asyncio.timeout(_ASKING):
+            said = await _ask(host, port)
+            if b"max number of clients" in said:
+                return "full"
+            if said.startswith((b"+", b"-")):
+                return "redis"
+            return "tls" if await _takes_tls(host, port) else ""
+    except (OSError, TimeoutError):
+        return ""
+
+
+async def _ask(host: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        try:
+            async with asyncio.timeout(_UNASKED):
+                return await reader.read(256)
+        except TimeoutError:
+            writer.write(b"PING\r\n")
+            return await reader.read(256)
+    except OSError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def _takes_tls(host: str, port: int) -> bool:
+    context = ssl.create_default_context()
+    # Nothing is sent: only whether there is TLS is asked.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except ssl.SSLError as e:
+        return "ALERT" in str(e)
+    writer.close()
+    return True
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,178 @@
+"""What Redis may say instead of doing a command: what each of its codes means, and what is done about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from lightbus.exceptions import TransportError
+from lightbus.transports.redis.scripts import Script
+
+
+class Reaction(Enum):
+    """What is done about a refusal. Whatever it is, after the start no refusal ends a host."""
+
+    #: It is the answer to what we asked for ourselves, and no failure.
+    IGNORE = auto()
+    #: It passes by itself: everybody tries again with backoff, callers for as long as they have time.
+    RETRY = auto()
+    #: This connection or server is the wrong one: as RETRY, over a new connection, for which Sentinel is
+    #: asked and the password is read again.
+    RECONNECT = auto()
+    #: Somebody has to act: callers are told at once, and who has nobody to tell tries again with backoff.
+    RAISE = auto()
+    #: The key holds something else: as RAISE, but what can never be stored there is given up.
+    GIVE_UP = auto()
+    #: The script is sent along.
+    SEND_SCRIPT = auto()
+    #: The group is made again where it was.
+    MAKE_GROUP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One thing that Redis may say.
+
+    Args:
+        reaction: What is done about it.
+        means: What is the matter and what people can do; empty where only the program reads it.
+    """
+
+    reaction: Reaction
+    means: str = ""
+
+
+_ANOTHER_PRIMARY = (
+    "connecting again finds the primary where bus.redis.sentinel or the host name leads to it; else correct "
+    "bus.redis.url"
+)
+_CLUSTER = "see CLUSTER INFO on the server"
+
+#: By the first word of what Redis says; MAXCLIENTS is ours, since Redis says only ERR.
+REFUSALS = {
+    "UNBLOCKED": Refusal(Reaction.IGNORE),
+    "BUSYGROUP": Refusal(Reaction.IGNORE),
+    "NOSCRIPT": Refusal(Reaction.SEND_SCRIPT),
+    "NOGROUP": Refusal(Reaction.MAKE_GROUP, "the consumer group was deleted, or its stream, or all data"),
+    "LOADING": Refusal(Reaction.RETRY, "it still reads its data from disk; wait until it has"),
+    "BUSY": Refusal(
+        Reaction.RETRY, "somebody's script runs for too long; wait for it, or end it with SCRIPT KILL"
+    ),
+    "TRYAGAIN": Refusal(Reaction.RETRY, "the cluster moves these keys to another node; wait until it has"),
+    "CLUSTERDOWN": Refusal(Reaction.RETRY, f"a part of the cluster is down; {_CLUSTER}"),
+    "MAXCLIENTS": Refusal(
+        Reaction.RETRY,
+        "it has as many connections as it takes; raise its maxclients, or see CLIENT LIST for whose they are",
+    ),
+    "READONLY": Refusal(Reaction.RECONNECT, f"it is a replica, which takes no writes; {_ANOTHER_PRIMARY}"),
+    "MASTERDOWN": Refusal(
+        Reaction.RECONNECT, f"it is a replica that has lost its primary; {_ANOTHER_PRIMARY}"
+    ),
+    "NOAUTH": Refusal(
+        Reaction.RECONNECT, "it asks for a password; give bus.redis.password, which may be ${file:/path}"
+    ),
+    "WRONGPASS": Refusal(
+        Reaction.RECONNECT, "it refused the password or user; correct bus.redis.password or username"
+    ),
+    "OOM": Refusal(
+        Reaction.RAISE,
+        "its memory is full; raise its maxmemory, or start or speed up those who take messages out of it",
+    ),
+    "MISCONF": Refusal(
+        Reaction.RAISE,
+        "it can't save its data and takes no writes until it can; its log says why (a full disk?)",
+    ),
+    # Said too by a primary that Sentinel has replaced and not yet told so, for some ten seconds.
+    "NOREPLICAS": Refusal(
+        Reaction.RECONNECT,
+        "it has fewer replicas than its min-replicas-to-write asks for, and takes no writes; start them",
+    ),
+    "NOPERM": Refusal(
+        Reaction.RAISE,
+        "this user may not do that; allow it by ACL SETUSER (all commands and keys of Lightbus)",
+    ),
+    "MOVED": Refusal(
+        Reaction.RAISE,
+        "another node of its cluster holds that key; bus.redis.url must name one that holds all",
+    ),
+    "WRONGTYPE": Refusal(
+        Reaction.GIVE_UP, "the key holds something that is not Lightbus's; rename or delete that key"
+    ),
+}
+
+#: What is none of these: a command that the server does not know, a module's own error.
+_UNKNOWN = Refusal(Reaction.RAISE)
+
+_CODE = re.compile(r"[A-Z]+(?= |$)")
+# Redis 6.2 wraps what went wrong within a script; later ones put their own words after it.
+_IN_SCRIPT = re.compile(r"ERR Error running script .*?: *(?:@\w+: *\d+: *)*-?([A-Z]+) ")
+# A permission that a command within a script lacks has no code: so say Redis 6.2 and 7.0, and later ones.
+_NOT_ALLOWED = ("The user executing the script can't", "ACL failure in script")
+
+
+def code_of(text: str) -> str:
+    """Return the code of what Redis said, such as ``OOM``; ``ERR`` where it has none of its own."""
+    if "max number of clients" in text:
+        return "MAXCLIENTS"
+    if any(words in text for words in _NOT_ALLOWED):
+        return "NOPERM"
+    match = _IN_SCRIPT.match(text)
+    if match is not None:
+        return match[1]
+    match = _CODE.match(text)
+    return match[0] if match else "ERR"
+
+
+def explain(text: str, code: str = "") -> str:
+    """Return what Redis said, with what that means and what to do.
+
+    Args:
+        text: What it said.
+        code: Its code, where the text has none.
+    """
+    means = REFUSALS.get(code or code_of(text), _UNKNOWN).means
+    return f"{text.rstrip('.')}: {means}" if means else text
+
+
+class ReplyError(TransportError):
+    """Redis refused a command; printed, it says why and what to do."""
+
+    #: What was refused, where Redis does not name it.
+    refused = ""
+
+    @property
+    def said(self) -> str:
+        """What Redis said, word for word."""
+        return str(self.args[0])
+
+    @property
+    def code(self) -> str:
+        """The code, such as ``NOGROUP`` or ``OOM``."""
+        return code_of(self.said)
+
+    @property
+    def reaction(self) -> Reaction:
+        """What is done about it."""
+        return REFUSALS.get(self.code, _UNKNOWN).reaction
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same command is worth another try soon."""
+        return self.reaction in (Reaction.RETRY, Reaction.RECONNECT)
+
+    def __str__(self) -> str:
+        return explain(f"{self.said} ({self.refused})" if self.refused else self.said, self.code)
+
+    def note_script(self, script: Script, keys: Sequence[str]) -> None:
+        """Name what this user may not do, where it came up in a script and Redis does not say so."""
+        if self.code == "NOPERM" and "access" in self.said:
+            self.refused = f"one of {', '.join(keys)}"
+        elif self.code == "NOPERM" and "permissions to run" not in self.said:
+            self.refused = script.command_at(self.said)
+
+
+def must_reconnect(reply: object) -> bool:
+    """Tell whether a reply says that this connection is of no use."""
+    return isinstance(reply, ReplyError) and reply.reaction is Reaction.RECONNECT

@@ -1,0 +1,391 @@
+"""The worker's side of calls: taken into a list of its own, answered, and struck off that list."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from lightbus.exceptions import InvalidMessage, WorkerLost
+from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.metrics import Metrics
+from lightbus.runtime.complaints import Complaints
+from lightbus.runtime.tasks import Kept
+from lightbus.transports.port import Identity, RpcConsumer
+from lightbus.transports.redis.base import Session
+from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
+from lightbus.transports.redis.custom_codec import RpcCodec
+from lightbus.transports.redis.keys import (
+    expiry_key,
+    presence_key,
+    queue_key,
+    register_key,
+    served_key,
+    taken_key,
+)
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, backoff
+from lightbus.transports.redis.link.permissions import LACKING, Permissions
+from lightbus.transports.redis.link.pipe import Pipe, failure_of, ignore_outcome
+from lightbus.transports.redis.link.refusals import Reaction, ReplyError
+from lightbus.transports.redis.options import RedisRpcOptions
+from lightbus.transports.redis.scripts import ANSWER, LEAVE, PRESENT, RECOVER, RELEASE, TAKE
+
+logger = logging.getLogger(__name__)
+
+_Commands = Sequence[tuple[Any, ...]]
+_Sent = asyncio.Future[list[Any]]
+
+#: Seconds after which a process that shows no sign of life counts as absent.
+PRESENCE = 6.0
+#: The most calls that are fetched at once, since a script can't pass on more.
+_TAKEN_AT_ONCE = 1_000
+#: How often an answer is sent before it is given up: for about as long as it is of use.
+_ATTEMPTS = 20
+
+
+class RedisRpcConsumer(RpcConsumer):
+    """Serves one API for one process.
+
+    Args:
+        session: The Redis of the API.
+        answers: Where answers are sent: the session's own pipe, or one to another Redis.
+        options: How long answers are kept.
+        codec: How calls and answers are written.
+        api_name: The API.
+        identity: Who serves it.
+        metrics: What is counted in.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        answers: Pipe,
+        options: RedisRpcOptions,
+        codec: RpcCodec,
+        api_name: str,
+        identity: Identity,
+        metrics: Metrics,
+    ) -> None:
+        self._metrics = metrics
+        self._complaints = Complaints(logger)
+        self._pipe, self._link = session.pipe, session.link()
+        self._answers = answers
+        self._options = options
+        self._codec = codec
+        self._api_name = api_name
+        self._queue = queue_key(api_name)
+        # A process name may come back with the next container; what makes the key unique must not.
+        self._member = f"{identity.process_name}:{secrets.token_hex(4)}"
+        self._mine = taken_key(self._api_name, self._member)
+        self._register = register_key(api_name)
+        self._signs = [presence_key(api_name, self._member), self._register, served_key(api_name)]
+        self._blobs: dict[str, bytes] = {}
+        self._stopping = self._may_hold_orphans = False
+        self._failures = 0
+        self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
+        self._sending = 0
+        self._all_sent: asyncio.Event | None = None
+        self._recovering = asyncio.Lock()
+        self._presence: Kept | None = None
+        #: What this user may not do, at the Redis of calls and at that of answers.
+        self.barred_by: Sequence[Permissions] = ()
+
+    @property
+    def _is_barred(self) -> bool:
+        """Whether a call that is taken could not be finished, for want of a permission."""
+        ours = {f"serve {self._api_name}", f"answer calls of {self._api_name}"}
+        return any(not ours.isdisjoint(permissions.barred) for permissions in self.barred_by)
+
+    async def join(self) -> None:
+        """Sign on, so that callers see that somebody serves the API, and stay signed on."""
+        try:
+            await self._show_presence()
+        except FAILURES as e:
+            logger.warning("signing on to %s: %s; trying again", self._queue, e)
+        name, lost = f"lightbus presence {self._api_name}", f"callers of {self._api_name} don't see it"
+        self._presence = Kept(self._keep_present, name, lost, self.obstacles).start()
+
+    async def take(self, limit: int) -> Sequence[RpcMessage]:
+        """Move calls to this process's list: wait for one, and fetch others with the same write."""
+        if self._stopping:
+            return ()
+        if self._is_barred:
+            self.trouble = LACKING
+            await asyncio.sleep(BLOCK / 4)
+            return ()
+        commands: list[tuple[Any, ...]] = []
+        more = min(limit, self._options.batch_size, _TAKEN_AT_ONCE)
+        if not self._is_full:
+            commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", BLOCK))
+            more -= 1
+        if more > 0:
+            commands.append(("EVALSHA", TAKE.sha, 2, self._queue, self._mine, more))
+        try:
+            if self._may_hold_orphans:
+                await self._recover_own()
+            replies = await self._link.exchange(commands, BLOCK + 2)
+        except (*FAILURES, asyncio.CancelledError) as e:
+            # A call may have been moved to this process's list by a command whose reply is lost.
+            self._may_hold_orphans = True
+            if isinstance(e, asyncio.CancelledError):
+                raise
+            await self._pause(e)
+            return ()
+        self.trouble = ""
+        blobs = [reply for reply in replies if isinstance(reply, bytes)]
+        blobs += [blob for reply in replies if isinstance(reply, list) for blob in reply]
+        refusals = [reply for reply in replies if isinstance(reply, ReplyError)]
+        self._is_full = (self._is_full and bool(blobs)) or any(refusal.code == "OOM" for refusal in refusals)
+        for refusal in refusals:
+            await self._after_refusal(refusal, may_pause=not blobs)
+        return await self._claim(blobs) if blobs else ()
+
+    def answer(self, call: RpcMessage, result: ResultMessage) -> None:
+        """Push the result to the caller's list and strike the call off this process's."""
+        self._answer(call, result, self._blobs.get(call.id))
+
+    def _answer(self, call: RpcMessage, result: ResultMessage, blob: bytes | None) -> None:
+        key = return_key(call.return_path)
+        push: list[tuple[Any, ...]] = []
+        strike: list[tuple[Any, ...]] = [] if blob is None else [("LREM", self._mine, 1, blob)]
+        if key is None:
+            logger.warning(
+                "%s (call %s) can't be answered: its return path is not one that a caller makes",
+                call.canonical_name,
+                call.id,
+                extra={"message_id": call.id},
+            )
+        else:
+            ttl = max(1, math.ceil(self._options.result_ttl))
+            push = [("LPUSH", key, self._encode(call, result)), ("EXPIRE", key, ttl)]
+        if push and self._answers is not self._pipe:
+            # One after the other: an answer that is lost must not take the call along.
+            self._send(self._answers, push, call.id, strike)
+        elif push or strike:
+            self._send(self._pipe, push + strike, call.id)
+
+    async def stop(self) -> None:
+        """End a waiting take at once; its connection stays usable, so that nothing is lost on the way."""
+        self._stopping = True
+        self._pipe.unblock(self._link)
+
+    async def close(self) -> None:
+        """Send the last answers, settle what is left behind, and disappear from the register."""
+        self._stopping = True
+        if self._presence is not None:
+            await self._presence.stop()
+        await self._link.close()
+        if self._pipe.is_closed:
+            return
+        try:
+            async with asyncio.timeout(5):
+                await self._finish_sending()
+                # Nobody looks for the list of a process that is not in the register.
+                self._blobs.clear()
+                await self._recover_own()
+                await self._finish_sending()
+                await self._pipe.run(LEAVE, self._signs, [self._member])
+        except (TimeoutError, *FAILURES) as e:
+            logger.warning("could not sign off from %s: %s", self._queue, e)
+
+    def _encode(self, call: RpcMessage, result: ResultMessage) -> bytes:
+        try:
+            return self._codec.encode_result(result)
+        except InvalidMessage as e:
+            what = "%s (call %s) is answered with an error: %s"
+            logger.error(what, call.canonical_name, call.id, e, extra={"message_id": call.id})
+            return self._codec.encode_result(ResultMessage(repr(e), call.id, error=True))
+
+    async def _claim(self, blobs: Sequence[bytes]) -> list[RpcMessage]:
+        """Decode calls and keep those whose expiry key was still there to be removed."""
+        calls = []
+        for blob in blobs:
+            try:
+                call = self._codec.decode_call(blob)
+                if call.api_name != self._api_name:
+                    raise InvalidMessage(f"not a call of the API {self._api_name!r}")
+            except InvalidMessage as e:
+                self._refuse(blob, e)
+                continue
+            calls.append((call, blob))
+        if not calls:
+            return []
+        try:
+            replies = await self._pipe.send_many(
+                command
+                for call, _ in calls
+                for command in (("PTTL", expiry_key(call.id)), ("GETDEL", expiry_key(call.id)))
+            )
+        except FAILURES as e:
+            self._may_hold_orphans = True
+            await self._pause(e)
+            return []
+        self._failures = 0
+        ours = []
+        for (call, blob), left, reply in zip(calls, replies[::2], replies[1::2], strict=True):
+            if isinstance(reply, bytes):
+                self._blobs[call.id] = blob
+                _note_deadline(call, left, reply)
+                ours.append(call)
+            elif isinstance(reply, ReplyError):
+                if reply.reaction is Reaction.GIVE_UP:
+                    self._refuse(blob, InvalidMessage("what stands at its expiry key is none"))
+                else:
+                    self._may_hold_orphans = True
+            else:
+                extra = {"message_id": call.id}
+                logger.debug("%s (call %s) had expired", call.canonical_name, call.id, extra=extra)
+                self._send(self._pipe, [("LREM", self._mine, 1, blob)])
+        return ours
+
+    def _refuse(self, blob: bytes, error: InvalidMessage) -> None:
+        """Drop what is not a call of this API, and say so to its sender where there is one."""
+        self._complaints.tell(self._queue, "a message in %s is dropped: %s", self._queue, error)
+        self._metrics.messages_refused.add(self._queue)
+        call = decode_sender(blob)
+        if call is None:
+            self._send(self._pipe, [("LREM", self._mine, 1, blob)])
+        else:
+            self._answer(call, ResultMessage(repr(error), call.id, error=True), blob)
+
+    def _send(
+        self, pipe: Pipe, commands: _Commands, call_id: str = "", then: _Commands = (), failures: int = 0
+    ) -> None:
+        """Send what must arrive, again after a failure while it is of use; then more to the API's Redis."""
+        if failures == 0:
+            self._sending += 1
+        elif pipe.is_closed:
+            logger.error("gave up sending an answer of %s: the bus was closed", self._api_name)
+            return
+        sent = pipe.send_many(commands)
+        sent.add_done_callback(partial(self._note_sent, pipe, commands, call_id, then, failures))
+
+    def _note_sent(
+        self, pipe: Pipe, commands: _Commands, call_id: str, then: _Commands, failures: int, sent: _Sent
+    ) -> None:
+        error = failure_of(sent)
+        if error is not None:
+            if isinstance(error, ReplyError) and error.reaction is Reaction.GIVE_UP:
+                self._complaints.tell(self._queue, "an answer is not sent: its key is not a list: %s", error)
+            elif failures < _ATTEMPTS and not pipe.is_closed:
+                if isinstance(error, ReplyError) and error.code == "OOM":
+                    commands = _despite_memory(commands)
+                again = partial(self._send, pipe, commands, call_id, then, failures + 1)
+                wait = backoff(failures, self._options.rpc_retry_delay)
+                asyncio.get_running_loop().call_later(wait, again)
+                return
+            else:
+                logger.error("gave up sending an answer of %s: %s", self._api_name, error)
+                then = ()
+        if then and not self._pipe.is_closed:
+            self._send(self._pipe, then, call_id)
+        else:
+            self._blobs.pop(call_id, None)
+        self._sending -= 1
+        if self._all_sent is not None and not self._sending:
+            self._all_sent.set()
+
+    async def _finish_sending(self) -> None:
+        if self._sending:
+            self._all_sent = asyncio.Event()
+            await self._all_sent.wait()
+
+    async def _after_refusal(self, error: ReplyError, *, may_pause: bool) -> None:
+        """Load the script where the server does not know it; wait a little after anything else."""
+        if error.reaction is Reaction.SEND_SCRIPT:
+            self._pipe.send("SCRIPT", "LOAD", TAKE.text).add_done_callback(ignore_outcome)
+        elif error.reaction is not Reaction.IGNORE and may_pause:
+            await self._pause(error)
+
+    async def _pause(self, error: Exception) -> None:
+        if self._failures == 0:
+            logger.warning("taking calls of %s: %s; trying again", self._api_name, error)
+        self._failures += 1
+        self.trouble = str(error)
+        if not self._stopping:
+            await asyncio.sleep(backoff(self._failures, self._options.consumption_restart_delay))
+
+    async def _keep_present(self) -> None:
+        """Show that this process lives, and recover the calls of those that no longer do."""
+        while True:
+            try:
+                await self._show_presence()
+                async with self._recovering:
+                    await self._recover()
+            except FAILURES as e:
+                # Calls of another process may have come into this one's list by a script whose reply is lost.
+                self._may_hold_orphans = True
+                logger.debug("presence of %s: %s", self._api_name, e)
+            await asyncio.sleep(PRESENCE / 3)
+
+    async def _show_presence(self) -> None:
+        if self._is_barred:
+            return  # Callers had better be told at once that nobody serves the API.
+        await self._pipe.run(PRESENT, self._signs, [self._member, int(PRESENCE * 1000)])
+
+    async def _recover(self) -> None:
+        api_name = self._api_name
+        # What is no text is not of a process, and stays.
+        members = [m.decode(errors="replace") for m in await self._pipe.send("SMEMBERS", self._register)]
+        others = [m for m in members if m != self._member]
+        if not others:
+            return
+        present = await self._pipe.send_many([("EXISTS", presence_key(api_name, m)) for m in others])
+        for member in (m for m, is_present in zip(others, present, strict=True) if is_present == 0):
+            keys = [taken_key(api_name, member), self._mine, presence_key(api_name, member), self._register]
+            blobs = await self._pipe.run(RECOVER, keys, [member])
+            if blobs:
+                logger.warning("%s died with %d calls of %s", member, len(blobs), self._api_name)
+            for blob in blobs:
+                await self._settle(blob)
+
+    async def _recover_own(self) -> None:
+        """Settle the calls that are in this process's list without its knowing them."""
+        async with self._recovering:
+            self._pipe.end_remains(self._link)
+            known = set(self._blobs.values())
+            for blob in [b for b in await self._pipe.send("LRANGE", self._mine, 0, -1) if b not in known]:
+                await self._settle(blob)
+        self._may_hold_orphans = False
+
+    async def _settle(self, blob: bytes) -> None:
+        """Give a dead process's call back where it was not started; else tell its caller that it is lost."""
+        try:
+            call = self._codec.decode_call(blob)
+        except InvalidMessage as e:
+            self._refuse(blob, e)
+            return
+        if await self._pipe.send("EXISTS", expiry_key(call.id)):
+            await self._pipe.run(RELEASE, [self._queue, self._mine], [blob])
+            return
+        lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
+        self._answer(call, ResultMessage(repr(lost), call.id, error=True), blob)
+
+
+def _despite_memory(commands: _Commands) -> _Commands:
+    """Return commands that send an answer as a script, which Redis does even where it is out of memory."""
+    if commands[0][0] == "LPUSH":
+        (_, key, answer), (_, _, ttl), *strike = commands
+        return [("EVAL", ANSWER.text, 1, key, answer, ttl), *strike]
+    return commands
+
+
+def _note_deadline(call: RpcMessage, left: object, value: bytes) -> None:
+    """Note when a call's caller gives up, where that can be told.
+
+    Args:
+        call: The call.
+        left: Milliseconds that its expiry key had left.
+        value: What stood there: the seconds by which the key outlives the caller's patience; 1 from 1.x.
+    """
+    try:
+        margin = float(value) if names_reply_list(call.return_path) else 0.0
+    except ValueError:
+        return
+    if isinstance(left, int) and left >= 0 and math.isfinite(margin):
+        call.expire_at(time.monotonic() + left / 1000 - margin)

@@ -1,0 +1,152 @@
+"""The list on which a caller's answers arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+
+from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnavailable
+from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.runtime.complaints import Complaints
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.runtime.tasks import Kept
+from lightbus.transports.events import Use
+from lightbus.transports.port import Finding, Transport
+from lightbus.transports.redis import needs
+from lightbus.transports.redis.base import RedisTransport
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, LinkBroken, backoff
+from lightbus.transports.redis.link.permissions import Need
+from lightbus.transports.redis.link.refusals import ReplyError
+
+from .lookout import Waiting
+
+logger = logging.getLogger(__name__)
+
+
+class RedisAnswers(RedisTransport, Transport):
+    """The Redis of answers, where it is not that of calls."""
+
+    async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
+        """Look whether Redis can be used; nothing is kept there that must last."""
+        return [f for f in await super().check(uses) if f.fatal or f.severity == "error"]
+
+    def _needs(self, use: Use) -> Iterable[Need]:
+        return needs_of_answers(use)
+
+
+def needs_of_answers(use: Use) -> Iterable[Need]:
+    """Return what a use of an API needs of the Redis of answers."""
+    if use.role == "serves":
+        return needs.answers(use.name)
+    return needs.reads_answers() if use.role == "calls" else ()
+
+
+class ReplyList:
+    """The one list on which this caller's answers arrive, and the futures that wait for them.
+
+    Args:
+        transport: Whose session is used: that of calls, or :class:`RedisAnswers`.
+        retry_delay: The longest wait after an error, in seconds.
+        decode: Makes an answer of its bytes.
+        obstacles: Returns where to tell what keeps answers from being read.
+    """
+
+    def __init__(
+        self,
+        transport: RedisTransport,
+        retry_delay: float,
+        decode: Callable[[bytes], ResultMessage],
+        obstacles: Callable[[], Obstacles],
+    ) -> None:
+        self._obstacles = obstacles
+        self._decode = decode
+        self._retry_delay = retry_delay
+        self._transport = transport
+        self._complaints = Complaints(logger)
+        self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
+        self.return_path = f"redis+key://{self._key}"
+        #: The calls that wait, by their ids, the oldest first; who waits no longer takes its own out.
+        self.expected: dict[str, Waiting] = {}
+        self._reader: Kept | None = None
+        self._wanted = asyncio.Event()
+        self._broke_at = -math.inf
+
+    def expect(self, message: RpcMessage, blob: bytes, now: float) -> asyncio.Future[ResultMessage]:
+        """Return the future of the answer to a call that is sent just now."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[ResultMessage] = loop.create_future()
+        self.expected[message.id] = Waiting(message, blob, future, now)
+        if self._reader is None:
+            lost = "answers to calls are not read"
+            self._reader = Kept(self._read, "lightbus replies", lost, self._obstacles()).start()
+        if len(self.expected) == 1:
+            self._wanted.set()
+        return future
+
+    def loss_since(self, moment: float) -> str:
+        """Say that an answer may be lost, where its connection broke after a moment of the loop's clock."""
+        is_lost = self._broke_at >= moment
+        return "the connection broke that brings answers, perhaps with this one" if is_lost else ""
+
+    async def close(self) -> None:
+        """Stop reading; calls that wait are cancelled."""
+        if self._reader is not None:
+            await self._reader.stop()
+        for waiting in self.expected.values():
+            future = waiting.answer
+            if not future.done():
+                future.set_exception(BusAlreadyClosed("the bus was closed while the call waited"))
+                future.exception()
+
+    async def _read(self) -> None:
+        link = self._transport.session.link()
+        failures = 0
+        try:
+            while True:
+                if not self.expected:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+                try:
+                    await self._read_once(link)
+                    failures = 0
+                except FAILURES as e:
+                    # That the Redis of calls is away, its pipe tells.
+                    is_told = isinstance(e, TransportUnavailable) and not isinstance(
+                        self._transport, RedisAnswers
+                    )
+                    if failures == 0 and not is_told:
+                        logger.warning("reading answers: %s; trying again", e)
+                    failures += 1
+                    if isinstance(e, LinkBroken):
+                        self._broke_at = asyncio.get_running_loop().time()
+                        # What still waits to be read there would take answers for nobody.
+                        self._transport.pipe.end_remains(link)
+                    await asyncio.sleep(backoff(failures, self._retry_delay))
+        finally:
+            await link.close()
+
+    async def _read_once(self, link: Link) -> None:
+        """Wait for an answer and fetch all others that are there with the same write."""
+        first, more = await link.exchange([("BRPOP", self._key, BLOCK), ("RPOP", self._key, 1000)], BLOCK + 2)
+        for reply in (first, more):
+            if isinstance(reply, ReplyError):
+                raise reply
+        if first is not None:
+            self._deliver(first[1])
+        for blob in more or ():
+            self._deliver(blob)
+
+    def _deliver(self, blob: bytes) -> None:
+        try:
+            result = self._decode(blob)
+        except InvalidMessage as e:
+            what = "an unreadable answer arrived and is dropped: %s"
+            self._complaints.tell("the answers to this process", what, e)
+            self._transport.metrics.messages_refused.add("lightbus:reply")
+            return
+        waiting = self.expected.get(result.rpc_message_id)
+        if waiting is not None and not waiting.answer.done():
+            waiting.answer.set_result(result)

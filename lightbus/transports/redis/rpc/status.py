@@ -1,0 +1,37 @@
+"""The queues of calls in this Redis, and who serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightbus.transports.events import QueueStatus
+from lightbus.transports.redis.keys import presence_key, queue_key, register_key, taken_key
+from lightbus.transports.redis.link.connection import unavailable
+from lightbus.transports.redis.link.pipe import Pipe
+
+
+async def queue_status(pipe: Pipe, api_names: Sequence[str]) -> list[QueueStatus]:
+    """Return how many calls wait and run, and the processes that show signs of life.
+
+    Raises:
+        TransportUnavailable: Redis does not answer, or refuses.
+    """
+    with unavailable("the queues of calls can't be read"):
+        return [await _queue(pipe, api_name) for api_name in api_names]
+
+
+async def _queue(pipe: Pipe, api_name: str) -> QueueStatus:
+    waiting = await pipe.send("LLEN", queue_key(api_name))
+    members = sorted(
+        m.decode("utf-8", "replace") for m in await pipe.send("SMEMBERS", register_key(api_name))
+    )
+    asked = [
+        command
+        for member in members
+        for command in (("LLEN", taken_key(api_name, member)), ("EXISTS", presence_key(api_name, member)))
+    ]
+    replies = await pipe.send_many(asked) if asked else []
+    running = sum(reply for reply in replies[::2] if isinstance(reply, int))
+    present = [member for member, reply in zip(members, replies[1::2], strict=True) if reply == 1]
+    # What follows the last colon tells processes of one name apart.
+    return QueueStatus(api_name, waiting, running, tuple(m.rpartition(":")[0] for m in present))

@@ -1,0 +1,268 @@
+"""Calls over Redis lists: one queue per API, one reply list per caller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import ClassVar, Literal
+
+from lightbus.exceptions import LightbusTimeout, QueueFull, TransportUnavailable
+from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.transports.events import QueueStatus, Use
+from lightbus.transports.port import Identity, RpcConsumer, RpcTransport
+from lightbus.transports.redis import needs
+from lightbus.transports.redis.base import RedisTransport
+from lightbus.transports.redis.custom_codec import rpc_codec
+from lightbus.transports.redis.keys import expiry_key, queue_key
+from lightbus.transports.redis.link.connection import FAILURES, LinkBroken, backoff
+from lightbus.transports.redis.link.permissions import Need
+from lightbus.transports.redis.link.pipe import ignore_outcome
+from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.options import RedisRpcOptions
+
+from .consumer import RedisRpcConsumer
+from .lookout import Lookout
+from .replies import RedisAnswers, ReplyList, needs_of_answers
+from .status import queue_status
+
+logger = logging.getLogger(__name__)
+
+#: The most seconds before a call is sent again that Redis could not take just then.
+_LONGEST_PAUSE = 0.5
+
+
+class RedisRpcTransport(RedisTransport, RpcTransport):
+    """Calls procedures by ``RPUSH {api}:rpc_queue`` and matches the answers by their call's id.
+
+    Args:
+        options: How to reach Redis, and how long answers are kept.
+    """
+
+    options: ClassVar[type | None] = RedisRpcOptions
+
+    def __init__(self, options: RedisRpcOptions | None = None) -> None:
+        self._options = options or RedisRpcOptions()
+        super().__init__(self._options)
+        self._codec = rpc_codec(self._options)
+        apart = None if self._options.results is None else RedisAnswers(self._options.results)
+        self.answers = apart
+        self._answers: RedisTransport = apart or self
+        decode, obstacles = self._codec.decode_result, lambda: self.obstacles
+        self._replies = ReplyList(self._answers, self._options.rpc_retry_delay, decode, obstacles)
+        #: The APIs that were called.
+        self._called: set[str] = set()
+        self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
+
+    async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
+        """Push the call and wait for its answer on this caller's reply list."""
+        if message.api_name not in self._called:
+            self._called.add(message.api_name)
+            use = Use("calls", message.api_name)
+            self.know(str(use), self._needs(use))
+            self._answers.know(str(use), needs_of_answers(use))
+        loop = asyncio.get_running_loop()
+        blob = self._codec.encode_call(message, self._replies.return_path)
+        deadline = loop.time() + timeout
+        failures = 0
+        refusal: ReplyError | None = None
+        while True:
+            try:
+                return await self._call_once(message, blob, deadline)
+            except (LightbusTimeout, TransportUnavailable) as e:
+                if refusal is not None:
+                    # Perhaps the last try had too little time left, and that is what took it.
+                    e.args = (f"{e}; before that, Redis at {self.address} refused it: {refusal}",)
+                raise
+            except ReplyError as e:
+                refusal = e
+                failures += 1
+                pause = backoff(failures, _LONGEST_PAUSE)
+                if not e.passes or loop.time() + pause >= deadline:
+                    kind = QueueFull if e.code == "OOM" else TransportUnavailable
+                    raise kind(
+                        f"{message.canonical_name} was not called: Redis at {self.address} refused it: {e}"
+                    ) from e
+                await asyncio.sleep(pause)
+
+    async def _call_once(self, message: RpcMessage, blob: bytes, deadline: float) -> ResultMessage:
+        """Push the call and wait for its answer; raises ReplyError where Redis did not take it."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        timeout = deadline - now
+        sent = self.pipe.send_many(
+            (
+                ("SET", expiry_key(message.id), *_patience(timeout, self._options.rpc_timeout)),
+                ("RPUSH", queue_key(message.api_name), blob),
+            )
+        )
+        answer = self._replies.expect(message, blob, now)
+        self._lookout.note(now)
+        # What becomes of the sending goes into the answer's future, so that the caller wakes up only once.
+        sent.add_done_callback(partial(self._after_sending, message, blob, answer))
+        due = self.pipe.deadlines.add(answer, deadline, timeout)
+        try:
+            return await answer
+        except TimeoutError:
+            raise await self._timed_out(message, blob, sent, round(timeout, 3), now) from None
+        except LinkBroken as e:
+            raise LightbusTimeout(
+                f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
+            ) from e
+        except asyncio.CancelledError:
+            is_unsent = self.pipe.is_unsent(sent)
+            sent.cancel()
+            if not is_unsent and not self.pipe.is_closed:
+                self._withdraw(message, blob, 1)
+            raise
+        finally:
+            due.discard(answer)
+            self._replies.expected.pop(message.id, None)
+
+    async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
+        """Take calls from the API's queue into a list of this process's own."""
+        use = Use("serves", api_name)
+        self.know(str(use), self._needs(use))
+        self._answers.know(str(use), needs_of_answers(use))
+        consumer = RedisRpcConsumer(
+            self.session, self._answers.pipe, self._options, self._codec, api_name, identity, self.metrics
+        )
+        consumer.obstacles = self.obstacles
+        consumer.barred_by = (self.session.permissions, self._answers.session.permissions)
+        await consumer.join()
+        return consumer
+
+    async def queue_status(self, api_names: Sequence[str]) -> Sequence[QueueStatus]:
+        """Ask the queues and their registers of processes."""
+        return await queue_status(self.pipe, api_names)
+
+    async def close(self) -> None:
+        """Stop waiting for answers and give the connections back."""
+        self._lookout.close()
+        await self._replies.close()
+        if self.answers is not None:
+            await self.answers.close()
+        await super().close()
+
+    def _needs(self, use: Use) -> Iterable[Need]:
+        if use.role == "serves":
+            yield from needs.serves(use.name)
+        elif use.role == "calls":
+            yield from needs.calls(use.name)
+        if self.answers is None:
+            yield from needs_of_answers(use)
+
+    def _keys(self, uses: Sequence[Use]) -> dict[str, str]:
+        return {queue_key(use.name): "list" for use in uses if use.role in ("serves", "calls", "knows")}
+
+    def _after_sending(
+        self,
+        message: RpcMessage,
+        blob: bytes,
+        answer: asyncio.Future[ResultMessage],
+        sent: asyncio.Future[list[object]],
+    ) -> None:
+        if sent.cancelled():
+            return
+        error = sent.exception()
+        if error is None:
+            replies = sent.result()
+            error = next((reply for reply in replies if isinstance(reply, ReplyError)), None)
+            length, most = replies[1], self._options.max_queue_length
+            if error is None and most is not None and isinstance(length, int) and length > most:
+                removed = self._withdraw(message, blob, -1)
+                removed.add_done_callback(partial(self._after_withdrawal, message, length, answer))
+        if error is not None and not answer.done():
+            answer.set_exception(error)
+
+    def _after_withdrawal(
+        self,
+        message: RpcMessage,
+        length: int,
+        answer: asyncio.Future[ResultMessage],
+        removed: asyncio.Future[int],
+    ) -> None:
+        """The queue was full; if nobody has taken the call all the same, that is its outcome."""
+        if removed.cancelled() or removed.exception() is not None or removed.result() != 1 or answer.done():
+            return
+        answer.set_exception(
+            QueueFull(
+                f"{message.canonical_name} was not called: {length - 1:,} waiting already, and "
+                f"max_queue_length is {self._options.max_queue_length:,}; start more processes that serve "
+                "it, raise its rpc_concurrency, call less often, or raise max_queue_length"
+            )
+        )
+
+    def _withdraw(self, message: RpcMessage, blob: bytes, end: Literal[1, -1]) -> asyncio.Future[int]:
+        """Take a call back.
+
+        Args:
+            message: The call.
+            blob: What was pushed.
+            end: Near which end of the queue it must be: 1 for the head, -1 for the tail.
+
+        Returns:
+            A future of 1 where it is certain that nobody has started the call.
+        """
+
+        def tidy(removed: asyncio.Future[int]) -> None:
+            if not removed.cancelled() and removed.exception() is None and removed.result() == 1:
+                left = self.pipe.send("LREM", queue_key(message.api_name), end, blob)
+                left.add_done_callback(ignore_outcome)
+
+        removed = self.pipe.send("DEL", expiry_key(message.id))
+        removed.add_done_callback(tidy)
+        return removed
+
+    async def _timed_out(
+        self,
+        message: RpcMessage,
+        blob: bytes,
+        sent: asyncio.Future[list[object]],
+        timeout: float,
+        since: float,
+    ) -> Exception:
+        name = message.canonical_name
+        away = self.pipe.outage_since(since) or self._answers.pipe.outage_since(since)
+        is_unsent = self.pipe.is_unsent(sent)
+        if sent.cancel():
+            if is_unsent:
+                reason = self.pipe.failure or f"Redis at {self.address} is silent"
+                return TransportUnavailable(f"{name} was not called: {reason}")
+            why = f"; {away}" if away else ""
+            return LightbusTimeout(
+                f"{name}: Redis did not take the call within {timeout:g} s{why}", "unknown"
+            )
+        executed: Literal["no", "unknown"] = "unknown"
+        try:
+            async with asyncio.timeout(1):
+                executed = "no" if await self._withdraw(message, blob, 1) == 1 else "unknown"
+        except (TimeoutError, *FAILURES):
+            logger.debug("could not withdraw %s", message.id, extra={"message_id": message.id})
+        if executed == "no":
+            why = away or "are its workers all busy?"
+            return LightbusTimeout(
+                f"{name} was not started within {timeout:g} s and was withdrawn; {why}", "no"
+            )
+        away = away or self._replies.loss_since(since)
+        why = f" ({away})" if away else ""
+        return LightbusTimeout(
+            f"{name} gave no answer within {timeout:g} s{why}; it may still run. Raise rpc_timeout of the "
+            f"API {message.api_name!r}, or pass bus_options={{'timeout': ...}}",
+            "unknown",
+        )
+
+
+def _patience(timeout: float, kept: float | None) -> tuple[str | float, str, int]:
+    """Return value and lifetime of an expiry key; the value is by how much it outlives the caller.
+
+    Args:
+        timeout: Seconds that the caller waits.
+        kept: Seconds for which the call is kept for a worker, if not for as long.
+    """
+    # A little longer than the caller waits, so that withdrawing can prove what happened.
+    lifetime = math.ceil(timeout if kept is None else kept) + 1
+    margin = round(lifetime - timeout, 3)
+    return int(margin) if margin.is_integer() else margin, "EX", lifetime
