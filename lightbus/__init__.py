@@ -3,7 +3,8 @@
 from .bus.client import BusClient
 from .bus.creation import create, get_bus
 from .bus.path import BusPath
-from .declared.api import Api, Event, Parameter
+from .declared.api import Api
+from .declared.definition import Event, Parameter
 from .declared.policy import Backoff, DeliveryPolicy, OnError
 from .exceptions import LightbusException
 from .messages import EventMessage, ResultMessage, RpcMessage

@@ -10,7 +10,7 @@ from typing import NoReturn, Protocol
 
 import pytest
 
-from lightbus.declared.api import auto_registered
+from lightbus.declared.registry import auto_registered
 from tests.processes import Process, lightbus_process
 from tests.proxy import Proxy
 from tests.servers import KINDS, WHERE_FROM, Kind, Server, ServerPool, find_binary, server_pool

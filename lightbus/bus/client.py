@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightbus.contracts.expectations import advice
-from lightbus.declared.api import Registry, auto_registered
+from lightbus.declared.registry import Registry, auto_registered
+from lightbus.declared.settings import ApiSettings, Wiring
 from lightbus.exceptions import (
     LightbusException,
     LightbusTimeout,
@@ -26,9 +27,9 @@ from lightbus.runtime.deadline import time_left
 from lightbus.runtime.portal import run_blocking
 from lightbus.values import dump
 
-from .connections import ApiSettings, Wiring
+from .bus_options import timeout_of
 from .contract_watch import ContractWatch
-from .firing import Firing, timeout_of
+from .firing import Firing
 
 _OUTCOMES: dict[type[RpcError], str] = {LightbusTimeout: "timeout", NoWorker: "no_worker"}
 

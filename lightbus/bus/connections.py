@@ -2,88 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from lightbus.declared.api import ApiOptions, ValidateOptions
-from lightbus.exceptions import TransportNotFound
+from lightbus.declared.settings import ChosenTransport, Wiring
 from lightbus.metrics import Metrics
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.port import EventTransport, Identity, Kind, RpcTransport, SchemaTransport, Transport
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenTransport:
-    """A transport by its entry point's name.
-
-    Args:
-        name: The entry point's name.
-        options: An object of the class that it has as ``options``; None for its defaults.
-    """
-
-    name: str = "redis"
-    options: Any = None
-
-
-class ApiSettings(Protocol):
-    """What the bus must know of one API; the manifest's record of it is one."""
-
-    @property
-    def owner(self) -> str | None: ...  # noqa: D102
-    @property
-    def rpc_timeout(self) -> float: ...  # noqa: D102
-    @property
-    def event_fire_timeout(self) -> float: ...  # noqa: D102
-    @property
-    def event_listener_setup_timeout(self) -> float: ...  # noqa: D102
-    @property
-    def rpc_concurrency(self) -> int: ...  # noqa: D102
-    @property
-    def validate(self) -> ValidateOptions: ...  # noqa: D102
-    @property
-    def strict_validation(self) -> bool: ...  # noqa: D102
-    @property
-    def cast_values(self) -> bool: ...  # noqa: D102
-    @property
-    def rpc_transport(self) -> ChosenTransport: ...  # noqa: D102
-    @property
-    def event_transport(self) -> ChosenTransport: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefaultApi(ApiOptions):
-    """What holds for an API where nothing is configured."""
-
-    rpc_transport: ChosenTransport = field(default_factory=ChosenTransport)
-    event_transport: ChosenTransport = field(default_factory=ChosenTransport)
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """Everything that is configured for one bus.
-
-    Args:
-        identity: Who this is.
-        api: Returns what holds for an API, by name.
-        schema_transport: Where contracts are published.
-        schema_ttl: Seconds after which the contract of an absent owner is forgotten.
-        schema_human_readable: Whether published contracts are indented.
-        expose_tracebacks: Whether callers get the traceback of a procedure that raised.
-        drain_timeout: Seconds that running work may take to finish at the end.
-        origin: Returns where the manifest says something, by its path, as ``file:line:column``; or nothing.
-        api_names: The APIs that the manifest names.
-    """
-
-    identity: Identity
-    api: Callable[[str], ApiSettings] = lambda name: DefaultApi()
-    schema_transport: ChosenTransport = field(default_factory=ChosenTransport)
-    schema_ttl: float = 60.0
-    schema_human_readable: bool = True
-    expose_tracebacks: bool = False
-    drain_timeout: float = 25.0
-    origin: Callable[[str], str] = lambda path: ""
-    api_names: tuple[str, ...] = ()
+from lightbus.transports.events import EventTransport
+from lightbus.transports.installed import find_transport
+from lightbus.transports.port import Kind, Transport
+from lightbus.transports.rpc import RpcTransport
+from lightbus.transports.schema import SchemaTransport
 
 
 class Transports:
@@ -176,27 +105,3 @@ class Transports:
         transport.metrics = self._metrics
         transport.obstacles = self._obstacles
         return transport
-
-
-def find_transport(kind: Kind, name: str) -> type[Any]:
-    """Look up a transport class by the name that a manifest gives it.
-
-    Args:
-        kind: Which of the three ports.
-        name: The entry point's name in the group ``lightbus_{kind}_transports``.
-
-    Returns:
-        The class; it is made with an object of its ``options`` dataclass, or without arguments.
-
-    Raises:
-        TransportNotFound: No installed package offers it; the message lists those that are offered.
-    """
-    # Not at the top: it is slow to import, and a process looks a transport up once.
-    from importlib.metadata import entry_points
-
-    offered = entry_points(group=f"lightbus_{kind}_transports")
-    for entry in offered:
-        if entry.name == name:
-            return cast(type[Any], entry.load())
-    names = ", ".join(sorted(e.name for e in offered)) or "none at all"
-    raise TransportNotFound(f"no {kind} transport named {name!r} is installed; there are: {names}")

@@ -15,7 +15,7 @@ from lightbus.exceptions import LightbusException, TransportUnavailable, Validat
 from lightbus.runtime.cancellation import end
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.tasks import begin
-from lightbus.transports.port import SchemaTransport
+from lightbus.transports.schema import SchemaTransport
 
 logger = logging.getLogger(__name__)
 

@@ -6,17 +6,16 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightbus.declared.api import Registry, auto_registered
+from lightbus.bus.hosted import _hosted, _of_host
+from lightbus.declared.registry import Registry, auto_registered
+from lightbus.declared.settings import Identity, Wiring
 from lightbus.exceptions import ConfigurationError
+from lightbus.manifest.wiring import default_service_name, wiring_of
 from lightbus.plugins import LightbusPlugin
-from lightbus.transports.port import Identity
 
 from .client import BusClient
-from .connections import Wiring
 from .declarations import Feature
 from .path import BusPath
 
@@ -31,18 +30,7 @@ DEFAULT_FILE = "lightbus.yaml"
 _LOOKED_FOR = (DEFAULT_FILE, "lightbus.yml", "lightbus.json")
 
 
-@dataclass(slots=True)
-class _Hosted:
-    """The bus of the host of this process, and what is fixed about it."""
-
-    bus: BusPath
-    manifest: Manifest
-    #: What a module has said, which the next one must not contradict.
-    said: set[str] = field(default_factory=set)
-
-
 _buses: dict[str, BusPath] = {}
-_hosted: list[_Hosted] = []
 
 
 def create(
@@ -115,16 +103,6 @@ def get_bus(service_name: str | None = None) -> BusPath:
     return create(service_name=service_name)
 
 
-def hosted(bus: BusPath, manifest: Manifest) -> None:
-    """From now on, hand out this bus: it belongs to the host of this process."""
-    _hosted.append(_Hosted(bus, manifest))
-
-
-def not_hosted(bus: BusPath) -> None:
-    """Hand out this bus no more."""
-    _hosted[:] = [each for each in _hosted if each.bus is not bus]
-
-
 def read_manifest(
     config: str | os.PathLike[str] | Mapping[str, Any] | None, arguments: Mapping[str, str]
 ) -> Manifest | None:
@@ -143,69 +121,11 @@ def read_manifest(
     is_configured = any(name.upper().startswith("LIGHTBUS_") for name in os.environ)
     if config is None and not is_configured and not any(map(os.path.exists, _LOOKED_FOR)):
         return None
-    from lightbus.manifest import load
+    from lightbus.manifest.load import load
 
     if isinstance(config, Mapping):
         return load(create_arguments={**config, **arguments}, look_around=False)
     return load([os.fspath(config)] if config is not None else (), create_arguments=arguments)
-
-
-def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
-    """Return what a bus needs of a manifest.
-
-    Args:
-        manifest: The manifest.
-        registry: The APIs of this process, the first of which names a service that has no name.
-    """
-    owned = [name for name in registry.public() if manifest.api(name).owner is None]
-    return Wiring(
-        Identity(manifest.service_name or default_service_name(owned), manifest.process_name),
-        manifest.api,
-        manifest.bus.schema.transport,
-        manifest.bus.schema.ttl,
-        manifest.bus.schema.human_readable,
-        manifest.bus.expose_tracebacks,
-        manifest.bus.drain_timeout,
-        lambda path: str(manifest.origin(path) or ""),
-        tuple(manifest.apis),
-    )
-
-
-def default_service_name(owned: Sequence[str]) -> str:
-    """Return a name that is the same after a restart: the first of its APIs by name, else the folder's."""
-    return min(owned) if owned else Path.cwd().name or "lightbus"
-
-
-def _of_host(
-    host: _Hosted,
-    config: str | os.PathLike[str] | Mapping[str, Any] | None,
-    service_name: str | None,
-    process_name: str | None,
-    features: Sequence[Feature] | None,
-) -> BusPath:
-    """Hand out the host's bus, provided that the arguments say nothing else than its manifest."""
-    client = host.bus.client
-    for what, asked in (("service_name", service_name), ("process_name", process_name)):
-        has = getattr(client.wiring.identity, what)
-        if asked is None:
-            continue
-        is_fixed = what in host.said or host.manifest.origin(what) is not None
-        if is_fixed and asked != has:
-            raise ConfigurationError(
-                f"lightbus.create({what}={asked!r}) contradicts the host, whose {what} is {has!r}; "
-                f"leave it out, or put it into the manifest or the option --{what.replace('_', '-')}"
-            )
-        host.said.add(what)
-        identity = replace(client.wiring.identity, **{what: asked})
-        client.wiring = replace(client.wiring, identity=identity)
-    if config is not None and (isinstance(config, Mapping) or not _is_read(config, host.manifest)):
-        raise ConfigurationError(
-            "lightbus.create(config=...) in a module that `lightbus run` hosts contradicts the host's own "
-            "configuration; leave it out, and give the file to the host: lightbus run -c FILE"
-        )
-    if features is not None:
-        client.set_features(features)
-    return host.bus
 
 
 def _by_name(plugins: Sequence[LightbusPlugin]) -> dict[str, LightbusPlugin]:
@@ -216,7 +136,3 @@ def _by_name(plugins: Sequence[LightbusPlugin]) -> dict[str, LightbusPlugin]:
             f"plugins are objects of classes derived from LightbusPlugin; got {wrong[0]!r}"
         )
     return {f"{type(plugin).__name__} {number}": plugin for number, plugin in enumerate(plugins, 1)}
-
-
-def _is_read(config: str | os.PathLike[str], manifest: Manifest) -> bool:
-    return os.path.abspath(config) in {os.path.abspath(source) for source in manifest.sources}

@@ -6,9 +6,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
-from lightbus.declared.api import Api, Registry
+from lightbus.declared.api import Api
 from lightbus.declared.listener import Handler, Listener, default_name
 from lightbus.declared.policy import DeliveryPolicy, OnError
+from lightbus.declared.registry import Registry
 from lightbus.declared.schedule import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, period_of
 from lightbus.exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters, InvalidSchedule
 from lightbus.plugins import LightbusPlugin, callbacks_of

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lightbus.bus.bus_options import _fire_options, _many_options
 from lightbus.contracts.known import Contracts
-from lightbus.declared.api import Definition, Event, Registry
+from lightbus.declared.definition import Definition, Event
+from lightbus.declared.registry import Registry
+from lightbus.declared.settings import ApiSettings, Wiring
 from lightbus.exceptions import (
     BusAlreadyClosed,
     EventsNotFired,
@@ -21,15 +24,15 @@ from lightbus.exceptions import (
     StreamFull,
     TransportUnavailable,
 )
-from lightbus.messages import MAX_ID, EventMessage, is_message_id
+from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.plugins.hooks import Beside
 from lightbus.runtime import traffic
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.port import EventTransport, Outgoing
+from lightbus.transports.events import EventTransport, Outgoing
 from lightbus.values import dump
 
-from .connections import ApiSettings, Transports, Wiring
+from .connections import Transports
 from .declarations import Declarations
 
 
@@ -334,53 +337,4 @@ def _check_shape(index: int, event: object) -> None:
         raise InvalidParameters(
             f"event {index} of the list is {event!r:.80}; give (api_name, event_name, arguments), "
             "the arguments as a dict"
-        )
-
-
-def _many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float | None, Sequence[str | None]]:
-    """Return the seconds to wait, None where that is not said, and the id of each event."""
-    rest = dict(options or {})
-    ids = rest.pop("ids", None)
-    ids = [None] * count if ids is None else list(ids)
-    if len(ids) != count:
-        raise InvalidParameters(
-            f"bus_options: there are {len(ids)} ids for {count} events; give one for each"
-        )
-    for message_id in ids:
-        if message_id is not None:
-            _check_id(message_id)
-    return (timeout_of(rest, 0.0, "timeout and ids") if rest else None), ids
-
-
-def timeout_of(options: Mapping[str, Any] | None, default: float, known: str = "timeout") -> float:
-    """Return the seconds to wait that ``bus_options`` say.
-
-    Raises:
-        InvalidParameters: They say something else, or no time.
-    """
-    if not options:
-        return default
-    unknown = [name for name in options if name != "timeout"]
-    if unknown:
-        raise InvalidParameters(f"bus_options has no option {unknown[0]!r}; it has {known}")
-    timeout = options["timeout"]
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise InvalidParameters(f"bus_options: timeout is {timeout!r}; give seconds above zero")
-    return float(timeout)
-
-
-def _fire_options(options: Mapping[str, Any] | None, default: float) -> tuple[float, str]:
-    """Return the seconds to wait and the event's id, empty for a new one."""
-    if not options or "id" not in options:
-        return timeout_of(options, default, "timeout and id"), ""
-    rest = dict(options)
-    message_id = rest.pop("id")
-    _check_id(message_id)
-    return timeout_of(rest, default, "timeout and id"), message_id
-
-
-def _check_id(message_id: object) -> None:
-    if not isinstance(message_id, str) or not is_message_id(message_id):
-        raise InvalidParameters(
-            f"bus_options: id is {message_id!r:.80}; give a UUID, or up to {MAX_ID} printable characters"
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from lightbus.transports.events import GroupStatus
-from lightbus.transports.port import EventTransport
+from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.unserved import consequence, remedy, state, whose
 
 from .client import BusClient

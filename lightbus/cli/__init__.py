@@ -45,7 +45,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             # A plugin's, if anybody's.
             return super().get_command(ctx, cmd_name)
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"{__name__}.commands.{cmd_name}").command
         return command
 
     def resolve_command(

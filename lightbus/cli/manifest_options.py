@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from lightbus.host import logs
 from lightbus.host.logs import LogFormat
-from lightbus.manifest import load
+from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -11,7 +11,7 @@ import click
 
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException
-from lightbus.host.importing import run_located
+from lightbus.host.user_code import run_located
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.plugins import enabled_plugins
 from lightbus.plugins import LightbusPlugin, PluginOptions

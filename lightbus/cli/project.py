@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightbus.bus.creation import hosted, wiring_of
+from lightbus.bus.hosted import hosted
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import FailedToImportBusModule
 from lightbus.host.checks import client_for
 from lightbus.host.importing import import_bus_module, look_in
 from lightbus.manifest.model import Manifest
+from lightbus.manifest.wiring import wiring_of
 
 
 def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPath:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar, get_args, get_origin
 
-from lightbus.declared.api import EMPTY, Definition, Procedure, where
+from lightbus.declared.definition import EMPTY, Definition, Procedure, where
 from lightbus.exceptions import MisconfiguredApiOptions
 from lightbus.values import hints_of
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightbus.declared.api import Definition
+from lightbus.declared.definition import Definition
 from lightbus.exceptions import InvalidMessage
 
 from .contract import contract_of

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightbus.exceptions import (
     EventNotFound,
@@ -18,9 +18,6 @@ from lightbus.exceptions import (
     ProcedureNotFound,
 )
 from lightbus.options import Duration, parse_duration
-
-if TYPE_CHECKING:
-    from .api import Api
 
 EMPTY = inspect.Parameter.empty
 
@@ -215,7 +212,7 @@ class Definition:
 
     name: str
     internal: bool
-    cls: type[Api]
+    cls: type
     procedures: Mapping[str, Procedure]
     events: Mapping[str, Event]
 

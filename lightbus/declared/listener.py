@@ -13,8 +13,7 @@ from lightbus.exceptions import InvalidListener
 from lightbus.options import Duration, parse_duration
 from lightbus.values import arguments_caster, hints_of
 
-from .api import Event, where
-from .definition import NAME
+from .definition import NAME, Event, where
 from .policy import DeliveryPolicy
 
 Handler = Callable[..., Any]

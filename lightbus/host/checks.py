@@ -10,17 +10,18 @@ from importlib import import_module
 from pathlib import Path
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.creation import wiring_of
 from lightbus.bus.groups import groups_of, what_to_tell
 from lightbus.bus.path import BusPath
 from lightbus.contracts.expectations import doubts
-from lightbus.declared.api import Registry, auto_registered
+from lightbus.declared.registry import Registry, auto_registered
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusException, MissingExtra
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
+from lightbus.manifest.wiring import wiring_of
 from lightbus.runtime.clock import difference, lead_of
 from lightbus.runtime.portal import run
-from lightbus.transports.port import Identity, Kind, Transport
+from lightbus.transports.port import Kind, Transport
 
 from .importing import look_in
 from .loading import Loader

@@ -24,10 +24,10 @@ from lightbus.worker import Worker
 from . import logs
 from .checks import broker_problems, client_for
 from .embedded import EmbeddedServer, provide
-from .importing import run_located, run_start_functions
 from .loading import Loader
 from .reload import Reloader
 from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, Shutdown
+from .user_code import run_located, run_start_functions
 from .uses import uses_of
 
 logger = logging.getLogger(__name__)

@@ -8,23 +8,16 @@ import importlib
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lightbus.bus.path import BusPath
-from lightbus.declared.definition import where
 from lightbus.exceptions import (
     ConfigurationError,
     FailedToImportBusModule,
     LightbusException,
-    TransportUnavailable,
 )
 from lightbus.manifest.problems import suggest
-from lightbus.plugins.hooks import Callback, Hooks
-from lightbus.runtime.cancellation import is_cancelled
 from lightbus.runtime.interpreter import refuse_shadows
 
 from . import logs
@@ -44,30 +37,6 @@ def look_in(folder: Path) -> None:
     refuse_shadows(folder)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-
-
-async def run_start_functions(modules: Sequence[ModuleType], bus: BusPath) -> None:
-    """Call ``before_server_start(bus)`` of each module, in which listeners are set up.
-
-    Raises:
-        ConfigurationError: One of them raises; the message has the line.
-    """
-    for module in modules:
-        function = getattr(module, "before_server_start", None)
-        if function is not None:
-            with located(function, f"before_server_start() of {module.__name__}"):
-                await bus.client.pool.invoke(function, bus)
-
-
-async def run_located(hooks: Hooks, callbacks: Sequence[Callback], what: str, **kwargs: Any) -> None:
-    """Run callbacks of a hook at the start.
-
-    Raises:
-        ConfigurationError: One of them raises; the message has the line.
-    """
-    for callback in callbacks:
-        with located(callback, what):
-            await hooks.run((callback,), **kwargs)
 
 
 def import_object(path: str) -> Any:
@@ -114,29 +83,6 @@ def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType
         raise _with_place(e) from e
     except (Exception, SystemExit) as e:
         raise _failed(name, e) from e
-    finally:
-        logs.keep()
-
-
-@contextmanager
-def located(function: Any, what: str) -> Iterator[None]:
-    """Turn what user code raises at the start into one line that says where.
-
-    Raises:
-        ConfigurationError: It raised.
-    """
-    try:
-        yield
-    except TransportUnavailable:
-        raise
-    except LightbusException as e:
-        raise _with_place(e) from e
-    except BaseException as e:
-        if is_cancelled(e) or isinstance(e, KeyboardInterrupt):
-            raise
-        logger.debug("%s failed", what, exc_info=e)
-        place = _place(e) or where(function)
-        raise ConfigurationError(f"{place}: {what} raised {type(e).__name__}: {_text(e)}") from e
     finally:
         logs.keep()
 

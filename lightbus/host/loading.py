@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.creation import default_service_name, hosted
+from lightbus.bus.hosted import hosted
 from lightbus.bus.path import BusPath
-from lightbus.declared.api import Event
+from lightbus.declared.definition import Event
 from lightbus.declared.listener import Listener
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.declared.schedule import Schedule
@@ -21,6 +21,7 @@ from lightbus.exceptions import LightbusException
 from lightbus.manifest.model import ListenerOptions, Manifest, ScheduleOptions
 from lightbus.manifest.plugins import make_plugins
 from lightbus.manifest.problems import Place, Problems
+from lightbus.manifest.wiring import default_service_name
 from lightbus.transports.redis.custom_codec import find_class
 
 from .importing import import_bus_module, import_object, look_in

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lightbus.bus.client import BusClient
 from lightbus.manifest.model import Manifest
-from lightbus.transports.events import Use
-from lightbus.transports.port import Kind
+from lightbus.transports.port import Kind, Use
 
 _OF_KIND = {
     "rpc": ("serves", "calls", "knows"),

@@ -9,9 +9,10 @@ from typing import Literal, TypeVar
 
 from lightbus.bus.client import BusClient
 from lightbus.contracts.expectations import doubts
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportUnavailable
-from lightbus.transports.events import ConsumerStatus, GroupStatus, QueueStatus
-from lightbus.transports.port import EventTransport, Identity
+from lightbus.transports.events import ConsumerStatus, EventTransport, GroupStatus
+from lightbus.transports.rpc import QueueStatus
 from lightbus.transports.unserved import consequence, loss, remedy, state, whose
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from lightbus.bus.client import BusClient
 from lightbus.bus.schema import BusSchema
 from lightbus.exceptions import InvalidParameters, LightbusException, SchemaNotFound, TransportUnavailable
 from lightbus.messages import EventMessage
+from lightbus.transports.events import EventTransport
 from lightbus.transports.merging import as_they_come, matcher, newest_first
-from lightbus.transports.port import EventTransport
 
 T = TypeVar("T")
 

@@ -12,10 +12,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, NewType
 
-from lightbus.bus.connections import ChosenTransport
-from lightbus.declared.api import ApiOptions
 from lightbus.declared.listener import MOST_AT_ONCE
 from lightbus.declared.policy import DeliveryPolicy
+from lightbus.declared.settings import ApiOptions, ChosenTransport
 from lightbus.options import Duration, option
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lightbus.declared.api import Api, Event
+from lightbus.declared.api import Api
+from lightbus.declared.definition import Event
 
 _WORKER = (
     "service_name",

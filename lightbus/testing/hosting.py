@@ -13,14 +13,16 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.connections import ApiSettings, ChosenTransport, Wiring
-from lightbus.bus.creation import not_hosted
+from lightbus.bus.hosted import not_hosted
 from lightbus.bus.path import BusPath
-from lightbus.declared.api import Api, Registry, auto_registered
+from lightbus.declared.api import Api
+from lightbus.declared.registry import Registry, auto_registered
+from lightbus.declared.settings import ApiSettings, ChosenTransport, Wiring
 from lightbus.exceptions import ConfigurationError
 from lightbus.host.checks import client_for
 from lightbus.host.loading import Loader
-from lightbus.manifest import Manifest, load
+from lightbus.manifest.load import load
+from lightbus.manifest.model import Manifest
 from lightbus.messages import EventMessage
 from lightbus.runtime.portal import run_blocking
 from lightbus.transports.events import DeadLetter

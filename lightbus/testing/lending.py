@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.connections import Wiring
-from lightbus.declared.api import Registry
+from lightbus.declared.registry import Registry
+from lightbus.declared.settings import Wiring
 from lightbus.plugins.hooks import Hooks
 
 

@@ -17,8 +17,10 @@ from lightbus.bus.connections import Transports
 from lightbus.bus.path import BusPath
 from lightbus.contracts.known import Contracts
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
-from lightbus.transports.memory.events import MemoryEventTransport, MemoryRpcTransport, MemorySchemaTransport
-from lightbus.transports.port import Outgoing
+from lightbus.transports.events import Outgoing
+from lightbus.transports.memory.events import MemoryEventTransport
+from lightbus.transports.memory.rpc import MemoryRpcTransport
+from lightbus.transports.memory.schema import MemorySchemaTransport
 from lightbus.values import dump_answer
 
 

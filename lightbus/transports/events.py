@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
+from lightbus.declared.policy import DeliveryPolicy
+from lightbus.declared.settings import Identity
+from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage
+from lightbus.transports.port import Consumer, Transport
 
 #: Seconds after which a process counts as gone that was not heard of: those that live read every few seconds.
 SILENT = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a broker lacks.
-
-    Args:
-        what: What is wrong, which promise that costs, and what to do.
-        fatal: Whether nothing can work until it is put right: a host does not start.
-        severity: How bad it is for those who check.
-        is_watched: Whether a host is told by :meth:`Transport.expect`, and again when it is put right.
-    """
-
-    what: str
-    fatal: bool = False
-    severity: Literal["error", "warning", "note"] = "warning"
-    is_watched: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What a process is going to do by a transport.
-
-    Args:
-        role: What it does with an API; ``runs`` for a schedule of all processes of a service, ``hosts`` for
-            what every host does; ``knows`` an API where it does no more with it by this transport.
-        name: The API, or the schedule with its service.
-        events: Which events of the API are fired or listened to; ``*`` where the names are not known.
-        listener: The listener's name.
-        service: The listener's service.
-        dedupes: Whether ids are remembered, of fired or of handled events.
-    """
-
-    role: Literal["hosts", "publishes", "owns", "serves", "calls", "knows", "fires", "listens", "runs"]
-    name: str = ""
-    events: tuple[str, ...] = ()
-    listener: str = ""
-    service: str = ""
-    dedupes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +87,6 @@ class GroupStatus:
     def waiting(self) -> int:
         """How many events the stream keeps for it, since they are not read or not settled."""
         return self.lag + self.pending
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatus:
-    """The calls of one API.
-
-    Args:
-        api_name: The API.
-        waiting: How many calls nobody has taken.
-        running: How many were taken and not answered.
-        process_names: Who serves it.
-    """
-
-    api_name: str
-    waiting: int
-    running: int
-    process_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +185,182 @@ class SchemaQuestions(ABC):  # noqa: B024 - what is asked here, a transport need
         return ()
 
 
-class RpcQuestions(ABC):
-    """What can be asked of a transport of calls."""
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one listener wants to receive.
+
+    Args:
+        listener_name: Names the consumer group, together with the service.
+        events: Pairs of API and event name; ``*`` as event stands for all of an API's.
+        known_events: The event names of each API asked for with ``*``, where they are known.
+        since: ``new``, ``earliest`` or a Unix time in seconds as text; read when the group is first made.
+        dedupe: Seconds for which the ids of acknowledged events are remembered; None for not at all.
+        page: How many events are wanted at a time, where it is more than the transport reads by itself.
+        longest_delay: The most seconds for which an event ever waits for another attempt.
+    """
+
+    listener_name: str
+    events: tuple[tuple[str, str], ...]
+    known_events: Mapping[str, tuple[str, ...]]
+    since: str = "new"
+    dedupe: float | None = None
+    page: int = 1
+    longest_delay: float = float("inf")
+
+    def wants(self, api_name: str, event_name: str) -> bool:
+        """Tell whether an event is one of those asked for."""
+        return (api_name, event_name) in self.events or (api_name, "*") in self.events
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """An event on its way to the broker, and what became of it.
+
+    Args:
+        message: The event; once it is stored, it has its ``native_id``.
+        body: What the transport has made of it by :meth:`EventTransport.encode`.
+        dedupe: Seconds for which the same id is stored only once; None for no such memory.
+        error: Why it is not stored, or may not be; ``TransportUnavailable`` and ``StreamFull`` where it is
+            known not to be.
+    """
+
+    message: EventMessage
+    body: Any
+    dedupe: float | None = None
+    error: LightbusException | None = None
+
+
+class Delivery(ABC):
+    """A message that carries its own fate: exactly one of the four verbs is called, once.
+
+    Attributes:
+        message: The event.
+        attempt: How often its handler was started, this time included; counts from 1.
+    """
+
+    __slots__ = ("attempt", "message")
+
+    def __init__(self, message: EventMessage, attempt: int) -> None:
+        self.message = message
+        self.attempt = attempt
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the process that had it before has died, maybe of it: it is handled apart from others."""
+        return False
 
     @abstractmethod
-    async def queue_status(self, api_names: Sequence[str]) -> Sequence[QueueStatus]:
-        """Tell how many calls wait and run, and who serves them.
+    def reread(self) -> None:
+        """Have the message again as it arrived, whatever a handler has done to it."""
+
+    @abstractmethod
+    def ack(self) -> None:
+        """It is done. Acknowledgements are sent in batches and repeated until the broker has them."""
+
+    @abstractmethod
+    async def was_handled(self) -> bool:
+        """Tell whether its group has acknowledged an event of its id within ``Subscription.dedupe``."""
+
+    @abstractmethod
+    async def retry(self, delay: float, error: BaseException) -> None:
+        """Deliver it again to this listener after ``delay`` seconds; the attempt is counted."""
+
+    @abstractmethod
+    async def dead_letter(self, reason: str, error: BaseException | None) -> None:
+        """Put it aside for people to look at; this listener sees it no more."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """It was not started: hand it back at once, without counting an attempt."""
+
+
+class EventConsumer(Consumer):
+    """One listener's stream of deliveries."""
+
+    #: After how many deliveries that ended in the death of their process an event is put aside.
+    max_deaths: int = DeliveryPolicy().max_deaths
+    longest_delay: float = float("inf")
+
+    @abstractmethod
+    async def status(self) -> Sequence[GroupStatus]:
+        """Tell how far the listener's group is with each stream.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    async def take(self, limit: int) -> Sequence[Delivery]:
+        """Return up to ``limit`` deliveries; waits a while for the first, and may return none."""
+
+
+class EventTransport(EventQuestions, Transport):
+    """Fires events and receives them."""
+
+    @abstractmethod
+    def encode(self, message: EventMessage) -> Any:
+        """Return an event as it is stored; nothing is sent.
+
+        Raises:
+            InvalidMessage: It can't travel.
+        """
+
+    @abstractmethod
+    async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
+        """Store events, in order, and set the ``native_id`` or the ``error`` of each.
+
+        Args:
+            events: Any number of events, of any APIs that this transport carries.
+            timeout: Seconds to wait for the broker in all.
+        """
+
+    async def publish(
+        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
+    ) -> None:
+        """Store events, in order, and set the ``native_id`` of each; where one fails, others may be stored.
+
+        Args:
+            messages: Any number of events, of any APIs that this transport carries.
+            timeout: Seconds to wait for the broker.
+            dedupe: Seconds for which the same id is stored only once; None for no such memory.
+
+        Raises:
+            InvalidMessage: One of them can't travel; nothing was sent.
+            TransportUnavailable: The first that failed was not stored.
+            PublishNotConfirmed: The first that failed may or may not be stored.
+            StreamFull: Listeners are too far behind.
+        """
+        events = [Outgoing(message, self.encode(message), dedupe) for message in messages]
+        await self.publish_each(events, timeout)
+        for event in events:
+            if event.error is not None:
+                raise event.error
+
+    @abstractmethod
+    async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
+        """Join, or make, the listener's consumer group.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    async def replay(self, letter: DeadLetter) -> bool:
+        """Hand a dead letter to its group again, and to no other one; its attempts count from the start.
+
+        Returns:
+            Whether it was still there.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    async def drop(self, letter: DeadLetter) -> bool:
+        """Delete a dead letter for good.
+
+        Returns:
+            Whether it was still there.
 
         Raises:
             TransportUnavailable: The broker can't be reached.

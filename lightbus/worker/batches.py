@@ -17,7 +17,7 @@ from lightbus.plugins.hooks import Beside
 from lightbus.runtime import traffic
 from lightbus.runtime.cancellation import end, is_cancelled
 from lightbus.runtime.tasks import why_ended
-from lightbus.transports.port import Delivery
+from lightbus.transports.events import Delivery
 
 from .dispatch import Caster, Dispatch
 

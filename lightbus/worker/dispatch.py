@@ -9,12 +9,11 @@ from collections.abc import Callable, KeysView
 from typing import Any
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.connections import ApiSettings
 from lightbus.contracts.validator import Validator
-from lightbus.declared.api import Procedure
-from lightbus.declared.definition import EMPTY
+from lightbus.declared.definition import EMPTY, Procedure
 from lightbus.declared.listener import Listener
 from lightbus.declared.policy import OnError
+from lightbus.declared.settings import ApiSettings
 from lightbus.exceptions import (
     InvalidParameters,
     LightbusException,
@@ -29,7 +28,7 @@ from lightbus.runtime.cancellation import is_cancelled
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.deadline import Deadline
 from lightbus.runtime.isolation import Isolation
-from lightbus.transports.port import Delivery
+from lightbus.transports.events import Delivery
 from lightbus.values import arguments_caster, dump_answer, hints_of, named_caster
 
 logger = logging.getLogger(__name__)

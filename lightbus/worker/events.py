@@ -12,8 +12,7 @@ from lightbus.declared.listener import Listener
 from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import handled
 from lightbus.runtime.tasks import Kept
-from lightbus.transports.events import GroupStatus
-from lightbus.transports.port import Delivery, EventConsumer, EventTransport, Subscription
+from lightbus.transports.events import Delivery, EventConsumer, EventTransport, GroupStatus, Subscription
 
 from .batches import BatchRunner, Collector, Take, release
 from .dispatch import Dispatch

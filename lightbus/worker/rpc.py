@@ -9,7 +9,7 @@ from lightbus.bus.client import BusClient
 from lightbus.exceptions import text_of
 from lightbus.messages import ResultMessage, RpcMessage, handled
 from lightbus.runtime.tasks import Kept
-from lightbus.transports.port import RpcConsumer
+from lightbus.transports.rpc import RpcConsumer
 
 from .dispatch import Dispatch
 from .slots import Slots

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from lightbus import Api, BusClient
-from lightbus.bus.creation import wiring_of
 from lightbus.bus.path import BusPath
-from lightbus.declared.api import Registry
-from lightbus.manifest import load
+from lightbus.declared.registry import Registry
+from lightbus.manifest.load import load
+from lightbus.manifest.wiring import wiring_of
 from lightbus.worker import Worker
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightbus.manifest import load
+from lightbus.manifest.load import load
 from tests.servers import Server
 
 from .pages import DOCS, Section, manifests, sections

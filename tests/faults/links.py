@@ -12,14 +12,16 @@ from typing import Any, Literal, get_args
 
 import uvloop
 
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusTimeout, LightbusWorkerError, TransportUnavailable, WorkerLost
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import Duration, SecretUrl
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.port import EventConsumer, Identity, RpcConsumer, Subscription
+from lightbus.transports.events import EventConsumer, Subscription
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
+from lightbus.transports.rpc import RpcConsumer
 from tests.breaking import STEPS, Break, BreakingProxy, Step
 from tests.eventually import eventually_async
 from tests.servers import Kind, Server

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightbus.declared.listener import Listener
-from lightbus.transports.port import Delivery
+from lightbus.transports.events import Delivery
 from lightbus.transports.redis.events import leases
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.leases import Leases

@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from lightbus.transports.redis.events.settling import GroupKeys
+from lightbus.transports.redis.keys import GroupKeys
 
 from .backing import Alone
 from .settings import LISTENERS, SERVICE, STREAM

@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 import lightbus
-from lightbus.declared.api import Registry
+from lightbus.declared.registry import Registry
 from tests.guide.zygote import Zygote
 from tests.processes import Process, clean_environment, lightbus_process
 

@@ -12,7 +12,7 @@ import pytest
 
 from lightbus.exceptions import ConfigurationError, NoWorker
 from lightbus.host import embedded
-from lightbus.manifest import load
+from lightbus.manifest.load import load
 from lightbus.runtime.interpreter import refuse_shadows
 from tests.eventually import eventually
 from tests.guide.project import Project

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from tests.processes import clean_environment
 
-IMPORTS = ["cli.run", "cli.call", "cli.fire"]
-IMPORTS += [f"transports.redis.{name}" for name in ("rpc", "events", "schema")]
+IMPORTS = [f"cli.commands.{name}" for name in ("run", "call", "fire")]
+IMPORTS += [f"transports.redis.{name}" for name in ("rpc.transport", "events.transport", "schema")]
 
 
 class Zygote:

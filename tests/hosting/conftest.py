@@ -18,11 +18,12 @@ import pytest
 from lightbus import BusClient
 from lightbus.bus import creation
 from lightbus.bus.path import BusPath
-from lightbus.declared.api import Registry
+from lightbus.declared.registry import Registry
 from lightbus.host.checks import client_for
 from lightbus.host.loading import Loader
 from lightbus.host.reload import Reloader
-from lightbus.manifest import Manifest, load
+from lightbus.manifest.load import load
+from lightbus.manifest.model import Manifest
 from lightbus.worker import Worker
 from tests.conftest import missing
 from tests.eventually import eventually_async

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lightbus.manifest import load
+from lightbus.manifest.load import load
 from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.guide.project import Project

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lightbus.declared.settings import Identity
 from lightbus.runtime.clock import Clock
 from lightbus.transports.memory.ticks import Ticks
-from lightbus.transports.port import Identity
 from tests.conftest import missing
 from tests.eventually import eventually, eventually_async
 from tests.guide.project import Project

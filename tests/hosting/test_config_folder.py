@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lightbus.manifest import load
+from lightbus.manifest.load import load
 from tests.conftest import StartServer
 from tests.guide.project import Project
 from tests.servers import Server, free_port

@@ -16,7 +16,8 @@ from lightbus.messages import EventMessage
 from lightbus.plugins import telemetry as outbox
 from lightbus.plugins.internal_metrics import MetricsPlugin
 from lightbus.plugins.telemetry import Outbox
-from lightbus.transports.memory.events import MemoryEventTransport, broker
+from lightbus.transports.memory.broker import broker
+from lightbus.transports.memory.events import MemoryEventTransport
 from tests.eventually import eventually, eventually_async
 from tests.guide.project import Project, printed
 from tests.servers import Server

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lightbus.exceptions import TransportUnavailable
-from lightbus.manifest import load
+from lightbus.manifest.load import load
 from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.conftest import StartServer
 from tests.eventually import eventually

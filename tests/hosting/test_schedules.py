@@ -11,7 +11,7 @@ import pytest
 
 from lightbus.declared.schedule import Schedule
 from lightbus.exceptions import InvalidSchedule, MissingExtra, TransportUnavailable
-from lightbus.manifest import InvalidManifest
+from lightbus.manifest.problems import InvalidManifest
 from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.eventually import eventually_async
 from tests.hosting.conftest import Bench

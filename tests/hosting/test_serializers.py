@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lightbus.exceptions import InvalidMessage, LightbusTimeout
-from lightbus.manifest import InvalidManifest
+from lightbus.manifest.problems import InvalidManifest
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.serializers import (
     BlobMessageDeserializer,

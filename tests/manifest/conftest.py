@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from lightbus.manifest import InvalidManifest, Manifest, load
+from lightbus.manifest.load import load
+from lightbus.manifest.model import Manifest
+from lightbus.manifest.problems import InvalidManifest
 
 
 @dataclass

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightbus.manifest import InvalidManifest, Manifest, load
+from lightbus.manifest.load import load
+from lightbus.manifest.model import Manifest
 from lightbus.manifest.printing.reference import reference
+from lightbus.manifest.problems import InvalidManifest
 
 CORPUS = [
     reference(),
@@ -152,7 +154,8 @@ def test_large_manifests_of_any_kind_are_quick(tmp_path: Path, text: str) -> Non
 MEASURE = """
 import sys
 from pathlib import Path
-from lightbus.manifest import InvalidManifest, load
+from lightbus.manifest.problems import InvalidManifest
+from lightbus.manifest.load import load
 for path in sys.argv[1:]:
     try:
         load([path], environ={}, cwd=Path())

@@ -11,9 +11,11 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from lightbus.declared.api import Api, Registry
+from lightbus.declared.api import Api
+from lightbus.declared.registry import Registry
 from lightbus.exceptions import ManifestError
-from lightbus.manifest import Manifest, load
+from lightbus.manifest.load import load
+from lightbus.manifest.model import Manifest
 from lightbus.manifest.printing.jsonschema import json_schema
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +25,7 @@ PRODUCTION = "config/environments/production.yaml"
 @pytest.fixture(autouse=True)
 def nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the shop is only looked at."""
-    monkeypatch.setattr("lightbus.declared.api.auto_registered", Registry())
+    monkeypatch.setattr("lightbus.declared.registry.auto_registered", Registry())
 
 
 def read(*paths: str, sets: tuple[str, ...] = (), **environ: str) -> Manifest:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lightbus.manifest import Manifest, render
+from lightbus.manifest.model import Manifest
+from lightbus.manifest.problems import render
 from lightbus.options import SecretUrl
 
 from .conftest import Folder

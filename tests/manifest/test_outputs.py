@@ -12,9 +12,10 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from lightbus.manifest import Manifest, model
+from lightbus.manifest import model
 from lightbus.manifest.keys.scalars import Leaf
 from lightbus.manifest.keys.shapes import ROOT, Block, Choice, ListOf, Named, keys_of
+from lightbus.manifest.model import Manifest
 from lightbus.manifest.printing.effective import show
 from lightbus.manifest.printing.jsonschema import json_schema
 from lightbus.manifest.printing.reference import reference

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lightbus.exceptions import ConfigurationError, ManifestError
-from lightbus.manifest import InvalidManifest, render
+from lightbus.manifest.problems import InvalidManifest, render
 
 from .conftest import Folder
 

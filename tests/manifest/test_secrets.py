@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lightbus.manifest import InvalidManifest, render
 from lightbus.manifest.printing.effective import show
+from lightbus.manifest.problems import InvalidManifest, render
 
 from .conftest import Folder
 

@@ -11,7 +11,7 @@ import pytest
 from lightbus.exceptions import TransportUnavailable
 from lightbus.options import SecretUrl
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.events import Use
+from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.link.permissions import Need, NotKnown, Permissions, look, sentences

@@ -11,7 +11,7 @@ import pytest
 import lightbus
 from lightbus import BusClient, DeliveryPolicy, EventMessage, OnError
 from lightbus.exceptions import ConfigurationError, LightbusWorkerError, NoWorker, SyncCallOnEventLoop
-from lightbus.manifest import InvalidManifest
+from lightbus.manifest.problems import InvalidManifest
 from lightbus.plugins import LightbusPlugin
 from lightbus.testing import VirtualClock, hosted
 

@@ -11,25 +11,15 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
-from lightbus.transports.memory.events import (
-    MemoryEventTransport,
-    MemoryRpcTransport,
-    MemorySchemaTransport,
-    broker,
-)
-from lightbus.transports.port import (
-    Delivery,
-    EventConsumer,
-    EventTransport,
-    Identity,
-    RpcConsumer,
-    RpcTransport,
-    SchemaTransport,
-    Subscription,
-    Transport,
-)
+from lightbus.transports.events import Delivery, EventConsumer, EventTransport, Subscription
+from lightbus.transports.memory.broker import broker
+from lightbus.transports.memory.events import MemoryEventTransport
+from lightbus.transports.memory.rpc import MemoryRpcTransport
+from lightbus.transports.memory.schema import MemorySchemaTransport
+from lightbus.transports.port import Transport
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.keys import presence_key
@@ -37,6 +27,8 @@ from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions
 from lightbus.transports.redis.rpc.consumer import RedisRpcConsumer
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from lightbus.transports.redis.schema import RedisSchemaTransport
+from lightbus.transports.rpc import RpcConsumer, RpcTransport
+from lightbus.transports.schema import SchemaTransport
 from tests.conftest import require
 from tests.eventually import eventually_async
 from tests.servers import KINDS, Kind, Server, ServerPool

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lightbus.transports.events import DeadLetter
-from lightbus.transports.port import EventConsumer, EventTransport
+from lightbus.transports.events import DeadLetter, EventConsumer, EventTransport
 from tests.eventually import eventually_async
 from tests.servers import Server
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lightbus.messages import EventMessage
-from lightbus.transports.port import EventConsumer
+from lightbus.transports.events import EventConsumer
 from tests.eventually import eventually_async
 from tests.proxy import Proxy
 from tests.servers import Server

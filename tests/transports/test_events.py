@@ -10,7 +10,7 @@ import pytest
 
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage
-from lightbus.transports.port import EventConsumer
+from lightbus.transports.events import EventConsumer
 
 from .conftest import Ports, settled, take
 

@@ -9,7 +9,7 @@ import pytest
 
 import lightbus
 from lightbus import Api, Event, Parameter
-from lightbus.declared.api import Registry
+from lightbus.declared.registry import Registry
 from lightbus.exceptions import (
     EventNotFound,
     EventsNotFired,
@@ -22,7 +22,7 @@ from lightbus.exceptions import (
     ValidationError,
 )
 from lightbus.messages import EventMessage
-from lightbus.transports.memory.events import broker
+from lightbus.transports.memory.broker import broker
 from lightbus.transports.redis.events import lost_events
 from tests.proxy import Proxy
 from tests.servers import Server

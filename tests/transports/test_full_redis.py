@@ -9,7 +9,7 @@ import pytest
 
 from lightbus.exceptions import QueueFull, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
-from lightbus.transports.redis.events.settling import GroupKeys
+from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.rpc import consumer as rpc_consumer
 from tests.servers import Server
 

@@ -8,7 +8,7 @@ import pytest
 
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.messages import EventMessage
-from lightbus.transports.port import EventConsumer
+from lightbus.transports.events import EventConsumer
 from tests.servers import Server
 
 from .conftest import Ports, fields_of, settled, take

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from lightbus.bus.connections import find_transport
 from lightbus.exceptions import NoWorker, TransportNotFound
 from lightbus.messages import EventMessage, RpcMessage
-from lightbus.transports.memory.events import MemoryEventTransport, MemoryRpcTransport, broker
-from lightbus.transports.port import EventTransport, RpcTransport, SchemaTransport
+from lightbus.transports.events import EventTransport
+from lightbus.transports.installed import find_transport
+from lightbus.transports.memory.broker import broker
+from lightbus.transports.memory.events import MemoryEventTransport
+from lightbus.transports.memory.rpc import MemoryRpcTransport
+from lightbus.transports.rpc import RpcTransport
+from lightbus.transports.schema import SchemaTransport
 from tests.conftest import RunLightbus
 
 from .conftest import Ports, take

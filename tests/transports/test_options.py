@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.declared.api import ApiOptions
+from lightbus.declared.settings import ApiOptions
 from lightbus.exceptions import ConfigurationError, LightbusTimeout, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl

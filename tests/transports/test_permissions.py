@@ -10,8 +10,8 @@ import pytest
 
 from lightbus.options import Secret
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.port import Delivery, EventTransport
-from lightbus.transports.redis.events.settling import GroupKeys
+from lightbus.transports.events import Delivery, EventTransport
+from lightbus.transports.redis.keys import GroupKeys
 from tests.servers import Server, ServerPool
 
 from .conftest import Ports, settled, take

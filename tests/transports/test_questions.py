@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage, RpcMessage
 from lightbus.metrics import Metrics
-from lightbus.transports.events import GroupStatus
-from lightbus.transports.port import EventTransport, Identity
+from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.redis.events import leases as redis_leases
 from tests.eventually import eventually_async
 from tests.servers import Server

@@ -6,7 +6,7 @@ import pytest
 
 from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.transports.port import EventConsumer
+from lightbus.transports.events import EventConsumer
 from tests.servers import Server
 
 from .conftest import Ports, fields_of, settled, take

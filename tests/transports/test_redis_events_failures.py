@@ -8,7 +8,7 @@ import pytest
 
 from lightbus.exceptions import PublishNotConfirmed, TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.transports.port import Delivery, EventConsumer
+from lightbus.transports.events import Delivery, EventConsumer
 from lightbus.transports.redis.events import consumer as event_consumer
 from tests.proxy import Proxy
 from tests.servers import Server

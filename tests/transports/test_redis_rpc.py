@@ -14,7 +14,7 @@ from lightbus.exceptions import (
     NoWorker,
 )
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.transports.port import RpcConsumer
+from lightbus.transports.rpc import RpcConsumer
 from tests.servers import Server
 
 from .conftest import Ports, settled, take_call

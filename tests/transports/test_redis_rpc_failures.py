@@ -15,8 +15,8 @@ from lightbus.exceptions import (
     WorkerLost,
 )
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.transports.port import RpcConsumer
 from lightbus.transports.redis.rpc import consumer as rpc_consumer
+from lightbus.transports.rpc import RpcConsumer
 from tests.proxy import Proxy
 from tests.servers import Server
 

@@ -11,7 +11,7 @@ import pytest
 from lightbus.exceptions import BusAlreadyClosed, StreamFull
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
-from lightbus.transports.port import EventConsumer, EventTransport
+from lightbus.transports.events import EventConsumer, EventTransport
 from lightbus.transports.redis.events import transport as redis_events
 from tests.servers import Server
 

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportError
-from lightbus.transports.port import Identity
 from lightbus.transports.redis import schema as redis_schema
 from tests.servers import Server
 

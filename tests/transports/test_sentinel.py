@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lightbus.exceptions import TransportUnavailable
-from lightbus.manifest import load
+from lightbus.manifest.load import load
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import missing, require

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lightbus import Api, Event, Parameter
-from lightbus.declared.api import Registry
+from lightbus.declared.registry import Registry
 from lightbus.exceptions import (
     DuplicateApi,
     EventNotFound,

@@ -17,8 +17,7 @@ from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.port import MAX_BYTES
 from lightbus.transports.redis import codec
-from lightbus.transports.redis.events.transport import stream_key
-from lightbus.transports.redis.keys import expiry_key, queue_key
+from lightbus.transports.redis.keys import expiry_key, queue_key, stream_key
 
 CAPTURE = json.loads((Path(__file__).parent / "lightbus-1.3-commands.json").read_text())
 COMMANDS: list[list[str]] = CAPTURE["commands"]

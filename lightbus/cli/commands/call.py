@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.creation import wiring_of
 from lightbus.cli.arguments import parse, split
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.plugins import act
-from lightbus.declared.api import Registry, auto_registered
+from lightbus.declared.registry import Registry, auto_registered
 from lightbus.host.importing import look_in
+from lightbus.manifest.wiring import wiring_of
 
 
 @click.command("call", epilog="Example: lightbus call auth.check_password username=admin password=secret")

@@ -12,8 +12,7 @@ from lightbus.bus.creation import DEFAULT_FILE
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.host.checks import check
 from lightbus.host.shutdown import EXIT_CONFIG
-from lightbus.manifest import InvalidManifest, render
-from lightbus.manifest.problems import Format, Problem
+from lightbus.manifest.problems import Format, InvalidManifest, Problem, render
 
 #: The most files that are named.
 _LISTED = 3

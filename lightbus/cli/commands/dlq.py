@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,12 +16,12 @@ from lightbus.cli.manifest_options import begin, manifest_options, scan_option
 from lightbus.exceptions import TransportUnavailable
 from lightbus.host.checks import client_for
 from lightbus.host.logs import on_one_line
+from lightbus.insight.dead_letters import Filter
 from lightbus.insight.search import reached
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.runtime.portal import run
-from lightbus.transports.events import DeadLetter
-from lightbus.transports.port import EventTransport
+from lightbus.transports.events import DeadLetter, EventTransport
 
 _REASONS = ("failed", "invalid", "invalid_message", "process_died")
 
@@ -32,44 +32,6 @@ command = click.Group(
     help="Look at events that were put aside, replay them or drop them.",
     epilog="Example: lightbus dlq list",
 )
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which dead letters are meant; those that fit everything that is said.
-
-    Args:
-        ids: Ids of dead letters, or of their events.
-        api: The name of the event's API.
-        listener: The listener's name, or its group's: ``{service_name}-{listener_name}``.
-        reason: Why they were put aside.
-        older_than: The least seconds since then.
-        newer_than: The most seconds since then.
-        seen: None but these, each with its place.
-        scan: Whether each broker is searched as a whole for them.
-    """
-
-    ids: tuple[str, ...] = ()
-    api: str | None = None
-    listener: str | None = None
-    reason: str | None = None
-    older_than: float | None = None
-    newer_than: float | None = None
-    seen: frozenset[tuple[str, str]] | None = None
-    scan: bool = False
-
-    def fits(self, letter: DeadLetter, now: float) -> bool:
-        """Tell whether a letter is meant."""
-        age = now - letter.died_at
-        return (
-            (not self.ids or letter.id in self.ids or letter.message.id in self.ids)
-            and (self.api is None or letter.message.api_name == self.api)
-            and (self.listener is None or f"-{letter.group}".endswith(f"-{self.listener}"))
-            and (self.reason is None or letter.reason == self.reason)
-            and (self.older_than is None or age >= self.older_than)
-            and (self.newer_than is None or age <= self.newer_than)
-            and (self.seen is None or (letter.place, letter.id) in self.seen)
-        )
 
 
 def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:

@@ -17,9 +17,9 @@ from lightbus.bus.path import BusPath
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
 from lightbus.exceptions import InvalidParameters
 from lightbus.host.checks import client_for
-from lightbus.host.importing import run_start_functions
 from lightbus.host.loading import Loader
 from lightbus.host.logs import on_one_line
+from lightbus.host.user_code import run_start_functions
 from lightbus.insight.search import Query, argument_test, castings, comparison, misfit, search
 from lightbus.manifest.model import Manifest
 from lightbus.messages import EventMessage

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from lightbus.declared.api import ValidateOptions
 from lightbus.declared.policy import DeliveryPolicy
+from lightbus.declared.settings import ValidateOptions
 from lightbus.manifest.model import EventTransport, Manifest, ResultTransport, RpcTransport, SchemaTransport
 
 from .installed import Group, options_class

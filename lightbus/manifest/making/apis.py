@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from lightbus.bus.connections import ChosenTransport
+from lightbus.declared.settings import ChosenTransport
 from lightbus.exceptions import TransportNotFound
 from lightbus.manifest.keys.shapes import Choice, keys_of
 from lightbus.manifest.model import ApiRecord, BusOptions, ContractOptions

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lightbus.bus.connections import ChosenTransport
+from lightbus.declared.settings import ChosenTransport
 from lightbus.exceptions import ConfigurationError, TransportNotFound
 from lightbus.manifest.keys.cerberus_rules import validate
 from lightbus.manifest.keys.installed import plugin_names, plugin_options

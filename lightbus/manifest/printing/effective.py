@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightbus.bus.connections import ChosenTransport
+from lightbus.declared.settings import ChosenTransport
 from lightbus.manifest.keys.shapes import ROOT, Block, Choice, Key, Named, Plugins, keys_of
 from lightbus.manifest.model import Manifest, Policy
 from lightbus.manifest.text.nodes import Node

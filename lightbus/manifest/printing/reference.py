@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import MISSING, fields
 from typing import Any
 
-from lightbus.bus.connections import ChosenTransport
+from lightbus.declared.settings import ChosenTransport
 from lightbus.manifest.keys.shapes import ROOT, Block, Choice, Key, Named, Plugins, keys_of
 from lightbus.manifest.model import Manifest
 from lightbus.plugins.own_options import OWN_PLUGINS

@@ -14,11 +14,13 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage, text_of
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.runtime.clock import Clock
 from lightbus.transports.events import ConsumerStatus, DeadLetter, GroupStatus
-from lightbus.transports.port import MAX_BYTES, Identity, SchemaTransport
+from lightbus.transports.port import MAX_BYTES
+from lightbus.transports.schema import SchemaTransport
 
 from .inbox import Inbox
 from .ticks import Ticks

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.transports.port import Outgoing
+from lightbus.transports.events import Outgoing
 
 from .broker import to_json
-from .events import MemoryEventTransport, MemoryRpcTransport
+from .events import MemoryEventTransport
+from .rpc import MemoryRpcTransport
 
 logger = logging.getLogger(__name__)
 

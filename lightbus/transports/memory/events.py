@@ -7,40 +7,29 @@ nothing outlives the loop.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal
 
-import msgspec
-
-from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, QueueFull, WorkerLost
-from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.declared.settings import Identity
+from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
-from lightbus.transports.events import DeadLetter, GroupStatus, QueueStatus
-from lightbus.transports.port import (
+from lightbus.transports.events import (
+    DeadLetter,
     Delivery,
     EventConsumer,
     EventTransport,
-    Identity,
+    GroupStatus,
     Outgoing,
-    RpcConsumer,
-    RpcTransport,
-    SchemaTransport,
     Subscription,
 )
 
-from .broker import Broker, Group, KeptLetter, Stored, result_fields, to_json
+from .broker import Group, KeptLetter, Stored, to_json
 from .broker import broker as broker
 from .inbox import Inbox
-from .ticks import Ticks
 
 logger = logging.getLogger(__name__)
-
-#: How many calls of an API may wait, as with Redis by default.
-_MOST_WAITING = 10_000
 
 
 class _InProcess:
@@ -236,160 +225,3 @@ class MemoryEventTransport(_InProcess, EventTransport):
                 group.dead.remove(kept)
                 return kept
         return None
-
-
-class MemoryRpcConsumer(RpcConsumer):
-    """Takes and answers the calls of one API."""
-
-    def __init__(self, shared: Broker, api_name: str, process_name: str) -> None:
-        self._broker = shared
-        self._queue = shared.queue(api_name)
-        self._queue.process_names.append(process_name)
-        self._process_name = process_name
-        self._held: dict[str, RpcMessage] = {}
-        self._stopping = False
-
-    async def take(self, limit: int) -> Sequence[RpcMessage]:
-        """Wait for a call, and return those that are there."""
-        if not self._stopping:
-            await self._queue.wait()
-        taken: list[RpcMessage] = []
-        while len(taken) < limit and not self._stopping:
-            call = self._queue.take()
-            if call is None:
-                break
-            m, arguments, deadline = call
-            kwargs = msgspec.json.decode(arguments)
-            taken.append(
-                RpcMessage(m.api_name, m.procedure_name, kwargs, m.return_path, m.id, m.headers, deadline)
-            )
-        self._held.update((call.id, call) for call in taken)
-        self._queue.running += len(taken)
-        return taken
-
-    def answer(self, call: RpcMessage, result: ResultMessage) -> None:
-        """Hand the result to the caller, if it still waits."""
-        self._queue.running -= self._held.pop(call.id, None) is not None
-        waiting = self._broker.answers.get(call.id)
-        if waiting is None or waiting.done():
-            return
-        try:
-            blob = to_json(f"the result of {call.canonical_name}", result_fields(result))
-        except InvalidMessage as e:
-            logger.error("%s (call %s) is answered with an error: %s", call.canonical_name, call.id, e)
-            blob = to_json("an error", result_fields(ResultMessage(repr(e), call.id, error=True)))
-        waiting.set_result(blob)
-
-    async def stop(self) -> None:
-        """End a waiting take at once; what is not taken waits for another server."""
-        if not self._stopping:
-            self._stopping = True
-            self._queue.process_names.remove(self._process_name)
-            self._queue.wake()
-
-    async def close(self) -> None:
-        """Tell the callers of what was not answered."""
-        await self.stop()
-        for call in list(self._held.values()):
-            lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
-            self.answer(call, ResultMessage(repr(lost), call.id, error=True))
-
-
-class MemoryRpcTransport(_InProcess, RpcTransport):
-    """Calls what is served on this event loop."""
-
-    async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
-        """Queue the call and wait for its answer."""
-        name, shared = message.canonical_name, broker()
-        queue = shared.queue(message.api_name)
-        call = (message, to_json(name, message.kwargs), time.monotonic() + timeout)
-        if not queue.process_names:
-            raise NoWorker(
-                f"nobody serves the API {message.api_name!r} in this process, so {name} was not called; the "
-                "memory transport reaches no other process"
-            )
-        if len(queue) >= _MOST_WAITING:
-            raise QueueFull(
-                f"{name} was not called: {len(queue):,} waiting already, the most for one API; raise its "
-                "rpc_concurrency, or call less often"
-            )
-        waiting = shared.answers[message.id] = asyncio.get_running_loop().create_future()
-        queue.put(call)
-        try:
-            async with asyncio.timeout(timeout):
-                return ResultMessage(**msgspec.json.decode(await waiting))
-        except TimeoutError:
-            executed: Literal["no", "unknown"] = "no" if queue.remove(call) else "unknown"
-            what = "was not started" if executed == "no" else "gave no answer"
-            raise LightbusTimeout(f"{name} {what} within {timeout:g} s", executed) from None
-        finally:
-            queue.remove(call)
-            del shared.answers[message.id]
-
-    async def serve(self, api_name: str, identity: Identity) -> RpcConsumer:
-        """Take part in serving an API."""
-        return MemoryRpcConsumer(broker(), api_name, identity.process_name)
-
-    async def queue_status(self, api_names: Sequence[str]) -> Sequence[QueueStatus]:
-        """Tell how many calls wait and run in this event loop."""
-        queues = [(name, broker().queue(name)) for name in api_names]
-        return [QueueStatus(name, len(q), q.running, tuple(sorted(q.process_names))) for name, q in queues]
-
-
-class MemorySchemaTransport(_InProcess, SchemaTransport):
-    """Keeps contracts for the buses of this event loop."""
-
-    async def store(
-        self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
-    ) -> None:
-        """Publish contracts for ``ttl`` seconds; who has started later has the last word."""
-        expires = time.monotonic() + ttl
-        for api_name, contract in contracts.items():
-            broker().contracts.setdefault(api_name, {})[self] = (expires, msgspec.json.encode(contract))
-
-    async def withdraw(self, api_names: Sequence[str]) -> None:
-        """Remove those for which nobody else stands."""
-        for api_name in api_names:
-            broker().contracts.get(api_name, {}).pop(self, None)
-
-    async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
-        """Return the contracts that have not expired."""
-        now, found = time.monotonic(), {}
-        for api_name, stored in broker().contracts.items():
-            blobs = [blob for expires, blob in stored.values() if expires > now]
-            if blobs:
-                found[api_name] = msgspec.json.decode(blobs[-1])
-        return found
-
-    async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
-        """Become, or stay, an owner of APIs; returns the service that owns each."""
-        now, holders = time.monotonic(), {}
-        for name in api_names:
-            owners = {who: until for who, until in broker().owners.get(name, {}).items() if until > now}
-            holders[name] = next(iter(owners), identity).service_name
-            if holders[name] == identity.service_name:
-                owners[identity] = now + ttl
-            broker().owners[name] = owners
-        return holders
-
-    async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
-        """Own APIs no more."""
-        for name in api_names:
-            broker().owners.get(name, {}).pop(identity, None)
-
-    async def owners(self, api_names: Sequence[str]) -> Mapping[str, Sequence[Identity]]:
-        """Return the processes whose lease on an API has not run out."""
-        now, owners = time.monotonic(), broker().owners
-        return {n: [who for who, until in owners.get(n, {}).items() if until > now] for n in api_names}
-
-    async def claim(
-        self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
-    ) -> Literal["ours", "had", "busy", "early"]:
-        """Take one tick of a schedule."""
-        ticks = broker().ticks.setdefault(schedule, Ticks())
-        return ticks.claim(tick, holder, lease, broker().clock.now(), catch_up=catch_up)
-
-    async def hold(self, schedule: str, holder: str, lease: float) -> bool:
-        """Renew or end the lease of a tick."""
-        ticks = broker().ticks.get(schedule)
-        return ticks is not None and ticks.hold(holder, lease, broker().clock.now())

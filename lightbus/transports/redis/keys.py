@@ -59,3 +59,26 @@ def contract_digest(blob: bytes) -> str:
     """Return by what those who stand for a contract name it."""
     # The only one that a script can compute, too.
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest()[:16]
+
+
+def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
+    """Return the key of the stream that carries an event."""
+    return f"{api_name}.{event_name if stream_use == 'per_event' else '*'}:stream"
+
+
+class GroupKeys:
+    """The side keys of one group of one stream; the tag in braces keeps them in the stream's slot."""
+
+    __slots__ = ("bodies", "dead", "delayed", "groups", "handled", "made", "retry")
+
+    def __init__(self, stream: str, group: str) -> None:
+        self.retry = f"{{{stream}}}:retry:{group}"
+        self.delayed = f"{{{stream}}}:delayed:{group}"
+        self.bodies = f"{{{stream}}}:bodies:{group}"
+        self.dead = f"{{{stream}}}:dead:{group}"
+        #: What the keys begin with that remember an acknowledged event; its id follows.
+        self.handled = f"{{{stream}}}:handled:{group}:"
+        #: A hash of the stream's groups, the last id that each has seen and how often each was made.
+        self.groups = f"{{{stream}}}:groups"
+        #: How often this group was made, as far as this process knows.
+        self.made = "0"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .events.settling import GroupKeys
 from .events.streams import STREAMS
 from .keys import (
+    GroupKeys,
     contract_keys,
     expiry_key,
     owner_key,

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.runtime.complaints import Complaints
-from lightbus.transports.events import Use
-from lightbus.transports.port import Identity, SchemaTransport
+from lightbus.transports.port import Use
+from lightbus.transports.schema import SchemaTransport
 
 from . import needs
 from .base import RedisTransport

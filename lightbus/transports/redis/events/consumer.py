@@ -10,28 +10,30 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.events import GroupStatus
-from lightbus.transports.port import Delivery, EventConsumer, Identity, Subscription
-from lightbus.transports.redis.base import Session
+from lightbus.transports.events import Delivery, EventConsumer, GroupStatus, Subscription
 from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
+from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, LinkBroken, backoff, unavailable
-from lightbus.transports.redis.link.denials import Refusals
+from lightbus.transports.redis.link.denials import Denials
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
+from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisEventOptions
 from lightbus.transports.redis.scripts import FORGET, MAKE
 
 from .leases import Leases
 from .lost_reads import LostReads
-from .settling import Fields, GroupKeys, RedisDelivery, Settling
+from .settling import Fields, RedisDelivery, Settling
 from .status import NOBODY, events_gone, group_status
 from .streams import note
+from .suspects import Suspects
 
 logger = logging.getLogger(__name__)
 
@@ -82,11 +84,11 @@ class RedisEventConsumer(EventConsumer):
         self._look_again = math.inf
         self.stopping = False
         self.obstacles = obstacles
-        self.refusals = Refusals(obstacles, f"the consumer group {self.group}")
+        self.refusals = Denials(obstacles, f"the consumer group {self.group}")
         #: What this user of Redis may not do.
         self.permissions: Permissions | None = None
         self._purpose = f"listen as {subscription.listener_name}"
-        self.leases = Leases(self, session.suspects)
+        self.leases = Leases(self, Suspects.of_this_process())
         self.settling = Settling(self, self._keys, subscription.dedupe)
         self._lost_reads = LostReads(self, self._link)
         self._asked_at = asyncio.get_running_loop().time()

@@ -10,12 +10,12 @@ from lightbus.messages import EventMessage
 from lightbus.transports.events import DeadLetter
 from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
+from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import REPLAY
 
-from .settling import GroupKeys
 from .streams import known
 
 _PAGE = 100

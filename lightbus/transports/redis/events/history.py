@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.transports.merging import NATIVE_ID, matcher, newest_first
-from lightbus.transports.redis.base import Session
 from lightbus.transports.redis.custom_codec import Decode
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, backoff, unavailable
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.link.session import Session
 
 from .streams import known
 

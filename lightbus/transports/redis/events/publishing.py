@@ -13,7 +13,7 @@ from lightbus.exceptions import (
     StreamFull,
     TransportUnavailable,
 )
-from lightbus.transports.port import Outgoing
+from lightbus.transports.events import Outgoing
 from lightbus.transports.redis.link.connection import LinkBroken, backoff
 from lightbus.transports.redis.link.deadlines import expire
 from lightbus.transports.redis.link.pipe import Pipe

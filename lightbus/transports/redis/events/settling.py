@@ -13,7 +13,8 @@ from lightbus.exceptions import text_of
 from lightbus.messages import EventMessage
 from lightbus.runtime.cancellation import is_ending
 from lightbus.runtime.tasks import Kept, Work
-from lightbus.transports.port import Delivery
+from lightbus.transports.events import Delivery
+from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.connection import FAILURES, backoff
 from lightbus.transports.redis.link.pipe import failure_of
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -44,24 +45,6 @@ _PROMOTING = "take up events again that are due"
 _ACKNOWLEDGING = "acknowledge events"
 
 Fields = Sequence[bytes]
-
-
-class GroupKeys:
-    """The side keys of one group of one stream; the tag in braces keeps them in the stream's slot."""
-
-    __slots__ = ("bodies", "dead", "delayed", "groups", "handled", "made", "retry")
-
-    def __init__(self, stream: str, group: str) -> None:
-        self.retry = f"{{{stream}}}:retry:{group}"
-        self.delayed = f"{{{stream}}}:delayed:{group}"
-        self.bodies = f"{{{stream}}}:bodies:{group}"
-        self.dead = f"{{{stream}}}:dead:{group}"
-        #: What the keys begin with that remember an acknowledged event; its id follows.
-        self.handled = f"{{{stream}}}:handled:{group}:"
-        #: A hash of the stream's groups, the last id that each has seen and how often each was made.
-        self.groups = f"{{{stream}}}:groups"
-        #: How often this group was made, as far as this process knows.
-        self.made = "0"
 
 
 class RedisDelivery(Delivery):

@@ -8,13 +8,13 @@ from shlex import quote
 from typing import Any
 
 from lightbus.transports.events import ConsumerStatus, GroupStatus
+from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import COUNT
 
 from .history import stream_keys
-from .settling import GroupKeys
 
 #: Redis before 7.0, and any Redis for a group that began in the middle, does not know the lag. Up to so many
 #: entries are counted then; beyond, it is estimated by their times.

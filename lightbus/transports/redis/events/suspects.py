@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 #: Seconds for which an event whose first delivery ended in a death has no other suspect beside it.
 HEAD_START = 1.0
 #: More deliveries than any entry has.
 _ANY = 1 << 53
+
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Suspects] = WeakKeyDictionary()
 
 
 class Suspects:
@@ -22,6 +25,11 @@ class Suspects:
         #: Held by whoever claims the next one.
         self.turn = asyncio.Lock()
         self._running = 0
+
+    @classmethod
+    def of_this_process(cls) -> Suspects:
+        """Return those of the running loop, which all listeners share, since they die together."""
+        return _shared.setdefault(asyncio.get_running_loop(), cls())
 
     @property
     def most_deliveries(self) -> int:

@@ -7,17 +7,26 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, ClassVar
 
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import BusAlreadyClosed, LightbusException
 from lightbus.messages import EventMessage
 from lightbus.runtime.cancellation import end, is_ending
 from lightbus.runtime.tasks import begin
-from lightbus.transports.events import DeadLetter, GroupStatus, Use
-from lightbus.transports.port import EventConsumer, EventTransport, Identity, Outgoing, Subscription
+from lightbus.transports.events import (
+    DeadLetter,
+    EventConsumer,
+    EventTransport,
+    GroupStatus,
+    Outgoing,
+    Subscription,
+)
+from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import event_codec
+from lightbus.transports.redis.keys import stream_key
 from lightbus.transports.redis.link.connection import FAILURES, unavailable
-from lightbus.transports.redis.link.denials import Refusals
+from lightbus.transports.redis.link.denials import Denials
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.options import RedisEventOptions
 from lightbus.transports.redis.scripts import TRIM
@@ -40,11 +49,6 @@ _SAID_EVERY = 60
 _CAUSE_EVERY = 5.0
 #: How far a list of events may go above a stream's length between two looks; a tenth of it if that is more.
 _SLACK = 1_000
-
-
-def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
-    """Return the key of the stream that carries an event."""
-    return f"{api_name}.{event_name if stream_use == 'per_event' else '*'}:stream"
 
 
 class RedisEventTransport(RedisTransport, EventTransport):
@@ -240,7 +244,7 @@ class Trimmer:
         self._transport = transport
         self._stream = stream
         self._trimming = f"trim {stream}"
-        self._refusals = Refusals(transport.obstacles, "this process")
+        self._refusals = Denials(transport.obstacles, "this process")
         self.most = most
         self._drops = drops
         self._step = max(1, min(1_000, most // 10))

@@ -7,7 +7,7 @@ from lightbus.runtime.obstacles import Obstacles
 from .refusals import ReplyError
 
 
-class Refusals:
+class Denials:
     """What one consumer may not do at present.
 
     Args:

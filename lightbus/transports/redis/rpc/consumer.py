@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.tasks import Kept
-from lightbus.transports.port import Identity, RpcConsumer
-from lightbus.transports.redis.base import Session
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
 from lightbus.transports.redis.keys import (
@@ -32,8 +31,10 @@ from lightbus.transports.redis.link.connection import BLOCK, FAILURES, backoff
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.pipe import Pipe, failure_of, ignore_outcome
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
+from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisRpcOptions
 from lightbus.transports.redis.scripts import ANSWER, LEAVE, PRESENT, RECOVER, RELEASE, TAKE
+from lightbus.transports.rpc import RpcConsumer
 
 logger = logging.getLogger(__name__)
 

@@ -6,17 +6,17 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from lightbus.exceptions import NoWorker, WorkerLost
-from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.messages import RpcMessage
 from lightbus.runtime.cancellation import end
 from lightbus.runtime.tasks import begin
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.foreign import is_foreign
 from lightbus.transports.redis.keys import served_key
 from lightbus.transports.redis.link.connection import FAILURES
+from lightbus.transports.redis.rpc.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -27,27 +27,6 @@ _AGAIN = 0.7
 #: Seconds for which an API must stay unserved before calls that were begun count as lost, and after a lost
 #: connection before any do: where Redis was away or lost its data, workers take a while to show themselves.
 _LOST = 2.1
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """A call that waits for its answer.
-
-    Args:
-        message: The call.
-        blob: What was pushed.
-        answer: Takes the answer.
-        sent_at: When it was sent, by the event loop's clock.
-        was_served: Whether a process of this version has served the API meanwhile.
-        is_taken: Whether it could not be withdrawn any more.
-    """
-
-    message: RpcMessage
-    blob: bytes
-    answer: asyncio.Future[ResultMessage]
-    sent_at: float
-    was_served: bool = False
-    is_taken: bool = False
 
 
 class Lookout:

@@ -13,15 +13,14 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
-from lightbus.transports.events import Use
-from lightbus.transports.port import Finding, Transport
+from lightbus.transports.port import Finding, Transport, Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, LinkBroken, backoff
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
 
-from .lookout import Waiting
+from .waiting import Waiting
 
 logger = logging.getLogger(__name__)
 

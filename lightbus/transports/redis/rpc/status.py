@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightbus.transports.events import QueueStatus
 from lightbus.transports.redis.keys import presence_key, queue_key, register_key, taken_key
 from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.rpc import QueueStatus
 
 
 async def queue_status(pipe: Pipe, api_names: Sequence[str]) -> list[QueueStatus]:

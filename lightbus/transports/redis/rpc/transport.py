@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusTimeout, QueueFull, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.transports.events import QueueStatus, Use
-from lightbus.transports.port import Identity, RpcConsumer, RpcTransport
+from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
@@ -22,6 +22,7 @@ from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.pipe import ignore_outcome
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisRpcOptions
+from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
 
 from .consumer import RedisRpcConsumer
 from .lookout import Lookout

@@ -1,0 +1,58 @@
+"""What `bus_options` may say of one call or one event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightbus.exceptions import InvalidParameters
+from lightbus.messages import MAX_ID, is_message_id
+
+
+def _many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float | None, Sequence[str | None]]:
+    """Return the seconds to wait, None where that is not said, and the id of each event."""
+    rest = dict(options or {})
+    ids = rest.pop("ids", None)
+    ids = [None] * count if ids is None else list(ids)
+    if len(ids) != count:
+        raise InvalidParameters(
+            f"bus_options: there are {len(ids)} ids for {count} events; give one for each"
+        )
+    for message_id in ids:
+        if message_id is not None:
+            _check_id(message_id)
+    return (timeout_of(rest, 0.0, "timeout and ids") if rest else None), ids
+
+
+def timeout_of(options: Mapping[str, Any] | None, default: float, known: str = "timeout") -> float:
+    """Return the seconds to wait that ``bus_options`` say.
+
+    Raises:
+        InvalidParameters: They say something else, or no time.
+    """
+    if not options:
+        return default
+    unknown = [name for name in options if name != "timeout"]
+    if unknown:
+        raise InvalidParameters(f"bus_options has no option {unknown[0]!r}; it has {known}")
+    timeout = options["timeout"]
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise InvalidParameters(f"bus_options: timeout is {timeout!r}; give seconds above zero")
+    return float(timeout)
+
+
+def _fire_options(options: Mapping[str, Any] | None, default: float) -> tuple[float, str]:
+    """Return the seconds to wait and the event's id, empty for a new one."""
+    if not options or "id" not in options:
+        return timeout_of(options, default, "timeout and id"), ""
+    rest = dict(options)
+    message_id = rest.pop("id")
+    _check_id(message_id)
+    return timeout_of(rest, default, "timeout and id"), message_id
+
+
+def _check_id(message_id: object) -> None:
+    if not isinstance(message_id, str) or not is_message_id(message_id):
+        raise InvalidParameters(
+            f"bus_options: id is {message_id!r:.80}; give a UUID, or up to {MAX_ID} printable characters"
+        )

@@ -1,0 +1,74 @@
+"""The host whose modules are being imported, so that they share its bus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from lightbus.bus.declarations import Feature
+from lightbus.bus.path import BusPath
+from lightbus.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from lightbus.manifest.model import Manifest
+
+
+@dataclass(slots=True)
+class _Hosted:
+    """The bus of the host of this process, and what is fixed about it."""
+
+    bus: BusPath
+    manifest: Manifest
+    #: What a module has said, which the next one must not contradict.
+    said: set[str] = field(default_factory=set)
+
+
+_hosted: list[_Hosted] = []
+
+
+def hosted(bus: BusPath, manifest: Manifest) -> None:
+    """From now on, hand out this bus: it belongs to the host of this process."""
+    _hosted.append(_Hosted(bus, manifest))
+
+
+def not_hosted(bus: BusPath) -> None:
+    """Hand out this bus no more."""
+    _hosted[:] = [each for each in _hosted if each.bus is not bus]
+
+
+def _of_host(
+    host: _Hosted,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None,
+    service_name: str | None,
+    process_name: str | None,
+    features: Sequence[Feature] | None,
+) -> BusPath:
+    """Hand out the host's bus, provided that the arguments say nothing else than its manifest."""
+    client = host.bus.client
+    for what, asked in (("service_name", service_name), ("process_name", process_name)):
+        has = getattr(client.wiring.identity, what)
+        if asked is None:
+            continue
+        is_fixed = what in host.said or host.manifest.origin(what) is not None
+        if is_fixed and asked != has:
+            raise ConfigurationError(
+                f"lightbus.create({what}={asked!r}) contradicts the host, whose {what} is {has!r}; "
+                f"leave it out, or put it into the manifest or the option --{what.replace('_', '-')}"
+            )
+        host.said.add(what)
+        identity = replace(client.wiring.identity, **{what: asked})
+        client.wiring = replace(client.wiring, identity=identity)
+    if config is not None and (isinstance(config, Mapping) or not _is_read(config, host.manifest)):
+        raise ConfigurationError(
+            "lightbus.create(config=...) in a module that `lightbus run` hosts contradicts the host's own "
+            "configuration; leave it out, and give the file to the host: lightbus run -c FILE"
+        )
+    if features is not None:
+        client.set_features(features)
+    return host.bus
+
+
+def _is_read(config: str | os.PathLike[str], manifest: Manifest) -> bool:
+    return os.path.abspath(config) in {os.path.abspath(source) for source in manifest.sources}

@@ -1,0 +1,127 @@
+"""What is configured for one bus and for each API that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lightbus.options import Duration, option
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateOptions:
+    """Which messages are checked against the contract."""
+
+    incoming: bool = option(True, "Check calls, answers and events that arrive.")
+    outgoing: bool = option(True, "Check calls, answers and events before they are sent.")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """How a process calls, serves and listens to one API."""
+
+    owner: str | None = option(None, "The one service that answers this API's calls and fires its events.")
+    rpc_timeout: Duration = option(Duration(5), "How long a caller waits for an answer.", minimum=0.001)
+    event_fire_timeout: Duration = option(
+        Duration(5), "How long firing waits for the broker to confirm.", minimum=0.001
+    )
+    event_listener_setup_timeout: Duration = option(
+        Duration(1), "How long starting a listener may take before a warning says so.", minimum=0.001
+    )
+    rpc_concurrency: int = option(
+        100, "How many calls of this API one process runs at a time.", minimum=1, maximum=10_000
+    )
+    validate: ValidateOptions = option(
+        factory=ValidateOptions, description="Whether messages are checked against the contract."
+    )
+    strict_validation: bool = option(
+        False, "Whether a message of an API without a known contract is an error."
+    )
+    cast_values: bool = option(True, "Whether arguments become the types of the handler's hints.")
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTransport:
+    """A transport by its entry point's name.
+
+    Args:
+        name: The entry point's name.
+        options: An object of the class that it has as ``options``; None for its defaults.
+    """
+
+    name: str = "redis"
+    options: Any = None
+
+
+class ApiSettings(Protocol):
+    """What the bus must know of one API; the manifest's record of it is one."""
+
+    @property
+    def owner(self) -> str | None: ...  # noqa: D102
+    @property
+    def rpc_timeout(self) -> float: ...  # noqa: D102
+    @property
+    def event_fire_timeout(self) -> float: ...  # noqa: D102
+    @property
+    def event_listener_setup_timeout(self) -> float: ...  # noqa: D102
+    @property
+    def rpc_concurrency(self) -> int: ...  # noqa: D102
+    @property
+    def validate(self) -> ValidateOptions: ...  # noqa: D102
+    @property
+    def strict_validation(self) -> bool: ...  # noqa: D102
+    @property
+    def cast_values(self) -> bool: ...  # noqa: D102
+    @property
+    def rpc_transport(self) -> ChosenTransport: ...  # noqa: D102
+    @property
+    def event_transport(self) -> ChosenTransport: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultApi(ApiOptions):
+    """What holds for an API where nothing is configured."""
+
+    rpc_transport: ChosenTransport = field(default_factory=ChosenTransport)
+    event_transport: ChosenTransport = field(default_factory=ChosenTransport)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Everything that is configured for one bus.
+
+    Args:
+        identity: Who this is.
+        api: Returns what holds for an API, by name.
+        schema_transport: Where contracts are published.
+        schema_ttl: Seconds after which the contract of an absent owner is forgotten.
+        schema_human_readable: Whether published contracts are indented.
+        expose_tracebacks: Whether callers get the traceback of a procedure that raised.
+        drain_timeout: Seconds that running work may take to finish at the end.
+        origin: Returns where the manifest says something, by its path, as ``file:line:column``; or nothing.
+        api_names: The APIs that the manifest names.
+    """
+
+    identity: Identity
+    api: Callable[[str], ApiSettings] = lambda name: DefaultApi()
+    schema_transport: ChosenTransport = field(default_factory=ChosenTransport)
+    schema_ttl: float = 60.0
+    schema_human_readable: bool = True
+    expose_tracebacks: bool = False
+    drain_timeout: float = 25.0
+    origin: Callable[[str], str] = lambda path: ""
+    api_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is at this end of the bus.
+
+    Args:
+        service_name: Shared by all processes of a deployable; names the consumer groups.
+        process_name: Unique among the processes of a service.
+    """
+
+    service_name: str
+    process_name: str

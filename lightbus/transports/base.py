@@ -1,0 +1,37 @@
+"""All that an author of a transport needs: the ports and what passes through them."""
+
+from lightbus.declared.settings import Identity
+from lightbus.transports.coordination import Coordination
+from lightbus.transports.events import (
+    DeadLetter,
+    Delivery,
+    EventConsumer,
+    EventTransport,
+    GroupStatus,
+    Outgoing,
+    Subscription,
+)
+from lightbus.transports.port import MAX_BYTES, Consumer, Finding, Kind, Transport
+from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
+from lightbus.transports.schema import SchemaTransport
+
+__all__ = [
+    "MAX_BYTES",
+    "Consumer",
+    "Coordination",
+    "DeadLetter",
+    "Delivery",
+    "EventConsumer",
+    "EventTransport",
+    "Finding",
+    "GroupStatus",
+    "Identity",
+    "Kind",
+    "Outgoing",
+    "QueueStatus",
+    "RpcConsumer",
+    "RpcTransport",
+    "SchemaTransport",
+    "Subscription",
+    "Transport",
+]

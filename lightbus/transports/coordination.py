@@ -1,0 +1,65 @@
+"""What the processes of a service agree on over the broker: who owns an API, and who runs a schedule."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from lightbus.declared.settings import Identity
+
+
+class Coordination(ABC):
+    """Owners of APIs and ticks of schedules; part of the port for contracts."""
+
+    @abstractmethod
+    async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
+        """Become, or stay, an owner of APIs; the processes of one service own them together.
+
+        Args:
+            api_names: The APIs.
+            identity: Who wants to own them.
+            ttl: Seconds after which an owner that does not ask again is forgotten.
+
+        Returns:
+            For each API the name of the service that owns it now.
+        """
+
+    @abstractmethod
+    async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
+        """Own APIs no more; other processes of the service still do."""
+
+    @abstractmethod
+    async def owners(self, api_names: Sequence[str]) -> Mapping[str, Sequence[Identity]]:
+        """Return the processes that own APIs now, by API.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    async def claim(
+        self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
+    ) -> Literal["ours", "had", "busy", "early"]:
+        """Take one tick of a schedule; ticks are given out once and in order, and the last is remembered.
+
+        Args:
+            schedule: The schedule, with its service.
+            tick: Its time in Unix seconds.
+            holder: Who wants to run it; may ask again for the same tick where the reply was lost.
+            lease: Seconds for which no later tick is given out unless :meth:`hold` renews them; 0 where runs
+                may overlap.
+            catch_up: Whether it is given out only where an earlier one was, else remembered as the last.
+
+        Returns:
+            ``ours`` to run it now; ``had`` where it, or a later one, was given out; ``busy`` where somebody
+            else still runs an earlier one, so that nobody gets it; ``early`` where its time is yet to come.
+        """
+
+    @abstractmethod
+    async def hold(self, schedule: str, holder: str, lease: float) -> bool:
+        """Renew the lease of the tick that runs, or end it with a lease of 0.
+
+        Returns:
+            Whether the holder has still had it.
+        """

@@ -1,0 +1,74 @@
+"""Contracts, owners and schedules within one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from lightbus.declared.settings import Identity
+from lightbus.transports.memory.broker import broker as broker
+from lightbus.transports.memory.events import _InProcess
+from lightbus.transports.memory.ticks import Ticks
+from lightbus.transports.schema import SchemaTransport
+
+
+class MemorySchemaTransport(_InProcess, SchemaTransport):
+    """Keeps contracts for the buses of this event loop."""
+
+    async def store(
+        self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
+    ) -> None:
+        """Publish contracts for ``ttl`` seconds; who has started later has the last word."""
+        expires = time.monotonic() + ttl
+        for api_name, contract in contracts.items():
+            broker().contracts.setdefault(api_name, {})[self] = (expires, msgspec.json.encode(contract))
+
+    async def withdraw(self, api_names: Sequence[str]) -> None:
+        """Remove those for which nobody else stands."""
+        for api_name in api_names:
+            broker().contracts.get(api_name, {}).pop(self, None)
+
+    async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+        """Return the contracts that have not expired."""
+        now, found = time.monotonic(), {}
+        for api_name, stored in broker().contracts.items():
+            blobs = [blob for expires, blob in stored.values() if expires > now]
+            if blobs:
+                found[api_name] = msgspec.json.decode(blobs[-1])
+        return found
+
+    async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
+        """Become, or stay, an owner of APIs; returns the service that owns each."""
+        now, holders = time.monotonic(), {}
+        for name in api_names:
+            owners = {who: until for who, until in broker().owners.get(name, {}).items() if until > now}
+            holders[name] = next(iter(owners), identity).service_name
+            if holders[name] == identity.service_name:
+                owners[identity] = now + ttl
+            broker().owners[name] = owners
+        return holders
+
+    async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
+        """Own APIs no more."""
+        for name in api_names:
+            broker().owners.get(name, {}).pop(identity, None)
+
+    async def owners(self, api_names: Sequence[str]) -> Mapping[str, Sequence[Identity]]:
+        """Return the processes whose lease on an API has not run out."""
+        now, owners = time.monotonic(), broker().owners
+        return {n: [who for who, until in owners.get(n, {}).items() if until > now] for n in api_names}
+
+    async def claim(
+        self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
+    ) -> Literal["ours", "had", "busy", "early"]:
+        """Take one tick of a schedule."""
+        ticks = broker().ticks.setdefault(schedule, Ticks())
+        return ticks.claim(tick, holder, lease, broker().clock.now(), catch_up=catch_up)
+
+    async def hold(self, schedule: str, holder: str, lease: float) -> bool:
+        """Renew or end the lease of a tick."""
+        ticks = broker().ticks.get(schedule)
+        return ticks is not None and ticks.hold(holder, lease, broker().clock.now())

@@ -1,0 +1,65 @@
+"""What one event loop shares of one Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.redis.link.connection import Connector, Link
+from lightbus.transports.redis.link.permissions import Permissions
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.options import RedisOptions
+
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Session]] = WeakKeyDictionary()
+
+
+class Session:
+    """One Redis as one event loop uses it. Get one by :meth:`acquire`, give it back by :meth:`release`.
+
+    Args:
+        options: How to reach it.
+        key: Under which it is shared.
+    """
+
+    def __init__(self, options: RedisOptions, key: Any) -> None:
+        self._key = key
+        self.connector = Connector(options)
+        #: Where its users are told of what keeps commands from Redis, once for each.
+        self._users: list[Obstacles] = []
+        self.pipe = Pipe(self.connector, options.command_timeout, self._users)
+        #: What this user may not do.
+        self.permissions = Permissions(self.connector)
+        self.pipe.on_refusal = self.permissions.note
+
+    @classmethod
+    def acquire(cls, options: RedisOptions, obstacles: Obstacles) -> Session:
+        """Return the running loop's session for these options, making it where there is none.
+
+        Args:
+            options: How Redis is reached.
+            obstacles: Where who uses it is told of what keeps commands from Redis.
+        """
+        key = tuple(getattr(options, field.name) for field in fields(RedisOptions))
+        sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
+        if key not in sessions:
+            sessions[key] = cls(options, key)
+        session = sessions[key]
+        session._users.append(obstacles)
+        return session
+
+    async def release(self, obstacles: Obstacles) -> None:
+        """Give back what was acquired with these; the last user closes it."""
+        self._users.remove(obstacles)
+        if obstacles not in self._users:
+            obstacles.clear(self.pipe.outages.obstacle)
+        if not self._users:
+            _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
+            await self.permissions.close()
+            await self.pipe.close()
+
+    def link(self) -> Link:
+        """Return a new connection for commands that block."""
+        return Link(self.connector, self.permissions.note)

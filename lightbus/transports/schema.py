@@ -1,0 +1,38 @@
+"""The port that contracts travel by."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from lightbus.transports.events import SchemaQuestions
+from lightbus.transports.port import Transport
+
+
+class SchemaTransport(SchemaQuestions, Transport):
+    """Publishes contracts and reads those of others."""
+
+    @abstractmethod
+    async def store(
+        self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
+    ) -> None:
+        """Publish contracts.
+
+        Args:
+            contracts: Contracts by API name.
+            ttl: Seconds for which they stay, unless they are published again.
+            human_readable: Whether their text is indented, for transports that store text.
+        """
+
+    @abstractmethod
+    async def withdraw(self, api_names: Sequence[str]) -> None:
+        """Remove contracts that this process published, save those for which another process stands too."""
+
+    @abstractmethod
+    async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+        """Return every contract on the bus by API name; malformed ones are left out with a warning.
+
+        Args:
+            first: APIs whose contracts are not left out, however many there are.
+        """
