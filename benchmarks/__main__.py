@@ -19,8 +19,8 @@ from benchmarks import measures, report
 from benchmarks.measures import Figures
 from benchmarks.peers import PEERS, Peer
 from benchmarks.rows import CONTRACT_ROWS, FLOOR, GROWTH_ROWS, OURS, PARTS, PEER_PARTS, ROWS, Rounds, Row
-from tests.processes import Process
-from tests.servers import KINDS, Server
+from tests.support.processes import Process
+from tests.support.servers import KINDS, Server
 
 ROUNDS = 3
 QUICK_SCALE = 0.02

@@ -23,8 +23,8 @@ import lightbus
 from benchmarks import measures, tally
 from benchmarks.measures import Figures
 from benchmarks.process import Stopwatch, import_seconds, resident_mb
-from tests.eventually import eventually, eventually_async
-from tests.processes import Process, lightbus_process
+from tests.support.eventually import eventually, eventually_async
+from tests.support.processes import Process, lightbus_process
 
 CREDENTIALS: dict[str, Any] = {"username": measures.USERNAME, "password": measures.PASSWORD}
 MANIFEST = "bus:\n  redis:\n    url: {url}\n"

@@ -27,8 +27,8 @@ from benchmarks import measures, tally
 from benchmarks.measures import Figures
 from benchmarks.process import Stopwatch, import_seconds, resident_mb
 from benchmarks.tally import Tally
-from tests.eventually import eventually_async
-from tests.processes import Process
+from tests.support.eventually import eventually_async
+from tests.support.processes import Process
 
 QUEUE = b"auth:rpc_queue"
 STREAM = b"auth.*:stream"

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from benchmarks.measures import STARTS
-from tests.processes import clean_environment
+from tests.support.processes import clean_environment
 
 
 class Stopwatch:

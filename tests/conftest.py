@@ -11,9 +11,9 @@ from typing import NoReturn, Protocol
 import pytest
 
 from lightbus.declared.registry import auto_registered
-from tests.processes import Process, lightbus_process
-from tests.proxy import Proxy
-from tests.servers import KINDS, WHERE_FROM, Kind, Server, ServerPool, find_binary, server_pool
+from tests.support.processes import Process, lightbus_process
+from tests.support.proxy import Proxy
+from tests.support.servers import KINDS, WHERE_FROM, Kind, Server, ServerPool, find_binary, server_pool
 
 
 class StartServer(Protocol):

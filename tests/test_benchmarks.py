@@ -30,7 +30,7 @@ from benchmarks.rows import (
     ratio,
 )
 from benchmarks.tally import Tally, environment
-from tests.servers import Server
+from tests.support.servers import Server
 
 #: What the floor has nothing to be compared by: it is one thread of one loop, without kinds of handlers.
 ONLY_OURS = {row.figure for row in ROWS if row.base}

@@ -12,10 +12,10 @@ import hiredis
 import pytest
 
 from tests.conftest import StartServer
-from tests.eventually import eventually, eventually_async
-from tests.processes import Process
-from tests.proxy import Proxy
-from tests.servers import Server, ServerPool
+from tests.support.eventually import eventually, eventually_async
+from tests.support.processes import Process
+from tests.support.proxy import Proxy
+from tests.support.servers import Server, ServerPool
 
 
 def ping(port: int, timeout: float = 5.0) -> bytes:

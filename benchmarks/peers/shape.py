@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from benchmarks import measures, tally
 from benchmarks.measures import Figures
 from benchmarks.tally import Tally
-from tests.eventually import eventually, eventually_async
-from tests.processes import Process
+from tests.support.eventually import eventually, eventually_async
+from tests.support.processes import Process
 
 CREDENTIALS = {"username": measures.USERNAME, "password": measures.PASSWORD}
 #: Of Redis: a client's from its command line, a worker's from its client.

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
-from tests.processes import Process, lightbus_process
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.processes import Process, lightbus_process
+from tests.support.servers import Server
 
 #: Stands in every bad message, and must not be seen in a log.
 PAYLOAD = "SECRET-PAYLOAD"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
+from tests.support.eventually import eventually
 
 from .conftest import MARGIN, PAYLOAD, QUEUE, Stage, good_call
 

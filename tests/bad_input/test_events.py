@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tests.eventually import eventually
+from tests.support.eventually import eventually
 
 from .conftest import GROUP, MARGIN, PAYLOAD, STREAM, Stage, changed, good_event
 from .letters import replay_all

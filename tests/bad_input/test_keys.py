@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lightbus
-from tests.eventually import eventually
+from tests.support.eventually import eventually
 
 from .conftest import GROUP, PAYLOAD, QUEUE, STREAM, Stage, good_call, good_event
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
-from tests.processes import clean_environment
+from tests.support.processes import clean_environment
 
 BASH = """
 eval "$(lightbus completion bash)"

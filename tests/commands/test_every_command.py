@@ -12,7 +12,7 @@ import click
 import pytest
 
 from tests.guide.project import Project
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .listing import ALL, LEAVES, SHARED, own_options, reads_manifest
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project
-from tests.processes import clean_environment
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.processes import clean_environment
+from tests.support.servers import Server
 
 OLD, NEW = 1_700_000_000_000, 1_800_000_000_000
 

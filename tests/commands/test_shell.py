@@ -16,8 +16,8 @@ import pytest
 
 from tests.conftest import missing
 from tests.guide.project import Project
-from tests.processes import clean_environment
-from tests.servers import Server
+from tests.support.processes import clean_environment
+from tests.support.servers import Server
 
 BUS = """
     from lightbus import Api, Event

@@ -16,9 +16,9 @@ import lightbus
 from lightbus.cli.commands.status import _cut, _listener, _processes
 from lightbus.insight.overview import ListenerStatus, Overview, ProcessStatus, overview
 from lightbus.transports import events as questions
-from tests.eventually import eventually
 from tests.guide.project import Project
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.servers import Server
 
 OWNER = """
     import asyncio

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import RunLightbus
-from tests.eventually import eventually
-from tests.processes import clean_environment
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.processes import clean_environment
+from tests.support.servers import Server
 
 SHOP = """
 from dataclasses import dataclass

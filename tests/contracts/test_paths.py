@@ -23,7 +23,7 @@ from lightbus.exceptions import (
     ValidationError,
 )
 from tests.contracts.buses import bus_of
-from tests.servers import Server
+from tests.support.servers import Server
 
 
 class ShopApi(Api):

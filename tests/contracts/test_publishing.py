@@ -16,8 +16,8 @@ from lightbus.options import SecretUrl
 from lightbus.transports.redis.options import RedisSchemaOptions
 from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.contracts.buses import bus_of, hosted
-from tests.eventually import eventually_async
-from tests.servers import Server
+from tests.support.eventually import eventually_async
+from tests.support.servers import Server
 
 OLD: dict[str, Any] = {"events": {}, "rpcs": {"order": {"parameters": {"type": "object"}, "response": {}}}}
 NEW: dict[str, Any] = {"events": {}, "rpcs": {"buy": {"parameters": {"type": "object"}, "response": {}}}}

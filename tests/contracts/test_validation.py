@@ -23,7 +23,7 @@ from lightbus.exceptions import (
 from lightbus.messages import RpcMessage
 from lightbus.transports.memory.broker import broker
 from tests.contracts.buses import bus_of, hosted
-from tests.eventually import eventually_async
+from tests.support.eventually import eventually_async
 
 OFF = {"validate": False}
 INCOMING = {"validate": {"incoming": True, "outgoing": False}}

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import clean_environment
+from tests.support.processes import clean_environment
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project
-from tests.processes import Process
-from tests.servers import Server, free_port
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server, free_port
 
 from .pages import DOCS, sections
 

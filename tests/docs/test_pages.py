@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightbus.manifest.load import load
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .pages import DOCS, Section, manifests, sections
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import get_args
 
-from tests.servers import Kind, find_binary
+from tests.support.servers import Kind, find_binary
 from tests.wire.peer_1x import find_peer
 
 from .campaign import run

@@ -11,9 +11,9 @@ from typing import Any
 
 import redis
 
-from tests.eventually import eventually
-from tests.proxy import Proxy
-from tests.servers import Kind, Server, free_port
+from tests.support.eventually import eventually
+from tests.support.proxy import Proxy
+from tests.support.servers import Kind, Server, free_port
 
 #: How many Sentinels there are; the larger half of them must agree.
 _SENTINELS = 3

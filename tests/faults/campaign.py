@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import redis
 
-from tests.servers import Kind
+from tests.support.servers import Kind
 
 from . import ledger
 from .backing import Alone, Replicated

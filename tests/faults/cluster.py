@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import tests
-from tests.processes import Process, lightbus_process
-from tests.proxy import Proxy
+from tests.support.processes import Process, lightbus_process
+from tests.support.proxy import Proxy
 
 from . import ledger
 from .backing import Alone

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.eventually import eventually
-from tests.proxy import Mode, Proxy
+from tests.support.eventually import eventually
+from tests.support.proxy import Mode, Proxy
 
 from .backing import Replicated
 from .cluster import Cluster, Host, pause

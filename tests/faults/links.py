@@ -22,9 +22,9 @@ from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from lightbus.transports.rpc import RpcConsumer
-from tests.breaking import STEPS, Break, BreakingProxy, Step
-from tests.eventually import eventually_async
-from tests.servers import Kind, Server
+from tests.support.breaking import STEPS, Break, BreakingProxy, Step
+from tests.support.eventually import eventually_async
+from tests.support.servers import Kind, Server
 
 from .oracle import Verdict
 from .report import Result

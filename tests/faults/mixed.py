@@ -10,9 +10,9 @@ from typing import Any
 
 import hiredis
 
-from tests.eventually import eventually
-from tests.processes import Process
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server
 from tests.wire.peer_1x import READY, config, find_peer
 
 from . import settings

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from tests.servers import Kind
+from tests.support.servers import Kind
 
 from . import settings
 from .backing import Alone

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.servers import Kind
+from tests.support.servers import Kind
 
 from . import settings
 from .backing import Alone

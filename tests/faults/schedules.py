@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tests
-from tests.processes import Process, lightbus_process
-from tests.servers import Server
+from tests.support.processes import Process, lightbus_process
+from tests.support.servers import Server
 
 from . import ledger
 from .settings import SERVICE

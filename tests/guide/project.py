@@ -14,7 +14,7 @@ from typing import Any
 import lightbus
 from lightbus.declared.registry import Registry
 from tests.guide.zygote import Zygote
-from tests.processes import Process, clean_environment, lightbus_process
+from tests.support.processes import Process, clean_environment, lightbus_process
 
 READY = "ready: "
 ZYGOTE = Zygote()

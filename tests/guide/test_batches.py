@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
-from tests.processes import Process
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server
 
 STREAM, GROUP = "shop.*:stream", "shop-count"
 

@@ -20,10 +20,10 @@ from lightbus.exceptions import (
     NotAuthoritative,
     SyncCallOnEventLoop,
 )
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
-from tests.processes import Process
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server
 
 BUS = """
     import lightbus

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
+from tests.support.eventually import eventually
 
 API = """
     import lightbus

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.eventually import eventually
 from tests.guide.project import READY, Project, printed
-from tests.servers import free_port
+from tests.support.eventually import eventually
+from tests.support.servers import free_port
 
 BUS = """
     import time

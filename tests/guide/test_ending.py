@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from lightbus.exceptions import LightbusTimeout, WorkerLost
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
-from tests.processes import Process
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server
 
 BUS = """
     import asyncio, threading, time

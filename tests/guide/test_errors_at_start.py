@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import StartServer
-from tests.eventually import eventually
 from tests.guide.project import READY, Project
-from tests.servers import free_port
+from tests.support.eventually import eventually
+from tests.support.servers import free_port
 
 CONFIG, UNAVAILABLE, USAGE = 78, 69, 64
 

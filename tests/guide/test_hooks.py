@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.servers import Server
 
 BUS = """
     import lightbus

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project
-from tests.processes import Process, clean_environment
+from tests.support.eventually import eventually
+from tests.support.processes import Process, clean_environment
 
 BUS = """
     import asyncio

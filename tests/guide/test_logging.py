@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lightbus.host import logs
-from tests.eventually import eventually
 from tests.guide.project import Project
-from tests.processes import Process
+from tests.support.eventually import eventually
+from tests.support.processes import Process
 
 BUS = """
 import logging, logging.config, os, sys, time

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
+from tests.support.eventually import eventually
 
 BUS = """
     from lightbus import Api, Backoff, DeliveryPolicy, Event

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
 from tests.guide.test_plugins import BUS, CALL, ENABLED, FIRE, PLUGIN, install
+from tests.support.eventually import eventually
 
 FAILING = """
     from lightbus import LightbusPlugin

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
-from tests.processes import Process
-from tests.servers import free_port
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial" / "quickstart.md"
 WELCOME = ["Subject: Welcome to our site, admin", "To: admin@example.com"]

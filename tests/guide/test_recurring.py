@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
+from tests.support.eventually import eventually
 
 BUS = """
     import asyncio, time

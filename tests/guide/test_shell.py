@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.eventually import eventually
 from tests.guide.project import Project, printed
-from tests.processes import Process
-from tests.servers import Server, free_port
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server, free_port
 
 BUS = """
     from typing import Any

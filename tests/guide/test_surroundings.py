@@ -14,9 +14,9 @@ from lightbus.exceptions import ConfigurationError, NoWorker
 from lightbus.host import embedded
 from lightbus.manifest.load import load
 from lightbus.runtime.interpreter import refuse_shadows
-from tests.eventually import eventually
 from tests.guide.project import Project
-from tests.processes import clean_environment
+from tests.support.eventually import eventually
+from tests.support.processes import clean_environment
 
 BUS = """
     from lightbus import Api

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.processes import clean_environment
+from tests.support.processes import clean_environment
 
 IMPORTS = [f"cli.commands.{name}" for name in ("run", "call", "fire")]
 IMPORTS += [f"transports.redis.{name}" for name in ("rpc.transport", "events.transport", "schema")]

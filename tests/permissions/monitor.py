@@ -11,7 +11,7 @@ from typing import Self
 
 import hiredis
 
-from tests.servers import Server
+from tests.support.servers import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "protocol.md"
 

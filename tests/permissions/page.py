@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hiredis
 
-from tests.servers import Server
+from tests.support.servers import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "acl.md"
 

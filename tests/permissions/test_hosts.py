@@ -15,10 +15,10 @@ import pytest
 import lightbus
 from lightbus.exceptions import LightbusException, LightbusTimeout, NoWorker, WorkerLost
 from tests.conftest import StartServer
-from tests.eventually import eventually
 from tests.guide.project import Project
-from tests.processes import Process
-from tests.servers import Kind, Server, free_port
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Kind, Server, free_port
 
 from .monitor import Monitor, kinds_of_keys
 from .page import USERS, refused, rules_of, set_user, url_of, without

@@ -19,7 +19,7 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.needs import everybody
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import require
-from tests.servers import Kind, Server, ServerPool
+from tests.support.servers import Kind, Server, ServerPool
 
 from .page import USERS, As, rules_of, set_user, url_of, without
 

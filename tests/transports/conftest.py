@@ -30,8 +30,8 @@ from lightbus.transports.redis.schema import RedisSchemaTransport
 from lightbus.transports.rpc import RpcConsumer, RpcTransport
 from lightbus.transports.schema import SchemaTransport
 from tests.conftest import require
-from tests.eventually import eventually_async
-from tests.servers import KINDS, Kind, Server, ServerPool
+from tests.support.eventually import eventually_async
+from tests.support.servers import KINDS, Kind, Server, ServerPool
 
 USER_REGISTERED = (("auth", "user_registered"),)
 T = TypeVar("T", bound=Transport)

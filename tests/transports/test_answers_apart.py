@@ -11,8 +11,8 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import StartServer
-from tests.proxy import Proxy
-from tests.servers import Server
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 
 from .conftest import Ports, settled, take_call
 from .test_redis_rpc import REPLY_LIST, keys, nothing_taken, push

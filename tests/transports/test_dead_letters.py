@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lightbus.transports.events import DeadLetter, EventConsumer, EventTransport
-from tests.eventually import eventually_async
-from tests.servers import Server
+from tests.support.eventually import eventually_async
+from tests.support.servers import Server
 
 from .conftest import Ports, take
 from .test_redis_events import STREAM

@@ -9,9 +9,9 @@ import pytest
 
 from lightbus.messages import EventMessage
 from lightbus.transports.events import EventConsumer
-from tests.eventually import eventually_async
-from tests.proxy import Proxy
-from tests.servers import Server
+from tests.support.eventually import eventually_async
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 
 from .conftest import Ports, settled, take
 from .test_redis_events import GROUP, STREAM, all_acknowledged

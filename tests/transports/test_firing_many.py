@@ -24,8 +24,8 @@ from lightbus.exceptions import (
 from lightbus.messages import EventMessage
 from lightbus.transports.memory.broker import broker
 from lightbus.transports.redis.events import lost_events
-from tests.proxy import Proxy
-from tests.servers import Server
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 from tests.transports.conftest import settled
 
 STREAM = "shop.*:stream"

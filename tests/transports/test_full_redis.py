@@ -11,7 +11,7 @@ from lightbus.exceptions import QueueFull, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.rpc import consumer as rpc_consumer
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .conftest import Ports, settled, take, take_call
 

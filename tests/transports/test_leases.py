@@ -9,7 +9,7 @@ import pytest
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.messages import EventMessage
 from lightbus.transports.events import EventConsumer
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .conftest import Ports, fields_of, settled, take
 from .test_redis_events import GOOD, GROUP, STREAM, all_acknowledged, pending

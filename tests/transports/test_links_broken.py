@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from tests.breaking import STEPS
 from tests.conftest import StartServer
 from tests.faults.links import ALL, COMMANDS, LOOPS, Case, broken_by
+from tests.support.breaking import STEPS
 
 SEED = random.randrange(1_000_000)
 

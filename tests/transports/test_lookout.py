@@ -12,7 +12,7 @@ import pytest
 from lightbus.exceptions import LightbusTimeout, NoWorker, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.redis.rpc import consumer as rpc_consumer
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .conftest import Ports, settled, take_call
 

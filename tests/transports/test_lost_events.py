@@ -18,9 +18,9 @@ from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import RedisEventOptions
 from lightbus.transports.redis.scripts import FIND, Script
-from tests.eventually import eventually_async
-from tests.proxy import Proxy
-from tests.servers import Server
+from tests.support.eventually import eventually_async
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 
 from .conftest import fields_of
 

@@ -11,9 +11,9 @@ from lightbus.messages import RpcMessage
 from lightbus.transports.redis.events import consumer as event_consumer
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
-from tests.eventually import eventually_async
-from tests.proxy import Proxy
-from tests.servers import Server
+from tests.support.eventually import eventually_async
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 
 from .conftest import Ports, take
 

@@ -21,9 +21,9 @@ from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOp
 from lightbus.transports.redis.rpc import consumer as rpc_consumer
 from lightbus.transports.redis.rpc import transport as rpc
 from tests.conftest import StartServer
-from tests.eventually import eventually
-from tests.proxy import Proxy
-from tests.servers import Server, find_binary, free_port
+from tests.support.eventually import eventually
+from tests.support.proxy import Proxy
+from tests.support.servers import Server, find_binary, free_port
 
 from .conftest import Ports, settled, take_call
 

@@ -12,7 +12,7 @@ from lightbus.options import Secret
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.events import Delivery, EventTransport
 from lightbus.transports.redis.keys import GroupKeys
-from tests.servers import Server, ServerPool
+from tests.support.servers import Server, ServerPool
 
 from .conftest import Ports, settled, take
 

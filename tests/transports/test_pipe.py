@@ -18,8 +18,8 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
 from lightbus.transports.redis.scripts import OWN
 from tests.conftest import StartServer
-from tests.proxy import Proxy
-from tests.servers import Server, free_port
+from tests.support.proxy import Proxy
+from tests.support.servers import Server, free_port
 
 from .conftest import settled
 

@@ -17,9 +17,9 @@ from lightbus.transports.redis.link import connection as connections
 from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, Wire, backoff
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
-from tests.eventually import eventually_async
-from tests.proxy import Proxy
-from tests.servers import Server
+from tests.support.eventually import eventually_async
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 Factory = Callable[[], asyncio.AbstractEventLoop]

@@ -14,8 +14,8 @@ from lightbus.messages import EventMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.redis.events import leases as redis_leases
-from tests.eventually import eventually_async
-from tests.servers import Server
+from tests.support.eventually import eventually_async
+from tests.support.servers import Server
 
 from .conftest import Ports, take, take_call
 

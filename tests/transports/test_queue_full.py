@@ -10,7 +10,7 @@ import pytest
 from lightbus.exceptions import LightbusTimeout, QueueFull
 from lightbus.messages import RpcMessage
 from lightbus.transports.memory import events as memory
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .conftest import Ports, settled
 

@@ -16,7 +16,7 @@ from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions, TlsOptions
 from tests.conftest import StartServer, missing, require
-from tests.servers import Server, free_port
+from tests.support.servers import Server, free_port
 
 
 class Tls:

@@ -7,7 +7,7 @@ import pytest
 from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.transports.events import EventConsumer
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .conftest import Ports, fields_of, settled, take
 

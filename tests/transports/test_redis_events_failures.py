@@ -10,8 +10,8 @@ from lightbus.exceptions import PublishNotConfirmed, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.transports.events import Delivery, EventConsumer
 from lightbus.transports.redis.events import consumer as event_consumer
-from tests.proxy import Proxy
-from tests.servers import Server
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 
 from .conftest import Ports, settled, take
 from .test_redis_events import GROUP, STREAM, all_acknowledged, names, pending

@@ -15,7 +15,7 @@ from lightbus.exceptions import (
 )
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.rpc import RpcConsumer
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .conftest import Ports, settled, take_call
 

@@ -17,8 +17,8 @@ from lightbus.exceptions import (
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.redis.rpc import consumer as rpc_consumer
 from lightbus.transports.rpc import RpcConsumer
-from tests.proxy import Proxy
-from tests.servers import Server
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 
 from .conftest import Ports, settled, take_call
 from .test_redis_rpc import keys

@@ -13,7 +13,7 @@ from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.events import EventConsumer, EventTransport
 from lightbus.transports.redis.events import transport as redis_events
-from tests.servers import Server
+from tests.support.servers import Server
 
 from .conftest import Ports, settled, take
 from .test_redis_events import STREAM

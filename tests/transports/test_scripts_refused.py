@@ -16,7 +16,7 @@ from lightbus.transports.redis import scripts
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import Script
 from tests.conftest import require
-from tests.servers import KINDS, Kind, Server, ServerPool
+from tests.support.servers import KINDS, Kind, Server, ServerPool
 
 Command = tuple[str | int, ...]
 

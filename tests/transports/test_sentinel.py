@@ -19,8 +19,8 @@ from lightbus.manifest.load import load
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import missing, require
-from tests.eventually import eventually
-from tests.servers import Server, find_binary, free_port
+from tests.support.eventually import eventually
+from tests.support.servers import Server, find_binary, free_port
 
 pytestmark = pytest.mark.filterwarnings(
     # The library leaves a connection open whose TLS handshake fails.

@@ -10,8 +10,8 @@ from typing import Protocol
 import pytest
 
 from tests.conftest import missing, require
-from tests.processes import Process, lightbus_process
-from tests.servers import Server, ServerPool
+from tests.support.processes import Process, lightbus_process
+from tests.support.servers import Server, ServerPool
 from tests.wire.peer_1x import ROOT, Peer, find_peer
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.processes import Process
+from tests.support.processes import Process
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "peer"

@@ -18,8 +18,8 @@ from lightbus.contracts.compare import compare
 from lightbus.contracts.contract import contract_of
 from lightbus.exceptions import ValidationError
 from tests.conftest import StartServer
-from tests.eventually import eventually
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.servers import Server
 from tests.wire.conftest import StartHost
 from tests.wire.our_bus import AuthApi, Colour, Item, Point
 from tests.wire.peer_1x import Peer, PeerError, heard

@@ -9,9 +9,9 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import lightbus
 from lightbus.plugins.tracing import TracingPlugin
-from tests.eventually import eventually
-from tests.processes import lightbus_process
-from tests.servers import Server
+from tests.support.eventually import eventually
+from tests.support.processes import lightbus_process
+from tests.support.servers import Server
 from tests.wire.conftest import StartHost
 from tests.wire.peer_1x import ROOT, Peer
 from tests.wire.test_interop import wait_for_contract

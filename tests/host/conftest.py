@@ -1,0 +1,187 @@
+"""What the tests of hosting share: projects with real processes, and hosts in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import logging
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightbus import BusClient
+from lightbus.bus import creation
+from lightbus.bus.path import BusPath
+from lightbus.declared.registry import Registry
+from lightbus.host.checks import client_for
+from lightbus.host.loading import Loader
+from lightbus.host.reload import Reloader
+from lightbus.manifest.load import load
+from lightbus.manifest.model import Manifest
+from lightbus.worker import Worker
+from tests.conftest import missing
+from tests.guide.project import Project
+from tests.support.eventually import eventually_async
+from tests.support.servers import Server
+
+from .shop import ShopApi, ledger
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run coroutine functions as tests."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
+
+
+class ManifestProject(Project):
+    """A project whose manifest alone says where Redis is."""
+
+    def call(self, procedure: str, **arguments: Any) -> Any:
+        """``lightbus call``, which must succeed; returns the result."""
+        done = self.run("call", procedure, "--json", json.dumps(arguments))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """An empty folder; its manifests say where Redis is."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    it = ManifestProject(folder, None)
+    yield it
+    it.close()
+
+
+class Hosted:
+    """A host of the shop in this process.
+
+    Args:
+        manifest: What it hosts.
+        read: Reads the manifest again.
+        folder: Where its manifest lies.
+        server: The Redis.
+    """
+
+    def __init__(
+        self, manifest: Manifest, read: Callable[[], Manifest], folder: Path, server: Server
+    ) -> None:
+        self.server = server
+        self.manifest = manifest
+        self.client: BusClient = client_for(manifest)
+        self.client.set_features(manifest.features)
+        self.client.register_api(ShopApi)
+        self.bus = BusPath(self.client)
+        loader = Loader(manifest, self.client, folder)
+        loader.load(self.bus)
+        self.worker = Worker(self.client)
+        self.worker.prepare(loader.ours())
+        self.reloader = Reloader(manifest, read, self.client, self.worker, folder)
+
+    async def __aenter__(self) -> Hosted:
+        await self.worker.sign_on()
+        before = self._waiting()
+        self.worker.start()
+        readers = len(self.worker.rpcs) + len(self.worker.events)
+        await eventually_async(lambda: self._waiting() >= before + readers)
+        return self
+
+    def _waiting(self) -> int:
+        """How many connections wait for something to read."""
+        clients = self.server.execute("INFO", "clients").decode()
+        return int(clients.partition("blocked_clients:")[2].split()[0])
+
+    async def __aexit__(self, *error: object) -> None:
+        ledger.gate.set()
+        await self.worker.drain(self.manifest.bus.drain_timeout)
+        await self.client.close_async()
+
+    async def fire(self, sku: str) -> None:
+        """Fire ``shop.sold``."""
+        await self.bus.shop.sold.fire_async(sku=sku)
+
+
+class Bench:
+    """Hosts manifests of a folder in this process.
+
+    Args:
+        folder: The folder.
+        server: The Redis that they use unless they say otherwise.
+    """
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder = folder
+        self.server = server
+        self.url = server.url
+
+    def read(self, text: str) -> Manifest:
+        """Write a manifest and read it."""
+        self.write(text)
+        return self.read_again()
+
+    def write(self, text: str) -> None:
+        """Write a manifest."""
+        (self.folder / "lightbus.yaml").write_text(text)
+
+    def read_again(self) -> Manifest:
+        arguments = {
+            "service_name": "shop",
+            "modules": [],
+            "bus": {"redis": {"url": self.url}, "schema": {"ttl": 60}},
+        }
+        return load(["lightbus.yaml"], cwd=self.folder, environ={}, create_arguments=arguments)
+
+    def host(self, text: str = "") -> Hosted:
+        """A host of this manifest, to be entered."""
+        return Hosted(self.read(text or "{}"), self.read_again, self.folder, self.server)
+
+    @contextlib.asynccontextmanager
+    async def client(self, text: str = "") -> AsyncIterator[BusPath]:
+        """A bus of another service, which serves nothing."""
+        client = client_for(self.read(f"{text}\nservice_name: other"))
+        try:
+            yield BusPath(client)
+        finally:
+            await client.close_async()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Hosts in this process, over an empty Redis; what they register is forgotten afterwards."""
+    empty = Registry()
+    for module in ("lightbus.host.checks", "lightbus.bus.creation"):
+        monkeypatch.setattr(f"{module}.auto_registered", empty)
+    monkeypatch.setattr(creation, "_hosted", [])
+    ledger.reset()
+    levels = {name: logging.getLogger(name).level for name in (None, "lightbus")}
+    yield Bench(tmp_path, redis_server)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """An authority, a server's certificate for localhost and a client's, made for this test."""
+    program = shutil.which("openssl")
+    if program is None:
+        missing("no openssl to make certificates")
+
+    def make(name: str, subject: str, *more: str) -> None:
+        kind = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", subject, *more]
+        files = ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.pem")]
+        subprocess.run([program, "req", *kind, *files], check=True, capture_output=True)
+
+    make("server", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    make("client", "/CN=shop")
+    return tmp_path

@@ -1,0 +1,94 @@
+"""A listener that waits for what nobody fires is told of: at the start, later on, by check and status."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.guide.project import Project
+from tests.support.eventually import eventually
+from tests.support.servers import Server
+
+OWNER = """
+    from lightbus import Api, Event
+
+    class AuthApi(Api):
+        user_registered = Event(parameters=("username",))
+
+        class Meta:
+            name = "auth"
+"""
+HANDLERS = "def on(event_message, **kwargs): ...\n"
+LISTENERS = """\
+service_name: mailer
+modules: []
+bus: {schema: {ttl: 1s}}
+listeners:
+  one: {events: [atuh.user_registered], handler: "handlers:on"}
+  two: {events: [auth.user_regstered], handler: "handlers:on"}
+  fine: {events: [auth.user_registered, "auth.*"], handler: "handlers:on"}
+"""
+NO_API = "no API atuh is known on the bus yet; did you mean auth?"
+NO_EVENT = "auth has no event user_regstered; did you mean user_registered?"
+
+
+@pytest.fixture
+def project(project: Project, redis_server: Server) -> Project:
+    project.env["LIGHTBUS__BUS__REDIS__URL"] = redis_server.url
+    return project
+
+
+@pytest.fixture
+def mailer(project: Project) -> Project:
+    project.write("owner/bus.py", OWNER)
+    project.write("mailer/handlers.py", HANDLERS)
+    project.write("mailer/lightbus.yaml", LISTENERS)
+    return project.within("mailer")
+
+
+def test_typos_are_told_at_the_start_by_check_and_by_status(project: Project, mailer: Project) -> None:
+    project.within("owner").host()
+    lines = mailer.run("check", "--connect").stdout.splitlines()
+    assert f"lightbus.yaml:5:17  warning: listeners.one.events: atuh.user_registered: {NO_API}" in lines
+    assert f"lightbus.yaml:6:17  warning: listeners.two.events: auth.user_regstered: {NO_EVENT}" in lines
+    host = mailer.host()
+    told = [line for line in host.output().splitlines() if " waits for " in line]
+    assert [" warning " in line.lower() for line in told] == [True, True], told
+    assert NO_API in told[0] and NO_EVENT in told[1]
+    notes = json.loads(mailer.run("status", "--json").stdout)["notes"]
+    assert [NO_API in notes[0], NO_EVENT in notes[1], len(notes)] == [True, True, 2]
+    assert NO_EVENT in mailer.run("status").stdout
+
+
+def test_where_the_owner_comes_later_its_contract_decides(project: Project, mailer: Project) -> None:
+    host = mailer.host()
+    for name in ("one", "two", "fine"):
+        told = host.wait_for_line(f"the listener {name} waits for ")
+        assert "is known on the bus yet; there is: none at all" in told and "warning" not in told.lower()
+    owner = project.within("owner").host()
+    assert "warning" in host.wait_for_line(NO_EVENT).lower()
+    host.wait_for_line("the listener fine: auth.user_registered is known now")
+    host.wait_for_line("the listener fine: auth.* is known now")
+    assert owner.terminate() == 0
+    eventually(lambda: json.loads(mailer.run("status", "--json").stdout)["apis"] == [])
+    project.within("owner").host()
+    assert "the listener one: " not in host.output()
+    lines = [line.partition("the listener ")[2] for line in host.output().splitlines()]
+    assert sum(line.startswith("fine waits for ") for line in lines) == 2, "told twice"
+
+
+def test_the_manifest_of_the_owner_itself_needs_no_contract(project: Project) -> None:
+    project.write("bus.py", OWNER)
+    project.write("handlers.py", HANDLERS)
+    project.write(
+        "lightbus.yaml",
+        """
+        service_name: auth
+        apis: {auth: {owner: auth}}
+        listeners: {one: {events: [auth.user_registered], handler: "handlers:on"}}
+        """,
+    )
+    assert " waits for " not in project.run("check", "--connect").stdout
+    assert "is known on the bus yet" not in project.run("check", "--connect").stdout
+    assert " waits for " not in project.host().output()

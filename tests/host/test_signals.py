@@ -1,0 +1,369 @@
+"""Every process that can be signalled, in every state: how it ends, and that it does not take for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from tests.guide.project import Project
+from tests.host.test_supervisor import alive, children
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server
+
+TERM, INT = signal.SIGTERM, signal.SIGINT
+
+MODULE = """
+import multiprocessing, os, subprocess, time
+import lightbus, lightbus.host.shutdown
+
+# Instead of 14 s, on top of drain_timeout.
+lightbus.host.shutdown._CLOSING = 1.0
+
+def say(word):
+    with open("said", "a") as file:
+        file.write(word + "\\n")
+
+class A(lightbus.Api):
+    class Meta:
+        name = "a"
+
+    def heard(self) -> str:
+        return subprocess.run(["cat"], capture_output=True, text=True, timeout=5).stdout
+
+    def short(self) -> int:
+        say("began")
+        time.sleep(2.5)
+        say("finished")
+        return 1
+
+    def endless(self) -> None:
+        say("began")
+        time.sleep(1000)
+
+    async def block(self) -> None:
+        say("began")
+        time.sleep(1000)
+
+    def chat(self) -> None:
+        say("began")
+        while True:
+            print("x" * 100)
+
+    def fork(self, method: str) -> int | None:
+        child = multiprocessing.get_context(method).Process(target=time.sleep, args=(1000,))
+        child.start()
+        time.sleep(0.2)
+        child.terminate()
+        child.join(5)
+        ended = child.exitcode
+        child.kill()
+        return ended
+
+    def fork_by_hand(self) -> int:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(1000)
+            os._exit(0)
+        time.sleep(0.2)
+        os.kill(pid, 15)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+
+#: As ``lightbus run``, with 3 s instead of 15 in which the processes of a supervisor have to end.
+RUN = "import lightbus.host.supervisor as s; s._CLOSING = 3.0; from lightbus.cli import main; main()"
+
+
+class Hosted:
+    """One `lightbus run`, alone or with two processes, whose output can be read or left unread.
+
+    Args:
+        project: Its folder.
+        supervised: Whether it is a supervisor.
+        patience: Its ``drain_timeout``.
+    """
+
+    def __init__(self, project: Project, *, supervised: bool, patience: float) -> None:
+        self.project = project
+        self.count = 2 if supervised else 1
+        self._read, write = os.pipe()
+        self._write = os.open(f"/proc/self/fd/{write}", os.O_WRONLY | os.O_NONBLOCK)
+        self.seen = b""
+        self._calls = ThreadPoolExecutor()
+        settings = ("--set", f"processes={self.count}", "--set", f"bus.drain_timeout={patience:g}s")
+        self.process = Process(
+            [sys.executable, "-c", RUN, "run", *settings], cwd=project.folder, env=project.env, sink=write
+        )
+        os.close(write)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all processes, the first one first."""
+        return [self.process.pid, *(children(self.process) if self.count > 1 else ())]
+
+    @property
+    def hosting(self) -> list[int]:
+        """Of the processes that host."""
+        return self.pids[1:] if self.count > 1 else self.pids
+
+    def read_until(self, text: bytes, times: int = 1) -> None:
+        """Read the output, until some text was there so often."""
+        os.set_blocking(self._read, False)
+
+        def is_there() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                self.seen += os.read(self._read, 1 << 20)
+            return self.seen.count(text) >= times
+
+        try:
+            eventually(is_there, 30)
+        except AssertionError:
+            raise AssertionError(f"no {text!r} in the output: {self.seen.decode()}") from None
+
+    def fill(self) -> None:
+        """From here on, nothing more fits into the pipe that takes the output."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self._write, b"\n" * 4096)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self._write, b"\n")
+
+    def busy(self, procedure: str) -> None:
+        """Have the processes run a procedure."""
+        for _ in range(self.count):
+            self._calls.submit(Project.call, self.project, f"a.{procedure}")
+        eventually(lambda: self.said("began") >= 1, 20)
+
+    def said(self, word: str) -> int:
+        """How often a procedure has got there."""
+        path = self.project.folder / "said"
+        return path.read_text().split().count(word) if path.exists() else 0
+
+    def close(self) -> None:
+        """End all."""
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.close()
+        for descriptor in (self._read, self._write):
+            os.close(descriptor)
+        self._calls.shutdown(wait=False)
+
+
+# What the processes are at.
+
+
+def idle(hosted: Hosted) -> None:
+    """Nothing runs."""
+
+
+def short(hosted: Hosted) -> None:
+    hosted.busy("short")
+
+
+def endless(hosted: Hosted) -> None:
+    hosted.busy("endless")
+
+
+def blocked(hosted: Hosted) -> None:
+    hosted.busy("block")
+
+
+def unread(hosted: Hosted) -> None:
+    hosted.fill()
+
+
+def unread_and_blocked(hosted: Hosted) -> None:
+    hosted.fill()
+    hosted.busy("block")
+
+
+def chatting(hosted: Hosted) -> None:
+    """A handler is stuck, since nobody reads what it prints."""
+    hosted.fill()
+    hosted.busy("chat")
+
+
+def frozen(hosted: Hosted) -> None:
+    os.kill(hosted.hosting[-1], signal.SIGSTOP)
+
+
+# How they are asked to end.
+
+
+def once(hosted: Hosted) -> None:
+    os.kill(hosted.process.pid, TERM)
+
+
+def ctrl_c(hosted: Hosted) -> None:
+    """As a terminal signals its whole foreground process group."""
+    os.killpg(hosted.process.pid, INT)
+
+
+def to_all(hosted: Hosted) -> None:
+    """As systemd signals every process of a service; the supervisor passes its own signal on as well."""
+    for pid in hosted.pids:
+        os.kill(pid, TERM)
+
+
+def twice(hosted: Hosted) -> None:
+    """As by a wrapper that passes on what its process group got already."""
+    pids = hosted.pids
+    for number in (INT, TERM, TERM):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def again(hosted: Hosted) -> None:
+    hosted.process.insist(TERM)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A promise: the exit status, within `most` seconds, with what runs finished or left behind.
+
+    Args:
+        state: What the processes are at.
+        wish: How they are asked to end.
+        status: The exit status.
+        patience: The ``drain_timeout``.
+        most: Seconds.
+        finished: Whether what runs is finished; None where that is not looked at.
+    """
+
+    state: Callable[[Hosted], None]
+    wish: Callable[[Hosted], None]
+    status: int
+    patience: float
+    most: float = 10.0
+    finished: bool | None = None
+
+    def __str__(self) -> str:
+        return f"{self.state.__name__}-{self.wish.__name__}"
+
+
+# Those with a long patience must not wait for it; those with a short one end by it, and none hangs.
+BOTH = [
+    Row(idle, once, 0, 60),
+    Row(idle, ctrl_c, 0, 60),
+    Row(idle, twice, 0, 60),
+    Row(short, once, 0, 60, finished=True),
+    Row(short, ctrl_c, 0, 60, finished=True),
+    Row(short, twice, 0, 60, finished=True),
+    Row(endless, once, 0, 0.5),
+    Row(endless, again, 1, 60, finished=False),
+    Row(blocked, once, 1, 0.5),
+    Row(blocked, twice, 1, 0.5),
+    Row(blocked, again, 1, 60),
+    Row(unread, once, 0, 60),
+    Row(unread, ctrl_c, 0, 60),
+    Row(unread, twice, 0, 60),
+    Row(unread_and_blocked, once, 1, 0.5),
+    Row(unread_and_blocked, again, 1, 60),
+    Row(chatting, once, 0, 0.5),
+    Row(chatting, again, 1, 60),
+]
+SUPERVISED = [
+    Row(idle, to_all, 0, 60),
+    Row(short, to_all, 0, 60, finished=True),
+    Row(blocked, to_all, 1, 0.5),
+    Row(frozen, once, 1, 0.5),
+    Row(frozen, to_all, 1, 0.5),
+    Row(frozen, again, 1, 60),
+]
+
+
+@pytest.fixture
+def served(project: Project, redis_server: Server) -> Project:
+    project.write("bus.py", MODULE)
+    project.write(
+        "lightbus.yaml", f"bus: {{log_format: text, redis: {{url: '{redis_server.url}'}}}}\nservice_name: a\n"
+    )
+    return project
+
+
+@pytest.fixture
+def host(served: Project) -> Iterator[Callable[..., Hosted]]:
+    with contextlib.ExitStack() as started:
+
+        def start(*, supervised: bool, patience: float = 60.0) -> Hosted:
+            hosted = Hosted(served, supervised=supervised, patience=patience)
+            started.callback(hosted.close)
+            hosted.read_until(b"ready: ", hosted.count)
+            return hosted
+
+        yield start
+
+
+CASES = [(row, False) for row in BOTH] + [(row, True) for row in BOTH + SUPERVISED]
+
+
+@pytest.mark.parametrize(
+    ("row", "supervised"),
+    CASES,
+    ids=[f"{row}-{'supervised' if supervised else 'single'}" for row, supervised in CASES],
+)
+def test_it_ends_as_promised(host: Callable[..., Hosted], row: Row, supervised: bool) -> None:
+    hosted = host(supervised=supervised, patience=row.patience)
+    pids = hosted.pids
+    row.state(hosted)
+    began = time.monotonic()
+    row.wish(hosted)
+    assert hosted.process.wait(row.most + 5) == row.status
+    assert time.monotonic() - began < row.most
+    assert not any(alive(pid) for pid in pids)
+    if row.finished is not None:
+        assert (hosted.said("finished") == hosted.said("began")) is row.finished
+
+
+def test_a_supervisor_tells_whom_it_kills(host: Callable[..., Hosted]) -> None:
+    hosted = host(supervised=True, patience=0.1)
+    frozen(hosted)
+    pid = hosted.hosting[-1]
+    once(hosted)
+    assert hosted.process.wait() == 1
+    hosted.read_until(f"(id {pid}) did not end in 3.1 s; killing it".encode())
+
+
+@pytest.mark.parametrize("state", [idle, endless, blocked, unread_and_blocked])
+def test_processes_end_with_a_supervisor_that_is_killed(
+    host: Callable[..., Hosted], state: Callable[[Hosted], None]
+) -> None:
+    hosted = host(supervised=True, patience=0.5)
+    pids = hosted.hosting
+    state(hosted)
+    hosted.process.kill()
+    eventually(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_a_program_that_a_handler_starts_does_not_read_what_the_supervisor_says(served: Project) -> None:
+    text = MODULE.replace(
+        "def short(self) -> int:",
+        "def stdin(self) -> str:\n        return sys.stdin.read()\n\n    def short(self) -> int:",
+    )
+    served.write("bus.py", text)
+    supervisor = served.host("--set", "processes=2")
+    assert served.call("a.heard") == ""
+    assert supervisor.terminate() == 0
+
+
+@pytest.mark.parametrize("supervised", [False, True], ids=["single", "supervised"])
+def test_a_process_that_a_handler_forks_is_no_host(host: Callable[..., Hosted], supervised: bool) -> None:
+    hosted = host(supervised=supervised)
+    for call in ("fork method=fork", "fork method=spawn", "fork_by_hand"):
+        done = hosted.project.run("call", *f"a.{call}".split())
+        assert (done.stdout.strip(), done.stderr) == ("-15", "")
+    once(hosted)
+    assert hosted.process.wait() == 0
+    hosted.read_until(b"stopped")
+    assert hosted.seen.count(b"SIGTERM received") == (3 if supervised else 1)
