@@ -60,7 +60,7 @@ PUBLIC_NAMES = [
     "get_bus",
 ]
 
-# Files that still know each other, for types alone: a consumer and what works for it, a transport and its
+# Files that still know each other: a consumer and what works for it, a transport and its
 # publishing. Whoever opens one of these circles strikes it off; no other may come.
 STILL_IN_A_CIRCLE = {
     "transports.redis.events.consumer",

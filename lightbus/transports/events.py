@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,18 +171,6 @@ class EventQuestions(ABC):
         Raises:
             TransportUnavailable: The broker can't be reached.
         """
-
-
-class SchemaQuestions(ABC):  # noqa: B024 - what is asked here, a transport need not know
-    """What can be asked of a transport of contracts."""
-
-    async def foreign(self, api_names: Sequence[str]) -> Collection[str]:
-        """Return the APIs whose contract comes from a Lightbus 1.x, which tells nobody who owns or serves it.
-
-        Raises:
-            TransportUnavailable: The broker can't be reached.
-        """
-        return ()
 
 
 @dataclass(frozen=True, slots=True)

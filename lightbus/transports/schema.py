@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from lightbus.transports.events import SchemaQuestions
+from lightbus.transports.coordination import Coordination
 from lightbus.transports.port import Transport
 
 
-class SchemaTransport(SchemaQuestions, Transport):
+class SchemaQuestions(ABC):  # noqa: B024 - what is asked here, a transport need not know
+    """What can be asked of a transport of contracts."""
+
+    async def foreign(self, api_names: Sequence[str]) -> Collection[str]:
+        """Return the APIs whose contract comes from a Lightbus 1.x, which tells nobody who owns or serves it.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+        return ()
+
+
+class SchemaTransport(SchemaQuestions, Coordination, Transport):
     """Publishes contracts and reads those of others."""
 
     @abstractmethod

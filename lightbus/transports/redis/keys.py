@@ -1,8 +1,12 @@
-"""The names of the keys that calls, contracts, owners and schedules have."""
+"""The names of keys in Redis: of calls, contracts, owners, schedules, streams and their groups."""
 
 from __future__ import annotations
 
 import hashlib
+
+#: The set of the streams of events that a Redis has, and what says that it was searched for them once.
+STREAMS = "lightbus:streams"
+SEARCHED = "lightbus:streams:searched"
 
 
 def queue_key(api_name: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .events.streams import STREAMS
 from .keys import (
+    STREAMS,
     GroupKeys,
     contract_keys,
     expiry_key,

@@ -13,15 +13,13 @@ import time
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+from lightbus.transports.redis.keys import SEARCHED, STREAMS
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 
 logger = logging.getLogger(__name__)
 
-#: The set, and what says that the whole Redis was searched for it once.
-STREAMS = "lightbus:streams"
-SEARCHED = "lightbus:streams:searched"
 
 _SCANNED = 1_000
 _DEAD = re.compile(rb"\{.+:stream\}:dead:.+", re.DOTALL)
