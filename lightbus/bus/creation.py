@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightbus.bus.hosted import _hosted, _of_host
+from lightbus.bus import hosted
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import Identity, Wiring
 from lightbus.exceptions import ConfigurationError
@@ -58,8 +58,9 @@ def create(
         ManifestError: The manifest has problems.
         ConfigurationError: The arguments contradict the manifest of the host that loads this module.
     """
-    if _hosted:
-        bus = _of_host(_hosted[-1], config, service_name, process_name, features)
+    host = hosted.current()
+    if host is not None:
+        bus = hosted.of_host(host, config, service_name, process_name, features)
         bus.client.use_plugins(_by_name(plugins))
         return bus
     arguments = {"service_name": service_name, "process_name": process_name}
@@ -94,8 +95,9 @@ def get_bus(service_name: str | None = None) -> BusPath:
     Returns:
         The bus; a new one from :func:`create` where there is none yet.
     """
-    if _hosted and service_name in (None, _hosted[-1].bus.client.service_name):
-        return _hosted[-1].bus
+    host = hosted.current()
+    if host is not None and service_name in (None, host.bus.client.service_name):
+        return host.bus
     if service_name is None and _buses:
         return next(iter(_buses.values()))
     if service_name is not None and service_name in _buses:

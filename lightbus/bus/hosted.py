@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class _Hosted:
+class Hosted:
     """The bus of the host of this process, and what is fixed about it."""
 
     bus: BusPath
@@ -25,12 +25,17 @@ class _Hosted:
     said: set[str] = field(default_factory=set)
 
 
-_hosted: list[_Hosted] = []
+_hosted: list[Hosted] = []
 
 
 def hosted(bus: BusPath, manifest: Manifest) -> None:
     """From now on, hand out this bus: it belongs to the host of this process."""
-    _hosted.append(_Hosted(bus, manifest))
+    _hosted.append(Hosted(bus, manifest))
+
+
+def current() -> Hosted | None:
+    """Return the host that is loading its modules, or runs, in this process; None where there is none."""
+    return _hosted[-1] if _hosted else None
 
 
 def not_hosted(bus: BusPath) -> None:
@@ -38,8 +43,8 @@ def not_hosted(bus: BusPath) -> None:
     _hosted[:] = [each for each in _hosted if each.bus is not bus]
 
 
-def _of_host(
-    host: _Hosted,
+def of_host(
+    host: Hosted,
     config: str | os.PathLike[str] | Mapping[str, Any] | None,
     service_name: str | None,
     process_name: str | None,

@@ -24,7 +24,7 @@ from . import logs
 
 logger = logging.getLogger(__name__)
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = (str(Path(asyncio.__file__).parent.parent / "asyncio"), concurrent.futures.__path__[0])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lightbus import BusClient
-from lightbus.bus import creation
+from lightbus.bus import hosted
 from lightbus.bus.path import BusPath
 from lightbus.declared.registry import Registry
 from lightbus.host.checks import client_for
@@ -162,7 +162,7 @@ def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch)
     empty = Registry()
     for module in ("lightbus.host.checks", "lightbus.bus.creation"):
         monkeypatch.setattr(f"{module}.auto_registered", empty)
-    monkeypatch.setattr(creation, "_hosted", [])
+    monkeypatch.setattr(hosted, "_hosted", [])
     ledger.reset()
     levels = {name: logging.getLogger(name).level for name in (None, "lightbus")}
     yield Bench(tmp_path, redis_server)

@@ -25,7 +25,7 @@ PRODUCTION = "config/environments/production.yaml"
 @pytest.fixture(autouse=True)
 def nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the shop is only looked at."""
-    monkeypatch.setattr("lightbus.declared.registry.auto_registered", Registry())
+    monkeypatch.setattr("lightbus.declared.api.auto_registered", Registry())
 
 
 def read(*paths: str, sets: tuple[str, ...] = (), **environ: str) -> Manifest:

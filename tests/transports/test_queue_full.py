@@ -9,7 +9,7 @@ import pytest
 
 from lightbus.exceptions import LightbusTimeout, QueueFull
 from lightbus.messages import RpcMessage
-from lightbus.transports.memory import events as memory
+from lightbus.transports.memory import rpc as memory
 from tests.support.servers import Server
 
 from .conftest import Ports, settled
