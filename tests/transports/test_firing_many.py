@@ -308,14 +308,15 @@ class TestWhatIsNotConfirmed:
     ) -> None:
         bus = make(redis_server.url, redis={"url": proxy.url})
         await bus.shop.sold.fire_async(number=-1)
+        await bus.other.moved.fire_async(what="a")  # its connection is open, however busy the machine is
         proxy.set("drop_replies")
         events: list[Any] = [("shop", "sold", {"number": 0}), ("other", "moved", {"what": "b"})]
         with pytest.raises(EventsNotFired) as raised:
-            await bus.client.fire_many(events, {"timeout": 0.2})
+            await bus.client.fire_many(events, {"timeout": 1.0})
         first, second = raised.value.outcomes
         assert (first.state, second.state) == ("unknown", "stored")
         assert second.native_id
-        assert bus.client.metrics.events_fired.total("other", "moved", outcome="ok") == 1
+        assert bus.client.metrics.events_fired.total("other", "moved", outcome="ok") == 2
         proxy.set("pass")
         await bus.client.close_async()
 

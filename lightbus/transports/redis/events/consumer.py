@@ -88,7 +88,7 @@ class RedisEventConsumer(EventConsumer):
         #: What this user of Redis may not do.
         self.permissions: Permissions | None = None
         self._purpose = f"listen as {subscription.listener_name}"
-        self.leases = Leases(self, Suspects.of_this_process())
+        self.leases = Leases(self, Suspects.of(session))
         self.settling = Settling(self, self._keys, subscription.dedupe)
         self._lost_reads = LostReads(self, self._link)
         self._asked_at = asyncio.get_running_loop().time()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from weakref import WeakKeyDictionary
 
+from lightbus.transports.redis.link.session import Session
+
 #: Seconds for which an event whose first delivery ended in a death has no other suspect beside it.
 HEAD_START = 1.0
 #: More deliveries than any entry has.
 _ANY = 1 << 53
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Suspects] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[Session, Suspects] = WeakKeyDictionary()
 
 
 class Suspects:
@@ -27,9 +29,9 @@ class Suspects:
         self._running = 0
 
     @classmethod
-    def of_this_process(cls) -> Suspects:
-        """Return those of the running loop, which all listeners share, since they die together."""
-        return _shared.setdefault(asyncio.get_running_loop(), cls())
+    def of(cls, session: Session) -> Suspects:
+        """Return those of a session, which all of its listeners share, since they die together."""
+        return _shared.setdefault(session, cls())
 
     @property
     def most_deliveries(self) -> int:
