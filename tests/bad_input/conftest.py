@@ -84,9 +84,9 @@ class Stage:
 
     @property
     def complaints(self) -> list[str]:
-        """The warnings and errors among it."""
+        """The warnings and errors among it, wherever in a line: print() writes its line's end apart."""
         return [
-            line for line in self.log.splitlines() if re.match(r"[0-9:]{8} (warning|error|critical) ", line)
+            line for line in self.log.splitlines() if re.search(r"[0-9:]{8} (warning|error|critical) ", line)
         ]
 
     def add(self, *fields: str | bytes) -> str:
