@@ -7,6 +7,8 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from lightbus.exceptions import BusAlreadyClosed
+from lightbus.runtime.cancellation import end
+from lightbus.runtime.tasks import begin
 from lightbus.transports.redis.link.connection import LinkBroken, backoff
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -72,13 +74,13 @@ class LostEvents:
         lost = _Lost(after, sent_at, known, loop.create_future())
         self._wanted.setdefault(message_id, []).append(lost)
         if self._search is None:
-            self._search = loop.create_task(self._look(), name="lightbus lost events")
+            self._search = begin(self._look(), "lightbus lost events")
         return lost.found
 
     async def close(self) -> None:
         """Look no more."""
         if self._search is not None:
-            self._search.cancel()
+            end(self._search)
             await asyncio.wait([self._search])
 
     async def _look(self) -> None:

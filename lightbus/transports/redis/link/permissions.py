@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightbus.runtime.cancellation import end
 from lightbus.runtime.obstacles import Obstacles
+from lightbus.runtime.tasks import begin
 
 from .connection import FAILURES, Connector, Link
 from .refusals import ReplyError
@@ -239,7 +241,7 @@ class Permissions:
     async def close(self) -> None:
         """Look no more."""
         if self._watching is not None:
-            self._watching.cancel()
+            end(self._watching)
             await asyncio.wait([self._watching])
         for sentence in self._shown:
             for obstacles in self._told:
@@ -247,8 +249,7 @@ class Permissions:
 
     def _watch(self) -> None:
         if self._watching is None or self._watching.done():
-            loop = asyncio.get_running_loop()
-            self._watching = loop.create_task(self._keep_looking(), name="lightbus permissions")
+            self._watching = begin(self._keep_looking(), "lightbus permissions")
 
     async def _keep_looking(self) -> None:
         loop = asyncio.get_running_loop()
