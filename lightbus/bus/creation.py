@@ -72,18 +72,24 @@ def create(
         service = service_name or default_service_name(auto_registered.public())
         client = BusClient(Wiring(Identity(service, process_name or f"{socket.gethostname()}-{os.getpid()}")))
     else:
-        client = BusClient(wiring_of(manifest, Registry(auto_registered)))
-        client.set_features(manifest.features)
-        if any(options.enabled for options in manifest.plugins.values()):
-            from lightbus.manifest.plugins import enabled_plugins
-
-            client.use_plugins(enabled_plugins(manifest, client.service_name))
+        client = _configured(manifest)
     if features is not None:
         client.set_features(features)
     client.use_plugins(_by_name(plugins))
     bus = BusPath(client)
     _buses.setdefault(client.service_name, bus)
     return bus
+
+
+def _configured(manifest: Manifest) -> BusClient:
+    """Make the client that a manifest describes, with the plugins that it switches on."""
+    client = BusClient(wiring_of(manifest, Registry(auto_registered)))
+    client.set_features(manifest.features)
+    if any(options.enabled for options in manifest.plugins.values()):
+        from lightbus.manifest.plugins import enabled_plugins
+
+        client.use_plugins(enabled_plugins(manifest, client.service_name))
+    return client
 
 
 def get_bus(service_name: str | None = None) -> BusPath:

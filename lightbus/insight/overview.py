@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -143,29 +143,26 @@ async def overview(
     services = {who.service_name for each in owners.values() for who in each}
     services |= {owner for name in names if (owner := client.settings(name).owner)}
     found = [_listener(group, services) for group in groups]
+
+    def status_of(queue: QueueStatus) -> ApiStatus:
+        name = queue.api_name
+        owner = next((who.service_name for who in owners[name]), None) or client.settings(name).owner
+        taken = queue.process_names, queue.waiting, queue.running
+        return ApiStatus(name, owner, name in contracts, *taken, name in foreign)
+
     return Overview(
         _processes(owners, queues, groups, found),
-        [
-            ApiStatus(
-                queue.api_name,
-                next((who.service_name for who in owners[queue.api_name]), None)
-                or client.settings(queue.api_name).owner,
-                queue.api_name in contracts,
-                queue.process_names,
-                queue.waiting,
-                queue.running,
-                queue.api_name in foreign,
-            )
-            for queue in queues
-        ],
+        list(map(status_of, queues)),
         sorted(found, key=lambda each: (each.service, each.name, each.stream)),
         list(away),
-        [
-            *map(str, doubts(listeners, contracts)),
-            *(_unread(status) for status in groups if status.waiting and not status.is_served),
-            *(loss(status) for status in groups if status.gone),
-        ],
+        [*map(str, doubts(listeners, contracts)), *_notes(groups)],
     )
+
+
+def _notes(groups: Sequence[GroupStatus]) -> Iterator[str]:
+    """What should be known of groups beside their figures."""
+    yield from (_unread(status) for status in groups if status.waiting and not status.is_served)
+    yield from (loss(status) for status in groups if status.gone)
 
 
 async def _groups(broker: EventTransport, scan: bool) -> Sequence[GroupStatus]:
