@@ -94,7 +94,7 @@ async def test_what_all_have_acknowledged_is_trimmed_and_whoever_fires_next_find
 async def test_calls_that_wait_are_taken_and_answered_and_their_worker_counts_as_alive(
     any_ports: Ports, any_redis: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc_consumer, "PRESENCE", 0.3)
+    monkeypatch.setattr(rpc_consumer, "PRESENCE", 3.0)
     transport = any_ports.rpc()
     consumer = await any_ports.serve(transport)
     calls = [RpcMessage("auth", "check", {"n": n}) for n in range(3)]
