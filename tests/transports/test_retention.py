@@ -12,7 +12,7 @@ from lightbus.exceptions import BusAlreadyClosed, StreamFull
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.events import EventConsumer, EventTransport
-from lightbus.transports.redis.events import transport as redis_events
+from lightbus.transports.redis.events import trimming
 from tests.support.servers import Server
 
 from .conftest import Ports, settled, take
@@ -49,7 +49,7 @@ async def handle(consumer: EventConsumer, count: int) -> None:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_events, "_TRIM_LEASE_MS", 5)
+    monkeypatch.setattr(trimming, "_TRIM_LEASE_MS", 5)
 
 
 async def test_a_stream_is_kept_near_its_length(any_ports: Ports, any_redis: Server, eager: None) -> None:

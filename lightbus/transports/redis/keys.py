@@ -70,6 +70,16 @@ def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
     return f"{api_name}.{event_name if stream_use == 'per_event' else '*'}:stream"
 
 
+def fired_key(stream: str, message_id: str) -> str:
+    """Return the key that remembers an event that was fired with ``dedupe``."""
+    return f"{{{stream}}}:fired:{message_id}"
+
+
+def trimming_key(stream: str) -> str:
+    """Return the key of the lease that one process at a time has to trim a stream."""
+    return f"{{{stream}}}:trimming"
+
+
 class GroupKeys:
     """The side keys of one group of one stream; the tag in braces keeps them in the stream's slot."""
 

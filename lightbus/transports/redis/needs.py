@@ -13,6 +13,7 @@ from .keys import (
     GroupKeys,
     contract_keys,
     expiry_key,
+    fired_key,
     owner_key,
     presence_key,
     queue_key,
@@ -21,6 +22,7 @@ from .keys import (
     schema_key,
     served_key,
     taken_key,
+    trimming_key,
 )
 from .link.permissions import Command, Key, Need
 from .scripts import (
@@ -155,7 +157,7 @@ def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
         stream: The stream.
         dedupes: Whether some event of it has ``dedupe``.
     """
-    key, trimming, fired = Key(stream), Key(f"{{{stream}}}:trimming"), Key(f"{{{stream}}}:fired:{ANY}")
+    key, trimming, fired = Key(stream), Key(trimming_key(stream)), Key(fired_key(stream, ANY))
     commands: list[Command] = [
         *(("XADD", key, "*", "", ""), ("XREVRANGE", key, "+", "-"), ("XLEN", key), ("TYPE", key)),
         *(*_runs(TRIM, [key, trimming]), ("SET", trimming, 1), ("XTRIM", key, "MAXLEN", 1)),

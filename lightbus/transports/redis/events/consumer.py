@@ -30,9 +30,9 @@ from lightbus.transports.redis.scripts import FORGET, MAKE
 
 from .leases import Leases
 from .lost_reads import LostReads
+from .questions.noted import note
+from .questions.status import NOBODY, events_gone, group_status
 from .settling import Fields, RedisDelivery, Settling
-from .status import NOBODY, events_gone, group_status
-from .streams import note
 from .suspects import Suspects
 
 logger = logging.getLogger(__name__)

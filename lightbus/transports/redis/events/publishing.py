@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightbus.exceptions import (
     BusAlreadyClosed,
@@ -14,6 +14,7 @@ from lightbus.exceptions import (
     TransportUnavailable,
 )
 from lightbus.transports.events import Outgoing
+from lightbus.transports.redis.keys import fired_key
 from lightbus.transports.redis.link.connection import LinkBroken, backoff
 from lightbus.transports.redis.link.deadlines import expire
 from lightbus.transports.redis.link.pipe import Pipe
@@ -21,8 +22,8 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FIRE
 from lightbus.transports.unserved import remedy, state, whose
 
-if TYPE_CHECKING:
-    from .transport import RedisEventTransport, Trimmer
+from .streams import Stream, Streams
+from .trimming import Trimmer
 
 #: The most events, and about the most bytes, that are written before their confirmations are awaited.
 _AT_ONCE = 1_000
@@ -37,22 +38,23 @@ class Publishing:
     """One list of events on its way into Redis.
 
     Args:
-        transport: Whose connection and streams are used.
+        streams: The streams that carry them.
+        pipe: The shared connection.
         events: The events.
         timeout: Seconds for all of them.
         deadline: When these are over, by the event loop's clock.
     """
 
     __slots__ = (
-        "_after", "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late", "_last_refusal", "_lost",
-        "_pipe", "_refused", "_sent", "_timeout", "_transport",
+        "_after", "_carriers", "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late",
+        "_last_refusal", "_lost", "_pipe", "_refused", "_sent", "_streams", "_timeout",
     )  # fmt: skip
 
     def __init__(
-        self, transport: RedisEventTransport, events: Sequence[Outgoing], timeout: float, deadline: float
+        self, streams: Streams, pipe: Pipe, events: Sequence[Outgoing], timeout: float, deadline: float
     ) -> None:
-        self._transport = transport
-        self._pipe = transport.pipe
+        self._streams = streams
+        self._pipe = pipe
         self._events = events
         self._timeout = timeout
         self._deadline = deadline
@@ -63,8 +65,10 @@ class Publishing:
         self._refused: dict[Outgoing, ReplyError] = {}
         self._last_refusal: ReplyError | None = None
         self._doubtful: set[Outgoing] = set()
+        # Looked up once: after the end of the bus, that would open it again.
+        self._carriers: dict[Outgoing, Stream] = {}
         # For each stream, an entry that was there before the first event was sent to it.
-        self._after: dict[str, str] = {}
+        self._after: dict[Stream, str] = {}
 
     async def run(self, sent: asyncio.Future[Any] | None = None) -> None:
         """Store the events, and set the ``native_id`` or the ``error`` of each.
@@ -75,8 +79,8 @@ class Publishing:
         timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
         try:
             for event in self._events:
-                stream = self._transport.stream(event.message)
-                self._after[stream] = self._transport.confirmed.get(stream, "-")
+                stream = self._carriers[event] = self._streams.of(event.message)
+                self._after[stream] = stream.confirmed
             for part in _parts(self._events):
                 await self._store(part, sent)
         finally:
@@ -104,8 +108,8 @@ class Publishing:
         sent = self._sent = []
         count = len(self._events)
         for event in events:
-            stream = self._transport.stream(event.message)
-            trimmer = self._transport.trimmer(stream)
+            stream = self._carriers[event]
+            trimmer = stream.trimmer
             if trimmer is not None and (trimmer.note_added() or trimmer.must_look_before(count)):
                 try:
                     async with asyncio.timeout_at(self._deadline - self._timeout * _FOR_SENDING):
@@ -116,7 +120,7 @@ class Publishing:
                     self._is_late = self._found_no_room = True
             if self._is_late:
                 return
-            sent.append(append(self._pipe, stream, event.message.id, event.body, event.dedupe))
+            sent.append(append(self._pipe, stream.key, event.message.id, event.body, event.dedupe))
 
     async def _collect(self, events: Sequence[Outgoing]) -> list[Outgoing]:
         """Take note of what became of the events; return those that may have to be sent again."""
@@ -127,7 +131,7 @@ class Publishing:
         for event, future in zip(events, self._sent, strict=False):
             try:
                 event.message.native_id = entry_id = (await future).decode()
-                self._transport.confirmed[self._transport.stream(event.message)] = entry_id
+                self._carriers[event].confirmed = entry_id
                 continue
             except LinkBroken:
                 self._lost.append(event)
@@ -136,12 +140,11 @@ class Publishing:
                 again.append(event)
                 continue
             except ReplyError as e:
-                stream = self._transport.stream(event.message)
+                stream = self._carriers[event]
                 if event.dedupe is not None:
-                    e.note_script(FIRE, [stream])
-                trimmer = self._transport.trimmer(stream)
-                if trimmer is not None and e.code == "OOM":
-                    trimmer.look_soon()  # So that the next one may find room.
+                    e.note_script(FIRE, [stream.key])
+                if stream.trimmer is not None and e.code == "OOM":
+                    stream.trimmer.look_soon()  # So that the next one may find room.
                 if e.passes:
                     self._refused[event] = self._last_refusal = e
                     again.append(event)
@@ -175,8 +178,8 @@ class Publishing:
         searched = {}
         for event in self._lost:
             if event.dedupe is None:  # With dedupe, it is stored at most once, however often it is sent.
-                stream = self._transport.stream(event.message)
-                searched[event] = self._transport.lost_events(stream).find(
+                stream = self._carriers[event]
+                searched[event] = stream.lost.find(
                     event.message.id, self._after[stream], self._deadline - self._timeout, known
                 )
         for event, found in searched.items():
@@ -190,18 +193,22 @@ class Publishing:
             except ReplyError as e:
                 message_id = event.message.id
                 event.error = PublishNotConfirmed(
-                    f"the link to Redis at {self._transport.address} broke before it confirmed event "
+                    f"the link to Redis at {self._address} broke before it confirmed event "
                     f"{message_id}, and Redis refuses to look for it: {e}; it may or may not be stored",
                     message_id,
                 )
+
+    @property
+    def _address(self) -> str:
+        return self._pipe.connector.address
 
     def _fail(self, event: Outgoing, error: LightbusException) -> None:
         is_known = event not in self._doubtful or isinstance(error, PublishNotConfirmed)
         event.error = error if is_known else self._not_confirmed(event, error)
 
     def _refusal(self, event: Outgoing, refusal: ReplyError) -> TransportUnavailable:
-        self._transport.note_refused(event.message)
-        name, address = event.message.canonical_name, self._transport.address
+        self._streams.note_refused(event.message)
+        name, address = event.message.canonical_name, self._address
         error = TransportUnavailable(f"{name} was not fired: Redis at {address} refused it: {refusal}")
         error.__cause__ = refusal
         return error
@@ -211,7 +218,7 @@ class Publishing:
         reason = self._pipe.failure or self._last_refusal
         why = f" ({reason})" if reason is not None else ""
         error = PublishNotConfirmed(
-            f"Redis at {self._transport.address} did not confirm {message.canonical_name} (event "
+            f"Redis at {self._address} did not confirm {message.canonical_name} (event "
             f"{message.id}) within {self._timeout:g} s{why}: it may or may not be stored; fire it again with "
             "this id in bus_options if the event has `dedupe`, else only if its listeners can take it twice",
             message.id,
@@ -222,10 +229,10 @@ class Publishing:
     def _not_sent(self, event: Outgoing) -> LightbusException:
         """Say why an event was not even sent in time."""
         name = event.message.canonical_name
-        trimmer = self._transport.trimmer(self._transport.stream(event.message))
+        trimmer = self._carriers[event].trimmer
         if trimmer is not None and (trimmer.is_full or self._found_no_room):
             return StreamFull(f"{name} was not fired: {_why_full(trimmer)}")
-        reason = self._pipe.failure or self._last_refusal or f"Redis at {self._transport.address} is silent"
+        reason = self._pipe.failure or self._last_refusal or f"Redis at {self._address} is silent"
         return TransportUnavailable(f"{name} was not fired within {self._timeout:g} s: {reason}")
 
     def _expire(self) -> None:
@@ -240,7 +247,7 @@ def append(
     """Send one event; returns the future of its id in the stream."""
     if dedupe is None:
         return pipe.send("XADD", stream, "*", *body)
-    key = f"{{{stream}}}:fired:{message_id}"
+    key = fired_key(stream, message_id)
     milliseconds = max(1, int(dedupe * 1000))
     # The text and not its hash, so that a server which does not know it yet needs no second round.
     return pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *body)

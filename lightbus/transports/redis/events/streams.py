@@ -1,93 +1,98 @@
-"""The streams of a Redis: noted in a set when they are first used, so that nobody has to search for them.
-
-The set holds the keys of streams of events, and those of dead letters as far as a search has found them.
-Lightbus 1.x notes nothing: its streams are found by the names of its contracts, or by a search.
-"""
+"""The streams that a process fires into: which one carries an event, and what is known of each."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import re
-import time
-from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable, Sequence
 
-from lightbus.transports.redis.keys import SEARCHED, STREAMS
-from lightbus.transports.redis.link.connection import LinkBroken
-from lightbus.transports.redis.link.pipe import Pipe
-from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.messages import EventMessage
+from lightbus.transports.port import Use
+from lightbus.transports.redis import needs
+from lightbus.transports.redis.base import RedisTransport
+from lightbus.transports.redis.keys import stream_key
+from lightbus.transports.redis.link.permissions import Need
+from lightbus.transports.redis.options import RedisEventOptions
 
-logger = logging.getLogger(__name__)
-
-
-_SCANNED = 1_000
-_DEAD = re.compile(rb"\{.+:stream\}:dead:.+", re.DOTALL)
-_PAGE = 500
-#: Seconds of a search that are worth a warning.
-_LONG = 1.0
-#: What this process has found, where it may not be noted for others.
-_found: WeakKeyDictionary[Pipe, set[bytes]] = WeakKeyDictionary()
+from .lost_events import LostEvents
+from .questions.noted import note
+from .trimming import Trimmer
 
 
-def note(pipe: Pipe, streams: Sequence[str]) -> None:
-    """Note streams for those who look for them, beside what goes on; a search finds them without."""
+class Stream:
+    """One stream, from its first use on.
 
-    def look(noted: asyncio.Future[int]) -> None:
-        error = None if noted.cancelled() else noted.exception()
-        if isinstance(error, LinkBroken) and not pipe.is_closed:
-            note(pipe, streams)
-        elif error is not None:
-            logger.info("streams can't be noted in %s, so that only a search finds them: %s", STREAMS, error)
+    Args:
+        key: Its key.
+        trimmer: Keeps it near its length; None where it may grow.
+        lost: Looks in it for events whose confirmation was lost.
+    """
 
-    pipe.send("SADD", STREAMS, *streams).add_done_callback(look)
+    __slots__ = ("confirmed", "key", "lost", "trimmer")
 
-
-async def known(pipe: Pipe) -> set[bytes]:
-    """Return the keys that are noted, and those that contracts suggest; searches where nobody ever did."""
-    noted, searched, names = await pipe.send_many(
-        [("SMEMBERS", STREAMS), ("EXISTS", SEARCHED), ("SMEMBERS", "schemas")]
-    )
-    found = _found.get(pipe)
-    if found is None and (isinstance(noted, ReplyError) or searched != 1):
-        began = time.monotonic()
-        found = await search(pipe)
-        if isinstance(noted, ReplyError):
-            _found[pipe] = found
-        seconds = time.monotonic() - began
-        logger.log(
-            logging.WARNING if seconds > _LONG else logging.INFO,
-            "nobody had noted all streams of Redis at %s, so it was searched as a whole, which took %.1f s",
-            *(pipe.connector.address, seconds),
-        )
-    keys = set(found or ())
-    keys.update(() if isinstance(noted, ReplyError) else noted)
-    keys.update(() if isinstance(names, ReplyError) else (name + b".*:stream" for name in names))
-    return keys
+    def __init__(self, key: str, trimmer: Trimmer | None, lost: LostEvents) -> None:
+        self.key = key
+        self.trimmer = trimmer
+        self.lost = lost
+        #: The entry that Redis has confirmed last: what is sent later, comes after it.
+        self.confirmed = "-"
 
 
-async def search(pipe: Pipe) -> set[bytes]:
-    """Search the whole Redis for streams of events and of dead letters, and note them."""
-    found = await _scan(pipe, "*.*:stream*")
-    keys = {key for key in found if _DEAD.fullmatch(key) or (key[:1] != b"{" and key.endswith(b":stream"))}
-    try:
-        names = sorted(keys)
-        for start in range(0, len(names), _PAGE):
-            await pipe.send("SADD", STREAMS, *names[start : start + _PAGE])
-        await pipe.send("SET", SEARCHED, 1)
-    except ReplyError as e:
-        _found[pipe] = keys
-        logger.info("what was found in Redis at %s can't be noted: %s", pipe.connector.address, e)
-    return keys
+class Streams:
+    """The streams of one transport.
 
+    Args:
+        transport: Whose session is used.
+        options: How events are spread over streams, and how long those may be.
+    """
 
-async def _scan(pipe: Pipe, pattern: str) -> set[bytes]:
-    """Return the keys of all streams whose key is like a pattern of Redis."""
-    keys: set[bytes] = set()
-    cursor = b"0"
-    while True:
-        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "stream")
-        cursor, found = await pipe.send(*command)
-        keys.update(found)
-        if cursor == b"0":
-            return keys
+    def __init__(self, transport: RedisTransport, options: RedisEventOptions) -> None:
+        self._transport = transport
+        self._options = options
+        self._stream_use = options.stream_use
+        self._used: dict[str, Stream] = {}
+
+    def of(self, message: EventMessage) -> Stream:
+        """Return the stream that carries an event."""
+        key = stream_key(message.api_name, message.event_name, self._stream_use)
+        return self._used.get(key) or self._begin(key)
+
+    def keys(self, uses: Iterable[Use]) -> list[str]:
+        """Return the keys of the streams that some uses are about."""
+        return list(dict.fromkeys(key for use in uses for key in self._keys_of(use)))
+
+    def needs(self, use: Use) -> Iterable[Need]:
+        """Return what a use needs of this Redis."""
+        for key in self._keys_of(use):
+            if use.role == "fires":
+                yield from needs.fires(use.name, key, dedupes=use.dedupes)
+            else:
+                group = f"{self._options.service_name or use.service}-{use.listener}"
+                yield from needs.listens(use.listener, key, group, dedupes=use.dedupes)
+
+    def note_refused(self, message: EventMessage) -> None:
+        """An event was refused: say what firing it needs."""
+        use = Use("fires", message.api_name, (message.event_name,))
+        self._transport.know(str(use), self.needs(use))
+
+    async def close(self) -> None:
+        """Stop trimming and searching."""
+        for stream in self._used.values():
+            if stream.trimmer is not None:
+                await stream.trimmer.close()
+            await stream.lost.close()
+        self._used.clear()
+
+    def _begin(self, key: str) -> Stream:
+        """Note a stream that is used for the first time."""
+        pipe = self._transport.pipe
+        note(pipe, [key])
+        most, drops = self._options.max_stream_length, self._options.when_full == "drop_oldest"
+        trimmer = None if most is None else Trimmer(self._transport, key, most, drops=drops)
+        stream = self._used[key] = Stream(key, trimmer, LostEvents(pipe, key))
+        return stream
+
+    def _keys_of(self, use: Use) -> Sequence[str]:
+        if use.role not in ("fires", "listens"):
+            return ()
+        per_api = self._stream_use == "per_api"
+        names = [name for name in use.events if per_api or name != "*"]
+        return [stream_key(use.name, name, self._stream_use) for name in names]

@@ -15,7 +15,7 @@ from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
 
-from .streams import known
+from .noted import known
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import REPLAY
 
-from .streams import known
+from .noted import known
 
 _PAGE = 100
 _KEY = re.compile(r"\{(?P<stream>.+:stream)\}:dead:(?P<group>.+)", re.DOTALL)

@@ -1,0 +1,93 @@
+"""The streams of a Redis: noted in a set when they are first used, so that nobody has to search for them.
+
+The set holds the keys of streams of events, and those of dead letters as far as a search has found them.
+Lightbus 1.x notes nothing: its streams are found by the names of its contracts, or by a search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from lightbus.transports.redis.keys import SEARCHED, STREAMS
+from lightbus.transports.redis.link.connection import LinkBroken
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.refusals import ReplyError
+
+logger = logging.getLogger(__name__)
+
+
+_SCANNED = 1_000
+_DEAD = re.compile(rb"\{.+:stream\}:dead:.+", re.DOTALL)
+_PAGE = 500
+#: Seconds of a search that are worth a warning.
+_LONG = 1.0
+#: What this process has found, where it may not be noted for others.
+_found: WeakKeyDictionary[Pipe, set[bytes]] = WeakKeyDictionary()
+
+
+def note(pipe: Pipe, streams: Sequence[str]) -> None:
+    """Note streams for those who look for them, beside what goes on; a search finds them without."""
+
+    def look(noted: asyncio.Future[int]) -> None:
+        error = None if noted.cancelled() else noted.exception()
+        if isinstance(error, LinkBroken) and not pipe.is_closed:
+            note(pipe, streams)
+        elif error is not None:
+            logger.info("streams can't be noted in %s, so that only a search finds them: %s", STREAMS, error)
+
+    pipe.send("SADD", STREAMS, *streams).add_done_callback(look)
+
+
+async def known(pipe: Pipe) -> set[bytes]:
+    """Return the keys that are noted, and those that contracts suggest; searches where nobody ever did."""
+    noted, searched, names = await pipe.send_many(
+        [("SMEMBERS", STREAMS), ("EXISTS", SEARCHED), ("SMEMBERS", "schemas")]
+    )
+    found = _found.get(pipe)
+    if found is None and (isinstance(noted, ReplyError) or searched != 1):
+        began = time.monotonic()
+        found = await search(pipe)
+        if isinstance(noted, ReplyError):
+            _found[pipe] = found
+        seconds = time.monotonic() - began
+        logger.log(
+            logging.WARNING if seconds > _LONG else logging.INFO,
+            "nobody had noted all streams of Redis at %s, so it was searched as a whole, which took %.1f s",
+            *(pipe.connector.address, seconds),
+        )
+    keys = set(found or ())
+    keys.update(() if isinstance(noted, ReplyError) else noted)
+    keys.update(() if isinstance(names, ReplyError) else (name + b".*:stream" for name in names))
+    return keys
+
+
+async def search(pipe: Pipe) -> set[bytes]:
+    """Search the whole Redis for streams of events and of dead letters, and note them."""
+    found = await _scan(pipe, "*.*:stream*")
+    keys = {key for key in found if _DEAD.fullmatch(key) or (key[:1] != b"{" and key.endswith(b":stream"))}
+    try:
+        names = sorted(keys)
+        for start in range(0, len(names), _PAGE):
+            await pipe.send("SADD", STREAMS, *names[start : start + _PAGE])
+        await pipe.send("SET", SEARCHED, 1)
+    except ReplyError as e:
+        _found[pipe] = keys
+        logger.info("what was found in Redis at %s can't be noted: %s", pipe.connector.address, e)
+    return keys
+
+
+async def _scan(pipe: Pipe, pattern: str) -> set[bytes]:
+    """Return the keys of all streams whose key is like a pattern of Redis."""
+    keys: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "stream")
+        cursor, found = await pipe.send(*command)
+        keys.update(found)
+        if cursor == b"0":
+            return keys
