@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NewType
 
 from lightbus.options import Duration, option
 
@@ -18,7 +18,27 @@ class ValidateOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ApiOptions:
+class ChosenTransport:
+    """A transport by its entry point's name.
+
+    Args:
+        name: The entry point's name.
+        options: An object of the class that it has as ``options``; None for its defaults.
+    """
+
+    name: str = "redis"
+    options: Any = None
+
+
+#: A choice for each kind of transport: the manifest offers those of that kind.
+RpcTransport = NewType("RpcTransport", ChosenTransport)
+EventTransport = NewType("EventTransport", ChosenTransport)
+ResultTransport = NewType("ResultTransport", ChosenTransport)
+SchemaTransport = NewType("SchemaTransport", ChosenTransport)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
     """How a process calls, serves and listens to one API."""
 
     owner: str | None = option(None, "The one service that answers this API's calls and fires its events.")
@@ -39,52 +59,14 @@ class ApiOptions:
         False, "Whether a message of an API without a known contract is an error."
     )
     cast_values: bool = option(True, "Whether arguments become the types of the handler's hints.")
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenTransport:
-    """A transport by its entry point's name.
-
-    Args:
-        name: The entry point's name.
-        options: An object of the class that it has as ``options``; None for its defaults.
-    """
-
-    name: str = "redis"
-    options: Any = None
-
-
-class ApiSettings(Protocol):
-    """What the bus must know of one API; the manifest's record of it is one."""
-
-    @property
-    def owner(self) -> str | None: ...  # noqa: D102
-    @property
-    def rpc_timeout(self) -> float: ...  # noqa: D102
-    @property
-    def event_fire_timeout(self) -> float: ...  # noqa: D102
-    @property
-    def event_listener_setup_timeout(self) -> float: ...  # noqa: D102
-    @property
-    def rpc_concurrency(self) -> int: ...  # noqa: D102
-    @property
-    def validate(self) -> ValidateOptions: ...  # noqa: D102
-    @property
-    def strict_validation(self) -> bool: ...  # noqa: D102
-    @property
-    def cast_values(self) -> bool: ...  # noqa: D102
-    @property
-    def rpc_transport(self) -> ChosenTransport: ...  # noqa: D102
-    @property
-    def event_transport(self) -> ChosenTransport: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefaultApi(ApiOptions):
-    """What holds for an API where nothing is configured."""
-
-    rpc_transport: ChosenTransport = field(default_factory=ChosenTransport)
-    event_transport: ChosenTransport = field(default_factory=ChosenTransport)
+    #: The options of its Redis, where a manifest has them: it knows transports, this room does not.
+    redis: Any = None
+    rpc_transport: RpcTransport = option(
+        RpcTransport(ChosenTransport()), "How its calls travel: one transport's name, with its options."
+    )
+    event_transport: EventTransport = option(
+        EventTransport(ChosenTransport()), "How its events travel: one transport's name, with its options."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +86,7 @@ class Wiring:
     """
 
     identity: Identity
-    api: Callable[[str], ApiSettings] = lambda name: DefaultApi()
+    api: Callable[[str], ApiSettings] = lambda name: ApiSettings()
     schema_transport: ChosenTransport = field(default_factory=ChosenTransport)
     schema_ttl: float = 60.0
     schema_human_readable: bool = True

@@ -14,7 +14,7 @@ from typing import Any, Literal, NewType
 
 from lightbus.declared.listener import MOST_AT_ONCE
 from lightbus.declared.policy import DeliveryPolicy
-from lightbus.declared.settings import ApiOptions, ChosenTransport
+from lightbus.declared.settings import ApiSettings, ChosenTransport, ResultTransport, SchemaTransport
 from lightbus.options import Duration, option
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
 
@@ -37,24 +37,12 @@ TimeZone = NewType("TimeZone", str)
 Since = Literal["new", "earliest"] | datetime
 
 
-RpcTransport = NewType("RpcTransport", ChosenTransport)
-EventTransport = NewType("EventTransport", ChosenTransport)
-ResultTransport = NewType("ResultTransport", ChosenTransport)
-SchemaTransport = NewType("SchemaTransport", ChosenTransport)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiRecord(ApiOptions):
+class ApiRecord(ApiSettings):
     """All that is configured for one API, with what lies beneath already merged."""
 
     redis: RedisOptions = option(
         factory=RedisOptions, description="The Redis of this API, for all of its transports."
-    )
-    rpc_transport: RpcTransport = option(
-        RpcTransport(ChosenTransport()), "How its calls travel: one transport's name, with its options."
-    )
-    event_transport: EventTransport = option(
-        EventTransport(ChosenTransport()), "How its events travel: one transport's name, with its options."
     )
     result_transport: ResultTransport = option(
         ResultTransport(ChosenTransport()),

@@ -17,7 +17,7 @@ from lightbus.bus.hosted import not_hosted
 from lightbus.bus.path import BusPath
 from lightbus.declared.api import Api
 from lightbus.declared.registry import Registry, auto_registered
-from lightbus.declared.settings import ApiSettings, ChosenTransport, Wiring
+from lightbus.declared.settings import ApiSettings, ChosenTransport, EventTransport, RpcTransport, Wiring
 from lightbus.exceptions import ConfigurationError
 from lightbus.host.checks import client_for
 from lightbus.host.loading import Loader
@@ -287,8 +287,8 @@ def _in_memory(wiring: Wiring) -> Wiring:
     apis = wiring.api
 
     def api(name: str) -> ApiSettings:
-        settings: Any = apis(name)
-        changed: ApiSettings = replace(settings, rpc_transport=_MEMORY, event_transport=_MEMORY)
-        return changed
+        return replace(
+            apis(name), rpc_transport=RpcTransport(_MEMORY), event_transport=EventTransport(_MEMORY)
+        )
 
     return replace(wiring, api=api, schema_transport=_MEMORY)

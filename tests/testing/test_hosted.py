@@ -118,7 +118,7 @@ def test_a_bus_is_given_back_as_it_was() -> None:
     with hosted(clerk.bus) as host:
         assert "hear" in client.listeners
         assert client.settings("clerk").rpc_transport.name == "memory"
-        assert client.settings("clerk").rpc_timeout == 3, "what is configured holds"
+        assert client.settings("clerk").rpc_timeout == 3.0, "what is configured holds"
         assert lightbus.get_bus().client is host.bus.client
     assert vars(client) == before
     assert client.listeners == {}

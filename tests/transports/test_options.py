@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.declared.settings import ApiOptions
+from lightbus.declared.settings import ApiSettings
 from lightbus.exceptions import ConfigurationError, LightbusTimeout, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
@@ -108,7 +108,7 @@ async def test_how_long_an_unanswered_call_is_kept(redis_ports: Ports, redis_ser
 
 
 def test_a_dead_link_is_found_while_there_is_still_time_to_fire_over_another() -> None:
-    assert RedisOptions().command_timeout <= BLOCK + 2 < ApiOptions().event_fire_timeout
+    assert RedisOptions().command_timeout <= BLOCK + 2 < ApiSettings().event_fire_timeout
 
 
 async def test_how_long_a_command_may_take(redis_ports: Ports, proxy: Proxy) -> None:

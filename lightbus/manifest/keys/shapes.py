@@ -8,8 +8,14 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lightbus.declared.policy import DeliveryPolicy
-from lightbus.declared.settings import ValidateOptions
-from lightbus.manifest.model import EventTransport, Manifest, ResultTransport, RpcTransport, SchemaTransport
+from lightbus.declared.settings import (
+    EventTransport,
+    ResultTransport,
+    RpcTransport,
+    SchemaTransport,
+    ValidateOptions,
+)
+from lightbus.manifest.model import Manifest
 
 from .installed import Group, options_class
 from .scalars import Leaf, leaf_of
