@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import MISSING, field
+from dataclasses import MISSING, field, fields
 from typing import Any, NewType
 
 #: A length of time in seconds. In a manifest: ``500ms``, ``30s``, ``5m``, ``2h``, ``7d`` or a number.
 Duration = NewType("Duration", float)
+#: The name of a function as ``package.module:function``.
+FunctionName = NewType("FunctionName", str)
+#: What runs: in code a function, in a manifest its name.
+Function = FunctionName | Callable[..., Any]
 
 _DURATION = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
@@ -43,6 +47,11 @@ def option(
     if factory is not MISSING:
         return field(default_factory=factory, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def values_of(options: Any) -> dict[str, Any]:
+    """Return the values of a record of options by name, to make another record that has them, too."""
+    return {each.name: getattr(options, each.name) for each in fields(options)}
 
 
 def parse_duration(value: object) -> Duration:

@@ -227,7 +227,8 @@ class Declarations:
 
     def _scheduler(self, name: str | None, **options: Any) -> Callable[[F], F]:
         def decorate(function: F) -> F:
-            self._add_schedule(Schedule(name or _name_of(function), function, **options), named=bool(name))
+            record = Schedule(name=name or _name_of(function), call=function, **options)
+            self._add_schedule(record, named=bool(name))
             return function
 
         return decorate

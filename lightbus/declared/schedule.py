@@ -8,14 +8,19 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, NewType, Protocol, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lightbus.exceptions import InvalidSchedule, MissingExtra
+from lightbus.options import Duration, Function, option
 
 Scope = Literal["service", "process"]
 Missed = Literal["skip", "run_once"]
 OnFailure = Literal["log", "shutdown"]
+#: When a schedule runs, in the five fields of cron.
+Cron = NewType("Cron", str)
+#: A time zone as ``Europe/London``.
+TimeZone = NewType("TimeZone", str)
 
 
 class Job(Protocol):
@@ -32,40 +37,49 @@ class Job(Protocol):
     def _schedule_next_run(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """One function that is called again and again."""
+
+    every: Duration | None = option(None, "The time from one run to the next.", minimum=0.001)
+    cron: Cron | None = option(None, "When it runs: minute, hour, day of month, month, day of week.")
+    timezone: TimeZone | None = option(None, "The time zone of cron; left out, UTC.")
+    call: Function = option(description="The function to call: package.module:function.")
+    scope: Scope = option(
+        "service", "Whether it runs once for all processes of the service, or in each of them."
+    )
+    missed: Missed = option(
+        "skip",
+        "What becomes of times that came while no process ran or the broker was away: skip them, or run "
+        "once for all of them; the latter needs scope: service.",
+    )
+    overlap: bool = option(
+        False, "Whether a run may begin while one before it still goes on; if not, that time is skipped."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule(ScheduleOptions):
     """A function and its times, which are given by one of ``every``, ``cron`` and ``job``.
 
     Args:
+        call: Called without arguments; plain functions run in a thread.
         name: Unique in its service.
-        function: Called without arguments; plain functions run in a thread.
-        every: Seconds from one time to the next.
-        cron: The times in the five fields of cron.
-        timezone: The time zone of ``cron``; None for UTC.
-        scope: Whether one process of the service runs it at each time, or each process does.
-        missed: Whether the last time that nobody could heed is made up for; needs the scope ``service``.
-        overlap: Whether a run may begin while one before it still goes on; else that time is skipped.
         job: A job of the ``schedule`` library, such as ``schedule.every().day.at("10:30")``.
         immediately: Whether it also runs at the start; with the scope ``service``, unless its last time was
             heeded.
     """
 
+    call: Callable[[], Any]
     name: str
-    function: Callable[[], Any]
-    every: float | None = None
-    cron: str | None = None
-    timezone: str | None = None
-    scope: Scope = "service"
-    missed: Missed = "skip"
-    overlap: bool = False
     job: Job | None = None
     immediately: bool = False
 
     def __post_init__(self) -> None:
-        if not callable(self.function) or isinstance(self.function, type):
-            what = "is a class" if isinstance(self.function, type) else "can't be called"
+        if not callable(self.call) or isinstance(self.call, type):
+            what = "is a class" if isinstance(self.call, type) else "can't be called"
             raise InvalidSchedule(
-                f"{self.name}: {self.function!r} {what}; give a function, or a method of an object"
+                f"{self.name}: {self.call!r} {what}; give a function, or a method of an object"
             )
         for value, kind in ((self.scope, Scope), (self.missed, Missed)):
             if value not in get_args(kind):

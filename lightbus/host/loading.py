@@ -16,12 +16,13 @@ from lightbus.bus.path import BusPath
 from lightbus.declared.definition import Event
 from lightbus.declared.listener import Listener
 from lightbus.declared.policy import DeliveryPolicy
-from lightbus.declared.schedule import Schedule
+from lightbus.declared.schedule import Schedule, ScheduleOptions
 from lightbus.exceptions import LightbusException
-from lightbus.manifest.model import ListenerOptions, Manifest, ScheduleOptions
+from lightbus.manifest.model import ListenerOptions, Manifest
 from lightbus.manifest.plugins import make_plugins
 from lightbus.manifest.problems import Place, Problems
 from lightbus.manifest.wiring import default_service_name
+from lightbus.options import values_of
 from lightbus.transports.redis.custom_codec import find_class
 
 from .importing import import_bus_module, import_object, look_in
@@ -259,6 +260,4 @@ def _listener(name: str, options: ListenerOptions, handler: Any, policy: Deliver
 
 
 def _schedule(name: str, options: ScheduleOptions, function: Any) -> Schedule:
-    zone = str(options.timezone) if options.timezone is not None else None
-    cron = str(options.cron) if options.cron is not None else None
-    return Schedule(name, function, options.every, cron, zone, options.scope, options.missed, options.overlap)
+    return Schedule(**{**values_of(options), "name": name, "call": function})

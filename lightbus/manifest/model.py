@@ -14,8 +14,9 @@ from typing import Any, Literal, NewType
 
 from lightbus.declared.listener import MOST_AT_ONCE
 from lightbus.declared.policy import DeliveryPolicy
+from lightbus.declared.schedule import ScheduleOptions
 from lightbus.declared.settings import ApiSettings, ChosenTransport, ResultTransport, SchemaTransport
-from lightbus.options import Duration, option
+from lightbus.options import Duration, Function, option
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
 
 from .problems import Place, Problem
@@ -23,16 +24,10 @@ from .text.nodes import Node
 
 #: Where a server listens, as ``host:port``.
 ListenAddress = NewType("ListenAddress", str)
-#: A function as ``package.module:function``.
-Handler = NewType("Handler", str)
 #: A Python module as ``package.module``.
 ModuleName = NewType("ModuleName", str)
 #: An event as ``api.event``, or ``api.*`` for all of an API.
 EventPattern = NewType("EventPattern", str)
-#: When a schedule runs, in the five fields of cron.
-Cron = NewType("Cron", str)
-#: A time zone as ``Europe/London``.
-TimeZone = NewType("TimeZone", str)
 #: From where a new consumer group reads.
 Since = Literal["new", "earliest"] | datetime
 
@@ -103,7 +98,7 @@ class ListenerOptions:
     events: tuple[EventPattern, ...] = option(
         description="The events to handle: api.event, or api.* for all of an API."
     )
-    handler: Handler = option(description="The function that handles them: package.module:function.")
+    handler: Function = option(description="The function that handles them: package.module:function.")
     on_error: DeliveryPolicy = option(
         factory=DeliveryPolicy,
         description="What becomes of an event whose handler raises: a policy's name, or retry, dead_letter, "
@@ -137,27 +132,6 @@ class ListenerOptions:
         """The events as pairs of API and event name; ``*`` as event stands for all of an API's."""
         named = (event.rpartition(".") for event in self.events)
         return [(api, name) for api, _, name in named]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleOptions:
-    """One function that is called again and again."""
-
-    every: Duration | None = option(None, "The time from one run to the next.", minimum=0.001)
-    cron: Cron | None = option(None, "When it runs: minute, hour, day of month, month, day of week.")
-    timezone: TimeZone | None = option(None, "The time zone of cron; left out, UTC.")
-    call: Handler = option(description="The function to call: package.module:function.")
-    scope: Literal["service", "process"] = option(
-        "service", "Whether it runs once for all processes of the service, or in each of them."
-    )
-    missed: Literal["skip", "run_once"] = option(
-        "skip",
-        "What becomes of times that came while no process ran or the broker was away: skip them, or run "
-        "once for all of them; the latter needs scope: service.",
-    )
-    overlap: bool = option(
-        False, "Whether a run may begin while one before it still goes on; if not, that time is skipped."
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,7 +178,7 @@ class Schedules:
     async def _run(self, schedule: Schedule) -> None:
         started, outcome = time.perf_counter(), "ok"
         try:
-            await self._client.pool.invoke(schedule.function)
+            await self._client.pool.invoke(schedule.call)
         except BaseException as e:
             if is_cancelled(e):
                 raise

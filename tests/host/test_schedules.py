@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,11 @@ KEY = "lightbus:schedule:shop:tick"
 HOUR = 3600.0
 
 
+def planned(call: Callable[[], Any], **options: Any) -> Schedule:
+    """A schedule that is made by itself, with no bus."""
+    return Schedule(name="x", call=call, **options)
+
+
 def ticking(**options: object) -> str:
     """A manifest with the schedule ``tick``, each hour unless the options say otherwise."""
     call = options.pop("call", "tick")
@@ -40,7 +46,7 @@ def come_now(*hosts: Any) -> float:
 
     for host in hosts:
         for name, s in host.client.schedules.items():
-            host.client.schedules[name] = Soon(name, s.function, s.every, scope=s.scope)
+            host.client.schedules[name] = Soon(name=name, call=s.call, every=s.every, scope=s.scope)
     return moment
 
 
@@ -258,27 +264,27 @@ async def test_a_schedule_runs_as_often_as_it_says(bench: Bench, every: str, lea
 )
 def test_cron_names_moments_of_its_time_zone(cron: str, zone: str | None, expected: str) -> None:
     noon = datetime(2026, 7, 1, 12, tzinfo=UTC).timestamp()
-    found = Schedule("x", tick, cron=cron, timezone=zone).next_time(noon)
+    found = planned(tick, cron=cron, timezone=zone).next_time(noon)
     assert datetime.fromtimestamp(found, UTC).isoformat() == expected
 
 
 def test_cron_that_never_comes_is_refused() -> None:
     with pytest.raises(InvalidSchedule, match="'0 0 31 2 \\*'"):
-        Schedule("x", tick, cron="0 0 31 2 *")
+        planned(tick, cron="0 0 31 2 *")
 
 
 def test_cron_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cronsim", None)
     with pytest.raises(MissingExtra, match="pip install 'lightbus\\[schedule\\]'"):
-        Schedule("x", tick, cron="0 0 * * *")
+        planned(tick, cron="0 0 * * *")
     with pytest.raises(InvalidManifest, match=r"lightbus.yaml:1:23  schedules\.x\.cron: cron in"):
         bench.host("schedules: {x: {cron: '0 0 * * *', call: 'tests.host.shop:tick'}}")
 
 
 async def test_times_of_a_service_are_the_same_in_all_its_processes() -> None:
-    schedule = Schedule("x", tick, every=10)
+    schedule = planned(tick, every=10)
     assert schedule.next_time(1000.0) == schedule.next_time(1003.7) == 1010.0
-    assert Schedule("x", tick, every=10, scope="process").next_time(1003.5) == 1013.5
+    assert planned(tick, every=10, scope="process").next_time(1003.5) == 1013.5
 
 
 async def test_a_schedule_that_fails_runs_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -298,7 +304,7 @@ async def test_a_schedule_that_fails_runs_again(bench: Bench, caplog: pytest.Log
     ("every", "number"), [(54.319, 32_630_955), (954.8164324179219, 1_977_280), (0.001, 10**12), (60, 10**7)]
 )
 def test_one_time_comes_after_another_whatever_is_rounded(every: float, number: int) -> None:
-    schedule, moment = Schedule("x", tick, every=every), (number - 2) * every
+    schedule, moment = planned(tick, every=every), (number - 2) * every
     for _ in range(5):
         following = schedule.next_time(moment)
         assert 0 < following - moment < every * 1.01
@@ -308,7 +314,7 @@ def test_one_time_comes_after_another_whatever_is_rounded(every: float, number: 
 
 def test_the_last_time_is_the_one_before_the_next() -> None:
     moment = datetime(2026, 7, 1, 12, 0, 0, tzinfo=UTC).timestamp()
-    for schedule in (Schedule("x", tick, cron="0 */6 * * *"), Schedule("x", tick, every=6 * HOUR)):
+    for schedule in (planned(tick, cron="0 */6 * * *"), planned(tick, every=6 * HOUR)):
         assert schedule.last_time(moment) == moment
         assert schedule.last_time(moment - 0.5) == moment - 6 * HOUR
         assert schedule.last_time(moment + 0.5) == moment
@@ -320,10 +326,10 @@ def test_jobs_of_the_schedule_library() -> None:
 
     async def job() -> None: ...
 
-    plain = Schedule("x", job, job=schedule.every().day.at("10:30"), scope="service")
+    plain = planned(job, job=schedule.every().day.at("10:30"), scope="service")
     assert time.time() < plain.next_time(time.time()) <= time.time() + 25 * HOUR
     ended = schedule.every(7).seconds.until(timedelta(seconds=1))
-    assert Schedule("x", job, job=ended, scope="process").next_time(0) == float("inf")
+    assert planned(job, job=ended, scope="process").next_time(0) == float("inf")
 
 
 def test_plain_intervals_of_the_schedule_library_are_those_of_every(bench: Bench) -> None:
@@ -363,7 +369,7 @@ def _jobs() -> dict[str, Any]:
 )
 def test_what_means_nothing_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidSchedule, match=said):
-        Schedule("x", tick, **options)
+        planned(tick, **options)
 
 
 def test_in_the_manifest_it_is_refused_where_it_stands(bench: Bench) -> None:

@@ -12,10 +12,11 @@ from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
 from lightbus.declared.policy import DeliveryPolicy, OnError
-from lightbus.manifest.model import Cron, EventPattern, Handler, ListenAddress, ModuleName, Since, TimeZone
+from lightbus.declared.schedule import Cron, TimeZone
+from lightbus.manifest.model import EventPattern, ListenAddress, ModuleName, Since
 from lightbus.manifest.text.nodes import Untyped
 from lightbus.manifest.text.yaml import plain_scalar
-from lightbus.options import Duration, Secret, SecretUrl, parse_duration
+from lightbus.options import Duration, Function, Secret, SecretUrl, parse_duration
 from lightbus.transports.redis.options import ClassName, HostPort
 from lightbus.transports.redis.url import SAYS, url_problem
 
@@ -189,7 +190,7 @@ _LEAVES: dict[Any, Leaf] = {
         _listen,
         {"anyOf": [{"type": "string", "pattern": ":[0-9]+$"}, {"type": "integer"}]},
     ),
-    Handler: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
+    Function: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
     ModuleName: _text("a module as package.module", _DOTTED, code=True),
     EventPattern: _text("an event as api.event, or api.* for all of an API", rf"{_API}\.(?:{_WORD}|\*)"),
     Cron: replace(_text("five fields of cron that name real times, such as 0 2 * * *", _CRON), read=_cron),
