@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from types import coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 #: The variable in which ``decimal`` keeps its precision: in an object that is changed in place.
 _DECIMAL = "decimal_context"
@@ -30,28 +28,40 @@ class Isolation:
             context.run(self._decimal.set, self._base[self._decimal].copy())
         return context
 
-    def run(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """Return what runs a coroutine in the running task, but in a context of its own."""
-        return _steps(self.context(), work)
+    def begin(self, work: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+        """Run a coroutine in the running task, but in a context of its own, until it first waits.
+
+        Returns:
+            The rest of it, to be awaited; None where it has returned: quick code costs no more than a call.
+        """
+        context = self.context()
+        try:
+            awaited = context.run(work.send, None)
+        except StopIteration:
+            return None
+        return _rest(context, work, awaited)
+
+    async def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the running task, but in a context of its own."""
+        rest = self.begin(work)
+        if rest is not None:
+            await rest
 
 
 @coroutine
-def _steps(context: Context, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Take each step of a coroutine within a context, and let the running task wait for what it awaits."""
-    step: Callable[[Any], Any] = work.send
-    given: Any = None
+def _rest(context: Context, work: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """Let the running task wait for what a coroutine awaits, and take each further step in its context."""
     while True:
-        try:
-            awaited = context.run(step, given)
-        except StopIteration as e:
-            return e.value  # type: ignore[no-any-return]
-        finally:
-            given = None
+        step: Callable[[Any], Any] = work.send
+        given: Any = None
         try:
             given = yield awaited
-            step = work.send
         except GeneratorExit:
             context.run(work.close)
             raise
         except BaseException as e:
             step, given = work.throw, e
+        try:
+            awaited = context.run(step, given)
+        except StopIteration:
+            return

@@ -66,6 +66,8 @@ class HandlerPool:
         Returns:
             What it returns.
         """
+        if is_disturbed():
+            await withstand()  # User code that ran before this one must not cancel it.
         try:
             if is_async:
                 return await function(*args, **kwargs)

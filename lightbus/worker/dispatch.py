@@ -24,7 +24,7 @@ from lightbus.exceptions import (
 )
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.runtime import traffic
-from lightbus.runtime.cancellation import is_cancelled
+from lightbus.runtime.cancellation import is_cancelled, is_disturbed, withstand
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.deadline import Deadline
 from lightbus.runtime.isolation import Isolation
@@ -141,6 +141,8 @@ class Dispatch:
         except BaseException as e:
             if is_cancelled(e):
                 raise
+            if is_disturbed():
+                await withstand()
             outcome = "refused" if isinstance(e, _REFUSED) else "error"
             result = await self._failed(message, e)
         seconds = time.perf_counter() - started
@@ -172,6 +174,8 @@ class Dispatch:
         except BaseException as e:
             if is_cancelled(e):
                 raise
+            if is_disturbed():
+                await withstand()
             outcome = await self._after_failure(listener, delivery, e)
         else:
             if hooks.after_event_execution:
@@ -198,7 +202,10 @@ class Dispatch:
         if call.caster is not None:
             kwargs = call.caster(kwargs)
         with Deadline(message.deadline):
-            value = await self._pool.call(call.is_async, call.function, **kwargs)
+            if call.is_async:
+                value = await call.function(**kwargs)
+            else:
+                value = await self._pool.call(False, call.function, **kwargs)
         result = dump_answer(value)
         if call.response is not None:
             call.response.validate(result)
@@ -254,8 +261,10 @@ class Dispatch:
         if listener.batch is not None:
             message.kwargs = kwargs
             await self._pool.call(self._begin_here[listener.name], listener.handler, [message])
+        elif self._begin_here[listener.name]:
+            await listener.handler(message, **kwargs)
         else:
-            await self._pool.call(self._begin_here[listener.name], listener.handler, message, **kwargs)
+            await self._pool.call(False, listener.handler, message, **kwargs)
 
     async def _check_unknown(self, message: EventMessage, settings: ApiSettings) -> None:
         """Look on the bus for an event that no known contract has; strictly, it must be there."""

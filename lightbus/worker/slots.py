@@ -180,7 +180,8 @@ class Slots(Generic[T]):
                 self.running += 1
                 started = loop.time()
                 try:
-                    await self._isolation.run(self._handle(item))
+                    if (rest := self._isolation.begin(self._handle(item))) is not None:
+                        await rest
                 finally:
                     self.running -= 1
                     if self._all_done is not None:

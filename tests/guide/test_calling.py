@@ -170,8 +170,8 @@ class TestFromCoroutines:
 
     def test_a_call_that_is_cancelled_ends_at_once(self, bus: lightbus.BusPath) -> None:
         async def impatient() -> None:
-            async with asyncio.timeout(0.2):
-                await bus.auth.check_password.call_async(**ADMIN, bus_options={"timeout": 0.1})
+            async with asyncio.timeout(1):
+                await bus.auth.check_password.call_async(**ADMIN, bus_options={"timeout": 20})
                 await asyncio.Event().wait()
 
         with pytest.raises(TimeoutError):

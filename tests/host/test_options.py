@@ -49,7 +49,8 @@ async def test_a_host_does_what_its_features_say(bench: Bench, features: str) ->
     async with bench.host(f"{text}features: [{features}]") as host:
         await host.fire("cup")
         with contextlib.suppress(NoWorker, LightbusTimeout):
-            await host.bus.shop.price.call_async(sku="cup", bus_options={"timeout": 0.2})
+            await host.bus.shop.price.call_async(sku="cup", bus_options={"timeout": 1})
+        await eventually_async(lambda: ledger.counts.total())
         await asyncio.sleep(0.1)
     done = {what for what in ("price", "cup", "tick") if ledger.counts[what]}
     assert done == {{"rpcs": "price", "events": "cup", "tasks": "tick"}[features]}

@@ -131,7 +131,7 @@ async def test_what_they_can_not_write_is_not_sent(bench: Bench) -> None:
 
 
 async def test_an_answer_that_nobody_can_read_or_write_ends_nothing(bench: Bench) -> None:
-    broken = shop("rpc_timeout: 0.3s", transport("result", serializer="Broken", deserializer="Broken"))
+    broken = shop("rpc_timeout: 1s", transport("result", serializer="Broken", deserializer="Broken"))
     async with bench.host(broken) as host:
         for _ in range(2):
             with pytest.raises(LightbusTimeout):

@@ -53,7 +53,7 @@ async def test_the_contract_of_a_lightbus_1x_means_that_it_serves(
 class TestWhenTheOnlyServerDies:
     @pytest.fixture(autouse=True)
     def lively(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rpc_consumer, "PRESENCE", 0.6)
+        monkeypatch.setattr(rpc_consumer, "PRESENCE", 1.5)
 
     async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports) -> None:
         dying = await any_ports.serve(any_ports.rpc())
@@ -79,20 +79,23 @@ class TestWhenTheOnlyServerDies:
 async def test_a_worker_knows_how_long_its_caller_waits(ports: Ports, timeout: float) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
+    before = time.monotonic()
     calling = ports.run(transport.call(RpcMessage("auth", "check"), timeout))
     call = await take_call(consumer)
     assert call.deadline is not None
-    assert timeout - 0.3 < call.deadline - time.monotonic() < timeout + 0.05
+    # The call was made, and its rest of time read, somewhere between these two.
+    assert before - 0.05 < call.deadline - timeout < time.monotonic() + 0.05
     calling.cancel()
 
 
 async def test_however_long_calls_are_kept_a_worker_knows_it(redis_ports: Ports) -> None:
     transport = redis_ports.rpc(rpc_timeout=2)
     consumer = await redis_ports.serve(transport)
+    before = time.monotonic()
     calling = redis_ports.run(transport.call(RpcMessage("auth", "check"), 20))
     call = await take_call(consumer)
     assert call.deadline is not None
-    assert 19.7 < call.deadline - time.monotonic() < 20.05
+    assert before - 0.05 < call.deadline - 20 < time.monotonic() + 0.05
     calling.cancel()
 
 
@@ -112,7 +115,7 @@ async def test_what_others_write_into_an_expiry_key_is_taken_as_it_may_be(
         assert call.deadline is None
     else:
         assert call.deadline is not None
-        assert 28.5 < call.deadline - time.monotonic() <= 30
+        assert 20 < call.deadline - time.monotonic() <= 30
 
 
 async def test_an_expiry_key_of_another_kind_keeps_nobody_busy(any_ports: Ports, any_redis: Server) -> None:

@@ -27,7 +27,7 @@ from .test_redis_rpc import keys
 class TestWhenAWorkerDies:
     @pytest.fixture(autouse=True)
     def lively(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rpc_consumer, "PRESENCE", 0.6)
+        monkeypatch.setattr(rpc_consumer, "PRESENCE", 1.5)
 
     async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports) -> None:
         transport = any_ports.rpc()
@@ -72,7 +72,7 @@ class TestWhenAWorkerDies:
         transport = redis_ports.rpc()
         dying = await redis_ports.serve(transport)
         await redis_ports.abandon(dying)
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(1.6)
         with pytest.raises(NoWorker):
             await transport.call(RpcMessage("auth", "check"), 30)
 
