@@ -17,6 +17,7 @@ from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Problems
 from lightbus.runtime.cancellation import end, own
 from lightbus.runtime.portal import new_event_loop
+from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import begin
 from lightbus.runtime.threads import replaced_by
 from lightbus.worker import Worker
@@ -72,8 +73,8 @@ class Host:
         self._announced: set[str] = set()
         #: What it is at: its APIs and listeners work while it is ``ready``.
         self.phase: Literal["starting", "ready", "stopping"] = "starting"
-        #: Why it can't start at present; empty where nothing keeps it.
-        self.trouble = ""
+        #: Waits for the brokers before it starts.
+        self.opening = Retrying(logger, "the service can't start yet")
         #: Its consumers, once there are any.
         self.worker: Worker | None = None
         self.client = client_for(manifest)
@@ -272,20 +273,13 @@ class Host:
 
     async def _insist(self, action: Callable[[], Awaitable[None]]) -> None:
         """Do something that needs the broker; wait for it unless the host is to fail fast."""
-        failures = 0
-        while True:
-            try:
-                await action()
-                self.trouble = ""
-                return
-            except TransportError as e:
-                if self._fail_fast:
-                    raise e if isinstance(e, TransportUnavailable) else TransportUnavailable(str(e)) from e
-                if failures == 0:
-                    logger.warning("%s; trying again until it answers", e)
-                failures += 1
-                self.trouble = str(e)
-                await asyncio.sleep(min(5.0, 0.1 * 2.0 ** min(failures, 10)))
+        if not self._fail_fast:
+            await self.opening.until_done(action, TransportError)
+            return
+        try:
+            await action()
+        except TransportError as e:
+            raise e if isinstance(e, TransportUnavailable) else TransportUnavailable(str(e)) from e
 
     async def _unless_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Await something, unless the host is to stop first; tell which it was."""

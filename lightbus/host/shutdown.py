@@ -15,9 +15,8 @@ from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any
 
-from lightbus.runtime.signals import SignalPipe
-
 from . import logs
+from .signals import SignalPipe
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, LightbusException
 from lightbus.messages import EventMessage
+from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept
 
 logger = logging.getLogger(__name__)
@@ -21,8 +22,6 @@ MOST_WAITING = 10_000
 _BATCH = 500
 #: Seconds for the last ones when the bus is closed.
 _LAST_WORDS = 2.0
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
 
 
 class Outbox:
@@ -75,7 +74,7 @@ class _Queue:
         self._waiting: deque[EventMessage] = deque()
         self._wanted = asyncio.Event()
         self._dropped = 0
-        self._is_down = False
+        self._waits = Retrying(logger, f"events of {api_name} wait")
         self._closing = False
         self._sending: list[EventMessage] = []
         lost = f"events of {api_name} are not sent"
@@ -98,7 +97,6 @@ class _Queue:
             logger.warning("events of %s that could not be sent before the end: %d", self._api_name, lost)
 
     async def _run(self) -> None:
-        pause = _FIRST_PAUSE
         self._take_back()
         while not (self._closing and not self._waiting):
             await self._wanted.wait()
@@ -107,18 +105,13 @@ class _Queue:
             except BusAlreadyClosed:
                 return
             except LightbusException as e:
-                # Told once for as long as it lasts.
-                level = logging.DEBUG if self._is_down else logging.WARNING
-                logger.log(level, "events of %s wait: %s", self._api_name, e)
-                self._is_down = True
                 self._take_back()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                await self._waits.wait(e)
                 continue
             except Exception:
                 logger.exception("events of %s were dropped", self._api_name)
                 self._sending = []
-            pause, self._is_down = _FIRST_PAUSE, False
+            self._waits.clear()
             if self._dropped:
                 logger.warning("events of %s that were dropped meanwhile: %d", self._api_name, self._dropped)
                 self._dropped = 0

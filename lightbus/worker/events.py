@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from lightbus.bus.client import BusClient
 from lightbus.declared.listener import Listener
 from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import handled
+from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.events import Delivery, EventConsumer, EventTransport, GroupStatus, Subscription
 
@@ -35,8 +37,8 @@ class EventWorker:
         self._client = client
         self._dispatch = dispatch
         self._consumers: list[EventConsumer] = []
-        #: Whether a broker has refused that its group is joined, which was told then.
-        self._was_refused = False
+        what, obstacles = f"the listener {listener.name} can't start", client.obstacles
+        self._joining = Retrying(logger, what, level=logging.ERROR, obstacles=obstacles)
         self._slots: list[Slots[Any]] = []
         self._takers: list[Kept] = []
         self._runner = BatchRunner(client, dispatch, listener)
@@ -84,7 +86,8 @@ class EventWorker:
             patience = self._client.settings(events[0][0]).event_listener_setup_timeout
             warning = asyncio.get_running_loop().call_later(patience, self._is_slow, patience, transport)
             try:
-                consumer = await self._consume(transport, events)
+                consume = partial(self._consume, transport, events)
+                consumer = await self._joining.until_done(consume, TransportUnavailable)
             finally:
                 warning.cancel()
             consumer.max_deaths = self.listener.policy.max_deaths
@@ -136,37 +139,27 @@ class EventWorker:
 
     async def close(self) -> None:
         """Send the last acknowledgements and let go."""
-        self._client.obstacles.clear(("join", self.listener.name))
+        self._joining.clear()
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
     async def _consume(self, transport: EventTransport, events: Sequence[tuple[str, str]]) -> EventConsumer:
         listener = self.listener
-        while True:
-            # Looked up each time: the owner may have published its contract meanwhile.
-            known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
-            subscription = Subscription(
-                listener.name,
-                tuple(events),
-                known,
-                listener.since,
-                listener.dedupe,
-                listener.batch or 1,
-                listener.policy.backoff.max,
-            )
-            try:
-                consumer = await transport.consume(subscription, self._client.wiring.identity)
-                self._client.obstacles.clear(("join", listener.name))
-                return consumer
-            except TransportUnavailable as e:
-                self._was_refused = True
-                sentence = f"the listener {listener.name} can't start: {e}"
-                if self._client.obstacles.meet(("join", listener.name), sentence):
-                    logger.error("%s; trying again", sentence)
-                await asyncio.sleep(2)
+        # Looked up each time: the owner may have published its contract meanwhile.
+        known = {api_name: self._event_names(api_name) for api_name, name in events if name == "*"}
+        subscription = Subscription(
+            listener.name,
+            tuple(events),
+            known,
+            listener.since,
+            listener.dedupe,
+            listener.batch or 1,
+            listener.policy.backoff.max,
+        )
+        return await transport.consume(subscription, self._client.wiring.identity)
 
     def _is_slow(self, seconds: float, transport: EventTransport) -> None:
-        if self._was_refused:
-            return  # It did answer, and the log says what.
+        if self._joining.failures:
+            return  # It did answer, and the log has its refusal.
         logger.warning(
             "the listener %s is not set up after %g s; does %s answer?",
             self.listener.name,

@@ -7,6 +7,7 @@ import logging
 
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportError
+from lightbus.runtime.retrying import Retrying
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +34,24 @@ class Ownership:
         Raises:
             ConfigurationError: Another service owns one of the APIs.
         """
-        others = await self._ask_until_told()
+        what, obstacles = "the owners of the APIs can't be read", self._client.obstacles
+        asking = Retrying(logger, what, level=logging.ERROR, obstacles=obstacles)
+        others = await asking.until_done(self._ask, TransportError)
         if others:
             await self.give_up()
             raise ConfigurationError("\n".join(self._refused(*other) for other in others.items()))
 
     async def keep(self) -> None:
         """Renew the lease for ever; what was lost is told, and asked for again."""
+        renewing = Retrying(logger, "the ownership of APIs could not be renewed")
         while True:
             await asyncio.sleep(self._client.wiring.schema_ttl / 3)
             try:
                 others = await self._ask()
             except LightbusException as e:
-                logger.warning("the ownership of APIs could not be renewed: %s", e)
+                renewing.failed(e)
                 continue
+            renewing.clear()
             for name in others.keys() - self._lost:
                 logger.error(
                     "the API %s is owned by the service %s now, which this one serves, too; stop one of them",
@@ -78,19 +83,6 @@ class Ownership:
             "If that service has crashed, the API comes free by itself, within "
             f"{self._client.wiring.schema_ttl:g} s (bus.schema.ttl); start this one again then"
         )
-
-    async def _ask_until_told(self) -> dict[str, str]:
-        obstacles = self._client.obstacles
-        while True:
-            try:
-                others = await self._ask()
-                obstacles.clear("ownership")
-                return others
-            except TransportError as e:
-                sentence = f"who owns the APIs can't be asked: {e}"
-                if obstacles.meet("ownership", sentence):
-                    logger.error("%s; trying again", sentence)
-                await asyncio.sleep(1)
 
     async def _ask(self) -> dict[str, str]:
         """Return which APIs other services own, with their names; the others are ours now."""

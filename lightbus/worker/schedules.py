@@ -18,6 +18,7 @@ from lightbus.declared.schedule import Schedule
 from lightbus.exceptions import LightbusException
 from lightbus.runtime.cancellation import end, is_cancelled, own
 from lightbus.runtime.isolation import Isolation
+from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept, begin
 
 from .timekeeping import Timekeeper
@@ -256,14 +257,16 @@ class Schedules:
 
     async def _renew(self, schedule: Schedule, lease: float) -> None:
         schema = self._client.transports().schema()
+        renewing = Retrying(logger, f"the lease of the schedule {schedule.name} can't be renewed")
         while True:
             await asyncio.sleep(lease / 3)
             try:
                 if not await schema.hold(self._key(schedule), self._holder, lease):
                     logger.warning("the schedule %s runs elsewhere as well: its lease ran out", schedule.name)
                     return
+                renewing.clear()
             except LightbusException as e:
-                logger.warning("the lease of the schedule %s can't be renewed: %s", schedule.name, e)
+                renewing.failed(e)
 
     async def _let_go(self, schedule: Schedule) -> None:
         try:

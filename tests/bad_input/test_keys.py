@@ -78,7 +78,7 @@ def test_an_event_is_not_lost_where_its_dead_letters_cannot_be_kept(stage: Stage
     stage.server.execute("SET", DEAD, PAYLOAD)
     stage.add("x", PAYLOAD)
     stage.fire()
-    eventually(lambda: "settling event" in stage.log, what=stage.log)
+    eventually(lambda: "can't move events to its dead letters" in stage.log, what=stage.log)
     stage.server.execute("DEL", DEAD)
     eventually(lambda: len(stage.dead()) == 1)
     stage.is_well()
@@ -177,5 +177,6 @@ def test_a_listener_goes_on_beside_a_retry_stream_that_is_none(stage: Stage) -> 
         stage.fire()
         time.sleep(0.7)  # In all longer than until it is looked at again.
     about = [line.split(": ")[0][8:].split(None, 1)[1] for line in stage.complaints if "WRONGTYPE" in line]
-    assert about == ["reading events as shop-note", "retries of shop-note wait"]
+    due = "the consumer group shop-note can't take up events again that are due"
+    assert about == ["reading events as shop-note", due]
     is_repaired(stage, RETRY)

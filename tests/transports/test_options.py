@@ -14,7 +14,7 @@ from lightbus.declared.settings import ApiSettings
 from lightbus.exceptions import ConfigurationError, LightbusTimeout, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.events import consumer as event_consumer
+from lightbus.runtime import retrying
 from lightbus.transports.redis.link.connection import BLOCK, Connector
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
@@ -37,7 +37,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         asked.append(most)
         return 0.01
 
-    for module in (event_consumer, rpc, rpc_consumer):
+    for module in (retrying, rpc, rpc_consumer):
         monkeypatch.setattr(module, "backoff", backoff)
     return asked
 

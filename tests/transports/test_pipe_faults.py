@@ -14,7 +14,7 @@ from lightbus.exceptions import ConfigurationError, TransportUnavailable
 from lightbus.options import SecretUrl
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link import connection as connections
-from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, Wire, backoff
+from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, Wire
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
 from tests.support.eventually import eventually_async
@@ -209,15 +209,3 @@ async def test_that_redis_is_away_is_an_obstacle_until_it_answers(redis_server: 
 def test_what_a_unix_socket_can_not_have_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         Connector(RedisOptions(url=SecretUrl("unix:///run/redis.sock"), **options))
-
-
-def test_nobody_waits_for_half_a_second_while_an_outage_is_young() -> None:
-    waited, failures = 0.0, 0
-    while waited < 25:
-        failures += 1
-        wait = backoff(failures)
-        assert 0.025 <= wait < 0.5
-        waited += wait
-    assert max(backoff(failures) for failures in range(150, 200)) > 2.5
-    assert all(backoff(10**n) <= 5 for n in range(9))
-    assert backoff(1000, 0.01) <= 0.01

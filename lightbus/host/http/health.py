@@ -72,7 +72,7 @@ class Health:
         if blocked:
             return blocked
         if self._host.phase != "ready":
-            phase = ": ".join(filter(None, (f"the host is {self._host.phase}", self._host.trouble)))
+            phase = ": ".join(filter(None, (f"the host is {self._host.phase}", self._host.opening.trouble)))
             return [phase, *self._host.client.obstacles]
         return list(_troubles(self._host))
 

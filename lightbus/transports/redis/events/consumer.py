@@ -16,11 +16,12 @@ from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.obstacles import Obstacles
+from lightbus.runtime.retrying import Retrying
 from lightbus.transports.events import Delivery, EventConsumer, GroupStatus, Subscription
 from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
 from lightbus.transports.redis.keys import GroupKeys
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, LinkBroken, backoff, unavailable
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, LinkBroken, unavailable
 from lightbus.transports.redis.link.denials import Denials
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
@@ -78,7 +79,8 @@ class RedisEventConsumer(EventConsumer):
         self._has_room = asyncio.Event()
         #: Which source is asked next, where one is asked after the other.
         self._turn = 0
-        self._failures = 0
+        what, longest = f"reading events as {self.group}", options.consumption_restart_delay
+        self._reading = Retrying(logger, what, longest=longest)
         #: The sources whose keys hold something else, and when to look again whether they still do.
         self._left_out: list[str] = []
         self._look_again = math.inf
@@ -202,14 +204,12 @@ class RedisEventConsumer(EventConsumer):
         noted = await self.pipe.send_many(
             [("HSET", self._keys[s].groups, self.group, seen) for s, seen in self.last_seen.items()]
         )
-        what, refusal = (
-            "note how far it has read",
-            next((r for r in noted if isinstance(r, ReplyError)), None),
-        )
+        what = "note how far it has read"
+        refusal = next((r for r in noted if isinstance(r, ReplyError)), None)
         if refusal is None:
             self.refusals.clear(what)
-        elif refusal.code != "OOM" and self.refusals.meet(what, refusal):  # When full, reading goes on.
-            logger.warning("noting how far %s has read: %s; trying again", self.group, refusal)
+        elif refusal.code != "OOM":  # When full, reading goes on.
+            self.refusals.meet(what, refusal)
 
     async def notice_gone(self) -> None:
         """Tell of events that were taken out of a stream before the group had read them."""
@@ -294,7 +294,7 @@ class RedisEventConsumer(EventConsumer):
         except asyncio.CancelledError:
             self._lost_reads.note(self._asked_at)
             raise
-        self._failures = 0
+        self._reading.clear()
         if not self._left_out:
             self.trouble = ""
         for source_bytes, entries in reply or ():
@@ -370,12 +370,10 @@ class RedisEventConsumer(EventConsumer):
             await self._make_again(stream)
 
     async def _pause(self, error: Exception) -> None:
-        if self._failures == 0:
-            logger.warning("reading events as %s: %s; trying again", self.group, error)
-        self._failures += 1
         self.trouble = str(error)
+        wait = self._reading.failed(error)
         if not self.stopping:
-            await asyncio.sleep(backoff(self._failures, self.options.consumption_restart_delay))
+            await asyncio.sleep(wait)
 
     def count_dead(self, message: EventMessage, reason: str) -> None:
         """Count an event that was put aside."""

@@ -115,7 +115,8 @@ class Leases:
                         await consumer.pipe.run(RENEW, [source], arguments)
                         consumer.refusals.clear(_RENEWING)
                     except FAILURES as e:
-                        self._note_failure("renewing leases", _RENEWING, e)
+                        # Anything but a lacking permission, reading meets as well, and tells of it.
+                        consumer.refusals.meet(_RENEWING, e, only="NOPERM")
 
     async def _show_regularly(self) -> None:
         """Let Redis before 7.2 know that this process lives: it counts as idle what reads and finds nothing.
@@ -156,14 +157,8 @@ class Leases:
                 if isinstance(e, LinkBroken):
                     # What was claimed just now may be held here without a delivery.
                     consumer.note_lost_reply()
-                self._note_failure("sweeping", _SWEEPING, e)
+                consumer.refusals.meet(_SWEEPING, e, only="NOPERM")
             await self._pause()
-
-    def _note_failure(self, doing: str, what: str, error: Exception) -> None:
-        # Anything but a lacking permission, reading meets as well, and tells of it.
-        is_news = self._consumer.refusals.meet(what, error, only="NOPERM")
-        level = logging.WARNING if is_news else logging.DEBUG
-        logger.log(level, "%s as %s: %s; trying again", doing, self._consumer.group, error)
 
     async def _pause(self) -> None:
         options = self._consumer.options

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from lightbus.exceptions import BusAlreadyClosed
 from lightbus.runtime.cancellation import end
+from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import begin
-from lightbus.transports.redis.link.connection import LinkBroken, backoff
+from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FIND

@@ -13,9 +13,10 @@ from lightbus.exceptions import (
     StreamFull,
     TransportUnavailable,
 )
+from lightbus.runtime.retrying import backoff
 from lightbus.transports.events import Outgoing
 from lightbus.transports.redis.keys import fired_key
-from lightbus.transports.redis.link.connection import LinkBroken, backoff
+from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.deadlines import expire
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from lightbus.exceptions import text_of
 from lightbus.messages import EventMessage
 from lightbus.runtime.cancellation import is_ending
+from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept, Work
 from lightbus.transports.events import Delivery
 from lightbus.transports.redis.keys import GroupKeys
-from lightbus.transports.redis.link.connection import FAILURES, backoff
+from lightbus.transports.redis.link.connection import FAILURES
 from lightbus.transports.redis.link.pipe import failure_of
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FINISH, MOVE, PROMOTE, RETRY, Script
@@ -149,7 +150,7 @@ class Settling:
         #: With dedupe, the keys of events that are acknowledged as soon as Redis confirms it.
         self._handled: dict[str, set[str]] = {}
         self._flushing = False
-        self._failures = 0
+        self._confirming = Retrying(logger, f"acknowledging events as {self._group}")
         self._closing = False
         self._acknowledging: dict[asyncio.Future[Any], tuple[str, list[str]]] = {}
         self._timers: set[asyncio.TimerHandle] = set()
@@ -171,15 +172,13 @@ class Settling:
     async def was_handled(self, delivery: RedisDelivery) -> bool:
         """Tell whether the group has acknowledged an event of the same id; asks until Redis answers."""
         key = self.handled_key(delivery)
-        failures = 0
+        looking: Retrying | None = None
         while key is not None and not any(key in keys for keys in self._handled.values()):
             try:
                 return bool(await self._pipe.send("EXISTS", key))
             except FAILURES as e:
-                if failures == 0:
-                    _warn(delivery, "looking for event %s: %s; trying again", e)
-                failures += 1
-                await asyncio.sleep(backoff(failures))
+                looking = looking or _retrying("looking for", delivery)
+                await looking.wait(e)
         return key is not None
 
     def finishing(self, source: str) -> set[str]:
@@ -259,8 +258,7 @@ class Settling:
                 [_DUE_AT_ONCE, int(1000 * min(self._consumer.longest_delay, _LONGEST_DELAY))],
             )
         except FAILURES as e:
-            level = logging.WARNING if self._refusals.meet(_PROMOTING, e) else logging.DEBUG
-            logger.log(level, "retries of %s wait: %s", self._group, e)
+            self._refusals.meet(_PROMOTING, e)
             return
         self._refusals.clear(_PROMOTING)
         for _ in range(refused):
@@ -295,20 +293,18 @@ class Settling:
         what = "something cancelled it"
         error = failure_of(future) if not future.cancelled() else asyncio.CancelledError(what)
         if error is None:
-            self._failures = 0
+            self._confirming.clear()
             self._refusals.clear(_ACKNOWLEDGING)
             if handled:
                 self._handled[source].difference_update(handled)
             self._consumer.leases.drop(source, ids)
             return
         self._refusals.meet(_ACKNOWLEDGING, error)
-        if self._failures == 0:
-            logger.warning("acknowledging events as %s: %s; trying again", self._group, error)
-        self._failures += 1
+        wait = self._confirming.failed(error, is_told=isinstance(error, ReplyError))
         self._finished.setdefault(source, []).extend(ids)
         if not self._flushing and not self._pipe.is_closed:
             self._flushing = True
-            asyncio.get_running_loop().call_later(backoff(self._failures), self._flush)
+            asyncio.get_running_loop().call_later(wait, self._flush)
 
     async def _settle(
         self, delivery: RedisDelivery, script: Script, keys: Sequence[str], arguments: Sequence[Any]
@@ -317,18 +313,16 @@ class Settling:
 
         Doing it twice changes nothing, unless the group is destroyed in between: better twice than never.
         """
-        failures = 0
+        settling: Retrying | None = None
         while True:
             try:
                 await self._pipe.run(script, keys, arguments)
                 break
             except FAILURES as e:
                 # A refusal meets all events alike: one line tells of it.
-                is_news = self._refusals.meet(_SETTLING[script], e)
-                if is_news or (failures == 0 and not isinstance(e, ReplyError)):
-                    _warn(delivery, "settling event %s: %s; trying again", e)
-                failures += 1
-                await asyncio.sleep(backoff(failures))
+                self._refusals.meet(_SETTLING[script], e)
+                settling = settling or _retrying("settling", delivery)
+                await settling.wait(e, is_told=isinstance(e, ReplyError))
         self._refusals.clear(_SETTLING[script])
         self._consumer.leases.drop(delivery.source, [delivery.entry_id])
 
@@ -365,6 +359,11 @@ class Settling:
 
 def _is_at_end(future: asyncio.Future[Any]) -> bool:
     return isinstance(future, asyncio.Task) and is_ending(future)
+
+
+def _retrying(doing: str, delivery: RedisDelivery) -> Retrying:
+    message_id = delivery.message.id
+    return Retrying(logger, f"{doing} event {message_id}", message_id=message_id)
 
 
 def _warn(delivery: RedisDelivery, what: str, *more: object) -> None:

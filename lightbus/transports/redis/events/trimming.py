@@ -148,8 +148,7 @@ class Trimmer:
             arguments = [self.most, _TRIM_LEASE_MS, int(self._drops)]
             outcome, dropped = await self._transport.pipe.run(TRIM, keys, arguments)
         except FAILURES as e:
-            level = logging.WARNING if self._refusals.meet(self._trimming, e) else logging.DEBUG
-            logger.log(level, "trimming %s: %s; trying again", self._stream, e)
+            self._refusals.meet(self._trimming, e)
             return
         self._refusals.clear(self._trimming)
         self._has_looked = outcome >= 0

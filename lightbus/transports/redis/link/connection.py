@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,10 +33,6 @@ BLOCK = 2.0
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _READ_SIZE = 256 * 1024
-#: During about the first half minute of an outage, nobody waits longer than this: so much later than Redis is
-#: back, everybody is at work again.
-_AT_FIRST = 0.4
-_ATTEMPTS_AT_FIRST = 100
 _NOTHING: Any = object()
 
 
@@ -60,19 +55,6 @@ def unavailable(what: str) -> Iterator[None]:
         yield
     except (LinkBroken, ReplyError) as e:
         raise TransportUnavailable(f"{what}: {e}") from e
-
-
-def backoff(failures: int, most: float = 5.0) -> float:
-    """Return the seconds to wait before the next attempt, spread at random: 50 ms, later up to ``most``.
-
-    Args:
-        failures: How many attempts have failed in a row. While an outage is young, which it mostly stays, the
-            wait is kept short.
-        most: The longest wait.
-    """
-    steps = min(failures, _ATTEMPTS_AT_FIRST)
-    wait = min(_AT_FIRST, 0.05 * 2.0 ** min(steps, 20)) * 2.0 ** min(failures - steps, 20)
-    return min(most, wait) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 class Connector:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from lightbus.runtime.obstacles import Obstacles
 
 from .refusals import ReplyError
+
+logger = logging.getLogger(__name__)
 
 
 class Denials:
@@ -20,21 +24,22 @@ class Denials:
         self._whose = whose
         self._met: set[str] = set()
 
-    def meet(self, what: str, error: BaseException, *, only: str = "") -> bool:
-        """Note that something failed; a broken connection passes, and is told of by who reads.
+    def meet(self, what: str, error: BaseException, *, only: str = "") -> None:
+        """Note that something failed, and tell of it where it is a refusal that is news.
+
+        A broken connection passes: the consumer that reads tells of it.
 
         Args:
             what: What can't be done, as in "it can't ...".
             error: Why.
-            only: The code that counts, where who reads meets the others as well, and tells of them.
-
-        Returns:
-            Whether it is a refusal that is news.
+            only: The code that counts, where reading meets the others as well, and tells of them.
         """
-        if not isinstance(error, ReplyError) or (only and error.code != only):
-            return False
-        self._met.add(what)
-        return self._obstacles.meet((self, what), f"{self._whose} can't {what}: {error}")
+        sentence = f"{self._whose} can't {what}: {error}"
+        is_news = False
+        if isinstance(error, ReplyError) and only in ("", error.code):
+            self._met.add(what)
+            is_news = self._obstacles.meet((self, what), sentence)
+        logger.log(logging.WARNING if is_news else logging.DEBUG, "%s; trying again", sentence)
 
     def clear(self, what: str) -> None:
         """Note that it can be done."""

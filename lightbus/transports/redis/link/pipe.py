@@ -17,10 +17,11 @@ import hiredis
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.runtime.cancellation import is_ending
 from lightbus.runtime.obstacles import Obstacles
+from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import why_ended
 from lightbus.transports.redis.scripts import Script
 
-from .connection import Connector, Link, LinkBroken, Wire, backoff, unavailable
+from .connection import Connector, Link, LinkBroken, Wire, unavailable
 from .deadlines import Deadlines
 from .outages import Outages
 from .reasons import words_of
@@ -367,8 +368,7 @@ class Pipe:
                 entry.future.exception()  # Nobody may be waiting for it any more.
 
     def _drop(self, error: Exception) -> None:
-        written, lost = self._written, list(self._written)
-        written.clear()
+        lost, self._written = self._written, deque()
         self._is_doubtful = False
         if self._watch is not None:
             self._watch.cancel()

@@ -16,6 +16,7 @@ from lightbus.exceptions import InvalidMessage, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
+from lightbus.runtime.retrying import Retrying, backoff
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
@@ -27,7 +28,7 @@ from lightbus.transports.redis.keys import (
     served_key,
     taken_key,
 )
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, backoff
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.pipe import Pipe, failure_of, ignore_outcome
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
@@ -87,7 +88,8 @@ class RedisRpcConsumer(RpcConsumer):
         self._signs = [presence_key(api_name, self._member), self._register, served_key(api_name)]
         self._blobs: dict[str, bytes] = {}
         self._stopping = self._may_hold_orphans = False
-        self._failures = 0
+        what, longest = f"taking calls of {api_name}", options.consumption_restart_delay
+        self._taking = Retrying(logger, what, longest=longest)
         self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._sending = 0
         self._all_sent: asyncio.Event | None = None
@@ -226,7 +228,7 @@ class RedisRpcConsumer(RpcConsumer):
             self._may_hold_orphans = True
             await self._pause(e)
             return []
-        self._failures = 0
+        self._taking.clear()
         ours = []
         for (call, blob), left, reply in zip(calls, replies[::2], replies[1::2], strict=True):
             if isinstance(reply, bytes):
@@ -304,12 +306,10 @@ class RedisRpcConsumer(RpcConsumer):
             await self._pause(error)
 
     async def _pause(self, error: Exception) -> None:
-        if self._failures == 0:
-            logger.warning("taking calls of %s: %s; trying again", self._api_name, error)
-        self._failures += 1
         self.trouble = str(error)
+        wait = self._taking.failed(error)
         if not self._stopping:
-            await asyncio.sleep(backoff(self._failures, self._options.consumption_restart_delay))
+            await asyncio.sleep(wait)
 
     async def _keep_present(self) -> None:
         """Show that this process lives, and recover the calls of those that no longer do."""

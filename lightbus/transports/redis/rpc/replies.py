@@ -12,11 +12,12 @@ from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnava
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.obstacles import Obstacles
+from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.port import Finding, Transport, Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, LinkBroken, backoff
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, LinkBroken
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
 
@@ -102,7 +103,7 @@ class ReplyList:
 
     async def _read(self) -> None:
         link = self._transport.session.link()
-        failures = 0
+        reading = Retrying(logger, "reading answers", longest=self._retry_delay)
         try:
             while True:
                 if not self.expected:
@@ -110,20 +111,17 @@ class ReplyList:
                     await self._wanted.wait()
                 try:
                     await self._read_once(link)
-                    failures = 0
+                    reading.clear()
                 except FAILURES as e:
                     # That the Redis of calls is away, its pipe tells.
                     is_told = isinstance(e, TransportUnavailable) and not isinstance(
                         self._transport, RedisAnswers
                     )
-                    if failures == 0 and not is_told:
-                        logger.warning("reading answers: %s; trying again", e)
-                    failures += 1
                     if isinstance(e, LinkBroken):
                         self._broke_at = asyncio.get_running_loop().time()
                         # What still waits to be read there would take answers for nobody.
                         self._transport.pipe.end_remains(link)
-                    await asyncio.sleep(backoff(failures, self._retry_delay))
+                    await reading.wait(e, is_told=is_told)
         finally:
             await link.close()
 

@@ -12,12 +12,13 @@ from typing import ClassVar, Literal
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusTimeout, QueueFull, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.runtime.retrying import backoff
 from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
 from lightbus.transports.redis.keys import expiry_key, queue_key
-from lightbus.transports.redis.link.connection import FAILURES, LinkBroken, backoff
+from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.pipe import ignore_outcome
 from lightbus.transports.redis.link.refusals import ReplyError

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
+from lightbus.runtime.retrying import Retrying
 from lightbus.transports.merging import NATIVE_ID, matcher, newest_first
 from lightbus.transports.redis.custom_codec import Decode
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, backoff, unavailable
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, unavailable
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
@@ -47,7 +48,8 @@ async def coming(
     link, pipe = session.link(), session.pipe
     loop = asyncio.get_running_loop()
     seen: dict[bytes, str] = {}
-    looked_at, failures, was_connected = 0.0, 0, False
+    reading = Retrying(logger, "reading events")
+    looked_at, was_connected = 0.0, False
     try:
         while True:
             try:
@@ -66,12 +68,10 @@ async def coming(
             except FAILURES as e:
                 if not was_connected:
                     raise TransportUnavailable(f"events can't be read: {e}") from e
-                if failures == 0:
-                    logger.warning("reading events: %s; trying again", e)
-                failures += 1
-                await asyncio.sleep(backoff(failures))
+                await reading.wait(e)
                 continue
-            failures, was_connected = 0, True
+            reading.clear()
+            was_connected = True
             for key, entries in reply or ():
                 seen[key] = entries[-1][0].decode()
                 for message in _messages(decode, key, entries):
