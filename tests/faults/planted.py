@@ -9,8 +9,8 @@ from typing import Any
 from lightbus.declared.listener import Listener
 from lightbus.transports.events import Delivery
 from lightbus.transports.redis.events import leases
-from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.leases import Leases
+from lightbus.transports.redis.events.membership import Membership
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.scripts import Script
 from lightbus.worker.dispatch import Dispatch
@@ -34,13 +34,13 @@ def acknowledge_first() -> None:
 def group_at_end() -> None:
     """A group that is gone is made again at the end of its stream."""
 
-    async def make(self: RedisEventConsumer, stream: str, start: str) -> str:
-        for source, at in ((stream, "$"), (self._keys[stream].retry, "0")):
+    async def make(self: Membership, stream: str, start: str) -> str:
+        for source, at in ((stream, "$"), (self.keys[stream].retry, "0")):
             (made,) = await self.pipe.send_many([("XGROUP", "CREATE", source, self.group, at, "MKSTREAM")])
             assert made == b"OK" or "BUSYGROUP" in str(made)
         return "0"
 
-    setattr(RedisEventConsumer, "_make_group", make)  # noqa: B010
+    setattr(Membership, "make", make)  # noqa: B010
 
 
 def no_renewal() -> None:
@@ -49,7 +49,7 @@ def no_renewal() -> None:
     async def nothing(self: Leases) -> None:
         await asyncio.Event().wait()
 
-    setattr(Leases, "_renew_regularly", nothing)  # noqa: B010
+    setattr(Leases, "renew_regularly", nothing)  # noqa: B010
 
 
 def stealing_renewal() -> None:

@@ -181,7 +181,7 @@ class Ports:
         """What happens when a process dies: its consumer does nothing more, and says so to nobody."""
         self._consumers.remove(consumer)
         if isinstance(consumer, RedisEventConsumer):
-            await consumer.leases.stop()
+            await consumer.end_tasks()
         elif isinstance(consumer, RedisRpcConsumer):
             assert consumer._presence is not None and self.server is not None
             consumer._presence.end()

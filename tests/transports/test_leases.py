@@ -76,7 +76,7 @@ async def test_a_delayed_retry_of_a_dead_process_comes_due_at_another_one(any_po
     (delivery,) = await take(dying)
     await delivery.retry(0.2, ValueError("no"))
     await any_ports.abandon(dying)
-    for timer in dying.settling._timers:  # type: ignore[attr-defined]
+    for timer in dying._settling._timers:  # type: ignore[attr-defined]
         timer.cancel()
     peer = await any_ports.listen(transport)
     (delivery,) = await take(peer)

@@ -102,14 +102,16 @@ async def test_an_event_that_a_dead_process_of_the_same_name_held_waits_for_its_
     consumer = await proxied.listen(proxied.events())
     assert isinstance(consumer, RedisEventConsumer)
     fire(redis_server, "killer")
-    redis_server.execute("XREADGROUP", "GROUP", GROUP, consumer.name, "STREAMS", STREAM, ">")
+    redis_server.execute("XREADGROUP", "GROUP", GROUP, consumer.membership.consumer, "STREAMS", STREAM, ">")
     ((killer, *_),) = pending(redis_server)
     assert isinstance(killer, bytes)
-    redis_server.execute("XCLAIM", STREAM, GROUP, consumer.name, 0, killer, "IDLE", 20_000, "JUSTID")
+    redis_server.execute(
+        "XCLAIM", STREAM, GROUP, consumer.membership.consumer, 0, killer, "IDLE", 20_000, "JUSTID"
+    )
     consumer.note_lost_reply()
     fire(redis_server, "good")
     assert [delivery.message.id for delivery in await take(consumer, 1)] == ["good"]
-    assert not consumer._buffer
+    assert not consumer._deliveries
 
 
 async def test_a_claim_whose_reply_was_lost_is_run_as_the_suspect_that_it_is(
@@ -121,7 +123,7 @@ async def test_a_claim_whose_reply_was_lost_is_run_as_the_suspect_that_it_is(
     redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
     ((left, *_),) = pending(redis_server)
     assert isinstance(left, bytes)
-    redis_server.execute("XCLAIM", STREAM, GROUP, consumer.name, 0, left)
+    redis_server.execute("XCLAIM", STREAM, GROUP, consumer.membership.consumer, 0, left)
     consumer.note_lost_reply()
     (taken,) = await take(consumer, 1)
     assert taken.is_suspect and taken.message.id == "left"
@@ -160,7 +162,7 @@ async def test_what_a_lost_reply_has_given_is_handed_back_at_the_end(
     assert isinstance(consumer, RedisEventConsumer)
     await consumer.stop()
     fire(redis_server, "event")
-    redis_server.execute("XREADGROUP", "GROUP", GROUP, consumer.name, "STREAMS", STREAM, ">")
+    redis_server.execute("XREADGROUP", "GROUP", GROUP, consumer.membership.consumer, "STREAMS", STREAM, ">")
     consumer.note_lost_reply()
     await consumer.close()
     assert pending(redis_server) == []

@@ -13,7 +13,7 @@ from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.events import EventTransport, GroupStatus
-from lightbus.transports.redis.events import leases as redis_leases
+from lightbus.transports.redis.events import membership
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
@@ -387,7 +387,7 @@ async def test_a_reader_of_lightbus_1_is_told_from_ours(any_ports: Ports, any_re
 async def test_a_process_that_reads_nothing_new_is_heard_of_all_the_same(
     any_ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_leases, "_SHOWN_EVERY", 0.05)
+    monkeypatch.setattr(membership, "_SHOWN_EVERY", 0.05)
     transport = any_ports.events()
     consumer = await any_ports.listen(transport)
     any_ports.run(consumer.take(1))

@@ -107,7 +107,7 @@ class TestWhatIsGone:
         busy = await any_ports.listen(transport)
         await any_ports.fire(transport, "running")
         (running,) = await take(busy)
-        await busy.note_progress()  # type: ignore[attr-defined]
+        await busy.membership.note_progress()  # type: ignore[attr-defined]
         any_redis.execute("XGROUP", "DESTROY", STREAM, GROUP)
         peer = await any_ports.listen(transport)
         assert await meets(running, fate, any_ports, peer)
@@ -121,7 +121,7 @@ class TestWhatIsGone:
         running, retried = await take(busy, 2)
         await retried.retry(0, ValueError("no"))
         (again,) = await take(busy)
-        await busy.note_progress()  # type: ignore[attr-defined]
+        await busy.membership.note_progress()  # type: ignore[attr-defined]
         retry = f"{{{STREAM}}}:retry:{GROUP}"
         for source in (STREAM, retry):
             any_redis.execute("XGROUP", "DESTROY", source, GROUP)
@@ -140,7 +140,7 @@ class TestWhatIsGone:
         consumer = await any_ports.listen(transport)
         await any_ports.fire(transport, *"abc")
         deliveries = await take(consumer, 3)
-        await consumer.note_progress()  # type: ignore[attr-defined]
+        await consumer.membership.note_progress()  # type: ignore[attr-defined]
         any_redis.execute("XGROUP", "DESTROY", STREAM, GROUP)
         await any_ports.listen(transport)
         for delivery in deliveries[:2]:

@@ -1,40 +1,29 @@
-"""The listener's side of events: reading a consumer group, and settling what was read."""
+"""The listener's side of events: reading a consumer group, and what is done beside that."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from lightbus.declared.settings import Identity
-from lightbus.exceptions import InvalidMessage, TransportUnavailable
-from lightbus.messages import EventMessage
-from lightbus.metrics import Metrics
-from lightbus.runtime.complaints import Complaints
-from lightbus.runtime.obstacles import Obstacles
+from lightbus.exceptions import TransportUnavailable
 from lightbus.runtime.retrying import Retrying
+from lightbus.runtime.tasks import Kept
 from lightbus.transports.events import Delivery, EventConsumer, GroupStatus, Subscription
-from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
-from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, LinkBroken, unavailable
-from lightbus.transports.redis.link.denials import Denials
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
-from lightbus.transports.redis.link.session import Session
-from lightbus.transports.redis.options import RedisEventOptions
-from lightbus.transports.redis.scripts import FORGET, MAKE
 
+from .delivery import Deliveries
 from .leases import Leases
 from .lost_reads import LostReads
-from .questions.noted import note
-from .questions.status import NOBODY, events_gone, group_status
-from .settling import Fields, RedisDelivery, Settling
-from .suspects import Suspects
+from .membership import Membership
+from .questions.status import group_status
+from .settling import Settling
+from .suspects import Suspects, Takeover
 
 logger = logging.getLogger(__name__)
 
@@ -44,56 +33,48 @@ _AT_THE_END = 2.0
 
 
 class RedisEventConsumer(EventConsumer):
-    """Reads the streams of one listener for one process."""
+    """Reads the streams of one listener for one process.
+
+    Args:
+        membership: The group that is read, and as whom.
+        subscription: What the listener wants.
+        decode: Makes an event of an entry's fields.
+        suspects: What this process runs of events that dead ones have left.
+        permissions: What this user of Redis may not do.
+    """
 
     def __init__(
         self,
-        session: Session,
-        options: RedisEventOptions,
-        decode: Decode,
+        membership: Membership,
         subscription: Subscription,
-        identity: Identity,
-        streams: Sequence[str],
-        metrics: Metrics,
-        obstacles: Obstacles,
+        decode: Decode,
+        suspects: Suspects,
+        permissions: Permissions,
     ) -> None:
-        self.metrics = metrics
-        self.pipe = session.pipe
-        self.options = options
-        self.decode = decode
-        self._service = options.service_name or identity.service_name
-        self.group = f"{self._service}-{subscription.listener_name}"
-        self.name = options.consumer_name or identity.process_name
-        self._subscription = subscription
+        self.membership = membership
+        self.obstacles = membership.obstacles
         self.longest_delay = subscription.longest_delay
-        self._link = session.link()
-        self._keys = {stream: GroupKeys(stream, self.group) for stream in streams}
-        #: The streams that are read, each with the one it serves. Retried events come first: they are older.
-        self.sources = {keys.retry: stream for stream, keys in self._keys.items()}
-        self.sources.update({stream: stream for stream in streams})
-        self.last_seen: dict[str, str] = {}
-        #: How many events each stream has lost before they were read, as it was told last.
-        self._gone: dict[str, int] = {}
-        self._complaints = Complaints(logger)
-        self._buffer: deque[Delivery] = deque()
-        self._has_room = asyncio.Event()
+        self._subscription = subscription
+        self._pipe, self._link = membership.pipe, membership.link
+        self._permissions = permissions
+        self._purpose = f"listen as {subscription.listener_name}"
+        self._leases = Leases(membership)
+        self._settling = Settling(
+            membership, self._leases, subscription.dedupe, longest_delay=lambda: self.longest_delay
+        )
+        self._deliveries = Deliveries(self._settling, subscription, decode)
+        self._takeover = Takeover(
+            self._deliveries, suspects, lambda: self.max_deaths, on_lost_reply=self.note_lost_reply
+        )
+        self._lost_reads = LostReads(self._deliveries, self._takeover)
         #: Which source is asked next, where one is asked after the other.
         self._turn = 0
-        what, longest = f"reading events as {self.group}", options.consumption_restart_delay
+        what, longest = f"reading events as {membership.group}", membership.options.consumption_restart_delay
         self._reading = Retrying(logger, what, longest=longest)
         #: The sources whose keys hold something else, and when to look again whether they still do.
         self._left_out: list[str] = []
         self._look_again = math.inf
-        self.stopping = False
-        self.obstacles = obstacles
-        self.refusals = Denials(obstacles, f"the consumer group {self.group}")
-        #: What this user of Redis may not do.
-        self.permissions: Permissions | None = None
-        self._purpose = f"listen as {subscription.listener_name}"
-        self.leases = Leases(self, Suspects.of(session))
-        self.settling = Settling(self, self._keys, subscription.dedupe)
-        self._lost_reads = LostReads(self, self._link)
-        self._asked_at = asyncio.get_running_loop().time()
+        self._kept: list[Kept] = []
 
     async def join(self) -> None:
         """Make the groups that are not there yet, and begin to keep leases.
@@ -101,186 +82,112 @@ class RedisEventConsumer(EventConsumer):
         Raises:
             TransportUnavailable: Redis refused, for instance since a key holds something else.
         """
-        if not self.sources:
+        group = self.membership.group
+        if not self.membership.sources:
             apis = ", ".join(sorted({api_name for api_name, _ in self._subscription.events}))
             raise TransportUnavailable(
-                f"no event of {apis} is known here, so {self.group} can't tell which streams to read: with "
+                f"no event of {apis} is known here, so {group} can't tell which streams to read: with "
                 "stream_use per_event, its owner must have published its contract; start it first"
             )
-        with unavailable(f"the group {self.group} can't be joined"):
-            for stream, keys in self._keys.items():
-                keys.made = await self._make_group(stream, _start_id(self._subscription.since))
-            # Redis before 7.2 shows a reader only once it has read something.
-            shown = [("XGROUP", "CREATECONSUMER", source, self.group, self.name) for source in self.sources]
-            named = [("HSET", k.groups, f"{self.group} service", self._service) for k in self._keys.values()]
-            await self.pipe.send_many([*shown, *named])
-        note(self.pipe, list(self._keys))
-        await self.notice_gone()
-        self.leases.start()
+        with unavailable(f"the group {group} can't be joined"):
+            await self.membership.join()
+        self._kept = [
+            Kept(work, f"lightbus {name} {group}", f"as {group}, {lost}", self.obstacles).start()
+            for work, name, lost in (
+                (self._leases.renew_regularly, "leases", "the leases of events that run are not renewed"),
+                (self._look_regularly, "retries", "retries that others have postponed are not looked for"),
+                (self._takeover.sweep_regularly, "sweep", "events of processes that died are not taken over"),
+                (self.membership.show_regularly, "presence", "it is not shown that this process lives"),
+            )
+        ]
 
     async def status(self) -> Sequence[GroupStatus]:
         """Ask the streams about the group."""
-        return await group_status(self.pipe, list(self._keys), self.group)
+        return await group_status(self._pipe, list(self.membership.keys), self.membership.group)
 
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Read the group, waiting for the first entry."""
-        if self.stopping:
+        if self.membership.is_leaving:
             return ()
-        if self.permissions is not None and self._purpose in self.permissions.barred:
+        if self._purpose in self._permissions.barred:
             self.trouble = LACKING
             await asyncio.sleep(BLOCK / 4)
             return ()
-        if not self._buffer:
-            page = max(self.options.batch_size, self._subscription.page)
-            self._has_room.set()
+        deliveries = self._deliveries
+        if not deliveries:
+            page = max(self.membership.options.batch_size, self._subscription.page)
+            deliveries.room.set()
             try:
-                await self.settling.keep_up()
+                await self._settling.keep_up()
                 await self._read(min(limit, page))
             finally:
-                self._has_room.clear()
-        taken: list[Delivery] = []
-        while self._buffer and len(taken) < limit:
-            taken.append(self._buffer.popleft())
-        return taken
-
-    @property
-    def has_room(self) -> bool:
-        """Whether there is a free slot just now."""
-        return self._has_room.is_set()
-
-    async def wait_for_room(self) -> None:
-        """Wait until there is a free slot: without one, what is abandoned is left to another process."""
-        await self._has_room.wait()
-
-    def offer(self, delivery: RedisDelivery) -> None:
-        """Put an entry that was claimed from a dead process before what is read next."""
-        self._buffer.append(delivery)
-        self._has_room.clear()
-        self._wake()
+                deliveries.room.clear()
+        return deliveries.take(limit)
 
     async def stop(self) -> None:
         """End a waiting read at once, and hand back what was fetched ahead."""
-        if not self.stopping:
-            self.settling.spawn(self.leases.excuse, "the end of this process counts against what it runs")
-        self.stopping = True
-        self._wake()
+        if not self.membership.is_leaving:
+            self._settling.spawn(self._excuse, "the end of this process counts against what it runs")
+        self.membership.is_leaving = True
+        self.membership.wake()
         # Once more, since the first one may overtake a read that is just on its way to Redis.
-        asyncio.get_running_loop().call_later(_WAKE_AGAIN, self._wake)
-        await self._hand_back()
+        asyncio.get_running_loop().call_later(_WAKE_AGAIN, self.membership.wake)
+        await self._deliveries.hand_back()
 
     async def close(self) -> None:
         """Send the last acknowledgements, and leave the group where nothing is held."""
-        self.stopping = True
-        await self.leases.stop()
+        self.membership.is_leaving = True
+        await self.end_tasks()
+        # Before looking for what lost replies have given: a read that is still on its way would give more.
         await self._link.close()
-        if self.pipe.is_closed:
+        if self._pipe.is_closed:
             return
         try:
             async with asyncio.timeout(_AT_THE_END):
                 await self._lost_reads.take_up()
         except (TimeoutError, *FAILURES) as e:
-            logger.debug("what replies to %s have lost: %s", self.group, e)
-        await self._hand_back()
-        await self.settling.close()
-        self.refusals.close()
+            logger.debug("what replies to %s have lost: %s", self.membership.group, e)
+        await self._deliveries.hand_back()
+        # After all that settles something, and before leaving: who holds something can't leave.
+        await self._settling.close()
+        self.membership.refusals.close()
         try:
             async with asyncio.timeout(_AT_THE_END):
-                for source in self.sources:
-                    await self.pipe.run(FORGET, [source], [self.group, 0, self.name, NOBODY])
-                await self.note_progress()
+                await self.membership.leave()
         except (TimeoutError, *FAILURES) as e:
-            logger.debug("leaving %s: %s", self.group, e)
+            logger.debug("leaving %s: %s", self.membership.group, e)
 
-    async def _hand_back(self) -> None:
-        """Hand back what was fetched; at once, since each waits out its time where Redis is silent."""
-        left = list(self._buffer)
-        self._buffer.clear()
-        await asyncio.gather(*(delivery.release() for delivery in left))
-
-    async def note_progress(self) -> None:
-        """Remember how far the group has read, should it be deleted."""
-        if not self.last_seen:
-            return
-        noted = await self.pipe.send_many(
-            [("HSET", self._keys[s].groups, self.group, seen) for s, seen in self.last_seen.items()]
-        )
-        what = "note how far it has read"
-        refusal = next((r for r in noted if isinstance(r, ReplyError)), None)
-        if refusal is None:
-            self.refusals.clear(what)
-        elif refusal.code != "OOM":  # When full, reading goes on.
-            self.refusals.meet(what, refusal)
-
-    async def notice_gone(self) -> None:
-        """Tell of events that were taken out of a stream before the group had read them."""
-        try:
-            found = await events_gone(self.pipe, list(self._keys), self.group)
-        except FAILURES as e:
-            logger.debug("what is gone from the streams of %s: %s", self.group, e)
-            return
-        for stream, gone in found.items():
-            more = gone - self._gone.get(stream, 0)
-            self._gone[stream] = gone
-            if more > 0:
-                self.metrics.events_gone.add(self.group, by=more)
-                logger.error(
-                    "%d events of the group %s are gone unread: its last id is older than the first entry of "
-                    "%s, which somebody trims without regard for groups, as Lightbus 1.x does",
-                    *(more, self.group, stream),
-                )
-
-    async def notice_remade(self) -> None:
-        """Hold again what was read from a group that another process has made again since."""
-        for stream, keys in self._keys.items():
-            made = await self.pipe.send("HGET", keys.groups, f"{self.group} made")
-            if made is not None and made.decode() != keys.made:
-                await self._make_again(stream)
-
-    def receive(self, source: str, entry_id: str, fields: Fields) -> RedisDelivery | None:
-        """Make a delivery of an entry, or deal with one that this listener does not want."""
-        stream = self.sources[source]
-        self.leases.hold(source, entry_id)
-        try:
-            message, extra = self.decode(fields, entry_id)
-        except InvalidMessage as e:
-            self.refuse(source, e)
-            broken = EventMessage("", "", {}, native_id=entry_id)
-            delivery = RedisDelivery(self.settling, stream, source, entry_id, fields, broken, 1, entry_id)
-            put_aside = partial(delivery.dead_letter, "invalid_message", e)
-            self.settling.spawn(put_aside, "an entry that is no event is not put aside")
-            return None
-        if message is None or not self._subscription.wants(message.api_name, message.event_name):
-            self.settling.acknowledge(source, entry_id)
-            return None
-        attempt, origin = 1, entry_id
-        if source != stream:
-            attempt = read_count(extra.get("attempts", "0")) + 1
-            message.native_id = origin = extra.get("origin", entry_id)
-            fields = _without_extra(fields)
-        return RedisDelivery(self.settling, stream, source, entry_id, fields, message, attempt, origin)
-
-    def refuse(self, source: str, reason: object) -> None:
-        """Say and count that something is no event."""
-        what = "an entry of %s is put aside unread: %s"
-        self._complaints.tell(source, what, source, reason)
-        self.metrics.messages_refused.add(source)
+    async def end_tasks(self) -> None:
+        """Renew no leases and take nothing over any more."""
+        for kept in self._kept:
+            kept.end()
+        for kept in self._kept:
+            await kept.ended()
 
     def note_lost_reply(self) -> None:
         """Look for events that were given to this process by a reply which did not come."""
-        self._lost_reads.note(self._asked_at)
-        self._wake()
+        self._lost_reads.note()
+        self.membership.wake()
+
+    async def notice_remade(self) -> None:
+        """Hold again what was read from a group that another process has made again since."""
+        for stream, keys in self.membership.keys.items():
+            made = await self._pipe.send("HGET", keys.groups, f"{self.membership.group} made")
+            if made is not None and made.decode() != keys.made:
+                await self._make_again(stream)
 
     async def _read(self, wanted: int) -> None:
         loop = asyncio.get_running_loop()
         try:
+            # First of all, since these are older than what the group has not read.
             await self._lost_reads.take_up()
-            if self._buffer:
+            if self._deliveries:
                 return
-            self._asked_at = loop.time()
+            self._lost_reads.asked_at = loop.time()
             if self._link.client_id is None:
                 # So that it can be woken from the first read on.
                 await self._link.exchange([("PING",)], BLOCK + 2)
-                if self.stopping or self._buffer:
+                if self.membership.is_leaving or self._deliveries:
                     return
             reply = await self._ask(wanted)
             if isinstance(reply, ReplyError):
@@ -288,11 +195,11 @@ class RedisEventConsumer(EventConsumer):
                 return
         except FAILURES as e:
             if isinstance(e, LinkBroken):
-                self._lost_reads.note(self._asked_at)
+                self._lost_reads.note()
             await self._pause(e)
             return
         except asyncio.CancelledError:
-            self._lost_reads.note(self._asked_at)
+            self._lost_reads.note()
             raise
         self._reading.clear()
         if not self._left_out:
@@ -300,55 +207,72 @@ class RedisEventConsumer(EventConsumer):
         for source_bytes, entries in reply or ():
             source = source_bytes.decode()
             for entry_bytes, fields in entries:
-                entry_id = entry_bytes.decode()
-                delivery = self.receive(source, entry_id, fields or ())
+                delivery = self._deliveries.receive(source, entry_bytes.decode(), fields or ())
                 if delivery is not None:
-                    self._buffer.append(delivery)
-            if entries and source in self._keys:
-                self.last_seen[source] = entries[-1][0].decode()
+                    self._deliveries.add(delivery)
+            if entries and source in self.membership.keys:
+                self.membership.last_seen[source] = entries[-1][0].decode()
 
     async def _ask(self, wanted: int) -> Any:
         """Return what is there, else what comes; Redis counts for each stream by itself."""
-        read = ("XREADGROUP", "GROUP", self.group, self.name, "COUNT")
+        membership = self.membership
+        read = ("XREADGROUP", "GROUP", membership.group, membership.consumer, "COUNT")
         if asyncio.get_running_loop().time() >= self._look_again:
             self._look_again = math.inf
             await self._leave_out_what_is_no_stream()
-        sources = [source for source in self.sources if source not in self._left_out]
+        sources = [source for source in membership.sources if source not in self._left_out]
         # All at once might give several times what there are free slots for.
         for _ in sources if wanted < len(sources) else ():
             self._turn = (self._turn + 1) % len(sources)
             source = sources[self._turn]
             (reply,) = await self._link.exchange([(*read, wanted, "STREAMS", source, ">")], BLOCK + 2)
-            if reply or self.stopping or self._buffer:
+            if reply or membership.is_leaving or self._deliveries:
                 return reply
-        count = max(1, wanted // len(self._keys))
+        count = max(1, wanted // len(membership.keys))
         block = ("BLOCK", int(BLOCK * 1000), "STREAMS", *sources, *(">" for _ in sources))
         (reply,) = await self._link.exchange([(*read, count, *block)], BLOCK + 2)
         return reply
 
     async def _leave_out_what_is_no_stream(self) -> None:
         """Read the other streams where the key of one holds something else; that is looked at again."""
-        sources = list(self.sources)
-        types = await self.pipe.send_many([("TYPE", source) for source in sources])
+        sources = list(self.membership.sources)
+        types = await self._pipe.send_many([("TYPE", source) for source in sources])
         wrong = [s for s, t in zip(sources, types, strict=True) if t not in (b"stream", b"none")]
         self._left_out = wrong if len(wrong) < len(sources) else []
         if self._left_out:
             self._look_again = asyncio.get_running_loop().time() + BLOCK
 
-    async def _make_group(self, stream: str, start: str) -> str:
-        """Make the group where it is not there; returns how often it was made."""
-        keys = self._keys[stream]
-        made: bytes = await self.pipe.run(MAKE, [stream, keys.retry, keys.groups], [self.group, start])
-        return made.decode()
+    async def _look_regularly(self) -> None:
+        """Move retries that are due, also those that dead processes have postponed; look after the group."""
+        membership = self.membership
+        while True:
+            try:
+                for stream in membership.keys:
+                    await self._settling.promote(stream)
+                await membership.note_progress()
+                await self.notice_remade()
+                await membership.notice_gone()
+            except FAILURES as e:
+                logger.debug("noting the progress of %s: %s", membership.group, e)
+            await membership.pause()
 
     async def _make_again(self, stream: str) -> None:
         """Make the group from the last id seen, never at the end, and let it hold what is held here."""
-        keys = self._keys[stream]
-        made = await self._make_group(stream, "0")
+        keys = self.membership.keys[stream]
+        made = await self.membership.make(stream, "0")
         # What is being handled here was read by the old group: it must stay possible to retry it.
-        await self.leases.adopt(stream)
-        await self.leases.adopt(keys.retry)
+        for source in (stream, keys.retry):
+            await self._leases.adopt(source, self._settling.finishing(source))
+        # Last: until it is held again, an entry is not pending in the new group, and scripts settle it only
+        # by the old number.
         keys.made = made
+
+    async def _excuse(self) -> None:
+        try:
+            for source in self.membership.sources:
+                await self._leases.excuse(source, self._settling.finishing(source))
+        except FAILURES as e:
+            logger.debug("excusing what runs as %s: %s", self.membership.group, e)
 
     async def _after_refusal(self, error: ReplyError) -> None:
         if error.reaction is Reaction.IGNORE:
@@ -358,39 +282,21 @@ class RedisEventConsumer(EventConsumer):
         if error.reaction is not Reaction.MAKE_GROUP:
             await self._pause(error)
             return
+        group = self.membership.group
         logger.error(
             "the group %s or its stream is gone from Redis, and with it what was not yet handled: %s; "
             "it is made again",
-            self.group,
+            group,
             error,
         )
-        self.metrics.data_losses.add(self.group)
-        await self.note_progress()
-        for stream in self._keys:
+        self.membership.metrics.data_losses.add(group)
+        # Before the group is made: it goes on where this says that it has read.
+        await self.membership.note_progress()
+        for stream in self.membership.keys:
             await self._make_again(stream)
 
     async def _pause(self, error: Exception) -> None:
         self.trouble = str(error)
         wait = self._reading.failed(error)
-        if not self.stopping:
+        if not self.membership.is_leaving:
             await asyncio.sleep(wait)
-
-    def count_dead(self, message: EventMessage, reason: str) -> None:
-        """Count an event that was put aside."""
-        names = (message.api_name, message.event_name)
-        self.metrics.dead_letters.add(self._subscription.listener_name, *names, reason)
-
-    def _wake(self) -> None:
-        self.pipe.unblock(self._link)
-
-
-def _start_id(since: str) -> str:
-    """Return the id after which a new group reads."""
-    if since == "new":
-        return "$"
-    return "0" if since == "earliest" else f"{max(0, int(float(since) * 1000) - 1)}-0"
-
-
-def _without_extra(fields: Fields) -> Fields:
-    """Take off the four fields that the retry stream adds at the end."""
-    return fields[:-4] if len(fields) >= 4 and fields[-2] == b"origin" else fields

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
-from lightbus.transports.redis.link.connection import Link
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.scripts import REREAD
 
-if TYPE_CHECKING:
-    from .consumer import RedisEventConsumer
+from .delivery import Deliveries
+from .entry import Fields
+from .suspects import Takeover
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +27,22 @@ class LostReads:
     one that has ended a process.
 
     Args:
-        consumer: The consumer.
-        link: The connection that it reads over.
+        deliveries: Where what is found waits for a free slot.
+        takeover: Runs what is found of dead processes.
     """
 
-    def __init__(self, consumer: RedisEventConsumer, link: Link) -> None:
-        self._consumer = consumer
-        self._link = link
+    def __init__(self, deliveries: Deliveries, takeover: Takeover) -> None:
+        self._deliveries = deliveries
+        self._takeover = takeover
+        self._membership = deliveries.settling.membership
+        self._leases = deliveries.settling.leases
+        #: When events were asked for last, by the event loop's clock.
+        self.asked_at = asyncio.get_running_loop().time()
         self._since: float | None = None
 
-    def note(self, since: float) -> None:
-        """A link broke over which events were asked for, first at this time by the event loop's clock."""
-        self._since = since if self._since is None else min(self._since, since)
+    def note(self) -> None:
+        """A link broke over which events were asked for."""
+        self._since = self.asked_at if self._since is None else min(self._since, self.asked_at)
 
     async def take_up(self) -> None:
         """Offer to the consumer what lost replies have given to it.
@@ -51,44 +54,46 @@ class LostReads:
         if since is None:
             return
         # What still waits to be read there would give events to nobody.
-        self._consumer.pipe.end_remains(self._link)
-        for source in self._consumer.sources:
+        self._membership.pipe.end_remains(self._membership.link)
+        for source in self._membership.sources:
             try:
                 await self._take_up(source, since)
             except ReplyError as e:
                 if e.reaction not in (Reaction.MAKE_GROUP, Reaction.GIVE_UP):
                     raise
+        # Only once all was asked for: what can't be asked now, is asked for the next time.
         self._since = None
 
     async def _take_up(self, source: str, since: float) -> None:
-        consumer, loop = self._consumer, asyncio.get_running_loop()
-        about = consumer.group, consumer.name
+        membership, loop = self._membership, asyncio.get_running_loop()
+        group, consumer = membership.group, membership.consumer
         start = "-"
         while True:
             # Over the pipe, so that all that was acknowledged before is no longer pending.
-            pending = await consumer.pipe.send("XPENDING", source, about[0], start, "+", _PAGE, about[1])
+            pending = await membership.pipe.send("XPENDING", source, group, start, "+", _PAGE, consumer)
             # What is older was held by a process of the same name before this one, which is no longer there.
             oldest = (loop.time() - since + _MARGIN) * 1000
             ids = [entry_id.decode() for entry_id, _, idle, _ in pending if idle <= oldest]
-            lost = [entry_id for entry_id in ids if not consumer.leases.holds(source, entry_id)]
+            lost = [entry_id for entry_id in ids if not self._leases.holds(source, entry_id)]
             if lost:
-                for entry in await consumer.pipe.run(REREAD, [source], [*about, *lost]):
+                for entry in await membership.pipe.run(REREAD, [source], [group, consumer, *lost]):
                     self._receive(source, *entry)
             if len(pending) < _PAGE:
                 return
             start = f"({pending[-1][0].decode()}"
 
-    def _receive(self, source: str, entry_id: bytes, fields: list[Any], delivered: int) -> None:
-        consumer, name = self._consumer, entry_id.decode()
-        if consumer.leases.holds(source, name):
+    def _receive(self, source: str, entry_id: bytes, fields: Fields, delivered: int) -> None:
+        name = entry_id.decode()
+        # Once more, since the sweep may have claimed it while Redis answered.
+        if self._leases.holds(source, name):
             return
         if delivered > 1:
             # It was claimed from a dead process, and may have ended it.
-            if not consumer.stopping:
-                rerun = partial(consumer.leases.rerun, source, name, fields, delivered)
-                consumer.settling.spawn(rerun, "what a dead process has left does not run")
+            if not self._membership.is_leaving:
+                rerun = partial(self._takeover.rerun, source, name, fields, delivered)
+                self._deliveries.settling.spawn(rerun, "what a dead process has left does not run")
             return
-        delivery = consumer.receive(source, name, fields)
+        delivery = self._deliveries.receive(source, name, fields)
         if delivery is not None:
             logger.debug("%s was read again, since the reply that brought it was lost", name)
-            consumer.offer(delivery)
+            self._deliveries.offer(delivery)

@@ -1,28 +1,31 @@
-"""What becomes of an event that was read: acknowledged, kept for later, handed back or put aside."""
+"""What becomes of an entry that was read: acknowledged, kept for later, handed back or put aside.
+
+An entry leaves the group by one command or one script, so that it is never in two places or in none. Until
+Redis has confirmed that, its lease is renewed. What fails is sent again: to do it twice changes nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightbus.exceptions import text_of
 from lightbus.messages import EventMessage
 from lightbus.runtime.cancellation import is_ending
 from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept, Work
-from lightbus.transports.events import Delivery
-from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.connection import FAILURES
 from lightbus.transports.redis.link.pipe import failure_of
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FINISH, MOVE, PROMOTE, RETRY, Script
 
-if TYPE_CHECKING:
-    from .consumer import RedisEventConsumer
+from .entry import Entry, Fields
+from .leases import Leases
+from .membership import Membership
 
 logger = logging.getLogger(__name__)
 
@@ -45,107 +48,32 @@ _SETTLING = {
 _PROMOTING = "take up events again that are due"
 _ACKNOWLEDGING = "acknowledge events"
 
-Fields = Sequence[bytes]
-
-
-class RedisDelivery(Delivery):
-    """An entry of a stream, or of its group's retry stream.
-
-    Args:
-        settling: How it is settled.
-        stream: The stream that was listened to.
-        source: The stream that the entry is in.
-        entry_id: Its id there.
-        fields: Its fields as they are on the wire.
-        message: The event.
-        attempt: Which attempt this is.
-        origin: The event's id in the stream that was listened to.
-    """
-
-    __slots__ = ("_settling", "entry_id", "fields", "origin", "settled", "source", "stream")
-
-    def __init__(
-        self,
-        settling: Settling,
-        stream: str,
-        source: str,
-        entry_id: str,
-        fields: Fields,
-        message: EventMessage,
-        attempt: int,
-        origin: str,
-    ) -> None:
-        super().__init__(message, attempt)
-        self._settling = settling
-        self.stream = stream
-        self.source = source
-        self.entry_id = entry_id
-        self.fields = fields
-        self.origin = origin
-        #: Set for a suspect only: tells that the next one may run.
-        self.settled: asyncio.Future[None] | None = None
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it was claimed from a process that died."""
-        return self.settled is not None
-
-    def reread(self) -> None:
-        """Decode it once more."""
-        message, _ = self._settling.decode(self.fields, self.origin)
-        if message is not None:
-            self.message = message
-
-    def ack(self) -> None:
-        """Acknowledge it with the others of this loop tick."""
-        self._settling.acknowledge(self.source, self.entry_id, self._settling.handled_key(self))
-        self._settle()
-
-    async def was_handled(self) -> bool:
-        """Tell whether its id is remembered; asks until Redis answers."""
-        return await self._settling.was_handled(self)
-
-    async def retry(self, delay: float, error: BaseException) -> None:
-        """Take it out of the stream and keep it in Redis until it is due."""
-        fields = [*self.fields, b"attempts", str(self.attempt).encode(), b"origin", self.origin.encode()]
-        await self._settling.postpone(self, delay, fields)
-        self._settle()
-
-    async def dead_letter(self, reason: str, error: BaseException | None) -> None:
-        """Move it to the group's dead letters, with what is known of the failure."""
-        await self._settling.bury(self, reason, error)
-        self._settle()
-
-    async def release(self) -> None:
-        """Move it to the group's retry stream, where another process of the service takes it at once."""
-        fields = [*self.fields, b"attempts", str(self.attempt - 1).encode(), b"origin", self.origin.encode()]
-        await self._settling.hand_back(self, fields)
-        self._settle()
-
-    def _settle(self) -> None:
-        if self.settled is not None and not self.settled.done():
-            self.settled.set_result(None)
-
 
 class Settling:
     """Settles the entries of one consumer; what Redis has not confirmed is sent again.
 
     Args:
-        consumer: Whose entries they are.
-        keys: The streams that are listened to, each with its side keys.
+        membership: Whose entries they are.
+        leases: What is held, and dropped once it is settled.
         dedupe: Seconds for which acknowledged events are remembered; None for not at all.
+        longest_delay: Returns the most seconds for which an event ever waits for another attempt.
     """
 
     def __init__(
-        self, consumer: RedisEventConsumer, keys: Mapping[str, GroupKeys], dedupe: float | None
+        self,
+        membership: Membership,
+        leases: Leases,
+        dedupe: float | None,
+        longest_delay: Callable[[], float],
     ) -> None:
-        self.keys = keys
-        self._consumer = consumer
-        self.decode = consumer.decode
-        self._pipe = consumer.pipe
-        self._group = consumer.group
-        self._refusals = consumer.refusals
+        self.membership = membership
+        self.leases = leases
+        self._keys = membership.keys
+        self._pipe = membership.pipe
+        self._group = membership.group
+        self._refusals = membership.refusals
         self._dedupe = dedupe
+        self._longest_delay = longest_delay
         self._finished: dict[str, list[str]] = {}
         #: With dedupe, the keys of events that are acknowledged as soon as Redis confirms it.
         self._handled: dict[str, set[str]] = {}
@@ -156,86 +84,95 @@ class Settling:
         self._timers: set[asyncio.TimerHandle] = set()
         self._spawned: set[Kept] = set()
 
-    def handled_key(self, delivery: RedisDelivery) -> str | None:
-        """Return the key that remembers an event once it is acknowledged; None where nothing does."""
-        return self.keys[delivery.stream].handled + delivery.message.id if self._dedupe is not None else None
-
-    def acknowledge(self, source: str, entry_id: str, handled: str | None = None) -> None:
+    def acknowledge(self, entry: Entry) -> None:
         """Acknowledge an entry together with all others of this loop tick."""
+        if self._dedupe is not None:
+            self._handled.setdefault(entry.source, set()).add(self._handled_key(entry))
+        self.acknowledge_unread(entry.source, entry.id)
+
+    def acknowledge_unread(self, source: str, entry_id: str) -> None:
+        """Acknowledge an entry likewise that is not handled, and so is not remembered."""
         self._finished.setdefault(source, []).append(entry_id)
-        if handled is not None:
-            self._handled.setdefault(source, set()).add(handled)
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
 
-    async def was_handled(self, delivery: RedisDelivery) -> bool:
+    async def was_handled(self, entry: Entry) -> bool:
         """Tell whether the group has acknowledged an event of the same id; asks until Redis answers."""
-        key = self.handled_key(delivery)
+        if self._dedupe is None:
+            return False
+        key = self._handled_key(entry)
         looking: Retrying | None = None
-        while key is not None and not any(key in keys for keys in self._handled.values()):
+        # What this process has acknowledged, Redis may not know yet: its twin may be the next to run.
+        while not any(key in keys for keys in self._handled.values()):
             try:
                 return bool(await self._pipe.send("EXISTS", key))
             except FAILURES as e:
-                looking = looking or _retrying("looking for", delivery)
+                looking = looking or _retrying("looking for", entry)
                 await looking.wait(e)
-        return key is not None
+        return True
 
     def finishing(self, source: str) -> set[str]:
         """Return the ids of entries that are acknowledged, though Redis has not confirmed it yet."""
         sent = (ids for of, ids in self._acknowledging.values() if of == source)
         return set().union(self._finished.get(source, ()), *sent)
 
-    async def postpone(self, delivery: RedisDelivery, delay: float, fields: Fields) -> None:
+    async def postpone(self, entry: Entry, delay: float) -> None:
         """Keep an entry in Redis until it is due, and move it to the retry stream then."""
-        keys = self.keys[delivery.stream]
-        is_retry = "1" if delivery.source != delivery.stream else "0"
+        keys = self._keys[entry.stream]
         await self._settle(
-            delivery,
+            entry,
             RETRY,
-            [delivery.source, keys.delayed, keys.bodies, keys.groups],
+            [entry.source, keys.delayed, keys.bodies, keys.groups],
             [
-                *(self._group, delivery.entry_id, delivery.origin),
-                *(max(1, int(delay * 1000)), is_retry, keys.made),
-                *fields,
+                *(self._group, entry.id, entry.origin),
+                *(max(1, int(delay * 1000)), int(entry.is_retry), keys.made),
+                *entry.after(entry.attempt),
             ],
         )
-        self.promote_later(delivery.stream, delay)
+        # Only now: a timer that found nothing due would leave it to the next regular look.
+        self.promote_later(entry.stream, delay)
 
-    async def bury(self, delivery: RedisDelivery, reason: str, error: BaseException | None) -> None:
+    async def bury(
+        self, entry: Entry, message: EventMessage, reason: str, error: BaseException | None
+    ) -> None:
         """Move an entry to the group's dead letters."""
         trace = "".join(traceback.format_exception(error)) if error is not None else ""
         text = text_of(error) if error is not None else ""
         fields = [
-            *delivery.fields[:_MOST_VALUES],
+            *entry.fields[:_MOST_VALUES],
             *(b"reason", reason.encode()),
             *(b"error", text.encode(errors="backslashreplace")[:_MAX_TRACE]),
             *(b"trace", trace.encode(errors="backslashreplace")[-_MAX_TRACE:]),
-            *(b"attempts", str(delivery.attempt).encode()),
-            *(b"origin", delivery.origin.encode()),
+            *(b"attempts", str(entry.attempt).encode()),
+            *(b"origin", entry.origin.encode()),
         ]
-        await self.move(delivery, self.keys[delivery.stream].dead, fields)
-        self._consumer.count_dead(delivery.message, reason)
+        await self._move(entry, self._keys[entry.stream].dead, fields)
+        self.membership.count_dead(message, reason)
 
-    async def move(self, delivery: RedisDelivery, target: str, fields: Fields) -> None:
-        """Take an entry out of the group and append it to another stream, at once or not at all."""
-        keys = self.keys[delivery.stream]
-        is_retry = "1" if delivery.source != delivery.stream else "0"
-        await self._settle(
-            delivery,
-            MOVE,
-            [delivery.source, target, keys.groups],
-            [self._group, delivery.entry_id, is_retry, keys.made, *fields],
-        )
-
-    async def hand_back(self, delivery: RedisDelivery, fields: Fields) -> None:
+    async def hand_back(self, entry: Entry) -> None:
         """Move an entry to the retry stream; where that can't be done soon, its lease runs out instead."""
         try:
             async with asyncio.timeout(_HAND_BACK):
-                await self.move(delivery, self.keys[delivery.stream].retry, fields)
+                await self._move(entry, self._keys[entry.stream].retry, entry.after(entry.attempt - 1))
         except TimeoutError:
-            _warn(delivery, "event %s is not handed back; its lease runs out")
-            self._consumer.leases.drop(delivery.source, [delivery.entry_id])
+            what, extra = "event %s is not handed back; its lease runs out", {"message_id": entry.message_id}
+            logger.warning(what, entry.message_id, extra=extra)
+            self.leases.drop(entry.source, [entry.id])
+
+    async def _move(self, entry: Entry, target: str, fields: Fields) -> None:
+        """Take an entry out of the group and append it to another stream, at once or not at all."""
+        keys = self._keys[entry.stream]
+        await self._settle(
+            entry,
+            MOVE,
+            [entry.source, target, keys.groups],
+            [self._group, entry.id, int(entry.is_retry), keys.made, *fields],
+        )
+
+    def _handled_key(self, entry: Entry) -> str:
+        """Return the key that remembers an event once it is acknowledged."""
+        return self._keys[entry.stream].handled + entry.message_id
 
     def promote_later(self, stream: str, delay: float) -> None:
         """Move what is due to the retry stream, ``delay`` seconds from now."""
@@ -250,28 +187,29 @@ class Settling:
 
     async def promote(self, stream: str) -> None:
         """Move what is due to the retry stream, where peers are blocked on it."""
-        keys = self.keys[stream]
+        keys = self._keys[stream]
         try:
             left, refused = await self._pipe.run(
                 PROMOTE,
                 [keys.delayed, keys.bodies, keys.retry, keys.dead],
-                [_DUE_AT_ONCE, int(1000 * min(self._consumer.longest_delay, _LONGEST_DELAY))],
+                [_DUE_AT_ONCE, int(1000 * min(self._longest_delay(), _LONGEST_DELAY))],
             )
         except FAILURES as e:
             self._refusals.meet(_PROMOTING, e)
             return
         self._refusals.clear(_PROMOTING)
         for _ in range(refused):
-            self._consumer.refuse(keys.bodies, "not an event")
+            self.membership.refuse(keys.bodies, "not an event")
         if 0 <= left < 1_000 and not self._closing:
             self.promote_later(stream, left / 1_000)
 
     def _flush(self) -> None:
         """Acknowledge everything that was finished during this tick, with one command per stream."""
+        # Before anything is sent: what is finished meanwhile begins the next tick's list.
         self._flushing = False
         finished, self._finished = self._finished, {}
         for source, ids in finished.items():
-            is_retry = source not in self.keys
+            is_retry = source not in self._keys
             handled = list(self._handled.get(source, ()))
             future: asyncio.Future[list[Any]]
             if handled or is_retry:
@@ -288,6 +226,7 @@ class Settling:
         self, source: str, ids: list[str], handled: list[str], future: asyncio.Future[list[Any]]
     ) -> None:
         self._acknowledging.pop(future, None)
+        # At the end nobody is left to send it again: the leases run out, and another process handles it.
         if future.cancelled() and (self._closing or _is_at_end(future)):
             return
         what = "something cancelled it"
@@ -295,9 +234,10 @@ class Settling:
         if error is None:
             self._confirming.clear()
             self._refusals.clear(_ACKNOWLEDGING)
+            # From now on Redis remembers it, and may forget it after its time.
             if handled:
                 self._handled[source].difference_update(handled)
-            self._consumer.leases.drop(source, ids)
+            self.leases.drop(source, ids)
             return
         self._refusals.meet(_ACKNOWLEDGING, error)
         wait = self._confirming.failed(error, is_told=isinstance(error, ReplyError))
@@ -307,7 +247,7 @@ class Settling:
             asyncio.get_running_loop().call_later(wait, self._flush)
 
     async def _settle(
-        self, delivery: RedisDelivery, script: Script, keys: Sequence[str], arguments: Sequence[Any]
+        self, entry: Entry, script: Script, keys: Sequence[str], arguments: Sequence[Any]
     ) -> None:
         """Run a script that settles an entry, until Redis has done it.
 
@@ -321,13 +261,16 @@ class Settling:
             except FAILURES as e:
                 # A refusal meets all events alike: one line tells of it.
                 self._refusals.meet(_SETTLING[script], e)
-                settling = settling or _retrying("settling", delivery)
+                settling = settling or _retrying("settling", entry)
                 await settling.wait(e, is_told=isinstance(e, ReplyError))
+        # Held until here: while it is tried again, nobody else must take the entry over.
         self._refusals.clear(_SETTLING[script])
-        self._consumer.leases.drop(delivery.source, [delivery.entry_id])
+        self.leases.drop(entry.source, [entry.id])
 
     async def close(self) -> None:
         """Wait a little for what is on its way."""
+        # In this order: no timer begins anything more, then the last acknowledgements go out, then they are
+        # waited for together with what was begun before.
         self._closing = True
         for timer in self._timers:
             timer.cancel()
@@ -340,7 +283,7 @@ class Settling:
 
     async def keep_up(self) -> None:
         """Wait while too much is settled in the background, as where Redis refuses it."""
-        while len(self._spawned) > _MOST_AT_ONCE and not self._consumer.stopping:
+        while len(self._spawned) > _MOST_AT_ONCE and not self.membership.is_leaving:
             over = [kept.over for kept in self._spawned]
             await asyncio.wait(over, timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
@@ -351,7 +294,7 @@ class Settling:
             work: Makes the coroutine; to run it again changes nothing.
             what: What is lost without it, such as "an event is not put aside".
         """
-        kept = Kept(work, f"lightbus settling {self._group}", what, self._consumer.obstacles)
+        kept = Kept(work, f"lightbus settling {self._group}", what, self.membership.obstacles)
         self._spawned.add(kept)
         kept.over.add_done_callback(lambda _: self._spawned.discard(kept))
         kept.start()
@@ -361,11 +304,5 @@ def _is_at_end(future: asyncio.Future[Any]) -> bool:
     return isinstance(future, asyncio.Task) and is_ending(future)
 
 
-def _retrying(doing: str, delivery: RedisDelivery) -> Retrying:
-    message_id = delivery.message.id
-    return Retrying(logger, f"{doing} event {message_id}", message_id=message_id)
-
-
-def _warn(delivery: RedisDelivery, what: str, *more: object) -> None:
-    message_id = delivery.message.id
-    logger.warning(what, message_id, *more, extra={"message_id": message_id})
+def _retrying(doing: str, entry: Entry) -> Retrying:
+    return Retrying(logger, f"{doing} event {entry.message_id}", message_id=entry.message_id)

@@ -1,16 +1,29 @@
-"""Events that may have killed their process: which of them may run beside which."""
+"""Events that dead processes have left, and that may have killed them: taken over, and run apart."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
 from lightbus.transports.redis.link.session import Session
+from lightbus.transports.redis.scripts import CLAIM, FORGET, RESTAMP
+
+from .delivery import Deliveries
+from .entry import Fields
+
+logger = logging.getLogger(__name__)
 
 #: Seconds for which an event whose first delivery ended in a death has no other suspect beside it.
 HEAD_START = 1.0
 #: More deliveries than any entry has.
 _ANY = 1 << 53
+#: How many entries are looked at in each sweep for leases from the future.
+_RESTAMPED_AT_ONCE = 1_000
+#: What can't be done where it is refused.
+_SWEEPING = "take over the events of processes that died"
 
 _shared: WeakKeyDictionary[Session, Suspects] = WeakKeyDictionary()
 
@@ -51,3 +64,100 @@ class Suspects:
 
     def _note_settled(self, _: asyncio.Future[None]) -> None:
         self._running -= 1
+
+
+class Takeover:
+    """Takes over, one after another, what dead processes of a group held.
+
+    Args:
+        deliveries: Where what is taken over waits for a free slot.
+        suspects: What this process runs of such events.
+        max_deaths: Returns after how many deaths an event is put aside.
+        on_lost_reply: Is called where the reply may be lost that gave an event to this process.
+    """
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        suspects: Suspects,
+        max_deaths: Callable[[], int],
+        on_lost_reply: Callable[[], None],
+    ) -> None:
+        self._deliveries = deliveries
+        self._membership = deliveries.settling.membership
+        self._leases = deliveries.settling.leases
+        self._suspects = suspects
+        self._max_deaths = max_deaths
+        self._on_lost_reply = on_lost_reply
+        self._cursors: dict[str, str] = {}
+        #: Where to look next for leases from the future.
+        self._restamped: dict[str, str] = {}
+
+    async def sweep_regularly(self) -> None:
+        """Look in every stream, again and again."""
+        membership = self._membership
+        while True:
+            try:
+                for source in membership.sources:
+                    await self._sweep(source)
+                membership.refusals.clear(_SWEEPING)
+            except FAILURES as e:
+                if isinstance(e, LinkBroken):
+                    # What was claimed just now may be held here without a delivery.
+                    self._on_lost_reply()
+                membership.refusals.meet(_SWEEPING, e, only="NOPERM")
+            await membership.pause()
+
+    async def rerun(self, source: str, entry_id: str, fields: Fields, delivered: int) -> None:
+        """Run a suspect that was claimed by a command whose reply was lost; that is no further death."""
+        # At once, and not when its turn comes: until then, it must not be found and run a second time.
+        self._leases.hold(source, entry_id)
+        async with self._suspects.turn:
+            await self._run(source, entry_id, fields, delivered)
+
+    async def _sweep(self, source: str) -> None:
+        """Take over what one stream has, and go on where the last sweep ended."""
+        membership, options = self._membership, self._membership.options
+        lease_ms = int(options.acknowledgement_timeout * 1000)
+        for _ in range(options.reclaim_batch_size or options.batch_size * 10):
+            room = self._deliveries.room
+            if not room.is_set():
+                membership.refusals.clear(_SWEEPING)  # It is not tried for a while.
+            await room.wait()
+            # The turn is waited for after the room: who has it must claim, and not keep others from it.
+            async with self._suspects.turn:
+                if membership.is_leaving:
+                    return  # It would only be handed back, and the count of its deaths forgotten.
+                cursor, most_deliveries = self._cursors.get(source, "-"), self._suspects.most_deliveries
+                arguments = [
+                    *(membership.group, membership.consumer, lease_ms, cursor),
+                    *(most_deliveries, self._max_deaths()),
+                ]
+                reply = await membership.pipe.run(CLAIM, [source], arguments)
+                self._cursors[source] = reply[0].decode()
+                # What this process holds may have run out where it could not renew: it runs already.
+                if len(reply) > 1 and not self._leases.holds(source, reply[1].decode()):
+                    await self._run(source, reply[1].decode(), reply[2], reply[3])
+            if self._cursors[source] == "-":
+                break
+        arguments = [membership.group, _RESTAMPED_AT_ONCE, self._restamped.get(source, "-"), 0]
+        self._restamped[source] = (await membership.pipe.run(RESTAMP, [source], arguments)).decode()
+        ttl = int(options.consumer_ttl * 1000)
+        await membership.pipe.run(FORGET, [source], [membership.group, ttl, "", ""])
+
+    async def _run(self, source: str, entry_id: str, fields: Fields, delivered: int) -> None:
+        delivery = self._deliveries.receive(source, entry_id, fields)
+        if delivery is None:
+            return
+        name, message_id = delivery.message.canonical_name, delivery.message.id
+        extra = {"message_id": message_id}
+        if delivered > self._max_deaths():
+            what = "%s (event %s) ended %d processes of %s and is put aside"
+            logger.error(what, name, message_id, delivered - 1, self._membership.group, extra=extra)
+            await delivery.dead_letter("process_died", None)
+            return
+        logger.warning("%s (event %s) was left by a process that died", name, message_id, extra=extra)
+        # Before it is offered: the worker may take it within this tick, and must see what it is.
+        delivery.settled = asyncio.get_running_loop().create_future()
+        self._deliveries.offer(delivery)
+        await self._suspects.run(delivery.settled, delivered)

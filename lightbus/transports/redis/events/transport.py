@@ -25,11 +25,13 @@ from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.options import RedisEventOptions
 
 from .consumer import RedisEventConsumer
+from .membership import Membership
 from .publishing import Publishing, append
 from .questions import dead_letters, history
 from .questions.noted import search
 from .questions.status import group_status
 from .streams import Streams
+from .suspects import Suspects
 
 
 class RedisEventTransport(RedisTransport, EventTransport):
@@ -98,17 +100,14 @@ class RedisEventTransport(RedisTransport, EventTransport):
         ]
         for use in uses:
             self.know(str(use), self._needs(use))
-        consumer = RedisEventConsumer(
-            self.session,
-            self._options,
-            self._codec.decode,
-            subscription,
-            identity,
-            self._streams.keys(uses),
-            self.metrics,
-            self.obstacles,
+        session, streams = self.session, self._streams.keys(uses)
+        membership = Membership(
+            session, self._options, subscription, identity, streams, self.metrics, self.obstacles
         )
-        consumer.permissions = self.session.permissions
+        suspects = Suspects.of(session)
+        consumer = RedisEventConsumer(
+            membership, subscription, self._codec.decode, suspects, session.permissions
+        )
         await consumer.join()
         return consumer
 

@@ -1,0 +1,175 @@
+"""One process in the consumer group of one listener: who it is there, and what it does as a member."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+from lightbus.declared.settings import Identity
+from lightbus.messages import EventMessage
+from lightbus.metrics import Metrics
+from lightbus.runtime.complaints import Complaints
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.events import SILENT, Subscription
+from lightbus.transports.redis.keys import GroupKeys
+from lightbus.transports.redis.link.connection import FAILURES
+from lightbus.transports.redis.link.denials import Denials
+from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.link.session import Session
+from lightbus.transports.redis.options import RedisEventOptions
+from lightbus.transports.redis.scripts import FORGET, MAKE
+
+from .questions.noted import note
+from .questions.status import NOBODY, events_gone
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which a process shows again that it lives; less than what it counts as gone after.
+_SHOWN_EVERY = SILENT / 4
+#: After which nothing comes. The very last id would do harm: what follows it is the first.
+_LAST_ID = f"{2**64 - 1}-0"
+
+
+class Membership:
+    """What one process is in one group.
+
+    Args:
+        session: The Redis.
+        options: How leases are kept.
+        subscription: What the listener wants.
+        identity: Who listens.
+        streams: The streams that are read.
+        metrics: What is counted in.
+        obstacles: Where it tells what keeps it from its work.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        options: RedisEventOptions,
+        subscription: Subscription,
+        identity: Identity,
+        streams: Sequence[str],
+        metrics: Metrics,
+        obstacles: Obstacles,
+    ) -> None:
+        self.pipe = session.pipe
+        #: The connection for reads that block.
+        self.link = session.link()
+        self.options = options
+        self.metrics = metrics
+        self.obstacles = obstacles
+        self.listener = subscription.listener_name
+        self._start = _start_id(subscription.since)
+        self._service = options.service_name or identity.service_name
+        self.group = f"{self._service}-{subscription.listener_name}"
+        self.consumer = options.consumer_name or identity.process_name
+        #: The streams that are listened to, each with its side keys.
+        self.keys = {stream: GroupKeys(stream, self.group) for stream in streams}
+        #: The streams that are read, each with the one it serves. Retried events come first: they are older.
+        self.sources = {keys.retry: stream for stream, keys in self.keys.items()}
+        self.sources.update({stream: stream for stream in streams})
+        #: The last id that was read of each stream.
+        self.last_seen: dict[str, str] = {}
+        #: How many events each stream has lost before they were read, as it was told last.
+        self._gone: dict[str, int] = {}
+        #: Whether this process is about to leave: it takes nothing more.
+        self.is_leaving = False
+        self.refusals = Denials(obstacles, f"the consumer group {self.group}")
+        self._complaints = Complaints(logger)
+
+    async def join(self) -> None:
+        """Make the groups that are not there yet, and say whose they are."""
+        for stream, keys in self.keys.items():
+            keys.made = await self.make(stream, self._start)
+        # Redis before 7.2 shows a reader only once it has read something.
+        shown = [("XGROUP", "CREATECONSUMER", source, self.group, self.consumer) for source in self.sources]
+        named = [("HSET", k.groups, f"{self.group} service", self._service) for k in self.keys.values()]
+        await self.pipe.send_many([*shown, *named])
+        note(self.pipe, list(self.keys))
+        await self.notice_gone()
+
+    async def make(self, stream: str, start: str) -> str:
+        """Make the group of a stream where it is not there; returns how often it was made."""
+        keys = self.keys[stream]
+        made: bytes = await self.pipe.run(MAKE, [stream, keys.retry, keys.groups], [self.group, start])
+        return made.decode()
+
+    async def leave(self) -> None:
+        """Be a consumer of the group no more, where nothing is held."""
+        for source in self.sources:
+            await self.pipe.run(FORGET, [source], [self.group, 0, self.consumer, NOBODY])
+        await self.note_progress()
+
+    def wake(self) -> None:
+        """Make a read that waits return at once."""
+        self.pipe.unblock(self.link)
+
+    async def pause(self) -> None:
+        """Wait until it is time to look again at what others have left."""
+        interval = self.options.reclaim_interval or self.options.acknowledgement_timeout / 4
+        await asyncio.sleep(interval * random.uniform(0.75, 1.0))  # noqa: S311 - no secret
+
+    async def show_regularly(self) -> None:
+        """Let Redis before 7.2 know that this process lives: it counts as idle what reads and finds nothing.
+
+        To read what the process itself holds after the last possible id brings nothing, but is counted.
+        """
+        read = ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", 1, "STREAMS")
+        while True:
+            try:
+                await self.pipe.send_many([(*read, source, _LAST_ID) for source in self.sources])
+            except FAILURES as e:
+                logger.debug("showing that %s is read: %s", self.group, e)
+            await asyncio.sleep(_SHOWN_EVERY)
+
+    async def note_progress(self) -> None:
+        """Remember how far the group has read, should it be deleted."""
+        if not self.last_seen:
+            return
+        noted = await self.pipe.send_many(
+            [("HSET", self.keys[s].groups, self.group, seen) for s, seen in self.last_seen.items()]
+        )
+        what = "note how far it has read"
+        refusal = next((r for r in noted if isinstance(r, ReplyError)), None)
+        if refusal is None:
+            self.refusals.clear(what)
+        elif refusal.code != "OOM":  # When full, reading goes on.
+            self.refusals.meet(what, refusal)
+
+    async def notice_gone(self) -> None:
+        """Tell of events that were taken out of a stream before the group had read them."""
+        try:
+            found = await events_gone(self.pipe, list(self.keys), self.group)
+        except FAILURES as e:
+            logger.debug("what is gone from the streams of %s: %s", self.group, e)
+            return
+        for stream, gone in found.items():
+            more = gone - self._gone.get(stream, 0)
+            self._gone[stream] = gone
+            if more > 0:
+                self.metrics.events_gone.add(self.group, by=more)
+                logger.error(
+                    "%d events of the group %s are gone unread: its last id is older than the first entry of "
+                    "%s, which somebody trims without regard for groups, as Lightbus 1.x does",
+                    *(more, self.group, stream),
+                )
+
+    def refuse(self, source: str, reason: object) -> None:
+        """Say and count that something is no event."""
+        what = "an entry of %s is put aside unread: %s"
+        self._complaints.tell(source, what, source, reason)
+        self.metrics.messages_refused.add(source)
+
+    def count_dead(self, message: EventMessage, reason: str) -> None:
+        """Count an event that was put aside."""
+        self.metrics.dead_letters.add(self.listener, message.api_name, message.event_name, reason)
+
+
+def _start_id(since: str) -> str:
+    """Return the id after which a new group reads."""
+    if since == "new":
+        return "$"
+    return "0" if since == "earliest" else f"{max(0, int(float(since) * 1000) - 1)}-0"
