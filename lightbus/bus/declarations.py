@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Literal, TypeVar
 
 from lightbus.declared.api import Api
-from lightbus.declared.listener import Handler, Listener, default_name
+from lightbus.declared.listener import Handler, Listener, ListenerOptions, default_name
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.registry import Registry
 from lightbus.declared.schedule import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, period_of
@@ -20,7 +20,12 @@ from lightbus.runtime.pool import HandlerPool
 F = TypeVar("F", bound=Callback)
 Feature = Literal["rpcs", "events", "tasks"]
 FEATURES: tuple[Feature, ...] = ("rpcs", "events", "tasks")
-_LISTENER_OPTIONS = ("since", "concurrency", "dedupe", "batch", "batch_wait")
+#: Options of a listener; the others have arguments of their own.
+_LISTENER_OPTIONS = [
+    each.name
+    for each in fields(ListenerOptions)
+    if each.name not in ("events", "handler", "on_error", "enabled")
+]
 
 
 class Declarations:
@@ -94,16 +99,21 @@ class Declarations:
             DuplicateListenerName: Another function listens under this name.
             InvalidListener: The listener can't take the events.
         """
-        given = {"since": "new", **(options or {})}
+        given = dict(options or {})
         unknown = [name for name in given if name not in _LISTENER_OPTIONS]
         if unknown:
-            raise InvalidParameters(
-                f"listen() has no option {unknown[0]!r}; it has since, concurrency, dedupe, batch and "
-                "batch_wait"
-            )
-        given["since"] = str(given["since"])
-        name, policy = listener_name or default_name(listener), DeliveryPolicy.of(on_error)
-        return self.add_listener(Listener(name, tuple(events), listener, policy, **given))
+            known = f"{', '.join(_LISTENER_OPTIONS[:-1])} and {_LISTENER_OPTIONS[-1]}"
+            raise InvalidParameters(f"listen() has no option {unknown[0]!r}; it has {known}")
+        if "since" in given:
+            given["since"] = str(given["since"])
+        record = Listener(
+            name=listener_name or default_name(listener),
+            events=tuple(events),
+            handler=listener,
+            on_error=DeliveryPolicy.of(on_error),
+            **given,
+        )
+        return self.add_listener(record)
 
     def add_listener(self, record: Listener) -> Listener:
         """Add a listener's record; the same function under the same name handles the events of both.

@@ -6,17 +6,24 @@ import inspect
 import math
 import re
 from collections.abc import Callable, KeysView, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NewType
 
 from lightbus.exceptions import InvalidListener
-from lightbus.options import Duration, parse_duration
+from lightbus.options import Duration, Function, option, parse_duration
 from lightbus.values import arguments_caster, hints_of
 
 from .definition import NAME, Event, where
 from .policy import DeliveryPolicy
 
 Handler = Callable[..., Any]
+#: An event as ``api.event``, or ``api.*`` for all of an API.
+EventPattern = NewType("EventPattern", str)
+#: Events to handle: a manifest names them, code gives pairs of API and event name.
+Events = EventPattern | tuple[str, str]
+#: From where a new consumer group reads; code gives a Unix time in seconds as text.
+Since = Literal["new", "earliest"] | str | datetime
 
 #: The most events of one list.
 MOST_AT_ONCE = 10_000
@@ -24,36 +31,63 @@ MOST_AT_ONCE = 10_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
-@dataclass(slots=True)
-class Listener:
-    """A handler and the events that it handles.
+# Not frozen: a listener that runs has the same options, and follows those that change in its manifest.
+@dataclass(slots=True, kw_only=True)
+class ListenerOptions:
+    """One listener: some events, and the function that handles them."""
+
+    events: tuple[Events, ...] = option(
+        description="The events to handle: api.event, or api.* for all of an API."
+    )
+    handler: Function = option(description="The function that handles them: package.module:function.")
+    on_error: DeliveryPolicy = option(
+        factory=DeliveryPolicy,
+        description="What becomes of an event whose handler raises: a policy's name, or retry, dead_letter, "
+        "acknowledge_and_log, stop_listener or shutdown.",
+    )
+    concurrency: int = option(
+        1, "How many events one process handles at a time; 1 keeps their order.", minimum=1, maximum=10_000
+    )
+    since: Since = option(
+        "new", "From where it reads when its group is first made: new, earliest or a date and time."
+    )
+    enabled: bool = option(True, "Whether it runs.")
+    dedupe: Duration | None = option(
+        None,
+        "For how long an event that was acknowledged does not run again, should it come again with the same "
+        "id; left out, not at all.",
+        minimum=0.001,
+    )
+    batch: int | None = option(
+        None,
+        "Up to how many events the handler gets at a time, as a list; left out, one, with its arguments.",
+        minimum=1,
+        maximum=MOST_AT_ONCE,
+    )
+    batch_wait: Duration | None = option(
+        None, "How long a list waits for more events after its first; left out, 50ms.", minimum=0
+    )
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The events as pairs of API and event name; ``*`` as event stands for all of an API's."""
+        return tuple(e if isinstance(e, tuple) else e.rpartition(".")[::2] for e in self.events)
+
+
+@dataclass(slots=True, kw_only=True)
+class Listener(ListenerOptions):
+    """A listener whose handler is known: called as ``handler(event_message, **arguments)``.
+
+    Plain functions run in a thread. With ``batch`` it is called as ``handler(event_messages)``, and
+    ``concurrency`` counts lists.
 
     Args:
         name: Unique in its service; its consumer group is ``{service_name}-{name}``.
-        events: Pairs of API and event name; ``*`` as event stands for all of an API's.
-        handler: Called as ``handler(event_message, **arguments)``; plain functions run in a thread.
-        policy: What becomes of an event whose handler raises.
-        concurrency: How many run at a time in one process; 1 keeps events in order.
-        since: Where a new group begins: ``new``, ``earliest`` or a Unix time in seconds as text.
-        enabled: Whether it runs.
-        dedupe: How many seconds the id of an acknowledged event is remembered, so that it does not run again;
-            a duration such as ``10m`` is made one. None for not at all.
-        batch: The most events of one list, where the handler takes lists: it is called as
-            ``handler(event_messages)``, and ``concurrency`` counts lists. None for one event at a time.
-        batch_wait: How many seconds a list waits for more events after its first, or a duration; with
-            ``batch`` 0.05 where it is None.
     """
 
     name: str
     events: tuple[tuple[str, str], ...]
     handler: Handler
-    policy: DeliveryPolicy = field(default_factory=DeliveryPolicy)
-    concurrency: int = 1
-    since: str = "new"
-    enabled: bool = True
-    dedupe: float | None = None
-    batch: int | None = None
-    batch_wait: float | None = None
 
     def __post_init__(self) -> None:
         _check_callable(self.handler)
@@ -68,9 +102,9 @@ class Listener:
             raise InvalidListener(
                 f"the listener {self.name!r}: concurrency is {self.concurrency!r}; give a number above 0"
             )
-        if not _is_since(self.since):
+        if not _is_since(self.start):
             raise InvalidListener(
-                f"the listener {self.name!r}: since is {self.since!r}; give 'new', 'earliest' or a Unix time "
+                f"the listener {self.name!r}: since is {self.start!r}; give 'new', 'earliest' or a Unix time "
                 "in seconds"
             )
         self.dedupe = self._seconds("dedupe", self.dedupe)
@@ -83,6 +117,11 @@ class Listener:
             )
 
     @property
+    def start(self) -> str:
+        """Where a new group begins: ``new``, ``earliest`` or a Unix time in seconds."""
+        return str(self.since.timestamp() if isinstance(self.since, datetime) else self.since)
+
+    @property
     def is_async(self) -> bool:
         """Whether the handler is awaited rather than run in a thread."""
         handler = self.handler
@@ -90,7 +129,9 @@ class Listener:
             getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
         )
 
-    def _seconds(self, option: str, value: object, example: str = "10m", least: float = 1e-9) -> float | None:
+    def _seconds(
+        self, option: str, value: object, example: str = "10m", least: float = 1e-9
+    ) -> Duration | None:
         if value is None:
             return None
         try:

@@ -14,11 +14,11 @@ from lightbus.bus.client import BusClient
 from lightbus.bus.hosted import hosted
 from lightbus.bus.path import BusPath
 from lightbus.declared.definition import Event
-from lightbus.declared.listener import Listener
+from lightbus.declared.listener import Listener, ListenerOptions
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.declared.schedule import Schedule, ScheduleOptions
 from lightbus.exceptions import LightbusException
-from lightbus.manifest.model import ListenerOptions, Manifest
+from lightbus.manifest.model import Manifest
 from lightbus.manifest.plugins import make_plugins
 from lightbus.manifest.problems import Place, Problems
 from lightbus.manifest.wiring import default_service_name
@@ -171,8 +171,7 @@ class Loader:
         """Return the events of APIs defined here that a listener asks for; None where one does not exist."""
         found: list[tuple[str, Event]] = []
         complete = True
-        for index, pattern in enumerate(self._manifest.listeners[name].events):
-            api_name, _, event_name = pattern.rpartition(".")
+        for index, (api_name, event_name) in enumerate(self._manifest.listeners[name].pairs):
             definition = self._client.registry.find(api_name)
             if definition is None:
                 continue
@@ -235,26 +234,12 @@ def _with_exceptions(policy: DeliveryPolicy, known: Mapping[str, type[BaseExcept
     if not names:
         return policy
     imported = tuple(known[name] for name in names if name in known)
-    return DeliveryPolicy(
-        policy.attempts, policy.backoff, policy.then, (*policy.give_up_on, *imported), policy.max_deaths
-    )
+    return replace(policy, give_up_on=(*policy.give_up_on, *imported))
 
 
 def _listener(name: str, options: ListenerOptions, handler: Any, policy: DeliveryPolicy) -> Listener:
-    events = tuple((api, event) for api, _, event in (e.rpartition(".") for e in options.events))
-    since = options.since if isinstance(options.since, str) else str(options.since.timestamp())
-    record = Listener(
-        name,
-        events,
-        handler,
-        policy,
-        options.concurrency,
-        since,
-        options.enabled,
-        options.dedupe,
-        options.batch,
-        options.batch_wait,
-    )
+    own = {"name": name, "events": options.pairs, "handler": handler, "on_error": policy}
+    record = Listener(**{**values_of(options), **own})
     record.caster()
     return record
 

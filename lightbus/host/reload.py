@@ -96,7 +96,7 @@ class Reloader:
         client.rewire(replace(client.wiring, api=new.api))
         for record in listeners:
             running = client.listeners[record.name]
-            running.policy, running.concurrency = record.policy, record.concurrency
+            running.on_error, running.concurrency = record.on_error, record.concurrency
             # One that its policy has stopped stays so, unless the manifest says something else than before.
             if old.listeners[record.name].enabled != record.enabled:
                 running.enabled = record.enabled

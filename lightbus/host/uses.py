@@ -92,5 +92,4 @@ def _listeners(manifest: Manifest, client: BusClient) -> Iterator[_Listener]:
         yield name, record.events, record.dedupe is not None
     for name, options in manifest.listeners.items():
         if name not in client.listeners:
-            pairs = tuple((api, event) for api, _, event in (e.rpartition(".") for e in options.events))
-            yield name, pairs, options.dedupe is not None
+            yield name, options.pairs, options.dedupe is not None

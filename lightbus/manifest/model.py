@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, NewType
 
-from lightbus.declared.listener import MOST_AT_ONCE
+from lightbus.declared.listener import ListenerOptions
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.declared.schedule import ScheduleOptions
 from lightbus.declared.settings import ApiSettings, ChosenTransport, ResultTransport, SchemaTransport
-from lightbus.options import Duration, Function, option
+from lightbus.options import Duration, option
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
 
 from .problems import Place, Problem
@@ -26,10 +25,6 @@ from .text.nodes import Node
 ListenAddress = NewType("ListenAddress", str)
 #: A Python module as ``package.module``.
 ModuleName = NewType("ModuleName", str)
-#: An event as ``api.event``, or ``api.*`` for all of an API.
-EventPattern = NewType("EventPattern", str)
-#: From where a new consumer group reads.
-Since = Literal["new", "earliest"] | datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,49 +84,6 @@ class Policy(DeliveryPolicy):
     extends: str | None = option(None, "Another policy, which lies beneath this one.")
     #: Exception types as ``package.module:Name``, to be imported and added to ``give_up_on``.
     give_up_on_names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListenerOptions:
-    """One listener: some events, and the function that handles them."""
-
-    events: tuple[EventPattern, ...] = option(
-        description="The events to handle: api.event, or api.* for all of an API."
-    )
-    handler: Function = option(description="The function that handles them: package.module:function.")
-    on_error: DeliveryPolicy = option(
-        factory=DeliveryPolicy,
-        description="What becomes of an event whose handler raises: a policy's name, or retry, dead_letter, "
-        "acknowledge_and_log, stop_listener or shutdown.",
-    )
-    concurrency: int = option(
-        1, "How many events one process handles at a time; 1 keeps their order.", minimum=1, maximum=10_000
-    )
-    since: Since = option(
-        "new", "From where it reads when its group is first made: new, earliest or a date and time."
-    )
-    enabled: bool = option(True, "Whether it runs.")
-    dedupe: Duration | None = option(
-        None,
-        "For how long an event that was acknowledged does not run again, should it come again with the same "
-        "id; left out, not at all.",
-        minimum=0.001,
-    )
-    batch: int | None = option(
-        None,
-        "Up to how many events the handler gets at a time, as a list; left out, one, with its arguments.",
-        minimum=1,
-        maximum=MOST_AT_ONCE,
-    )
-    batch_wait: Duration | None = option(
-        None, "How long a list waits for more events after its first; left out, 50ms.", minimum=0
-    )
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The events as pairs of API and event name; ``*`` as event stands for all of an API's."""
-        named = (event.rpartition(".") for event in self.events)
-        return [(api, name) for api, _, name in named]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -294,13 +294,13 @@ class Dispatch:
             )
             await delivery.dead_letter("invalid", error.reason)
             return "dead_letter"
-        decision = listener.policy.decide(delivery.attempt, error)
+        decision = listener.on_error.decide(delivery.attempt, error)
         logger.error(
             "the listener %s raised on %s, attempt %d of %d; %s",
             listener.name,
             what,
             delivery.attempt,
-            listener.policy.attempts,
+            listener.on_error.attempts,
             _OUTCOME[decision.action].format(delay=decision.delay),
             exc_info=error,
         )

@@ -90,7 +90,7 @@ class EventWorker:
                 consumer = await self._joining.until_done(consume, TransportUnavailable)
             finally:
                 warning.cancel()
-            consumer.max_deaths = self.listener.policy.max_deaths
+            consumer.max_deaths = self.listener.on_error.max_deaths
             self._consumers.append(consumer)
             self._slots.append(self._make_slots(self._taker(consumer), limit))
 
@@ -105,8 +105,8 @@ class EventWorker:
         for slots in self._slots:
             slots.resize(limit)
         for consumer in self._consumers:
-            consumer.max_deaths = self.listener.policy.max_deaths
-            consumer.longest_delay = self.listener.policy.backoff.max
+            consumer.max_deaths = self.listener.on_error.max_deaths
+            consumer.longest_delay = self.listener.on_error.backoff.max
 
     async def stop(self) -> None:
         """Take no more events, and hand back those that were not started."""
@@ -150,10 +150,10 @@ class EventWorker:
             listener.name,
             tuple(events),
             known,
-            listener.since,
+            listener.start,
             listener.dedupe,
             listener.batch or 1,
-            listener.policy.backoff.max,
+            listener.on_error.backoff.max,
         )
         return await transport.consume(subscription, self._client.wiring.identity)
 

@@ -87,7 +87,8 @@ async def test_a_retry_waits_as_its_policy_says(
 
 
 async def test_waits_grow_by_the_factor_of_their_policy(bench: Bench) -> None:
-    policy = bench.host(failing("backoff: {initial: 1s, factor: 3, max: 1h}")).client.listeners["fail"].policy
+    host = bench.host(failing("backoff: {initial: 1s, factor: 3, max: 1h}"))
+    policy = host.client.listeners["fail"].on_error
     assert [policy.backoff.delay(n) for n in (1, 2, 3)] == [1.0, 3.0, 9.0]
 
 
@@ -115,4 +116,4 @@ async def test_a_listener_names_its_policy_or_an_outcome(
     bench: Bench, redis_server: Server, on_error: str
 ) -> None:
     record = bench.host(failing("attempts: 2").replace("on_error: mine", f"on_error: {on_error}"))
-    assert record.client.listeners["fail"].policy.then.value == on_error
+    assert record.client.listeners["fail"].on_error.then.value == on_error

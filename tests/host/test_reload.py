@@ -102,7 +102,7 @@ async def test_policies_schedules_and_the_log_level_change(bench: Bench) -> None
             + "schedules: {tick: {every: 20ms, call: 'tests.host.shop:tick'}}\nbus: {log_level: debug}"
         )
         assert await host.reloader.reload()
-        policy = host.client.listeners["stay"].policy
+        policy = host.client.listeners["stay"].on_error
         assert policy.attempts == 3 and [cls.__name__ for cls in policy.give_up_on] == ["NoSuchSku"]
         (consumer,) = next(e for e in host.worker.events if e.listener.name == "stay")._consumers
         assert consumer.max_deaths == 5

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
+from lightbus.declared.listener import Events, Since
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import Cron, TimeZone
-from lightbus.manifest.model import EventPattern, ListenAddress, ModuleName, Since
+from lightbus.manifest.model import ListenAddress, ModuleName
 from lightbus.manifest.text.nodes import Untyped
 from lightbus.manifest.text.yaml import plain_scalar
 from lightbus.options import Duration, Function, Secret, SecretUrl, parse_duration
@@ -192,7 +193,7 @@ _LEAVES: dict[Any, Leaf] = {
     ),
     Function: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
     ModuleName: _text("a module as package.module", _DOTTED, code=True),
-    EventPattern: _text("an event as api.event, or api.* for all of an API", rf"{_API}\.(?:{_WORD}|\*)"),
+    Events: _text("an event as api.event, or api.* for all of an API", rf"{_API}\.(?:{_WORD}|\*)"),
     Cron: replace(_text("five fields of cron that name real times, such as 0 2 * * *", _CRON), read=_cron),
     ClassName: _text("a class as package.module.Name", rf"{_WORD}(?:\.{_WORD})+", code=True),
     TimeZone: Leaf("a time zone such as Europe/London", "text", _zone, {"type": "string"}),

@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from lightbus.declared.listener import ListenerOptions
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import ScheduleOptions
 from lightbus.manifest.keys.scalars import exception_type
-from lightbus.manifest.model import ListenerOptions, Manifest, Policy
+from lightbus.manifest.model import Manifest, Policy
 from lightbus.manifest.problems import Problems, shown
 from lightbus.manifest.text.merge import merge
 from lightbus.manifest.text.nodes import Broken, Node
