@@ -27,9 +27,7 @@ def lightbus_hosted(lightbus_clock: VirtualClock) -> Iterator[Callable[..., Host
     from lightbus.testing import hosted
 
     with ExitStack() as stack:
-        yield lambda *what, config=None: stack.enter_context(
-            hosted(*what, config=config, clock=lightbus_clock)
-        )
+        yield lambda *what, **options: stack.enter_context(hosted(*what, clock=lightbus_clock, **options))
 
 
 @pytest.fixture

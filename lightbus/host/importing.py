@@ -80,32 +80,32 @@ def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType
             advice = f"create {name}.py there, or name another module with --bus or LIGHTBUS_MODULE"
         raise FailedToImportBusModule(f"there is no module {name!r} in {folder}; {advice}") from e
     except LightbusException as e:
-        raise _with_place(e) from e
+        raise with_place(e) from e
     except (Exception, SystemExit) as e:
         raise _failed(name, e) from e
     finally:
         logs.keep()
 
 
-def _with_place(error: LightbusException) -> ConfigurationError:
+def with_place(error: LightbusException) -> ConfigurationError:
     """Add the line of user code that led to an error of ours, unless it says one already."""
-    place = _place(error)
+    place = place_of(error)
     file = place.rpartition(":")[0] if place else ""
-    if isinstance(error, ConfigurationError) and (not file or str(error).startswith(file)):
-        return error
-    text = f"{type(error).__name__}: {error}" if not isinstance(error, ConfigurationError) else str(error)
-    return ConfigurationError(f"{place}: {text}" if place else text)
+    if not isinstance(error, ConfigurationError):
+        return ConfigurationError(f"{place}: {described(error)}" if place else described(error))
+    if file and not str(error).startswith(file):
+        # Still of its own class, which a test of the service may ask for.
+        error.args = (f"{place}: {error}",)
+    return error
 
 
 def _failed(name: str, error: BaseException) -> FailedToImportBusModule:
     logger.debug("importing %s failed", name, exc_info=error)
-    place = _place(error) or name
-    return FailedToImportBusModule(
-        f"{place}: importing the module {name!r} raised {type(error).__name__}: {_text(error)}"
-    )
+    place = place_of(error) or name
+    return FailedToImportBusModule(f"{place}: importing the module {name!r} raised {described(error)}")
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Return ``file:line`` of the last line of the traceback that is the user's, or nothing."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
@@ -115,8 +115,9 @@ def _place(error: BaseException) -> str:
     return f"{outside[-1].filename}:{outside[-1].lineno}" if outside else ""
 
 
-def _text(error: BaseException) -> str:
+def described(error: BaseException) -> str:
+    """Return an exception's type and message, of which user code may make anything."""
     try:
-        return str(error)
+        return f"{type(error).__name__}: {error}"
     except Exception as e:
-        return f"(its text can't be had: str() raised {type(e).__name__})"
+        return f"{type(error).__name__}: (its text can't be had: str() raised {type(e).__name__})"

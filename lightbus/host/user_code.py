@@ -12,7 +12,7 @@ from lightbus.bus.path import BusPath
 from lightbus.declared.definition import where
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
 from lightbus.host import logs
-from lightbus.host.importing import _place, _text, _with_place
+from lightbus.host.importing import described, place_of, with_place
 from lightbus.plugins.hooks import Callback, Hooks
 from lightbus.runtime.cancellation import is_cancelled
 
@@ -55,12 +55,12 @@ def located(function: Any, what: str) -> Iterator[None]:
     except TransportUnavailable:
         raise
     except LightbusException as e:
-        raise _with_place(e) from e
+        raise with_place(e) from e
     except BaseException as e:
         if is_cancelled(e) or isinstance(e, KeyboardInterrupt):
             raise
         logger.debug("%s failed", what, exc_info=e)
-        place = _place(e) or where(function)
-        raise ConfigurationError(f"{place}: {what} raised {type(e).__name__}: {_text(e)}") from e
+        place = place_of(e) or where(function)
+        raise ConfigurationError(f"{place}: {what} raised {described(e)}") from e
     finally:
         logs.keep()

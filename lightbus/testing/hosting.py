@@ -13,6 +13,7 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from lightbus.bus.client import BusClient
+from lightbus.bus.declarations import Feature
 from lightbus.bus.hosted import not_hosted
 from lightbus.bus.path import BusPath
 from lightbus.declared.api import Api
@@ -20,14 +21,13 @@ from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import ApiSettings, ChosenTransport, EventTransport, RpcTransport, Wiring
 from lightbus.exceptions import ConfigurationError
 from lightbus.host.checks import client_for
-from lightbus.host.loading import Loader
+from lightbus.host.life import Life
 from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
 from lightbus.messages import EventMessage
 from lightbus.runtime.portal import run_blocking
 from lightbus.transports.events import DeadLetter
 from lightbus.transports.memory.broker import Broker, broker, renew_broker
-from lightbus.worker import Worker
 
 from .clock import VirtualClock, jobs_go_by
 from .lending import lend
@@ -54,6 +54,8 @@ class Hosted:
         config: Its manifest, as a mapping or a path; transports that it names are replaced.
         clock: What schedules and retries go by; one of its own where not given. A service that is hosted
             while another one is takes the other's.
+        features: What it does, any of ``rpcs``, ``events`` and ``tasks``; what its manifest or its bus says
+            where not given.
 
     Attributes:
         bus: Its bus.
@@ -69,9 +71,11 @@ class Hosted:
         *what: What,
         config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
         clock: VirtualClock | None = None,
+        features: Sequence[Feature] | None = None,
     ) -> None:
         self._what = what
         self._config = config
+        self._features = features
         self._given_clock = clock
         self.shutdown_reason: str | None = None
 
@@ -140,10 +144,10 @@ class Hosted:
         ready: asyncio.Future[None] = loop.create_future()
         self._stop = asyncio.Event()
         # Its whole life is in one task, whichever tasks enter and leave.
-        self._life = loop.create_task(self._live(ready), name="lightbus hosted")
-        await asyncio.wait([ready, self._life], return_when=asyncio.FIRST_COMPLETED)
+        self._task = loop.create_task(self._live(ready), name="lightbus hosted")
+        await asyncio.wait([ready, self._task], return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
-            await self._life
+            await self._task
         others.append(self)
         self.clock.settlers.append(self.settle_async)
         return self
@@ -154,7 +158,7 @@ class Hosted:
         self.clock.settlers.remove(self.settle_async)
         _active[asyncio.get_running_loop()].remove(self)
         self._stop.set()
-        await self._life
+        await self._task
 
     def __enter__(self) -> Self:
         self._block(self.__aenter__, name="__enter__")
@@ -180,41 +184,18 @@ class Hosted:
         with lend(client, _in_memory(wiring), registry), jobs_go_by(self.clock):
             self.bus = BusPath(client)
             client.clock = self.clock
-            client.home = asyncio.get_running_loop()
             client.shutdown_handler = self._note_shutdown
             for api in (*_apis_of(modules), *self._what):
                 if isinstance(api, Api | type):
                     client.register_api(api)
-            loader = Loader(manifest, client, folder)
+            self._life = Life(manifest, self.bus, folder, features=self._features, may_be_idle=True)
             try:
-                loader.load(self.bus)
-                await self._serve(client, loader, modules, ready)
+                self._life.load(modules)
+                await self._life.live(self._stop.wait, _PATIENCE, lambda: ready.set_result(None))
             finally:
                 not_hosted(self.bus)
+                # Once more, where it could not be loaded.
                 await client.close_async()
-
-    async def _serve(
-        self, client: BusClient, loader: Loader, modules: Sequence[ModuleType], ready: asyncio.Future[None]
-    ) -> None:
-        for module in modules:
-            start = getattr(module, "before_server_start", None)
-            if start is not None:
-                await client.pool.invoke(start, self.bus)
-        self._worker = worker = Worker(client)
-        await self._join(loader)
-        await client.hooks.run(client.hooks.before_worker_start, client=client)
-        await self._join(loader)
-        worker.start()
-        ready.set_result(None)
-        await self._stop.wait()
-        await worker.drain(_PATIENCE)
-        hooks = client.hooks
-        await hooks.run_after("after_worker_stopped", hooks.after_worker_stopped, client=client)
-
-    async def _join(self, loader: Loader) -> None:
-        worker = self._worker
-        worker.prepare(loader.ours())
-        await worker.sign_on()
 
     def _manifest(self) -> tuple[Manifest, Path]:
         if self._config is None or isinstance(self._config, Mapping):
@@ -242,7 +223,7 @@ class Hosted:
         """Say what there is to do still."""
         for host in _active.get(asyncio.get_running_loop()) or [self]:
             if host.shutdown_reason is not None:
-                if not host._life.done():
+                if not host._task.done():
                     yield "it shuts down"
                 continue
             client = host.bus.client
@@ -253,15 +234,16 @@ class Hosted:
                     number = len(group) + sum(group.held.values())
                     if number:
                         yield f"the listener {listener.name} has {number} events to handle"
-            if host._worker.schedules.running:
-                yield f"{host._worker.schedules.running} schedules run"
+            worker = host._life.worker
+            if worker is not None and worker.schedules.running:
+                yield f"{worker.schedules.running} schedules run"
         for name, queue in self._broker.queues.items():
             if queue.process_names and len(queue) + queue.running:
                 yield f"the API {name} has {len(queue) + queue.running} calls to answer"
 
     def _note_shutdown(self, reason: str) -> None:
         self.shutdown_reason = reason
-        self._life.get_loop().call_soon_threadsafe(self._stop.set)
+        self._task.get_loop().call_soon_threadsafe(self._stop.set)
 
     def _block(self, function: Any, *args: Any, name: str) -> Any:
         blocking = f"{name}() of a hosted service"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 import lightbus
 from lightbus import BusClient, DeliveryPolicy, EventMessage, OnError
+from lightbus.bus.declarations import Feature
 from lightbus.exceptions import ConfigurationError, LightbusWorkerError, NoWorker, SyncCallOnEventLoop
 from lightbus.manifest.problems import InvalidManifest
 from lightbus.plugins import LightbusPlugin
-from lightbus.testing import VirtualClock, hosted
+from lightbus.testing import Hosted, VirtualClock, hosted
 
 from . import clerk, shop
 
@@ -157,6 +161,73 @@ def test_a_manifest_declares_listeners_and_schedules() -> None:
 
 def tick() -> None:
     shop.log.append("tick")
+
+
+def does(host: Hosted) -> set[str]:
+    """What a host of the clerk and the store does, as the names of features."""
+    done: set[str] = set()
+    with contextlib.suppress(NoWorker):
+        assert host.bus.store.price(sku="cup") == 3
+        done.add("rpcs")
+    host.bus.store.sold.fire(sku="cup", count=1)
+    host.advance(3600)
+    done |= {"events"} if "heard of cup" in clerk.log else set()
+    return done | ({"tasks"} if "swept" in clerk.log else set())
+
+
+FEATURES: tuple[Feature, ...] = ("rpcs", "events", "tasks")
+CHOICES = [chosen for size in (1, 2, 3) for chosen in itertools.combinations(FEATURES, size)]
+
+
+@pytest.mark.parametrize("chosen", CHOICES, ids=" ".join)
+@pytest.mark.parametrize("door", ["argument", "manifest", "argument above manifest", "bus"])
+def test_a_hosted_service_does_what_it_is_told(door: str, chosen: tuple[Feature, ...]) -> None:
+    config: dict[str, Any] = {"service_name": "clerk"}
+    if "manifest" in door:
+        others = [name for name in FEATURES if name not in chosen]
+        config["features"] = (others or ["rpcs"]) if "argument" in door else list(chosen)
+    given = chosen if "argument" in door else None
+    before = clerk.bus.client.features
+    clerk.bus.client.set_features(chosen if door == "bus" else FEATURES)
+    try:
+        with hosted(clerk, shop.StoreApi, config=config, features=given) as host:
+            assert does(host) == {*chosen}
+    finally:
+        clerk.bus.client.set_features(before)
+
+
+@pytest.mark.parametrize("wrong", [(), ("rpc",), "rpcs"])
+def test_features_that_do_not_exist_are_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="feature"):
+        hosted(shop, features=wrong).__enter__()
+    with hosted(shop) as host:
+        assert host.bus.store.price(sku="cup") == 3
+
+
+@pytest.mark.parametrize("step", ["before_server_start", "before_worker_start"])
+def test_a_start_that_fails_says_where_and_ends_as_a_host_does(step: str) -> None:
+    told: list[BaseException | str] = []
+
+    class Watcher(LightbusPlugin):
+        async def exception(self, *, e: BaseException) -> None:
+            told.append(e)
+
+    bus = lightbus.create({"service_name": "store"}, plugins=[Watcher()])
+    bus.client.after_worker_stopped(lambda client: told.append("stopped"))
+
+    def fail(given: Any = None, client: Any = None) -> None:
+        raise ValueError("no shelf")
+
+    module = type(shop)("failing")
+    module.__dict__["bus"] = bus
+    if step == "before_server_start":
+        module.__dict__[step] = fail
+    else:
+        bus.client.before_worker_start(fail)
+    with pytest.raises(ConfigurationError, match=rf"test_hosted.py:\d+: .*{step}.*ValueError: no shelf"):
+        hosted(module).__enter__()
+    assert [str(each).rpartition(": ")[2] for each in told] == ["no shelf", "stopped"]
+    assert bus.client.home is None
 
 
 def test_a_listener_may_ask_for_the_end() -> None:

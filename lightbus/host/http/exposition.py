@@ -82,10 +82,10 @@ def _at_present(host: Host) -> Iterator[Metric]:
     events = GaugeMetricFamily(
         f"{PREFIX}events_in_flight", "Events that are handled in this process.", labels=["listener"]
     )
-    if host.worker is not None:
-        for rpc in list(host.worker.rpcs):
+    if host.life.worker is not None:
+        for rpc in list(host.life.worker.rpcs):
             calls.add_metric([rpc.api_name], rpc.running)
-        for event in list(host.worker.events):
+        for event in list(host.life.worker.events):
             events.add_metric([event.listener.name], event.running)
     yield calls
     yield events
@@ -127,8 +127,8 @@ def _waiting(host: Host) -> Iterator[Metric]:
 
 def _statuses(host: Host) -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:
     """Ask the brokers for our groups and those nobody reads; nothing where they do not answer soon."""
-    loop, worker = host.client.home, host.worker
-    if loop is None or worker is None or host.phase != "ready":
+    loop, worker = host.client.home, host.life.worker
+    if loop is None or worker is None or host.life.phase != "ready":
         return [], []
 
     async def ask() -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:

@@ -71,8 +71,9 @@ class Health:
         blocked = self._blocked(self._options.blocked_after)
         if blocked:
             return blocked
-        if self._host.phase != "ready":
-            phase = ": ".join(filter(None, (f"the host is {self._host.phase}", self._host.opening.trouble)))
+        life = self._host.life
+        if life.phase != "ready":
+            phase = ": ".join(filter(None, (f"the host is {life.phase}", life.opening.trouble)))
             return [phase, *self._host.client.obstacles]
         return list(_troubles(self._host))
 
@@ -86,7 +87,7 @@ class Health:
 
 def _troubles(host: Host) -> Iterator[str]:
     yield from host.client.obstacles
-    worker = host.worker
+    worker = host.life.worker
     if worker is None:
         return
     for rpc in worker.rpcs:

@@ -1,0 +1,236 @@
+"""The life of one service in a process: the same steps in the same order, whoever hosts it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from argparse import Namespace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from lightbus.bus.declarations import Feature
+from lightbus.bus.path import BusPath
+from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
+from lightbus.manifest.model import Manifest
+from lightbus.manifest.problems import Problems
+from lightbus.runtime.cancellation import end, own
+from lightbus.runtime.retrying import Retrying
+from lightbus.worker import Worker
+
+from .checks import broker_problems
+from .loading import Loader
+from .user_code import run_located, run_start_functions
+from .uses import uses_of
+
+Stop = Callable[[], Coroutine[Any, Any, Any]]
+
+logger = logging.getLogger(__name__)
+
+
+class Life:
+    """One service, from its modules to its end: :meth:`load`, then :meth:`live`.
+
+    A step that fails ends the life: what it raises comes out of the method, after plugins were told of it and
+    the bus was closed. Modules are loaded before there is anything to close.
+
+    Args:
+        manifest: What is hosted.
+        bus: Its bus.
+        folder: Where modules are looked for first.
+        features: What to do; stronger than what the manifest or a module says.
+        arguments: What the command line said, for plugins.
+        fail_fast: Whether to give up where a broker does not answer at the start.
+        may_be_idle: Whether a service may live that declares nothing to do.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        bus: BusPath,
+        folder: Path,
+        *,
+        features: Sequence[Feature] | None = None,
+        arguments: Namespace | None = None,
+        fail_fast: bool = False,
+        may_be_idle: bool = False,
+    ) -> None:
+        self._manifest = manifest
+        self._bus = bus
+        self._client = bus.client
+        self._features = features
+        self._arguments = arguments
+        self._fail_fast = fail_fast
+        self._may_be_idle = may_be_idle
+        self._loader = Loader(manifest, bus.client, folder)
+        self._modules: list[ModuleType] = []
+        self._announced: set[str] = set()
+        #: What it is at: its APIs and listeners work while it is ``ready``.
+        self.phase: Literal["starting", "ready", "stopping"] = "starting"
+        #: Waits for the brokers before it starts.
+        self.opening = Retrying(logger, "the service can't start yet")
+        #: Its consumers, once there are any.
+        self.worker: Worker | None = None
+
+    def load(self, modules: Sequence[ModuleType] = ()) -> None:
+        """Import what the manifest names, and check that it fits together.
+
+        Args:
+            modules: Bus modules besides those of the manifest.
+
+        Raises:
+            ConfigurationError: Something can't be imported or does not fit, or there is nothing to do.
+        """
+        self._choose_features()
+        self._modules = list(dict.fromkeys([*modules, *self._loader.load(self._bus)]))
+        for problem in self._loader.problems.found:
+            logger.warning("%s", problem)
+        self._choose_features()
+        starts = any(hasattr(module, "before_server_start") for module in self._modules)
+        self._refuse_idleness(may_come=starts or bool(self._client.hooks.before_worker_start))
+
+    async def live(self, stop: Stop, patience: float, ready: Callable[[], None]) -> None:
+        """Start, serve until it is to stop, and close the bus.
+
+        Args:
+            stop: Waits until it is to stop; during the start, too.
+            patience: Seconds for what runs then.
+            ready: Called once everything works.
+
+        Raises:
+            ConfigurationError: It can't start as it is configured.
+            TransportUnavailable: A broker does not answer, and ``fail_fast`` is on.
+        """
+        client = self._client
+        client.home = asyncio.get_running_loop()
+        worker = self.worker = Worker(client)
+        try:
+            if not await _unless(stop, self._start(worker)):
+                return
+            worker.start()
+            self.phase = "ready"
+            ready()
+            logger.info("ready: %s runs as %s", client.service_name, client.process_name)
+            await stop()
+            self.phase = "stopping"
+            logger.info("stopping: no more is taken; what runs has %g s to finish", patience)
+            await worker.drain(patience)
+        except Exception as e:
+            await client.hooks.report(e)
+            raise
+        finally:
+            hooks = client.hooks
+            await hooks.run_after("after_worker_stopped", hooks.after_worker_stopped, client=client)
+            await client.close_async()
+            logger.info("stopped")
+
+    # Before anything is taken
+
+    def _choose_features(self) -> None:
+        """Go by what was given, else by the manifest; both are stronger than what a module says."""
+        if self._features is not None:
+            self._client.set_features(self._features)
+        elif self._manifest.origin("features") is not None:
+            self._client.set_features(self._manifest.features)
+
+    async def _start(self, worker: Worker) -> None:
+        """Everything before ready: from here on, nothing that is sent is missed."""
+        client, hooks = self._client, self._client.hooks
+        if self._arguments is not None:
+            await run_located(hooks, hooks.receive_args, "receive_args() of a plugin", args=self._arguments)
+        await run_start_functions(self._modules, self._bus)
+        self._prepare(worker)
+        self._refuse_idleness(may_come=bool(hooks.before_worker_start))
+        for transport in client.transports().all():
+            await self._insist(transport.open)
+        await self._check_brokers()
+        await worker.sign_on()
+        if hooks.before_worker_start:
+            what = "the callback of before_worker_start"
+            await run_located(hooks, hooks.before_worker_start, what, client=client)
+            # What it has declared joins as well.
+            self._prepare(worker)
+            self._refuse_idleness(may_come=False)
+            await worker.sign_on()
+
+    async def _check_brokers(self) -> None:
+        """Tell what the brokers lack; without what nothing can work, the service does not start."""
+        problems = Problems(await broker_problems(self._manifest, self._client, "warning"))
+        for problem in problems.ordered("warning", "note"):
+            logger.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
+        problems.raise_errors()
+        for kind, transport, api_names in self._client.transports().in_use():
+            uses = uses_of(self._manifest, self._client, kind, api_names)
+            # Whether it calls the APIs of others that it knows, nobody has said.
+            await transport.expect([use for use in uses if use.role != "calls"])
+
+    def _prepare(self, worker: Worker) -> None:
+        """Make ready what was declared by now, and say so."""
+        client = self._client
+        served = self._loader.ours()
+        worker.prepare(served)
+        transports = client.transports()
+        transports.schema()
+        for name in worker.served:
+            transports.rpc(name)
+            transports.event(name)
+        for event in worker.events:
+            for api, _ in event.listener.events:
+                transports.event(api)
+        self._say(f"plugins: {', '.join(sorted(client.plugins)) or 'none'}")
+        for kind, name, address in transports.made():
+            self._say(f"{kind} transport: {name} at {address}")
+        for name in client.registry.names():
+            if name not in served:
+                owner = self._manifest.api(name).owner
+                self._say(f"the API {name} is owned by {owner}: known here, but not served")
+        self._say(f"APIs in the registry: {', '.join(client.registry.public()) or 'none'}")
+        for event in worker.events:
+            listener = event.listener
+            names = ", ".join(f"{api}.{name}" for api, name in listener.events)
+            self._say(f"listener {listener.name}: {names} (concurrency {listener.concurrency})")
+        for schedule in client.all_schedules().values() if "tasks" in client.features else ():
+            self._say(f"schedule {schedule.name}: {schedule.times} ({schedule.scope})")
+
+    def _say(self, line: str) -> None:
+        if line not in self._announced:
+            self._announced.add(line)
+            logger.info("%s", line)
+
+    def _refuse_idleness(self, may_come: bool) -> None:
+        """Refuse to run where nothing is declared and nothing more may come."""
+        client = self._client
+        declared = (client.listeners, client.all_schedules(), client.background)
+        apis = [name for name in client.registry.names() if not client.registry.get(name).only_tells]
+        if not (apis or any(declared) or may_come or self._may_be_idle):
+            names = ", ".join(self._manifest.modules)
+            raise ConfigurationError(
+                f"there is nothing to host: {names} defines no API, listener, schedule or background "
+                "task; derive a class from lightbus.Api, or name another module with --bus"
+            )
+
+    async def _insist(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Do something that needs the broker; wait for it unless that is to fail fast."""
+        if not self._fail_fast:
+            await self.opening.until_done(action, TransportError)
+            return
+        try:
+            await action()
+        except TransportError as e:
+            raise e if isinstance(e, TransportUnavailable) else TransportUnavailable(str(e)) from e
+
+
+async def _unless(stop: Stop, start: Coroutine[Any, Any, None]) -> bool:
+    """Await the start, unless it is to stop first; tell which it was."""
+    loop = asyncio.get_running_loop()
+    task = own(loop.create_task(start, name="lightbus start"))
+    stopping = loop.create_task(stop(), name="lightbus stop")
+    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        end(task)
+        await asyncio.wait([task])
+        return False
+    task.result()
+    return True
