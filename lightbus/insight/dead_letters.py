@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from lightbus.transports.events import DeadLetter
+from lightbus.bus.client import BusClient
+from lightbus.exceptions import TransportUnavailable
+from lightbus.transports.events import DeadLetter, EventTransport
+
+from .search import reached
 
 
 @dataclass(frozen=True)
@@ -43,3 +48,59 @@ class Filter:
             and (self.newer_than is None or age <= self.newer_than)
             and (self.seen is None or (letter.place, letter.id) in self.seen)
         )
+
+
+async def find(client: BusClient, api_names: Sequence[str], chosen: Filter) -> AsyncIterator[DeadLetter]:
+    """Go through the dead letters that are meant, the oldest of each listener first.
+
+    Args:
+        client: The bus.
+        api_names: APIs whose brokers are asked, each broker once.
+        chosen: Which are meant.
+
+    Raises:
+        TransportUnavailable: A broker can't be reached; what the others have came before.
+    """
+    async for _, letter in _meant(client, api_names, chosen):
+        yield letter
+
+
+async def replay(client: BusClient, api_names: Sequence[str], chosen: Filter) -> AsyncIterator[DeadLetter]:
+    """Hand those that are meant to their listener again, and to no other one; yields each that was.
+
+    As for :func:`find`; each is replayed when it is asked for.
+    """
+    async for transport, letter in _meant(client, api_names, chosen):
+        if await transport.replay(letter):
+            yield letter
+
+
+async def drop(client: BusClient, api_names: Sequence[str], chosen: Filter) -> AsyncIterator[DeadLetter]:
+    """Delete those that are meant for good; yields each that was.
+
+    As for :func:`find`; each is deleted when it is asked for.
+    """
+    async for transport, letter in _meant(client, api_names, chosen):
+        if await transport.drop(letter):
+            yield letter
+
+
+async def _meant(
+    client: BusClient, api_names: Sequence[str], chosen: Filter
+) -> AsyncIterator[tuple[EventTransport, DeadLetter]]:
+    """Go through what is meant, each with the transport that has it."""
+    away: list[str] = []
+    for transport in client.transports().brokers(api_names):
+        try:
+            if chosen.scan:
+                await transport.find_streams()
+            # By its broker's clock, to which the time of a letter's death belongs.
+            now = await transport.now()
+        except TransportUnavailable as e:
+            away.append(str(e))
+            continue
+        async for letter in reached(transport.list_dead(), away):
+            if chosen.fits(letter, now):
+                yield transport, letter
+    if away:
+        raise TransportUnavailable("\n".join(away))

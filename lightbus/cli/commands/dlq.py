@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 
-from lightbus.bus.connections import Transports
+from lightbus.bus.client import BusClient
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
-from lightbus.exceptions import TransportUnavailable
 from lightbus.host.checks import client_for
 from lightbus.host.logs import on_one_line
+from lightbus.insight import dead_letters
 from lightbus.insight.dead_letters import Filter
-from lightbus.insight.search import reached
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.runtime.portal import run
-from lightbus.transports.events import DeadLetter, EventTransport
+from lightbus.transports.events import DeadLetter
 
 _REASONS = ("failed", "invalid", "invalid_message", "process_died")
 
 F = TypeVar("F", bound=Callable[..., Any])
+Act = Callable[[BusClient, Sequence[str], Filter], AsyncIterator[DeadLetter]]
 
 command = click.Group(
     "dlq",
@@ -73,9 +73,8 @@ def list_(as_json: bool, **options: Any) -> None:
     """List dead letters, one per line, the oldest of each listener first."""
     chosen, manifest = _split(options)
 
-    async def show(_: EventTransport, letter: DeadLetter) -> bool:
+    def show(letter: DeadLetter) -> None:
         print(json.dumps(_fields(letter), ensure_ascii=False) if as_json else _line(letter))
-        return True
 
     count = _for_each(manifest, chosen, show)
     if not as_json:
@@ -88,14 +87,13 @@ def show(**options: Any) -> None:
     """Show dead letters with their arguments, and the error and traceback of the last attempt."""
     chosen, manifest = _split(options)
 
-    async def print_it(_: EventTransport, letter: DeadLetter) -> bool:
+    def print_it(letter: DeadLetter) -> None:
         for name, value in _fields(letter).items():
             if name == "trace":
                 print("", *map(on_one_line, value.splitlines()), sep="\n")
             else:
                 text = json.dumps(value, ensure_ascii=False) if name == "kwargs" else str(value)
                 print(f"{name:10} {on_one_line(text)}")
-        return True
 
     if not _for_each(manifest, chosen, print_it):
         raise click.ClickException("there is no such dead letter")
@@ -108,7 +106,7 @@ def show(**options: Any) -> None:
 def replay(everything: bool, dry_run: bool, **options: Any) -> None:
     """Hand dead letters to their listener again, and to no other one; their attempts count from the start."""
     chosen, manifest = _chosen(everything, options)
-    _act("replayed", lambda transport, letter: transport.replay(letter), chosen, manifest, dry_run)
+    _act("replayed", dead_letters.replay, chosen, manifest, dry_run)
 
 
 @command.command("drop", epilog="Example: lightbus dlq drop 1764000000000-0")
@@ -121,7 +119,7 @@ def drop(everything: bool, dry_run: bool, yes: bool, **options: Any) -> None:
     chosen, manifest = _chosen(everything, options)
     if not (chosen.ids or dry_run or yes):
         chosen = replace(chosen, seen=_confirmed(chosen, manifest))
-    _act("dropped", lambda transport, letter: transport.drop(letter), chosen, manifest, dry_run)
+    _act("dropped", dead_letters.drop, chosen, manifest, dry_run)
 
 
 def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]:
@@ -136,12 +134,7 @@ def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]
             "--yes, or look first with --dry-run"
         )
     seen = set()
-
-    async def note(_: EventTransport, letter: DeadLetter) -> bool:
-        seen.add((letter.place, letter.id))
-        return True
-
-    count = _for_each(manifest, chosen, note)
+    count = _for_each(manifest, chosen, lambda letter: seen.add((letter.place, letter.id)))
     what = f"{count} dead letters" if count != 1 else "1 dead letter"
     if count and not click.confirm(f"Drop {what} for good?", err=True):
         raise click.ClickException("nothing was dropped")
@@ -155,20 +148,14 @@ def _chosen(everything: bool, options: dict[str, Any]) -> tuple[Filter, Manifest
     return chosen, manifest
 
 
-def _act(
-    done: str,
-    act: Callable[[EventTransport, DeadLetter], Awaitable[bool]],
-    chosen: Filter,
-    manifest: Manifest,
-    dry_run: bool,
-) -> None:
-    async def act_and_tell(transport: EventTransport, letter: DeadLetter) -> bool:
-        if not dry_run and not await act(transport, letter):
-            return False
-        print(f"{f'would be {done}' if dry_run else done}: {_line(letter)}")
-        return True
-
-    if _for_each(manifest, chosen, act_and_tell):
+def _act(done: str, act: Act, chosen: Filter, manifest: Manifest, dry_run: bool) -> None:
+    told = f"would be {done}" if dry_run else done
+    if _for_each(
+        manifest,
+        chosen,
+        lambda letter: print(f"{told}: {_line(letter)}"),
+        dead_letters.find if dry_run else act,
+    ):
         return
     if chosen.ids:
         raise click.ClickException("there is no such dead letter")
@@ -176,46 +163,21 @@ def _act(
 
 
 def _for_each(
-    manifest: Manifest, chosen: Filter, act: Callable[[EventTransport, DeadLetter], Awaitable[bool]]
+    manifest: Manifest, chosen: Filter, show: Callable[[DeadLetter], None], act: Act = dead_letters.find
 ) -> int:
-    """Do something with every dead letter that is meant; returns with how many it was done."""
+    """Find, replay or drop every dead letter that is meant; shows each, and returns how many it were."""
 
     async def walk() -> int:
         client, count = client_for(manifest), 0
         try:
-            async for transport, letter, now in _letters(manifest, client.transports(), chosen.scan):
-                if chosen.fits(letter, now) and await act(transport, letter):
-                    count += 1
+            async for letter in act(client, ("default", *manifest.apis), chosen):
+                show(letter)
+                count += 1
         finally:
             await client.close_async()
         return count
 
     return run(walk())
-
-
-async def _letters(
-    manifest: Manifest, transports: Transports, scan: bool
-) -> AsyncIterator[tuple[EventTransport, DeadLetter, float]]:
-    """Go through the dead letters of every broker that carries events, each broker once.
-
-    With each comes the time by its broker's clock, to which the time of its death belongs.
-
-    Raises:
-        TransportUnavailable: A broker can't be reached; what the others have came before.
-    """
-    away: list[str] = []
-    for transport in transports.brokers(("default", *manifest.apis)):
-        try:
-            if scan:
-                await transport.find_streams()
-            now = await transport.now()
-        except TransportUnavailable as e:
-            away.append(str(e))
-            continue
-        async for letter in reached(transport.list_dead(), away):
-            yield transport, letter, now
-    if away:
-        raise TransportUnavailable("\n".join(away))
 
 
 def _line(letter: DeadLetter) -> str:
