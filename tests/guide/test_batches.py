@@ -86,7 +86,7 @@ def test_lists_are_full_where_enough_waits_and_come_in_order(
 
 
 def test_a_list_that_does_not_get_full_comes_after_its_wait(project: Project) -> None:
-    project.write("bus.py", BUS % (PLAIN, ", batch_wait=0.3"))
+    project.write("bus.py", BUS % (PLAIN, ", batch_wait=1.5"))
     host = project.host()
     one_by_one = "for n in range(5): bus.shop.sold.fire(number=n); time.sleep(0.001)"
     project.script(

@@ -109,6 +109,7 @@ async def test_a_listener_that_takes_its_time_to_set_up_is_told(
     host = bench.host(LISTENER + f"apis: {{shop: {{event_listener_setup_timeout: {patience}}}}}")
     redis_server.pause()
     joining = asyncio.create_task(host.worker.join())
+    await eventually_async(lambda: "is not set up" in caplog.text or not warned)
     await asyncio.sleep(0.15)
     assert ("the listener note is not set up after 0.05 s" in caplog.text) is warned
     redis_server.resume()
@@ -204,6 +205,7 @@ async def test_a_listener_runs_where_it_is_enabled(bench: Bench, enabled: bool) 
     text = LISTENER.replace("{events", f"{{enabled: {str(enabled).lower()}, events")
     async with bench.host(text) as host:
         await host.fire("cup")
+        await eventually_async(lambda: ledger.counts["cup"] or not enabled)
         await asyncio.sleep(0.1)
     assert ledger.counts["cup"] == enabled
 
@@ -243,7 +245,7 @@ async def test_a_listener_gets_lists_as_long_as_it_says(bench: Bench, batch: int
     assert ledger.counts["lists"] == lists
 
 
-@pytest.mark.parametrize(("wait", "together"), [("0s", False), ("500ms", True)])
+@pytest.mark.parametrize(("wait", "together"), [("0s", False), ("2s", True)])
 async def test_a_list_waits_for_more_as_long_as_it_says(bench: Bench, wait: str, together: bool) -> None:
     text = LISTENER.replace("{events", f"{{batch: 10, batch_wait: {wait}, events").replace(
         ":note", ":note_list"
