@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .keys.shapes import ROOT, Block, Key, Named, Plugins, keys_of
+from .keys.entries import Entry
+from .keys.scalars import Leaf
+from .keys.shapes import Choice, ListOf
 from .model import Manifest
 
 Path = tuple[str, ...]
@@ -20,7 +22,7 @@ def differences(old: Manifest, new: Manifest) -> list[Path]:
     """
     return [
         path
-        for path in _block(ROOT.cls, old, new, ())
+        for path in _differing(Entry(value=old), Entry(value=new))
         if not (_as_written(path) and _written(old, path) == _written(new, path))
     ]
 
@@ -32,31 +34,23 @@ def _as_written(path: Path) -> bool:
     )
 
 
-def _block(cls: type[Any], old: Any, new: Any, path: Path) -> Iterator[Path]:
-    for name, key in keys_of(cls).items():
-        if (*path, name) != ("include",):
-            yield from _key(key, getattr(old, name), getattr(new, name), (*path, name))
-    if cls is ROOT.cls:
-        api = keys_of(cls)["apis"].shape
-        assert isinstance(api, Named)  # noqa: S101 - the type hint of Manifest says so
-        yield from _block(api.value.cls, old.default_api, new.default_api, ("apis", "default"))
-
-
-def _key(key: Key, old: Any, new: Any, path: Path) -> Iterator[Path]:
-    if old == new:
+def _differing(old: Entry, new: Entry) -> Iterator[Path]:
+    if old.value == new.value or old.path == ("include",):
         return
-    shape = key.shape
-    if isinstance(shape, Block) and old is not None and new is not None:
-        yield from _block(shape.cls, old, new, path)
-    elif isinstance(shape, Named | Plugins):
-        for name in {**old, **new}:
-            both = name in old and name in new
-            if isinstance(shape, Named) and both and path[0] not in ("policies", "schedules"):
-                yield from _block(shape.value.cls, old[name], new[name], (*path, name))
-            elif old.get(name) != new.get(name):
-                yield (*path, name)
-    else:
-        yield path
+    if old.is_left_out or new.is_left_out or _counts_whole(old):
+        yield old.path
+        return
+    ours, theirs = ({each.name: each for each in entry.below()} for entry in (old, new))
+    for name in {**ours, **theirs}:
+        if name in ours and name in theirs:
+            yield from _differing(ours[name], theirs[name])
+        else:
+            yield (*old.path, name)
+
+
+def _counts_whole(entry: Entry) -> bool:
+    is_named = len(entry.path) == 2 and entry.path[0] in ("policies", "schedules", "plugins")
+    return is_named or isinstance(entry.key.shape, Leaf | ListOf | Choice)
 
 
 def _written(manifest: Manifest, path: Path) -> Any:

@@ -17,7 +17,7 @@ from lightbus.declared.settings import (
 )
 from lightbus.manifest.model import Manifest
 
-from .installed import Group, options_class
+from .installed import Group, options_class, plugin_names, plugin_options, transport_names
 from .scalars import Leaf, leaf_of
 
 _GROUPS: dict[Any, Group] = {
@@ -61,6 +61,10 @@ class Choice:
 
     group: Group
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the transports of the kind that are installed."""
+        return transport_names(self.group)
+
     def options(self, name: str) -> type[Any] | None:
         """Return the dataclass of a transport's options; None where it has none.
 
@@ -73,6 +77,23 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Plugins:
     """A map of plugins' names to their options."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the plugins that are installed."""
+        return plugin_names()
+
+    def options(self, name: str) -> type[Any] | None:
+        """Return the dataclass of a plugin's options; None where it is not installed.
+
+        Raises:
+            ConfigurationError: It can't be imported, or its options can't be used.
+        """
+        return plugin_options(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The options of a transport that has none."""
 
 
 Shape = Leaf | ListOf | Block | Named | Choice | Plugins

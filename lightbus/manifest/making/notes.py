@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from lightbus.manifest.keys.shapes import ROOT, Block, keys_of
+from lightbus.manifest.keys.entries import Entry
+from lightbus.manifest.keys.shapes import Block
 from lightbus.manifest.problems import Place, Problems, shown
 from lightbus.manifest.text.nodes import Node
 
@@ -115,19 +116,19 @@ def _meant(name: str) -> str | None:
     if near:
         return near[0]
     words = name.removeprefix("LIGHTBUS_").replace("__", "_")
-    for path in _paths(ROOT):
+    for path in _paths(Entry()):
         # Who guesses leaves out that it is a key of bus.
         if words in ("_".join(path), "_".join(path[1:]) or None):
             return "__".join(("LIGHTBUS", *path))
     return None
 
 
-def _paths(block: Block) -> Iterator[tuple[str, ...]]:
-    """Go through the keys of a block and of those in it, as variables spell them."""
-    for key, entry in keys_of(block.cls).items():
-        if isinstance(entry.shape, Block):
-            yield from ((key.upper(), *rest) for rest in _paths(entry.shape))
-        yield (key.upper(),)
+def _paths(entry: Entry) -> Iterator[list[str]]:
+    """Go through the keys below and those of the blocks in it, as variables spell them."""
+    for each in entry.below():
+        if isinstance(each.key.shape, Block):
+            yield from _paths(each)
+        yield [name.upper() for name in each.path]
 
 
 def _other_results(api: Node, default: Node | None) -> Iterator[tuple[str, Node]]:

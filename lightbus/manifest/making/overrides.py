@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lightbus.exceptions import ConfigurationError
-from lightbus.manifest.keys.installed import plugin_names, plugin_options, transport_names
 from lightbus.manifest.keys.scalars import Leaf
-from lightbus.manifest.keys.shapes import ROOT, Block, Choice, ListOf, Named, Plugins, Shape, keys_of
+from lightbus.manifest.keys.shapes import ROOT, Block, Choice, ListOf, Named, Nothing, Plugins, Shape, keys_of
 from lightbus.manifest.problems import Place, Problems, shown
 from lightbus.manifest.text.merge import merge
 from lightbus.manifest.text.nodes import Node, Untyped
@@ -150,21 +149,11 @@ def _child(shape: Block | Choice | Plugins, name: str) -> tuple[tuple[str, ...],
     if isinstance(shape, Block):
         keys = keys_of(shape.cls)
         return tuple(keys), keys[name].shape if name in keys and name != "include" else None
-    if isinstance(shape, Choice):
-        names, find = transport_names(shape.group), shape.options
-    else:
-        names, find = plugin_names(), plugin_options
-    if name not in names:
-        return names, None
+    names = shape.names()
     try:
-        return names, Block(find(name) or _Nothing)
+        return names, Block(shape.options(name) or Nothing) if name in names else None
     except ConfigurationError:
         return names, None
-
-
-@dataclass(frozen=True, slots=True)
-class _Nothing:
-    """The options of a transport that has none."""
 
 
 def _name(name: str, below: Node | None, fold: bool) -> tuple[str, bool]:

@@ -7,7 +7,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from lightbus.exceptions import ConfigurationError
-from lightbus.manifest.keys.installed import plugin_names, plugin_options, transport_names
+from lightbus.manifest.keys.installed import plugin_options
 from lightbus.manifest.keys.scalars import Leaf, name_pattern
 from lightbus.manifest.keys.shapes import ROOT, Block, Choice, Key, ListOf, Named, Shape, keys_of
 from lightbus.manifest.problems import shown
@@ -75,9 +75,9 @@ class _Schema:
             pattern = name_pattern(key.name)[0].pattern
             return _map({f"^({pattern})$": self._block(shape.value)})
         if isinstance(shape, Choice):
-            transports = {name: self._options(shape.options(name)) for name in transport_names(shape.group)}
+            transports = {name: self._options(shape.options(name)) for name in shape.names()}
             return {**_map({}, transports), "maxProperties": 1}
-        return _map({}, {name: self._plugin(name) for name in plugin_names()})
+        return _map({}, {name: self._plugin(name) for name in shape.names()})
 
     def _plugin(self, name: str) -> dict[str, Any]:
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterator
-from dataclasses import MISSING, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
-from lightbus.declared.settings import ChosenTransport
-from lightbus.manifest.keys.shapes import ROOT, Block, Choice, Key, Named, Plugins, keys_of
+from lightbus.manifest.keys.entries import Entry
+from lightbus.manifest.keys.scalars import Leaf
+from lightbus.manifest.keys.shapes import Block, Choice, ListOf
 from lightbus.manifest.model import Manifest
 from lightbus.plugins.own_options import OWN_PLUGINS
 from lightbus.transports.redis.options import RedisOptions
@@ -38,54 +39,41 @@ _CONNECTION = {f.name for f in fields(RedisOptions)}
 
 def reference() -> str:
     """Return the reference as YAML that loads and, but for its example entries, changes nothing."""
-    return _HEADER + "\n".join(_block(ROOT.cls, 0)) + "\n"
+    entries: dict[str, Any] = {
+        **{key: {"example": None} for key in ("policies", "listeners", "schedules")},
+        "plugins": {name: cls() for name, cls in OWN_PLUGINS.items()},
+    }
+    everything = Entry(value=replace(Manifest(), **entries))
+    return _HEADER + "\n".join(_lines(everything.below(), 0)) + "\n"
 
 
-def _block(cls: type[Any], indent: int, without: Collection[str] = ()) -> Iterator[str]:
-    for name, key in keys_of(cls).items():
-        if name in without:
-            continue
-        if cls is Manifest:
+def _lines(entries: Iterable[Entry], indent: int) -> Iterator[str]:
+    for entry in entries:
+        if len(entry.path) == 1:
             yield ""
-        yield from _comment(key.description, indent)
-        yield from _key(key, indent)
+        yield from _comment(entry.key.description, indent)
+        yield from _entry(entry, indent)
 
 
-def _key(key: Key, indent: int) -> Iterator[str]:
-    shape = key.shape
-    space = "  " * indent
-    if isinstance(shape, Block):
-        if key.default is None:
-            yield from (f"{space}# {line}" for line in (f"{key.name}:", *_block(shape.cls, 1)))
-        elif shape.cls is RedisOptions:
-            yield f"{space}{key.name}: {{}}  # every key of bus.redis but embedded"
-        else:
-            yield f"{space}{key.name}:"
-            yield from _block(shape.cls, indent + 1)
-    elif isinstance(shape, Named):
-        yield f"{space}{key.name}:"
-        yield f"{space}  {'default' if key.name == 'apis' else 'example'}:"
-        yield from _block(shape.value.cls, indent + 2)
-    elif isinstance(shape, Plugins):
-        yield f"{space}{key.name}:"
-        for name, cls in OWN_PLUGINS.items():
-            yield f"{space}  {name}:"
-            yield from _block(cls, indent + 2)
+def _entry(entry: Entry, indent: int) -> Iterator[str]:
+    shape, space = entry.key.shape, "  " * indent
+    start = f"{space}{entry.name}:"
+    if isinstance(shape, Leaf | ListOf):
+        default = "null" if entry.value is MISSING else yaml_value(entry.key, entry.value)
+        yield f"{start} {_EXAMPLES.get(entry.name, default)}"
+    elif entry.is_left_out:
+        yield from (f"{space}# {line}" for line in (f"{entry.name}:", *_lines(entry.below(), 1)))
+    elif isinstance(shape, Block) and shape.cls is RedisOptions:
+        yield f"{start} {{}}  # every key of bus.redis but embedded"
     elif isinstance(shape, Choice):
-        yield from _choice(key, shape, indent)
+        chosen = next(entry.below())
+        own = [each for each in chosen.below() if each.name not in _CONNECTION]
+        yield start
+        yield f"{space}  {chosen.name}:{'' if own else ' {}'}  # and every key of bus.redis but embedded"
+        yield from _lines(own, indent + 2)
     else:
-        default = "null" if key.default is MISSING else yaml_value(key, key.default)
-        yield f"{space}{key.name}: {_EXAMPLES.get(key.name, default)}"
-
-
-def _choice(key: Key, shape: Choice, indent: int) -> Iterator[str]:
-    space = "  " * indent
-    transport: ChosenTransport = key.default
-    cls = shape.options(transport.name)
-    own = list(_block(cls, indent + 2, _CONNECTION)) if cls else []
-    yield f"{space}{key.name}:"
-    yield f"{space}  {transport.name}:{'' if own else ' {}'}  # and every key of bus.redis but embedded"
-    yield from own
+        yield start
+        yield from _lines(entry.below(), indent + 1)
 
 
 def _comment(description: str, indent: int) -> Iterator[str]:

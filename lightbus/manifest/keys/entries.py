@@ -1,0 +1,67 @@
+"""The walk through a manifest: what stands at each key, and what lies below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, replace
+from typing import Any
+
+from lightbus.manifest.model import Manifest, Policy
+
+from .shapes import ROOT, Block, Choice, Key, Named, Nothing, Plugins, keys_of
+
+_TOP = Key("", ROOT, "", MISSING, nullable=False, minimum=None, maximum=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place of a manifest: a key of it, or a name that the user gave.
+
+    Args:
+        path: The keys and names that lead here.
+        key: What may stand here; a name has neither a description nor a default.
+        value: What stands here; where that is nothing, the keys below have their defaults.
+    """
+
+    path: tuple[str, ...] = ()
+    key: Key = _TOP
+    value: Any = None
+
+    @property
+    def name(self) -> str:
+        """The last of its keys and names."""
+        return self.path[-1]
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it is a block that is not there unless it is given, and is not given."""
+        return self.value is None and self.key.default is None and isinstance(self.key.shape, Block)
+
+    def below(self) -> Iterator[Entry]:
+        """Go through what lies directly below; there is nothing below a scalar or a list."""
+        shape = self.key.shape
+        if isinstance(shape, Block):
+            for name, key in keys_of(shape.cls).items():
+                yield Entry((*self.path, name), key, _held(self.value, key))
+        elif isinstance(shape, Choice):
+            chosen = self.value
+            yield self._named(chosen.name, shape.options(chosen.name) or Nothing, chosen.options)
+        elif isinstance(shape, Named):
+            for name, value in self.value.items():
+                yield self._named(name, shape.value.cls, value)
+        elif isinstance(shape, Plugins):
+            for name, options in self.value.items():
+                yield self._named(name, type(options), options)
+
+    def _named(self, name: str, cls: type[Any], value: Any) -> Entry:
+        key = replace(self.key, name=name, shape=Block(cls), description="", default=MISSING)
+        return Entry((*self.path, name), key, value)
+
+
+def _held(value: Any, key: Key) -> Any:
+    """Return what a record holds under a key, where two of its fields hold it together, too."""
+    if isinstance(value, Manifest) and key.name == "apis":
+        return {"default": value.default_api, **value.apis}
+    if isinstance(value, Policy) and key.name == "give_up_on":
+        return (*value.give_up_on, *value.give_up_on_names)
+    return getattr(value, key.name, key.default)
