@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lightbus.declared.listener import Listener
@@ -12,7 +13,7 @@ from lightbus.transports.redis.events import leases
 from lightbus.transports.redis.events.leases import Leases
 from lightbus.transports.redis.events.membership import Membership
 from lightbus.transports.redis.link.pipe import Pipe
-from lightbus.transports.redis.scripts import Script
+from lightbus.transports.redis.scripts import RENEW
 from lightbus.worker.dispatch import Dispatch
 
 #: The planted MAXLEN.
@@ -60,7 +61,7 @@ def stealing_renewal() -> None:
     end
     return 0
     """
-    setattr(leases, "RENEW", Script("renew", text, "0" * 40))  # noqa: B010
+    setattr(leases, "RENEW", replace(RENEW, text=text, sha="0" * 40))  # noqa: B010
 
 
 def trimming_by_length() -> None:

@@ -183,9 +183,9 @@ class Ports:
         if isinstance(consumer, RedisEventConsumer):
             await consumer.end_tasks()
         elif isinstance(consumer, RedisRpcConsumer):
-            assert consumer._presence is not None and self.server is not None
-            consumer._presence.end()
-            self.server.execute("DEL", presence_key(consumer._api_name, consumer._member))
+            assert consumer._showing is not None and self.server is not None
+            consumer._showing.end()
+            self.server.execute("DEL", presence_key(consumer._api_name, consumer._presence.member))
         await cast(Any, consumer)._link.close()
 
     def _keep(self, transport: T) -> T:

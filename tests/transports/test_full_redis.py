@@ -10,7 +10,7 @@ import pytest
 from lightbus.exceptions import QueueFull, TransportUnavailable
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.redis.keys import GroupKeys
-from lightbus.transports.redis.rpc import consumer as rpc_consumer
+from lightbus.transports.redis.rpc import presence
 from tests.support.servers import Server
 
 from .conftest import Ports, settled, take, take_call
@@ -94,7 +94,7 @@ async def test_what_all_have_acknowledged_is_trimmed_and_whoever_fires_next_find
 async def test_calls_that_wait_are_taken_and_answered_and_their_worker_counts_as_alive(
     any_ports: Ports, any_redis: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc_consumer, "PRESENCE", 3.0)
+    monkeypatch.setattr(presence, "PRESENCE", 3.0)
     transport = any_ports.rpc()
     consumer = await any_ports.serve(transport)
     calls = [RpcMessage("auth", "check", {"n": n}) for n in range(3)]

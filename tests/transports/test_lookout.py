@@ -11,7 +11,7 @@ import pytest
 
 from lightbus.exceptions import LightbusTimeout, NoWorker, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.transports.redis.rpc import consumer as rpc_consumer
+from lightbus.transports.redis.rpc import presence
 from tests.support.servers import Server
 
 from .conftest import Ports, settled, take_call
@@ -53,7 +53,7 @@ async def test_the_contract_of_a_lightbus_1x_means_that_it_serves(
 class TestWhenTheOnlyServerDies:
     @pytest.fixture(autouse=True)
     def lively(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rpc_consumer, "PRESENCE", 1.5)
+        monkeypatch.setattr(presence, "PRESENCE", 1.5)
 
     async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports) -> None:
         dying = await any_ports.serve(any_ports.rpc())

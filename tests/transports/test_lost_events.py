@@ -17,7 +17,7 @@ from lightbus.transports.redis.events import lost_events
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import RedisEventOptions
-from lightbus.transports.redis.scripts import FIND, Script
+from lightbus.transports.redis.scripts import FIND, Run
 from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -48,10 +48,10 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     made: list[Any] = []
     run = Pipe.run
 
-    async def counted(self: Pipe, script: Script, keys: Any, arguments: Any = ()) -> Any:
-        if script is FIND:
-            made.append(arguments)
-        return await run(self, script, keys, arguments)
+    async def counted(self: Pipe, asked: Run) -> Any:
+        if asked.script is FIND:
+            made.append(asked.arguments)
+        return await run(self, asked)
 
     with monkeypatch.context() as patch:
         patch.setattr(Pipe, "run", counted)

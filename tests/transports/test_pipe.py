@@ -221,7 +221,7 @@ async def test_a_server_that_is_silent_while_connecting_is_given_up(proxy: Proxy
 async def test_scripts_are_loaded_again_when_the_server_forgot_them(any_redis: Server) -> None:
     async def work(pipe: Pipe) -> None:
         for _ in range(2):
-            assert await pipe.run(OWN, ["owners"], ("shop", "p1", 1_000)) == b"shop"
+            assert await pipe.run(OWN(owners="owners", service="shop", process="p1", lease=1_000)) == b"shop"
             await pipe.send("SCRIPT", "FLUSH")
 
     await piped(any_redis.url, work)

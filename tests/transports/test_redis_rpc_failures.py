@@ -16,6 +16,7 @@ from lightbus.exceptions import (
 )
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.redis.rpc import consumer as rpc_consumer
+from lightbus.transports.redis.rpc import presence
 from lightbus.transports.rpc import RpcConsumer
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -27,7 +28,7 @@ from .test_redis_rpc import keys
 class TestWhenAWorkerDies:
     @pytest.fixture(autouse=True)
     def lively(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rpc_consumer, "PRESENCE", 1.5)
+        monkeypatch.setattr(presence, "PRESENCE", 1.5)
 
     async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports) -> None:
         transport = any_ports.rpc()

@@ -14,7 +14,7 @@ import pytest
 
 from lightbus.transports.redis import scripts
 from lightbus.transports.redis.link.refusals import ReplyError
-from lightbus.transports.redis.scripts import Script
+from lightbus.transports.redis.scripts import Run, Script
 from tests.conftest import require
 from tests.support.servers import KINDS, Kind, Server, ServerPool
 
@@ -69,7 +69,7 @@ class Row:
         harmless: Keys that may change although the script was refused.
     """
 
-    script: Script
+    script: Script[...]
     keys: tuple[str, ...]
     arguments: tuple[str | int, ...]
     before: tuple[Command, ...] = ()
@@ -234,7 +234,7 @@ _CALLED = re.compile(r"redis\.p?call\('(\w+)'")
 _TIME = re.compile(r"\d{10,}(\.\d+)?(-\d+)?")
 
 
-def commands_of(script: Script) -> list[str]:
+def commands_of(script: Script[...]) -> list[str]:
     return sorted(set(_CALLED.findall(script.text)))
 
 
@@ -258,7 +258,7 @@ class Someone:
     def run(self, row: Row) -> Any:
         reply = self.do("EVAL", row.script.text, len(row.keys), *row.keys, *row.arguments)
         if isinstance(reply, ReplyError):
-            reply.note_script(row.script, row.keys)
+            reply.note_script(Run(row.script, list(row.keys), list(row.arguments)))
         return reply
 
     def close(self) -> None:

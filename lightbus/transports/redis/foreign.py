@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .keys import contract_digest, contract_keys
+from .keys import contract_digest, publishers_key, schema_key
 from .link.pipe import Pipe
 from .link.refusals import ReplyError
 
@@ -13,10 +13,8 @@ async def is_foreign(pipe: Pipe, api_name: str) -> bool:
     Those who stand for a contract are noted with its digest at the end of their names. No script asks, since
     Redis wants its keys to be writable, and those who call have nothing to write there.
     """
-    contract_key, publishers_key = contract_keys(api_name)
-    replies = await pipe.send_many(
-        [("GET", contract_key), ("ZRANGEBYSCORE", publishers_key, "-inf", "+inf", "WITHSCORES"), ("TIME",)]
-    )
+    contract, publishers = ("GET", schema_key(api_name)), ("ZRANGEBYSCORE", publishers_key(api_name))
+    replies = await pipe.send_many([contract, (*publishers, "-inf", "+inf", "WITHSCORES"), ("TIME",)])
     for reply in replies:
         if isinstance(reply, ReplyError):
             raise reply

@@ -7,6 +7,8 @@ import hashlib
 #: The set of the streams of events that a Redis has, and what says that it was searched for them once.
 STREAMS = "lightbus:streams"
 SEARCHED = "lightbus:streams:searched"
+#: The set of the names of all APIs whose contracts were ever published.
+SCHEMAS = "schemas"
 
 
 def queue_key(api_name: str) -> str:
@@ -44,9 +46,9 @@ def schema_key(api_name: str) -> str:
     return f"schema:{api_name}"
 
 
-def contract_keys(api_name: str) -> list[str]:
-    """Return the key of an API's contract, and that of the processes that stand for it."""
-    return [schema_key(api_name), f"{{{schema_key(api_name)}}}:publishers"]
+def publishers_key(api_name: str) -> str:
+    """Return the key of the processes that stand for an API's contract."""
+    return f"{{{schema_key(api_name)}}}:publishers"
 
 
 def owner_key(api_name: str) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .keys import (
+    SCHEMAS,
     STREAMS,
     GroupKeys,
-    contract_keys,
     expiry_key,
     fired_key,
     owner_key,
     presence_key,
+    publishers_key,
     queue_key,
     register_key,
     schedule_key,
@@ -59,7 +60,7 @@ def everybody() -> Iterator[Need]:
     """What each process needs, whatever it does."""
     commands: list[Command] = [
         *(("PING",), ("CLIENT", "ID"), ("CLIENT", "INFO"), ("INFO",), ("COMMAND", "INFO", "GET"), ("TIME",)),
-        *(("SMEMBERS", Key("schemas")), ("MGET", Key(schema_key(ANY)))),
+        *(("SMEMBERS", Key(SCHEMAS)), ("MGET", Key(schema_key(ANY)))),
     ]
     yield from _all(commands, "use the bus at all")
 
@@ -76,7 +77,7 @@ def hosts() -> Iterator[Need]:
 def calls(api: str) -> Iterator[Need]:
     """What is needed at the Redis of calls by those who call an API."""
     expiry, queue = Key(expiry_key(ANY)), Key(queue_key(api))
-    contract, publishers = (Key(key) for key in contract_keys(api))
+    contract, publishers = Key(schema_key(api)), Key(publishers_key(api))
     commands: list[Command] = [
         *(("SET", expiry, 1, "EX", 1), ("DEL", expiry), ("RPUSH", queue, ""), ("LREM", queue, 1, "")),
         ("EXISTS", Key(served_key(api))),
@@ -94,9 +95,9 @@ def reads_answers() -> Iterator[Need]:
 
 def publishes(api: str) -> Iterator[Need]:
     """What is needed at the Redis of contracts by those who publish that of an API."""
-    contract, publishers = keys = [Key(key) for key in contract_keys(api)]
+    contract, publishers = keys = [Key(schema_key(api)), Key(publishers_key(api))]
     publish: list[Command] = [
-        *(*_runs(ENLIST, [Key("schemas")]), ("SREM", Key("schemas"), ""), ("SADD", Key("schemas"), api)),
+        *(*_runs(ENLIST, [Key(SCHEMAS)]), ("SREM", Key(SCHEMAS), ""), ("SADD", Key(SCHEMAS), api)),
         *(*_runs(PUBLISH, keys), *_runs(WITHDRAW, keys)),
         *(("GET", contract), ("SET", contract, ""), ("DEL", contract)),
         *(("ZADD", publishers, 1, ""), ("ZREM", publishers, ""), ("ZCARD", publishers)),
@@ -253,7 +254,7 @@ def _of_source(source: Key, group: str) -> Iterator[Command]:
     )
 
 
-def _runs(script: Script, keys: Iterable[str]) -> Iterator[Command]:
+def _runs(script: Script[...], keys: Iterable[str]) -> Iterator[Command]:
     """The commands that run a script on some keys."""
     given = list(keys)
     for name, what in (("EVALSHA", script.sha), ("EVAL", "return 1")):

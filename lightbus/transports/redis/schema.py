@@ -26,12 +26,12 @@ from . import needs
 from .base import RedisTransport
 from .codec import check_limits, decode_json, encode_json
 from .foreign import is_foreign
-from .keys import contract_digest, contract_keys, owner_key, schedule_key, schema_key
+from .keys import SCHEMAS, contract_digest, owner_key, publishers_key, schedule_key, schema_key
 from .link.connection import unavailable
 from .link.permissions import Need
 from .link.refusals import ReplyError
 from .options import RedisSchemaOptions
-from .scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, UNLIST, WITHDRAW, Script
+from .scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, UNLIST, WITHDRAW
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +89,20 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         if human_readable:
             blobs = {name: msgspec.json.format(blob, indent=2) for name, blob in blobs.items()}
         published = [
-            self._run(PUBLISH, name, blob, seconds, self._member(blob), int(name in self._stored))
+            self.pipe.run(
+                PUBLISH(
+                    contract=schema_key(name),
+                    publishers=publishers_key(name),
+                    blob=blob,
+                    seconds=seconds,
+                    publisher=self._member(blob),
+                    is_renewal=int(name in self._stored),
+                )
+            )
             for name, blob in blobs.items()
         ]
-        replies = await asyncio.gather(*published, self.pipe.run(ENLIST, ["schemas"], list(contracts)))
+        enlisted = self.pipe.run(ENLIST(schemas=SCHEMAS, names=contracts))
+        replies = await asyncio.gather(*published, enlisted)
         for (name, blob), shared in zip(blobs.items(), replies, strict=False):
             # Empty: a Lightbus 1.x publishes it too, so that it is not ours to remove.
             self._stored[name] = b"" if shared or self._stored.get(name) == b"" else blob
@@ -102,14 +112,22 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         blobs = {name: self._stored.pop(name) for name in api_names if name in self._stored}
         await asyncio.gather(
             *(
-                self._run(WITHDRAW, name, blob, self._member(blob), contract_digest(blob))
+                self.pipe.run(
+                    WITHDRAW(
+                        contract=schema_key(name),
+                        publishers=publishers_key(name),
+                        blob=blob,
+                        publisher=self._member(blob),
+                        digest=contract_digest(blob),
+                    )
+                )
                 for name, blob in blobs.items()
             )
         )
 
     async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
         """Return every contract on the bus that can be read, up to a number; names that have none may go."""
-        listed = {name.decode("utf-8", "replace") for name in await self.pipe.send("SMEMBERS", "schemas")}
+        listed = {name.decode("utf-8", "replace") for name in await self.pipe.send("SMEMBERS", SCHEMAS)}
         names = [*sorted(first), *sorted(listed.difference(first))]
         contracts: dict[str, Mapping[str, Any]] = {}
         stale: list[str] = []
@@ -159,7 +177,8 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         try:
             for start in range(0, len(names), _PAGE):
                 page = names[start : start + _PAGE]
-                await self.pipe.run(UNLIST, ["schemas", *map(schema_key, page)], page)
+                contracts = map(schema_key, page)
+                await self.pipe.run(UNLIST(schemas=SCHEMAS, contracts=contracts, names=page))
         except ReplyError as e:
             self._may_not_unlist = True
             logger.info("%d names without a contract stay in the set schemas: %s", len(names), e)
@@ -167,11 +186,12 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:
         """Become, or stay, an owner of APIs; returns the service that owns each."""
         self._expect_to("owns", api_names)
-        arguments = (identity.service_name, identity.process_name, math.ceil(ttl * 1000))
+        service, process, lease = identity.service_name, identity.process_name, math.ceil(ttl * 1000)
+        owning = [
+            OWN(owners=owner_key(name), service=service, process=process, lease=lease) for name in api_names
+        ]
         with _refusals():
-            replies = await asyncio.gather(
-                *(self.pipe.run(OWN, [owner_key(name)], arguments) for name in api_names)
-            )
+            replies = await asyncio.gather(*map(self.pipe.run, owning))
         return {name: reply.decode() for name, reply in zip(api_names, replies, strict=True)}
 
     async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
@@ -204,16 +224,27 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     ) -> Literal["ours", "had", "busy", "early"]:
         """Take one tick of a schedule."""
         self._expect_to("runs", [schedule])
-        arguments = (holder, round(tick * 1000), math.ceil(lease * 1000), _TICKS_KEPT * 1000, int(catch_up))
+        claim = TICK(
+            schedule=schedule_key(schedule),
+            holder=holder,
+            tick=round(tick * 1000),
+            lease=math.ceil(lease * 1000),
+            kept=_TICKS_KEPT * 1000,
+            catches_up=int(catch_up),
+        )
         with _refusals():
-            reply: bytes = await self.pipe.run(TICK, [schedule_key(schedule)], arguments)
+            reply: bytes = await self.pipe.run(claim)
         return _CLAIMS[reply]
 
     async def hold(self, schedule: str, holder: str, lease: float) -> bool:
         """Renew or end the lease of a tick."""
-        arguments = (holder, math.ceil(lease * 1000), _TICKS_KEPT * 1000)
+        key, milliseconds = schedule_key(schedule), math.ceil(lease * 1000)
         with _refusals():
-            return bool(await self.pipe.run(HOLD, [schedule_key(schedule)], arguments))
+            return bool(
+                await self.pipe.run(
+                    HOLD(schedule=key, holder=holder, lease=milliseconds, kept=_TICKS_KEPT * 1000)
+                )
+            )
 
     def _expect_to(self, role: Literal["publishes", "owns", "runs"], names: Iterable[str]) -> None:
         for name in names:
@@ -228,6 +259,3 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     def _member(self, blob: bytes) -> str:
         return f"{self._publisher}:{contract_digest(blob)}"
-
-    async def _run(self, script: Script, api_name: str, *arguments: Any) -> Any:
-        return await self.pipe.run(script, contract_keys(api_name), arguments)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from lightbus.transports.redis.link.connection import FAILURES
-from lightbus.transports.redis.scripts import ADOPT, EXCUSE, RENEW, Script
+from lightbus.transports.redis.scripts import ADOPT, EXCUSE, RENEW, Run
 
 from .membership import Membership
+
+#: A script that is run on some entries.
+_Script = Callable[..., Run]
 
 _AT_ONCE = 200
 #: What can't be done where it is refused.
@@ -51,11 +54,11 @@ class Leases:
             source: The stream.
             finished: What Redis has only to confirm: were it held again, nothing would acknowledge it.
         """
-        await self._run(ADOPT, source, finished)
+        await self._run_on_held(ADOPT, source, finished)
 
     async def excuse(self, source: str, finished: Collection[str]) -> None:
         """Let the death of this process, which was told to end, not be counted against what it still runs."""
-        await self._run(EXCUSE, source, finished)
+        await self._run_on_held(EXCUSE, source, finished)
 
     async def renew_regularly(self) -> None:
         """Renew every lease three times before it would run out."""
@@ -65,18 +68,22 @@ class Leases:
             # Streams and entries may come while Redis answers, so both are copied.
             for source, held in list(self._held.items()):
                 for page in _pages(list(held)):
-                    arguments = [membership.group, membership.consumer, *page]
                     try:
-                        await membership.pipe.run(RENEW, [source], arguments)
+                        await self._run(RENEW, source, page)
                         membership.refusals.clear(_RENEWING)
                     except FAILURES as e:
                         # Anything but a lacking permission, reading meets as well, and tells of it.
                         membership.refusals.meet(_RENEWING, e, only="NOPERM")
 
-    async def _run(self, script: Script, source: str, finished: Collection[str]) -> None:
-        membership = self._membership
+    async def _run_on_held(self, script: _Script, source: str, finished: Collection[str]) -> None:
         for page in _pages(list(self._held.get(source, set()).difference(finished))):
-            await membership.pipe.run(script, [source], [membership.group, membership.consumer, *page])
+            await self._run(script, source, page)
+
+    async def _run(self, script: _Script, source: str, ids: Collection[str]) -> None:
+        membership = self._membership
+        await membership.pipe.run(
+            script(source=source, group=membership.group, consumer=membership.consumer, ids=ids)
+        )
 
 
 def _pages(ids: list[str]) -> Iterator[list[str]]:

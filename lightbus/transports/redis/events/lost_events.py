@@ -114,8 +114,8 @@ class LostEvents:
         while left:
             age = int((loop.time() - sent_at) * 1000) + _MARGIN
             try:
-                arguments = [newest, oldest, _PAGE, age, *left]
-                last, is_old, found = await self._pipe.run(FIND, [self._stream], arguments)
+                find = FIND(stream=self._stream, newest=newest, oldest=oldest, most=_PAGE, age=age, ids=left)
+                last, is_old, found = await self._pipe.run(find)
             except LinkBroken:
                 continue
             except ReplyError as e:

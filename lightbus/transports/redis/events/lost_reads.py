@@ -76,7 +76,8 @@ class LostReads:
             ids = [entry_id.decode() for entry_id, _, idle, _ in pending if idle <= oldest]
             lost = [entry_id for entry_id in ids if not self._leases.holds(source, entry_id)]
             if lost:
-                for entry in await membership.pipe.run(REREAD, [source], [group, consumer, *lost]):
+                reread = REREAD(source=source, group=group, consumer=consumer, ids=lost)
+                for entry in await membership.pipe.run(reread):
                     self._receive(source, *entry)
             if len(pending) < _PAGE:
                 return

@@ -94,13 +94,17 @@ class Membership:
     async def make(self, stream: str, start: str) -> str:
         """Make the group of a stream where it is not there; returns how often it was made."""
         keys = self.keys[stream]
-        made: bytes = await self.pipe.run(MAKE, [stream, keys.retry, keys.groups], [self.group, start])
+        made: bytes = await self.pipe.run(
+            MAKE(stream=stream, retry=keys.retry, groups=keys.groups, group=self.group, start=start)
+        )
         return made.decode()
 
     async def leave(self) -> None:
         """Be a consumer of the group no more, where nothing is held."""
         for source in self.sources:
-            await self.pipe.run(FORGET, [source], [self.group, 0, self.consumer, NOBODY])
+            await self.pipe.run(
+                FORGET(source=source, group=self.group, idle=0, only=self.consumer, stays=NOBODY)
+            )
         await self.note_progress()
 
     def wake(self) -> None:

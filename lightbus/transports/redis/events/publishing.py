@@ -20,7 +20,7 @@ from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.deadlines import expire
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
-from lightbus.transports.redis.scripts import FIRE
+from lightbus.transports.redis.scripts import FIRE, Run
 from lightbus.transports.unserved import remedy, state, whose
 
 from .streams import Stream, Streams
@@ -143,7 +143,7 @@ class Publishing:
             except ReplyError as e:
                 stream = self._carriers[event]
                 if event.dedupe is not None:
-                    e.note_script(FIRE, [stream.key])
+                    e.note_script(_fire(stream.key, event.message.id, (), event.dedupe))
                 if stream.trimmer is not None and e.code == "OOM":
                     stream.trimmer.look_soon()  # So that the next one may find room.
                 if e.passes:
@@ -248,10 +248,13 @@ def append(
     """Send one event; returns the future of its id in the stream."""
     if dedupe is None:
         return pipe.send("XADD", stream, "*", *body)
-    key = fired_key(stream, message_id)
-    milliseconds = max(1, int(dedupe * 1000))
     # The text and not its hash, so that a server which does not know it yet needs no second round.
-    return pipe.send("EVAL", FIRE.text, 2, stream, key, milliseconds, *body)
+    return pipe.send(*_fire(stream, message_id, body, dedupe).by_text())
+
+
+def _fire(stream: str, message_id: str, body: Sequence[Any], dedupe: float) -> Run:
+    milliseconds = max(1, int(dedupe * 1000))
+    return FIRE(stream=stream, fired=fired_key(stream, message_id), milliseconds=milliseconds, fields=body)
 
 
 def _why_full(trimmer: Trimmer) -> str:

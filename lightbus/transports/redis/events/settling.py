@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from lightbus.runtime.tasks import Kept, Work
 from lightbus.transports.redis.link.connection import FAILURES
 from lightbus.transports.redis.link.pipe import failure_of
 from lightbus.transports.redis.link.refusals import ReplyError
-from lightbus.transports.redis.scripts import FINISH, MOVE, PROMOTE, RETRY, Script
+from lightbus.transports.redis.scripts import FINISH, MOVE, PROMOTE, RETRY, Run
 
 from .entry import Entry, Fields
 from .leases import Leases
@@ -122,13 +122,19 @@ class Settling:
         keys = self._keys[entry.stream]
         await self._settle(
             entry,
-            RETRY,
-            [entry.source, keys.delayed, keys.bodies, keys.groups],
-            [
-                *(self._group, entry.id, entry.origin),
-                *(max(1, int(delay * 1000)), int(entry.is_retry), keys.made),
-                *entry.after(entry.attempt),
-            ],
+            RETRY(
+                source=entry.source,
+                delayed=keys.delayed,
+                bodies=keys.bodies,
+                groups=keys.groups,
+                group=self._group,
+                entry=entry.id,
+                origin=entry.origin,
+                delay=max(1, int(delay * 1000)),
+                is_retry=int(entry.is_retry),
+                made=keys.made,
+                fields=entry.after(entry.attempt),
+            ),
         )
         # Only now: a timer that found nothing due would leave it to the next regular look.
         self.promote_later(entry.stream, delay)
@@ -165,9 +171,16 @@ class Settling:
         keys = self._keys[entry.stream]
         await self._settle(
             entry,
-            MOVE,
-            [entry.source, target, keys.groups],
-            [self._group, entry.id, int(entry.is_retry), keys.made, *fields],
+            MOVE(
+                source=entry.source,
+                target=target,
+                groups=keys.groups,
+                group=self._group,
+                entry=entry.id,
+                is_retry=int(entry.is_retry),
+                made=keys.made,
+                fields=fields,
+            ),
         )
 
     def _handled_key(self, entry: Entry) -> str:
@@ -188,12 +201,16 @@ class Settling:
     async def promote(self, stream: str) -> None:
         """Move what is due to the retry stream, where peers are blocked on it."""
         keys = self._keys[stream]
+        promote = PROMOTE(
+            delayed=keys.delayed,
+            bodies=keys.bodies,
+            retry=keys.retry,
+            dead=keys.dead,
+            most=_DUE_AT_ONCE,
+            longest=int(1000 * min(self._longest_delay(), _LONGEST_DELAY)),
+        )
         try:
-            left, refused = await self._pipe.run(
-                PROMOTE,
-                [keys.delayed, keys.bodies, keys.retry, keys.dead],
-                [_DUE_AT_ONCE, int(1000 * min(self._longest_delay(), _LONGEST_DELAY))],
-            )
+            left, refused = await self._pipe.run(promote)
         except FAILURES as e:
             self._refusals.meet(_PROMOTING, e)
             return
@@ -213,9 +230,15 @@ class Settling:
             handled = list(self._handled.get(source, ()))
             future: asyncio.Future[list[Any]]
             if handled or is_retry:
-                remembered = max(1, int((self._dedupe or 0) * 1000))
-                arguments = [self._group, remembered, int(is_retry), *ids]
-                finishing = self._pipe.run(FINISH, [source, *handled], arguments)
+                finish = FINISH(
+                    source=source,
+                    handled=handled,
+                    group=self._group,
+                    milliseconds=max(1, int((self._dedupe or 0) * 1000)),
+                    is_retry=int(is_retry),
+                    ids=ids,
+                )
+                finishing = self._pipe.run(finish)
                 future = asyncio.get_running_loop().create_task(finishing, name="lightbus acknowledging")
             else:
                 future = self._pipe.send_many([("XACK", source, self._group, *ids)])
@@ -246,9 +269,7 @@ class Settling:
             self._flushing = True
             asyncio.get_running_loop().call_later(wait, self._flush)
 
-    async def _settle(
-        self, entry: Entry, script: Script, keys: Sequence[str], arguments: Sequence[Any]
-    ) -> None:
+    async def _settle(self, entry: Entry, run: Run) -> None:
         """Run a script that settles an entry, until Redis has done it.
 
         Doing it twice changes nothing, unless the group is destroyed in between: better twice than never.
@@ -256,15 +277,15 @@ class Settling:
         settling: Retrying | None = None
         while True:
             try:
-                await self._pipe.run(script, keys, arguments)
+                await self._pipe.run(run)
                 break
             except FAILURES as e:
                 # A refusal meets all events alike: one line tells of it.
-                self._refusals.meet(_SETTLING[script], e)
+                self._refusals.meet(_SETTLING[run.script], e)
                 settling = settling or _retrying("settling", entry)
                 await settling.wait(e, is_told=isinstance(e, ReplyError))
         # Held until here: while it is tried again, nobody else must take the entry over.
-        self._refusals.clear(_SETTLING[script])
+        self._refusals.clear(_SETTLING[run.script])
         self.leases.drop(entry.source, [entry.id])
 
     async def close(self) -> None:

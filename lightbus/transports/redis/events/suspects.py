@@ -118,7 +118,6 @@ class Takeover:
     async def _sweep(self, source: str) -> None:
         """Take over what one stream has, and go on where the last sweep ended."""
         membership, options = self._membership, self._membership.options
-        lease_ms = int(options.acknowledgement_timeout * 1000)
         for _ in range(options.reclaim_batch_size or options.batch_size * 10):
             room = self._deliveries.room
             if not room.is_set():
@@ -128,22 +127,31 @@ class Takeover:
             async with self._suspects.turn:
                 if membership.is_leaving:
                     return  # It would only be handed back, and the count of its deaths forgotten.
-                cursor, most_deliveries = self._cursors.get(source, "-"), self._suspects.most_deliveries
-                arguments = [
-                    *(membership.group, membership.consumer, lease_ms, cursor),
-                    *(most_deliveries, self._max_deaths()),
-                ]
-                reply = await membership.pipe.run(CLAIM, [source], arguments)
+                claim = CLAIM(
+                    source=source,
+                    group=membership.group,
+                    consumer=membership.consumer,
+                    lease=int(options.acknowledgement_timeout * 1000),
+                    cursor=self._cursors.get(source, "-"),
+                    most_deliveries=self._suspects.most_deliveries,
+                    max_deaths=self._max_deaths(),
+                )
+                reply = await membership.pipe.run(claim)
                 self._cursors[source] = reply[0].decode()
                 # What this process holds may have run out where it could not renew: it runs already.
                 if len(reply) > 1 and not self._leases.holds(source, reply[1].decode()):
                     await self._run(source, reply[1].decode(), reply[2], reply[3])
             if self._cursors[source] == "-":
                 break
-        arguments = [membership.group, _RESTAMPED_AT_ONCE, self._restamped.get(source, "-"), 0]
-        self._restamped[source] = (await membership.pipe.run(RESTAMP, [source], arguments)).decode()
-        ttl = int(options.consumer_ttl * 1000)
-        await membership.pipe.run(FORGET, [source], [membership.group, ttl, "", ""])
+        await self._tidy(source)
+
+    async def _tidy(self, source: str) -> None:
+        """Let leases from the future begin now, and forget consumers that are long gone."""
+        group, pipe = self._membership.group, self._membership.pipe
+        first, ttl = self._restamped.get(source, "-"), self._membership.options.consumer_ttl
+        restamp = RESTAMP(source=source, group=group, most=_RESTAMPED_AT_ONCE, first=first, idle=0)
+        self._restamped[source] = (await pipe.run(restamp)).decode()
+        await pipe.run(FORGET(source=source, group=group, idle=int(ttl * 1000), only="", stays=""))
 
     async def _run(self, source: str, entry_id: str, fields: Fields, delivered: int) -> None:
         delivery = self._deliveries.receive(source, entry_id, fields)

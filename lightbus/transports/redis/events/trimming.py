@@ -143,10 +143,10 @@ class Trimmer:
         self._let_in = 0
 
     async def _trim(self) -> None:
+        key, drops = trimming_key(self._stream), int(self._drops)
+        trim = TRIM(stream=self._stream, trimming=key, most=self.most, lease=_TRIM_LEASE_MS, drops=drops)
         try:
-            keys = [self._stream, trimming_key(self._stream)]
-            arguments = [self.most, _TRIM_LEASE_MS, int(self._drops)]
-            outcome, dropped = await self._transport.pipe.run(TRIM, keys, arguments)
+            outcome, dropped = await self._transport.pipe.run(trim)
         except FAILURES as e:
             self._refusals.meet(self._trimming, e)
             return

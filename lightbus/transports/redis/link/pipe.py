@@ -19,7 +19,7 @@ from lightbus.runtime.cancellation import is_ending
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import why_ended
-from lightbus.transports.redis.scripts import Script
+from lightbus.transports.redis.scripts import Run
 
 from .connection import Connector, Link, LinkBroken, Wire, unavailable
 from .deadlines import Deadlines
@@ -115,8 +115,8 @@ class Pipe:
         packed = [hiredis.pack_command(command) for command in commands]
         return self._enqueue(b"".join(packed), len(packed), single=False)
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
-        """Run a script, loading it where the server does not know it yet.
+    async def run(self, run: Run) -> Any:
+        """Run a script, sending its text where the server does not know it yet.
 
         Raises:
             ReplyError: Redis refused it.
@@ -124,13 +124,13 @@ class Pipe:
         """
         try:
             try:
-                return await self.send("EVALSHA", script.sha, len(keys), *keys, *arguments)
+                return await self.send(*run.by_name())
             except ReplyError as e:
                 if e.reaction is not Reaction.SEND_SCRIPT:
                     raise
-            return await self.send("EVAL", script.text, len(keys), *keys, *arguments)
+            return await self.send(*run.by_text())
         except ReplyError as e:
-            e.note_script(script, keys)
+            e.note_script(run)
             raise
 
     async def open(self) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from lightbus.exceptions import TransportError
-from lightbus.transports.redis.scripts import Script
+from lightbus.transports.redis.scripts import Run
 
 
 class Reaction(Enum):
@@ -165,12 +164,12 @@ class ReplyError(TransportError):
     def __str__(self) -> str:
         return explain(f"{self.said} ({self.refused})" if self.refused else self.said, self.code)
 
-    def note_script(self, script: Script, keys: Sequence[str]) -> None:
+    def note_script(self, run: Run) -> None:
         """Name what this user may not do, where it came up in a script and Redis does not say so."""
         if self.code == "NOPERM" and "access" in self.said:
-            self.refused = f"one of {', '.join(keys)}"
+            self.refused = f"one of {', '.join(run.keys)}"
         elif self.code == "NOPERM" and "permissions to run" not in self.said:
-            self.refused = script.command_at(self.said)
+            self.refused = run.script.command_at(self.said)
 
 
 def must_reconnect(reply: object) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -20,30 +19,23 @@ from lightbus.runtime.retrying import Retrying, backoff
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
-from lightbus.transports.redis.keys import (
-    expiry_key,
-    presence_key,
-    queue_key,
-    register_key,
-    served_key,
-    taken_key,
-)
+from lightbus.transports.redis.keys import expiry_key, queue_key
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.pipe import Pipe, failure_of, ignore_outcome
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisRpcOptions
-from lightbus.transports.redis.scripts import ANSWER, LEAVE, PRESENT, RECOVER, RELEASE, TAKE
+from lightbus.transports.redis.scripts import ANSWER, RELEASE, TAKE
 from lightbus.transports.rpc import RpcConsumer
+
+from .presence import Presence
 
 logger = logging.getLogger(__name__)
 
 _Commands = Sequence[tuple[Any, ...]]
 _Sent = asyncio.Future[list[Any]]
 
-#: Seconds after which a process that shows no sign of life counts as absent.
-PRESENCE = 6.0
 #: The most calls that are fetched at once, since a script can't pass on more.
 _TAKEN_AT_ONCE = 1_000
 #: How often an answer is sent before it is given up: for about as long as it is of use.
@@ -81,11 +73,8 @@ class RedisRpcConsumer(RpcConsumer):
         self._codec = codec
         self._api_name = api_name
         self._queue = queue_key(api_name)
-        # A process name may come back with the next container; what makes the key unique must not.
-        self._member = f"{identity.process_name}:{secrets.token_hex(4)}"
-        self._mine = taken_key(self._api_name, self._member)
-        self._register = register_key(api_name)
-        self._signs = [presence_key(api_name, self._member), self._register, served_key(api_name)]
+        self._presence = Presence(session.pipe, api_name, identity.process_name)
+        self._mine = self._presence.taken
         self._blobs: dict[str, bytes] = {}
         self._stopping = self._may_hold_orphans = False
         what, longest = f"taking calls of {api_name}", options.consumption_restart_delay
@@ -94,7 +83,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._sending = 0
         self._all_sent: asyncio.Event | None = None
         self._recovering = asyncio.Lock()
-        self._presence: Kept | None = None
+        self._showing: Kept | None = None
         #: What this user may not do, at the Redis of calls and at that of answers.
         self.barred_by: Sequence[Permissions] = ()
 
@@ -111,7 +100,7 @@ class RedisRpcConsumer(RpcConsumer):
         except FAILURES as e:
             logger.warning("signing on to %s: %s; trying again", self._queue, e)
         name, lost = f"lightbus presence {self._api_name}", f"callers of {self._api_name} don't see it"
-        self._presence = Kept(self._keep_present, name, lost, self.obstacles).start()
+        self._showing = Kept(self._keep_present, name, lost, self.obstacles).start()
 
     async def take(self, limit: int) -> Sequence[RpcMessage]:
         """Move calls to this process's list: wait for one, and fetch others with the same write."""
@@ -127,7 +116,7 @@ class RedisRpcConsumer(RpcConsumer):
             commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", BLOCK))
             more -= 1
         if more > 0:
-            commands.append(("EVALSHA", TAKE.sha, 2, self._queue, self._mine, more))
+            commands.append(TAKE(queue=self._queue, mine=self._mine, most=more).by_name())
         try:
             if self._may_hold_orphans:
                 await self._recover_own()
@@ -180,8 +169,8 @@ class RedisRpcConsumer(RpcConsumer):
     async def close(self) -> None:
         """Send the last answers, settle what is left behind, and disappear from the register."""
         self._stopping = True
-        if self._presence is not None:
-            await self._presence.stop()
+        if self._showing is not None:
+            await self._showing.stop()
         await self._link.close()
         if self._pipe.is_closed:
             return
@@ -192,7 +181,7 @@ class RedisRpcConsumer(RpcConsumer):
                 self._blobs.clear()
                 await self._recover_own()
                 await self._finish_sending()
-                await self._pipe.run(LEAVE, self._signs, [self._member])
+                await self._presence.leave()
         except (TimeoutError, *FAILURES) as e:
             logger.warning("could not sign off from %s: %s", self._queue, e)
 
@@ -322,24 +311,16 @@ class RedisRpcConsumer(RpcConsumer):
                 # Calls of another process may have come into this one's list by a script whose reply is lost.
                 self._may_hold_orphans = True
                 logger.debug("presence of %s: %s", self._api_name, e)
-            await asyncio.sleep(PRESENCE / 3)
+            await self._presence.pause()
 
     async def _show_presence(self) -> None:
         if self._is_barred:
             return  # Callers had better be told at once that nobody serves the API.
-        await self._pipe.run(PRESENT, self._signs, [self._member, int(PRESENCE * 1000)])
+        await self._presence.show()
 
     async def _recover(self) -> None:
-        api_name = self._api_name
-        # What is no text is not of a process, and stays.
-        members = [m.decode(errors="replace") for m in await self._pipe.send("SMEMBERS", self._register)]
-        others = [m for m in members if m != self._member]
-        if not others:
-            return
-        present = await self._pipe.send_many([("EXISTS", presence_key(api_name, m)) for m in others])
-        for member in (m for m, is_present in zip(others, present, strict=True) if is_present == 0):
-            keys = [taken_key(api_name, member), self._mine, presence_key(api_name, member), self._register]
-            blobs = await self._pipe.run(RECOVER, keys, [member])
+        for member in await self._presence.absent():
+            blobs = await self._presence.take_over(member)
             if blobs:
                 logger.warning("%s died with %d calls of %s", member, len(blobs), self._api_name)
             for blob in blobs:
@@ -362,7 +343,7 @@ class RedisRpcConsumer(RpcConsumer):
             self._refuse(blob, e)
             return
         if await self._pipe.send("EXISTS", expiry_key(call.id)):
-            await self._pipe.run(RELEASE, [self._queue, self._mine], [blob])
+            await self._pipe.run(RELEASE(queue=self._queue, mine=self._mine, call=blob))
             return
         lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
         self._answer(call, ResultMessage(repr(lost), call.id, error=True), blob)
@@ -372,7 +353,7 @@ def _despite_memory(commands: _Commands) -> _Commands:
     """Return commands that send an answer as a script, which Redis does even where it is out of memory."""
     if commands[0][0] == "LPUSH":
         (_, key, answer), (_, _, ttl), *strike = commands
-        return [("EVAL", ANSWER.text, 1, key, answer, ttl), *strike]
+        return [ANSWER(replies=key, answer=answer, seconds=ttl).by_text(), *strike]
     return commands
 
 

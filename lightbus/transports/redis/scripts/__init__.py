@@ -1,4 +1,7 @@
-"""The Lua scripts, one file each. Every one begins with a comment that says what it does atomically.
+"""The Lua scripts, one file each: it says what the script does atomically, and names its keys and arguments.
+
+Here stand the same names in the same order, with their types. Callers give each value by its name, so that
+the order on the wire is written down only here and in the script.
 
 Redis undoes nothing of a script that fails half-way, and any of its commands may be refused: to a user who
 lacks it, or for want of memory. So a script's first write in earnest is the last that may still be refused.
@@ -17,26 +20,64 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any, Generic, NamedTuple, ParamSpec
+
+P = ParamSpec("P")
+
+#: A key, and any number of keys: Redis is told of these apart from the arguments.
+Key = str
+Keys = Iterable[str]
+#: Any number of arguments, which come last.
+Many = Iterable[Any]
 
 _LINE = re.compile(r"@user_script: ?(\d+)")
 _CALLED = re.compile(r"redis\.p?call\('(\w+)'(?:, '(CREATE|DELCONSUMER|CONSUMERS|GROUPS)')?")
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script and the name that Redis gives it.
+class Run(NamedTuple):
+    """A script with all that it is given.
+
+    Args:
+        script: The script.
+        keys: Its keys, in their order.
+        arguments: Its arguments, in theirs.
+    """
+
+    script: Script[...]
+    keys: list[str]
+    arguments: list[Any]
+
+    def by_name(self) -> tuple[Any, ...]:
+        """Return the command that runs it where Redis knows it."""
+        return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
+
+    def by_text(self) -> tuple[Any, ...]:
+        """Return the command that runs it in any case."""
+        return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.arguments)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Script(Generic[P]):
+    """A script, which is called with each value by its name.
 
     Args:
         name: The name of its file.
         text: The Lua source.
         sha: Its SHA-1, by which Redis caches it.
+        in_order: Returns its keys and its arguments, each in the order that it wants.
     """
 
     name: str
     text: str
     sha: str
+    in_order: Callable[..., tuple[list[str], list[Any]]]
+
+    def __call__(self, *_: P.args, **given: P.kwargs) -> Run:
+        """Return the script with what it is given."""
+        return Run(self, *self.in_order(**given))
 
     def command_at(self, said: str) -> str:
         """Return the command in the line that an error of Redis names; empty where it names none."""
@@ -47,38 +88,100 @@ class Script:
         return " ".join(filter(None, called.groups())) if called else ""
 
 
-def _load(name: str) -> Script:
+def _script(declared: Callable[P, None]) -> Script[P]:
+    """Load the script whose keys and arguments a function declares, each by its name and its type."""
+    name = declared.__name__.lower()
     text = files(__name__).joinpath(f"{name}.lua").read_text("utf-8")
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    kinds = {each: kind for each, kind in declared.__annotations__.items() if each != "return"}
+    values = {each: f"*{each}" if kind in ("Keys", "Many") else each for each, kind in kinds.items()}
+    keys = ", ".join(values[each] for each, kind in kinds.items() if kind in ("Key", "Keys"))
+    arguments = ", ".join(values[each] for each, kind in kinds.items() if kind not in ("Key", "Keys"))
+    # A function of its own for each, as one written by hand: some scripts are run for every message.
+    in_order = eval(f"lambda *, {', '.join(kinds)}: ([{keys}], [{arguments}])")  # noqa: S307 - names of ours
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), in_order)
 
 
-TAKE = _load("take")
-RELEASE = _load("release")
-RECOVER = _load("recover")
-PRESENT = _load("present")
-LEAVE = _load("leave")
-ANSWER = _load("answer")
-RETRY = _load("retry")
-MOVE = _load("move")
-PROMOTE = _load("promote")
-RENEW = _load("renew")
-CLAIM = _load("claim")
-TRIM = _load("trim")
-FORGET = _load("forget")
-REPLAY = _load("replay")
-PUBLISH = _load("publish")
-WITHDRAW = _load("withdraw")
-ENLIST = _load("enlist")
-UNLIST = _load("unlist")
-OWN = _load("own")
-TICK = _load("tick")
-HOLD = _load("hold")
-COUNT = _load("count")
-FINISH = _load("finish")
-FIRE = _load("fire")
-FIND = _load("find")
-MAKE = _load("make")
-ADOPT = _load("adopt")
-EXCUSE = _load("excuse")
-REREAD = _load("reread")
-RESTAMP = _load("restamp")
+# Of calls.
+@_script
+def TAKE(*, queue: Key, mine: Key, most: int) -> None: ...
+@_script
+def RELEASE(*, queue: Key, mine: Key, call: bytes) -> None: ...
+@_script
+def RECOVER(*, theirs: Key, mine: Key, presence: Key, register: Key, member: str) -> None: ...
+@_script
+def PRESENT(*, presence: Key, register: Key, served: Key, member: str, milliseconds: int) -> None: ...
+@_script
+def LEAVE(*, presence: Key, register: Key, served: Key, member: str) -> None: ...
+@_script
+def ANSWER(*, replies: Key, answer: bytes, seconds: int) -> None: ...
+
+
+# Of events: fired, and kept in streams.
+@_script
+def FIRE(*, stream: Key, fired: Key, milliseconds: int, fields: Many) -> None: ...
+@_script
+def FIND(*, stream: Key, newest: str, oldest: str, most: int, age: int, ids: Many) -> None: ...
+@_script
+def TRIM(*, stream: Key, trimming: Key, most: int, lease: int, drops: int) -> None: ...
+@_script
+def COUNT(*, stream: Key, after: bytes, most: int) -> None: ...
+@_script
+def REPLAY(*, dead: Key, retry: Key, letter: str) -> None: ...
+
+
+# Of groups: made, and left.
+@_script
+def MAKE(*, stream: Key, retry: Key, groups: Key, group: str, start: str) -> None: ...
+@_script
+def FORGET(*, source: Key, group: str, idle: int, only: str, stays: str) -> None: ...
+
+
+# Of what a group holds: its leases, and how its entries are settled.
+@_script
+def RENEW(*, source: Key, group: str, consumer: str, ids: Many) -> None: ...
+@_script
+def ADOPT(*, source: Key, group: str, consumer: str, ids: Many) -> None: ...
+@_script
+def EXCUSE(*, source: Key, group: str, consumer: str, ids: Many) -> None: ...
+@_script
+def REREAD(*, source: Key, group: str, consumer: str, ids: Many) -> None: ...
+@_script
+def RESTAMP(*, source: Key, group: str, most: int, first: str, idle: int) -> None: ...
+@_script
+def CLAIM(
+    *, source: Key, group: str, consumer: str, lease: int, cursor: str, most_deliveries: int, max_deaths: int
+) -> None: ...
+@_script
+def FINISH(
+    *, source: Key, handled: Keys, group: str, milliseconds: int, is_retry: int, ids: Many
+) -> None: ...
+@_script
+def RETRY(
+    *, source: Key, delayed: Key, bodies: Key, groups: Key,
+    group: str, entry: str, origin: str, delay: int, is_retry: int, made: str, fields: Many,
+) -> None: ...  # fmt: skip
+@_script
+def PROMOTE(*, delayed: Key, bodies: Key, retry: Key, dead: Key, most: int, longest: int) -> None: ...
+@_script
+def MOVE(
+    *, source: Key, target: Key, groups: Key, group: str, entry: str, is_retry: int, made: str, fields: Many
+) -> None: ...
+
+
+# Of contracts, owners and schedules.
+@_script
+def PUBLISH(
+    *, contract: Key, publishers: Key, blob: bytes, seconds: int, publisher: str, is_renewal: int
+) -> None: ...
+@_script
+def WITHDRAW(*, contract: Key, publishers: Key, blob: bytes, publisher: str, digest: str) -> None: ...
+@_script
+def ENLIST(*, schemas: Key, names: Many) -> None: ...
+@_script
+def UNLIST(*, schemas: Key, contracts: Keys, names: Many) -> None: ...
+@_script
+def OWN(*, owners: Key, service: str, process: str, lease: int) -> None: ...
+@_script
+def TICK(*, schedule: Key, holder: str, tick: int, lease: int, kept: int, catches_up: int) -> None: ...
+@_script
+def HOLD(*, schedule: Key, holder: str, lease: int, kept: int) -> None: ...

@@ -1,9 +1,12 @@
--- Counts one delivery less of the entries ARGV[3..] of the stream KEYS[1] that the consumer ARGV[2] of the group
--- ARGV[1] still holds: its process was told to end, so that its death says nothing of them.
-for i = 3, #ARGV do
-  local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1]
+-- Counts one delivery less of entries of a stream that a consumer still holds: its process was told to end, so that
+-- its death says nothing of them.
+local source = KEYS[1]
+local group, consumer = ARGV[1], ARGV[2]
+for i = 3, #ARGV do -- ids
+  local id = ARGV[i]
+  local held = redis.call('XPENDING', source, group, id, id, 1, consumer)[1]
   if held then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', math.max(0, held[4] - 1), 'JUSTID')
+    redis.call('XCLAIM', source, group, consumer, 0, id, 'RETRYCOUNT', math.max(0, held[4] - 1), 'JUSTID')
   end
 end
 return 1

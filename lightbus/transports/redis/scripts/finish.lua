@@ -1,18 +1,19 @@
--- Acknowledges the entries ARGV[4..] of the group ARGV[1] in the stream KEYS[1], and remembers for ARGV[2]
--- milliseconds that the events of the keys KEYS[2..] were handled. ARGV[3] is 1 where KEYS[1] is the group's own
--- retry stream, from which the entries are deleted.
+-- Acknowledges entries of a group, and remembers for some milliseconds by the keys `handled` that their events were
+-- handled. From the group's own retry stream, the entries are deleted.
 -- Rehearsed: what is acknowledged is remembered, and what is deleted is not pending.
-redis.call('XACK', KEYS[1], ARGV[1], '0-0')
-if ARGV[3] == '1' then
-  redis.call('XDEL', KEYS[1], '0-0')
+local source = KEYS[1]
+local group, milliseconds, is_retry = ARGV[1], ARGV[2], ARGV[3]
+redis.call('XACK', source, group, '0-0')
+if is_retry == '1' then
+  redis.call('XDEL', source, '0-0')
 end
-for i = 2, #KEYS do
-  redis.call('SET', KEYS[i], '1', 'NX', 'PX', ARGV[2])
+for i = 2, #KEYS do -- handled
+  redis.call('SET', KEYS[i], '1', 'NX', 'PX', milliseconds)
 end
-for i = 4, #ARGV do
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-  if ARGV[3] == '1' then
-    redis.call('XDEL', KEYS[1], ARGV[i])
+for i = 4, #ARGV do -- ids
+  redis.call('XACK', source, group, ARGV[i])
+  if is_retry == '1' then
+    redis.call('XDEL', source, ARGV[i])
   end
 end
 return {}

@@ -1,16 +1,18 @@
--- Moves the calls of an absent process, from its list KEYS[1], to the end of this process's list KEYS[2],
--- unless its presence key KEYS[3] is there; where it has none left, strikes it (ARGV[1]) off the register KEYS[4].
+-- Moves the calls of an absent process from its list to the end of this process's, unless its presence key is there;
+-- where it has none left, strikes it off the register.
 -- Returns the calls.
 -- Rehearsed: a call must not leave one list where it can't be put into the other, nor be in both.
-if redis.call('EXISTS', KEYS[3]) == 1 then
+local theirs, mine, presence, register = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local member = ARGV[1]
+if redis.call('EXISTS', presence) == 1 then
   return {}
 end
-local calls = redis.call('LRANGE', KEYS[1], 0, 999)
+local calls = redis.call('LRANGE', theirs, 0, 999)
 if #calls > 0 then
-  redis.call('LTRIM', KEYS[1], 0, -1)
-  redis.call('RPUSH', KEYS[2], unpack(calls))
-  redis.call('LTRIM', KEYS[1], #calls, -1)
+  redis.call('LTRIM', theirs, 0, -1)
+  redis.call('RPUSH', mine, unpack(calls))
+  redis.call('LTRIM', theirs, #calls, -1)
 else
-  redis.call('SREM', KEYS[4], ARGV[1])
+  redis.call('SREM', register, member)
 end
 return calls

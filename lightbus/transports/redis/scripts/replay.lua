@@ -1,13 +1,15 @@
--- Moves the dead letter ARGV[1] from the stream KEYS[1] to its group's retry stream KEYS[2], without the five
--- fields that say why it is dead (one that was put there by hand may lack them) and with its attempts counted from
--- the start. Returns 0 where somebody else has taken it meanwhile.
+-- Moves a dead letter to its group's retry stream, without the five fields that say why it is dead (one that was put
+-- there by hand may lack them) and with its attempts counted from the start. Returns 0 where somebody else has taken
+-- it meanwhile.
 -- Rehearsed: it is never in both streams. Done even where Redis is out of memory: what is handled again is gone then.
-local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+local dead, retry = KEYS[1], KEYS[2]
+local letter = ARGV[1]
+local entry = redis.call('XRANGE', dead, letter, letter)[1]
 if not entry then
   return 0
 end
 local fields = entry[2]
-local origin = ARGV[1]
+local origin = letter
 if #fields >= 10 and fields[#fields - 1] == 'origin' then
   origin = fields[#fields]
   for _ = 1, 10 do
@@ -17,7 +19,7 @@ end
 for _, value in ipairs({'attempts', '0', 'origin', origin}) do
   table.insert(fields, value)
 end
-redis.call('XDEL', KEYS[1], '0-0')
-redis.call('XADD', KEYS[2], '*', unpack(fields))
-redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('XDEL', dead, '0-0')
+redis.call('XADD', retry, '*', unpack(fields))
+redis.call('XDEL', dead, letter)
 return 1

@@ -1,37 +1,39 @@
--- Takes the entry ARGV[2] of the group ARGV[1] out of the stream KEYS[1] and keeps its fields ARGV[7..] until
--- they are due, ARGV[4] milliseconds from now by the server's clock: the body in the hash KEYS[3], the time in
--- the sorted set KEYS[2], both under the member ARGV[3]. ARGV[5] is 1 where KEYS[1] is the group's own retry
--- stream, from which the entry is deleted. Returns 0 where somebody else has already finished the entry: it is
--- not pending, although the group is the one that it was read from (the hash KEYS[4] says, by ARGV[6]).
+-- Takes an entry of a group out of its stream and keeps its fields until they are due, `delay` milliseconds from now by
+-- the server's clock: the body in the hash `bodies`, the time in the sorted set `delayed`, both under the member
+-- `origin`. From the group's own retry stream, the entry is deleted. Returns 0 where somebody else has already finished
+-- the entry: it is not pending, although the group is the one that it was read from (the hash `groups` says how often
+-- it was made).
 -- Rehearsed: an entry must not be acknowledged that then can't be kept, nor kept twice.
-for i, wanted in ipairs({'zset', 'hash'}) do
-  local kind = redis.call('TYPE', KEYS[i + 1]).ok
-  if kind ~= 'none' and kind ~= wanted then
-    return redis.error_reply('WRONGTYPE ' .. KEYS[i + 1] .. ' is not a ' .. wanted)
+local source, delayed, bodies, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, entry, origin, delay, is_retry, made = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+for _, each in ipairs({{delayed, 'zset'}, {bodies, 'hash'}}) do
+  local kind = redis.call('TYPE', each[1]).ok
+  if kind ~= 'none' and kind ~= each[2] then
+    return redis.error_reply('WRONGTYPE ' .. each[1] .. ' is not a ' .. each[2])
   end
 end
-redis.call('XACK', KEYS[1], ARGV[1], '0-0')
-if ARGV[5] == '1' then
-  redis.call('XDEL', KEYS[1], '0-0')
+redis.call('XACK', source, group, '0-0')
+if is_retry == '1' then
+  redis.call('XDEL', source, '0-0')
 end
-redis.call('ZADD', KEYS[2], 'XX', 'GT', '-inf', ARGV[3])
-local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
+redis.call('ZADD', delayed, 'XX', 'GT', '-inf', origin)
+local held = redis.pcall('XPENDING', source, group, entry, entry, 1)
 if held.err and not string.find(held.err, 'NOGROUP') then
   return held
 end
-if #held == 0 and not held.err and (redis.call('HGET', KEYS[4], ARGV[1] .. ' made') or '0') == ARGV[6] then
+if #held == 0 and not held.err and (redis.call('HGET', groups, group .. ' made') or '0') == made then
   return 0
 end
 local fields = {}
-for i = 7, #ARGV do
+for i = 7, #ARGV do -- fields
   fields[#fields + 1] = ARGV[i]
 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-redis.call('HSET', KEYS[3], ARGV[3], cmsgpack.pack(fields))
-redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[3])
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-if ARGV[5] == '1' then
-  redis.call('XDEL', KEYS[1], ARGV[2])
+redis.call('HSET', bodies, origin, cmsgpack.pack(fields))
+redis.call('ZADD', delayed, now + tonumber(delay), origin)
+redis.call('XACK', source, group, entry)
+if is_retry == '1' then
+  redis.call('XDEL', source, entry)
 end
 return 1

@@ -1,10 +1,12 @@
--- Moves up to ARGV[1] calls from the queue KEYS[1] to the end of this process's own list KEYS[2], so that
--- none is lost should the process die while the reply is on its way. Returns the calls.
+-- Moves up to `most` calls from the queue to the end of this process's own list, so that none is lost should the
+-- process die while the reply is on its way. Returns the calls.
 -- Rehearsed: a call must not leave the queue where it can't be put into the list, nor be in both.
-local calls = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)
+local queue, mine = KEYS[1], KEYS[2]
+local most = ARGV[1]
+local calls = redis.call('LRANGE', queue, 0, most - 1)
 if #calls > 0 then
-  redis.call('LPOP', KEYS[1], 0)
-  redis.call('RPUSH', KEYS[2], unpack(calls))
-  redis.call('LPOP', KEYS[1], #calls)
+  redis.call('LPOP', queue, 0)
+  redis.call('RPUSH', mine, unpack(calls))
+  redis.call('LPOP', queue, #calls)
 end
 return calls

@@ -1,21 +1,23 @@
--- Trims the stream KEYS[1] towards ARGV[1] entries, but never past what some group has not acknowledged.
--- KEYS[2] is a lease of ARGV[2] milliseconds, so that one process at a time does it; it says since when, so that one
--- from the future is known: Redis's clock was set back since, and it would last until that time. A trim of nothing
--- comes before, so that Redis keeps the lease even where it is out of memory: it is then that room is needed.
--- Where ARGV[3] is 1, the oldest are dropped all the same.
+-- Trims a stream towards `most` entries, but never past what some group has not acknowledged.
+-- The key `trimming` is a lease of so many milliseconds, so that one process at a time does it; it says since when, so
+-- that one from the future is known: Redis's clock was set back since, and it would last until that time. A trim of
+-- nothing comes before, so that Redis keeps the lease even where it is out of memory: it is then that room is needed.
+-- Where `drops` is 1, the oldest are dropped all the same.
 -- Returns 1 where the stream is full of unacknowledged entries, 0 where it is not, -1 where another has the lease;
 -- and how many of them were dropped.
-redis.call('XTRIM', KEYS[1], 'MINID', 0)
+local stream, trimming = KEYS[1], KEYS[2]
+local most, lease, drops = ARGV[1], ARGV[2], ARGV[3]
+redis.call('XTRIM', stream, 'MINID', 0)
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-if not redis.call('SET', KEYS[2], string.format('%.0f', now), 'NX', 'PX', ARGV[2]) then
-  if (tonumber(redis.call('GET', KEYS[2])) or 0) <= now then
+if not redis.call('SET', trimming, string.format('%.0f', now), 'NX', 'PX', lease) then
+  if (tonumber(redis.call('GET', trimming)) or 0) <= now then
     return {-1, 0}
   end
-  redis.call('SET', KEYS[2], string.format('%.0f', now), 'PX', ARGV[2])
+  redis.call('SET', trimming, string.format('%.0f', now), 'PX', lease)
 end
-local most = tonumber(ARGV[1])
-local excess = redis.call('XLEN', KEYS[1]) - most
+most = tonumber(most)
+local excess = redis.call('XLEN', stream) - most
 if excess <= 0 then
   return {0, 0}
 end
@@ -32,14 +34,14 @@ local function before(a, b)
 end
 
 local safe = nil
-for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local info = {}
   for i = 1, #group, 2 do
     info[group[i]] = group[i + 1]
   end
   local id
   if info['pending'] > 0 then
-    id = redis.call('XPENDING', KEYS[1], info['name'])[2]
+    id = redis.call('XPENDING', stream, info['name'])[2]
   else
     local ms, seq = string.match(info['last-delivered-id'], '^(%d+)-(%d+)$')
     id = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
@@ -49,21 +51,21 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   end
 end
 if safe == nil then
-  redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', most)
+  redis.call('XTRIM', stream, 'MAXLEN', '~', most)
   return {0, 0}
 end
-redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', excess)
-excess = redis.call('XLEN', KEYS[1]) - most
+redis.call('XTRIM', stream, 'MINID', '~', safe, 'LIMIT', excess)
+excess = redis.call('XLEN', stream) - most
 if excess <= 0 then
   return {0, 0}
 end
 -- Whole nodes of the stream are trimmed, so a few entries stay that might go: they count as room.
-local free = #redis.call('XRANGE', KEYS[1], '-', '(' .. safe, 'COUNT', excess)
+local free = #redis.call('XRANGE', stream, '-', '(' .. safe, 'COUNT', excess)
 if free >= excess then
   return {0, 0}
 end
-if ARGV[3] ~= '1' then
+if drops ~= '1' then
   return {1, 0}
 end
-local trimmed = redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', most)
+local trimmed = redis.call('XTRIM', stream, 'MAXLEN', '~', most)
 return {0, math.max(0, trimmed - free)}

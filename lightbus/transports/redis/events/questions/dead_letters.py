@@ -69,7 +69,7 @@ async def replay(pipe: Pipe, letter: DeadLetter) -> bool:
         return False
     retry = GroupKeys(found["stream"], found["group"]).retry
     with unavailable(f"the dead letter {letter.id} is not replayed"):
-        return bool(await pipe.run(REPLAY, [letter.place, retry], [letter.id]))
+        return bool(await pipe.run(REPLAY(dead=letter.place, retry=retry, letter=letter.id)))
 
 
 async def drop(pipe: Pipe, letter: DeadLetter) -> bool:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
-from lightbus.transports.redis.keys import SEARCHED, STREAMS
+from lightbus.transports.redis.keys import SCHEMAS, SEARCHED, STREAMS
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -46,7 +46,7 @@ def note(pipe: Pipe, streams: Sequence[str]) -> None:
 async def known(pipe: Pipe) -> set[bytes]:
     """Return the keys that are noted, and those that contracts suggest; searches where nobody ever did."""
     noted, searched, names = await pipe.send_many(
-        [("SMEMBERS", STREAMS), ("EXISTS", SEARCHED), ("SMEMBERS", "schemas")]
+        [("SMEMBERS", STREAMS), ("EXISTS", SEARCHED), ("SMEMBERS", SCHEMAS)]
     )
     found = _found.get(pipe)
     if found is None and (isinstance(noted, ReplyError) or searched != 1):

@@ -150,7 +150,7 @@ async def _lag(pipe: Pipe, stream: str, about: _Facts, group: _Facts) -> tuple[i
         return about["length"], True  # Redis would count what is gone from before the first, too.
     if isinstance(group.get("lag"), int):
         return group["lag"], True
-    unread = await pipe.run(COUNT, [stream], [read, _COUNTED])
+    unread = await pipe.run(COUNT(stream=stream, after=read, most=_COUNTED))
     if unread <= _COUNTED:
         return unread, True
     span = _number(newest)[0] - _number(first[0])[0]
