@@ -22,7 +22,19 @@ def complete_files(context: click.Context, option: click.Parameter, incomplete: 
     return [CompletionItem(incomplete, type="file")]
 
 
-_OPTIONS = [
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Make one decorator of several options of a command, which its help lists in this order."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+#: The options from which :func:`read` makes a manifest.
+manifest_options = together(
     click.option(
         "-c",
         "--config",
@@ -47,7 +59,7 @@ _OPTIONS = [
     ),
     click.option("--trust-remote", is_flag=True, help="Let a manifest from a URL name modules and handlers."),
     click.option("--transport", metavar="NAME", help="The transport to use for everything, such as memory."),
-]
+)
 
 
 #: Of commands that look for streams.
@@ -56,13 +68,6 @@ scan_option = click.option(
     is_flag=True,
     help="Search each Redis as a whole for streams that nobody has noted, such as those of Lightbus 1.x.",
 )
-
-
-def manifest_options(function: F) -> F:
-    """Add the options from which :func:`read` makes a manifest."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 def begin(options: Mapping[str, Any], level: str = "error", style: LogFormat | None = None) -> Manifest:

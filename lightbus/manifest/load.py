@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .making.build import build
-from .making.notes import add_notes, add_overlooked
+from .making.notes import add_notes
 from .making.overrides import from_environment, from_flags, from_settings
 from .model import Manifest
 from .problems import Place, Problems
@@ -67,9 +67,7 @@ def load(
     transport = str(flags["transport"]) if flags.get("transport") else None
     manifest = build(root, problems, trust_remote=trust_remote, transport=transport)
     problems.raise_errors()
-    add_notes(files, root, environ, problems)
-    if looks_around:
-        add_overlooked(cwd, problems)
+    add_notes(files, root, environ, problems, looked_in=cwd if looks_around else None)
     notes = tuple(problems.ordered("warning", "note"))
     return replace(manifest, notes=notes, sources=tuple(name for name, _ in sources.layers()))
 

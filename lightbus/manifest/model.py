@@ -103,6 +103,11 @@ class HttpOptions:
     )
 
 
+def _by_name(description: str) -> Any:
+    """Declare a key with a map whose keys are names that the user gives."""
+    return option(factory=lambda: MappingProxyType({}), description=description)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Manifest:
     """What one process hosts."""
@@ -127,23 +132,15 @@ class Manifest:
     )
     processes: int = option(1, "How many processes host this manifest.", minimum=1, maximum=1024)
     bus: BusOptions = option(factory=BusOptions, description="What holds for the whole process.")
-    apis: Mapping[str, ApiRecord] = option(
-        factory=lambda: MappingProxyType({}),
-        description="The APIs that it serves, calls or listens to, by name; default lies beneath each.",
+    apis: Mapping[str, ApiRecord] = _by_name(
+        "The APIs that it serves, calls or listens to, by name; default lies beneath each."
     )
-    policies: Mapping[str, Policy] = option(
-        factory=lambda: MappingProxyType({}),
-        description="How often an event is tried, with what waits, and what becomes of it then.",
+    policies: Mapping[str, Policy] = _by_name(
+        "How often an event is tried, with what waits, and what becomes of it then."
     )
-    listeners: Mapping[str, ListenerOptions] = option(
-        factory=lambda: MappingProxyType({}), description="Which function handles which events."
-    )
-    schedules: Mapping[str, ScheduleOptions] = option(
-        factory=lambda: MappingProxyType({}), description="Which function is called when."
-    )
-    plugins: Mapping[str, Any] = option(
-        factory=lambda: MappingProxyType({}), description="The options of plugins, by name."
-    )
+    listeners: Mapping[str, ListenerOptions] = _by_name("Which function handles which events.")
+    schedules: Mapping[str, ScheduleOptions] = _by_name("Which function is called when.")
+    plugins: Mapping[str, Any] = _by_name("The options of plugins, by name.")
     http: HttpOptions = option(factory=HttpOptions, description="Health and metrics by HTTP.")
 
     default_api: ApiRecord = field(default_factory=ApiRecord)

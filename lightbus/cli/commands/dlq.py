@@ -7,12 +7,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.manifest_options import begin, manifest_options, scan_option
+from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.host.checks import client_for
 from lightbus.host.logs import on_one_line
 from lightbus.insight import dead_letters
@@ -24,7 +24,6 @@ from lightbus.transports.events import DeadLetter
 
 _REASONS = ("failed", "invalid", "invalid_message", "process_died")
 
-F = TypeVar("F", bound=Callable[..., Any])
 Act = Callable[[BusClient, Sequence[str], Filter], AsyncIterator[DeadLetter]]
 
 command = click.Group(
@@ -43,7 +42,7 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
         raise click.BadParameter(f"{value!r} is not a duration; write 30s, 5m, 2h or 7d") from None
 
 
-_FILTERS = [
+_filters = together(
     click.argument("ids", nargs=-1, metavar="[ID]..."),
     click.option("--api", metavar="NAME", help="Those of events of one API."),
     click.option("--listener", metavar="NAME", help="Those of one listener, with or without its service."),
@@ -51,13 +50,13 @@ _FILTERS = [
     click.option("--older-than", callback=_duration, metavar="DURATION", help="Those put aside so long ago."),
     click.option("--newer-than", callback=_duration, metavar="DURATION", help="Those put aside since then."),
     scan_option,
-]
-
-
-def _filters(function: F) -> F:
-    for option in reversed(_FILTERS):
-        function = option(function)
-    return manifest_options(function)
+    manifest_options,
+)
+_to_act = together(
+    _filters,
+    click.option("--all", "everything", is_flag=True, help="All of them."),
+    click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+)
 
 
 def _split(options: dict[str, Any]) -> tuple[Filter, Manifest]:
@@ -78,7 +77,7 @@ def list_(as_json: bool, **options: Any) -> None:
 
     count = _for_each(manifest, chosen, show)
     if not as_json:
-        print(f"{count} dead letters" if count != 1 else "1 dead letter")
+        print(_counted(count))
 
 
 @command.command("show", epilog="Example: lightbus dlq show 1764000000000-0")
@@ -100,9 +99,7 @@ def show(**options: Any) -> None:
 
 
 @command.command("replay", epilog="Example: lightbus dlq replay --listener mailer --dry-run")
-@_filters
-@click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@_to_act
 def replay(everything: bool, dry_run: bool, **options: Any) -> None:
     """Hand dead letters to their listener again, and to no other one; their attempts count from the start."""
     chosen, manifest = _chosen(everything, options)
@@ -110,9 +107,7 @@ def replay(everything: bool, dry_run: bool, **options: Any) -> None:
 
 
 @command.command("drop", epilog="Example: lightbus dlq drop 1764000000000-0")
-@_filters
-@click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@_to_act
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 def drop(everything: bool, dry_run: bool, yes: bool, **options: Any) -> None:
     """Delete dead letters for good; asks first, unless each is named by its id or --yes is given."""
@@ -135,8 +130,7 @@ def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]
         )
     seen = set()
     count = _for_each(manifest, chosen, lambda letter: seen.add((letter.place, letter.id)))
-    what = f"{count} dead letters" if count != 1 else "1 dead letter"
-    if count and not click.confirm(f"Drop {what} for good?", err=True):
+    if count and not click.confirm(f"Drop {_counted(count)} for good?", err=True):
         raise click.ClickException("nothing was dropped")
     return frozenset(seen)
 
@@ -185,6 +179,10 @@ def _line(letter: DeadLetter) -> str:
     error = letter.error.splitlines()[0][:100] if letter.error else ""
     why = f"{letter.reason} ({letter.attempts})  {error}"
     return on_one_line(f"{letter.id}  {_when(letter)}  {name}  {letter.group}  {why}")
+
+
+def _counted(count: int) -> str:
+    return f"{count} dead letters" if count != 1 else "1 dead letter"
 
 
 def _when(letter: DeadLetter) -> str:

@@ -49,14 +49,17 @@ _OF_BUS = (
 )
 
 
-def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Problems) -> None:
-    """Tell about keys whose meaning changed.
+def add_notes(
+    files: Node, root: Node, environ: Mapping[str, str], problems: Problems, *, looked_in: Path | None = None
+) -> None:
+    """Tell about keys whose meaning changed, and about what has a name that looks like one of Lightbus.
 
     Args:
         files: What the files say.
         root: What they say with everything above them.
         environ: The environment.
         problems: Takes the notes.
+        looked_in: The folder in which a manifest was looked for; None where one was named.
     """
     for path in _OF_BUS:
         node = root.find(path)
@@ -84,9 +87,11 @@ def add_notes(files: Node, root: Node, environ: Mapping[str, str], problems: Pro
             problems.add(Place(f"environment {variable}"), SHORT[variable], what, "note")
 
     _add_unknown_variables(environ, problems)
+    if looked_in is not None:
+        _add_overlooked(looked_in, problems)
 
 
-def add_overlooked(folder: Path, problems: Problems) -> None:
+def _add_overlooked(folder: Path, problems: Problems) -> None:
     """Tell about files in the working folder that look like its manifest, where none is named."""
     for name in OVERLOOKED:
         if (folder / name).is_file():
