@@ -14,7 +14,7 @@ from lightbus.bus.path import BusPath
 from lightbus.exceptions import ConfigurationError, TransportUnavailable, text_of
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import new_event_loop
-from lightbus.runtime.tasks import begin
+from lightbus.runtime.tasks import Kept
 from lightbus.runtime.threads import replaced_by
 
 from . import logs
@@ -58,7 +58,7 @@ class Host:
         self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon, supervised=supervised)
         self._reread = reread
         self._reloader: Reloader | None = None
-        self._reloads: set[asyncio.Task[bool]] = set()
+        self._reloads: list[Kept] = []
         self._status = EXIT_OK
         self.client = client_for(manifest)
         self.client.shutdown_handler = self.shut_down
@@ -166,9 +166,11 @@ class Host:
             logger.warning("SIGHUP received, and not heeded: the host is %s", state)
             return
         logger.info("SIGHUP received: reading the manifest again")
-        task = begin(self._reloader.reload(), "lightbus reload")
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+        lost = "the manifest is not read again"
+        self._reloads = [reload for reload in self._reloads if not reload.is_over]
+        self._reloads.append(
+            Kept(self._reloader.reload, "lightbus reload", lost, self.client.obstacles).start()
+        )
 
 
 async def _until_done(task: asyncio.Task[None]) -> None:

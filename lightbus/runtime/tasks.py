@@ -15,7 +15,7 @@ from .obstacles import Obstacles
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[], Coroutine[Any, Any, None]]
+Work = Callable[[], Coroutine[Any, Any, Any]]
 
 #: Seconds until a task is begun again, from the first time on.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
@@ -41,7 +41,7 @@ class Kept:
         self._lost = lost
         self._obstacles = obstacles
         self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._begun = 0.0
         self._failures = 0
@@ -79,7 +79,7 @@ class Kept:
         await asyncio.wait([self.over], timeout=timeout)
         return self.is_over
 
-    def _after(self, task: asyncio.Task[None]) -> None:
+    def _after(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
         is_cancelled = task.cancelled() or isinstance(error, asyncio.CancelledError)
         if not is_cancelled and error is None:

@@ -12,7 +12,7 @@ from lightbus.declared.listener import Listener
 from lightbus.declared.schedule import BackgroundTask
 from lightbus.exceptions import LightbusException
 from lightbus.runtime.cancellation import end, is_cancelled, own, withstand
-from lightbus.runtime.tasks import Kept, Work, begin
+from lightbus.runtime.tasks import Kept, Work
 
 from .dispatch import Dispatch
 from .events import EventWorker
@@ -43,7 +43,7 @@ class Worker:
         self._is_running = False
         self._kept: list[Kept] = []
         self._background: list[asyncio.Task[None]] = []
-        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._ending: dict[str, Kept] = {}
 
     @property
     def served(self) -> list[str]:
@@ -145,8 +145,7 @@ class Worker:
         await asyncio.gather(*(worker.end_taking(_LAST_TAKE) for worker in workers))
         left = await asyncio.gather(*(each.finish(timeout) for each in (*workers, self.schedules)))
         await asyncio.gather(*(worker.close() for worker in workers))
-        if self._ending:
-            await asyncio.wait(self._ending.values())
+        await asyncio.gather(*(ending.ended() for ending in self._ending.values()))
         # At once: where the broker is silent, each waits out its time.
         await asyncio.gather(self.ownership.give_up(), self._withdraw_contracts())
         await asyncio.gather(*(kept.ended() for kept in self._kept))
@@ -176,16 +175,18 @@ class Worker:
         elif not listener.enabled and running is not None:
             self.events.remove(running)
             name = f"lightbus end of the listener {listener.name}"
-            self._ending[listener.name] = begin(self._end(running), name)
+            lost = f"the listener {listener.name} is not ended"
+            ending = Kept(partial(self._end, running), name, lost, self._client.obstacles)
+            self._ending[listener.name] = ending.start()
 
     def _keep(self, work: Work, name: str, lost: str) -> None:
         self._kept = [kept for kept in self._kept if not kept.is_over]
         self._kept.append(Kept(work, name, lost, self._client.obstacles).start())
 
     async def _begin(self, event: EventWorker) -> None:
-        before = self._ending.pop(event.listener.name, None)
+        before = self._ending.get(event.listener.name)
         if before is not None:
-            await asyncio.wait([before])
+            await before.ended()
         await event.join()
         event.start()
 

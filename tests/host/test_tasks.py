@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, Literal
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import lightbus
 from lightbus.exceptions import NoWorker
+from lightbus.host import supervisor
+from lightbus.host.supervisor import Supervisor
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
 from tests.guide.project import Project
 from tests.host.conftest import Bench, Hosted
 from tests.host.shop import ledger
 from tests.support.eventually import eventually_async
+from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server
-
-How = Literal["cancel", "raise"]
 
 MANIFEST = """
 plugins: {internal_state: {enabled: true, ping_interval: 0.1}}
@@ -39,47 +45,13 @@ TOLD = {
 KINDS = [
     *TOLD,
     *("lightbus rpc shop", "lightbus listener note", "lightbus listener list"),
-    *("lightbus contracts", "lightbus ownership", "lightbus outlook", "lightbus reading of contracts"),
+    *("lightbus contracts", "lightbus ownership", "lightbus outlook", "lightbus clock"),
+    "lightbus reading of contracts",
     *("lightbus schedule tick", "lightbus run of the schedule tick", "lightbus lease of the schedule tick"),
     *("lightbus leases shop-note", "lightbus retries shop-note", "lightbus sweep shop-note"),
     *("lightbus presence shop", "lightbus replies", "lightbus lookout", "lightbus trim shop.*:stream"),
     *("lightbus redis pipe", "lightbus ping", "lightbus internal.state", "lightbus settling shop-note"),
 ]
-
-
-class Sabotage:
-    """Ends the first task of a name as soon as it runs.
-
-    Args:
-        name: The task's name.
-        how: Whether it is cancelled, or raises.
-    """
-
-    def __init__(self, name: str, how: How) -> None:
-        self._name = name
-        self._how = how
-        self.is_done = False
-        factory: Any = self._make
-        asyncio.get_running_loop().set_task_factory(factory)
-
-    def _make(
-        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **more: Any
-    ) -> asyncio.Task[Any]:
-        return asyncio.Task(self._run(work), loop=loop, **more)
-
-    async def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        if task.get_name() == self._name and not self.is_done:
-            self.is_done = True
-            if self._how == "raise":
-                work.close()
-                raise RuntimeError("it broke")
-            # A worker that is cancelled while it handles a message is a handler that fails; one that connects
-            # connects again.
-            is_later = self._name.startswith(("lightbus worker", "lightbus redis pipe"))
-            task.get_loop().call_later(0.05 if is_later else 0, task.cancel)
-        return await work
 
 
 async def works(host: Hosted, bench: Bench) -> None:
@@ -118,6 +90,178 @@ async def test_a_task_that_ends_unasked_is_told_and_its_work_goes_on(
     unasked = [record for record in caplog.records if "ended unasked" in record.getMessage()]
     assert {record.levelno for record in unasked} <= {logging.ERROR}
     assert len(unasked) == told.endswith("unasked"), "the end of the host is no accident"
+
+
+def was_told(caplog: pytest.LogCaptureFixture, name: str, how: How) -> bool:
+    """Whether the log says once that a task has ended, and why."""
+    told = [r.getMessage() for r in caplog.records if "ended unasked" in r.getMessage()]
+    assert len(told) <= 1
+    reason = "it broke" if how == "raise" else "something cancelled it"
+    return bool(told) and told[0].startswith(f"the task {name!r} ended unasked: ") and reason in told[0]
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+async def test_who_waits_for_room_waits_on_where_the_look_for_it_ends_unasked(
+    bench: Bench, how: How, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "lightbus room shop.*:stream"
+    sabotage = Sabotage(name, how)
+    stream = "event_transport: {redis: {max_stream_length: 5}}"
+    text = f"apis: {{default: {{event_fire_timeout: 60s, {stream}}}}}\n"
+    stay = "listeners: {stay: {events: [shop.sold], handler: 'tests.host.shop:stay', concurrency: 1}}"
+    async with bench.host(text + stay) as host:
+        firing = []
+        while not sabotage.is_done:
+            firing.append(asyncio.create_task(host.fire("cup")))
+            await asyncio.wait(firing, timeout=0.01)
+        await eventually_async(lambda: was_told(caplog, name, how))
+        ledger.gate.set()
+        await asyncio.gather(*firing)
+        await eventually_async(lambda: ledger.counts["cup"] == len(firing))
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+@pytest.mark.parametrize("turn", ["start", "end"])
+async def test_a_listener_starts_or_ends_by_a_reload_though_the_task_for_that_ends_unasked(
+    bench: Bench, turn: str, how: How, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = f"lightbus {turn} of the listener note"
+    sabotage = Sabotage(name, how)
+    note = "note: {events: [shop.sold], handler: 'tests.host.shop:note', since: earliest, enabled"
+    on, off = (f"listeners: {{{note}: {is_on}}}}}" for is_on in ("true", "false"))
+    before, after = (off, on) if turn == "start" else (on, off)
+    async with bench.host(before) as host:
+        bench.write(after)
+        assert await host.reloader.reload()
+        await eventually_async(lambda: sabotage.is_done and was_told(caplog, name, how))
+        if turn == "end":
+            # It has left its group, and is there again when it is wanted.
+            consumers = ("XINFO", "CONSUMERS", "shop.*:stream", "shop-note")
+            nobody = b"lightbus:nobody"
+            await eventually_async(lambda: {each[1] for each in host.server.execute(*consumers)} <= {nobody})
+            bench.write(before)
+            assert await host.reloader.reload()
+        await host.fire("cup")
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+        await eventually_async(lambda: not list(host.client.obstacles))
+    assert was_told(caplog, name, how)
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+async def test_the_lease_of_a_tick_is_renewed_though_its_task_ends_unasked(
+    bench: Bench, how: How, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "lightbus lease of the schedule linger"
+    Sabotage(name, how)
+    schedule = "schedules: {linger: {every: 3s, scope: service, call: 'tests.host.shop:linger'}}"
+    async with bench.host(schedule) as host:
+        await eventually_async(lambda: was_told(caplog, name, how))
+        until = ("HGET", "lightbus:schedule:shop:linger", "until")
+        before = int(host.server.execute(*until))
+        await eventually_async(lambda: int(host.server.execute(*until)) > before, what="it is renewed")
+        ledger.gate.set()
+        await eventually_async(lambda: not ledger.running)
+
+
+ROOT = Path(__file__).parents[2]
+RELOADED = """
+import lightbus
+from tests.support.sabotage import Sabotage
+
+class ShopApi(lightbus.Api):
+    class Meta:
+        name = "shop"
+
+async def before_server_start(bus):
+    Sabotage("lightbus reload", "{how}")
+"""
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+def test_a_manifest_is_read_again_though_the_task_for_that_ends_unasked(
+    project: Project, redis_server: Server, how: How
+) -> None:
+    project.write("bus.py", RELOADED.format(how=how))
+    text = f"bus: {{log_format: text, log_level: info, redis: {{url: '{redis_server.url}'}}}}\n"
+    project.write("lightbus.yaml", text)
+    host = project.host(PYTHONPATH=str(ROOT))
+    project.write("lightbus.yaml", text.replace("info", "debug"))
+    os.kill(host.pid, signal.SIGHUP)
+    host.wait_for_line("the manifest was applied: bus.log_level")
+    assert host.output().count("the task 'lightbus reload' ended unasked") == 1
+    assert host.terminate() == 0
+
+
+PROCESS = """
+import os, sys
+with open("started", "a") as file:
+    file.write(os.environ["LIGHTBUS_CHILD"])
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+async def test_a_process_is_kept_running_though_what_keeps_it_ends_unasked(
+    bench: Bench, how: How, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "lightbus process 1"
+    monkeypatch.chdir(bench.folder)
+    # The process of the tests heeds signals afterwards.
+    monkeypatch.setattr(supervisor, "heed_no_more", lambda: None)
+    if how == "raise":
+        Sabotage(name, how)
+    it = Supervisor(bench.read("processes: 2"), [sys.executable, "-c", PROCESS], bench.folder)
+    supervising = asyncio.create_task(it._supervise())
+    started = bench.folder / "started"
+    started.touch()
+    await eventually_async(lambda: sorted(started.read_text()) == ["1", "2"], what="both have started")
+    before = dict(it._running)
+    if how == "cancel":
+        (keeper,) = (task for task in asyncio.all_tasks() if task.get_name() == name)
+        keeper.cancel()
+        await eventually_async(lambda: sorted(started.read_text()) == ["1", "1", "2"])
+        assert await asyncio.wait_for(before[1].wait(), 60) == 0, "it has ended with its standard input"
+    assert was_told(caplog, name, how)
+    assert it._running.keys() == {1, 2} and it._running[2] is before[2]
+    it._on_stop("SIGTERM")
+    await supervising
+    assert it._running == {} and it._status == 0
+
+
+#: Tasks that have no row here, each with the reason.
+ELSEWHERE = {
+    "lightbus permissions": "the next refusal begins it again",
+    "lightbus lost events": "whoever waits for it is told, and the next lost link begins it again",
+    "lightbus background NAME": "its coroutine is the user's, and runs once",
+    **dict.fromkeys(("lightbus host", "lightbus hosted"), "it is the life itself"),
+    **dict.fromkeys(("lightbus start", "lightbus stop"), "it is a part of the life, which ends with it"),
+}
+OWN_ROWS = [
+    *(
+        "lightbus room shop.*:stream",
+        "lightbus start of the listener note",
+        "lightbus end of the listener note",
+    ),
+    *("lightbus reload", "lightbus process 1"),
+]
+
+
+def names_of_tasks() -> Iterator[re.Pattern[str]]:
+    """What each task is called that Lightbus begins; threads and commands are not meant."""
+    for file in Path(lightbus.__file__).parent.rglob("*.py"):
+        lines = [] if "cli" in file.parts else file.read_text().splitlines()
+        for name in re.findall(
+            r'"(lightbus [^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
+        ):
+            yield re.compile(re.sub(r"\\{.*?\\}", ".+", re.escape(name)))
+
+
+def test_no_task_is_without_a_row() -> None:
+    names = set(names_of_tasks())
+    assert len(names) > 25
+    rows = [*KINDS, *OWN_ROWS, *ELSEWHERE]
+    assert [name.pattern for name in names if not any(map(name.fullmatch, rows))] == []
+    assert [row for row in rows if not any(name.fullmatch(row) for name in names)] == []
 
 
 async def test_what_does_not_run_is_an_obstacle_for_as_long(caplog: pytest.LogCaptureFixture) -> None:

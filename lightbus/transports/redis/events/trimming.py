@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from lightbus.exceptions import BusAlreadyClosed
+from lightbus.exceptions import BusAlreadyClosed, LightbusException
 from lightbus.messages import EventMessage
 from lightbus.runtime.cancellation import end, is_ending
 from lightbus.runtime.tasks import begin
@@ -126,10 +126,12 @@ class Trimmer:
             self._looking.add_done_callback(self._note_looked)
         looking = self._looking
         await asyncio.wait([looking])
-        if not looking.cancelled():
-            looking.result()
-        elif is_ending(looking):
-            raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")
+        # Where it has ended by accident, which is told already, whoever waits looks again.
+        if looking.cancelled():
+            if is_ending(looking):
+                raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")
+        elif isinstance(error := looking.exception(), LightbusException):
+            raise error
 
     def _note_looked(self, _: asyncio.Task[None]) -> None:
         self._looking = None
