@@ -16,15 +16,15 @@ from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage, is_message_id
 from lightbus.transports.port import MAX_BYTES
 
+from .keys import REPLY_KEYS, reply_key
+
 MAX_DEPTH = 64
 MAX_FIELDS = 1_000
 MAX_NODES = 10_000
 
-#: What a call may name as its return path: our callers' one list, or the key of one call by Lightbus 1.x.
-_RETURN_PATH = re.compile(
-    r"redis\+key://(lightbus:reply:[A-Za-z0-9_-]{43}|[A-Za-z][\w.]{0,255}\.\w{1,255}:result:[0-9a-fA-F-]{32,36})",
-    re.ASCII,
-)
+_RETURN_PATH = re.compile(rf"redis\+key://({REPLY_KEYS})", re.ASCII)
+#: What the return paths of this version's callers begin with.
+_OURS = f"redis+key://{reply_key('')}"
 # Possessive, and without need of its closing quote: hostile text is passed over just once.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -185,14 +185,11 @@ def is_call_id(text: str) -> bool:
 
 def names_reply_list(return_path: str) -> bool:
     """Tell whether a return path is one that callers of this version make."""
-    return return_path.startswith("redis+key://lightbus:reply:")
+    return return_path.startswith(_OURS)
 
 
 def return_key(return_path: str) -> str | None:
-    """Return the key that an answer goes to, or None where the path is not one that a caller makes.
-
-    An answer must never touch a key that a hostile path names, such as a stream or another queue.
-    """
+    """Return the key that an answer goes to, or None where the path is not one that a caller makes."""
     match = _RETURN_PATH.fullmatch(return_path)
     return match[1] if match else None
 

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
+
+#: How the key of a stream ends that carries all events of an API, and which keys may be those of streams at
+#: all, as a pattern of Redis.
+PER_API = ".*:stream"
+ANY_STREAM = "*.*:stream*"
+#: The keys that a call may name as its return path: the one list of a caller of this version, or what
+#: Lightbus 1.x makes for each call. An answer must never touch any other, such as a queue.
+REPLY_KEYS = r"lightbus:reply:[A-Za-z0-9_-]{43}|[A-Za-z][\w.]{0,255}\.\w{1,255}:result:[0-9a-fA-F-]{32,36}"
+_DEAD = re.compile(r"\{(.+:stream)\}:dead:(.+)", re.DOTALL)
 
 #: The set of the streams of events that a Redis has, and what says that it was searched for them once.
 STREAMS = "lightbus:streams"
@@ -41,6 +51,11 @@ def expiry_key(call_id: str) -> str:
     return f"rpc_expiry_key:{call_id}"
 
 
+def reply_key(caller: str) -> str:
+    """Return the key of the list on which the answers to one caller arrive."""
+    return f"lightbus:reply:{caller}"
+
+
 def schema_key(api_name: str) -> str:
     """Return the key of an API's contract."""
     return f"schema:{api_name}"
@@ -70,6 +85,17 @@ def contract_digest(blob: bytes) -> str:
 def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
     """Return the key of the stream that carries an event."""
     return f"{api_name}.{event_name if stream_use == 'per_event' else '*'}:stream"
+
+
+def is_stream(key: str) -> bool:
+    """Tell whether a key is that of a stream of events."""
+    return key[:1] != "{" and key.endswith(":stream")
+
+
+def owner_of_dead(key: str) -> tuple[str, str] | None:
+    """Return the stream and the group whose dead letters a key holds; None for any other key."""
+    found = _DEAD.fullmatch(key)
+    return (found[1], found[2]) if found else None
 
 
 def fired_key(stream: str, message_id: str) -> str:

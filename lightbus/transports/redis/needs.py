@@ -19,6 +19,7 @@ from .keys import (
     publishers_key,
     queue_key,
     register_key,
+    reply_key,
     schedule_key,
     schema_key,
     served_key,
@@ -88,7 +89,7 @@ def calls(api: str) -> Iterator[Need]:
 
 def reads_answers() -> Iterator[Need]:
     """What is needed at the Redis of answers by those who call."""
-    reply = Key("lightbus:reply:*")
+    reply = Key(reply_key(ANY))
     commands: list[Command] = [("BRPOP", reply, 1), ("RPOP", reply, 1)]
     yield from _all(commands, "read the answers to calls", is_assumed=True)
 
@@ -145,7 +146,7 @@ def serves(api: str) -> Iterator[Need]:
 
 def answers(api: str) -> Iterator[Need]:
     """What is needed at the Redis of answers by those who serve an API."""
-    reply = Key("lightbus:reply:*")
+    reply = Key(reply_key(ANY))
     commands: list[Command] = [*_runs(ANSWER, [reply]), ("LPUSH", reply, ""), ("EXPIRE", reply, 1)]
     yield from _all(commands, f"answer calls of {api}", is_vital=True)
 

@@ -16,6 +16,7 @@ from typing import Any
 from lightbus.runtime.cancellation import end
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import begin
+from lightbus.transports.redis.keys import PER_API
 
 from .connection import FAILURES, Connector, Link
 from .refusals import ReplyError
@@ -192,7 +193,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _escaped(key: str) -> str:
     """Return a key as the pattern of an ACL rule: the star of a stream's name is no wildcard."""
-    return key.replace(".*:stream", ".\\*:stream")
+    return key.replace(PER_API, f"\\{PER_API}")
 
 
 class Permissions:

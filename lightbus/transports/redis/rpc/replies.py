@@ -17,6 +17,7 @@ from lightbus.runtime.tasks import Kept
 from lightbus.transports.port import Finding, Transport, Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
+from lightbus.transports.redis.keys import reply_key
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, LinkBroken
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -66,7 +67,7 @@ class ReplyList:
         self._retry_delay = retry_delay
         self._transport = transport
         self._complaints = Complaints(logger)
-        self._key = f"lightbus:reply:{secrets.token_urlsafe(32)}"
+        self._key = reply_key(secrets.token_urlsafe(32))
         self.return_path = f"redis+key://{self._key}"
         #: The calls that wait, by their ids, the oldest first; who waits no longer takes its own out.
         self.expected: dict[str, Waiting] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Sequence
 
 from lightbus.exceptions import InvalidMessage
@@ -10,7 +9,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.events import DeadLetter
 from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
-from lightbus.transports.redis.keys import GroupKeys
+from lightbus.transports.redis.keys import GroupKeys, owner_of_dead
 from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -19,7 +18,6 @@ from lightbus.transports.redis.scripts import REPLAY
 from .noted import known
 
 _PAGE = 100
-_KEY = re.compile(r"\{(?P<stream>.+:stream)\}:dead:(?P<group>.+)", re.DOTALL)
 #: What else is kept beside how far a group has read.
 _NO_GROUP = (b" made", b" service")
 #: The fields that are added to the event's own, in this order.
@@ -34,20 +32,20 @@ async def walk(pipe: Pipe, decode: Decode) -> AsyncIterator[DeadLetter]:
     """
     with unavailable("dead letters can't be read"):
         for key in await _places(pipe):
-            match = _KEY.fullmatch(key)
+            owner = owner_of_dead(key)
             # One that is replayed may fail again at once; it is not met twice.
-            newest = await pipe.send("XREVRANGE", key, "+", "-", "COUNT", 1) if match else ()
+            newest = await pipe.send("XREVRANGE", key, "+", "-", "COUNT", 1) if owner else ()
             first, last = "-", newest[0][0] if newest else b"0"
-            while match and (entries := await pipe.send("XRANGE", key, first, last, "COUNT", _PAGE)):
+            while owner and (entries := await pipe.send("XRANGE", key, first, last, "COUNT", _PAGE)):
                 for entry_id, fields in entries:
-                    yield _letter(decode, key, match["group"], entry_id.decode(), fields)
+                    yield _letter(decode, key, owner[1], entry_id.decode(), fields)
                 first = f"({entries[-1][0].decode()}"
 
 
 async def _places(pipe: Pipe) -> list[str]:
     """Return the keys that may hold dead letters: noted ones, and of the groups that there are and were."""
     keys = [key.decode("utf-8", "surrogateescape") for key in await known(pipe)]
-    found = {key for key in keys if _KEY.fullmatch(key)}
+    found = {key for key in keys if owner_of_dead(key)}
     streams = [key for key in keys if key not in found]
     asked = [
         question
@@ -64,10 +62,10 @@ async def _places(pipe: Pipe) -> list[str]:
 
 async def replay(pipe: Pipe, letter: DeadLetter) -> bool:
     """Hand a letter to its group again, with its attempts counted from the start."""
-    found = _KEY.fullmatch(letter.place)
-    if found is None:
+    owner = owner_of_dead(letter.place)
+    if owner is None:
         return False
-    retry = GroupKeys(found["stream"], found["group"]).retry
+    retry = GroupKeys(*owner).retry
     with unavailable(f"the dead letter {letter.id} is not replayed"):
         return bool(await pipe.run(REPLAY(dead=letter.place, retry=retry, letter=letter.id)))
 

@@ -11,6 +11,7 @@ from lightbus.messages import EventMessage
 from lightbus.runtime.retrying import Retrying
 from lightbus.transports.merging import NATIVE_ID, matcher, newest_first
 from lightbus.transports.redis.custom_codec import Decode
+from lightbus.transports.redis.keys import is_stream, stream_key
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, unavailable
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -115,10 +116,10 @@ async def stream_keys(pipe: Pipe, api: str = "*", event: str = "*") -> list[byte
         event: The event's name, likewise.
     """
     if "*" not in api + event:
-        return [f"{api}.*:stream".encode(), f"{api}.{event}:stream".encode()]
-    wanted = matcher(f"{api}.*:stream")
+        return [stream_key(api, event, use).encode() for use in ("per_api", "per_event")]
+    wanted = matcher(stream_key(api, event, "per_api"))
     texts = ((key, key.decode("utf-8", "replace")) for key in await known(pipe))
-    return sorted(key for key, text in texts if text[:1] != "{" and wanted.fullmatch(text))
+    return sorted(key for key, text in texts if is_stream(text) and wanted.fullmatch(text))
 
 
 def _messages(

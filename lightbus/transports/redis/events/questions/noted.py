@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
-from lightbus.transports.redis.keys import SCHEMAS, SEARCHED, STREAMS
+from lightbus.transports.redis.keys import (
+    ANY_STREAM,
+    PER_API,
+    SCHEMAS,
+    SEARCHED,
+    STREAMS,
+    is_stream,
+    owner_of_dead,
+)
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -22,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 
 _SCANNED = 1_000
-_DEAD = re.compile(rb"\{.+:stream\}:dead:.+", re.DOTALL)
 _PAGE = 500
 #: Seconds of a search that are worth a warning.
 _LONG = 1.0
@@ -62,14 +68,14 @@ async def known(pipe: Pipe) -> set[bytes]:
         )
     keys = set(found or ())
     keys.update(() if isinstance(noted, ReplyError) else noted)
-    keys.update(() if isinstance(names, ReplyError) else (name + b".*:stream" for name in names))
+    keys.update(() if isinstance(names, ReplyError) else (name + PER_API.encode() for name in names))
     return keys
 
 
 async def search(pipe: Pipe) -> set[bytes]:
     """Search the whole Redis for streams of events and of dead letters, and note them."""
-    found = await _scan(pipe, "*.*:stream*")
-    keys = {key for key in found if _DEAD.fullmatch(key) or (key[:1] != b"{" and key.endswith(b":stream"))}
+    found = {key: key.decode("utf-8", "surrogateescape") for key in await _scan(pipe, ANY_STREAM)}
+    keys = {key for key, text in found.items() if is_stream(text) or owner_of_dead(text)}
     try:
         names = sorted(keys)
         for start in range(0, len(names), _PAGE):
