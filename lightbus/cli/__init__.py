@@ -78,7 +78,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    The status is 0, or 1 for a failure, 64 for misuse, 69 where Redis stays away, 78 for a wrong
+    The status is 0, or 1 for a failure, 64 for misuse, 69 if Redis stays away, 78 for a wrong
     configuration, 130 after Ctrl-C.
     """
     prepare_streams()
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Who reads has enough, as `head` does. Python would try to write the rest when it ends. (What fails
+        # The reader has enough, as `head` does. Python would try to write the rest when it ends. (What fails
         # while a command runs ends in click, in the same way.)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_FAILED

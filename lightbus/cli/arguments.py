@@ -14,7 +14,7 @@ def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
     """Read ``name=value`` pairs; a value is JSON where it parses, else a string.
 
     Args:
-        pairs: What was typed.
+        pairs: The text that was typed.
         whole: All arguments as one JSON object; the pairs are added to it.
 
     Returns:

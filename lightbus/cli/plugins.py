@@ -30,7 +30,7 @@ def extend(group: click.Group, ctx: click.Context, words: list[str]) -> None:
     Args:
         group: The command ``lightbus``.
         ctx: Its context.
-        words: What was typed, from the command's name on.
+        words: The words that were typed, from the command's name on.
 
     Raises:
         ConfigurationError: A plugin fails.

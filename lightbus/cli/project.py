@@ -17,7 +17,7 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
     """Import a project's bus modules and return the bus on which they register; nothing is connected.
 
     Args:
-        manifest: What names the modules.
+        manifest: The option that names the modules.
         may_lack_modules: Whether it is no error that a module which nobody named is not there.
 
     Raises:

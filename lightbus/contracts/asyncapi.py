@@ -12,8 +12,8 @@ def document(contracts: dict[str, dict[str, Any]], title: str, version: str) -> 
 
     Args:
         contracts: Contracts by API.
-        title: What the document describes.
-        version: The version of that.
+        title: The name of the bus or service that the document describes.
+        version: Its version.
     """
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}

@@ -4,7 +4,7 @@ Each side is asked whether it may stay as it is while the others move on to the 
 
 - callers: old callers with a new owner;
 - listeners: old listeners with the events of a new owner;
-- owner: an old owner with new callers and listeners, as before it is deployed or after it is rolled back.
+- owner: an old owner with new callers and listeners, as before its deployment or after a rollback.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Difference:
         kind: Whether a procedure, an event or the whole API differs.
         name: The procedure's or event's name; empty for the whole API.
         path: The place in it, such as ``parameters.order.lines[].qty``; empty for all of it.
-        what: What differs, in words.
+        what: The difference in words.
         callers: Whether callers built for the old contract break.
         owner: Whether an owner built for the old contract fails peers built for the new one.
         listeners: Whether listeners built for the old contract break.
@@ -76,8 +76,8 @@ def compare_all(old: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, A
     """Compare two sets of contracts, by API.
 
     Args:
-        old: What callers and listeners were built for.
-        new: What is to be published.
+        old: The contracts that callers and listeners were built for.
+        new: The contracts that are to be published.
 
     Returns:
         The differences, in the order of the APIs' names.

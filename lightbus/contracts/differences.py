@@ -10,7 +10,7 @@ from .printing import default_of, type_text
 from .safety import follow
 from .writing import TYPE_NAMES
 
-#: What says nothing about which values fit.
+#: Keywords that do not change which values fit.
 _NOTES: Final = frozenset(
     {"$schema", "$comment", "title", "description", "default", "examples", "definitions", "deprecated"}
 )
@@ -26,8 +26,8 @@ class Change:
     """One difference between two schemas.
 
     Args:
-        path: Where, such as ``parameters.order.lines[].qty``.
-        what: What differs, in words.
+        path: The place, such as ``parameters.order.lines[].qty``.
+        what: The difference in words.
         narrows: Whether the new schema refuses something that the old one accepts.
         widens: Whether it accepts something that the old one refuses.
     """
@@ -231,7 +231,7 @@ def alternatives(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[d
     Args:
         schema: The schema.
         root: The complete schema that it is part of.
-        depth: How many references led here.
+        depth: The number of references that led here.
 
     Returns:
         Schemas with a ``type`` each; ``{}`` stands for anything, no schema at all for nothing.
@@ -281,7 +281,7 @@ def _kinds(schemas: list[dict[str, Any]]) -> set[str]:
 
 
 def _name(schema: dict[str, Any]) -> str:
-    """What makes two alternatives of one type the same one: a class's name, or how it is written."""
+    """Return the name by which two alternatives of one type are the same one."""
     return str(schema.get("title") or type_text(schema, {}))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-#: How many names are listed, where none is near.
+#: The most names that are listed, if none is near.
 _LISTED = 10
 _LONGEST_NAME = 64
 
@@ -20,8 +20,8 @@ class Doubt:
 
     Args:
         listener: The listener.
-        event: What it asks for, with its API.
-        what: What is not known, and what may have been meant.
+        event: The event that it asks for, with its API.
+        what: Says what is not known, and what may have been meant.
         is_certain: Whether a contract says so; else the API's owner may not have started yet.
         is_alone: Whether no other API is known either.
     """
@@ -64,7 +64,7 @@ def doubts(
 
 
 def advice(name: str, known: Iterable[str], what: str) -> str:
-    """Return what may have been meant by a name that is not known, else the names that there are."""
+    """Suggest the name that may have been meant by an unknown one, else list the names that there are."""
     names = sorted(known)
     near = get_close_matches(name, names, 1, 0.6) if len(name) <= _LONGEST_NAME else []
     if near:

@@ -81,8 +81,8 @@ def write_contracts(contracts: Mapping[str, Any], path: Path) -> list[Path]:
 
     Args:
         contracts: Contracts by API.
-        path: A file for all of them, or a directory, which is made, for a file of each API. What does not
-            exist and has no suffix is a directory.
+        path: A file for all of them, or a directory, which is made, for a file of each API. A path that does
+            not exist and has no suffix is a directory.
 
     Returns:
         The files.

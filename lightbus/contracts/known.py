@@ -49,13 +49,13 @@ class Contracts:
 
         Args:
             api_name: The API's name.
-            contract: What the owner published, which may be anything.
+            contract: The published contract, which may be anything.
 
         Returns:
             Whether that is news.
 
         Raises:
-            InvalidMessage: It is not a contract, or not a safe one; what was known before stays.
+            InvalidMessage: It is not a contract, or not a safe one; the one before stays.
         """
         if self._remote.get(api_name) == contract:
             return False
@@ -64,7 +64,7 @@ class Contracts:
         return True
 
     def remove_remote(self, api_name: str) -> None:
-        """Forget what the bus said of an API."""
+        """Forget the contract that the bus had of an API."""
         if self._remote.pop(api_name, None) is not None:
             self._forget_validators(api_name)
 
@@ -86,7 +86,7 @@ class Contracts:
         return self._validators.get(key) or self._compile(key)
 
     def rpc_response(self, api_name: str, procedure_name: str) -> Validator | None:
-        """Return the validator of what a procedure returns, or None where no contract has it."""
+        """Return the validator of a procedure's result, or None where no contract has it."""
         key: _Key = ("result", api_name, procedure_name)
         return self._validators.get(key) or self._compile(key)
 

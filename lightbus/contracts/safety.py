@@ -1,4 +1,4 @@
-"""A schema from the bus is data from strangers: what is looked at before it is compiled.
+"""Checks of a schema before it is compiled: from the bus, it is data from strangers.
 
 Nothing is ever fetched, nothing is executed, and neither size nor references can make validating slow.
 """

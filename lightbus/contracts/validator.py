@@ -24,7 +24,7 @@ class Validator:
 
     Args:
         check: Raises ValueError for a value that doesn't fit.
-        what: What the values are, for the error, such as ``the result of auth.check_password``.
+        what: Names the values in the error, such as ``the result of auth.check_password``.
     """
 
     __slots__ = ("_check", "_what")
@@ -50,7 +50,7 @@ def compile(schema: dict[str, Any], what: str = "the value") -> Validator:
 
     Args:
         schema: A JSON Schema; draft-07 whatever it says.
-        what: What it describes, for errors.
+        what: Names the values in errors.
 
     Raises:
         InvalidMessage: The schema is wrong, too large, refers to something outside of itself, or has a
@@ -123,7 +123,7 @@ def _explain(error: Any) -> str:
 
 
 def _innermost(error: Any) -> Any:
-    """Of the ways in which none of several schemas fits, take the one that came furthest."""
+    """Return, if none of several schemas fits, the error of the one that came furthest."""
     while error.kind.name in ("anyOf", "oneOf"):
         branches = error.kind.as_dict().get("context") or []
         errors = [e for branch in branches for e in branch]

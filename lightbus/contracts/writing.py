@@ -23,7 +23,7 @@ _SCALARS: Final[dict[Any, dict[str, Any]]] = {
     timedelta: {"type": "string", "format": "duration"},
     Decimal: {"type": "string", "pattern": values.DECIMAL_PATTERN},
 }
-#: What JSON Schema calls the types that JSON values have in Python.
+#: The names in JSON Schema of the types that JSON values have in Python.
 TYPE_NAMES: Final = {
     str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null", list: "array",
     dict: "object",
@@ -39,7 +39,7 @@ class SchemaWriter:
     Every class is written where it is used; one that contains itself is written once under ``definitions``.
 
     Args:
-        direction: Where the values travel; who defines an API sends events and answers, but no arguments.
+        direction: Where the values travel. The owner of an API sends events and answers, but no arguments.
     """
 
     def __init__(self, direction: Direction = "arguments") -> None:
@@ -150,7 +150,7 @@ class SchemaWriter:
 
     def _model(self, shape: shapes.Model) -> dict[str, Any]:
         schema: dict[str, Any] = shape.cls.model_json_schema()
-        # Arguments may come from who writes them by hand, as a dict.
+        # Callers may write arguments by hand, as a dict.
         if self._direction != "arguments":
             lost = values.losses_of(shape.cls).of(answer=self._direction == "answers")
             if lost is not None:
@@ -187,7 +187,7 @@ def repointed(schema: Any, names: Mapping[str, str]) -> Any:
 
 
 def _names_schema(key: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the names of an object must look like, where its keys are more than any text."""
+    """Return the schema of the names of an object, if its keys may not be any text."""
     if "enum" in key:
         return {"enum": [str(sent) for sent in key["enum"]]}
     if key.get("type") == "integer":

@@ -64,7 +64,7 @@ async def withstand() -> None:
     if task is None or task not in _owned or is_ending(task):
         return
     try:
-        # Where nothing has been awaited since then, it is still to come.
+        # If nothing has been awaited since then, it is still to come.
         await asyncio.sleep(0)
     except asyncio.CancelledError:
         if is_ending(task):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 
-#: How many lines about one place are written within an interval, and its seconds.
+#: The most lines about one place within an interval, and the seconds of that interval.
 MOST_LINES = 5
 INTERVAL = 60.0
 
@@ -28,11 +28,11 @@ class Complaints:
         """Write a line about a bad message, or count it.
 
         Args:
-            place: Where it comes from, such as the key of a queue; nothing that a message says.
+            place: The place that it comes from, such as the key of a queue; no text of a message.
             text: The line, with a %s for each argument.
             arguments: The arguments.
-            level: How severe it is.
-            message_id: The call's or event's.
+            level: The level of the line.
+            message_id: The id of the call or event.
         """
         known = self._places.get(place)
         if known is None:
@@ -57,12 +57,12 @@ class Complaints:
         left_out, known.left_out, known.lines = known.left_out, 0, 0
         known.until = time.monotonic() + INTERVAL
         if left_out:
-            text = "bad messages in %s of which no line was written, within %g s: %d"
+            text = "bad messages in %s without a line of their own, within %g s: %d"
             self._logger.warning(text, place, INTERVAL, left_out)
 
 
 class _Place:
-    """What was told of one place in the running interval."""
+    """The lines about one place in the running interval."""
 
     __slots__ = ("left_out", "lines", "until")
 

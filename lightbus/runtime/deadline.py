@@ -1,4 +1,4 @@
-"""How long what runs may take: a procedure that calls another one waits no longer than its own caller."""
+"""Deadlines: a procedure that calls another one waits no longer than its own caller."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextvars import ContextVar, Token
 
 
 class Deadline:
-    """Holds for what runs within ``with``, in tasks and threads that it starts, too.
+    """A deadline for all code within ``with``, and for the tasks and threads that it starts.
 
     Args:
-        at: When the caller gives up, by ``time.monotonic()``; None where that is not known.
+        at: The time when the caller gives up, by ``time.monotonic()``; None if it is not known.
     """
 
     __slots__ = ("_at", "_token")
@@ -40,6 +40,6 @@ _current: ContextVar[Deadline | None] = ContextVar("lightbus_deadline", default=
 
 
 def time_left() -> float | None:
-    """Return the seconds for which the caller of what runs here still waits; None where nobody does."""
+    """Return for how many seconds the caller of this code still waits; None if nobody waits."""
     deadline = _current.get()
     return deadline.left if deadline is not None else None

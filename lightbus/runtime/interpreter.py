@@ -1,4 +1,4 @@
-"""What the command line needs of the Python that runs it, told or made up for where it is not there."""
+"""The demands of the command line on the Python that runs it: its streams, and its packages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NEEDED = (
 
 
 def prepare_streams() -> None:
-    """Have standard input, output and error, and let the latter two take any letter."""
+    """Open standard input, output and error if they are closed; let the latter two take any letter."""
     open_standard_descriptors()
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:

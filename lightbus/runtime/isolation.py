@@ -12,7 +12,7 @@ _DECIMAL = "decimal_context"
 
 
 class Isolation:
-    """Runs coroutines so that the context variables that one sets are there for no other one.
+    """Runs coroutines so that no one sees the context variables that another one sets.
 
     Each begins with those that were set where this was made.
     """

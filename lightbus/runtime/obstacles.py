@@ -1,4 +1,4 @@
-"""What keeps a process from its work at present: told by whoever meets it, shown on ``/readyz``."""
+"""The obstacles that keep a process from its work at present; ``/readyz`` shows them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 
 
 class Obstacles:
-    """The obstacles of one bus, each under a key of whoever met it; may be read from any thread."""
+    """The obstacles of one bus, each under a key; may be read from any thread."""
 
     def __init__(self) -> None:
         self._said: dict[Hashable, str] = {}
@@ -16,7 +16,7 @@ class Obstacles:
 
         Args:
             key: Names it, for :meth:`clear`; such as a tuple of a kind and a name.
-            sentence: What does not work, why, and what helps.
+            sentence: Says what does not work, why, and what helps.
 
         Returns:
             Whether it is news, so that the log tells of it once.

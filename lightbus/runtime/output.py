@@ -1,4 +1,4 @@
-"""Lines for whoever reads them, written in order; whoever does not read them keeps no process waiting."""
+"""Lines for a reader, written in order; a reader that has stopped keeps no process waiting."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ ESCAPED = "lightbus.escaped"
 class Output:
     """Writes lines to a descriptor.
 
-    A line is written at once where there is room, so that a process that dies has written its last ones. What
-    finds no room waits in memory, and a thread writes it when there is. With too much in memory,
-    :meth:`write` waits as long as somebody reads at all; once nobody has for two seconds, lines are dropped
-    and counted.
+    A line is written at once if there is room, so that a process that dies has written its last ones. Else it
+    waits in memory, and a thread writes it later. With too much in memory, :meth:`write` waits as long as
+    somebody reads at all. If nobody has read for two seconds, lines are dropped and counted.
 
     Args:
         descriptor: The descriptor, such as 2.
@@ -44,7 +43,7 @@ class Output:
         self._tell_dropped = tell_dropped
         self._begin()
         if hasattr(os, "register_at_fork"):
-            # What waits is the parent's to write. A thread of the parent may hold the lock for ever.
+            # Waiting lines belong to the parent, whose thread may hold the lock for ever.
             os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
@@ -107,7 +106,7 @@ class Output:
                     self._start_thread()
                     return
                 except OSError:
-                    # Nobody is going to read it: the reader is gone, or the disk is full.
+                    # Nobody will read it: the reader is gone, or the disk is full.
                     sent = len(line)
                 self._size -= sent
                 self._is_stalled = False
@@ -156,7 +155,7 @@ def _await_room(descriptor: int) -> None:
 
 
 def _without_waiting(descriptor: int) -> tuple[Callable[[bytes], int], int]:
-    """Return what writes some of a text or raises BlockingIOError, and the descriptor that it writes to.
+    """Return a function that writes some of a text or raises BlockingIOError, and its descriptor.
 
     The descriptor itself stays as it is: other processes may have it, too, and take it for one that waits.
     """

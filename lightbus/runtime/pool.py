@@ -39,7 +39,7 @@ class HandlerPool:
         """Call a function in a thread, with the caller's context variables.
 
         Returns:
-            A future of what it returns or raises.
+            A future of its result or its error.
         """
         context = contextvars.copy_context()
         call = functools.partial(context.run, self._guarded, function, *args, **kwargs)
@@ -53,18 +53,18 @@ class HandlerPool:
         """Call a function of either kind: await it, or run it in a thread.
 
         Returns:
-            What it returns.
+            Its result.
         """
         return await self.call(inspect.iscoroutinefunction(function), function, *args, **kwargs)
 
     async def call(self, is_async: bool, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call a function of which it is known where its call begins: here, or in a thread.
+        """Call a function whose kind is known: an async one here, any other in a thread.
 
-        Where what it returns can be awaited, that is done here: it may be a plain decorator that hides an
+        If a plain function returns an awaitable, that is awaited here: it may be a decorator that hides an
         ``async`` function.
 
         Returns:
-            What it returns.
+            Its result.
         """
         if is_disturbed():
             await withstand()  # User code that ran before this one must not cancel it.
@@ -101,7 +101,7 @@ class HandlerPool:
 
 
 def _in_thread_of_its_own(call: Callable[[], Any]) -> asyncio.Future[Any]:
-    """Where gevent has replaced those of the pool, too. So few need that that threads are not kept."""
+    """Call in a new thread, if gevent has replaced those of the pool. It is rare, so none is kept."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 

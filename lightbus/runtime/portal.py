@@ -95,7 +95,7 @@ class Portal:
                 loop.run_forever()
                 return
             except (SystemExit, KeyboardInterrupt):
-                # Whoever awaits it gets it; all others who wait for this loop must not wait for ever.
+                # Its awaiter gets it; all others who wait for this loop must not wait for ever.
                 logger.exception("code on the event loop of synchronous calls raised this; the loop goes on")
 
 
@@ -113,14 +113,14 @@ def run_blocking(
     blocking: str,
     awaitable: str,
 ) -> T:
-    """Run a coroutine function on the bus's loop and wait for what it returns.
+    """Run a coroutine function on the bus's loop and wait for its result.
 
     Args:
         home: The loop of the host that this thread works for; None for the portal's.
         function: The coroutine function.
         args: Its arguments.
         blocking: The call as the user wrote it, for the error.
-        awaitable: What to await instead on an event loop, for the error.
+        awaitable: The expression to await instead on an event loop, for the error.
 
     Raises:
         SyncCallOnEventLoop: This thread runs an event loop, which waiting would stop.
@@ -154,7 +154,7 @@ def run_blocking(
 def shorten(error: LightbusException) -> None:
     """Take an error's way through Lightbus out of its traceback; it says nothing that its text does not.
 
-    Where code of somebody else's is on that way, such as a hook, it stays.
+    If other code is on that way, such as a hook, it stays.
     """
     trace = error.__traceback__
     while trace is not None:

@@ -35,11 +35,11 @@ class Retrying:
     """One thing that is tried until it works.
 
     Args:
-        logger: Where the first failure in a row is told; later ones at the level debug.
-        what: What fails, as in "reading events as shop-mailer".
+        logger: Gets the first failure in a row; later ones at the level debug.
+        what: Names the thing that fails, as in "reading events as shop-mailer".
         longest: The longest wait between two attempts, in seconds.
         level: The level of the first failure.
-        obstacles: Where it is shown while it lasts; None where somebody else shows it.
+        obstacles: Show it while it lasts; None if somebody else shows it.
         message_id: The message that it is about, for the log.
     """
 

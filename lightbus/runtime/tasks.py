@@ -1,4 +1,4 @@
-"""Tasks that live as long as what needs them: where one ends unasked, that is told, and it is begun again."""
+"""Tasks that must keep running: if one ends unasked, the log says so, and it is begun again."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _STEADY = 10.0
 
 
 class Kept:
-    """A task that is begun again where it raises, or where somebody else cancels it.
+    """A task that is begun again if it raises, or if somebody else cancels it.
 
     It is over when its work returns, when :meth:`end` is called, and with its event loop.
 
     Args:
         work: Makes the coroutine, each time anew.
         name: The task's name.
-        lost: What is not done while it does not run, as in "leases of shop-mailer are not renewed".
-        obstacles: Where that is told while it lasts.
+        lost: Says what is not done while it does not run, as in "leases of shop-mailer are not renewed".
+        obstacles: Shows that while it lasts.
     """
 
     def __init__(self, work: Work, name: str, lost: str, obstacles: Obstacles) -> None:

@@ -18,11 +18,11 @@ def log(what: str, name: str, message_id: str, outcome: str, seconds: float) -> 
     """Tell of one message; never of what it carries.
 
     Args:
-        what: What was done with it, such as ``called``.
+        what: A word for what was done with it, such as ``called``.
         name: Its name, which may come from anybody: it stays on its line, whoever formats it.
         message_id: Its id.
-        outcome: How that ended.
-        seconds: How long it took.
+        outcome: The outcome.
+        seconds: The time that it took.
     """
     shown = name if name.isprintable() else ascii(name)
     logger.debug(

@@ -1,4 +1,4 @@
-"""What the processes of a service agree on over the broker: who owns an API, and who runs a schedule."""
+"""Agreement among processes over the broker: who owns an API, and who runs a schedule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Coordination(ABC):
 
         Args:
             api_names: The APIs.
-            identity: Who wants to own them.
+            identity: The process that wants to own them.
             ttl: Seconds after which an owner that does not ask again is forgotten.
 
         Returns:
@@ -46,7 +46,7 @@ class Coordination(ABC):
         Args:
             schedule: The schedule, with its service.
             tick: Its time in Unix seconds.
-            holder: Who wants to run it; may ask again for the same tick where the reply was lost.
+            holder: The process that wants to run it; may ask again for the same tick if the reply was lost.
             lease: Seconds for which no later tick is given out unless :meth:`hold` renews them; 0 where runs
                 may overlap.
             catch_up: Whether it is given out only where an earlier one was, else remembered as the last.

@@ -1,4 +1,4 @@
-"""What can be asked of a broker: the parts of the ports that change nothing, and what they answer."""
+"""The port that events travel by: firing, listening, and questions that change nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage
 from lightbus.transports.port import Consumer, Transport
 
-#: Seconds after which a process counts as gone that was not heard of: those that live read every few seconds.
+#: Seconds of silence after which a process counts as gone: one that lives reads every few seconds.
 SILENT = 60.0
 
 
@@ -41,22 +41,22 @@ class ConsumerStatus:
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
-    """How far one listener's group is with one stream.
+    """The progress of one listener's group with one stream.
 
     Args:
         group: ``{service_name}-{listener_name}``.
-        stream: Where the broker keeps the events.
+        stream: The place where the broker keeps the events.
         lag: How many events the group has not read yet.
         lag_is_exact: Whether that was counted, or is an estimate.
         pending: How many were read and are not settled.
         retrying: How many wait for another attempt.
         dead: How many were put aside.
         consumers: Its processes.
-        service: Whose group it is; empty where that is not known.
+        service: The service of the group; empty if it is not known.
         oldest: The broker's id from which on it needs what the stream holds.
         limit: How many events the stream takes that a group has not acknowledged; None where it grows.
         gone: How many events left the stream before the group had read them, as far as that is known.
-        removal: How the group is removed by hand.
+        removal: The command that removes the group by hand.
     """
 
     group: str
@@ -95,14 +95,14 @@ class DeadLetter:
 
     Args:
         id: Names it among those of its listener's group.
-        group: Whose it is: ``{service_name}-{listener_name}``.
+        group: The group of its listener: ``{service_name}-{listener_name}``.
         message: The event; without a name where it can't be read.
         reason: ``failed``, ``invalid``, ``invalid_message`` or ``process_died``.
-        error: The ``repr()`` of what the handler raised last, where it did.
+        error: The ``repr()`` of the handler's last error, if it raised.
         trace: That error's traceback.
         attempts: How often its handler was started.
         died_at: When it was put aside, in Unix time.
-        place: Where the transport keeps it.
+        place: The place where the transport keeps it.
     """
 
     id: str
@@ -117,7 +117,7 @@ class DeadLetter:
 
 
 class EventQuestions(ABC):
-    """What can be asked of a transport of events."""
+    """The questions to a transport of events."""
 
     @abstractmethod
     def history(
@@ -126,8 +126,8 @@ class EventQuestions(ABC):
         """Go through the events that the broker still has, the newest first; no listener notices.
 
         Args:
-            api: Which APIs to look at; ``*`` stands for anything.
-            event: Which events, likewise; others of the same APIs may come, too.
+            api: The APIs to look at; ``*`` stands for anything.
+            event: The events, likewise; others of the same APIs may come, too.
             since: The Unix time of the oldest.
             native_id: The broker's id of the only one.
 
@@ -175,7 +175,7 @@ class EventQuestions(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What one listener wants to receive.
+    """The events that one listener wants.
 
     Args:
         listener_name: Names the consumer group, together with the service.
@@ -183,7 +183,7 @@ class Subscription:
         known_events: The event names of each API asked for with ``*``, where they are known.
         since: ``new``, ``earliest`` or a Unix time in seconds as text; read when the group is first made.
         dedupe: Seconds for which the ids of acknowledged events are remembered; None for not at all.
-        page: How many events are wanted at a time, where it is more than the transport reads by itself.
+        page: How many events are wanted at a time, if it is more than the transport reads by itself.
         longest_delay: The most seconds for which an event ever waits for another attempt.
     """
 
@@ -202,11 +202,11 @@ class Subscription:
 
 @dataclass(slots=True, eq=False)
 class Outgoing:
-    """An event on its way to the broker, and what became of it.
+    """An event on its way to the broker, and its outcome.
 
     Args:
         message: The event; once it is stored, it has its ``native_id``.
-        body: What the transport has made of it by :meth:`EventTransport.encode`.
+        body: The event as :meth:`EventTransport.encode` has made it.
         dedupe: Seconds for which the same id is stored only once; None for no such memory.
         error: Why it is not stored, or may not be; ``TransportUnavailable`` and ``StreamFull`` where it is
             known not to be.

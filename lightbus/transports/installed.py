@@ -12,7 +12,7 @@ def find_transport(kind: Kind, name: str) -> type[Any]:
     """Look up a transport class by the name that a manifest gives it.
 
     Args:
-        kind: Which of the three ports.
+        kind: One of the three ports.
         name: The entry point's name in the group ``lightbus_{kind}_transports``.
 
     Returns:

@@ -10,12 +10,12 @@ from typing import Any
 
 from lightbus.messages import EventMessage
 
-#: What a native id looks like: milliseconds of Unix time, and a number among those.
+#: The form of a native id: milliseconds of Unix time, and a number among those.
 NATIVE_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """Return what matches names of a pattern, in which ``*`` stands for anything."""
+    """Return the regular expression of a pattern, in which ``*`` stands for anything."""
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
 
 
@@ -39,7 +39,7 @@ async def newest_first(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncI
 
 
 async def as_they_come(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncIterator[EventMessage]:
-    """Go through several sources at once, for ever; what one of them raises ends all."""
+    """Go through several sources at once, for ever; an error of one of them ends all."""
     waiting = {asyncio.ensure_future(_next(source)): source for source in sources}
     try:
         while waiting:

@@ -1,6 +1,6 @@
 """The three ports to a broker.
 
-A transport belongs to one event loop. It reconnects by itself; what can't wait for that raises
+A transport belongs to one event loop. It reconnects by itself; a method that can't wait for that raises
 :class:`~lightbus.exceptions.TransportUnavailable`.
 """
 
@@ -22,14 +22,14 @@ MAX_BYTES = 1024 * 1024
 
 
 class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
-    """What the three ports have in common."""
+    """The part that the three ports have in common."""
 
     #: A frozen dataclass of the transport's options.
     options: ClassVar[type | None] = None
 
-    #: What it counts in; its bus gives it its own.
+    #: Its counters; its bus gives it its own.
     metrics = Metrics()
-    #: Where it tells what keeps it from its work; its bus gives it its own.
+    #: Its obstacles; its bus gives it its own.
     obstacles = Obstacles()
 
     @property
@@ -41,16 +41,16 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
         """Connect; raises TransportUnavailable where the broker does not answer."""
 
     async def close(self) -> None:  # noqa: B027
-        """Let go of every connection."""
+        """Close every connection."""
 
     async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
         """Look whether the broker has what the promises need, and allows it; may raise TransportUnavailable.
 
         Args:
-            uses: For what it is used, as far as that is known.
+            uses: Its uses, as far as they are known.
 
         Returns:
-            What it lacks.
+            Its faults.
         """
         return ()
 
@@ -59,18 +59,18 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
         return time.time()
 
     async def expect(self, uses: Sequence[Use]) -> None:  # noqa: B027
-        """Take note of what this process is going to do; what the broker does not allow is an obstacle."""
+        """Note the uses that this process will make of it; one that the broker refuses is an obstacle."""
 
     @property
     def address(self) -> str:
-        """Where the broker is, without secrets, for the log."""
+        """The address of the broker, without secrets, for the log."""
         return type(self).__name__
 
 
 class Consumer(ABC):
-    """What one process reads of the broker."""
+    """One process's reader of the broker."""
 
-    #: Why nothing can be read at present, empty while reading goes on; where else it tells of obstacles.
+    #: The reason why it reads nothing at present, empty while it reads; and its other obstacles.
     trouble, obstacles = "", Obstacles()
 
     @abstractmethod
@@ -79,17 +79,17 @@ class Consumer(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Send what is still to be settled or answered, hand back the rest and let go of everything."""
+        """Send the last answers and acknowledgements, hand back the rest, and close its connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a broker lacks.
+    """A fault of a broker.
 
     Args:
-        what: What is wrong, which promise that costs, and what to do.
+        what: Says what is wrong, which promise that costs, and what to do.
         fatal: Whether nothing can work until it is put right: a host does not start.
-        severity: How bad it is for those who check.
+        severity: Its severity in ``lightbus check``.
         is_watched: Whether a host is told by :meth:`Transport.expect`, and again when it is put right.
     """
 
@@ -101,13 +101,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a process is going to do by a transport.
+    """One use that a process makes of a transport.
 
     Args:
-        role: What it does with an API; ``runs`` for a schedule of all processes of a service, ``hosts`` for
-            what every host does; ``knows`` an API where it does no more with it by this transport.
+        role: Its role for an API. ``runs`` is for a schedule of all processes of a service, ``hosts`` for
+            the common needs of hosts, ``knows`` for an API with which it does nothing else here.
         name: The API, or the schedule with its service.
-        events: Which events of the API are fired or listened to; ``*`` where the names are not known.
+        events: The events of the API that are fired or listened to; ``*`` if the names are not known.
         listener: The listener's name.
         service: The listener's service.
         dedupes: Whether ids are remembered, of fired or of handled events.

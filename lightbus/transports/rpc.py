@@ -19,7 +19,7 @@ class QueueStatus:
         api_name: The API.
         waiting: How many calls nobody has taken.
         running: How many were taken and not answered.
-        process_names: Who serves it.
+        process_names: The processes that serve it.
     """
 
     api_name: str
@@ -29,11 +29,11 @@ class QueueStatus:
 
 
 class RpcQuestions(ABC):
-    """What can be asked of a transport of calls."""
+    """The questions to a transport of calls."""
 
     @abstractmethod
     async def queue_status(self, api_names: Sequence[str]) -> Sequence[QueueStatus]:
-        """Tell how many calls wait and run, and who serves them.
+        """Return how many calls wait and run, and which processes serve them.
 
         Raises:
             TransportUnavailable: The broker can't be reached.
@@ -55,7 +55,7 @@ class RpcConsumer(Consumer):
 class RpcTransport(RpcQuestions, Transport):
     """Calls procedures and serves them."""
 
-    #: What answers travel by, where that is not the connection of calls; closed with this.
+    #: The transport of answers, if that is not the connection of calls; closed with this.
     answers: Transport | None = None
 
     @abstractmethod

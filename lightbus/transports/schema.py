@@ -11,7 +11,7 @@ from lightbus.transports.port import Transport
 
 
 class SchemaQuestions(ABC):  # noqa: B024 - what is asked here, a transport need not know
-    """What can be asked of a transport of contracts."""
+    """The questions to a transport of contracts."""
 
     async def foreign(self, api_names: Sequence[str]) -> Collection[str]:
         """Return the APIs whose contract comes from a Lightbus 1.x, which tells nobody who owns or serves it.

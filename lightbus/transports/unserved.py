@@ -1,4 +1,4 @@
-"""What is said of a group: how much waits for it, who reads it, and what to do where nobody does."""
+"""Sentences about a group: how much waits for it, who reads it, and what to do if nobody does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def remedy(status: GroupStatus, more: str = "") -> str:
 
     Args:
         status: The group.
-        more: What helps besides.
+        more: Another remedy.
     """
     besides = f", {more}" if more else ""
     if status.is_served:
@@ -42,7 +42,7 @@ def remedy(status: GroupStatus, more: str = "") -> str:
 
 
 def consequence(status: GroupStatus) -> str:
-    """Say what comes of it that a stream keeps events for a group."""
+    """Say what follows if a stream keeps events for a group."""
     if status.limit is None:
         return f"{status.stream} keeps all of that"
     return f"{status.stream} keeps all of that, and at {status.limit:,} nothing more can be fired"

@@ -1,7 +1,7 @@
 """Python values to JSON values and back: ``dump(value)`` and ``cast(value, hint)``.
 
-Encoders are made once per class, the casters of a handler once, never per message. What can't be sent or
-cast is an error that has the path, as in ``order.lines[3].qty``.
+Encoders are made once per class, the casters of a handler once, never per message. A value that can't be sent
+or cast is an error with its path, as in ``order.lines[3].qty``.
 """
 
 from .arguments import arguments_caster, cast, named_caster

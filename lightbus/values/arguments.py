@@ -40,7 +40,7 @@ def arguments_caster(
     """Return the function that casts the arguments of one handler; make it once per handler.
 
     Args:
-        signature: The handler's signature. Which arguments it must have is not checked here.
+        signature: The handler's signature. Missing arguments are not noticed here.
         hints: Its resolved hints by parameter name, as ``hints_of()`` returns them.
 
     Returns:

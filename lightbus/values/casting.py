@@ -1,7 +1,7 @@
 """``cast()``: JSON values to the types of a hint, strictly.
 
-A hint is compiled once into a :class:`Converter`. Where the value already has the right type, converting
-it costs a set look-up; where it doesn't fit, the error says where and why.
+A hint is compiled once into a :class:`Converter`. If the value already has the right type, converting it
+costs a set look-up. If it doesn't fit, the error says where and why.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Compiler:
         return Converter(convert, NOTHING, OBJECT)
 
     def _key(self, shape: shapes.Shape) -> Convert | None:
-        """Return what converts a name of a JSON object to a key; None where it stays text."""
+        """Return the function that makes a key of a name of a JSON object; None if it stays text."""
         converter = self._of(shape)
         if str in converter.exact:
             return None

@@ -22,7 +22,7 @@ from .misfit import Misfit, shown
 from .models import answering, difference, dump_model
 from .objects import is_model, keywords_of, sent_fields, struct_tag, unsent_fields
 
-#: How deep lists and objects may lie in each other.
+#: The most levels that lists and objects may have.
 MAX_DEPTH: Final = 100
 
 _LEAST_INT: Final = -(2**63)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightbus.exceptions import ValidationError
 
-#: How many characters of a value an error shows.
+#: The most characters of a value that an error shows.
 SHOWN = 60
 
 
@@ -15,7 +15,7 @@ class Misfit(Exception):
     """A value that doesn't fit; every container that it passes on its way up adds its own key.
 
     Args:
-        reason: What is wrong with the innermost value.
+        reason: The fault of the innermost value.
         path: The keys that are known so far, from the innermost outwards.
     """
 
@@ -34,10 +34,10 @@ def located(path: Iterable[str | int], reason: str) -> str:
 
     Args:
         path: Keys and indexes, from the outside inwards; long ones are cut.
-        reason: What is wrong there.
+        reason: The fault at that place.
 
     Returns:
-        The text; the reason alone where the path is empty.
+        The text; the reason alone if the path is empty.
     """
     text = ""
     for key in path:

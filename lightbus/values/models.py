@@ -1,8 +1,8 @@
 """Pydantic models that would lose something on their way: found once per class, told when one is sent.
 
 pydantic dumps for people as well as for programs. A ``SecretStr`` becomes asterisks, ``Field(exclude=True)``
-is left out, an alias may be written and not read, and a serializer may do anything; whoever reads it gets a
-valid model with something else in it. pydantic is never imported here.
+is left out, an alias may be written and not read, and a serializer may do anything. The reader then gets a
+valid model with other content. pydantic is never imported here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .misfit import Misfit
 from .objects import is_model, is_named_tuple
 from .shapes import hints_of
 
-#: Whether what is dumped now is the answer to a call. Nobody reads that back into a model.
+#: Whether the answer to a call is dumped now. Nobody reads that back into a model.
 answering: ContextVar[bool] = ContextVar("answering", default=False)
 
 _REVEAL = (
@@ -39,7 +39,7 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Losses(msgspec.Struct):
-    """What one class of models loses.
+    """The losses of one class of models.
 
     Args:
         always: The fields that never arrive as they are.
@@ -52,13 +52,13 @@ class Losses(msgspec.Struct):
     is_open: bool = False
 
     def of(self, *, answer: bool) -> Lost | None:
-        """Return the first field that is lost, in an answer or in what is read into a model."""
+        """Return the first field that is lost: in an answer, or in a value that is read into a model."""
         return next((lost for lost in self.always if lost.in_answers or not answer), None)
 
 
 @lru_cache(maxsize=4096)
 def losses_of(cls: Any) -> Losses:
-    """Return what the objects of a pydantic model lose when they are sent."""
+    """Return the losses of the objects of a pydantic model when they are sent."""
     losses = Losses()
     _of_model(cls, (), losses, set())
     return losses

@@ -24,7 +24,7 @@ def read_object(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape | None:
     Args:
         hint: The hint, such as ``Page[Item]``.
         cls: The class itself, such as ``Page``.
-        args: What it is subscripted with, such as ``(Item,)``.
+        args: Its type arguments, such as ``(Item,)``.
 
     Returns:
         The shape, or None where the class has no fields.
@@ -94,7 +94,7 @@ def substitute(hint: Any, known: Mapping[Any, Any]) -> Any:
 
     Args:
         hint: A hint that may mention type variables.
-        known: What each stands for.
+        known: The type that each stands for.
 
     Returns:
         The hint without those that are known.

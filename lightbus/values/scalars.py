@@ -23,11 +23,11 @@ NUMBER: Final[frozenset[type]] = frozenset({int, float})
 LIST: Final[frozenset[type]] = frozenset({list})
 OBJECT: Final[frozenset[type]] = frozenset({dict})
 
-#: What a Decimal looks like as text; the contract says the same.
+#: A Decimal as text; the contract says the same.
 DECIMAL_PATTERN: Final = r"^-?\d+(\.\d+)?$"
 
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
-#: What a key that is an int looks like as text.
+#: An int as a key, which is text.
 INT_KEY: Final = re.compile(r"-?\d+", re.ASCII)
 #: Python refuses to read longer numbers.
 MOST_DIGITS: Final = 4300

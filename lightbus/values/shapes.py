@@ -1,4 +1,4 @@
-"""The forms that Python values have as JSON: what both casting and the JSON Schema are made from."""
+"""The forms that Python values have as JSON: casting and the JSON Schema are both made from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCALARS: Final = (
 
 
 class Shape(msgspec.Struct, eq=False, dict=True, weakref=True):
-    """The form that the values of a hint have as JSON; ``name`` is how a person would write it."""
+    """The form that the values of a hint have as JSON; ``name`` is for people."""
 
     name: str
 
@@ -111,8 +111,10 @@ class ObjectOf(Shape):
 
 
 class Alias(Shape):
-    """What travels as a value of another hint, which may mention it: a ``type`` statement, or a class with
-    ``__to_bus__()`` or ``__from_bus__()``, which ``make`` then is.
+    """A hint whose values travel as those of another one, which may mention it.
+
+    It is a ``type`` statement, or a class with ``__to_bus__()`` or ``__from_bus__()``, which ``make``
+    then is.
     """
 
     read_target: Callable[[], Any]
@@ -131,7 +133,7 @@ def hints_of(thing: Any) -> dict[str, Any]:
         thing: A class, a function, or anything else that can be called.
 
     Returns:
-        Hints by name; ``return`` for what a function returns.
+        Hints by name; ``return`` for the result of a function.
 
     Raises:
         MisconfiguredApiOptions: A hint names something that doesn't exist where it is written.

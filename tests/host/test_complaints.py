@@ -57,7 +57,7 @@ async def test_bad_messages_have_a_few_lines_and_a_number(
     async with bench.host(LISTENER) as host:
         await asyncio.to_thread(fill, host)
         await eventually_async(
-            lambda: f"of which no line was written, within 1.5 s: {MANY - 5}" in caplog.text
+            lambda: f"without a line of their own, within 1.5 s: {MANY - 5}" in caplog.text
         )
         assert caplog.text.count(text) == complaints.MOST_LINES
 

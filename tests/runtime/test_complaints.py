@@ -35,9 +35,7 @@ def test_the_first_have_lines_and_the_rest_are_counted_when_the_time_is_up(
         assert shown(caplog) == [f"{number} is bad" for number in [0, 1, 2, 3, 4, 0, 1]]
         assert caplog.records[3].__dict__["message_id"] == "3"
         await eventually_async(lambda: len(shown(caplog)) == 8)
-        assert shown(caplog)[7] == (
-            "bad messages in the queue of which no line was written, within 0.3 s: 95"
-        )
+        assert shown(caplog)[7] == ("bad messages in the queue without a line of their own, within 0.3 s: 95")
         tell(many, "the queue", range(100, 101))
         assert shown(caplog)[8:] == ["100 is bad"]
         await asyncio.sleep(0.4)

@@ -75,7 +75,11 @@ def reason(url: str, tls: TlsOptions | None = None, timeout: float = 1.5) -> str
     ("host", "names", "told"),
     [
         ("127.0.0.1", {}, "its certificate names other hosts; write one of them in bus.redis.url"),
-        ("localhost", {"ca": ""}, "is not trusted here; give that of who signed it as bus.redis.tls.ca_file"),
+        (
+            "localhost",
+            {"ca": ""},
+            "is not trusted here; give its issuer's certificate as bus.redis.tls.ca_file",
+        ),
         ("localhost", {"ca": "junk.pem"}, "tls.ca_file holds no certificate"),
         ("localhost", {"key": "stranger.key"}, "tls.key_file is not the key of the certificate"),
         (

@@ -51,7 +51,7 @@ def _summary(problems: list[Problem], imports: bool, connect: bool, sources: Seq
     """Say how many problems there are, in what, and what was not looked at.
 
     Args:
-        problems: What was found.
+        problems: The problems that were found.
         imports: Whether code was imported.
         connect: Whether brokers were asked.
         sources: The files and URLs that make the manifest; None where it can't be read.

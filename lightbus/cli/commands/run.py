@@ -45,7 +45,7 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
     # Before any process is started that would be at a loss.
     refuse_shadows(Path.cwd())
     if isinstance(sys.stdout, TextIOWrapper):
-        # What a handler prints is seen at once, also where a pipe or a file takes it.
+        # Output of a handler is seen at once, also in a pipe or a file.
         sys.stdout.reconfigure(line_buffering=True)
     logs.configure(options["log_level"] or "info")
     # Until the host is there to do something about it.

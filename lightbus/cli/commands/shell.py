@@ -37,7 +37,7 @@ _HISTORY = Path("~/.lightbus_history")
 def command(statements: str | None, plain: bool, **options: Any) -> int:
     """Try the bus out in Python: `bus` is ready, and `await` may be used at the top level.
 
-    What comes through a pipe is run as a program.
+    A program that comes through a pipe is run.
     """
     manifest = begin(options, "warning", "text")
     bus = project_bus(manifest, may_lack_modules=True)

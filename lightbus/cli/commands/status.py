@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _INTERVAL = 2.0
 #: Seconds that one of them may take.
 _PATIENCE = 5.0
-#: How many processes that have ended are shown one by one, and how many that read a listener's events.
+#: The most ended processes that are shown one by one, and the most that read a listener's events.
 _MOST_ENDED = 3
 _MOST_READERS = 5
 #: The longest name that is shown in full.
 _LONGEST = 80
-#: What a table may take where no terminal limits it.
+#: The width of a table, if no terminal limits it.
 _WIDTH = 200
 
 

@@ -1,4 +1,4 @@
-"""What the memory transports of one event loop share: events, groups, queues, contracts, claims."""
+"""The broker of the memory transports of one event loop: events, groups, queues, contracts, claims."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lightbus.transports.schema import SchemaTransport
 from .inbox import Inbox
 from .ticks import Ticks
 
-#: How many of the newest events are kept for groups that start in the past, and dead letters per group.
+#: The most events that are kept for groups that start in the past, and the most dead letters per group.
 _KEPT = 10_000
 
 
@@ -125,7 +125,7 @@ class Queue(Inbox[tuple[RpcMessage, bytes, float]]):
 
 
 class Broker:
-    """What the buses of one event loop share. Get it by :func:`broker`."""
+    """The broker that the buses of one event loop share. Get it by :func:`broker`."""
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class _InProcess:
-    """What the three transports have in common: nowhere to connect to."""
+    """The part that the three transports have in common: they connect to nothing."""
 
     address = "this process"
 

@@ -1,4 +1,4 @@
-"""Where messages wait in memory until somebody takes them."""
+"""Messages wait here in memory until somebody takes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Inbox(Generic[T]):
-    """Items in order for whoever takes them first; those handed back come before new ones."""
+    """Items in order; those handed back come before new ones."""
 
     def __init__(self) -> None:
         self._returned: deque[T] = deque()
@@ -55,7 +55,7 @@ class Inbox(Generic[T]):
 
     def wake(self) -> None:
         """Let all who wait look again."""
-        # Who has just had everything waits again before those who found nothing: these are first now.
+        # One that has just had everything waits again before those that found nothing: these are first now.
         for woken in reversed(self._waiting):
             if not woken.done():
                 woken.set_result(None)

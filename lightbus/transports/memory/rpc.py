@@ -21,7 +21,7 @@ from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
 logger = logging.getLogger(__name__)
 
 
-#: How many calls of an API may wait, as with Redis by default.
+#: The most calls of an API that may wait, as with Redis by default.
 _MOST_WAITING = 10_000
 
 

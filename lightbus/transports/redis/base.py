@@ -1,4 +1,4 @@
-"""What the transports of one event loop share of one Redis: its connector and its pipe."""
+"""The base of the transports over Redis; those of one event loop share its connection."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .options import RedisOptions
 
 
 class RedisTransport:
-    """What the three transports over Redis have in common.
+    """The part that the three transports over Redis have in common.
 
     Args:
-        options: How to reach Redis, and what the kind of transport adds.
+        options: The address of Redis, and the options of this kind of transport.
     """
 
     metrics: Metrics
@@ -53,7 +53,7 @@ class RedisTransport:
 
     @property
     def address(self) -> str:
-        """Where Redis is, as ``host:port/db``."""
+        """The address of Redis, as ``host:port/db``."""
         connector = Connector(self._redis_options) if self._session is None else self._session.connector
         return connector.address
 
@@ -71,23 +71,23 @@ class RedisTransport:
         await self.pipe.open()
 
     async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
-        """Look whether Redis has what the promises need, and allows it."""
+        """Look whether Redis has all that the promises need, and allows it."""
         needs = [need for use in uses for need in self._needs(use)]
         return await inspect(Connector(self._redis_options), self._keys(uses), [*everybody(), *needs])
 
     async def expect(self, uses: Sequence[Use]) -> None:
-        """Look whether Redis allows what this process is going to do, and watch what it does not."""
+        """Look whether Redis allows these uses, and watch those that it does not allow."""
         self.know("everybody", everybody())
         for use in uses:
             self.know(str(use), self._needs(use))
         await self.session.permissions.check()
 
     def know(self, name: str, needs: Iterable[Need]) -> None:
-        """Say what is needed here, for when something is refused."""
+        """Note needs, to look at them when something is refused."""
         self.session.permissions.know(name, needs, self.obstacles)
 
     def _needs(self, use: Use) -> Iterable[Need]:
-        """Return what a use needs of this Redis."""
+        """Return the needs of a use."""
         return ()
 
     def _keys(self, uses: Sequence[Use]) -> dict[str, str]:

@@ -23,7 +23,7 @@ MAX_FIELDS = 1_000
 MAX_NODES = 10_000
 
 _RETURN_PATH = re.compile(rf"redis\+key://({REPLY_KEYS})", re.ASCII)
-#: What the return paths of this version's callers begin with.
+#: The beginning of the return paths of this version's callers.
 _OURS = f"redis+key://{reply_key('')}"
 # Possessive, and without need of its closing quote: hostile text is passed over just once.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -32,10 +32,11 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _BARE_FIELDS = 32
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
 
-#: What may travel beside the arguments. Lightbus 1.x fails on events with such fields, but not on calls.
+#: The headers that may travel beside the arguments. Lightbus 1.x fails on events with such fields, not on
+#: calls.
 HEADERS = ("traceparent", "tracestate")
 
-#: What encoding raises where a value is not JSON.
+#: The errors of encoding a value that is not JSON.
 _NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError)
 
 encode_json = msgspec.json.Encoder().encode
@@ -126,7 +127,7 @@ def decode_sender(blob: bytes) -> RpcMessage | None:
     """Return a call without its arguments, where they can't be read, so that its caller can be told.
 
     Args:
-        blob: What :func:`decode_call` refused.
+        blob: The blob that :func:`decode_call` refused.
 
     Returns:
         The call; None where it can't be known who sent it.

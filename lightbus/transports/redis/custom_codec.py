@@ -1,4 +1,4 @@
-"""How the messages of one transport are written: by the codec, or by classes that its options name."""
+"""The codec of one transport: Lightbus's own, or classes that its options name."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from .link.refusals import ReplyError
 async def is_foreign(pipe: Pipe, api_name: str) -> bool:
     """Tell whether the contract of an API comes from a Lightbus 1.x: nobody of this version stands for it.
 
-    Those who stand for a contract are noted with its digest at the end of their names. No script asks, since
-    Redis wants its keys to be writable, and those who call have nothing to write there.
+    The names of its publishers end with its digest. No script reads them, since a script needs keys that are
+    writable, and callers have nothing to write there.
     """
     contract, publishers = ("GET", schema_key(api_name)), ("ZRANGEBYSCORE", publishers_key(api_name))
     replies = await pipe.send_many([contract, (*publishers, "-inf", "+inf", "WITHSCORES"), ("TIME",)])

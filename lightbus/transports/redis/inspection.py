@@ -1,4 +1,4 @@
-"""What a Redis lacks of what the promises need, found by asking it."""
+"""Looking at a Redis: does it have all that the promises need?"""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ async def inspect(connector: Connector, keys: Mapping[str, str], needs: Sequence
     """Ask a server about itself, and what its user may do.
 
     Args:
-        connector: How to reach it.
+        connector: Connects to it.
         keys: Keys that this transport uses, with the type that each must have where it exists.
         needs: The commands and keys that are needed.
 
     Returns:
-        What it lacks.
+        Its faults.
 
     Raises:
         TransportUnavailable: It does not answer, or refuses the password.
@@ -67,8 +67,8 @@ async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replic
     except NotKnown as e:
         return [
             Finding(
-                f"whether the user {connector.username!r} of Redis at {connector.address} may do all that is "
-                f"needed can't be looked at without MULTI, which changes nothing: {e}",
+                f"the permissions of the user {connector.username!r} of Redis at {connector.address} can't "
+                f"be looked at without MULTI, which changes nothing: {e}",
                 severity="note",
             )
         ]
@@ -137,7 +137,7 @@ def _eviction(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
 def _persistence(where: str, facts: Mapping[str, str], save: Any, *, is_local: bool) -> Iterable[Finding]:
     if facts.get("aof_enabled") != "0":
         return
-    # Where CONFIG is forbidden, nothing is known about snapshots.
+    # If CONFIG is forbidden, nothing is known about snapshots.
     if isinstance(save, list) and not (len(save) > 1 and save[1]):
         yield Finding(
             f"{where} writes nothing to disk: when it restarts, every event that fire() has confirmed and no "

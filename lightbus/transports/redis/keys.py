@@ -72,12 +72,12 @@ def owner_key(api_name: str) -> str:
 
 
 def schedule_key(schedule: str) -> str:
-    """Return the key of what is remembered of a schedule."""
+    """Return the key that remembers a schedule's last tick."""
     return f"lightbus:schedule:{schedule}"
 
 
 def contract_digest(blob: bytes) -> str:
-    """Return by what those who stand for a contract name it."""
+    """Return the digest by which its publishers name a contract."""
     # The only one that a script can compute, too.
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest()[:16]
 
@@ -118,7 +118,7 @@ class GroupKeys:
         self.delayed = f"{{{stream}}}:delayed:{group}"
         self.bodies = f"{{{stream}}}:bodies:{group}"
         self.dead = f"{{{stream}}}:dead:{group}"
-        #: What the keys begin with that remember an acknowledged event; its id follows.
+        #: The beginning of the keys that remember an acknowledged event; its id follows.
         self.handled = f"{{{stream}}}:handled:{group}:"
         #: A hash of the stream's groups, the last id that each has seen and how often each was made.
         self.groups = f"{{{stream}}}:groups"

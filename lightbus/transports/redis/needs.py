@@ -58,7 +58,7 @@ ANY = "*"
 
 
 def everybody() -> Iterator[Need]:
-    """What each process needs, whatever it does."""
+    """The needs of every process."""
     commands: list[Command] = [
         *(("PING",), ("CLIENT", "ID"), ("CLIENT", "INFO"), ("INFO",), ("COMMAND", "INFO", "GET"), ("TIME",)),
         *(("SMEMBERS", Key(SCHEMAS)), ("MGET", Key(schema_key(ANY)))),
@@ -67,7 +67,7 @@ def everybody() -> Iterator[Need]:
 
 
 def hosts() -> Iterator[Need]:
-    """What each process needs that takes messages."""
+    """The needs of every process that takes messages."""
     commands: list[Command] = [
         *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1")),
         *(("EVALSHA", TAKE.sha, 0), ("EVAL", "return 1", 0)),
@@ -76,7 +76,7 @@ def hosts() -> Iterator[Need]:
 
 
 def calls(api: str) -> Iterator[Need]:
-    """What is needed at the Redis of calls by those who call an API."""
+    """The needs of callers of an API, at the Redis of calls."""
     expiry, queue = Key(expiry_key(ANY)), Key(queue_key(api))
     contract, publishers = Key(schema_key(api)), Key(publishers_key(api))
     commands: list[Command] = [
@@ -88,14 +88,14 @@ def calls(api: str) -> Iterator[Need]:
 
 
 def reads_answers() -> Iterator[Need]:
-    """What is needed at the Redis of answers by those who call."""
+    """The needs of callers, at the Redis of answers."""
     reply = Key(reply_key(ANY))
     commands: list[Command] = [("BRPOP", reply, 1), ("RPOP", reply, 1)]
     yield from _all(commands, "read the answers to calls", is_assumed=True)
 
 
 def publishes(api: str) -> Iterator[Need]:
-    """What is needed at the Redis of contracts by those who publish that of an API."""
+    """The needs of publishers of a contract, at the Redis of contracts."""
     contract, publishers = keys = [Key(schema_key(api)), Key(publishers_key(api))]
     publish: list[Command] = [
         *(*_runs(ENLIST, [Key(SCHEMAS)]), ("SREM", Key(SCHEMAS), ""), ("SADD", Key(SCHEMAS), api)),
@@ -109,7 +109,7 @@ def publishes(api: str) -> Iterator[Need]:
 
 
 def owns(api: str) -> Iterator[Need]:
-    """What is needed at the Redis of contracts by the owner of an API."""
+    """The needs of the owner of an API, at the Redis of contracts."""
     owner = Key(owner_key(api))
     own: list[Command] = [
         *(*_runs(OWN, [owner]), ("ZADD", owner, 1, ""), ("ZREM", owner, ""), ("ZRANGE", owner, 0, 0)),
@@ -119,7 +119,7 @@ def owns(api: str) -> Iterator[Need]:
 
 
 def serves(api: str) -> Iterator[Need]:
-    """What is needed at the Redis of calls by those who serve an API."""
+    """The needs of workers of an API, at the Redis of calls."""
     expiry, queue, register = Key(expiry_key(ANY)), Key(queue_key(api)), Key(register_key(api))
     taken, present, served = (
         Key(taken_key(api, ANY)),
@@ -145,14 +145,14 @@ def serves(api: str) -> Iterator[Need]:
 
 
 def answers(api: str) -> Iterator[Need]:
-    """What is needed at the Redis of answers by those who serve an API."""
+    """The needs of workers of an API, at the Redis of answers."""
     reply = Key(reply_key(ANY))
     commands: list[Command] = [*_runs(ANSWER, [reply]), ("LPUSH", reply, ""), ("EXPIRE", reply, 1)]
     yield from _all(commands, f"answer calls of {api}", is_vital=True)
 
 
 def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
-    """What is needed by those who fire the events of a stream.
+    """The needs of processes that fire the events of a stream.
 
     Args:
         api: The API of the events.
@@ -184,7 +184,7 @@ def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
 
 
 def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) -> Iterator[Need]:
-    """What a listener needs for one of its streams.
+    """The needs of a listener for one of its streams.
 
     Args:
         listener: Its name.
@@ -226,7 +226,7 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
 
 
 def runs(schedule: str) -> Iterator[Need]:
-    """What is needed by the processes that share a schedule."""
+    """The needs of the processes that share a schedule."""
     key = Key(schedule_key(schedule))
     commands: list[Command] = [
         *(*_runs(TICK, [key]), *_runs(HOLD, [key]), ("HGET", key, ""), ("HMGET", key, "")),
@@ -236,12 +236,12 @@ def runs(schedule: str) -> Iterator[Need]:
 
 
 def _notes(stream: str) -> Iterator[Need]:
-    """What is needed so that nobody has to search for a stream."""
+    """The needs for noting a stream, so that nobody has to search for it."""
     yield from _all([("SADD", Key(STREAMS), stream)], "note which streams there are", is_assumed=True)
 
 
 def _of_source(source: Key, group: str) -> Iterator[Command]:
-    """What the leases of a group need on a stream that it reads."""
+    """The needs of the leases of a group on a stream that it reads."""
     yield from _runs(RENEW, [source])
     yield from (
         ("XPENDING", source, group),

@@ -12,7 +12,7 @@ HostPort = NewType("HostPort", str)
 #: A class as ``package.module.Name``.
 ClassName = NewType("ClassName", str)
 
-#: Where Redis is looked for when nothing says otherwise.
+#: The Redis that is used if nothing else is configured.
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
 

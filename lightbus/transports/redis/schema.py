@@ -1,7 +1,7 @@
 """Contracts in Redis: ``schema:{api}`` holds one with a TTL, ``schemas`` is the set of all names.
 
-``lightbus:owner:{api}`` is a sorted set of the processes that own an API, and the hash
-``lightbus:schedule:{service}:{name}`` has the last tick of a schedule and who runs it.
+``lightbus:owner:{api}`` is a sorted set of the processes that own an API. The hash
+``lightbus:schedule:{service}:{name}`` has the last tick of a schedule and the process that runs it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 _MOST_APIS = 10_000
 #: How many are asked for at a time.
 _PAGE = 500
-#: So many names without a contract, which owners leave that are gone, stay in the set of all names.
+#: The most names without a contract that stay in the set of all names; owners that are gone leave them.
 _MOST_STALE = 1_000
 #: Seconds for which the last tick of a schedule is remembered: longer than the year between two of some.
 _TICKS_KEPT = 400 * 86_400
@@ -64,7 +64,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     """Publishes contracts where Lightbus 1.x does, and reads them.
 
     Args:
-        options: How to reach Redis.
+        options: The address of Redis.
     """
 
     options: ClassVar[type | None] = RedisSchemaOptions
@@ -80,7 +80,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def store(
         self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
     ) -> None:
-        """Publish contracts for ``ttl`` seconds; who has started later has the last word."""
+        """Publish contracts for ``ttl`` seconds; the process that started last has the last word."""
         if not contracts:
             return
         self._expect_to("publishes", contracts)
@@ -147,7 +147,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         return contracts
 
     def _contract(self, name: str, blob: bytes) -> Mapping[str, Any] | None:
-        """Read what is stored as a contract; None where it is none."""
+        """Read a stored contract; None if it is none."""
         try:
             check_limits(blob)
             contract = decode_json(blob)
@@ -215,7 +215,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     async def foreign(self, api_names: Sequence[str]) -> Collection[str]:
         """Return the APIs whose contract nobody of this version stands for."""
-        with unavailable("who publishes contracts can't be asked"):
+        with unavailable("the publishers of contracts can't be read"):
             asked = (is_foreign(self.pipe, name) for name in api_names)
             return {name for name, it in zip(api_names, await asyncio.gather(*asked), strict=True) if it}
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from lightbus.options import ESCAPE, misread
 
-#: What a URL must be, in words.
+#: The form of a URL, in words.
 SAYS = "a URL such as redis://host:6379/0, rediss://host:6379/0 or unix:///path"
 
 _OF_TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
@@ -22,8 +22,8 @@ _END_OF_HOST = re.compile(r"[/?]")
 def url_problem(url: str) -> str | None:
     """Say why a URL of Redis can't be used, or None where it can; no secret of it is in the text.
 
-    Nothing is repeated that could be part of a password: not a port, path or query that can't be read, since
-    a password with an unescaped character ends up there.
+    The text repeats nothing that could be part of a password. That includes a port, path or query that can't
+    be read, since a password with an unescaped character ends up there.
 
     Args:
         url: The URL, which may be anything.

@@ -40,13 +40,13 @@ class LinkBroken(TransportError):
     """The connection broke after a command was written and before its reply came."""
 
 
-#: What can come of a command instead of its reply.
+#: The errors that a command may raise.
 FAILURES = (LinkBroken, ReplyError, TransportUnavailable)
 
 
 @contextmanager
 def unavailable(what: str) -> Iterator[None]:
-    """Say in the words of the ports what can't be done, as nobody tries again here.
+    """Turn errors of Redis into that of the ports; nobody tries again here.
 
     Raises:
         TransportUnavailable: The connection broke, or Redis refused the command.
@@ -61,15 +61,15 @@ class Connector:
     """Makes connections to one Redis.
 
     Args:
-        options: Where it is and how to get in.
+        options: Its address and credentials.
     """
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
         settings = _settings(options)
-        #: Where it is, without secrets.
+        #: Its address, without secrets.
         self.address = _address(options, settings)
-        #: Who gets in.
+        #: The user.
         self.username = str(settings.get("username") or "default")
         #: Whether it is on this machine.
         self.is_local = bool(settings.get("path")) or settings.get("host", "localhost") in _LOOPBACK
@@ -109,7 +109,7 @@ class Connector:
             if self._options.sentinel is not None and "host" in settings:
                 address = f"{settings['host']}:{settings['port']}, as {address} says,"
             told = TransportUnavailable(await reason_of(e, address, settings, patience))
-            # What nobody has thought of is a fault, whose traceback is needed.
+            # An unexpected error is a fault, whose traceback is needed.
             raise told from (None if is_known(e) else e)
 
     async def _ask_sentinel(self, settings: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +210,7 @@ class Link:
         self._wire: Wire | None = None
         #: Redis's number for this connection, for CLIENT UNBLOCK; None while there is none.
         self.client_id: int | None = None
-        #: What Redis may still have of the connections before.
+        #: The connections before, which Redis may still have.
         self.remains = Remains()
 
     async def exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:

@@ -11,14 +11,14 @@ _STEPS = 7
 
 
 def expire(future: asyncio.Future[Any]) -> None:
-    """Wait no longer; a command that still waits for a connection does not go out after all."""
+    """Wait no longer; a command that still waits for a connection is not sent."""
     if not future.done():
         future.set_exception(TimeoutError())
         future.exception()
 
 
 class Deadlines:
-    """Futures that fail with a TimeoutError when they are due, on one event loop; hardly any ever is."""
+    """Futures of one event loop that fail with a TimeoutError when they are due; most are done before."""
 
     __slots__ = ("_due", "_loop")
 
@@ -30,12 +30,12 @@ class Deadlines:
         """Let a future fail at a time, or a little later.
 
         Args:
-            future: What is waited for.
-            deadline: When, by the loop's time.
-            seconds: How long that is from its beginning; it may come a 64th of this too late.
+            future: The future.
+            deadline: The time, by the loop's clock.
+            seconds: The whole time that it had; it may fail a 64th of this too late.
 
         Returns:
-            Where it is kept: ``discard`` it there when nobody waits for it any more.
+            The set that keeps it: ``discard`` it there when nobody waits for it any more.
         """
         exponent = frexp(seconds)[1] - _STEPS
         step = ldexp(1.0, exponent)

@@ -1,4 +1,4 @@
-"""What Redis refuses a consumer at present: in the log once, and on ``/readyz`` for as long as it lasts."""
+"""Refusals that a consumer meets: in the log once, and on ``/readyz`` for as long as they last."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 class Denials:
-    """What one consumer may not do at present.
+    """The things that one consumer may not do at present.
 
     Args:
-        obstacles: Where it is shown.
+        obstacles: Show them.
         whose: The consumer, for people.
     """
 
@@ -30,9 +30,9 @@ class Denials:
         A broken connection passes: the consumer that reads tells of it.
 
         Args:
-            what: What can't be done, as in "it can't ...".
-            error: Why.
-            only: The code that counts, where reading meets the others as well, and tells of them.
+            what: Completes the sentence "it can't ...".
+            error: The reason.
+            only: The code that counts, if reading meets the others as well, and tells of them.
         """
         sentence = f"{self._whose} can't {what}: {error}"
         is_news = False

@@ -1,4 +1,4 @@
-"""When Redis was away, as one process saw it, and what is told of that."""
+"""The outages of one Redis, as one process saw them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Outages:
     """The times without a connection to one Redis; all by the event loop's clock.
 
     Args:
-        address: Where Redis is, without secrets.
-        told: Where it is told that commands don't reach Redis, while that is so.
+        address: The address of Redis, without secrets.
+        told: Show that commands don't reach Redis, while that is so.
     """
 
     def __init__(self, address: str, told: Collection[Obstacles]) -> None:
         self._address = address
         self._told = told
-        #: Names in the obstacles that commands don't reach Redis.
+        #: The key of this obstacle.
         self.obstacle = ("redis", address)
         #: When the connection was made last.
         self.ended_at = 0.0
         self._began_at: float | None = None
         self._is_away = False
-        # What went wrong that nobody has thought of, and was logged with its traceback already.
+        # The last unexpected error, which was logged with its traceback already.
         self._fault = ""
 
     def begin(self, now: float) -> None:
@@ -59,8 +59,8 @@ class Outages:
         """Tell why commands don't reach Redis.
 
         Args:
-            sentence: Why.
-            fault: An error that nobody has thought of: it is logged with its traceback, but once.
+            sentence: The reason.
+            fault: An unexpected error: it is logged with its traceback, but once.
         """
         if fault is not None and repr(fault) != self._fault:
             self._fault = repr(fault)

@@ -1,7 +1,7 @@
-"""What this user of Redis may not do of what is needed, looked at without doing anything.
+"""Missing permissions of this user of Redis, found without doing anything.
 
-Redis judges a command within MULTI when it is sent: what it does not allow is refused at once, the rest is
-queued, and forgotten with the connection. So the real commands are sent with the real keys, on every version
+Redis judges a command within MULTI when it is sent. It refuses a forbidden one at once, queues the rest, and
+forgets them with the connection. So the real commands are sent with the real keys, on every version
 of Redis, and nothing is ever done.
 """
 
@@ -23,7 +23,7 @@ from .refusals import ReplyError
 
 logger = logging.getLogger(__name__)
 
-#: Why nothing is taken; which permission it is, the obstacles tell.
+#: The reason why nothing is taken; the obstacles name the permission.
 LACKING = "this user of Redis lacks a permission without which nothing could be finished"
 _TIMEOUT = 5.0
 #: Seconds from a refusal to the first look.
@@ -32,7 +32,7 @@ _FIRST = 0.02
 _AGAIN = 1.0
 #: Seconds for which a refusal that no look explains is shown.
 _SHOWN = 3.0
-#: How many keys, commands or purposes a sentence names.
+#: The most keys, commands or purposes that a sentence names.
 _NAMED = 3
 
 
@@ -51,8 +51,8 @@ class Need:
 
     Args:
         command: The command with its arguments; keys are :class:`Key`.
-        purpose: What can't be done without it, such as ``serve the API auth``.
-        is_vital: Whether nothing may be taken of the broker without it, since it could not be finished.
+        purpose: The purpose of it, such as ``serve the API auth``.
+        is_vital: Whether nothing may be taken from the broker without it, since it could not be finished.
         is_assumed: Whether it is not known for sure that it is needed.
     """
 
@@ -82,13 +82,13 @@ class NotKnown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What this user may not do.
+    """A need that Redis does not allow this user.
 
     Args:
-        need: What is needed.
+        need: The need.
         keys: The keys that it may not be done on; empty where the command itself is not allowed.
-        code: What Redis answered, as a code of its own.
-        said: The same in its words, with what that means.
+        code: The code of the refusal.
+        said: The words of Redis, with their meaning.
     """
 
     need: Need
@@ -98,11 +98,11 @@ class Missing:
 
 
 async def look(connector: Connector, needs: Iterable[Need]) -> list[Missing]:
-    """Return what may not be done.
+    """Return the needs that Redis does not allow.
 
     Args:
-        connector: How to reach Redis, as the user whose permissions are asked for.
-        needs: What is needed.
+        connector: Connects to Redis, as the user whose permissions are asked for.
+        needs: The needs.
 
     Raises:
         NotKnown: This user may not ask.
@@ -121,7 +121,7 @@ async def look(connector: Connector, needs: Iterable[Need]) -> list[Missing]:
 
 
 async def _judge(connector: Connector, commands: Sequence[Command]) -> list[Any]:
-    """Return what Redis says of commands that are not going to be done."""
+    """Return the replies to commands that are only judged, and never done."""
     link = Link(connector)
     try:
         # By itself, and before the others: without it they would be done.
@@ -148,8 +148,8 @@ def sentences(connector: Connector, found: Sequence[Missing]) -> list[str]:
     """Say what is missing: by command where that is not allowed at all, else by key.
 
     Args:
-        connector: Which Redis was asked, and as whom.
-        found: What was found.
+        connector: The Redis and the user.
+        found: The missing permissions.
     """
     name, where = connector.username, connector.address
     user, allow = f"the user {name!r} of Redis at {where}", f"allow it with ACL SETUSER {name}"
@@ -197,10 +197,10 @@ def _escaped(key: str) -> str:
 
 
 class Permissions:
-    """Keeps an eye on what one user of one Redis may not do, from the first refusal on until all is allowed.
+    """Watches the missing permissions of one user of one Redis, from the first refusal until all is allowed.
 
     Args:
-        connector: How to reach Redis.
+        connector: Connects to Redis.
     """
 
     def __init__(self, connector: Connector) -> None:
@@ -220,7 +220,7 @@ class Permissions:
         Args:
             name: Names these needs.
             needs: The needs.
-            obstacles: Where it tells what is missing.
+            obstacles: Show what is missing.
         """
         if name not in self._needs:
             self._needs[name] = list(needs)
@@ -233,9 +233,9 @@ class Permissions:
             self._watch()
 
     def note(self, refusal: ReplyError) -> None:
-        """Where Redis does not allow something, find out what, and watch until it does."""
+        """After a refusal for want of a permission, find out which, and watch until it is granted."""
         if refusal.code != "NOPERM" or "client|kill" in refusal.said:
-            return  # Nobody needs it: without, an event that a broken connection held may be stored twice.
+            return  # It is no need: without it, an event of a broken connection may be stored twice.
         self._refusal, self._refused_at = refusal, asyncio.get_running_loop().time()
         self._watch()
 
@@ -254,7 +254,7 @@ class Permissions:
 
     async def _keep_looking(self) -> None:
         loop = asyncio.get_running_loop()
-        # Whoever was refused says first what else it needs.
+        # The refused one first notes its other needs.
         await asyncio.sleep(_FIRST)
         while True:
             is_missing = await self._look()
@@ -266,7 +266,7 @@ class Permissions:
         self._show([])
 
     async def _look(self) -> bool:
-        """Look at everything that is needed; tell whether something is missing, or may be."""
+        """Look at all needs; tell whether something is missing, or may be."""
         try:
             found = await look(self._connector, (need for needs in self._needs.values() for need in needs))
         except NotKnown:

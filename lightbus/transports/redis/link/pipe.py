@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that a silent connection has to be read once more before it is closed.
 _LAST_CHANCE = 0.1
-#: How many sends of one tick go out before its end, so that Redis works on them while more are made.
+#: So many sends of one tick go out before its end, so that Redis works on them while more are made.
 _MOST_AT_ONCE = 32
 #: The most seconds between two attempts to connect.
 _LONGEST = 5.0
@@ -55,13 +55,13 @@ class _Entry:
 class Pipe:
     """The shared connection of one event loop to one Redis.
 
-    What was not yet written waits for the connection to come back; what was written and not answered
-    fails with :class:`LinkBroken`, since nobody knows whether Redis did it.
+    If it breaks, commands that were not yet written wait until it is back. Those that were written and not
+    answered fail with :class:`LinkBroken`, since nobody knows whether Redis did them.
 
     Args:
         connector: Opens the connection.
         command_timeout: Seconds without a reply, while one is due, after which the connection counts as dead.
-        told: Where it tells that commands don't reach Redis, while that is so.
+        told: Show that commands don't reach Redis, while that is so.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class Pipe:
         """Send one command.
 
         Returns:
-            A future of its reply. It fails with :class:`ReplyError` where Redis refuses the command, with
-            :class:`LinkBroken` where its outcome is unknown, and with ``TransportUnavailable`` where there
-            was never a connection. Cancelling it before the command is written takes the command back.
+            A future of its reply. It fails with :class:`ReplyError` if Redis refuses the command, with
+            :class:`LinkBroken` if its outcome is unknown, and with ``TransportUnavailable`` if there was
+            never a connection. Cancelling it before the command is written takes the command back.
         """
         return self._enqueue(hiredis.pack_command(command), 1, single=True)
 
@@ -242,7 +242,7 @@ class Pipe:
         self._note_failure("its task was ended from outside", error)
         self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: its task ended"))
         self._reader = None
-        # Where the loop is about to end, nobody waits any more, and it need not begin again.
+        # At the end of the loop, nobody waits any more, and it need not begin again.
         if any(not entry.future.done() for entry in self._waiting):
             self._start()
 
@@ -264,7 +264,7 @@ class Pipe:
 
     def _note_unreachable(self, error: TransportUnavailable) -> None:
         if self.failure is None and error.__cause__ is None:
-            # Where there never was a connection, whoever sends is told by an error.
+            # If there never was a connection, each sender gets an error.
             level = logging.WARNING if self._was_connected else logging.DEBUG
             logger.log(level, "%s; trying again until it answers", error)
         self.failure = error
@@ -317,7 +317,7 @@ class Pipe:
                 if reply.__class__ is ReplyError:
                     self.on_refusal(reply)
                     if must_reconnect(reply):
-                        # What was written is still answered; what comes now waits for the next connection.
+                        # Written commands are still answered; new ones wait for the next connection.
                         self._leaving = reply
                 if not written:
                     raise wire.broken("a reply came to no command")
@@ -356,7 +356,7 @@ class Pipe:
         self.outages.clear()
 
     def _refuse_waiting(self, error: TransportUnavailable) -> None:
-        """Where there never was a connection, say so at once; else what waits is sent when it is back."""
+        """Fail the waiting commands if there never was a connection; else they are sent when it is back."""
         waiting, self._waiting = self._waiting, deque()
         for entry in waiting:
             if entry.future.done():

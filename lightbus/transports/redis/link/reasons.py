@@ -14,26 +14,26 @@ from lightbus.exceptions import ConfigurationError
 
 from .refusals import REFUSALS, code_of, explain
 
-#: What the library makes of a refusal on the way in, and its code.
+#: The errors that the library makes of a refused handshake, each with its code.
 _REFUSED_AT_FIRST: tuple[tuple[type[Exception], str], ...] = (
     (redis_errors.AuthenticationError, "WRONGPASS"),
     (redis_errors.NoPermissionError, "NOPERM"),
     (redis_errors.BusyLoadingError, "LOADING"),
     (redis_errors.MasterDownError, "MASTERDOWN"),
 )
-#: What is known to go wrong with a connection, and says so itself. Others are told with their types: uvloop,
-#: for instance, raises a RuntimeError where the other side has just closed what is written to.
+#: The errors of a connection that explain themselves. Others are told with their types: uvloop, for instance,
+#: raises a RuntimeError for a write just after the other side has closed.
 _KNOWN = (redis_errors.RedisError, ConfigurationError, OSError, EOFError, ValueError)
-#: The most seconds for asking a port what it speaks.
+#: The most seconds for finding out the protocol of a port.
 _ASKING = 1.0
-#: Seconds for what a server says without being asked: that it has too many clients.
+#: Seconds to wait for a server that speaks first: it has too many clients.
 _UNASKED = 0.1
 _START = (
     "start it, or say where it is with bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL "
     "(`lightbus run` brings a server of its own where nothing is configured)"
 )
 _OTHER_NAMES = "its certificate names other hosts; write one of them in bus.redis.url"
-_NOT_TRUSTED = "its certificate is not trusted here; give that of who signed it as bus.redis.tls.ca_file"
+_NOT_TRUSTED = "its certificate is not trusted here; give its issuer's certificate as bus.redis.tls.ca_file"
 _NOT_TAKEN = "it does not take the certificate of this process; correct bus.redis.tls.cert_file and key_file"
 _NO_TLS = (
     "it speaks no TLS there; write redis:// in bus.redis.url and leave bus.redis.tls out, or name a TLS port"
@@ -42,7 +42,7 @@ _ASKED_FOR_ONE = (
     "it ended the connection after TLS was agreed, and its log says why; perhaps it wants a certificate of "
     "this process, or another one: bus.redis.tls.cert_file and key_file"
 )
-#: What is wrong with TLS by what OpenSSL calls it, and what to do; the first that fits counts.
+#: The faults of TLS by the words of OpenSSL, with the remedy of each; the first that fits counts.
 _TLS = (
     ("CERTIFICATE_VERIFY_FAILED", "Hostname mismatch", _OTHER_NAMES),
     ("CERTIFICATE_VERIFY_FAILED", "IP address mismatch", _OTHER_NAMES),
@@ -53,7 +53,7 @@ _TLS = (
     ("PEM", "", "tls.cert_file or tls.key_file is not in PEM format"),
     ("ALERT", "", _NOT_TAKEN),
 )
-#: Where nobody listens, there is nobody to ask.
+#: After these, nobody listens at the port.
 _NOBODY = (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.gaierror)
 _OTHER_TLS = "compare bus.redis.tls with the tls settings of that server"
 
@@ -69,12 +69,12 @@ async def reason_of(
     """Say why there is no connection, and what to do.
 
     Args:
-        error: What came of connecting.
-        address: Where it is, for people.
-        settings: What was given to the library; empty where it did not come to that.
+        error: The error of connecting.
+        address: The address, for people.
+        settings: The settings that the library got; empty if it was not reached.
         patience: Seconds after which connecting was given up.
-        who: What is there.
-        options: Where it is configured.
+        who: The name of the server.
+        options: The key of its options in the manifest.
     """
     text = await _reason(error, f"{who} at {address}", settings, patience)
     if who == "Redis":
@@ -107,18 +107,18 @@ async def _reason(error: Exception, address: str, settings: dict[str, Any], pati
 
 
 def is_known(error: Exception) -> bool:
-    """Tell whether a connection fails in this way where Lightbus, and all that it uses, are without fault."""
+    """Tell whether a connection may fail in this way without a fault of Lightbus or of its libraries."""
     return isinstance(error, _KNOWN)
 
 
 def words_of(error: Exception) -> str:
-    """Return what an error of a connection says; with its type, where that is an unusual one."""
+    """Return the text of an error of a connection; with its type, if that is an unusual one."""
     text = str(error).rstrip(".")
     return text if is_known(error) else f"{type(error).__name__}: {text}"
 
 
 def _refusal(error: Exception) -> str:
-    """Return what the server said, with what that means; empty where it said nothing."""
+    """Return the answer of the server with its meaning; empty if there was none."""
     code = next((code for kind, code in _REFUSED_AT_FIRST if isinstance(error, kind)), code_of(str(error)))
     if code == "WRONGPASS" and "required" in str(error):
         code = "NOAUTH"
@@ -133,13 +133,13 @@ def _tls_fault(error: ssl.SSLError) -> str:
 
 
 def _words(error: ssl.SSLError) -> str:
-    """Return what OpenSSL says, without where in its code it does."""
+    """Return the words of OpenSSL, without the place in its code."""
     text = str(error.args[-1] if error.args else error)
     return text.partition("] ")[2].partition(" (_ssl")[0].rstrip(".") or text
 
 
 async def _what_is_wrong_with(error: Exception, settings: dict[str, Any], *, is_tls: bool) -> str:
-    """Ask a port that was reached, and yet gave no answer that can be read, what it speaks."""
+    """Find out the protocol of a port that was reached, but gave no answer that can be read."""
     if any(isinstance(e, _NOBODY) for e in _causes(error)):
         return ""
     if is_tls:
@@ -158,7 +158,7 @@ async def _is_plain(settings: dict[str, Any]) -> bool:
 
 
 async def _spoken_at(settings: dict[str, Any]) -> Literal["redis", "full", "tls", ""]:
-    """Tell what a port speaks; empty where that can't be told."""
+    """Return the protocol of a port; empty if it can't be told."""
     host, port = settings.get("host"), settings.get("port")
     if settings.get("path") or not host or not port:
         return ""

@@ -1,4 +1,4 @@
-"""What Redis may say instead of doing a command: what each of its codes means, and what is done about it."""
+"""The refusals of Redis: the meaning of each code, and the reaction to it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lightbus.transports.redis.scripts import Run
 
 
 class Reaction(Enum):
-    """What is done about a refusal. Whatever it is, after the start no refusal ends a host."""
+    """The reaction to a refusal. After the start, no refusal ends a host."""
 
-    #: It is the answer to what we asked for ourselves, and no failure.
+    #: We asked for it ourselves; it is no failure.
     IGNORE = auto()
     #: It passes by itself: everybody tries again with backoff, callers for as long as they have time.
     RETRY = auto()
     #: This connection or server is the wrong one: as RETRY, over a new connection, for which Sentinel is
     #: asked and the password is read again.
     RECONNECT = auto()
-    #: Somebody has to act: callers are told at once, and who has nobody to tell tries again with backoff.
+    #: A person has to act: callers get an error at once, all others try again with backoff.
     RAISE = auto()
-    #: The key holds something else: as RAISE, but what can never be stored there is given up.
+    #: The key holds something else: as RAISE, but a message that can never be stored there is given up.
     GIVE_UP = auto()
     #: The script is sent along.
     SEND_SCRIPT = auto()
@@ -32,11 +32,11 @@ class Reaction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One thing that Redis may say.
+    """The meaning of one code.
 
     Args:
-        reaction: What is done about it.
-        means: What is the matter and what people can do; empty where only the program reads it.
+        reaction: The reaction to it.
+        means: Says what is the matter and what people can do; empty if only the program reads it.
     """
 
     reaction: Reaction
@@ -49,7 +49,7 @@ _ANOTHER_PRIMARY = (
 )
 _CLUSTER = "see CLUSTER INFO on the server"
 
-#: By the first word of what Redis says; MAXCLIENTS is ours, since Redis says only ERR.
+#: By the first word of the error; MAXCLIENTS is our own, since Redis says only ERR.
 REFUSALS = {
     "UNBLOCKED": Refusal(Reaction.IGNORE),
     "BUSYGROUP": Refusal(Reaction.IGNORE),
@@ -63,7 +63,7 @@ REFUSALS = {
     "CLUSTERDOWN": Refusal(Reaction.RETRY, f"a part of the cluster is down; {_CLUSTER}"),
     "MAXCLIENTS": Refusal(
         Reaction.RETRY,
-        "it has as many connections as it takes; raise its maxclients, or see CLIENT LIST for whose they are",
+        "it has as many connections as it takes; raise its maxclients, or find their owners with CLIENT LIST",
     ),
     "READONLY": Refusal(Reaction.RECONNECT, f"it is a replica, which takes no writes; {_ANOTHER_PRIMARY}"),
     "MASTERDOWN": Refusal(
@@ -77,7 +77,7 @@ REFUSALS = {
     ),
     "OOM": Refusal(
         Reaction.RAISE,
-        "its memory is full; raise its maxmemory, or start or speed up those who take messages out of it",
+        "its memory is full; raise its maxmemory, or start more workers and listeners",
     ),
     "MISCONF": Refusal(
         Reaction.RAISE,
@@ -101,18 +101,18 @@ REFUSALS = {
     ),
 }
 
-#: What is none of these: a command that the server does not know, a module's own error.
+#: Any other error: a command that the server does not know, a module's own error.
 _UNKNOWN = Refusal(Reaction.RAISE)
 
 _CODE = re.compile(r"[A-Z]+(?= |$)")
-# Redis 6.2 wraps what went wrong within a script; later ones put their own words after it.
+# Redis 6.2 wraps an error within a script; later ones put their own words after it.
 _IN_SCRIPT = re.compile(r"ERR Error running script .*?: *(?:@\w+: *\d+: *)*-?([A-Z]+) ")
-# A permission that a command within a script lacks has no code: so say Redis 6.2 and 7.0, and later ones.
+# A missing permission within a script has no code: in the words of Redis 6.2 and 7.0, and of later ones.
 _NOT_ALLOWED = ("The user executing the script can't", "ACL failure in script")
 
 
 def code_of(text: str) -> str:
-    """Return the code of what Redis said, such as ``OOM``; ``ERR`` where it has none of its own."""
+    """Return the code of an error of Redis, such as ``OOM``; ``ERR`` if it has none of its own."""
     if "max number of clients" in text:
         return "MAXCLIENTS"
     if any(words in text for words in _NOT_ALLOWED):
@@ -125,11 +125,11 @@ def code_of(text: str) -> str:
 
 
 def explain(text: str, code: str = "") -> str:
-    """Return what Redis said, with what that means and what to do.
+    """Return an error of Redis with its meaning and a remedy.
 
     Args:
-        text: What it said.
-        code: Its code, where the text has none.
+        text: The text of the error.
+        code: Its code, if the text has none.
     """
     means = REFUSALS.get(code or code_of(text), _UNKNOWN).means
     return f"{text.rstrip('.')}: {means}" if means else text
@@ -138,12 +138,12 @@ def explain(text: str, code: str = "") -> str:
 class ReplyError(TransportError):
     """Redis refused a command; printed, it says why and what to do."""
 
-    #: What was refused, where Redis does not name it.
+    #: The refused command or key, if Redis does not name it.
     refused = ""
 
     @property
     def said(self) -> str:
-        """What Redis said, word for word."""
+        """The words of Redis."""
         return str(self.args[0])
 
     @property
@@ -153,7 +153,7 @@ class ReplyError(TransportError):
 
     @property
     def reaction(self) -> Reaction:
-        """What is done about it."""
+        """The reaction to it."""
         return REFUSALS.get(self.code, _UNKNOWN).reaction
 
     @property
@@ -165,7 +165,7 @@ class ReplyError(TransportError):
         return explain(f"{self.said} ({self.refused})" if self.refused else self.said, self.code)
 
     def note_script(self, run: Run) -> None:
-        """Name what this user may not do, where it came up in a script and Redis does not say so."""
+        """Name the refused command or keys of a script, if Redis does not."""
         if self.code == "NOPERM" and "access" in self.said:
             self.refused = f"one of {', '.join(run.keys)}"
         elif self.code == "NOPERM" and "permissions to run" not in self.said:

@@ -1,4 +1,4 @@
-"""What Redis may still have of a connection that broke: commands that it has not read yet."""
+"""The remains of broken connections: commands that Redis has not read yet."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NAME = re.compile(rb"id=(\d+) addr=(\S+)")
 class Remains:
     """The connections that took the place of each other, by the names that Redis has for them.
 
-    What one that broke has sent may be on its way for long after, through a proxy or a network that stalls.
-    Redis must not do it any more once it is looked for, or sent again: so what is left is ended before.
+    Commands of a broken connection may be on their way for long, through a proxy or a network that stalls.
+    Redis must not do them once they are looked for, or sent again. So the rest is ended before.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Remains:
         """Note the name of a new connection.
 
         Args:
-            reply: What Redis said to :data:`NAME`.
+            reply: The reply to :data:`NAME`.
         """
         found = _NAME.search(reply) if isinstance(reply, bytes) else None
         self._present = (found[1], found[2]) if found else None
@@ -39,7 +39,7 @@ class Remains:
             self._present = None
 
     def endings(self) -> list[tuple[Any, ...]]:
-        """Return commands that end what is left of the former ones.
+        """Return commands that end the former connections.
 
         The address goes along, since after a restart a number may be somebody else's.
         """

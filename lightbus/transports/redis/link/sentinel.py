@@ -1,4 +1,4 @@
-"""Asking Sentinel which server is the primary, one node after the other, and telling what each has said."""
+"""Asking Sentinel for the primary, one node after the other, and reporting the answer of each."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class NoPrimary(Exception):
     """No Sentinel names a primary that is up.
 
     Args:
-        said: Of each node, what it said, or the error of asking it.
-        settings: With which they were asked.
+        said: Each node with its answer, or with the error of asking it.
+        settings: The settings of the connections.
         patience: Seconds after which each was given up.
     """
 
@@ -35,7 +35,7 @@ class NoPrimary(Exception):
         self.patience = patience
 
     async def in_words(self) -> str:
-        """Return what each node has said; asks ports that gave no answer what they speak."""
+        """Return the answer of each node; finds out the protocol of ports that gave none."""
         words = []
         for node, said in self.said:
             if isinstance(said, Exception):
@@ -49,12 +49,12 @@ class NoPrimary(Exception):
 async def primary(
     service: str, nodes: Sequence[HostPort], settings: dict[str, Any], patience: float
 ) -> dict[str, Any]:
-    """Return where the primary is, as settings of a connection.
+    """Return the host and the port of the primary, as settings of a connection.
 
     Args:
         service: The name that Sentinel has for it.
         nodes: The Sentinels.
-        settings: How to connect to them.
+        settings: The settings of the connections.
         patience: Seconds for all of them.
 
     Raises:
@@ -83,7 +83,7 @@ def host_port(node: str) -> tuple[str, int]:
 
 
 async def _ask(node: str, service: str, settings: dict[str, Any]) -> tuple[str, int] | str:
-    """Return the primary's host and port, or what this node says instead."""
+    """Return the primary's host and port, or the other answer of this node."""
     given = dict(settings)
     kind = given.pop("connection_class", aioredis.Connection)
     host, port = host_port(node)

@@ -1,4 +1,4 @@
-"""What one event loop shares of one Redis."""
+"""The session with one Redis that all users on one event loop share."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Session:
     """One Redis as one event loop uses it. Get one by :meth:`acquire`, give it back by :meth:`release`.
 
     Args:
-        options: How to reach it.
-        key: Under which it is shared.
+        options: The address of the Redis.
+        key: The key under which it is shared.
     """
 
     def __init__(self, options: RedisOptions, key: Any) -> None:
         self._key = key
         self.connector = Connector(options)
-        #: Where its users are told of what keeps commands from Redis, once for each.
+        #: The obstacles of its users, once for each.
         self._users: list[Obstacles] = []
         self.pipe = Pipe(self.connector, options.command_timeout, self._users)
-        #: What this user may not do.
+        #: The permissions of this user.
         self.permissions = Permissions(self.connector)
         self.pipe.on_refusal = self.permissions.note
 
@@ -39,8 +39,8 @@ class Session:
         """Return the running loop's session for these options, making it where there is none.
 
         Args:
-            options: How Redis is reached.
-            obstacles: Where who uses it is told of what keeps commands from Redis.
+            options: The address of the Redis.
+            obstacles: Show the user of the session that commands don't reach Redis.
         """
         key = tuple(getattr(options, field.name) for field in fields(RedisOptions))
         sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
@@ -51,7 +51,7 @@ class Session:
         return session
 
     async def release(self, obstacles: Obstacles) -> None:
-        """Give back what was acquired with these; the last user closes it."""
+        """Give back the session; the last user closes it."""
         self._users.remove(obstacles)
         if obstacles not in self._users:
             obstacles.clear(self.pipe.outages.obstacle)

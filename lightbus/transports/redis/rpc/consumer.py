@@ -38,7 +38,7 @@ _Sent = asyncio.Future[list[Any]]
 
 #: The most calls that are fetched at once, since a script can't pass on more.
 _TAKEN_AT_ONCE = 1_000
-#: How often an answer is sent before it is given up: for about as long as it is of use.
+#: The most times that an answer is sent: for about as long as it is of use.
 _ATTEMPTS = 20
 
 
@@ -47,12 +47,12 @@ class RedisRpcConsumer(RpcConsumer):
 
     Args:
         session: The Redis of the API.
-        answers: Where answers are sent: the session's own pipe, or one to another Redis.
-        options: How long answers are kept.
-        codec: How calls and answers are written.
+        answers: Sends the answers: the session's own pipe, or one to another Redis.
+        options: The lifetime of answers, among others.
+        codec: Reads calls and writes answers.
         api_name: The API.
-        identity: Who serves it.
-        metrics: What is counted in.
+        identity: The process that serves it.
+        metrics: Its counters.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._all_sent: asyncio.Event | None = None
         self._recovering = asyncio.Lock()
         self._showing: Kept | None = None
-        #: What this user may not do, at the Redis of calls and at that of answers.
+        #: The permissions of this user, at the Redis of calls and at that of answers.
         self.barred_by: Sequence[Permissions] = ()
 
     @property
@@ -94,7 +94,7 @@ class RedisRpcConsumer(RpcConsumer):
         return any(not ours.isdisjoint(permissions.barred) for permissions in self.barred_by)
 
     async def join(self) -> None:
-        """Sign on, so that callers see that somebody serves the API, and stay signed on."""
+        """Show that this process serves the API, and go on showing it."""
         try:
             await self._show_presence()
         except FAILURES as e:
@@ -236,7 +236,7 @@ class RedisRpcConsumer(RpcConsumer):
         return ours
 
     def _refuse(self, blob: bytes, error: InvalidMessage) -> None:
-        """Drop what is not a call of this API, and say so to its sender where there is one."""
+        """Drop a message that is no call of this API, and tell its sender if there is one."""
         self._complaints.tell(self._queue, "a message in %s is dropped: %s", self._queue, error)
         self._metrics.messages_refused.add(self._queue)
         call = decode_sender(blob)
@@ -248,7 +248,7 @@ class RedisRpcConsumer(RpcConsumer):
     def _send(
         self, pipe: Pipe, commands: _Commands, call_id: str = "", then: _Commands = (), failures: int = 0
     ) -> None:
-        """Send what must arrive, again after a failure while it is of use; then more to the API's Redis."""
+        """Send commands, again after a failure while they are of use; then more to the API's Redis."""
         if failures == 0:
             self._sending += 1
         elif pipe.is_closed:
@@ -327,7 +327,7 @@ class RedisRpcConsumer(RpcConsumer):
                 await self._settle(blob)
 
     async def _recover_own(self) -> None:
-        """Settle the calls that are in this process's list without its knowing them."""
+        """Settle calls in this process's list that it does not know."""
         async with self._recovering:
             self._pipe.end_remains(self._link)
             known = set(self._blobs.values())
@@ -336,7 +336,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._may_hold_orphans = False
 
     async def _settle(self, blob: bytes) -> None:
-        """Give a dead process's call back where it was not started; else tell its caller that it is lost."""
+        """Give a dead process's call back if it was not started; else tell its caller that it is lost."""
         try:
             call = self._codec.decode_call(blob)
         except InvalidMessage as e:
@@ -358,12 +358,12 @@ def _despite_memory(commands: _Commands) -> _Commands:
 
 
 def _note_deadline(call: RpcMessage, left: object, value: bytes) -> None:
-    """Note when a call's caller gives up, where that can be told.
+    """Note when a call's caller gives up, if that can be told.
 
     Args:
         call: The call.
         left: Milliseconds that its expiry key had left.
-        value: What stood there: the seconds by which the key outlives the caller's patience; 1 from 1.x.
+        value: The value of the key: the seconds by which it outlives the caller's patience; 1 from 1.x.
     """
     try:
         margin = float(value) if names_reply_list(call.return_path) else 0.0

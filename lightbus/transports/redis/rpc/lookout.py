@@ -1,4 +1,4 @@
-"""Looks, beside calls that wait for their answers, whether anybody still serves their APIs."""
+"""Looks whether anybody still serves the APIs of calls that wait for their answers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _LOST = 2.1
 
 
 class Lookout:
-    """Tells callers whom nobody will answer.
+    """Fails calls that nobody will answer.
 
     Args:
-        transport: Whose session is used.
+        transport: Has the session.
         expected: The calls that wait, by their ids, the oldest first.
-        withdraw: Takes a call back; returns a future of 1 where it is certain that nobody has started it.
+        withdraw: Takes a call back; returns a future of 1 if it is certain that nobody has started it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Lookout:
         self._unserved_since: dict[str, float] = {}
 
     def note(self, now: float) -> None:
-        """A call is sent now: look after it, if it is not answered soon."""
+        """Look after a call that is sent now, if it is not answered soon."""
         if now + _FIRST < self._due:
             self._arm(now + _FIRST)
 
@@ -126,7 +126,7 @@ class Lookout:
                 )
 
     def _take_back(self, waiting: Waiting) -> None:
-        """Nobody serves the API: if nobody has taken the call all the same, that is its outcome."""
+        """Withdraw a call whose API nobody serves; if nobody has taken it, it fails with NoWorker."""
 
         def settle(removed: asyncio.Future[int]) -> None:
             if removed.cancelled() or removed.exception() is not None or waiting.answer.done():

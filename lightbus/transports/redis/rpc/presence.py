@@ -54,7 +54,7 @@ class Presence:
 
     async def absent(self) -> list[str]:
         """Return those in the register who show no sign of life."""
-        # What is no text is not of a process, and stays.
+        # A member that is no text is not of a process, and stays.
         members = [m.decode(errors="replace") for m in await self._pipe.send("SMEMBERS", self._register)]
         others = [m for m in members if m != self.member]
         if not others:

@@ -49,10 +49,10 @@ class ReplyList:
     """The one list on which this caller's answers arrive, and the futures that wait for them.
 
     Args:
-        transport: Whose session is used: that of calls, or :class:`RedisAnswers`.
+        transport: Has the session: that of calls, or :class:`RedisAnswers`.
         retry_delay: The longest wait after an error, in seconds.
         decode: Makes an answer of its bytes.
-        obstacles: Returns where to tell what keeps answers from being read.
+        obstacles: Returns the obstacles that show why answers are not read.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ReplyList:
         self._complaints = Complaints(logger)
         self._key = reply_key(secrets.token_urlsafe(32))
         self.return_path = f"redis+key://{self._key}"
-        #: The calls that wait, by their ids, the oldest first; who waits no longer takes its own out.
+        #: The calls that wait, by their ids, the oldest first; each caller takes its own out at the end.
         self.expected: dict[str, Waiting] = {}
         self._reader: Kept | None = None
         self._wanted = asyncio.Event()
@@ -88,9 +88,9 @@ class ReplyList:
         return future
 
     def loss_since(self, moment: float) -> str:
-        """Say that an answer may be lost, where its connection broke after a moment of the loop's clock."""
+        """Say that an answer may be lost, if its connection broke after a moment of the loop's clock."""
         is_lost = self._broke_at >= moment
-        return "the connection broke that brings answers, perhaps with this one" if is_lost else ""
+        return "the connection of answers broke, perhaps with this one" if is_lost else ""
 
     async def close(self) -> None:
         """Stop reading; calls that wait are cancelled."""
@@ -114,13 +114,13 @@ class ReplyList:
                     await self._read_once(link)
                     reading.clear()
                 except FAILURES as e:
-                    # That the Redis of calls is away, its pipe tells.
+                    # The pipe tells of it, if the Redis of calls is away.
                     is_told = isinstance(e, TransportUnavailable) and not isinstance(
                         self._transport, RedisAnswers
                     )
                     if isinstance(e, LinkBroken):
                         self._broke_at = asyncio.get_running_loop().time()
-                        # What still waits to be read there would take answers for nobody.
+                        # A command that still waits to be read there would take answers for nobody.
                         self._transport.pipe.end_remains(link)
                     await reading.wait(e, is_told=is_told)
         finally:

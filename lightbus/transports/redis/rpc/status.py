@@ -33,5 +33,5 @@ async def _queue(pipe: Pipe, api_name: str) -> QueueStatus:
     replies = await pipe.send_many(asked) if asked else []
     running = sum(reply for reply in replies[::2] if isinstance(reply, int))
     present = [member for member, reply in zip(members, replies[1::2], strict=True) if reply == 1]
-    # What follows the last colon tells processes of one name apart.
+    # The part after the last colon tells processes of one name apart.
     return QueueStatus(api_name, waiting, running, tuple(m.rpartition(":")[0] for m in present))

@@ -40,7 +40,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     """Calls procedures by ``RPUSH {api}:rpc_queue`` and matches the answers by their call's id.
 
     Args:
-        options: How to reach Redis, and how long answers are kept.
+        options: The address of Redis, and the lifetime of answers.
     """
 
     options: ClassVar[type | None] = RedisRpcOptions
@@ -102,7 +102,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         )
         answer = self._replies.expect(message, blob, now)
         self._lookout.note(now)
-        # What becomes of the sending goes into the answer's future, so that the caller wakes up only once.
+        # A failure of sending goes into the answer's future, so that the caller wakes up only once.
         sent.add_done_callback(partial(self._after_sending, message, blob, answer))
         due = self.pipe.deadlines.add(answer, deadline, timeout)
         try:
@@ -202,7 +202,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
 
         Args:
             message: The call.
-            blob: What was pushed.
+            blob: The call as it was pushed.
             end: Near which end of the queue it must be: 1 for the head, -1 for the tail.
 
         Returns:

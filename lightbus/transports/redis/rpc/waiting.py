@@ -14,7 +14,7 @@ class Waiting:
 
     Args:
         message: The call.
-        blob: What was pushed.
+        blob: The call as it was pushed.
         answer: Takes the answer.
         sent_at: When it was sent, by the event loop's clock.
         was_served: Whether a process of this version has served the API meanwhile.
