@@ -76,6 +76,10 @@ class Schedule(ScheduleOptions):
     immediately: bool = False
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name and self.name.isprintable()):
+            raise InvalidSchedule(
+                f"a schedule can't be named {self.name!r}; give it a name='...' that can be printed in a line"
+            )
         if not callable(self.call) or isinstance(self.call, type):
             what = "is a class" if isinstance(self.call, type) else "can't be called"
             raise InvalidSchedule(

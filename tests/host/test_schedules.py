@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -84,6 +85,23 @@ async def test_code_declares_the_scope_too(bench: Bench, redis_server: Server) -
     async with hosts[0], hosts[1]:
         await eventually_async(lambda: ledger.counts["tick"] >= 5)
         assert ledger.counts["tick"] <= (time.time() - start) / 0.1 + 1
+
+
+NAMES = [
+    *("tick", "until", "a b", "a:b", "{a}", "*", "[a-z]?", "%s", "caf\u00e9", "<lambda>", "\\x00", "'", '"'),
+    *("x" * 1000, "lightbus", "shop", "-", "\U0001f570"),
+]
+
+
+async def test_a_schedule_of_any_name_runs_over_redis(bench: Bench, redis_server: Server) -> None:
+    async with bench.host("plugins: {internal_metrics: {enabled: true}}") as host:
+        for name in NAMES:
+            call = partial(ledger.counts.update, [name])
+            host.client.every(seconds=0.1, scope="service", name=name)(call)
+        host.worker.schedules.replace(host.client.all_schedules())
+        await eventually_async(lambda: [name for name in NAMES if ledger.counts[name] < 2] == [])
+    keys = redis_server.execute("KEYS", "lightbus:schedule:shop:*")
+    assert {key.decode().removeprefix("lightbus:schedule:shop:") for key in keys} == {*NAMES}
 
 
 @pytest.mark.parametrize(

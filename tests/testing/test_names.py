@@ -18,7 +18,10 @@ import lightbus
 from lightbus import Api, BusPath, Event, Parameter
 from lightbus.cli.arguments import parse
 from lightbus.declared.definition import OPTIONS, RESERVED
-from lightbus.exceptions import InvalidListener, InvalidName, InvalidParameters
+from lightbus.declared.schedule import Scope
+from lightbus.exceptions import InvalidListener, InvalidName, InvalidParameters, InvalidSchedule
+from lightbus.manifest.load import load
+from lightbus.manifest.problems import InvalidManifest
 from lightbus.testing import Hosted, bus_mocker, hosted
 
 #: What Lightbus's own functions call their parameters.
@@ -144,6 +147,64 @@ def test_a_name_works_or_is_refused_when_it_is_given(
         assert any(repr(name)[1:-1] in str(e) for name in (api, procedure, event, parameter, listener)), e
         return
     assert heard == [{parameter: "x"}] * 6
+
+
+CALLED: list[str] = []
+
+
+def call_it() -> None:
+    CALLED.append("manifest")
+
+
+async def call_it_async() -> None:
+    CALLED.append("manifest")
+
+
+@settings(max_examples=60, deadline=None)
+@given(NAMES | st.text(), st.sampled_from(["service", "process"]))
+@example("a:b {c} * %s \\", "service")
+@example("<lambda>", "service")
+@example("tick", "service")
+@example("", "service")
+@example("two\nlines", "process")
+@example("\ud800", "service")
+@example("\0", "service")
+@example("5", "service")
+def test_a_schedule_of_any_name_runs_or_is_refused_when_it_is_declared(name: str, scope: Scope) -> None:
+    CALLED.clear()
+    bus, expected = lightbus.create({"service_name": "clock"}), []
+    for number, end in enumerate(("", "_too")):
+        function = [lambda: CALLED.append("code"), call_it_async][number]
+        try:
+            bus.client.every(seconds=1, name=f"{name}{end}", scope=scope)(function)
+        except InvalidSchedule as e:
+            assert not f"{name}{end}".isprintable() and repr(f"{name}{end}") in str(e)
+        else:
+            expected += ["code" if number == 0 else "manifest"] * 2
+    schedules = {
+        name: {"every": "1s", "scope": scope, "call": f"{__name__}:call_it"},
+        f"{name}-too": {"every": "1s", "scope": scope, "call": f"{__name__}:call_it_async"},
+    }
+    config: dict[str, Any] = {"service_name": "clock", "schedules": schedules}
+    try:
+        load(create_arguments=config, look_around=False, environ={})
+    except InvalidManifest as e:
+        assert "can't be a name; use letters, digits, _, - and dots" in str(e)
+        config.pop("schedules")
+    else:
+        bus.client.recurring.clear()
+        expected = ["manifest"] * 4
+    if expected:
+        with hosted(bus, config=config) as host:
+            host.advance(2)
+    assert sorted(CALLED) == sorted(expected)
+
+
+@pytest.mark.parametrize("name", [5, b"x", ("x",), "two\nlines", "\ud800", "\0", "\x1b[31m"])
+def test_a_name_of_a_schedule_that_can_not_be_printed_is_refused(name: Any) -> None:
+    bus = lightbus.create({"service_name": "clock"})
+    with pytest.raises(InvalidSchedule, match="a schedule can't be named"):
+        bus.client.every(seconds=1, name=name)(call_it)
 
 
 def test_parameters_may_have_all_names_of_our_own_parameters() -> None:
