@@ -1,4 +1,4 @@
-"""What a host has counted, and what it holds at present, in the words of Prometheus."""
+"""The metrics of a host in the format of Prometheus: what it has counted, and what it holds at present."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATIENCE = 3.0
 _BOUNDS = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
 
 
-class Collector:
+class Exposition:
     """Collects the metrics of one host each time that it is asked, from any thread."""
 
     def __init__(self, host: Host) -> None:

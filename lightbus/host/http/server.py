@@ -76,12 +76,12 @@ class Pages:
             from prometheus_client.exposition import choose_encoder
         except ImportError as e:
             raise MissingExtra("the server of health and metrics", "http") from e
-        from .exposition import Collector
+        from .exposition import Exposition
 
         self._host = host
         self.health = Health(host)
         self._readings = threading.BoundedSemaphore(_MOST_READINGS)
-        self._collector: Any = Collector(host)
+        self._collector: Any = Exposition(host)
         self._choose_encoder = choose_encoder
 
     def answer(self, path: str, accept: str) -> Answer:
@@ -127,7 +127,7 @@ class Pages:
         return 503 if problems else 200, _JSON, json.dumps(verdict).encode() + b"\n"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Request(BaseHTTPRequestHandler):
     server: _Server
     #: Seconds for which a client may take its time.
     timeout = 5
@@ -168,7 +168,7 @@ class _Server(ThreadingHTTPServer):
         self._waited_for: dict[Any, None] = {}
         if ":" in host:
             self.address_family = socket.AF_INET6
-        super().__init__((host.strip("[]"), int(port)), _Handler)
+        super().__init__((host.strip("[]"), int(port)), _Request)
 
     def keep_serving(self) -> None:
         """Serve until :meth:`shutdown`, whatever happens."""
