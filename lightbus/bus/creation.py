@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightbus.bus import hosted
 from lightbus.declared.registry import Registry, auto_registered
-from lightbus.declared.settings import Identity, Wiring
+from lightbus.declared.settings import Feature, Identity, Wiring
 from lightbus.exceptions import ConfigurationError
 from lightbus.manifest.wiring import default_service_name, wiring_of
 from lightbus.plugins import LightbusPlugin
 
 from .client import BusClient
-from .declarations import Feature
 from .path import BusPath
 
 if TYPE_CHECKING:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from lightbus.declared.api import Api
 from lightbus.declared.listener import Handler, Listener, ListenerOptions, default_name
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.registry import Registry
 from lightbus.declared.schedule import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, period_of
+from lightbus.declared.settings import FEATURES, Feature
 from lightbus.exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters, InvalidSchedule
 from lightbus.plugins import LightbusPlugin, callbacks_of
 from lightbus.plugins.hooks import HOOKS, Callback, Hooks
@@ -18,8 +19,6 @@ from lightbus.runtime.clock import Clock
 from lightbus.runtime.pool import HandlerPool
 
 F = TypeVar("F", bound=Callback)
-Feature = Literal["rpcs", "events", "tasks"]
-FEATURES: tuple[Feature, ...] = ("rpcs", "events", "tasks")
 #: Options of a listener; the others have arguments of their own.
 _LISTENER_OPTIONS = [
     each.name

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from lightbus.bus.declarations import Feature
 from lightbus.bus.path import BusPath
+from lightbus.declared.settings import Feature
 from lightbus.exceptions import ConfigurationError
 
 if TYPE_CHECKING:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
 from lightbus.host import logs
-from lightbus.host.logs import LogFormat
 from lightbus.manifest.load import load
-from lightbus.manifest.model import Manifest
+from lightbus.manifest.model import LogFormat, LogLevel, Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +53,7 @@ manifest_options = together(
     click.option("-p", "--process-name", metavar="NAME", help="The name of this process."),
     click.option(
         "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+        type=click.Choice(get_args(LogLevel), case_sensitive=False),
         help="The least severe log lines that are written.",
     ),
     click.option("--trust-remote", is_flag=True, help="Let a manifest from a URL name modules and handlers."),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NewType
+from typing import Any, Literal, NewType, get_args
 
 from lightbus.options import Duration, option
+
+#: What a process may do; it does all of it unless it is told otherwise.
+Feature = Literal["rpcs", "events", "tasks"]
+FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
 @dataclass(frozen=True, slots=True)

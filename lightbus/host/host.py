@@ -9,8 +9,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from lightbus.bus.declarations import Feature
 from lightbus.bus.path import BusPath
+from lightbus.declared.settings import Feature
 from lightbus.exceptions import ConfigurationError, TransportUnavailable, text_of
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import new_event_loop

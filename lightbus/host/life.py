@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from lightbus.bus.declarations import Feature
 from lightbus.bus.path import BusPath
+from lightbus.declared.settings import Feature
 from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Problems

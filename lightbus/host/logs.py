@@ -12,12 +12,11 @@ import time
 import zoneinfo
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
-from typing import Any, Literal
+from typing import Any
 
+from lightbus.manifest.model import LogFormat
 from lightbus.messages import handled
 from lightbus.runtime.output import ESCAPED, Output
-
-LogFormat = Literal["text", "json"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}

@@ -14,7 +14,14 @@ from typing import Any, Literal, NewType
 from lightbus.declared.listener import ListenerOptions
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.declared.schedule import ScheduleOptions
-from lightbus.declared.settings import ApiSettings, ChosenTransport, ResultTransport, SchemaTransport
+from lightbus.declared.settings import (
+    FEATURES,
+    ApiSettings,
+    ChosenTransport,
+    Feature,
+    ResultTransport,
+    SchemaTransport,
+)
 from lightbus.options import Duration, option
 from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
 
@@ -25,6 +32,8 @@ from .text.nodes import Node
 ListenAddress = NewType("ListenAddress", str)
 #: A Python module as ``package.module``.
 ModuleName = NewType("ModuleName", str)
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +68,8 @@ class ContractOptions:
 class BusOptions:
     """What holds for the whole process."""
 
-    log_level: Literal["debug", "info", "warning", "error", "critical"] = option(
-        "info", "The least severe log lines that are written."
-    )
-    log_format: Literal["text", "json"] | None = option(
+    log_level: LogLevel = option("info", "The least severe log lines that are written.")
+    log_format: LogFormat | None = option(
         None, "How log lines look; left out, text on a terminal and json elsewhere."
     )
     drain_timeout: Duration = option(
@@ -124,9 +131,7 @@ class Manifest:
         "{hostname}-{pid}", "The process, with the same placeholders; it must differ between processes."
     )
     modules: tuple[ModuleName, ...] = option((ModuleName("bus"),), "The bus modules to import.")
-    features: tuple[Literal["rpcs", "events", "tasks"], ...] = option(
-        ("rpcs", "events", "tasks"), "What this process does."
-    )
+    features: tuple[Feature, ...] = option(FEATURES, "What this process does.")
     event_loop: Literal["uvloop", "asyncio"] | None = option(
         None, "Which event loop runs it; left out, uvloop where it is installed."
     )

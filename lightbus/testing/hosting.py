@@ -13,12 +13,18 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.declarations import Feature
 from lightbus.bus.hosted import not_hosted
 from lightbus.bus.path import BusPath
 from lightbus.declared.api import Api
 from lightbus.declared.registry import Registry, auto_registered
-from lightbus.declared.settings import ApiSettings, ChosenTransport, EventTransport, RpcTransport, Wiring
+from lightbus.declared.settings import (
+    ApiSettings,
+    ChosenTransport,
+    EventTransport,
+    Feature,
+    RpcTransport,
+    Wiring,
+)
 from lightbus.exceptions import ConfigurationError
 from lightbus.host.checks import client_for
 from lightbus.host.life import Life

@@ -13,7 +13,7 @@ import pytest
 
 import lightbus
 from lightbus import BusClient, DeliveryPolicy, EventMessage, OnError
-from lightbus.bus.declarations import Feature
+from lightbus.declared.settings import Feature
 from lightbus.exceptions import ConfigurationError, LightbusWorkerError, NoWorker, SyncCallOnEventLoop
 from lightbus.manifest.problems import InvalidManifest
 from lightbus.plugins import LightbusPlugin

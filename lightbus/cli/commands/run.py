@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from lightbus.bus.declarations import FEATURES, Feature
 from lightbus.cli.manifest_options import manifest_options, read
 from lightbus.cli.plugins import spoken
+from lightbus.declared.settings import FEATURES, Feature
 from lightbus.host import logs
 from lightbus.host.host import Host
 from lightbus.host.http import serving

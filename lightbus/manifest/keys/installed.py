@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from dataclasses import is_dataclass
 from importlib.metadata import entry_points
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from lightbus.exceptions import ConfigurationError, TransportNotFound
 from lightbus.plugins import PluginOptions
 from lightbus.plugins.installed import GROUP, find_plugin
 from lightbus.plugins.own_options import OWN_PLUGINS
+from lightbus.transports.port import Kind
 from lightbus.transports.redis.options import (
     RedisEventOptions,
     RedisResultOptions,
@@ -18,24 +19,22 @@ from lightbus.transports.redis.options import (
     RedisSchemaOptions,
 )
 
-Group = Literal["rpc", "event", "result", "schema"]
-
 # Known without importing the transports, so that checking a manifest imports no broker's library.
 _BUILT_IN: dict[tuple[str, str], type[Any] | None] = {
     ("rpc", "redis"): RedisRpcOptions,
     ("event", "redis"): RedisEventOptions,
     ("result", "redis"): RedisResultOptions,
     ("schema", "redis"): RedisSchemaOptions,
-    **{(kind, "memory"): None for kind in get_args(Group)},
+    **{(kind, "memory"): None for kind in get_args(Kind)},
     **{(kind, "debug"): None for kind in ("rpc", "event", "result")},
 }
 
 
 @functools.cache
-def transport_names(group: Group) -> tuple[str, ...]:
+def transport_names(kind: Kind) -> tuple[str, ...]:
     """Return the names of the installed transports of a kind."""
-    offered = {e.name for e in entry_points(group=f"lightbus_{group}_transports")}
-    return tuple(sorted(offered | {name for kind, name in _BUILT_IN if kind == group}))
+    offered = {e.name for e in entry_points(group=f"lightbus_{kind}_transports")}
+    return tuple(sorted(offered | {name for each, name in _BUILT_IN if each == kind}))
 
 
 @functools.cache
@@ -44,7 +43,7 @@ def plugin_names() -> tuple[str, ...]:
     return tuple(sorted({e.name for e in entry_points(group=GROUP)} | OWN_PLUGINS.keys()))
 
 
-def options_class(group: Group, name: str) -> type[Any] | None:
+def options_class(kind: Kind, name: str) -> type[Any] | None:
     """Return the class of a transport's options; None where it takes none.
 
     Only a transport that is not Lightbus's own is imported for that, by its installed entry point.
@@ -52,13 +51,13 @@ def options_class(group: Group, name: str) -> type[Any] | None:
     Raises:
         TransportNotFound: It is not installed; the text says what is.
     """
-    if (group, name) in _BUILT_IN:
-        return _BUILT_IN[group, name]
-    for entry in entry_points(group=f"lightbus_{group}_transports"):
+    if (kind, name) in _BUILT_IN:
+        return _BUILT_IN[kind, name]
+    for entry in entry_points(group=f"lightbus_{kind}_transports"):
         if entry.name == name:
-            return _options_of(entry, group)
-    names = ", ".join(transport_names(group))
-    raise TransportNotFound(f"no {group} transport of that name is installed; there are: {names}")
+            return _options_of(entry, kind)
+    names = ", ".join(transport_names(kind))
+    raise TransportNotFound(f"no {kind} transport of that name is installed; there are: {names}")
 
 
 @functools.cache

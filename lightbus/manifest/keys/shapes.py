@@ -16,11 +16,12 @@ from lightbus.declared.settings import (
     ValidateOptions,
 )
 from lightbus.manifest.model import Manifest
+from lightbus.transports.port import Kind
 
-from .installed import Group, options_class, plugin_names, plugin_options, transport_names
+from .installed import options_class, plugin_names, plugin_options, transport_names
 from .scalars import Leaf, leaf_of
 
-_GROUPS: dict[Any, Group] = {
+_KINDS: dict[Any, Kind] = {
     RpcTransport: "rpc",
     EventTransport: "event",
     ResultTransport: "result",
@@ -59,11 +60,11 @@ class Named:
 class Choice:
     """A map of one transport's name to its options."""
 
-    group: Group
+    kind: Kind
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the transports of the kind that are installed."""
-        return transport_names(self.group)
+        return transport_names(self.kind)
 
     def options(self, name: str) -> type[Any] | None:
         """Return the dataclass of a transport's options; None where it has none.
@@ -71,7 +72,7 @@ class Choice:
         Raises:
             TransportNotFound: It is not installed.
         """
-        return options_class(self.group, name)
+        return options_class(self.kind, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,8 @@ def _key(cls: type[Any], field: Field[Any], hint: Any) -> Key:
 
 
 def _shape(hint: Any) -> Shape | None:
-    if hint in _GROUPS:
-        return Choice(_GROUPS[hint])
+    if hint in _KINDS:
+        return Choice(_KINDS[hint])
     leaf = leaf_of(hint)
     if leaf is not None:
         return leaf

@@ -163,7 +163,7 @@ class Apis:
         self, shape: Choice, name: str, options: Node | None, choice: Node | None, path: str
     ) -> ChosenTransport:
         # Two hundred APIs with the same transport share one record; the node is kept, so that its id stays.
-        memo = (shape.group, name, id(options))
+        memo = (shape.kind, name, id(options))
         if memo not in self._made:
             self._made[memo] = self._blocks.transport(shape, name, options, choice, path), options
         if self._forced and self._forced != name:
