@@ -18,7 +18,7 @@ class Scenario:
 
 
 SCENARIOS = {
-    "acknowledge_first": Scenario(("kill",), 4, "killer=0 slow=3"),
+    "acknowledge_first": Scenario(("kill",), 6, "killer=0 slow=3"),
     "group_at_end": Scenario(("destroy_groups",), 2),
     "no_renewal": Scenario(("quiet",), 5, "slow=5"),
     "stealing_renewal": Scenario(("freeze",), 9, "slow=5"),

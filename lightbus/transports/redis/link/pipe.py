@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -38,18 +39,16 @@ _MOST_AT_ONCE = 32
 _LONGEST = 5.0
 
 
-class _Entry:
+@dataclass(slots=True, eq=False)
+class _Batch:
     """Commands that belong together, and the future of their replies."""
 
-    __slots__ = ("future", "packed", "replies", "sent", "single", "wanted")
-
-    def __init__(self, future: asyncio.Future[Any], packed: bytes, wanted: int, single: bool) -> None:
-        self.future = future
-        self.packed = packed
-        self.wanted = wanted
-        self.single = single
-        self.replies: list[Any] = []
-        self.sent = 0.0
+    future: asyncio.Future[Any]
+    packed: bytes
+    wanted: int
+    single: bool
+    replies: list[Any] = field(default_factory=list)
+    sent: float = 0.0
 
 
 class Pipe:
@@ -73,8 +72,8 @@ class Pipe:
         self._loop = asyncio.get_running_loop()
         #: When those that wait for replies, or for answers, wait no longer.
         self.deadlines = Deadlines(self._loop)
-        self._waiting: deque[_Entry] = deque()
-        self._written: deque[_Entry] = deque()
+        self._waiting: deque[_Batch] = deque()
+        self._written: deque[_Batch] = deque()
         self._wire: Wire | None = None
         self._reader: asyncio.Task[None] | None = None
         self._flushing = False
@@ -172,17 +171,17 @@ class Pipe:
 
     def is_unsent(self, future: asyncio.Future[Any]) -> bool:
         """Tell whether a command still waits for a connection."""
-        return any(entry.future is future for entry in self._waiting)
+        return any(batch.future is future for batch in self._waiting)
 
     def unsent(self) -> set[asyncio.Future[Any]]:
         """Return the futures of all commands that still wait for a connection."""
-        return {entry.future for entry in self._waiting}
+        return {batch.future for batch in self._waiting}
 
     def _enqueue(self, packed: bytes, wanted: int, *, single: bool) -> asyncio.Future[Any]:
         if self.is_closed:
             raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(_Entry(future, packed, wanted, single))
+        self._waiting.append(_Batch(future, packed, wanted, single))
         if self._wire is None:
             if self._reader is None:
                 self._start()
@@ -201,11 +200,11 @@ class Pipe:
             return
         now = self._loop.time()
         chunks = []
-        for entry in self._waiting:
-            if not entry.future.done():
-                entry.sent = now
-                chunks.append(entry.packed)
-                self._written.append(entry)
+        for batch in self._waiting:
+            if not batch.future.done():  # Else its sender has taken it back.
+                batch.sent = now
+                chunks.append(batch.packed)
+                self._written.append(batch)
         self._waiting.clear()
         if chunks:
             wire.write(b"".join(chunks) if len(chunks) > 1 else chunks[0])
@@ -243,7 +242,7 @@ class Pipe:
         self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: its task ended"))
         self._reader = None
         # At the end of the loop, nobody waits any more, and it need not begin again.
-        if any(not entry.future.done() for entry in self._waiting):
+        if any(not batch.future.done() for batch in self._waiting):
             self._start()
 
     async def _keep_connected(self) -> None:
@@ -280,6 +279,7 @@ class Pipe:
         self.outages.end(self._loop.time())
         self._wire = wire
         try:
+            # Before what waits here: the remains of the last connection must do nothing after it.
             self._introduce()
             self._flush()
             await self._read(wire)
@@ -293,6 +293,7 @@ class Pipe:
             self._note_failure(str(broken), e)
             self._drop(broken)
         finally:
+            # Before anything is awaited: commands that are sent meanwhile wait for the next connection.
             self._wire = None
             self._remains.leave()
             self.outages.begin(self._loop.time())
@@ -303,9 +304,9 @@ class Pipe:
         """Before anything else, ask who this is, and end what is left of the connections before."""
         introduced = self._loop.create_future()
         endings = self._remains.endings()
-        introduced.add_done_callback(partial(_note_introduced, self._remains, endings))
+        introduced.add_done_callback(partial(self._remains.note_introduced, endings))
         packed = [hiredis.pack_command(command) for command in (NAME, *endings)]
-        self._waiting.appendleft(_Entry(introduced, b"".join(packed), len(packed), single=False))
+        self._waiting.appendleft(_Batch(introduced, b"".join(packed), len(packed), single=False))
 
     async def _read(self, wire: Wire) -> None:
         written = self._written
@@ -321,19 +322,20 @@ class Pipe:
                         self._leaving = reply
                 if not written:
                     raise wire.broken("a reply came to no command")
-                entry = written[0]
-                if not entry.single:
-                    entry.replies.append(reply)
-                    if len(entry.replies) < entry.wanted:
+                batch = written[0]
+                if not batch.single:
+                    batch.replies.append(reply)
+                    if len(batch.replies) < batch.wanted:
                         continue
-                    reply = entry.replies
+                    reply = batch.replies
+                # Before the future is set: nothing that it wakes may find the batch still unanswered.
                 written.popleft()
-                if entry.future.done():
+                if batch.future.done():
                     continue
                 if isinstance(reply, ReplyError):
-                    entry.future.set_exception(reply)
+                    batch.future.set_exception(reply)
                 else:
-                    entry.future.set_result(reply)
+                    batch.future.set_result(reply)
             if self._leaving is None:
                 if self._failures:
                     self._note_success()
@@ -358,14 +360,14 @@ class Pipe:
     def _refuse_waiting(self, error: TransportUnavailable) -> None:
         """Fail the waiting commands if there never was a connection; else they are sent when it is back."""
         waiting, self._waiting = self._waiting, deque()
-        for entry in waiting:
-            if entry.future.done():
+        for batch in waiting:
+            if batch.future.done():
                 continue
             if self._was_connected:
-                self._waiting.append(entry)
+                self._waiting.append(batch)
             else:
-                entry.future.set_exception(error)
-                entry.future.exception()  # Nobody may be waiting for it any more.
+                batch.future.set_exception(error)
+                batch.future.exception()  # Nobody may be waiting for it any more.
 
     def _drop(self, error: Exception) -> None:
         lost, self._written = self._written, deque()
@@ -373,18 +375,10 @@ class Pipe:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        for entry in lost:
-            if not entry.future.done():
-                entry.future.set_exception(error)
-                entry.future.exception()  # Nobody may be waiting for it any more.
-
-
-def _note_introduced(
-    remains: Remains, endings: Sequence[tuple[Any, ...]], introduced: asyncio.Future[list[Any]]
-) -> None:
-    if not introduced.cancelled() and introduced.exception() is None:
-        remains.note(introduced.result()[0])
-        remains.forget(endings)
+        for batch in lost:
+            if not batch.future.done():
+                batch.future.set_exception(error)
+                batch.future.exception()  # Nobody may be waiting for it any more.
 
 
 def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:

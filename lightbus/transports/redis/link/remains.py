@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Collection
 from typing import Any
@@ -31,6 +32,14 @@ class Remains:
         """
         found = _NAME.search(reply) if isinstance(reply, bytes) else None
         self._present = (found[1], found[2]) if found else None
+
+    def note_introduced(
+        self, endings: Collection[tuple[Any, ...]], replies: asyncio.Future[list[Any]]
+    ) -> None:
+        """Note what a new connection has answered to :data:`NAME` and to endings that followed it."""
+        if not replies.cancelled() and replies.exception() is None:
+            self.note(replies.result()[0])
+            self.forget(endings)
 
     def leave(self) -> None:
         """The connection of now is one of the former."""

@@ -110,6 +110,8 @@ class RedisRpcConsumer(RpcConsumer):
             self.trouble = LACKING
             await asyncio.sleep(BLOCK / 4)
             return ()
+        # The first command waits for a call, the second fetches those that have come until then. Redis itself
+        # moves them: each call is in one of the lists at any time, and can be found if this process dies.
         commands: list[tuple[Any, ...]] = []
         more = min(limit, self._options.batch_size, _TAKEN_AT_ONCE)
         if not self._is_full:
@@ -118,6 +120,7 @@ class RedisRpcConsumer(RpcConsumer):
         if more > 0:
             commands.append(TAKE(queue=self._queue, mine=self._mine, most=more).by_name())
         try:
+            # No take is under way now, so each call in the list that is not known here is an orphan.
             if self._may_hold_orphans:
                 await self._recover_own()
             replies = await self._link.exchange(commands, BLOCK + 2)
@@ -159,6 +162,7 @@ class RedisRpcConsumer(RpcConsumer):
             # One after the other: an answer that is lost must not take the call along.
             self._send(self._answers, push, call.id, strike)
         elif push or strike:
+            # The answer comes first: if the link breaks in between, the call is answered twice, not never.
             self._send(self._pipe, push + strike, call.id)
 
     async def stop(self) -> None:
@@ -169,6 +173,7 @@ class RedisRpcConsumer(RpcConsumer):
     async def close(self) -> None:
         """Send the last answers, settle what is left behind, and disappear from the register."""
         self._stopping = True
+        # Both may still bring calls into this process's list, so they end before it is looked through.
         if self._showing is not None:
             await self._showing.stop()
         await self._link.close()
@@ -181,6 +186,7 @@ class RedisRpcConsumer(RpcConsumer):
                 self._blobs.clear()
                 await self._recover_own()
                 await self._finish_sending()
+                # Last: it stays in the register as long as its list may hold something.
                 await self._presence.leave()
         except (TimeoutError, *FAILURES) as e:
             logger.warning("could not sign off from %s: %s", self._queue, e)
@@ -208,12 +214,14 @@ class RedisRpcConsumer(RpcConsumer):
         if not calls:
             return []
         try:
+            # The time comes first, since it goes with the key. Whoever removes the key may run the call.
             replies = await self._pipe.send_many(
                 command
                 for call, _ in calls
                 for command in (("PTTL", expiry_key(call.id)), ("GETDEL", expiry_key(call.id)))
             )
         except FAILURES as e:
+            # The keys may be removed or not: the calls are looked at again, as orphans.
             self._may_hold_orphans = True
             await self._pause(e)
             return []
@@ -275,8 +283,10 @@ class RedisRpcConsumer(RpcConsumer):
                 logger.error("gave up sending an answer of %s: %s", self._api_name, error)
                 then = ()
         if then and not self._pipe.is_closed:
+            # This counts as one more that is sent, before the one that is done is discounted.
             self._send(self._pipe, then, call_id)
         else:
+            # Only now that it is struck off the list, in which a call that is not known here is an orphan.
             self._blobs.pop(call_id, None)
         self._sending -= 1
         if self._all_sent is not None and not self._sending:
@@ -304,6 +314,8 @@ class RedisRpcConsumer(RpcConsumer):
         """Show that this process lives, and recover the calls of those that no longer do."""
         while True:
             try:
+                # First, since a process that counts as absent itself would lose its own calls meanwhile. The
+                # recovered calls pass through this process's list: without the lock, they would be orphans.
                 await self._show_presence()
                 async with self._recovering:
                     await self._recover()
@@ -329,6 +341,7 @@ class RedisRpcConsumer(RpcConsumer):
     async def _recover_own(self) -> None:
         """Settle calls in this process's list that it does not know."""
         async with self._recovering:
+            # A take that is still on its way on a broken connection would move more calls after this look.
             self._pipe.end_remains(self._link)
             known = set(self._blobs.values())
             for blob in [b for b in await self._pipe.send("LRANGE", self._mine, 0, -1) if b not in known]:
@@ -342,6 +355,7 @@ class RedisRpcConsumer(RpcConsumer):
         except InvalidMessage as e:
             self._refuse(blob, e)
             return
+        # Its key is there until somebody begins to run it; the next process that takes it removes the key.
         if await self._pipe.send("EXISTS", expiry_key(call.id)):
             await self._pipe.run(RELEASE(queue=self._queue, mine=self._mine, call=blob))
             return
