@@ -1,4 +1,4 @@
-"""The listener's side of events: reading a consumer group, and what is done beside that."""
+"""The listener's side of events: reading a consumer group, and all that goes on beside that."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class RedisEventConsumer(EventConsumer):
 
     Args:
         membership: The group that is read, and as whom.
-        subscription: What the listener wants.
+        subscription: The events that the listener wants.
         decode: Makes an event of an entry's fields.
-        suspects: What this process runs of events that dead ones have left.
-        permissions: What this user of Redis may not do.
+        suspects: The events of dead processes that run here.
+        permissions: The permissions of this user of Redis.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class RedisEventConsumer(EventConsumer):
             self._deliveries, suspects, lambda: self.max_deaths, on_lost_reply=self.note_lost_reply
         )
         self._lost_reads = LostReads(self._deliveries, self._takeover)
-        #: Which source is asked next, where one is asked after the other.
+        #: The source that is asked next, if one is asked after the other.
         self._turn = 0
         what, longest = f"reading events as {membership.group}", membership.options.consumption_restart_delay
         self._reading = Retrying(logger, what, longest=longest)
@@ -125,7 +125,7 @@ class RedisEventConsumer(EventConsumer):
         return deliveries.take(limit)
 
     async def stop(self) -> None:
-        """End a waiting read at once, and hand back what was fetched ahead."""
+        """End a waiting read at once, and hand back the events that were fetched ahead."""
         if not self.membership.is_leaving:
             self._settling.spawn(self._excuse, "the end of this process counts against what it runs")
         self.membership.is_leaving = True
@@ -135,10 +135,10 @@ class RedisEventConsumer(EventConsumer):
         await self._deliveries.hand_back()
 
     async def close(self) -> None:
-        """Send the last acknowledgements, and leave the group where nothing is held."""
+        """Send the last acknowledgements, and leave the group if nothing is held."""
         self.membership.is_leaving = True
         await self.end_tasks()
-        # Before looking for what lost replies have given: a read that is still on its way would give more.
+        # Before the search for events of lost replies: a read that is still on its way would lose more.
         await self._link.close()
         if self._pipe.is_closed:
             return
@@ -148,7 +148,7 @@ class RedisEventConsumer(EventConsumer):
         except (TimeoutError, *FAILURES) as e:
             logger.debug("what replies to %s have lost: %s", self.membership.group, e)
         await self._deliveries.hand_back()
-        # After all that settles something, and before leaving: who holds something can't leave.
+        # After all that settles something, and before leaving: a consumer that holds entries can't leave.
         await self._settling.close()
         self.membership.refusals.close()
         try:
@@ -170,7 +170,7 @@ class RedisEventConsumer(EventConsumer):
         self.membership.wake()
 
     async def notice_remade(self) -> None:
-        """Hold again what was read from a group that another process has made again since."""
+        """Hold the entries again that were read from a group before another process made it again."""
         for stream, keys in self.membership.keys.items():
             made = await self._pipe.send("HGET", keys.groups, f"{self.membership.group} made")
             if made is not None and made.decode() != keys.made:
@@ -179,7 +179,7 @@ class RedisEventConsumer(EventConsumer):
     async def _read(self, wanted: int) -> None:
         loop = asyncio.get_running_loop()
         try:
-            # First of all, since these are older than what the group has not read.
+            # First of all, since these are older than all that the group has not read.
             await self._lost_reads.take_up()
             if self._deliveries:
                 return
@@ -214,14 +214,14 @@ class RedisEventConsumer(EventConsumer):
                 self.membership.last_seen[source] = entries[-1][0].decode()
 
     async def _ask(self, wanted: int) -> Any:
-        """Return what is there, else what comes; Redis counts for each stream by itself."""
+        """Return entries that are there, else those that come; Redis counts for each stream by itself."""
         membership = self.membership
         read = ("XREADGROUP", "GROUP", membership.group, membership.consumer, "COUNT")
         if asyncio.get_running_loop().time() >= self._look_again:
             self._look_again = math.inf
             await self._leave_out_what_is_no_stream()
         sources = [source for source in membership.sources if source not in self._left_out]
-        # All at once might give several times what there are free slots for.
+        # All at once might give several times as many events as there are free slots.
         for _ in sources if wanted < len(sources) else ():
             self._turn = (self._turn + 1) % len(sources)
             source = sources[self._turn]
@@ -234,7 +234,7 @@ class RedisEventConsumer(EventConsumer):
         return reply
 
     async def _leave_out_what_is_no_stream(self) -> None:
-        """Read the other streams where the key of one holds something else; that is looked at again."""
+        """Read the other streams if the key of one holds something else; look at that one again later."""
         sources = list(self.membership.sources)
         types = await self._pipe.send_many([("TYPE", source) for source in sources])
         wrong = [s for s, t in zip(sources, types, strict=True) if t not in (b"stream", b"none")]
@@ -257,10 +257,10 @@ class RedisEventConsumer(EventConsumer):
             await membership.pause()
 
     async def _make_again(self, stream: str) -> None:
-        """Make the group from the last id seen, never at the end, and let it hold what is held here."""
+        """Make the group from the last id seen, never at the end, and let it hold all that is held here."""
         keys = self.membership.keys[stream]
         made = await self.membership.make(stream, "0")
-        # What is being handled here was read by the old group: it must stay possible to retry it.
+        # The entries that run here were read by the old group, and must stay possible to retry.
         for source in (stream, keys.retry):
             await self._leases.adopt(source, self._settling.finishing(source))
         # Last: until it is held again, an entry is not pending in the new group, and scripts settle it only
@@ -290,7 +290,7 @@ class RedisEventConsumer(EventConsumer):
             error,
         )
         self.membership.metrics.data_losses.add(group)
-        # Before the group is made: it goes on where this says that it has read.
+        # Before the group is made: it goes on after the last id that is noted here.
         await self.membership.note_progress()
         for stream in self.membership.keys:
             await self._make_again(stream)

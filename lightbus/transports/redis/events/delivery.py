@@ -61,7 +61,7 @@ class RedisDelivery(Delivery):
         self._settle()
 
     async def dead_letter(self, reason: str, error: BaseException | None) -> None:
-        """Move it to the group's dead letters, with what is known of the failure."""
+        """Move it to the group's dead letters, with its error."""
         await self._settling.bury(self.entry, self.message, reason, error)
         self._settle()
 
@@ -80,7 +80,7 @@ class Deliveries:
 
     Args:
         settling: Settles them.
-        subscription: What the listener wants.
+        subscription: The events that the listener wants.
         decode: Makes an event of an entry's fields.
     """
 
@@ -91,16 +91,16 @@ class Deliveries:
         self._subscription = subscription
         self._decode = decode
         self._waiting: deque[RedisDelivery] = deque()
-        #: Set while there is a free slot: without one, what is abandoned is left to another process.
+        #: Set while there is a free slot: without one, abandoned events are left to another process.
         self.room = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def receive(self, source: str, entry_id: str, fields: Fields) -> RedisDelivery | None:
-        """Make a delivery of an entry, or deal with one that this listener does not want."""
+        """Make a delivery of an entry, or settle one that this listener does not want."""
         stream = self._membership.sources[source]
-        # Before anything else, since whatever becomes of it ends with dropping the lease.
+        # Before anything else, since each way to settle it ends by dropping the lease.
         self._leases.hold(source, entry_id)
         try:
             message, extra = self._decode(fields, entry_id)
@@ -132,7 +132,7 @@ class Deliveries:
         return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
 
     async def hand_back(self) -> None:
-        """Hand back what waits; all at once, since each waits out its time where Redis is silent."""
+        """Hand back those that wait; all at once, since each waits out its time if Redis is silent."""
         await asyncio.gather(*(delivery.release() for delivery in self.take(len(self))))
 
     def _put_aside(self, entry: Entry, error: InvalidMessage) -> None:

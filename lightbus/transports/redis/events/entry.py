@@ -1,4 +1,4 @@
-"""An entry of a stream that a group was given, and how it is written where it waits for another attempt."""
+"""An entry of a stream that a group was given, and its form in the retry stream."""
 
 from __future__ import annotations
 

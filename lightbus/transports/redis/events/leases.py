@@ -1,4 +1,4 @@
-"""What a process holds of its group's events: a lease on each, renewed while its handler runs."""
+"""The leases of a process on events of its group, renewed while their handlers run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .membership import Membership
 _Script = Callable[..., Run]
 
 _AT_ONCE = 200
-#: What can't be done where it is refused.
+#: The work that can't be done if Redis refuses it.
 _RENEWING = "renew the leases of what runs, which others take over then"
 
 
@@ -25,7 +25,7 @@ class Leases:
     any sooner, its lease could run out on the way, and another process would handle the event again.
 
     Args:
-        membership: Whose leases they are.
+        membership: The process that holds them.
     """
 
     def __init__(self, membership: Membership) -> None:
@@ -48,16 +48,16 @@ class Leases:
         self._held.get(source, set()).difference_update(ids)
 
     async def adopt(self, source: str, finished: Collection[str]) -> None:
-        """Make a group that was made again hold what is held here.
+        """Make a group that was made again hold the entries that are held here.
 
         Args:
             source: The stream.
-            finished: What Redis has only to confirm: were it held again, nothing would acknowledge it.
+            finished: Acknowledged entries that Redis has only to confirm: held again, they would stay so.
         """
         await self._run_on_held(ADOPT, source, finished)
 
     async def excuse(self, source: str, finished: Collection[str]) -> None:
-        """Let the death of this process, which was told to end, not be counted against what it still runs."""
+        """Let the end of this process, which was told to end, not count against the events that still run."""
         await self._run_on_held(EXCUSE, source, finished)
 
     async def renew_regularly(self) -> None:

@@ -1,4 +1,4 @@
-"""Events whose confirmation was lost with the link: which of them their stream has all the same."""
+"""Events whose confirmation was lost with the link: a search finds those that are stored all the same."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class _Lost:
     """An event that is looked for.
 
     Args:
-        after: The id of an entry that was there before the event was sent; ``-`` where none is known.
+        after: The id of an entry that was there before the event was sent; ``-`` if none is known.
         sent_at: When it was sent, by the event loop's clock.
         known: The ids of entries that are other events.
-        found: Takes the id of its entry, or None where the stream does not have it.
+        found: Takes the id of its entry, or None if the stream does not have it.
     """
 
     after: str
@@ -63,13 +63,13 @@ class LostEvents:
 
         Args:
             message_id: Its id.
-            after: The id of an entry that was there before the event was sent; ``-`` where none is known.
+            after: The id of an entry that was there before the event was sent; ``-`` if none is known.
             sent_at: When it was sent, by the event loop's clock.
             known: The ids of entries that are other events, although they may have the same id.
 
         Returns:
-            A future of the id of its entry, or None where the stream does not have it. It fails with
-            :class:`ReplyError` where Redis refuses to look.
+            A future of the id of its entry, or None if the stream does not have it. It fails with
+            :class:`ReplyError` if Redis refuses to look.
         """
         loop = asyncio.get_running_loop()
         lost = _Lost(after, sent_at, known, loop.create_future())
@@ -130,7 +130,7 @@ class LostEvents:
             if not last or (is_old and looked_at >= _AT_LEAST):
                 break
             newest = f"({last.decode()}"
-            # Those whose time is over are looked for no longer.
+            # Those that have no time left are looked for no longer.
             left = {name for name in left if any(not lost.found.done() for lost in wanted[name])}
         for lost in everyone:
             if not lost.found.done():

@@ -21,14 +21,14 @@ _MARGIN = 1.0
 
 
 class LostReads:
-    """What one consumer holds by the word of Redis, and knows nothing of.
+    """The entries that one consumer holds by the word of Redis, and knows nothing of.
 
     Nothing but its lease would bring such an event back, since its process lives; and then it would count as
     one that has ended a process.
 
     Args:
-        deliveries: Where what is found waits for a free slot.
-        takeover: Runs what is found of dead processes.
+        deliveries: Has the events that wait for a free slot.
+        takeover: Runs events that dead processes have left.
     """
 
     def __init__(self, deliveries: Deliveries, takeover: Takeover) -> None:
@@ -45,7 +45,7 @@ class LostReads:
         self._since = self.asked_at if self._since is None else min(self._since, self.asked_at)
 
     async def take_up(self) -> None:
-        """Offer to the consumer what lost replies have given to it.
+        """Offer the events of lost replies to the worker.
 
         Raises:
             LinkBroken, ReplyError, TransportUnavailable: That can't be asked just now, and is next time.
@@ -53,7 +53,7 @@ class LostReads:
         since = self._since
         if since is None:
             return
-        # What still waits to be read there would give events to nobody.
+        # A read that still waits there would give events to nobody.
         self._membership.pipe.end_remains(self._membership.link)
         for source in self._membership.sources:
             try:
@@ -61,7 +61,7 @@ class LostReads:
             except ReplyError as e:
                 if e.reaction not in (Reaction.MAKE_GROUP, Reaction.GIVE_UP):
                     raise
-        # Only once all was asked for: what can't be asked now, is asked for the next time.
+        # Only once every stream was asked: if one can't be asked now, all are asked the next time.
         self._since = None
 
     async def _take_up(self, source: str, since: float) -> None:
@@ -71,7 +71,7 @@ class LostReads:
         while True:
             # Over the pipe, so that all that was acknowledged before is no longer pending.
             pending = await membership.pipe.send("XPENDING", source, group, start, "+", _PAGE, consumer)
-            # What is older was held by a process of the same name before this one, which is no longer there.
+            # Older ones were held by a process of the same name before this one, which is no longer there.
             oldest = (loop.time() - since + _MARGIN) * 1000
             ids = [entry_id.decode() for entry_id, _, idle, _ in pending if idle <= oldest]
             lost = [entry_id for entry_id in ids if not self._leases.holds(source, entry_id)]

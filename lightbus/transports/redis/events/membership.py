@@ -1,4 +1,4 @@
-"""One process in the consumer group of one listener: who it is there, and what it does as a member."""
+"""One process in the consumer group of one listener: its names there, and its duties as a member."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from .questions.status import NOBODY, events_gone
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a process shows again that it lives; less than what it counts as gone after.
+#: Seconds after which a process shows again that it lives; less than the time after which it counts as gone.
 _SHOWN_EVERY = SILENT / 4
-#: After which nothing comes. The very last id would do harm: what follows it is the first.
+#: An id that nothing follows. The very last one would do harm: the first follows it.
 _LAST_ID = f"{2**64 - 1}-0"
 
 
 class Membership:
-    """What one process is in one group.
+    """One process in one group.
 
     Args:
         session: The Redis.
-        options: How leases are kept.
-        subscription: What the listener wants.
-        identity: Who listens.
+        options: The times of leases, among others.
+        subscription: The events that the listener wants.
+        identity: The process.
         streams: The streams that are read.
-        metrics: What is counted in.
-        obstacles: Where it tells what keeps it from its work.
+        metrics: Its counters.
+        obstacles: Shows whatever keeps it from its work.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Membership:
         self._complaints = Complaints(logger)
 
     async def join(self) -> None:
-        """Make the groups that are not there yet, and say whose they are."""
+        """Make the groups that are not there yet, and note their service."""
         for stream, keys in self.keys.items():
             keys.made = await self.make(stream, self._start)
         # Redis before 7.2 shows a reader only once it has read something.
@@ -92,7 +92,7 @@ class Membership:
         await self.notice_gone()
 
     async def make(self, stream: str, start: str) -> str:
-        """Make the group of a stream where it is not there; returns how often it was made."""
+        """Make the group of a stream if it is not there; return how often it was made."""
         keys = self.keys[stream]
         made: bytes = await self.pipe.run(
             MAKE(stream=stream, retry=keys.retry, groups=keys.groups, group=self.group, start=start)
@@ -100,7 +100,7 @@ class Membership:
         return made.decode()
 
     async def leave(self) -> None:
-        """Be a consumer of the group no more, where nothing is held."""
+        """Be a consumer of the group no more, if nothing is held."""
         for source in self.sources:
             await self.pipe.run(
                 FORGET(source=source, group=self.group, idle=0, only=self.consumer, stays=NOBODY)
@@ -112,14 +112,14 @@ class Membership:
         self.pipe.unblock(self.link)
 
     async def pause(self) -> None:
-        """Wait until it is time to look again at what others have left."""
+        """Wait until it is time to look again for events that others have left."""
         interval = self.options.reclaim_interval or self.options.acknowledgement_timeout / 4
         await asyncio.sleep(interval * random.uniform(0.75, 1.0))  # noqa: S311 - no secret
 
     async def show_regularly(self) -> None:
-        """Let Redis before 7.2 know that this process lives: it counts as idle what reads and finds nothing.
+        """Let Redis before 7.2 know that this process lives: there, a reader that finds nothing is idle.
 
-        To read what the process itself holds after the last possible id brings nothing, but is counted.
+        A read of its own entries after the last possible id brings nothing, but counts.
         """
         read = ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", 1, "STREAMS")
         while True:

@@ -1,4 +1,4 @@
-"""Storing events in streams: in order, some at a time, and what became of each."""
+"""Storing events in streams: in order, some at a time, with an outcome for each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from .trimming import Trimmer
 #: The most events, and about the most bytes, that are written before their confirmations are awaited.
 _AT_ONCE = 1_000
 _BYTES_AT_ONCE = 1 << 20
-#: The part of the time that is kept for sending: what gets room in the last moment would go out unconfirmed.
+#: The part of the time that is kept for sending: an event that gets room in the last moment would go out
+#: unconfirmed.
 _FOR_SENDING = 0.1
 #: The most seconds before an event is sent again that Redis could not take just then.
 _LONGEST_PAUSE = 0.5
@@ -61,7 +62,7 @@ class Publishing:
         self._deadline = deadline
         self._is_late = self._found_no_room = False
         self._sent: list[asyncio.Future[Any]] = []
-        # Of those that were just sent, the ones whose link broke, and those that Redis could not take then.
+        # Of those just sent: the ones that a broken link had, and those that Redis could not take then.
         self._lost: list[Outgoing] = []
         self._refused: dict[Outgoing, ReplyError] = {}
         self._last_refusal: ReplyError | None = None
@@ -75,7 +76,7 @@ class Publishing:
         """Store the events, and set the ``native_id`` or the ``error`` of each.
 
         Args:
-            sent: The outcome of the one event, where it was sent already.
+            sent: The outcome of the one event, if it was sent already.
         """
         timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
         try:
@@ -124,7 +125,7 @@ class Publishing:
             sent.append(append(self._pipe, stream.key, event.message.id, event.body, event.dedupe))
 
     async def _collect(self, events: Sequence[Outgoing]) -> list[Outgoing]:
-        """Take note of what became of the events; return those that may have to be sent again."""
+        """Note the outcomes of the events; return those that may have to be sent again."""
         again = []
         self._lost, self._refused = [], {}
         unsent: set[asyncio.Future[Any]] | None = None
@@ -136,7 +137,7 @@ class Publishing:
                 continue
             except LinkBroken:
                 self._lost.append(event)
-                # Even where it is not found later on: what the broken link held may still arrive.
+                # Even if it is not found later on: the broken link may still bring it to Redis.
                 self._doubtful.add(event)
                 again.append(event)
                 continue
@@ -258,7 +259,7 @@ def _fire(stream: str, message_id: str, body: Sequence[Any], dedupe: float) -> R
 
 
 def _why_full(trimmer: Trimmer) -> str:
-    """Say for which group's sake a stream takes no more, and what helps."""
+    """Name the group because of which a stream takes no more, and a remedy."""
     held = f"its stream holds {trimmer.most:,} events that"
     cause = trimmer.cause
     if cause is None:

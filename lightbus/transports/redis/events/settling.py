@@ -1,7 +1,7 @@
-"""What becomes of an entry that was read: acknowledged, kept for later, handed back or put aside.
+"""Settling an entry that was read: it is acknowledged, kept for later, handed back or put aside.
 
 An entry leaves the group by one command or one script, so that it is never in two places or in none. Until
-Redis has confirmed that, its lease is renewed. What fails is sent again: to do it twice changes nothing.
+Redis has confirmed that, its lease is renewed. A command that fails is sent again: twice does no harm.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _DUE_AT_ONCE = 100
 #: Seconds that stand for no limit: ten years.
 _LONGEST_DELAY = 315_360_000
 _MAX_TRACE = 8_000
-#: The most field names and values that a dead letter keeps: all of an event, and what a script can pass on.
+#: The most field names and values that a dead letter keeps: all of an event, and no more than fits a script.
 _MOST_VALUES = 4_000
 #: The most entries that are settled in the background before others are read.
 _MOST_AT_ONCE = 1_000
 #: Seconds after which an event that was not started is left to the end of its lease.
 _HAND_BACK = 2.0
 
-#: What can't be done where a script is refused.
+#: The work that can't be done if a script is refused.
 _SETTLING = {
     RETRY: "keep events for their next attempt",
     MOVE: "move events to its dead letters or back to others",
@@ -50,11 +50,11 @@ _ACKNOWLEDGING = "acknowledge events"
 
 
 class Settling:
-    """Settles the entries of one consumer; what Redis has not confirmed is sent again.
+    """Settles the entries of one consumer; commands that Redis has not confirmed are sent again.
 
     Args:
-        membership: Whose entries they are.
-        leases: What is held, and dropped once it is settled.
+        membership: The process that holds the entries.
+        leases: Drops an entry once it is settled.
         dedupe: Seconds for which acknowledged events are remembered; None for not at all.
         longest_delay: Returns the most seconds for which an event ever waits for another attempt.
     """
@@ -103,7 +103,7 @@ class Settling:
             return False
         key = self._handled_key(entry)
         looking: Retrying | None = None
-        # What this process has acknowledged, Redis may not know yet: its twin may be the next to run.
+        # Redis may not know yet of an event that this process has acknowledged, and its twin may be the next.
         while not any(key in keys for keys in self._handled.values()):
             try:
                 return bool(await self._pipe.send("EXISTS", key))
@@ -157,7 +157,7 @@ class Settling:
         self.membership.count_dead(message, reason)
 
     async def hand_back(self, entry: Entry) -> None:
-        """Move an entry to the retry stream; where that can't be done soon, its lease runs out instead."""
+        """Move an entry to the retry stream; if that can't be done soon, its lease runs out instead."""
         try:
             async with asyncio.timeout(_HAND_BACK):
                 await self._move(entry, self._keys[entry.stream].retry, entry.after(entry.attempt - 1))
@@ -188,7 +188,7 @@ class Settling:
         return self._keys[entry.stream].handled + entry.message_id
 
     def promote_later(self, stream: str, delay: float) -> None:
-        """Move what is due to the retry stream, ``delay`` seconds from now."""
+        """Move retries that are due to the retry stream, ``delay`` seconds from now."""
         loop = asyncio.get_running_loop()
 
         def begin() -> None:
@@ -199,7 +199,7 @@ class Settling:
         self._timers.add(timer)
 
     async def promote(self, stream: str) -> None:
-        """Move what is due to the retry stream, where peers are blocked on it."""
+        """Move retries that are due to the retry stream, on which peers are blocked."""
         keys = self._keys[stream]
         promote = PROMOTE(
             delayed=keys.delayed,
@@ -222,7 +222,7 @@ class Settling:
 
     def _flush(self) -> None:
         """Acknowledge everything that was finished during this tick, with one command per stream."""
-        # Before anything is sent: what is finished meanwhile begins the next tick's list.
+        # Before anything is sent: an entry that is finished meanwhile begins the next list.
         self._flushing = False
         finished, self._finished = self._finished, {}
         for source, ids in finished.items():
@@ -289,9 +289,9 @@ class Settling:
         self.leases.drop(entry.source, [entry.id])
 
     async def close(self) -> None:
-        """Wait a little for what is on its way."""
-        # In this order: no timer begins anything more, then the last acknowledgements go out, then they are
-        # waited for together with what was begun before.
+        """Wait a little for commands that are on their way."""
+        # In this order: the timers begin nothing more, then the last acknowledgements go out, and then all
+        # that was begun is waited for.
         self._closing = True
         for timer in self._timers:
             timer.cancel()
@@ -303,7 +303,7 @@ class Settling:
             kept.end()
 
     async def keep_up(self) -> None:
-        """Wait while too much is settled in the background, as where Redis refuses it."""
+        """Wait while too much is settled in the background, as it is if Redis refuses it."""
         while len(self._spawned) > _MOST_AT_ONCE and not self.membership.is_leaving:
             over = [kept.over for kept in self._spawned]
             await asyncio.wait(over, timeout=1, return_when=asyncio.FIRST_COMPLETED)
@@ -313,7 +313,7 @@ class Settling:
 
         Args:
             work: Makes the coroutine; to run it again changes nothing.
-            what: What is lost without it, such as "an event is not put aside".
+            what: The loss without it, such as "an event is not put aside".
         """
         kept = Kept(work, f"lightbus settling {self._group}", what, self.membership.obstacles)
         self._spawned.add(kept)

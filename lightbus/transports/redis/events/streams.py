@@ -1,4 +1,4 @@
-"""The streams that a process fires into: which one carries an event, and what is known of each."""
+"""The streams that a process fires into: the one that carries an event, and the state of each."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Stream:
 
     Args:
         key: Its key.
-        trimmer: Keeps it near its length; None where it may grow.
-        lost: Looks in it for events whose confirmation was lost.
+        trimmer: Keeps it near its length; None if it may grow.
+        lost: Looks in it for events without a confirmation.
     """
 
     __slots__ = ("confirmed", "key", "lost", "trimmer")
@@ -32,7 +32,7 @@ class Stream:
         self.key = key
         self.trimmer = trimmer
         self.lost = lost
-        #: The entry that Redis has confirmed last: what is sent later, comes after it.
+        #: The entry that Redis has confirmed last: events that are sent later come after it.
         self.confirmed = "-"
 
 
@@ -40,8 +40,8 @@ class Streams:
     """The streams of one transport.
 
     Args:
-        transport: Whose session is used.
-        options: How events are spread over streams, and how long those may be.
+        transport: Has the session.
+        options: The spread of events over streams, and the length of those.
     """
 
     def __init__(self, transport: RedisTransport, options: RedisEventOptions) -> None:
@@ -60,7 +60,7 @@ class Streams:
         return list(dict.fromkeys(key for use in uses for key in self._keys_of(use)))
 
     def needs(self, use: Use) -> Iterable[Need]:
-        """Return what a use needs of this Redis."""
+        """Return the needs of a use."""
         for key in self._keys_of(use):
             if use.role == "fires":
                 yield from needs.fires(use.name, key, dedupes=use.dedupes)
@@ -69,7 +69,7 @@ class Streams:
                 yield from needs.listens(use.listener, key, group, dedupes=use.dedupes)
 
     def note_refused(self, message: EventMessage) -> None:
-        """An event was refused: say what firing it needs."""
+        """An event was refused: note the needs of firing it."""
         use = Use("fires", message.api_name, (message.event_name,))
         self._transport.know(str(use), self.needs(use))
 

@@ -16,20 +16,20 @@ from .entry import Fields
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which an event whose first delivery ended in a death has no other suspect beside it.
+#: Seconds for which an event has no other suspect beside it after its first delivery ended in a death.
 HEAD_START = 1.0
 #: More deliveries than any entry has.
 _ANY = 1 << 53
 #: How many entries are looked at in each sweep for leases from the future.
 _RESTAMPED_AT_ONCE = 1_000
-#: What can't be done where it is refused.
+#: The work that can't be done if Redis refuses it.
 _SWEEPING = "take over the events of processes that died"
 
 _shared: WeakKeyDictionary[Session, Suspects] = WeakKeyDictionary()
 
 
 class Suspects:
-    """What one process runs of events that dead processes have left.
+    """The events of dead processes that run in this one.
 
     One that was delivered once may be a neighbour of the killer, so others follow after a head start: a slow
     handler must not keep everything else from being taken over. One that was delivered more often runs
@@ -67,13 +67,13 @@ class Suspects:
 
 
 class Takeover:
-    """Takes over, one after another, what dead processes of a group held.
+    """Takes over the entries that dead processes of a group held, one after another.
 
     Args:
-        deliveries: Where what is taken over waits for a free slot.
-        suspects: What this process runs of such events.
+        deliveries: Has the events that wait for a free slot.
+        suspects: The events of dead processes that run here.
         max_deaths: Returns after how many deaths an event is put aside.
-        on_lost_reply: Is called where the reply may be lost that gave an event to this process.
+        on_lost_reply: Is called if the reply may be lost that gave an event to this process.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Takeover:
         self._max_deaths = max_deaths
         self._on_lost_reply = on_lost_reply
         self._cursors: dict[str, str] = {}
-        #: Where to look next for leases from the future.
+        #: The ids from which on to look next for leases from the future.
         self._restamped: dict[str, str] = {}
 
     async def sweep_regularly(self) -> None:
@@ -103,27 +103,27 @@ class Takeover:
                 membership.refusals.clear(_SWEEPING)
             except FAILURES as e:
                 if isinstance(e, LinkBroken):
-                    # What was claimed just now may be held here without a delivery.
+                    # An entry that was claimed just now may be held here without a delivery.
                     self._on_lost_reply()
                 membership.refusals.meet(_SWEEPING, e, only="NOPERM")
             await membership.pause()
 
     async def rerun(self, source: str, entry_id: str, fields: Fields, delivered: int) -> None:
-        """Run a suspect that was claimed by a command whose reply was lost; that is no further death."""
+        """Run a suspect that was claimed by a command without a reply; that is no further death."""
         # At once, and not when its turn comes: until then, it must not be found and run a second time.
         self._leases.hold(source, entry_id)
         async with self._suspects.turn:
             await self._run(source, entry_id, fields, delivered)
 
     async def _sweep(self, source: str) -> None:
-        """Take over what one stream has, and go on where the last sweep ended."""
+        """Take over the entries of one stream, and go on after the last sweep's end."""
         membership, options = self._membership, self._membership.options
         for _ in range(options.reclaim_batch_size or options.batch_size * 10):
             room = self._deliveries.room
             if not room.is_set():
                 membership.refusals.clear(_SWEEPING)  # It is not tried for a while.
             await room.wait()
-            # The turn is waited for after the room: who has it must claim, and not keep others from it.
+            # Room comes before the turn: a listener that has the turn must claim, or it keeps others waiting.
             async with self._suspects.turn:
                 if membership.is_leaving:
                     return  # It would only be handed back, and the count of its deaths forgotten.
@@ -138,7 +138,7 @@ class Takeover:
                 )
                 reply = await membership.pipe.run(claim)
                 self._cursors[source] = reply[0].decode()
-                # What this process holds may have run out where it could not renew: it runs already.
+                # It may be one that runs here already, if its lease could not be renewed in time.
                 if len(reply) > 1 and not self._leases.holds(source, reply[1].decode()):
                     await self._run(source, reply[1].decode(), reply[2], reply[3])
             if self._cursors[source] == "-":
@@ -165,7 +165,7 @@ class Takeover:
             await delivery.dead_letter("process_died", None)
             return
         logger.warning("%s (event %s) was left by a process that died", name, message_id, extra=extra)
-        # Before it is offered: the worker may take it within this tick, and must see what it is.
+        # Before it is offered: the worker may take it within this tick, and must see that it is a suspect.
         delivery.settled = asyncio.get_running_loop().create_future()
         self._deliveries.offer(delivery)
         await self._suspects.run(delivery.settled, delivered)

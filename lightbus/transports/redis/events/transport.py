@@ -54,7 +54,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
         return self._codec.encode(message)
 
     async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
-        """Store events, in order; search for those whose confirmation was lost."""
+        """Store events, in order; search for those that have lost their confirmation."""
         deadline = asyncio.get_running_loop().time() + timeout
         await Publishing(self._streams, self.pipe, events, timeout, deadline).run()
 
@@ -91,7 +91,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
             raise event.error
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
-        """Join the listener's group on each of its streams, making what is not there."""
+        """Join the listener's group on each of its streams, making those that are not there."""
         name, known = subscription.listener_name, subscription.known_events
         dedupes = subscription.dedupe is not None
         uses = [
@@ -126,13 +126,13 @@ class RedisEventTransport(RedisTransport, EventTransport):
     def history(
         self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
     ) -> AsyncIterator[EventMessage]:
-        """Go through what the streams hold, the newest first."""
+        """Go through the events of the streams, the newest first."""
         return history.past(self.pipe, self._codec.decode, api, event, since, native_id)
 
     def follow(
         self, api: str = "*", event: str = "*", *, since: float | None = None
     ) -> AsyncIterator[EventMessage]:
-        """Go through what is added to the streams."""
+        """Go through the events that are added to the streams."""
         return history.coming(self.session, self._codec.decode, api, event, since)
 
     async def group_status(self, events: Sequence[tuple[str, str]] | None = None) -> Sequence[GroupStatus]:

@@ -1,4 +1,4 @@
-"""Keeps a stream near its length, and tells who fires when it is full."""
+"""Keeping a stream near its length; publishers are told when it is full."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Trimmer:
     """Keeps one stream near its length, from the side that makes it grow.
 
     Args:
-        transport: Whose pipe is used.
+        transport: Has the pipe.
         stream: The stream.
         most: The length to keep to.
-        drops: Whether the oldest are dropped where listeners are too far behind.
+        drops: Whether the oldest are dropped if listeners are too far behind.
     """
 
     def __init__(self, transport: RedisTransport, stream: str, most: int, *, drops: bool) -> None:
@@ -100,7 +100,7 @@ class Trimmer:
         """Wait for a look that was begun, so that a long list of events does not overtake it.
 
         Somebody may have looked within the last moment: then it is known only after the next look, and worth
-        waiting for where the stream has grown well above its length.
+        waiting for if the stream has grown well above its length.
         """
         if self._running is not None:
             await asyncio.wait([self._running])
@@ -163,7 +163,7 @@ class Trimmer:
             await self._find_cause()
 
     async def _find_cause(self) -> None:
-        """Find out which group it is for whose sake the stream is full, every few seconds."""
+        """Find the group because of which the stream is full, every few seconds."""
         now = asyncio.get_running_loop().time()
         if now < self._cause_due:
             return

@@ -1,1 +1,1 @@
-"""What can be asked of the streams of a Redis: its groups, its past and coming events, its dead letters."""
+"""Questions about the streams of a Redis: its groups, its past and coming events, its dead letters."""

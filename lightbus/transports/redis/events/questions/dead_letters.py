@@ -18,7 +18,7 @@ from lightbus.transports.redis.scripts import REPLAY
 from .noted import known
 
 _PAGE = 100
-#: What else is kept beside how far a group has read.
+#: Other fields of the hash that says how far each group has read.
 _NO_GROUP = (b" made", b" service")
 #: The fields that are added to the event's own, in this order.
 _ADDED = ("reason", "error", "trace", "attempts", "origin")

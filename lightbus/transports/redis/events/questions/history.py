@@ -31,7 +31,7 @@ _LAST = 2**64 - 1
 async def past(
     pipe: Pipe, decode: Decode, api: str, event: str, since: float | None, native_id: str | None
 ) -> AsyncIterator[EventMessage]:
-    """Go through what is there now, the newest first; see :meth:`EventTransport.history`."""
+    """Go through the events that are there now, the newest first; see :meth:`EventTransport.history`."""
     if native_id is not None and not NATIVE_ID.fullmatch(native_id):
         return
     oldest = "-" if since is None else f"{int(max(0.0, since) * 1000)}-0"
@@ -45,7 +45,7 @@ async def past(
 async def coming(
     session: Session, decode: Decode, api: str, event: str, since: float | None
 ) -> AsyncIterator[EventMessage]:
-    """Go through what comes from now on, or since a time; see :meth:`EventTransport.follow`."""
+    """Go through the events that come from now on, or since a time; see :meth:`EventTransport.follow`."""
     link, pipe = session.link(), session.pipe
     loop = asyncio.get_running_loop()
     seen: dict[bytes, str] = {}
@@ -125,7 +125,7 @@ async def stream_keys(pipe: Pipe, api: str = "*", event: str = "*") -> list[byte
 def _messages(
     decode: Decode, key: bytes, entries: Sequence[tuple[bytes, Sequence[bytes]]]
 ) -> list[EventMessage]:
-    """Decode a page; what is no event is told, and left out."""
+    """Decode a page; an entry that is no event is told of, and left out."""
     found = []
     for entry_id, fields in entries:
         try:

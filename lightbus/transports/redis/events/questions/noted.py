@@ -32,12 +32,12 @@ _SCANNED = 1_000
 _PAGE = 500
 #: Seconds of a search that are worth a warning.
 _LONG = 1.0
-#: What this process has found, where it may not be noted for others.
+#: The streams that this process has found, if it may not note them for others.
 _found: WeakKeyDictionary[Pipe, set[bytes]] = WeakKeyDictionary()
 
 
 def note(pipe: Pipe, streams: Sequence[str]) -> None:
-    """Note streams for those who look for them, beside what goes on; a search finds them without."""
+    """Note streams for those who look for them, in the background; a search finds them without."""
 
     def look(noted: asyncio.Future[int]) -> None:
         error = None if noted.cancelled() else noted.exception()
@@ -50,7 +50,7 @@ def note(pipe: Pipe, streams: Sequence[str]) -> None:
 
 
 async def known(pipe: Pipe) -> set[bytes]:
-    """Return the keys that are noted, and those that contracts suggest; searches where nobody ever did."""
+    """Return the keys that are noted, and those that contracts suggest; search if nobody ever did."""
     noted, searched, names = await pipe.send_many(
         [("SMEMBERS", STREAMS), ("EXISTS", SEARCHED), ("SMEMBERS", SCHEMAS)]
     )
@@ -88,7 +88,7 @@ async def search(pipe: Pipe) -> set[bytes]:
 
 
 async def _scan(pipe: Pipe, pattern: str) -> set[bytes]:
-    """Return the keys of all streams whose key is like a pattern of Redis."""
+    """Return the keys of all streams that match a pattern of Redis."""
     keys: set[bytes] = set()
     cursor = b"0"
     while True:

@@ -1,4 +1,4 @@
-"""How far the groups of this Redis are, asked without reading what they have not read."""
+"""The progress of the groups of this Redis, asked without reading anything for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .history import stream_keys
 #: entries are counted then; beyond, it is estimated by their times.
 _COUNTED = 1_000
 
-#: The consumer that stays where the last process of a group has ended: a Lightbus 1.x that starts destroys
+#: The consumer that stays if the last process of a group has ended: a Lightbus 1.x that starts destroys
 #: every group without one.
 NOBODY = "lightbus:nobody"
 
@@ -34,7 +34,7 @@ async def group_status(
 
     Args:
         pipe: The Redis.
-        streams: Which streams to ask; where not given, all that there are, which have to be searched for.
+        streams: The streams to ask; if not given, all that there are, which have to be searched for.
         group: The only group to tell about.
         limit: How many events a stream takes that a group has not acknowledged.
 
@@ -49,7 +49,7 @@ async def group_status(
 
 
 async def most_behind(pipe: Pipe, stream: str, limit: int) -> GroupStatus | None:
-    """Return the group because of which a stream keeps what it keeps; None where it has none."""
+    """Return the group because of which a stream keeps its oldest event; None if it has no group."""
     statuses = await group_status(pipe, [stream], limit=limit)
     return min(statuses, key=lambda status: _number(status.oldest.encode()), default=None)
 
@@ -62,7 +62,7 @@ async def events_gone(pipe: Pipe, streams: Sequence[str], group: str) -> dict[st
 async def _groups(
     pipe: Pipe, streams: Sequence[str], group: str | None
 ) -> list[tuple[str, str, _Facts, _Facts]]:
-    """Return stream, group, and what Redis knows of both."""
+    """Return stream, group, and the facts of both."""
     asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
     replies = await pipe.send_many(asked) if asked else []
     found = []
@@ -128,7 +128,7 @@ def _gone(about: _Facts, group: _Facts) -> int:
 def _consumers(
     reading: Sequence[Sequence[Any]], retrying: Sequence[Sequence[Any]]
 ) -> tuple[ConsumerStatus, ...]:
-    """Put together what a process reads of the stream and of its retry stream, which 1.x does not know."""
+    """Put together a process's reading of the stream and of its retry stream, which 1.x does not know."""
     found: dict[str, ConsumerStatus] = {}
     again = {_facts(each)["name"] for each in retrying}
     for facts in map(_facts, (*reading, *retrying)):
@@ -147,7 +147,7 @@ async def _lag(pipe: Pipe, stream: str, about: _Facts, group: _Facts) -> tuple[i
     if first is None or _number(read) >= _number(newest):
         return 0, True
     if _number(read) < _number(first[0]):
-        return about["length"], True  # Redis would count what is gone from before the first, too.
+        return about["length"], True  # Redis would count those that are gone before the first, too.
     if isinstance(group.get("lag"), int):
         return group["lag"], True
     unread = await pipe.run(COUNT(stream=stream, after=read, most=_COUNTED))
