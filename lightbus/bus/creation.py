@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lightbus.bus import hosted
 from lightbus.declared.registry import Registry, auto_registered
-from lightbus.declared.settings import Feature, Identity, Wiring
+from lightbus.declared.settings import Feature
 from lightbus.exceptions import ConfigurationError
-from lightbus.manifest.wiring import default_service_name, wiring_of
+from lightbus.manifest.wiring import wiring_of
 from lightbus.plugins import LightbusPlugin
 
 from .client import BusClient
@@ -64,14 +64,10 @@ def create(
         return bus
     arguments = {"service_name": service_name, "process_name": process_name}
     manifest = read_manifest(config, {k: v for k, v in arguments.items() if v is not None})
-    for problem in manifest.notes if manifest is not None else ():
+    for problem in manifest.notes:
         if problem.severity == "warning":
             logger.warning("%s", problem)
-    if manifest is None:
-        service = service_name or default_service_name(auto_registered.public())
-        client = BusClient(Wiring(Identity(service, process_name or f"{socket.gethostname()}-{os.getpid()}")))
-    else:
-        client = _configured(manifest)
+    client = _configured(manifest)
     if features is not None:
         client.set_features(features)
     client.use_plugins(_by_name(plugins))
@@ -112,7 +108,7 @@ def get_bus(service_name: str | None = None) -> BusPath:
 
 def read_manifest(
     config: str | os.PathLike[str] | Mapping[str, Any] | None, arguments: Mapping[str, str]
-) -> Manifest | None:
+) -> Manifest:
     """Read what is configured, without importing the reader where nothing is.
 
     Args:
@@ -120,14 +116,17 @@ def read_manifest(
         arguments: What the code says, which is weaker than every file.
 
     Returns:
-        The manifest, or None where there is no file and nothing in the environment.
+        The manifest; where there is no file and nothing in the environment, one of defaults.
 
     Raises:
         ManifestError: It has problems.
     """
     is_configured = any(name.upper().startswith("LIGHTBUS_") for name in os.environ)
     if config is None and not is_configured and not any(map(os.path.exists, _LOOKED_FOR)):
-        return None
+        from lightbus.manifest.model import Manifest
+
+        process = arguments.get("process_name") or f"{socket.gethostname()}-{os.getpid()}"
+        return Manifest(service_name=arguments.get("service_name"), process_name=process)
     from lightbus.manifest.load import load
 
     if isinstance(config, Mapping):

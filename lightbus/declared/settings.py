@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NewType, get_args
 
 from lightbus.options import Duration, option
@@ -90,14 +90,14 @@ class Wiring:
     """
 
     identity: Identity
-    api: Callable[[str], ApiSettings] = lambda name: ApiSettings()
-    schema_transport: ChosenTransport = field(default_factory=ChosenTransport)
-    schema_ttl: float = 60.0
-    schema_human_readable: bool = True
-    expose_tracebacks: bool = False
-    drain_timeout: float = 25.0
-    origin: Callable[[str], str] = lambda path: ""
-    api_names: tuple[str, ...] = ()
+    api: Callable[[str], ApiSettings]
+    schema_transport: ChosenTransport
+    schema_ttl: float
+    schema_human_readable: bool
+    expose_tracebacks: bool
+    drain_timeout: float
+    origin: Callable[[str], str]
+    api_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
