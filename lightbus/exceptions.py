@@ -109,7 +109,7 @@ class MissingExtra(ConfigurationError):
     """A feature needs an optional dependency.
 
     Args:
-        feature: What was asked for, as the user wrote it.
+        feature: The feature, as the user wrote it.
         extra: The extra of Lightbus that installs what is missing.
     """
 
@@ -150,7 +150,7 @@ class SchemaNotFound(LightbusException):
 
 
 class InvalidMessage(LightbusException):
-    """What arrived is not a message in the Lightbus wire format."""
+    """The bytes are not a message in the Lightbus wire format."""
 
 
 class SyncCallOnEventLoop(LightbusException):
@@ -183,7 +183,7 @@ class PublishNotConfirmed(TransportError):
     """The link broke before the broker confirmed the event: it may or may not be stored.
 
     Args:
-        message: What happened, for people.
+        message: The text for people.
         event_id: The id of the event, to look for it or to fire it again safely.
     """
 
@@ -194,7 +194,7 @@ class PublishNotConfirmed(TransportError):
 
 @dataclass(frozen=True, slots=True)
 class FireOutcome:
-    """What became of one event of a list.
+    """The outcome of one event of a list.
 
     Args:
         index: Its place in the list, from 0.
@@ -215,8 +215,8 @@ class EventsNotFired(TransportError):
     """Of a list of events, some are not stored, or may not be; fire those of ``rest`` again.
 
     Args:
-        message: What happened, for people.
-        outcomes: What became of each event, in their order.
+        message: The text for people.
+        outcomes: The outcome of each event, in their order.
     """
 
     def __init__(self, message: str, outcomes: Sequence[FireOutcome]) -> None:
@@ -245,7 +245,7 @@ class LightbusTimeout(RpcError):
     """No answer came in time.
 
     Args:
-        message: What happened, for people.
+        message: The text for people.
         executed: ``"no"`` where the call was withdrawn before anybody took it, ``"unknown"`` otherwise.
     """
 

@@ -41,7 +41,7 @@ class _Message:
 
     __slots__ = ()
     _editable: ClassVar[frozenset[str]] = frozenset()
-    #: What a deserializer must have found.
+    #: The fields that a deserializer must have found.
     required_metadata: ClassVar[tuple[str, ...]] = ()
 
     def get_metadata(self) -> dict[str, Any]:
@@ -63,9 +63,9 @@ class RpcMessage(_Message):
         api_name: Such as ``auth`` or ``support.case``.
         procedure_name: The method's name.
         kwargs: The arguments by name, as JSON values once they are on their way.
-        return_path: Where the answer goes; the transport of the caller fills it in.
+        return_path: The address of the answer; the transport of the caller fills it in.
         id: A UUID; a new one where not given.
-        headers: What travels beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
+        headers: Fields beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
         deadline: When its caller gives up, by ``time.monotonic()``, where its worker knows.
     """
 
@@ -122,7 +122,7 @@ class ResultMessage(_Message):
     """The answer to one call.
 
     Args:
-        result: What the procedure returned; ``repr(exception)`` where it raised.
+        result: The result of the procedure; ``repr(exception)`` if it raised.
         rpc_message_id: The id of the call that this answers.
         error: Whether the procedure raised.
         trace: The remote traceback, where the worker exposes it.
@@ -191,7 +191,7 @@ class EventMessage(_Message):
         version: The version of the event's parameters.
         id: A UUID, or another text that names it; a new UUID where not given.
         native_id: The broker's id, once it has stored the event.
-        headers: What travels beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
+        headers: Fields beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
     """
 
     _editable = frozenset({"kwargs", "native_id", "headers"})

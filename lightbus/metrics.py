@@ -1,4 +1,4 @@
-"""What one bus has done since it was made: plain numbers, whatever may collect them.
+"""The metrics of one bus since it was made: plain numbers, for any collector.
 
 A family is counted in one place of the code; what it means stands beside it, for those who show it.
 """
@@ -24,8 +24,8 @@ class Counter:
 
     Args:
         name: Of the family, without the ending that a format adds.
-        labels: What the numbers are kept apart by.
-        help: What is counted.
+        labels: The labels that tell the numbers apart.
+        help: Says what is counted.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Counter:
 
 @dataclass(slots=True, eq=False)
 class Series:
-    """What is known of one label set of a :class:`Timer`."""
+    """The numbers of one label set of a :class:`Timer`."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
@@ -60,9 +60,9 @@ class Timer:
 
     Args:
         name: Of the family, in the plural; times are kept under its singular with ``_seconds``.
-        labels: What they are kept apart by; the outcome comes on top.
-        help: What is counted.
-        outcomes: What may come of each, in words.
+        labels: The labels that tell them apart, besides the outcome.
+        help: Says what is counted.
+        outcomes: The possible outcomes, in words.
     """
 
     name: str

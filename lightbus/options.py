@@ -15,7 +15,7 @@ from typing import Any, NewType
 Duration = NewType("Duration", float)
 #: The name of a function as ``package.module:function``.
 FunctionName = NewType("FunctionName", str)
-#: What runs: in code a function, in a manifest its name.
+#: A function: in code itself, in a manifest its name.
 Function = FunctionName | Callable[..., Any]
 
 _DURATION = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)?", re.ASCII)
@@ -154,7 +154,7 @@ def misread(url: str) -> str | None:
     return None
 
 
-#: What to do about a password with such a character.
+#: The remedy for a password with such a character.
 ESCAPE = (
     "in a password write %23 for #, %2F for /, %3F for ?, %40 for @, %5B and %5D for brackets, or give the "
     "password apart from the URL, as password"

@@ -42,7 +42,7 @@ class MessageDeserializer:
     """Makes a message of what has come.
 
     Args:
-        message_class: What it is.
+        message_class: Its class.
         decoder: Makes a value of the text of one.
     """
 
@@ -56,7 +56,7 @@ class MessageDeserializer:
         Args:
             serialized: The bytes of a call or an answer; the names and values of an event's fields as bytes.
             native_id: The broker's id of an event.
-            extra: What else is known of it.
+            extra: Its other fields.
         """
         raise NotImplementedError
 

@@ -1,1 +1,1 @@
-"""What a service is: plain records of its APIs, listeners, schedules, policies and settings."""
+"""A service as plain records: its APIs, listeners, schedules, policies and settings."""

@@ -1,4 +1,4 @@
-"""What a service offers: classes derived from :class:`Api`.
+"""The APIs that a service offers: classes derived from :class:`Api`.
 
 Everything that may be reached from the bus is collected into a table when the class is defined. Nothing
 is ever looked up on an object by a name that came over the wire.

@@ -1,4 +1,4 @@
-"""What an API offers, fixed when its class is defined: its procedures, its events and their parameters."""
+"""The definition of an API, fixed with its class: its procedures, its events and their parameters."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _IMMUTABLE = (type(None), bool, int, float, str, bytes)
 #: The names of procedures, events and parameters.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
-#: What every path of the bus has of its own, where no API, procedure or event of such a name can be reached.
+#: The names that every path of the bus has of its own: no API, procedure or event can be reached by them.
 RESERVED = frozenset(
     {
         *("call", "call_async", "client", "fire", "fire_async", "fire_many", "fire_many_async", "listen"),
         *("parameter_schema", "response_schema", "schema", "validate_parameters", "validate_response"),
     }
 )
-#: What calling and firing take for themselves, among the arguments.
+#: The argument that calling and firing take for themselves.
 OPTIONS = "bus_options"
 
 
@@ -164,7 +164,7 @@ class Procedure:
             self._check_parameter(parameter)
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         self.takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        #: What ``**`` can't take: Python has given it the API object already.
+        #: The parameter that ``**`` can't fill: Python has given it the API object already.
         self._receiver = frozenset(
             {first.name} if first and first.kind is first.POSITIONAL_OR_KEYWORD else ()
         )
@@ -200,14 +200,14 @@ class Procedure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Definition:
-    """What one API offers, fixed when its class is defined.
+    """The definition of one API, fixed with its class.
 
     Args:
         name: The API's name on the bus.
         internal: Whether the API describes the bus itself.
         cls: The class.
-        procedures: What may be called, by name.
-        events: What may be fired, by name.
+        procedures: Its procedures, by name.
+        events: Its events, by name.
     """
 
     name: str

@@ -118,7 +118,7 @@ class Listener(ListenerOptions):
 
     @property
     def start(self) -> str:
-        """Where a new group begins: ``new``, ``earliest`` or a Unix time in seconds."""
+        """The beginning of a new group: ``new``, ``earliest`` or a Unix time in seconds."""
         return str(self.since.timestamp() if isinstance(self.since, datetime) else self.since)
 
     @property

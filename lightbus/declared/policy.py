@@ -1,4 +1,4 @@
-"""What becomes of an event whose handler failed. Pure values: nothing here waits or writes."""
+"""Policies for an event whose handler failed: retry, dead letter and others. Pure values: nothing waits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class OnError(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with one failed delivery.
+    """The verdict on one failed delivery.
 
     Args:
-        action: What happens now; ``RETRY`` for one more attempt.
+        action: The action; ``RETRY`` for one more attempt.
         delay: For a retry, the seconds until it.
     """
 
@@ -72,7 +72,7 @@ class DeliveryPolicy:
 
         Args:
             attempt: How often it was tried, this time included.
-            error: What the handler raised.
+            error: The error of the handler.
 
         Returns:
             A retry with its delay, or the final action.
@@ -82,7 +82,7 @@ class DeliveryPolicy:
             final = isinstance(error, self.give_up_on)
         if not final:
             return Decision(OnError.RETRY, self.backoff.delay(attempt))
-        # What no further attempt can cure is not tried for ever.
+        # An error that no further attempt can cure is not retried for ever.
         return Decision(OnError.DEAD_LETTER if self.then is OnError.RETRY else self.then)
 
     @classmethod

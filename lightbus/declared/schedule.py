@@ -24,7 +24,7 @@ TimeZone = NewType("TimeZone", str)
 
 
 class Job(Protocol):
-    """What is used of a job of the ``schedule`` library."""
+    """The used part of a job of the ``schedule`` library."""
 
     interval: int
     latest: int | None
@@ -173,7 +173,7 @@ class BackgroundTask:
     """A coroutine that runs for as long as the host does.
 
     Args:
-        coroutine: What runs.
+        coroutine: The coroutine to run.
         on_failure: Whether the host goes on or ends where it raises; the log tells of it in any case.
     """
 

@@ -14,7 +14,7 @@ from .search import reached
 
 @dataclass(frozen=True)
 class Filter:
-    """Which dead letters are meant; those that fit everything that is said.
+    """Chooses dead letters: those that fit every condition.
 
     Args:
         ids: Ids of dead letters, or of their events.
@@ -56,7 +56,7 @@ async def find(client: BusClient, api_names: Sequence[str], chosen: Filter) -> A
     Args:
         client: The bus.
         api_names: APIs whose brokers are asked, each broker once.
-        chosen: Which are meant.
+        chosen: Chooses the letters.
 
     Raises:
         TransportUnavailable: A broker can't be reached; what the others have came before.

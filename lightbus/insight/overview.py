@@ -1,4 +1,4 @@
-"""Who is on the bus, and what waits there: put together from what the brokers know."""
+"""An overview of the bus from what the brokers know: who is on it, and what waits there."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ApiStatus:
         name: The API.
         owner: The service that owns it now; by the manifest where none does.
         is_published: Whether its contract is on the bus.
-        processes: Who takes its calls.
+        processes: The processes that take its calls.
         waiting: How many calls nobody has taken.
         running: How many were taken and not answered.
         is_1x: Whether a Lightbus 1.x owns it, which does not tell who serves it.
@@ -71,7 +71,7 @@ class ListenerStatus:
     Args:
         service: The listener's service.
         name: The listener.
-        processes: Who reads the events, as far as is known.
+        processes: The processes that read the events, as far as is known.
         ended: How many processes have read them and are gone.
         is_served: Whether one of them was heard of within the last minute.
         gone: How many events left the stream before they were read, as far as that is known.
@@ -100,7 +100,7 @@ class Overview:
         apis: The APIs; of those whose calls go over a broker that can't be reached, nothing.
         listeners: The listeners; likewise.
         unreachable: Why which broker can't be reached.
-        notes: What does not fit together.
+        notes: Sentences about things that do not fit together.
     """
 
     processes: list[ProcessStatus]
@@ -122,7 +122,7 @@ async def overview(
     Args:
         client: The bus.
         api_names: The APIs of the manifest; those with a contract on the bus are added.
-        listeners: What the listeners of the manifest ask for.
+        listeners: The events that the listeners of the manifest ask for.
         scan: Whether to search each broker as a whole for streams before.
 
     Raises:
@@ -160,7 +160,7 @@ async def overview(
 
 
 def _notes(groups: Sequence[GroupStatus]) -> Iterator[str]:
-    """What should be known of groups beside their figures."""
+    """The sentences about groups beside their figures."""
     yield from (_unread(status) for status in groups if status.waiting and not status.is_served)
     yield from (loss(status) for status in groups if status.gone)
 

@@ -53,7 +53,7 @@ def argument_test(text: str) -> Callable[[Mapping[str, Any]], bool]:
         text: A path, a comparison, and a value that is JSON where it parses, else a string.
 
     Returns:
-        What tells of arguments whether anything at that place is what is wanted.
+        A function that tells whether arguments have a wanted value at that place.
 
     Raises:
         InvalidParameters: It is none.
@@ -92,7 +92,7 @@ def argument_test(text: str) -> Callable[[Mapping[str, Any]], bool]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which events are looked for: those that fit everything that is said.
+    """Chooses events: those that fit every condition.
 
     Args:
         api: The API's name, in which ``*`` stands for anything.
@@ -150,7 +150,7 @@ async def search(
     Args:
         client: The bus.
         api_names: APIs whose brokers are searched.
-        query: What is meant.
+        query: Chooses the events.
         follow: Whether to go through those that come from now on instead, or from ``query.since`` on.
         limit: How many are enough.
 

@@ -1,4 +1,4 @@
-"""What two manifests say differently."""
+"""The differences between two manifests."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def load(
         environ: The environment; by default that of the process.
         cwd: The folder in which relative paths start; by default the current one.
         trust_remote: Whether manifests from URLs may name code and local files.
-        create_arguments: What ``lightbus.create()`` was given, as a manifest; it lies beneath all else.
+        create_arguments: The arguments of ``lightbus.create()``, as a manifest; it lies beneath all else.
         look_around: Whether, where there are no paths, ``LIGHTBUS_CONFIG`` is read, else ``lightbus.yaml`` in
             the current folder where there is one.
 

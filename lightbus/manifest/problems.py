@@ -1,4 +1,4 @@
-"""What is wrong with a manifest, and where: collected in one run, in the order of the files."""
+"""The problems of a manifest: collected in one run, each with its place, in the order of the files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_SUGGESTIONS = 200
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value was written.
+    """The place of a value.
 
     Args:
         source: A file, a URL without its secrets, an environment variable or a flag.
@@ -45,9 +45,9 @@ class Problem:
     """One thing to tell about a manifest.
 
     Args:
-        place: Where it is.
-        path: Which key it is about, with dots; empty for a whole file.
-        what: What is wrong and what to do; never holds a secret.
+        place: Its place.
+        path: The key that it is about, with dots; empty for a whole file.
+        what: Says what is wrong and what to do; never holds a secret.
         severity: Whether it stops a start.
     """
 
@@ -120,8 +120,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """Return advice about a name that is not known.
 
     Args:
-        name: What was written.
-        known: What may be written there.
+        name: The name that was written.
+        known: The names that are known.
 
     Returns:
         Text that begins with ``;``, or an empty string.
@@ -150,7 +150,7 @@ def render(problems: Iterable[Problem], form: Format = "text") -> str:
     """Return problems as text.
 
     Args:
-        problems: What to tell.
+        problems: The problems.
         form: ``text`` for people, ``json`` for programs, ``github`` for annotations of a pull request.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What plugs into the bus from outside: a class with hooks, and a frozen dataclass of its options."""
+"""Plugins for the bus: each is a class with hooks, and a frozen dataclass of its options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LightbusPlugin", "PluginOptions", "callbacks_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginOptions:
-    """What every plugin has."""
+    """The options of every plugin."""
 
     enabled: bool = option(False, "Whether it runs.")
 

@@ -24,8 +24,8 @@ HOOKS = (
     *("before_event_sent", "after_event_sent", "before_event_execution", "after_event_execution"),
 )
 
-#: What only plugins may have; those that begin with ``around_`` return a context manager in which the whole
-#: of it happens.
+#: Hooks that only plugins may have; those that begin with ``around_`` return a context manager in which the
+#: whole of it happens.
 PLUGIN_HOOKS = (
     *("receive_args", "before_close", "exception"),
     *("around_rpc_call", "around_rpc_execution", "around_event_sent", "around_event_execution"),
@@ -37,11 +37,11 @@ _NONE_AROUND: tuple[Around, ...] = ()
 class Hooks:
     """The callbacks of one bus. A hook without callbacks is an empty tuple: test it before running it.
 
-    What raises in a ``before_*`` hook goes to its caller, and so fails the message; what raises in any that
-    comes after the fact is logged.
+    Errors in ``before_*`` hooks go to the caller, and so fail the message. Errors in ``after_*`` hooks are
+    only logged.
 
     Args:
-        pool: Where callbacks that are plain functions run.
+        pool: Runs callbacks that are plain functions.
     """
 
     before_worker_start = after_worker_stopped = _NONE
@@ -105,15 +105,15 @@ class Hooks:
     def around(self, callbacks: tuple[Around, ...], **kwargs: Any) -> AbstractContextManager[None]:
         """Return the context managers of an ``around_*`` hook of a caller as one.
 
-        What raises at its beginning goes to the caller; what raises at its end is logged, since what was sent
-        is sent.
+        An error at its beginning goes to the caller. An error at its end is only logged, since the message is
+        sent already.
         """
         return _Nested(callbacks, kwargs, fails_at_end=False)
 
     def around_execution(self, callbacks: tuple[Around, ...], **kwargs: Any) -> AbstractContextManager[None]:
         """Return the context managers of an ``around_*`` hook of a handler as one.
 
-        What raises at its beginning or its end fails the message.
+        An error at its beginning or its end fails the message.
         """
         return _Nested(callbacks, kwargs, fails_at_end=True)
 

@@ -20,7 +20,7 @@ _EVENT = (*_WHO, "event_id", "api_name", "event_name", "kwargs", "timestamp")
 
 
 class LightbusStateApi(Api):
-    """Which workers there are."""
+    """Tells which workers there are."""
 
     worker_started = Event(_WORKER)
     worker_ping = Event(_WORKER)
@@ -35,7 +35,7 @@ class LightbusStateApi(Api):
 
 
 class LightbusMetricsApi(Api):
-    """What becomes of every call and event."""
+    """Tells the outcome of every call and event."""
 
     rpc_call_sent = Event((*_RPC, "kwargs", "timestamp"))
     rpc_call_received = Event((*_RPC, "timestamp"))

@@ -66,7 +66,7 @@ class Outbox:
 
 
 class _Queue:
-    """What waits on one event loop, and the task that sends it."""
+    """The events that wait on one event loop, and the task that sends them."""
 
     def __init__(self, client: Any, api_name: str) -> None:
         self._client = client

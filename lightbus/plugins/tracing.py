@@ -28,11 +28,11 @@ class TracingPlugin(LightbusPlugin):
     """Makes a span of each call, procedure, firing and listener, after the semantic conventions.
 
     Args:
-        tracer_provider: Where spans go; the global one where not given.
+        tracer_provider: Takes the spans; the global one if not given.
     """
 
     options: ClassVar[type[PluginOptions]] = TracingOptions
-    # What other plugins do with a message happens within its span.
+    # The work of other plugins on a message happens within its span.
     priority = 10
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:

@@ -27,7 +27,7 @@ class VirtualClock(Clock):
     time, or sleeps, has the machine's own.
 
     Args:
-        start: What it shows at first: Unix seconds or a datetime; now, where not given.
+        start: Its first time: Unix seconds or a datetime; now, if not given.
     """
 
     def __init__(self, start: float | datetime | None = None) -> None:

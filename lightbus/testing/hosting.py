@@ -58,14 +58,14 @@ class Hosted:
         what: Its bus modules (or their names), its bus, or classes derived from ``Api`` (or objects of them).
             It serves the APIs that its modules define or import by name.
         config: Its manifest, as a mapping or a path; transports that it names are replaced.
-        clock: What schedules and retries go by; one of its own where not given. A service that is hosted
+        clock: The clock of schedules and retries; one of its own if not given. A service that is hosted
             while another one is takes the other's.
         features: What it does, any of ``rpcs``, ``events`` and ``tasks``; what its manifest or its bus says
             where not given.
 
     Attributes:
         bus: Its bus.
-        clock: What schedules and retries go by.
+        clock: The clock of schedules and retries.
         shutdown_reason: Why it has asked to be shut down, if it has.
     """
 
@@ -85,7 +85,7 @@ class Hosted:
         self._given_clock = clock
         self.shutdown_reason: str | None = None
 
-    # What tests do
+    # For tests
 
     def settle(self, timeout: float = 5.0) -> None:
         """Wait until everything is delivered; see :meth:`settle_async`."""

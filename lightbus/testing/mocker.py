@@ -25,7 +25,7 @@ from lightbus.values import dump_answer
 
 
 class MockResult:
-    """What a mocked bus was asked to do, and what it is to answer.
+    """The requests to a mocked bus, and its answers.
 
     Names are those of the bus: ``auth.check_password``. Each method has a name in camelCase too.
 
@@ -43,7 +43,7 @@ class MockResult:
         self._fired: list[EventMessage] = []
         self._called: list[RpcMessage] = []
 
-    # What it is to answer
+    # Its answers
 
     def mock_rpc_call(
         self, name: str, result: Any = None, *, error: bool = False, trace: str | None = None
@@ -52,7 +52,7 @@ class MockResult:
 
         Args:
             name: The procedure.
-            result: What it returns; the error's text with ``error``.
+            result: Its result; the error's text with ``error``.
             error: Whether calling it raises LightbusWorkerError.
             trace: The worker's traceback, with ``error``.
 
@@ -85,7 +85,7 @@ class MockResult:
             definition.event(event_name)
         self._events.add(name)
 
-    # What it was asked to do
+    # Requests
 
     def assert_event_fired(self, name: str, *, times: int | None = None) -> None:
         """Check that an event was fired, so many times where that is given."""
@@ -131,7 +131,7 @@ class MockResult:
     getEventMessages, getRpcMessages = get_event_messages, get_rpc_messages
     eventNamesFired, rpcNamesCalled = event_names_fired, rpc_names_called
 
-    # What its transports do
+    # For its transports
 
     def note_event(self, message: EventMessage) -> None:
         """Take note of an event instead of storing it."""

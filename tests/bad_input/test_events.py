@@ -59,7 +59,7 @@ def test_what_is_no_event_is_put_aside_by_each_listener(stage: Stage, name: str)
     before, memory = len(stage.dead()), stage.memory
     stage.add(*UNREADABLE[name])
     stage.fire()
-    stage.complains_once(*[f"an entry of {STREAM} is put aside unread: "] * 2)
+    stage.complains_once(*[f"an entry of {STREAM} becomes a dead letter unread: "] * 2)
     eventually(lambda: len(stage.dead()) == before + 1)
     assert stage.dead()[-1][b"reason"] == b"invalid_message"
     eventually(lambda: stage.memory <= memory + MARGIN)
@@ -119,7 +119,7 @@ def test_a_retried_entry_that_is_no_event_is_put_aside(stage: Stage) -> None:
     stage.server.execute("XADD", RETRY, "*", "x", PAYLOAD)
     stage.fire()
     eventually(lambda: len(stage.dead()) == before + 1)
-    stage.complains_once(f"an entry of {RETRY} is put aside unread: ")
+    stage.complains_once(f"an entry of {RETRY} becomes a dead letter unread: ")
 
 
 BODIES_OF = {
@@ -151,7 +151,7 @@ def test_a_delayed_event_that_cannot_be_read_keeps_no_other_one_waiting(stage: S
     eventually(lambda: len(stage.dead()) == before + 1)
     letter = stage.dead()[-1]
     assert letter[b"reason"] == b"invalid_message"
-    stage.complains_once("put aside unread")
+    stage.complains_once("becomes a dead letter unread")
     stage.server.execute("DEL", DEAD)
 
 
@@ -164,5 +164,5 @@ def test_a_dead_letter_that_is_none_can_be_listed_replayed_and_dropped(
     assert replay_all(stage.server.url) == [True]
     stage.fire()
     eventually(lambda: len(stage.dead()) == 1)
-    stage.complains_once(f"an entry of {RETRY} is put aside unread: ")
+    stage.complains_once(f"an entry of {RETRY} becomes a dead letter unread: ")
     stage.server.execute("DEL", DEAD)

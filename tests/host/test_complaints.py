@@ -42,7 +42,7 @@ def into_listener(host: Hosted) -> None:
     ("fill", "text"),
     [
         (into_queue, "a message in shop:rpc_queue is dropped"),
-        (into_stream, "is put aside unread"),
+        (into_stream, "becomes a dead letter unread"),
         (into_listener, "does not fit the listener note"),
     ],
 )

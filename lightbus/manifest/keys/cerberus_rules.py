@@ -24,7 +24,7 @@ except RuntimeError as e:
 #: How many mistakes are told of one map.
 MOST_IN_ONE_MAP = 100
 
-#: What a map within a map looks like to Cerberus: its own block checks it.
+#: The rule of Cerberus for a map within a map: its own block checks it.
 _MAP: Mapping[str, Any] = {}
 _BROKEN = object()
 
@@ -121,7 +121,7 @@ def validate(cls: type[Any], node: Node, path: str, problems: Problems) -> dict[
     if not validator.validate(document):
         told = {(name,) for name in broken}
         for error in _flat(validator._errors):
-            # What is no duration needs no word about its bounds, too.
+            # A value that is no duration needs no word about its bounds, too.
             if error.document_path not in told and error.document_path[:1] not in told:
                 told.add(error.document_path)
                 _report(error, cls, node, path, problems)

@@ -19,8 +19,8 @@ class Entry:
 
     Args:
         path: The keys and names that lead here.
-        key: What may stand here; a name has neither a description nor a default.
-        value: What stands here; where that is nothing, the keys below have their defaults.
+        key: The key that may stand here; a name has neither a description nor a default.
+        value: The value that stands here; if there is none, the keys below have their defaults.
     """
 
     path: tuple[str, ...] = ()

@@ -34,7 +34,7 @@ class Leaf:
     """One type of value.
 
     Args:
-        says: What it is, as in "must be ...".
+        says: Completes the sentence "must be ...".
         kind: The Cerberus type that it has once read.
         read: Makes that of what was written; raises ValueError.
         finish: Makes what the option holds of a valid value; of a secret, also from what reads it again.

@@ -1,4 +1,4 @@
-"""What lies beneath what in an API: the defaults, the bus's Redis, its own Redis, its transports."""
+"""The layers of an API's options: the defaults, the bus's Redis, its own Redis, its transports."""
 
 from __future__ import annotations
 

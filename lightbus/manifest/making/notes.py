@@ -1,4 +1,4 @@
-"""What a manifest may say that does not mean what Lightbus 1.x made of it: told, but no error."""
+"""Notes on keys that mean something else than in Lightbus 1.x: told, but no errors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .overrides import SHORT
 
 #: Variables with names of their own; the last one is for the processes of a supervisor.
 VARIABLES = (*SHORT, "LIGHTBUS_CONFIG", "LIGHTBUS_CHILD")
-#: What somebody may have called a manifest.
+#: Other names that a manifest may have been given.
 OVERLOOKED = ("lightbus.yml", "lightbus.json")
-#: What Kubernetes sets in every container where a Service is called lightbus.
+#: The variables that Kubernetes sets in every container if a Service is called lightbus.
 _OF_KUBERNETES = re.compile(r"LIGHTBUS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
 #: Keys whose meaning is no longer that of Lightbus 1.x, below ``apis.*``.
 CHANGED = {
@@ -55,8 +55,8 @@ def add_notes(
     """Tell about keys whose meaning changed, and about what has a name that looks like one of Lightbus.
 
     Args:
-        files: What the files say.
-        root: What they say with everything above them.
+        files: The content of the files.
+        root: The files with everything above them.
         environ: The environment.
         problems: Takes the notes.
         looked_in: The folder in which a manifest was looked for; None where one was named.
@@ -122,7 +122,7 @@ def _meant(name: str) -> str | None:
         return near[0]
     words = name.removeprefix("LIGHTBUS_").replace("__", "_")
     for path in _paths(Entry()):
-        # Who guesses leaves out that it is a key of bus.
+        # A guess may leave out that it is a key of bus.
         if words in ("_".join(path), "_".join(path[1:]) or None):
             return "__".join(("LIGHTBUS", *path))
     return None

@@ -42,7 +42,7 @@ def from_environment(environ: Mapping[str, str], below: Node, problems: Problems
 
     Args:
         environ: The environment.
-        below: What lies beneath, for the names in it.
+        below: The layers beneath, for the names in them.
         problems: Takes variables that set nothing.
     """
     layer: Node | None = None
@@ -107,7 +107,7 @@ class _Reading:
         path: The keys.
         known: How many of them are known, names that are in the manifest counting most.
         unknown: The first that is not known; None where the whole path is a key that takes a value.
-        instead: What may be there.
+        instead: The keys that may be there.
     """
 
     path: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ class Blocks:
 
         Args:
             cls: Its dataclass.
-            node: What the manifest says; None or null for nothing.
+            node: The value in the manifest; None or null for nothing.
             path: The path of it.
             given: Values of fields that are known already.
 
@@ -91,7 +91,7 @@ class Blocks:
         """Make the choice of a transport.
 
         Args:
-            shape: Which kind it is.
+            shape: Its kind.
             name: Its name.
             options: The node of its options, with what lies beneath.
             choice: The node that names it.

@@ -22,7 +22,7 @@ def show(manifest: Manifest, *, origin: bool = False) -> str:
     """Return the effective manifest as YAML; secrets print as ``***``.
 
     Args:
-        manifest: What was loaded.
+        manifest: The manifest.
         origin: Whether to add the file and line of each value, or ``default``.
 
     Returns:

@@ -25,7 +25,7 @@ _HEADER = """\
 # Generated from the definitions in lightbus/.
 """
 
-# What is given in the example entries: they have keys without a default, or stand for nothing without one.
+# The values in the example entries: they have keys without a default, or stand for nothing without one.
 _EXAMPLES: dict[str, str] = {
     "events": "[shop.orders.placed]",
     "handler": "shop.handlers:send_receipt",

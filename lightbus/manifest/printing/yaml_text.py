@@ -15,7 +15,7 @@ from lightbus.manifest.keys.scalars import Leaf
 from lightbus.manifest.keys.shapes import Key, ListOf
 from lightbus.options import Secret, SecretUrl
 
-# What needs no quotes in any version of YAML.
+# Text that needs no quotes in any version of YAML.
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*", re.ASCII)
 _READ_AS_OTHERS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"}
 

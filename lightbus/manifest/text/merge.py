@@ -11,8 +11,8 @@ def merge(lower: Node | None, upper: Node | None, path: tuple[str, ...] = ()) ->
     """Lay one node over another: maps merge, lists and scalars replace, null stays to remove.
 
     Args:
-        lower: What lies beneath.
-        upper: What lies above.
+        lower: The layer beneath.
+        upper: The layer above.
         path: The keys that lead here, since a transport replaces another one instead of merging with it.
 
     Returns:

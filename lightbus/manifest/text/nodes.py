@@ -38,8 +38,8 @@ class Node:
 
     Args:
         value: A scalar, or the nodes within a list or a map.
-        place: Where the value is.
-        key: Where its key is, for a value in a map.
+        place: The place of the value.
+        key: The place of its key, for a value in a map.
         hidden: Whether it came from a file that ``${file:}`` names, so must not be shown.
         literal: Whether ``${`` in it means nothing, as in flags and the environment.
         reread: Returns the value of a hidden one as it is by now; None where it can't be had.
@@ -91,7 +91,7 @@ def from_python(value: object, place: Place, depth: int = 0) -> Node:
 
     Args:
         value: Maps, lists and scalars; anything else becomes its text.
-        place: What to name as their origin.
+        place: Their place.
         depth: How deep the value lies.
 
     Raises:

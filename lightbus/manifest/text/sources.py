@@ -1,4 +1,4 @@
-"""Where the layers of a manifest come from: files, folders, URLs, and what they include."""
+"""The layers of a manifest: files, folders, URLs, and all that they include."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_SOURCES = 100
 _DEEPEST_INCLUDE = 10
 
 
-#: What a file or URL is called in problems, and its nodes, without ``include``.
+#: The name of a file or URL in problems, and its nodes, without ``include``.
 Layer = tuple[str, Node]
 
 
@@ -36,7 +36,7 @@ class Sources:
     """Reads the layers, the weakest first.
 
     Args:
-        cwd: Where relative paths start.
+        cwd: The folder at which relative paths start.
         problems: Takes what can't be read.
         variables: Replaces expressions in what ``include`` names.
         trust_remote: Whether manifests from the network may include local files.

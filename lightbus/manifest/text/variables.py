@@ -28,7 +28,7 @@ class Variables:
 
     Args:
         environ: The environment.
-        cwd: Where relative paths start in sources that lie in no folder.
+        cwd: The folder at which relative paths start in sources without a folder.
         problems: Takes what can't be replaced.
         trust_remote: Whether manifests from the network may name local files.
     """
@@ -47,7 +47,7 @@ class Variables:
         """Return the node with every expression in it replaced.
 
         Args:
-            node: What was read.
+            node: The node that was read.
             path: Its path, for problems.
 
         Returns:
@@ -137,9 +137,9 @@ class Reread:
 
     Args:
         text: As it was written.
-        source: What it was written in.
+        source: The file or URL that has it.
         node: The same with its place.
-        cwd: Where relative paths start in sources that lie in no folder.
+        cwd: The folder at which relative paths start in sources without a folder.
         environ: The environment.
         trust_remote: Whether manifests from the network may name local files.
     """

@@ -37,7 +37,7 @@ class Unreadable(Exception):
     """The text is no YAML that a manifest may hold.
 
     Args:
-        place: Where reading stopped.
+        place: The place at which reading stopped.
         what: Why.
     """
 
@@ -52,7 +52,7 @@ def parse(data: bytes, source: str, rank: int = 0, *, remote: bool = False) -> t
 
     Args:
         data: The bytes of a file.
-        source: What to call it.
+        source: Its name.
         rank: When it was read, for the order of the problems.
         remote: Whether it came over the network.
 

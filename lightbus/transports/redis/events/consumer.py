@@ -284,7 +284,7 @@ class RedisEventConsumer(EventConsumer):
             return
         group = self.membership.group
         logger.error(
-            "the group %s or its stream is gone from Redis, and with it what was not yet handled: %s; "
+            "the group %s or its stream is gone from Redis, and with it all events not yet handled: %s; "
             "it is made again",
             group,
             error,

@@ -19,7 +19,7 @@ class Entry(NamedTuple):
         id: Its id there.
         fields: The event's fields as they are on the wire.
         message_id: The event's own id.
-        attempt: Which attempt this is.
+        attempt: The number of this attempt.
         origin: The event's id in the stream that is listened to.
     """
 

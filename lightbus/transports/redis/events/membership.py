@@ -163,7 +163,7 @@ class Membership:
 
     def refuse(self, source: str, reason: object) -> None:
         """Say and count that something is no event."""
-        what = "an entry of %s is put aside unread: %s"
+        what = "an entry of %s becomes a dead letter unread: %s"
         self._complaints.tell(source, what, source, reason)
         self.metrics.messages_refused.add(source)
 

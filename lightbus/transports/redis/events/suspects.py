@@ -160,7 +160,7 @@ class Takeover:
         name, message_id = delivery.message.canonical_name, delivery.message.id
         extra = {"message_id": message_id}
         if delivered > self._max_deaths():
-            what = "%s (event %s) ended %d processes of %s and is put aside"
+            what = "%s (event %s) ended %d processes of %s and becomes a dead letter"
             logger.error(what, name, message_id, delivered - 1, self._membership.group, extra=extra)
             await delivery.dead_letter("process_died", None)
             return

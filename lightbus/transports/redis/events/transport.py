@@ -138,7 +138,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def group_status(self, events: Sequence[tuple[str, str]] | None = None) -> Sequence[GroupStatus]:
         """Ask the streams of some events about their groups, or every stream of this Redis."""
         if events is None:
-            return await group_status(self.pipe)  # Of which others may have set the length.
+            return await group_status(self.pipe)  # Others may have set its length.
         uses = [Use("fires", api_name, (name,)) for api_name, name in events]
         return await group_status(self.pipe, self._streams.keys(uses), limit=self._options.max_stream_length)
 

@@ -59,7 +59,7 @@ class Trimmer:
         #: Whether the last look was not left out, since somebody had looked just before.
         self._has_looked = False
         self._has_said_so = False
-        #: Because of which group the stream is full, as it was found last, and when to look again.
+        #: The group for whose sake the stream is full, as it was found last, and when to look again.
         self.cause: GroupStatus | None = None
         self._cause_due = 0.0
         self._dropped = 0
@@ -126,7 +126,7 @@ class Trimmer:
             self._looking.add_done_callback(self._note_looked)
         looking = self._looking
         await asyncio.wait([looking])
-        # Where it has ended by accident, which is told already, whoever waits looks again.
+        # If it has ended by accident, which is told already, the waiting one looks again.
         if looking.cancelled():
             if is_ending(looking):
                 raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")

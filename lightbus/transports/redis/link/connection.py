@@ -126,13 +126,13 @@ class Connector:
 class Wire:
     """An open connection, from which many replies are read at once.
 
-    The library connects: TLS, password, Sentinel and handshake are its own. What goes on then passes by its
-    parser, which takes several coroutines for each reply. Whatever the event loop, TLS or the parser raise
-    once the connection is broken becomes a :class:`LinkBroken` here, and only where it is read.
+    The library connects: TLS, password, Sentinel and handshake are its own. Replies then pass by its parser,
+    which takes several coroutines for each. Any error of the event loop, TLS or the parser on a broken
+    connection becomes a :class:`LinkBroken` here, and only where replies are read.
 
     Args:
         connection: A connection after its handshake.
-        address: Where it leads, without secrets.
+        address: Its address, without secrets.
     """
 
     __slots__ = ("_address", "_connection", "_failure", "_parser", "_stream", "_writer")

@@ -83,7 +83,7 @@ async def search(pipe: Pipe) -> set[bytes]:
         await pipe.send("SET", SEARCHED, 1)
     except ReplyError as e:
         _found[pipe] = keys
-        logger.info("what was found in Redis at %s can't be noted: %s", pipe.connector.address, e)
+        logger.info("streams that were found in Redis at %s can't be noted: %s", pipe.connector.address, e)
     return keys
 
 
