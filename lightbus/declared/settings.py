@@ -1,4 +1,4 @@
-"""What is configured for one bus and for each API that it uses."""
+"""The settings of one bus, and of each API that it uses."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ class Wiring:
     """Everything that is configured for one bus.
 
     Args:
-        identity: Who this is.
+        identity: The service and process.
         api: Returns what holds for an API, by name.
-        schema_transport: Where contracts are published.
+        schema_transport: The transport of contracts.
         schema_ttl: Seconds after which the contract of an absent owner is forgotten.
         schema_human_readable: Whether published contracts are indented.
         expose_tracebacks: Whether callers get the traceback of a procedure that raised.
@@ -102,7 +102,7 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is at this end of the bus.
+    """The service and process at this end of the bus.
 
     Args:
         service_name: Shared by all processes of a deployable; names the consumer groups.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .keys.entries import Entry
+from .keys.forms import Leaves, OneOf
 from .keys.scalars import Leaf
-from .keys.shapes import Choice, ListOf
 from .model import Manifest
 
 Path = tuple[str, ...]
@@ -50,7 +50,7 @@ def _differing(old: Entry, new: Entry) -> Iterator[Path]:
 
 def _counts_whole(entry: Entry) -> bool:
     is_named = len(entry.path) == 2 and entry.path[0] in ("policies", "schedules", "plugins")
-    return is_named or isinstance(entry.key.shape, Leaf | ListOf | Choice)
+    return is_named or isinstance(entry.key.form, Leaf | Leaves | OneOf)
 
 
 def _written(manifest: Manifest, path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""What a manifest says, once it is read: frozen records that are also the one list of its keys.
+"""A manifest once it is read: frozen records that are also the one list of its keys.
 
 A field made by :func:`lightbus.options.option` is a key; validation, JSON Schema and reference follow
 from it. The other fields hold what loading found out.
@@ -28,7 +28,7 @@ from lightbus.transports.redis.options import BusRedisOptions, RedisOptions
 from .problems import Place, Problem
 from .text.nodes import Node
 
-#: Where a server listens, as ``host:port``.
+#: The address at which a server listens, as ``host:port``.
 ListenAddress = NewType("ListenAddress", str)
 #: A Python module as ``package.module``.
 ModuleName = NewType("ModuleName", str)

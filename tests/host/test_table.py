@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lightbus.manifest.keys.shapes import ROOT, Block, Choice, Named, Plugins, keys_of
+from lightbus.manifest.keys.forms import ROOT, Block, Named, OneOf, Plugins, keys_of
 from lightbus.manifest.making.notes import WITHOUT_EFFECT
 from lightbus.plugins.own_options import OWN_PLUGINS
 
@@ -83,13 +83,13 @@ def keys_with_values(block: Block, seen: set[str]) -> Iterator[tuple[str, str]]:
         return
     seen.add(name)
     for key in keys_of(block.cls).values():
-        if isinstance(key.shape, Block):
-            yield from keys_with_values(key.shape, seen)
-        elif isinstance(key.shape, Named):
-            yield from keys_with_values(key.shape.value, seen)
-        elif isinstance(key.shape, Choice):
-            yield from keys_with_values(Block(key.shape.options("redis") or type(None)), seen)
-        elif isinstance(key.shape, Plugins):
+        if isinstance(key.form, Block):
+            yield from keys_with_values(key.form, seen)
+        elif isinstance(key.form, Named):
+            yield from keys_with_values(key.form.value, seen)
+        elif isinstance(key.form, OneOf):
+            yield from keys_with_values(Block(key.form.options("redis") or type(None)), seen)
+        elif isinstance(key.form, Plugins):
             for cls in OWN_PLUGINS.values():
                 yield from keys_with_values(Block(cls), seen)
         else:

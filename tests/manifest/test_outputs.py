@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from lightbus.manifest import model
+from lightbus.manifest.keys.forms import ROOT, Block, Leaves, Named, OneOf, keys_of
 from lightbus.manifest.keys.scalars import Leaf
-from lightbus.manifest.keys.shapes import ROOT, Block, Choice, ListOf, Named, keys_of
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.printing.effective import show
 from lightbus.manifest.printing.jsonschema import json_schema
@@ -157,11 +157,11 @@ def test_an_editor_refuses_what_loading_refuses(
 def test_every_key_has_a_shape_that_can_be_printed() -> None:
     def walk(block: Block) -> None:
         for key in keys_of(block.cls).values():
-            if isinstance(key.shape, Block):
-                walk(key.shape)
-            elif isinstance(key.shape, Named):
-                walk(key.shape.value)
+            if isinstance(key.form, Block):
+                walk(key.form)
+            elif isinstance(key.form, Named):
+                walk(key.form.value)
             else:
-                assert isinstance(key.shape, Leaf | ListOf | Choice) or key.name == "plugins"
+                assert isinstance(key.form, Leaf | Leaves | OneOf) or key.name == "plugins"
 
     walk(ROOT)

@@ -1,1 +1,1 @@
-"""Every key of the manifest: its shape, its scalars, the rules for both."""
+"""Every key of the manifest: its form, its scalars, the rules for both."""

@@ -9,8 +9,8 @@ from lightbus.exceptions import ConfigurationError
 from lightbus.manifest.problems import Problems, shown
 from lightbus.manifest.text.nodes import Broken, Node, Untyped
 
+from .forms import Block, Form, Key, Leaves, OneOf, keys_of
 from .scalars import Leaf
-from .shapes import Block, Choice, Key, ListOf, Shape, keys_of
 
 try:
     from cerberus import TypeDefinition, Validator, errors  # type: ignore[import-untyped]
@@ -52,17 +52,17 @@ class Rules(Validator):  # type: ignore[misc]
 
 def rule_of(key: Key) -> dict[str, Any]:
     """Return the Cerberus rule of one key."""
-    shape = key.shape
+    form = key.form
     rule: dict[str, Any] = {"required": key.required, "nullable": key.nullable}
-    if isinstance(shape, Leaf):
-        rule |= _leaf_rule(shape)
+    if isinstance(form, Leaf):
+        rule |= _leaf_rule(form)
         if key.minimum is not None:
             rule["min"] = key.minimum
         if key.maximum is not None:
             rule["max"] = key.maximum
-    elif isinstance(shape, ListOf):
-        rule |= {"type": "list", "coerce": _split, "schema": _leaf_rule(shape.item)}
-    elif isinstance(shape, Block) and shape.toggle:
+    elif isinstance(form, Leaves):
+        rule |= {"type": "list", "coerce": _split, "schema": _leaf_rule(form.item)}
+    elif isinstance(form, Block) and form.toggle:
         rule |= {"type": ["boolean", "map"], "coerce": _truth}
     else:
         rule["type"] = "map"
@@ -170,42 +170,42 @@ def _report(error: Any, cls: type[Any], node: Node, path: str, problems: Problem
 
 
 def _what(code: int, key: Key, node: Node, in_list: bool) -> str:
-    shape = key.shape.item if in_list and isinstance(key.shape, ListOf) else key.shape
+    form = key.form.item if in_list and isinstance(key.form, Leaves) else key.form
     if code == errors.MIN_VALUE.code:
         return f"must be at least {_bound(key, key.minimum)}"
     if code == errors.MAX_VALUE.code:
         return f"must be at most {_bound(key, key.maximum)}"
-    what = f"must be {_says(shape)}"
-    if isinstance(shape, Leaf) and shape.explain is not None and isinstance(node.value, str):
-        reason = shape.explain(node.value)
+    what = f"must be {_says(form)}"
+    if isinstance(form, Leaf) and form.explain is not None and isinstance(node.value, str):
+        reason = form.explain(node.value)
         return f"{what}; {reason}" if reason else what
-    if isinstance(shape, Leaf) and shape.secret:
+    if isinstance(form, Leaf) and form.secret:
         return what + (f", not {_kind(node)}" if not isinstance(node.value, str) else "")
-    if isinstance(shape, Leaf) and shape.kind == "text" and isinstance(node.value, bool | int | float):
+    if isinstance(form, Leaf) and form.kind == "text" and isinstance(node.value, bool | int | float):
         return f"{what}, not {_seen(node)}; put it in quotes"
-    if isinstance(shape, ListOf) and isinstance(node.value, str):
+    if isinstance(form, Leaves) and isinstance(node.value, str):
         return f"{what}; put it in brackets"
-    if not isinstance(shape, Leaf | ListOf):
+    if not isinstance(form, Leaf | Leaves):
         return f"{what}, not {_kind(node)}"
     return f"{what}, not {_seen(node)}"
 
 
-def _says(shape: Shape) -> str:
-    if isinstance(shape, Leaf):
-        return shape.says
-    if isinstance(shape, ListOf):
+def _says(form: Form) -> str:
+    if isinstance(form, Leaf):
+        return form.says
+    if isinstance(form, Leaves):
         return "a list"
-    if isinstance(shape, Block):
-        names = ", ".join(list(keys_of(shape.cls))[:4])
-        return f"{'true, false or ' if shape.toggle else ''}a map with keys such as {names}"
-    if isinstance(shape, Choice):
+    if isinstance(form, Block):
+        names = ", ".join(list(keys_of(form.cls))[:4])
+        return f"{'true, false or ' if form.toggle else ''}a map with keys such as {names}"
+    if isinstance(form, OneOf):
         return "a map of one transport's name to its options, such as {redis: {}}"
     return "a map of names"
 
 
 def _bound(key: Key, bound: float | None) -> str:
     assert bound is not None  # noqa: S101 - Cerberus compared with it
-    if isinstance(key.shape, Leaf) and key.shape.duration:
+    if isinstance(key.form, Leaf) and key.form.duration:
         return format_duration(bound)
     return f"{bound:,g}" if bound < 1_000_000 else f"{bound:,.0f}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightbus.manifest.model import Manifest, Policy
 
-from .shapes import ROOT, Block, Choice, Key, Named, Nothing, Plugins, keys_of
+from .forms import ROOT, Block, Key, Named, Nothing, OneOf, Plugins, keys_of
 
 _TOP = Key("", ROOT, "", MISSING, nullable=False, minimum=None, maximum=None)
 
@@ -35,26 +35,26 @@ class Entry:
     @property
     def is_left_out(self) -> bool:
         """Whether it is a block that is not there unless it is given, and is not given."""
-        return self.value is None and self.key.default is None and isinstance(self.key.shape, Block)
+        return self.value is None and self.key.default is None and isinstance(self.key.form, Block)
 
     def below(self) -> Iterator[Entry]:
         """Go through what lies directly below; there is nothing below a scalar or a list."""
-        shape = self.key.shape
-        if isinstance(shape, Block):
-            for name, key in keys_of(shape.cls).items():
+        form = self.key.form
+        if isinstance(form, Block):
+            for name, key in keys_of(form.cls).items():
                 yield Entry((*self.path, name), key, _held(self.value, key))
-        elif isinstance(shape, Choice):
+        elif isinstance(form, OneOf):
             chosen = self.value
-            yield self._named(chosen.name, shape.options(chosen.name) or Nothing, chosen.options)
-        elif isinstance(shape, Named):
+            yield self._named(chosen.name, form.options(chosen.name) or Nothing, chosen.options)
+        elif isinstance(form, Named):
             for name, value in self.value.items():
-                yield self._named(name, shape.value.cls, value)
-        elif isinstance(shape, Plugins):
+                yield self._named(name, form.value.cls, value)
+        elif isinstance(form, Plugins):
             for name, options in self.value.items():
                 yield self._named(name, type(options), options)
 
     def _named(self, name: str, cls: type[Any], value: Any) -> Entry:
-        key = replace(self.key, name=name, shape=Block(cls), description="", default=MISSING)
+        key = replace(self.key, name=name, form=Block(cls), description="", default=MISSING)
         return Entry((*self.path, name), key, value)
 
 

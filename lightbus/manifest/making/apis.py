@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from lightbus.declared.settings import ChosenTransport
 from lightbus.exceptions import TransportNotFound
-from lightbus.manifest.keys.shapes import Choice, keys_of
+from lightbus.manifest.keys.forms import OneOf, keys_of
 from lightbus.manifest.model import ApiRecord, BusOptions, ContractOptions
 from lightbus.manifest.problems import Place
 from lightbus.manifest.text.merge import merge
@@ -75,11 +75,11 @@ class Apis:
         contracts = _child(self._bus, "schema")
         path = "bus.schema.transport"
         choice = _child(contracts, "transport")
-        shape = _choice(ContractOptions, "transport")
+        form = _choice(ContractOptions, "transport")
         name, options = self._blocks.chosen(choice, path, self._fallback)
-        if _takes_redis(shape, name):
+        if _takes_redis(form, name):
             options = layer(self._beneath, options)
-        made = self._transport(shape, name, options, choice, path)
+        made = self._transport(form, name, options, choice, path)
         self.redis_configured |= _says_where(options)
         self._contracts = options and replace(options, value={name: options})
         schema = self._blocks.make(ContractOptions, contracts, "bus.schema", given={"transport": made})
@@ -121,11 +121,11 @@ class Apis:
         under = self._beneath if redis and redis.value is None else beneath.redis
         transports = {}
         for kind in _TRANSPORTS:
-            shape = _choice(ApiRecord, kind)
+            form = _choice(ApiRecord, kind)
             name, lower = beneath.transports[kind]
             choice = _child(own, kind)
             chosen, options = self._blocks.chosen(choice, f"{path}.{kind}", name)
-            takes_redis = _takes_redis(shape, chosen)
+            takes_redis = _takes_redis(form, chosen)
             if chosen != name or (choice and choice.value is None):
                 lower = under if takes_redis else None
             options = layer(layer(lower, redis), options) if takes_redis else merge(lower, options)
@@ -145,14 +145,14 @@ class Apis:
         for kind in _TRANSPORTS:
             chosen, options = layers.transports[kind]
             self.redis_configured |= _says_where(options)
-            shape, choice = _choice(ApiRecord, kind), _child(own, kind)
-            given[kind] = self._transport(shape, chosen, options, choice, f"{path}.{kind}")
+            form, choice = _choice(ApiRecord, kind), _child(own, kind)
+            given[kind] = self._transport(form, chosen, options, choice, f"{path}.{kind}")
         kind = "result_transport"
         chosen, options = layers.transports[kind]
         beside = _beside_calls(layers)
         if beside is not options:
-            shape, choice = _choice(ApiRecord, kind), _child(own, kind)
-            given[kind] = self._transport(shape, chosen, beside, choice, f"{path}.{kind}")
+            form, choice = _choice(ApiRecord, kind), _child(own, kind)
+            given[kind] = self._transport(form, chosen, beside, choice, f"{path}.{kind}")
             layers = replace(layers, transports={**layers.transports, kind: (chosen, beside)})
         self._effective[name] = _as_node(layers)
         given["rpc_transport"] = _with_results(given["rpc_transport"], given["result_transport"])
@@ -160,14 +160,14 @@ class Apis:
         return record
 
     def _transport(
-        self, shape: Choice, name: str, options: Node | None, choice: Node | None, path: str
+        self, form: OneOf, name: str, options: Node | None, choice: Node | None, path: str
     ) -> ChosenTransport:
         # Two hundred APIs with the same transport share one record; the node is kept, so that its id stays.
-        memo = (shape.kind, name, id(options))
+        memo = (form.kind, name, id(options))
         if memo not in self._made:
-            self._made[memo] = self._blocks.transport(shape, name, options, choice, path), options
+            self._made[memo] = self._blocks.transport(form, name, options, choice, path), options
         if self._forced and self._forced != name:
-            return self._blocks.transport(shape, self._forced, None, None, path)
+            return self._blocks.transport(form, self._forced, None, None, path)
         return self._made[memo][0]
 
 
@@ -211,9 +211,9 @@ def _reach(options: RedisOptions) -> list[object]:
     return [url, *(getattr(options, key) for key in keys)]
 
 
-def _takes_redis(shape: Choice, name: str) -> bool:
+def _takes_redis(form: OneOf, name: str) -> bool:
     try:
-        cls = shape.options(name)
+        cls = form.options(name)
     except TransportNotFound:
         return False
     return cls is not None and issubclass(cls, RedisOptions)
@@ -269,7 +269,7 @@ def _says_where(node: Node | None) -> bool:
     return any(n is not None and n.value is not None for n in found)
 
 
-def _choice(cls: type[Any], key: str) -> Choice:
-    shape = keys_of(cls)[key].shape
-    assert isinstance(shape, Choice)  # noqa: S101 - the type hints of ApiRecord and ContractOptions say so
-    return shape
+def _choice(cls: type[Any], key: str) -> OneOf:
+    form = keys_of(cls)[key].form
+    assert isinstance(form, OneOf)  # noqa: S101 - the type hints of ApiRecord and ContractOptions say so
+    return form

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from lightbus.manifest.keys.entries import Entry
-from lightbus.manifest.keys.shapes import Block
+from lightbus.manifest.keys.forms import Block
 from lightbus.manifest.problems import Place, Problems, shown
 from lightbus.manifest.text.nodes import Node
 
@@ -131,7 +131,7 @@ def _meant(name: str) -> str | None:
 def _paths(entry: Entry) -> Iterator[list[str]]:
     """Go through the keys below and those of the blocks in it, as variables spell them."""
     for each in entry.below():
-        if isinstance(each.key.shape, Block):
+        if isinstance(each.key.form, Block):
             yield from _paths(each)
         yield [name.upper() for name in each.path]
 

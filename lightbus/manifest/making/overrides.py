@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lightbus.exceptions import ConfigurationError
+from lightbus.manifest.keys.forms import ROOT, Block, Form, Leaves, Named, Nothing, OneOf, Plugins, keys_of
 from lightbus.manifest.keys.scalars import Leaf
-from lightbus.manifest.keys.shapes import ROOT, Block, Choice, ListOf, Named, Nothing, Plugins, Shape, keys_of
 from lightbus.manifest.problems import Place, Problems, shown
 from lightbus.manifest.text.merge import merge
 from lightbus.manifest.text.nodes import Node, Untyped
@@ -119,14 +119,14 @@ class _Reading:
         return replace(self, path=(name, *self.path), known=self.known + weight)
 
 
-def _readings(parts: list[str], shape: Shape, below: Node | None, fold: bool) -> Iterator[_Reading]:
-    if isinstance(shape, Leaf | ListOf) or (isinstance(shape, Block) and shape.toggle and not parts):
+def _readings(parts: list[str], form: Form, below: Node | None, fold: bool) -> Iterator[_Reading]:
+    if isinstance(form, Leaf | Leaves) or (isinstance(form, Block) and form.toggle and not parts):
         yield _Reading(unknown=".".join(parts) or None)
-    elif isinstance(shape, Named):
-        yield from _names(parts, shape, below, fold)
+    elif isinstance(form, Named):
+        yield from _names(parts, form, below, fold)
     else:
         name = parts[0] if parts else ""
-        known, child = _child(shape, name)
+        known, child = _child(form, name)
         if child is None:
             yield _Reading(unknown=name, instead=known)
         else:
@@ -134,24 +134,24 @@ def _readings(parts: list[str], shape: Shape, below: Node | None, fold: bool) ->
             yield from (r.under(name, 1) for r in rest)
 
 
-def _names(parts: list[str], shape: Named, below: Node | None, fold: bool) -> Iterator[_Reading]:
+def _names(parts: list[str], form: Named, below: Node | None, fold: bool) -> Iterator[_Reading]:
     if not parts:
         yield _Reading(unknown="", instead=("NAME",))
     for end in range(1, min(len(parts), _LONGEST_NAME) + 1):
         # Known names win, the longest first; of unknown names the shortest that leaves known keys.
         name, known = _name(".".join(parts[:end]), below, fold)
-        rest = _readings(parts[end:], shape.value, below.get(name) if below else None, fold)
+        rest = _readings(parts[end:], form.value, below.get(name) if below else None, fold)
         yield from (r.under(name, 100 * end if known else -end) for r in rest)
 
 
-def _child(shape: Block | Choice | Plugins, name: str) -> tuple[tuple[str, ...], Shape | None]:
-    """Return the keys that may be there, and the shape of the one that is."""
-    if isinstance(shape, Block):
-        keys = keys_of(shape.cls)
-        return tuple(keys), keys[name].shape if name in keys and name != "include" else None
-    names = shape.names()
+def _child(form: Block | OneOf | Plugins, name: str) -> tuple[tuple[str, ...], Form | None]:
+    """Return the keys that may be there, and the form of the one that is."""
+    if isinstance(form, Block):
+        keys = keys_of(form.cls)
+        return tuple(keys), keys[name].form if name in keys and name != "include" else None
+    names = form.names()
     try:
-        return names, Block(shape.options(name) or Nothing) if name in names else None
+        return names, Block(form.options(name) or Nothing) if name in names else None
     except ConfigurationError:
         return names, None
 

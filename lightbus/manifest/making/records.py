@@ -9,9 +9,9 @@ from typing import Any
 from lightbus.declared.settings import ChosenTransport
 from lightbus.exceptions import ConfigurationError, TransportNotFound
 from lightbus.manifest.keys.cerberus_rules import validate
+from lightbus.manifest.keys.forms import Block, Key, Leaves, OneOf, keys_of
 from lightbus.manifest.keys.installed import plugin_names, plugin_options
 from lightbus.manifest.keys.scalars import Leaf, name_pattern
-from lightbus.manifest.keys.shapes import Block, Choice, Key, ListOf, keys_of
 from lightbus.manifest.problems import Place, Problems, shown
 from lightbus.manifest.text.nodes import Broken, HiddenText, Node
 from lightbus.plugins.own_options import OWN_PLUGINS
@@ -56,8 +56,8 @@ class Blocks:
                 continue
             full = f"{path}.{name}" if path else name
             if isinstance(child.value, dict):
-                if isinstance(key.shape, Block):
-                    result[name] = self.make(key.shape.cls, child, full)
+                if isinstance(key.form, Block):
+                    result[name] = self.make(key.form.cls, child, full)
             elif name in values:
                 result[name] = self._finish(key, values[name], child, full)
         try:
@@ -86,19 +86,19 @@ class Blocks:
         return MappingProxyType({name: value for name, value in made.items() if value is not None})
 
     def transport(
-        self, shape: Choice, name: str, options: Node | None, choice: Node | None, path: str
+        self, form: OneOf, name: str, options: Node | None, choice: Node | None, path: str
     ) -> ChosenTransport:
         """Make the choice of a transport.
 
         Args:
-            shape: Its kind.
+            form: Its kind.
             name: Its name.
             options: The node of its options, with what lies beneath.
             choice: The node that names it.
             path: The path of that.
         """
         try:
-            cls = shape.options(name)
+            cls = form.options(name)
         except TransportNotFound as e:
             self.problems.add(_where(choice, name), shown(f"{path}.{name}"), str(e))
             return ChosenTransport(name)
@@ -156,18 +156,18 @@ class Blocks:
         return cls
 
     def _finish(self, key: Key, value: Any, node: Node, path: str) -> Any:
-        shape = key.shape
-        if isinstance(shape, Block) and shape.toggle:
-            value = shape.cls(**dict.fromkeys(keys_of(shape.cls), value))
-        elif isinstance(shape, ListOf):
-            self._check_code(shape.item, node, path)
-            value = tuple(shape.item.finish(v) if shape.item.finish else _plain(v, node) for v in value)
-        elif isinstance(shape, Leaf) and value is not None:
-            self._check_code(shape, node, path)
-            if shape.secret and shape.finish:
-                value = shape.finish(str(value), node.reread)
+        form = key.form
+        if isinstance(form, Block) and form.toggle:
+            value = form.cls(**dict.fromkeys(keys_of(form.cls), value))
+        elif isinstance(form, Leaves):
+            self._check_code(form.item, node, path)
+            value = tuple(form.item.finish(v) if form.item.finish else _plain(v, node) for v in value)
+        elif isinstance(form, Leaf) and value is not None:
+            self._check_code(form, node, path)
+            if form.secret and form.finish:
+                value = form.finish(str(value), node.reread)
             else:
-                value = shape.finish(str(value)) if shape.finish else _plain(value, node)
+                value = form.finish(str(value)) if form.finish else _plain(value, node)
         return value
 
     def _check_together(self, made: Any, node: Node, path: str) -> None:

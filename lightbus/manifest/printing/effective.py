@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lightbus.manifest.keys.entries import Entry
+from lightbus.manifest.keys.forms import Key, Leaves
 from lightbus.manifest.keys.scalars import Leaf
-from lightbus.manifest.keys.shapes import Key, ListOf
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.text.nodes import Node
 from lightbus.options import HIDDEN
@@ -43,7 +43,7 @@ def _below(entry: Entry, node: Node | None) -> Iterator[_Line]:
 
 def _lines(entry: Entry, node: Node | None) -> Iterator[_Line]:
     start = f"{'  ' * (len(entry.path) - 1)}{yaml_text(entry.name)}:"
-    if isinstance(entry.key.shape, Leaf | ListOf) or entry.is_left_out:
+    if isinstance(entry.key.form, Leaf | Leaves) or entry.is_left_out:
         yield f"{start} {_written(entry.key, entry.value, node)}", _origin(node)
     else:
         below = list(_below(entry, node))

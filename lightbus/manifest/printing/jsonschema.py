@@ -7,9 +7,9 @@ from dataclasses import MISSING
 from typing import Any
 
 from lightbus.exceptions import ConfigurationError
+from lightbus.manifest.keys.forms import ROOT, Block, Form, Key, Leaves, Named, OneOf, keys_of
 from lightbus.manifest.keys.installed import plugin_options
 from lightbus.manifest.keys.scalars import Leaf, name_pattern
-from lightbus.manifest.keys.shapes import ROOT, Block, Choice, Key, ListOf, Named, Shape, keys_of
 from lightbus.manifest.problems import shown
 from lightbus.manifest.text.yaml import plain_scalar
 from lightbus.plugins import PluginOptions
@@ -58,26 +58,26 @@ class _Schema:
         return {"$ref": f"#/$defs/{name}"}
 
     def _key(self, key: Key) -> dict[str, Any]:
-        schema = {"description": key.description, **self._shape(key.shape, key)}
-        if isinstance(key.shape, Leaf | ListOf) and key.default is not MISSING and key.default is not None:
+        schema = {"description": key.description, **self._form(key.form, key)}
+        if isinstance(key.form, Leaf | Leaves) and key.default is not MISSING and key.default is not None:
             schema["default"] = _default(key)
         return schema
 
-    def _shape(self, shape: Shape, key: Key) -> dict[str, Any]:
-        if isinstance(shape, Leaf):
-            return {"anyOf": [_leaf(shape, key), _EXPRESSION, {"type": "null"}]}
-        if isinstance(shape, ListOf):
-            return {"type": ["array", "null"], "items": {"anyOf": [_leaf(shape.item, key), _EXPRESSION]}}
-        if isinstance(shape, Block):
-            ref = self._block(shape)
-            return {"anyOf": [ref, {"type": "boolean"}, _EXPRESSION]} if shape.toggle else ref
-        if isinstance(shape, Named):
+    def _form(self, form: Form, key: Key) -> dict[str, Any]:
+        if isinstance(form, Leaf):
+            return {"anyOf": [_leaf(form, key), _EXPRESSION, {"type": "null"}]}
+        if isinstance(form, Leaves):
+            return {"type": ["array", "null"], "items": {"anyOf": [_leaf(form.item, key), _EXPRESSION]}}
+        if isinstance(form, Block):
+            ref = self._block(form)
+            return {"anyOf": [ref, {"type": "boolean"}, _EXPRESSION]} if form.toggle else ref
+        if isinstance(form, Named):
             pattern = name_pattern(key.name)[0].pattern
-            return _map({f"^({pattern})$": self._block(shape.value)})
-        if isinstance(shape, Choice):
-            transports = {name: self._options(shape.options(name)) for name in shape.names()}
+            return _map({f"^({pattern})$": self._block(form.value)})
+        if isinstance(form, OneOf):
+            transports = {name: self._options(form.options(name)) for name in form.names()}
             return {**_map({}, transports), "maxProperties": 1}
-        return _map({}, {name: self._plugin(name) for name in shape.names()})
+        return _map({}, {name: self._plugin(name) for name in form.names()})
 
     def _plugin(self, name: str) -> dict[str, Any]:
         try:
@@ -92,7 +92,7 @@ class _Schema:
 
 def _leaf(leaf: Leaf, key: Key) -> dict[str, Any]:
     schema = dict(leaf.json)
-    if isinstance(key.shape, Leaf) and not leaf.duration:
+    if isinstance(key.form, Leaf) and not leaf.duration:
         if key.minimum is not None:
             schema["minimum"] = key.minimum
         if key.maximum is not None:
@@ -101,9 +101,9 @@ def _leaf(leaf: Leaf, key: Key) -> dict[str, Any]:
 
 
 def _default(key: Key) -> Any:
-    if isinstance(key.shape, ListOf):
+    if isinstance(key.form, Leaves):
         return [str(item) for item in key.default]
-    if isinstance(key.shape, Leaf) and key.shape.duration:
+    if isinstance(key.form, Leaf) and key.form.duration:
         return yaml_value(key, key.default)
     written = yaml_value(key, key.default)
     return json.loads(written) if written.startswith('"') else plain_scalar(written)

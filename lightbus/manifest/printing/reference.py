@@ -8,8 +8,8 @@ from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from lightbus.manifest.keys.entries import Entry
+from lightbus.manifest.keys.forms import Block, Leaves, OneOf
 from lightbus.manifest.keys.scalars import Leaf
-from lightbus.manifest.keys.shapes import Block, Choice, ListOf
 from lightbus.manifest.model import Manifest
 from lightbus.plugins.own_options import OWN_PLUGINS
 from lightbus.transports.redis.options import RedisOptions
@@ -56,16 +56,16 @@ def _lines(entries: Iterable[Entry], indent: int) -> Iterator[str]:
 
 
 def _entry(entry: Entry, indent: int) -> Iterator[str]:
-    shape, space = entry.key.shape, "  " * indent
+    form, space = entry.key.form, "  " * indent
     start = f"{space}{entry.name}:"
-    if isinstance(shape, Leaf | ListOf):
+    if isinstance(form, Leaf | Leaves):
         default = "null" if entry.value is MISSING else yaml_value(entry.key, entry.value)
         yield f"{start} {_EXAMPLES.get(entry.name, default)}"
     elif entry.is_left_out:
         yield from (f"{space}# {line}" for line in (f"{entry.name}:", *_lines(entry.below(), 1)))
-    elif isinstance(shape, Block) and shape.cls is RedisOptions:
+    elif isinstance(form, Block) and form.cls is RedisOptions:
         yield f"{start} {{}}  # every key of bus.redis but embedded"
-    elif isinstance(shape, Choice):
+    elif isinstance(form, OneOf):
         chosen = next(entry.below())
         own = [each for each in chosen.below() if each.name not in _CONNECTION]
         yield start

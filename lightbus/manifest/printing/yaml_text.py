@@ -11,8 +11,8 @@ from typing import Any
 
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.manifest.keys.cerberus_rules import format_duration
+from lightbus.manifest.keys.forms import Key, Leaves
 from lightbus.manifest.keys.scalars import Leaf
-from lightbus.manifest.keys.shapes import Key, ListOf
 from lightbus.options import Secret, SecretUrl
 
 # Text that needs no quotes in any version of YAML.
@@ -29,10 +29,10 @@ def yaml_text(text: str) -> str:
 
 def yaml_value(key: Key, value: Any) -> str:
     """Return the value of a key on one line, with secrets hidden."""
-    if isinstance(key.shape, ListOf):
+    if isinstance(key.form, Leaves):
         items: Sequence[Any] = value
-        return f"[{', '.join(_scalar(key.shape.item, item) for item in items)}]"
-    return _scalar(key.shape if isinstance(key.shape, Leaf) else None, value)
+        return f"[{', '.join(_scalar(key.form.item, item) for item in items)}]"
+    return _scalar(key.form if isinstance(key.form, Leaf) else None, value)
 
 
 def _scalar(leaf: Leaf | None, value: Any) -> str:

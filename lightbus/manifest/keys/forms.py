@@ -1,4 +1,4 @@
-"""Which keys a manifest may have, derived from the records of :mod:`.model` and the options they hold."""
+"""The keys that a manifest may have, derived from the records of :mod:`.model` and their options."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KINDS: dict[Any, Kind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ListOf:
+class Leaves:
     """A list of values of one type."""
 
     item: Leaf
@@ -57,7 +57,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class OneOf:
     """A map of one transport's name to its options."""
 
     kind: Kind
@@ -97,7 +97,7 @@ class Nothing:
     """The options of a transport that has none."""
 
 
-Shape = Leaf | ListOf | Block | Named | Choice | Plugins
+Form = Leaf | Leaves | Block | Named | OneOf | Plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Key:
 
     Args:
         name: The key.
-        shape: What may stand there.
+        form: The form of its value.
         description: One line about it.
         default: The value where it is not given; ``MISSING`` where it must be.
         nullable: Whether null is a value of its own, other than the default.
@@ -115,7 +115,7 @@ class Key:
     """
 
     name: str
-    shape: Shape
+    form: Form
     description: str
     default: Any
     nullable: bool
@@ -150,13 +150,13 @@ def _key(cls: type[Any], field: Field[Any], hint: Any) -> Key:
         optional = len(members) < len(get_args(hint))
         hint = members[0] if len(members) == 1 else Union[tuple(members)]  # noqa: UP007
     default = field.default_factory() if field.default_factory is not MISSING else field.default
-    shape = _shape(hint)
-    if shape is None:
+    form = _form(hint)
+    if form is None:
         raise TypeError(f"{cls.__name__}.{field.name}: {hint} is no type of an option")
     metadata = field.metadata
     return Key(
         field.name,
-        shape,
+        form,
         metadata["description"],
         default,
         optional and default is not None,
@@ -165,9 +165,9 @@ def _key(cls: type[Any], field: Field[Any], hint: Any) -> Key:
     )
 
 
-def _shape(hint: Any) -> Shape | None:
+def _form(hint: Any) -> Form | None:
     if hint in _KINDS:
-        return Choice(_KINDS[hint])
+        return OneOf(_KINDS[hint])
     leaf = leaf_of(hint)
     if leaf is not None:
         return leaf
@@ -178,7 +178,7 @@ def _shape(hint: Any) -> Shape | None:
     arguments = get_args(hint)
     if get_origin(hint) is tuple and len(arguments) == 2 and arguments[1] is ...:
         item = leaf_of(arguments[0])
-        return ListOf(item) if item else None
+        return Leaves(item) if item else None
     if get_origin(hint) is Mapping:
         return Plugins() if arguments[1] is Any else Named(Block(arguments[1]))
     return None
