@@ -1,4 +1,4 @@
-"""What is verified beyond reading a manifest: the code that it names, and the brokers that it needs."""
+"""Checks beyond reading a manifest: of the code that it names, and of the brokers that it needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
 
     Args:
         manifest: The manifest.
-        folder: Where modules are looked for first.
+        folder: The folder in which modules are looked for first.
         imports: Whether to import the code that it names.
         connect: Whether to ask its brokers.
 
@@ -86,7 +86,7 @@ async def broker_problems(manifest: Manifest, client: BusClient, unreachable: Se
         unreachable: How bad it is where one does not answer.
 
     Returns:
-        What they lack, each thing once, located where the manifest names the broker.
+        Their faults, each once, located at the place in the manifest that names the broker.
     """
     transports = client.transports()
     checks = [_ask(manifest, client, unreachable, *made) for made in transports.in_use()]
@@ -137,7 +137,7 @@ async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem
         await client.load_contracts()
     except LightbusException as e:
         path, place = _origin(manifest, "schema", "default")
-        return [Problem(place, path, f"what listeners ask for was not looked at: {e}", "warning")]
+        return [Problem(place, path, f"the events that listeners ask for were not checked: {e}", "warning")]
     in_code = {record.name: record.events for record in client.listeners.values()}
     listened = {**{name: options.pairs for name, options in manifest.listeners.items()}, **in_code}
     found = []
@@ -158,7 +158,7 @@ async def _unserved_groups(manifest: Manifest, client: BusClient, imports: bool)
         statuses = await groups_of(client, names_of_apis(manifest, client))
     except LightbusException as e:
         path, place = _origin(manifest, "event", "default")
-        return [Problem(place, path, f"whether all groups have listeners was not looked at: {e}", "warning")]
+        return [Problem(place, path, f"groups without listeners were not looked for: {e}", "warning")]
     listeners = {*manifest.listeners, *client.listeners}
     where = "in manifest and modules" if imports else "in the manifest (--imports looks at modules)"
     problems = []
@@ -203,7 +203,7 @@ def _origin(manifest: Manifest, kind: Kind, api_name: str) -> tuple[str, Place]:
         for key in ("url", "sentinel"):
             place = manifest.origin(f"{path}.{key}")
             if place is not None:
-                # What lies beneath a transport is named by its own key.
+                # The options beneath a transport are named by their own key.
                 paths = [p for p in beneath if manifest.origin(f"{p}.{key}") == place]
                 return f"{(*paths, path)[0]}.{key}", place
     return "bus.redis.url", Place("the default")

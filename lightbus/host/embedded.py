@@ -59,12 +59,12 @@ def _ask(host: str, port: int, command: bytes, timeout: float) -> bytes:
 class EmbeddedServer:
     """One server process, in a session of its own so that Ctrl-C reaches the host alone.
 
-    A lock on a file, which ends with the process that holds it, says whose server it is: so a host finds out
-    whether a server that runs already belongs to another live host, or was left by one that was killed.
+    A lock on a file says whose server it is, and ends with the process that holds it. So a host finds out
+    whether a running server belongs to another live host, or was left by one that was killed.
 
     Args:
         port: The port on the loopback interface.
-        folder: Where data, log and lock are kept; made where it is not there.
+        folder: The folder of data, log and lock; made if it is not there.
     """
 
     def __init__(self, port: int, folder: Path) -> None:
@@ -236,7 +236,7 @@ def provide(manifest: Manifest, folder: Path) -> EmbeddedServer | None:
 
     Args:
         manifest: The manifest.
-        folder: In which its data is kept, below ``.lightbus``.
+        folder: The folder that has its data, in ``.lightbus``.
 
     Returns:
         The server, for the caller to stop; None where none was started.

@@ -34,11 +34,11 @@ class Host:
     """Runs one service in this process.
 
     Args:
-        manifest: What to host.
-        features: What to do, if not what the manifest says.
+        manifest: The service to host.
+        features: The features to run, if not those of the manifest.
         fail_fast: Whether to end with status 69 where a broker does not answer at the start.
         reread: Reads the manifest again, for SIGHUP.
-        arguments: What the command line said, for plugins.
+        arguments: The arguments of the command line, for plugins.
         supervised: Whether a supervisor has started this process.
     """
 
@@ -105,7 +105,7 @@ class Host:
             self.life.load()
         finally:
             logs.keep()
-            # Whatever else has failed, it may be for that.
+            # Another failure may follow from that.
             self._refuse_greenlets()
         self._embedded = provide(self.manifest, self._folder)
         loop_factory = asyncio.new_event_loop if self.manifest.event_loop == "asyncio" else new_event_loop
@@ -163,7 +163,7 @@ class Host:
         """SIGHUP: read the manifest again."""
         if self._reloader is None or self._shutdown.is_requested:
             state = "stopping" if self._shutdown.is_requested else "starting"
-            logger.warning("SIGHUP received, and not heeded: the host is %s", state)
+            logger.warning("SIGHUP received and ignored: the host is %s", state)
             return
         logger.info("SIGHUP received: reading the manifest again")
         lost = "the manifest is not read again"

@@ -61,7 +61,7 @@ def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType
 
     Args:
         name: Its dotted name.
-        folder: Where it is looked for first, for the error.
+        folder: The folder in which it is looked for first, for the error.
         given: Whether somebody named it as a bus module; None where it is the module of a handler.
 
     Raises:

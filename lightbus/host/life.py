@@ -32,15 +32,15 @@ logger = logging.getLogger(__name__)
 class Life:
     """One service, from its modules to its end: :meth:`load`, then :meth:`live`.
 
-    A step that fails ends the life: what it raises comes out of the method, after plugins were told of it and
-    the bus was closed. Modules are loaded before there is anything to close.
+    A step that fails ends the life: its error comes out of the method, after plugins were told of it and the
+    bus was closed. Modules are loaded before there is anything to close.
 
     Args:
-        manifest: What is hosted.
+        manifest: The service.
         bus: Its bus.
-        folder: Where modules are looked for first.
-        features: What to do; stronger than what the manifest or a module says.
-        arguments: What the command line said, for plugins.
+        folder: The folder in which modules are looked for first.
+        features: The features to run; stronger than those of the manifest or a module.
+        arguments: The arguments of the command line, for plugins.
         fail_fast: Whether to give up where a broker does not answer at the start.
         may_be_idle: Whether a service may live that declares nothing to do.
     """
@@ -66,7 +66,7 @@ class Life:
         self._loader = Loader(manifest, bus.client, folder)
         self._modules: list[ModuleType] = []
         self._announced: set[str] = set()
-        #: What it is at: its APIs and listeners work while it is ``ready``.
+        #: Its phase: its APIs and listeners work while it is ``ready``.
         self.phase: Literal["starting", "ready", "stopping"] = "starting"
         #: Waits for the brokers before it starts.
         self.opening = Retrying(logger, "the service can't start yet")
@@ -149,7 +149,7 @@ class Life:
         if hooks.before_worker_start:
             what = "the callback of before_worker_start"
             await run_located(hooks, hooks.before_worker_start, what, client=client)
-            # What it has declared joins as well.
+            # Its own declarations join as well.
             self._prepare(worker)
             self._refuse_idleness(may_come=False)
             await worker.sign_on()

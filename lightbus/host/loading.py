@@ -39,7 +39,7 @@ class Loader:
     Args:
         manifest: The manifest.
         client: The bus that it is declared on.
-        folder: Where modules are looked for first.
+        folder: The folder in which modules are looked for first.
     """
 
     def __init__(self, manifest: Manifest, client: BusClient, folder: Path) -> None:
@@ -52,7 +52,7 @@ class Loader:
         """Import the modules, and declare on the bus what the manifest says.
 
         Args:
-            bus: What modules that ask for a bus get.
+            bus: The bus that modules get when they ask for one.
 
         Returns:
             The bus modules.

@@ -182,8 +182,8 @@ def set_level(level: str) -> None:
 def keep() -> None:
     """See to it that lines of Lightbus come out, after code has run that may have configured logging.
 
-    What the user has configured stays. A handler of theirs that takes warnings shows those of Lightbus as
-    well; where it writes to a standard stream, that of Lightbus steps back, so that no line is there twice.
+    The user's configuration stays. A handler of theirs that takes warnings shows those of Lightbus as well.
+    If it writes to a standard stream, that of Lightbus steps back, so that no line is there twice.
     """
     ours = _ours.handler
     if ours is None:

@@ -35,7 +35,7 @@ class Reloader:
         worker: Worker,
         folder: Path,
     ) -> None:
-        #: What the host runs by now.
+        #: The manifest that the host runs now.
         self.manifest = manifest
         self._read = read
         self._client = client

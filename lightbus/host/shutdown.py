@@ -1,4 +1,4 @@
-"""What ends a process: the first SIGTERM or SIGINT in good order, a second one at once."""
+"""The end of a process: the first SIGTERM or SIGINT ends it in good order, a second one at once."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _STUCK = (
 class Shutdown:
     """Turns signals, and requests from within, into an end that a host can wait for.
 
-    As a context manager it handles the signals, in a thread of its own: the main one may be blocked, or be
+    As a context manager it handles the signals, in a thread of its own. The main thread may be blocked, or be
     just about to write a log line that nobody reads. Until :meth:`attach`, the first signal raises
     KeyboardInterrupt, as there is nothing yet to finish.
 
     Args:
-        patience: Seconds for what runs. Where the event loop is blocked, or something can't be cancelled, the
+        patience: Seconds for running work. If the event loop is blocked, or something can't be cancelled, the
             process ends a little after them all the same.
         last_act: Called just before the process ends at once; must not wait.
         supervised: Whether a supervisor started this process. It says "at once" by :func:`wish_for_end`, so
@@ -65,7 +65,7 @@ class Shutdown:
         self._attaching = threading.Lock()
         self._event = asyncio.Event()
         self._pipe: SignalPipe | None = None
-        # What is wished for beside signals: the reason, and whether at once; None for no more watching.
+        # Wishes beside signals: the reason, and whether at once; None for no more watching.
         self._wishes: SimpleQueue[tuple[str, bool] | None] = SimpleQueue()
         self._before: dict[signal.Signals, Any] = {}
         self._signalled: float | None = None

@@ -12,9 +12,9 @@ from contextlib import suppress
 class SignalPipe:
     """A pipe into which the number of each signal is written when it comes.
 
-    Python runs the handler of a signal in the main thread. It never does where that thread is in a system
-    call and the operating system gives the signal to another thread, as happens when several come at once:
-    nothing interrupts the call. Here only the reader's thread has to move.
+    Python runs the handler of a signal in the main thread. If that thread is in a system call, the operating
+    system may give the signal to another thread, as happens when several come at once. Nothing interrupts the
+    call then, and the handler never runs. Here only the reader's thread has to move.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class SignalPipe:
         os.set_blocking(self._write, False)
         self._lock = threading.Lock()
         self._is_open = True
-        #: Whose signals these are as well: an event loop's.
+        #: Another one that gets the signals as well: an event loop.
         self._forward = -1
 
     def take(self) -> None:
@@ -41,7 +41,7 @@ class SignalPipe:
 
     def hears(self) -> bool:
         """Tell whether signals are written here; in the main thread only."""
-        # Who has them can be asked only by taking them away.
+        # The owner of the signals is known only by taking them away.
         now = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         if now != self._write:
             signal.set_wakeup_fd(now, warn_on_full_buffer=False)

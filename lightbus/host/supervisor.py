@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 #: Tells a host that it was started by a supervisor, and which of its processes it is, from 1.
 VARIABLE = "LIGHTBUS_CHILD"
-#: What no further start cures: misuse, no broker with --fail-fast, a wrong configuration.
+#: The statuses that no further start cures: misuse, no broker with --fail-fast, a wrong configuration.
 _FINAL = (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_CONFIG)
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 #: Seconds that a process must have run for its end not to count as another failure in a row.
@@ -55,9 +55,9 @@ class Supervisor:
     """Keeps the processes of one manifest running, and ends with them.
 
     Args:
-        manifest: What they host; ``processes`` says how many there are.
-        command: What starts one.
-        folder: In which an embedded server keeps its data.
+        manifest: The service that they host; ``processes`` is their number.
+        command: The command that starts one.
+        folder: The folder in which an embedded server keeps its data.
     """
 
     def __init__(self, manifest: Manifest, command: Sequence[str], folder: Path) -> None:
@@ -190,7 +190,7 @@ def follow_supervisor() -> str | None:
     """End this process with the supervisor that has started it, and at once where that says so.
 
     Returns:
-        Which of its processes this is, from 1; None where there is no supervisor.
+        The number of this one of its processes, from 1; None if there is no supervisor.
     """
     number = os.environ.pop(VARIABLE, None)
     if number is not None:
@@ -206,7 +206,7 @@ def follow_supervisor() -> str | None:
 def as_child(manifest: Manifest, number: str) -> Manifest:
     """Return what one process of several is to host.
 
-    Its name gets the number where nothing else in it differs between processes; each has an HTTP port of its
+    Its name gets the number if nothing else in it differs between processes. Each has an HTTP port of its
     own; an embedded server is the supervisor's.
     """
     written = manifest.tree.get("process_name") if manifest.tree else None

@@ -77,7 +77,7 @@ def _cumulated(buckets: Iterable[int]) -> list[tuple[str, float]]:
 
 
 def _at_present(host: Host) -> Iterator[Metric]:
-    """What rises and falls."""
+    """The metrics that rise and fall."""
     calls = GaugeMetricFamily(f"{PREFIX}rpcs_in_flight", "Calls that run in this process.", labels=["api"])
     events = GaugeMetricFamily(
         f"{PREFIX}events_in_flight", "Events that are handled in this process.", labels=["listener"]
@@ -100,7 +100,7 @@ def _at_present(host: Host) -> Iterator[Metric]:
 
 
 def _waiting(host: Host) -> Iterator[Metric]:
-    """What waits in the broker for the listeners of this process, whichever process will take it."""
+    """The events that wait in the broker for the listeners of this process, whichever process takes them."""
     gauges = [
         GaugeMetricFamily(f"{PREFIX}listener_{name}", what, labels=["listener", "stream"])
         for name, what in (
@@ -141,5 +141,5 @@ def _statuses(host: Host) -> tuple[list[tuple[str, GroupStatus]], list[GroupStat
         return asked.result(_PATIENCE + 1)
     except (TimeoutError, LightbusException) as e:
         asked.cancel()
-        logger.debug("metrics without what waits in the broker: %s", e or "no answer")
+        logger.debug("metrics without the events that wait in the broker: %s", e or "no answer")
         return [], []

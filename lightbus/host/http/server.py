@@ -39,7 +39,7 @@ def listening(listen: str, host: Host) -> Iterator[None]:
     """Serve the health and the metrics of a host.
 
     Args:
-        listen: Where, as ``host:port``.
+        listen: The address, as ``host:port``.
         host: The host.
 
     Raises:
@@ -65,7 +65,7 @@ def listening(listen: str, host: Host) -> Iterator[None]:
 
 
 class Pages:
-    """What each page says.
+    """The pages.
 
     Raises:
         MissingExtra: The package that writes metrics is not installed.
@@ -89,7 +89,7 @@ class Pages:
 
         Args:
             path: Such as ``/readyz``.
-            accept: Which formats the client takes, as in the header of that name.
+            accept: The formats that the client takes, as in the header of that name.
         """
         if path == "/livez":
             return self._verdict("alive", self.health.deadly())
