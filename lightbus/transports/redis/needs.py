@@ -8,50 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .keys import (
-    SCHEMAS,
-    STREAMS,
-    GroupKeys,
-    expiry_key,
-    fired_key,
-    owner_key,
-    presence_key,
-    publishers_key,
-    queue_key,
-    register_key,
-    reply_key,
-    schedule_key,
-    schema_key,
-    served_key,
-    taken_key,
-    trimming_key,
-)
+from . import keys, scripts
 from .link.permissions import Command, Key, Need
-from .scripts import (
-    ANSWER,
-    COUNT,
-    ENLIST,
-    FIND,
-    FINISH,
-    FIRE,
-    HOLD,
-    LEAVE,
-    MAKE,
-    MOVE,
-    OWN,
-    PRESENT,
-    PROMOTE,
-    PUBLISH,
-    RECOVER,
-    RELEASE,
-    RENEW,
-    RETRY,
-    TAKE,
-    TICK,
-    TRIM,
-    WITHDRAW,
-    Script,
-)
+from .scripts import Script
 
 #: Stands for what differs from process to process and from message to message.
 ANY = "*"
@@ -61,7 +20,7 @@ def everybody() -> Iterator[Need]:
     """The needs of every process."""
     commands: list[Command] = [
         *(("PING",), ("CLIENT", "ID"), ("CLIENT", "INFO"), ("INFO",), ("COMMAND", "INFO", "GET"), ("TIME",)),
-        *(("SMEMBERS", Key(SCHEMAS)), ("MGET", Key(schema_key(ANY)))),
+        *(("SMEMBERS", Key(keys.SCHEMAS)), ("MGET", Key(keys.schema_key(ANY)))),
     ]
     yield from _all(commands, "use the bus at all")
 
@@ -70,18 +29,18 @@ def hosts() -> Iterator[Need]:
     """The needs of every process that takes messages."""
     commands: list[Command] = [
         *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1")),
-        *(("EVALSHA", TAKE.sha, 0), ("EVAL", "return 1", 0)),
+        *(("EVALSHA", scripts.TAKE.sha, 0), ("EVAL", "return 1", 0)),
     ]
     yield from _all(commands, "take calls and events")
 
 
 def calls(api: str) -> Iterator[Need]:
     """The needs of callers of an API, at the Redis of calls."""
-    expiry, queue = Key(expiry_key(ANY)), Key(queue_key(api))
-    contract, publishers = Key(schema_key(api)), Key(publishers_key(api))
+    expiry, queue = Key(keys.expiry_key(ANY)), Key(keys.queue_key(api))
+    contract, publishers = Key(keys.schema_key(api)), Key(keys.publishers_key(api))
     commands: list[Command] = [
         *(("SET", expiry, 1, "EX", 1), ("DEL", expiry), ("RPUSH", queue, ""), ("LREM", queue, 1, "")),
-        ("EXISTS", Key(served_key(api))),
+        ("EXISTS", Key(keys.served_key(api))),
         *(("GET", contract), ("ZRANGEBYSCORE", publishers, 0, "+inf")),
     ]
     yield from _all(commands, f"call {api}", is_assumed=True)
@@ -89,17 +48,21 @@ def calls(api: str) -> Iterator[Need]:
 
 def reads_answers() -> Iterator[Need]:
     """The needs of callers, at the Redis of answers."""
-    reply = Key(reply_key(ANY))
+    reply = Key(keys.reply_key(ANY))
     commands: list[Command] = [("BRPOP", reply, 1), ("RPOP", reply, 1)]
     yield from _all(commands, "read the answers to calls", is_assumed=True)
 
 
 def publishes(api: str) -> Iterator[Need]:
     """The needs of publishers of a contract, at the Redis of contracts."""
-    contract, publishers = keys = [Key(schema_key(api)), Key(publishers_key(api))]
+    contract, publishers = both = [Key(keys.schema_key(api)), Key(keys.publishers_key(api))]
     publish: list[Command] = [
-        *(*_runs(ENLIST, [Key(SCHEMAS)]), ("SREM", Key(SCHEMAS), ""), ("SADD", Key(SCHEMAS), api)),
-        *(*_runs(PUBLISH, keys), *_runs(WITHDRAW, keys)),
+        *(
+            *_runs(scripts.ENLIST, [Key(keys.SCHEMAS)]),
+            ("SREM", Key(keys.SCHEMAS), ""),
+            ("SADD", Key(keys.SCHEMAS), api),
+        ),
+        *(*_runs(scripts.PUBLISH, both), *_runs(scripts.WITHDRAW, both)),
         *(("GET", contract), ("SET", contract, ""), ("DEL", contract)),
         *(("ZADD", publishers, 1, ""), ("ZREM", publishers, ""), ("ZCARD", publishers)),
         *(("ZRANGEBYSCORE", publishers, 0, 1), ("ZREMRANGEBYSCORE", publishers, 0, 1)),
@@ -110,9 +73,9 @@ def publishes(api: str) -> Iterator[Need]:
 
 def owns(api: str) -> Iterator[Need]:
     """The needs of the owner of an API, at the Redis of contracts."""
-    owner = Key(owner_key(api))
+    owner = Key(keys.owner_key(api))
     own: list[Command] = [
-        *(*_runs(OWN, [owner]), ("ZADD", owner, 1, ""), ("ZREM", owner, ""), ("ZRANGE", owner, 0, 0)),
+        *(*_runs(scripts.OWN, [owner]), ("ZADD", owner, 1, ""), ("ZREM", owner, ""), ("ZRANGE", owner, 0, 0)),
         *(("ZREMRANGEBYSCORE", owner, 0, 1), ("PEXPIRE", owner, 1)),
     ]
     yield from _all(own, f"own {api}")
@@ -120,24 +83,34 @@ def owns(api: str) -> Iterator[Need]:
 
 def serves(api: str) -> Iterator[Need]:
     """The needs of workers of an API, at the Redis of calls."""
-    expiry, queue, register = Key(expiry_key(ANY)), Key(queue_key(api)), Key(register_key(api))
+    expiry, queue, register = Key(keys.expiry_key(ANY)), Key(keys.queue_key(api)), Key(keys.register_key(api))
     taken, present, served = (
-        Key(taken_key(api, ANY)),
-        Key(presence_key(api, ANY)),
-        Key(served_key(api)),
+        Key(keys.taken_key(api, ANY)),
+        Key(keys.presence_key(api, ANY)),
+        Key(keys.served_key(api)),
     )
     vital: list[Command] = [
         *(("BLMOVE", queue, taken, "LEFT", "RIGHT", 1), ("PTTL", expiry), ("GETDEL", expiry)),
-        *(("LREM", taken, 1, ""), *_runs(PRESENT, [present, register, served]), ("SET", present, 1)),
+        *(("LREM", taken, 1, ""), *_runs(scripts.PRESENT, [present, register, served]), ("SET", present, 1)),
         *(("SADD", register, ""), ("SET", served, 1), ("PEXPIRE", present, 1), ("TYPE", register)),
     ]
     more: list[Command] = [
-        *(*_runs(TAKE, [queue, taken]), ("LRANGE", queue, 0, 0), ("LPOP", queue, 1), ("RPUSH", taken, "")),
+        *(
+            *_runs(scripts.TAKE, [queue, taken]),
+            ("LRANGE", queue, 0, 0),
+            ("LPOP", queue, 1),
+            ("RPUSH", taken, ""),
+        ),
         *(("SMEMBERS", register), ("EXISTS", present)),
-        *_runs(RECOVER, [taken, taken, present, register]),
+        *_runs(scripts.RECOVER, [taken, taken, present, register]),
         *(("LRANGE", taken, 0, 0), ("LTRIM", taken, 0, 0), ("SREM", register, "")),
-        *(*_runs(RELEASE, [queue, taken]), ("LPOS", taken, ""), ("LPUSH", queue, ""), ("EXISTS", expiry)),
-        *(*_runs(LEAVE, [register, present, served]), ("DEL", present), ("SCARD", register)),
+        *(
+            *_runs(scripts.RELEASE, [queue, taken]),
+            ("LPOS", taken, ""),
+            ("LPUSH", queue, ""),
+            ("EXISTS", expiry),
+        ),
+        *(*_runs(scripts.LEAVE, [register, present, served]), ("DEL", present), ("SCARD", register)),
         *(("DEL", served), ("TYPE", queue)),
     ]
     yield from _all(vital, f"serve {api}", is_vital=True)
@@ -146,8 +119,8 @@ def serves(api: str) -> Iterator[Need]:
 
 def answers(api: str) -> Iterator[Need]:
     """The needs of workers of an API, at the Redis of answers."""
-    reply = Key(reply_key(ANY))
-    commands: list[Command] = [*_runs(ANSWER, [reply]), ("LPUSH", reply, ""), ("EXPIRE", reply, 1)]
+    reply = Key(keys.reply_key(ANY))
+    commands: list[Command] = [*_runs(scripts.ANSWER, [reply]), ("LPUSH", reply, ""), ("EXPIRE", reply, 1)]
     yield from _all(commands, f"answer calls of {api}", is_vital=True)
 
 
@@ -159,26 +132,26 @@ def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
         stream: The stream.
         dedupes: Whether some event of it has ``dedupe``.
     """
-    key, trimming, fired = Key(stream), Key(trimming_key(stream)), Key(fired_key(stream, ANY))
+    key, trimming, fired = Key(stream), Key(keys.trimming_key(stream)), Key(keys.fired_key(stream, ANY))
     commands: list[Command] = [
         *(("XADD", key, "*", "", ""), ("XREVRANGE", key, "+", "-"), ("XLEN", key), ("TYPE", key)),
-        *(*_runs(TRIM, [key, trimming]), ("SET", trimming, 1), ("XTRIM", key, "MAXLEN", 1)),
+        *(*_runs(scripts.TRIM, [key, trimming]), ("SET", trimming, 1), ("XTRIM", key, "MAXLEN", 1)),
         *(
             ("XINFO", "GROUPS", key),
             ("XPENDING", key, ""),
             ("XRANGE", key, "-", "+"),
-            *_runs(FIND, [key]),
+            *_runs(scripts.FIND, [key]),
         ),
     ]
     if dedupes:
-        commands += [*_runs(FIRE, [key, fired]), ("GET", fired), ("SET", fired, "")]
+        commands += [*_runs(scripts.FIRE, [key, fired]), ("GET", fired), ("SET", fired, "")]
     yield from _all(commands, f"fire events of {api}")
     yield from _notes(stream)
-    side = GroupKeys(stream, ANY)
+    side = keys.GroupKeys(stream, ANY)
     looks: list[Command] = [
         *(("XINFO", "STREAM", key), ("XINFO", "CONSUMERS", key, ""), ("HGET", Key(side.groups), "")),
         *(("XINFO", "CONSUMERS", Key(side.retry), ""), ("XLEN", Key(side.retry)), ("XLEN", Key(side.dead))),
-        *(("ZCARD", Key(side.delayed)), *_runs(COUNT, [key])),
+        *(("ZCARD", Key(side.delayed)), *_runs(scripts.COUNT, [key])),
     ]
     yield from _all(looks, f"see which listeners are behind with events of {api}")
 
@@ -192,33 +165,38 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
         group: Its group.
         dedupes: Whether it remembers the events that it has handled.
     """
-    side = GroupKeys(stream, group)
+    side = keys.GroupKeys(stream, group)
     key, retry, dead = Key(stream), Key(side.retry), Key(side.dead)
     delayed, bodies, groups = Key(side.delayed), Key(side.bodies), Key(side.groups)
     purpose = f"listen as {listener}"
     both = [command for source in (key, retry) for command in _of_source(source, group)]
     vital: list[Command] = [
-        *(("XREADGROUP", "GROUP", group, "", "STREAMS", source, ">") for source in (key, retry)),
+        *(("XREADGROUP", "GROUP", group, "", "keys.STREAMS", source, ">") for source in (key, retry)),
         *(("XACK", source, group, "0-0") for source in (key, retry)),
     ]
     more: list[Command] = [
-        *_runs(MAKE, [key, retry, groups]),
+        *_runs(scripts.MAKE, [key, retry, groups]),
         *(("HGET", groups, ""), ("HSET", groups, "", ""), ("HSETNX", groups, "", "")),
         *(("HINCRBY", groups, "", 0), ("XREVRANGE", key, "+", "-"), *both, ("XDEL", retry, "0-0")),
-        *_runs(RETRY, [key, delayed, bodies, groups]),
-        *_runs(RETRY, [retry, delayed, bodies, groups]),
+        *_runs(scripts.RETRY, [key, delayed, bodies, groups]),
+        *_runs(scripts.RETRY, [retry, delayed, bodies, groups]),
         *(("TYPE", each) for each in (delayed, bodies, retry, dead)),
         *(("HSET", bodies, "", ""), ("HGET", bodies, ""), ("HDEL", bodies, "")),
         *(("ZADD", delayed, 1, ""), ("ZREM", delayed, ""), ("ZRANGEBYSCORE", delayed, 0, 1)),
-        *(c for source in (key, retry) for to in (retry, dead) for c in _runs(MOVE, [source, to, groups])),
+        *(
+            c
+            for source in (key, retry)
+            for to in (retry, dead)
+            for c in _runs(scripts.MOVE, [source, to, groups])
+        ),
         *(("XADD", retry, "*", "", ""), ("XADD", dead, "*", "", "")),
-        *_runs(PROMOTE, [delayed, bodies, retry, dead]),
-        *(("XINFO", "STREAM", key), ("XINFO", "GROUPS", key), *_runs(COUNT, [key])),
+        *_runs(scripts.PROMOTE, [delayed, bodies, retry, dead]),
+        *(("XINFO", "STREAM", key), ("XINFO", "GROUPS", key), *_runs(scripts.COUNT, [key])),
         *(("XLEN", retry), ("XLEN", dead), ("ZCARD", delayed)),
     ]
     if dedupes:
         handled = Key(f"{side.handled}{ANY}")
-        more += [*_runs(FINISH, [key, handled]), *_runs(FINISH, [retry, handled])]
+        more += [*_runs(scripts.FINISH, [key, handled]), *_runs(scripts.FINISH, [retry, handled])]
         more += [("SET", handled, 1), ("EXISTS", handled)]
     yield from _all(vital, purpose, is_vital=True)
     yield from _all(more, purpose)
@@ -227,9 +205,9 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
 
 def runs(schedule: str) -> Iterator[Need]:
     """The needs of the processes that share a schedule."""
-    key = Key(schedule_key(schedule))
+    key = Key(keys.schedule_key(schedule))
     commands: list[Command] = [
-        *(*_runs(TICK, [key]), *_runs(HOLD, [key]), ("HGET", key, ""), ("HMGET", key, "")),
+        *(*_runs(scripts.TICK, [key]), *_runs(scripts.HOLD, [key]), ("HGET", key, ""), ("HMGET", key, "")),
         *(("HSET", key, "", ""), ("PEXPIRE", key, 1)),
     ]
     yield from _all(commands, f"run the schedule {schedule}")
@@ -237,12 +215,12 @@ def runs(schedule: str) -> Iterator[Need]:
 
 def _notes(stream: str) -> Iterator[Need]:
     """The needs for noting a stream, so that nobody has to search for it."""
-    yield from _all([("SADD", Key(STREAMS), stream)], "note which streams there are", is_assumed=True)
+    yield from _all([("SADD", Key(keys.STREAMS), stream)], "note which streams there are", is_assumed=True)
 
 
 def _of_source(source: Key, group: str) -> Iterator[Command]:
     """The needs of the leases of a group on a stream that it reads."""
-    yield from _runs(RENEW, [source])
+    yield from _runs(scripts.RENEW, [source])
     yield from (
         ("XPENDING", source, group),
         ("XCLAIM", source, group, "", 0, "0-0"),

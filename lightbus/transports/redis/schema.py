@@ -89,20 +89,14 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         if human_readable:
             blobs = {name: msgspec.json.format(blob, indent=2) for name, blob in blobs.items()}
         published = [
-            self.pipe.run(
-                PUBLISH(
-                    contract=schema_key(name),
-                    publishers=publishers_key(name),
-                    blob=blob,
-                    seconds=seconds,
-                    publisher=self._member(blob),
-                    is_renewal=int(name in self._stored),
-                )
+            PUBLISH(
+                contract=schema_key(name), publishers=publishers_key(name), blob=blob, seconds=seconds,
+                publisher=self._member(blob), is_renewal=int(name in self._stored),
             )
             for name, blob in blobs.items()
-        ]
-        enlisted = self.pipe.run(ENLIST(schemas=SCHEMAS, names=contracts))
-        replies = await asyncio.gather(*published, enlisted)
+        ]  # fmt: skip
+        enlisted = ENLIST(schemas=SCHEMAS, names=contracts)
+        replies = await asyncio.gather(*map(self.pipe.run, [*published, enlisted]))
         for (name, blob), shared in zip(blobs.items(), replies, strict=False):
             # Empty: a Lightbus 1.x publishes it too, so that it is not ours to remove.
             self._stored[name] = b"" if shared or self._stored.get(name) == b"" else blob
@@ -110,20 +104,14 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def withdraw(self, api_names: Sequence[str]) -> None:
         """Remove those for which nobody else stands; their names stay in the set, as with Lightbus 1.x."""
         blobs = {name: self._stored.pop(name) for name in api_names if name in self._stored}
-        await asyncio.gather(
-            *(
-                self.pipe.run(
-                    WITHDRAW(
-                        contract=schema_key(name),
-                        publishers=publishers_key(name),
-                        blob=blob,
-                        publisher=self._member(blob),
-                        digest=contract_digest(blob),
-                    )
-                )
-                for name, blob in blobs.items()
+        withdrawn = [
+            WITHDRAW(
+                contract=schema_key(name), publishers=publishers_key(name), blob=blob,
+                publisher=self._member(blob), digest=contract_digest(blob),
             )
-        )
+            for name, blob in blobs.items()
+        ]  # fmt: skip
+        await asyncio.gather(*map(self.pipe.run, withdrawn))
 
     async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
         """Return every contract on the bus that can be read, up to a number; names that have none may go."""
@@ -225,26 +213,19 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         """Take one tick of a schedule."""
         self._expect_to("runs", [schedule])
         claim = TICK(
-            schedule=schedule_key(schedule),
-            holder=holder,
-            tick=round(tick * 1000),
-            lease=math.ceil(lease * 1000),
-            kept=_TICKS_KEPT * 1000,
-            catches_up=int(catch_up),
-        )
+            schedule=schedule_key(schedule), holder=holder, tick=round(tick * 1000),
+            lease=math.ceil(lease * 1000), kept=_TICKS_KEPT * 1000, catches_up=int(catch_up),
+        )  # fmt: skip
         with _refusals():
             reply: bytes = await self.pipe.run(claim)
         return _CLAIMS[reply]
 
     async def hold(self, schedule: str, holder: str, lease: float) -> bool:
         """Renew or end the lease of a tick."""
-        key, milliseconds = schedule_key(schedule), math.ceil(lease * 1000)
+        key, left = schedule_key(schedule), math.ceil(lease * 1000)
         with _refusals():
-            return bool(
-                await self.pipe.run(
-                    HOLD(schedule=key, holder=holder, lease=milliseconds, kept=_TICKS_KEPT * 1000)
-                )
-            )
+            hold = HOLD(schedule=key, holder=holder, lease=left, kept=_TICKS_KEPT * 1000)
+            return bool(await self.pipe.run(hold))
 
     def _expect_to(self, role: Literal["publishes", "owns", "runs"], names: Iterable[str]) -> None:
         for name in names:

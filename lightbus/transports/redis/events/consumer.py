@@ -209,7 +209,7 @@ class RedisEventConsumer(EventConsumer):
             for entry_bytes, fields in entries:
                 delivery = self._deliveries.receive(source, entry_bytes.decode(), fields or ())
                 if delivery is not None:
-                    self._deliveries.add(delivery)
+                    self._deliveries.waiting.append(delivery)
             if entries and source in self.membership.keys:
                 self.membership.last_seen[source] = entries[-1][0].decode()
 

@@ -9,9 +9,10 @@ from functools import partial
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage
 from lightbus.transports.events import Delivery, Subscription
+from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
 
-from .entry import Entry, Fields, retried
+from .entry import Entry, Fields, without_extra
 from .settling import Settling
 
 
@@ -90,12 +91,13 @@ class Deliveries:
         self._leases = settling.leases
         self._subscription = subscription
         self._decode = decode
-        self._waiting: deque[RedisDelivery] = deque()
+        #: The deliveries, the oldest first.
+        self.waiting: deque[RedisDelivery] = deque()
         #: Set while there is a free slot: without one, abandoned events are left to another process.
         self.room = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def receive(self, source: str, entry_id: str, fields: Fields) -> RedisDelivery | None:
         """Make a delivery of an entry, or settle one that this listener does not want."""
@@ -110,26 +112,23 @@ class Deliveries:
         if message is None or not self._subscription.wants(message.api_name, message.event_name):
             self.settling.acknowledge_unread(source, entry_id)
             return None
-        if source == stream:
-            entry = Entry(stream, source, entry_id, fields, message.id, 1, entry_id)
-        else:
-            entry = retried(stream, source, entry_id, fields, message.id, extra)
-            message.native_id = entry.origin
+        attempt, origin = 1, entry_id
+        if source != stream:
+            attempt = read_count(extra.get("attempts", "0")) + 1
+            message.native_id = origin = extra.get("origin", entry_id)
+            fields = without_extra(fields)
+        entry = Entry(stream, source, entry_id, fields, message.id, attempt, origin)
         return RedisDelivery(entry, message, self.settling, self._decode)
-
-    def add(self, delivery: RedisDelivery) -> None:
-        """Let a delivery that was read wait for a free slot."""
-        self._waiting.append(delivery)
 
     def offer(self, delivery: RedisDelivery) -> None:
         """Let one wait that was not read but claimed, and end the read that waits: a slot is taken."""
-        self._waiting.append(delivery)
+        self.waiting.append(delivery)
         self.room.clear()
         self._membership.wake()
 
     def take(self, limit: int) -> list[RedisDelivery]:
         """Return up to so many, the oldest first."""
-        return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        return [self.waiting.popleft() for _ in range(min(limit, len(self.waiting)))]
 
     async def hand_back(self) -> None:
         """Hand back those that wait; all at once, since each waits out its time if Redis is silent."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-from lightbus.transports.redis.codec import read_count
 
 Fields = Sequence[bytes]
 
@@ -41,19 +39,6 @@ class Entry(NamedTuple):
         return [*self.fields, b"attempts", str(attempts).encode(), b"origin", self.origin.encode()]
 
 
-def retried(
-    stream: str, source: str, entry_id: str, fields: Fields, message_id: str, extra: Mapping[str, str]
-) -> Entry:
-    """Read an entry of the retry stream.
-
-    Args:
-        stream: The stream that is listened to.
-        source: Its group's retry stream.
-        entry_id: The entry's id there.
-        fields: All fields of the entry.
-        message_id: The event's own id.
-        extra: The fields that are not the event's own.
-    """
-    attempt = read_count(extra.get("attempts", "0")) + 1
-    own = fields[:-4] if len(fields) >= 4 and fields[-2] == b"origin" else fields
-    return Entry(stream, source, entry_id, own, message_id, attempt, extra.get("origin", entry_id))
+def without_extra(fields: Fields) -> Fields:
+    """Take off the four fields that the retry stream adds at the end."""
+    return fields[:-4] if len(fields) >= 4 and fields[-2] == b"origin" else fields

@@ -123,19 +123,11 @@ class Settling:
         await self._settle(
             entry,
             RETRY(
-                source=entry.source,
-                delayed=keys.delayed,
-                bodies=keys.bodies,
-                groups=keys.groups,
-                group=self._group,
-                entry=entry.id,
-                origin=entry.origin,
-                delay=max(1, int(delay * 1000)),
-                is_retry=int(entry.is_retry),
-                made=keys.made,
-                fields=entry.after(entry.attempt),
+                source=entry.source, delayed=keys.delayed, bodies=keys.bodies, groups=keys.groups,
+                group=self._group, entry=entry.id, origin=entry.origin, delay=max(1, int(delay * 1000)),
+                is_retry=int(entry.is_retry), made=keys.made, fields=entry.after(entry.attempt),
             ),
-        )
+        )  # fmt: skip
         # Only now: a timer that found nothing due would leave it to the next regular look.
         self.promote_later(entry.stream, delay)
 
@@ -172,16 +164,10 @@ class Settling:
         await self._settle(
             entry,
             MOVE(
-                source=entry.source,
-                target=target,
-                groups=keys.groups,
-                group=self._group,
-                entry=entry.id,
-                is_retry=int(entry.is_retry),
-                made=keys.made,
-                fields=fields,
+                source=entry.source, target=target, groups=keys.groups, group=self._group, entry=entry.id,
+                is_retry=int(entry.is_retry), made=keys.made, fields=fields,
             ),
-        )
+        )  # fmt: skip
 
     def _handled_key(self, entry: Entry) -> str:
         """Return the key that remembers an event once it is acknowledged."""
@@ -201,14 +187,11 @@ class Settling:
     async def promote(self, stream: str) -> None:
         """Move retries that are due to the retry stream, on which peers are blocked."""
         keys = self._keys[stream]
+        longest = int(1000 * min(self._longest_delay(), _LONGEST_DELAY))
         promote = PROMOTE(
-            delayed=keys.delayed,
-            bodies=keys.bodies,
-            retry=keys.retry,
-            dead=keys.dead,
-            most=_DUE_AT_ONCE,
-            longest=int(1000 * min(self._longest_delay(), _LONGEST_DELAY)),
-        )
+            delayed=keys.delayed, bodies=keys.bodies, retry=keys.retry, dead=keys.dead,
+            most=_DUE_AT_ONCE, longest=longest,
+        )  # fmt: skip
         try:
             left, refused = await self._pipe.run(promote)
         except FAILURES as e:
@@ -231,13 +214,9 @@ class Settling:
             future: asyncio.Future[list[Any]]
             if handled or is_retry:
                 finish = FINISH(
-                    source=source,
-                    handled=handled,
-                    group=self._group,
+                    source=source, handled=handled, group=self._group, is_retry=int(is_retry), ids=ids,
                     milliseconds=max(1, int((self._dedupe or 0) * 1000)),
-                    is_retry=int(is_retry),
-                    ids=ids,
-                )
+                )  # fmt: skip
                 finishing = self._pipe.run(finish)
                 future = asyncio.get_running_loop().create_task(finishing, name="lightbus acknowledging")
             else:

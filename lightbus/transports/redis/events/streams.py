@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from lightbus.messages import EventMessage
 from lightbus.transports.port import Use
@@ -17,6 +18,7 @@ from .questions.noted import note
 from .trimming import Trimmer
 
 
+@dataclass(slots=True, eq=False)
 class Stream:
     """One stream, from its first use on.
 
@@ -24,16 +26,13 @@ class Stream:
         key: Its key.
         trimmer: Keeps it near its length; None if it may grow.
         lost: Looks in it for events without a confirmation.
+        confirmed: The entry that Redis has confirmed last: events that are sent later come after it.
     """
 
-    __slots__ = ("confirmed", "key", "lost", "trimmer")
-
-    def __init__(self, key: str, trimmer: Trimmer | None, lost: LostEvents) -> None:
-        self.key = key
-        self.trimmer = trimmer
-        self.lost = lost
-        #: The entry that Redis has confirmed last: events that are sent later come after it.
-        self.confirmed = "-"
+    key: str
+    trimmer: Trimmer | None
+    lost: LostEvents
+    confirmed: str = "-"
 
 
 class Streams:

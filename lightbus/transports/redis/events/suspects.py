@@ -128,14 +128,10 @@ class Takeover:
                 if membership.is_leaving:
                     return  # It would only be handed back, and the count of its deaths forgotten.
                 claim = CLAIM(
-                    source=source,
-                    group=membership.group,
-                    consumer=membership.consumer,
-                    lease=int(options.acknowledgement_timeout * 1000),
-                    cursor=self._cursors.get(source, "-"),
-                    most_deliveries=self._suspects.most_deliveries,
-                    max_deaths=self._max_deaths(),
-                )
+                    source=source, group=membership.group, consumer=membership.consumer,
+                    lease=int(options.acknowledgement_timeout * 1000), cursor=self._cursors.get(source, "-"),
+                    most_deliveries=self._suspects.most_deliveries, max_deaths=self._max_deaths(),
+                )  # fmt: skip
                 reply = await membership.pipe.run(claim)
                 self._cursors[source] = reply[0].decode()
                 # It may be one that runs here already, if its lease could not be renewed in time.

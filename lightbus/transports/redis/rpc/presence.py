@@ -35,12 +35,9 @@ class Presence:
     async def show(self) -> None:
         """Show that this process lives, so that callers see that somebody serves the API."""
         present = PRESENT(
-            presence=self._shown,
-            register=self._register,
-            served=self._served,
-            member=self.member,
-            milliseconds=int(PRESENCE * 1000),
-        )
+            presence=self._shown, register=self._register, served=self._served,
+            member=self.member, milliseconds=int(PRESENCE * 1000),
+        )  # fmt: skip
         await self._pipe.run(present)
 
     async def pause(self) -> None:
@@ -66,11 +63,8 @@ class Presence:
     async def take_over(self, member: str) -> list[bytes]:
         """Move the calls that an absent process had taken to this process's list; returns them."""
         recover = RECOVER(
-            theirs=taken_key(self._api_name, member),
-            mine=self.taken,
-            presence=presence_key(self._api_name, member),
-            register=self._register,
-            member=member,
-        )
+            theirs=taken_key(self._api_name, member), mine=self.taken, register=self._register,
+            presence=presence_key(self._api_name, member), member=member,
+        )  # fmt: skip
         calls: list[bytes] = await self._pipe.run(recover)
         return calls

@@ -101,7 +101,7 @@ def _script(declared: Callable[P, None]) -> Script[P]:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), in_order)
 
 
-# Of calls.
+# Of calls, of events fired and read, of contracts, owners and schedules.
 @_script
 def TAKE(*, queue: Key, mine: Key, most: int) -> None: ...
 @_script
@@ -114,9 +114,6 @@ def PRESENT(*, presence: Key, register: Key, served: Key, member: str, milliseco
 def LEAVE(*, presence: Key, register: Key, served: Key, member: str) -> None: ...
 @_script
 def ANSWER(*, replies: Key, answer: bytes, seconds: int) -> None: ...
-
-
-# Of events: fired, and kept in streams.
 @_script
 def FIRE(*, stream: Key, fired: Key, milliseconds: int, fields: Many) -> None: ...
 @_script
@@ -127,16 +124,10 @@ def TRIM(*, stream: Key, trimming: Key, most: int, lease: int, drops: int) -> No
 def COUNT(*, stream: Key, after: bytes, most: int) -> None: ...
 @_script
 def REPLAY(*, dead: Key, retry: Key, letter: str) -> None: ...
-
-
-# Of groups: made, and left.
 @_script
 def MAKE(*, stream: Key, retry: Key, groups: Key, group: str, start: str) -> None: ...
 @_script
 def FORGET(*, source: Key, group: str, idle: int, only: str, stays: str) -> None: ...
-
-
-# Of what a group holds: its leases, and how its entries are settled.
 @_script
 def RENEW(*, source: Key, group: str, consumer: str, ids: Many) -> None: ...
 @_script
@@ -166,9 +157,6 @@ def PROMOTE(*, delayed: Key, bodies: Key, retry: Key, dead: Key, most: int, long
 def MOVE(
     *, source: Key, target: Key, groups: Key, group: str, entry: str, is_retry: int, made: str, fields: Many
 ) -> None: ...
-
-
-# Of contracts, owners and schedules.
 @_script
 def PUBLISH(
     *, contract: Key, publishers: Key, blob: bytes, seconds: int, publisher: str, is_renewal: int
