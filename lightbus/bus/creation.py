@@ -12,6 +12,7 @@ from lightbus.bus import hosted
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import Feature
 from lightbus.exceptions import ConfigurationError
+from lightbus.manifest import DEFAULT_FILE, OVERLOOKED
 from lightbus.manifest.wiring import wiring_of
 from lightbus.plugins import LightbusPlugin
 
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from lightbus.manifest.model import Manifest
 
 logger = logging.getLogger(__name__)
-
-#: The manifest that is read where nothing else is said.
-DEFAULT_FILE = "lightbus.yaml"
-#: With what is not read, but told of.
-_LOOKED_FOR = (DEFAULT_FILE, "lightbus.yml", "lightbus.json")
-
 
 _buses: dict[str, BusPath] = {}
 
@@ -122,7 +117,7 @@ def read_manifest(
         ManifestError: It has problems.
     """
     is_configured = any(name.upper().startswith("LIGHTBUS_") for name in os.environ)
-    if config is None and not is_configured and not any(map(os.path.exists, _LOOKED_FOR)):
+    if config is None and not is_configured and not any(map(os.path.exists, (DEFAULT_FILE, *OVERLOOKED))):
         from lightbus.manifest.model import Manifest
 
         process = arguments.get("process_name") or f"{socket.gethostname()}-{os.getpid()}"

@@ -6,7 +6,6 @@ is ever looked up on an object by a name that came over the wire.
 
 from __future__ import annotations
 
-import re
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -14,6 +13,8 @@ from lightbus.declared.registry import auto_registered
 from lightbus.exceptions import InvalidName, MisconfiguredApiOptions
 
 from .definition import (
+    API_NAME,
+    API_NAME_RULE,
     NAME,
     OPTIONS,
     RESERVED,
@@ -24,8 +25,6 @@ from .definition import (
     not_reached,
     where,
 )
-
-_API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*", re.ASCII)
 
 
 class Api:
@@ -71,11 +70,8 @@ def _check_meta(cls: type[Api], options: dict[str, Any]) -> str:
     name = options.get("name")
     if name is None:
         raise MisconfiguredApiOptions(f"{where(cls)}: {cls.__name__}.Meta has no name; add: name = '...'")
-    if not isinstance(name, str) or not _API_NAME.fullmatch(name):
-        raise InvalidName(
-            f"{where(cls)}: an API can't be named {name!r}; use letters, digits and _, "
-            "with dots between words, each beginning with a letter"
-        )
+    if not isinstance(name, str) or not API_NAME.fullmatch(name):
+        raise InvalidName(f"{where(cls)}: an API can't be named {name!r}; {API_NAME_RULE}")
     if name == "default":
         raise InvalidName(
             f"{where(cls)}: an API can't be named 'default', which stands for every API in the manifest"

@@ -23,6 +23,9 @@ EMPTY = inspect.Parameter.empty
 
 _IMMUTABLE = (type(None), bool, int, float, str, bytes)
 
+#: The names of APIs, and the same in words.
+API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*", re.ASCII)
+API_NAME_RULE = "use letters, digits and _, with dots between words, each beginning with a letter"
 #: The names of procedures, events and parameters.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 

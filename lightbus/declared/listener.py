@@ -99,14 +99,9 @@ class Listener(ListenerOptions):
                 "give it a name with listener_name='...'"
             )
         if type(self.concurrency) is not int or self.concurrency < 1:
-            raise InvalidListener(
-                f"the listener {self.name!r}: concurrency is {self.concurrency!r}; give a number above 0"
-            )
+            raise self._refused("concurrency", self.concurrency, "a number above 0")
         if not _is_since(self.start):
-            raise InvalidListener(
-                f"the listener {self.name!r}: since is {self.start!r}; give 'new', 'earliest' or a Unix time "
-                "in seconds"
-            )
+            raise self._refused("since", self.start, "'new', 'earliest' or a Unix time in seconds")
         self.dedupe = self._seconds("dedupe", self.dedupe)
         self._check_batch()
         parameters = _positional(self.handler)
@@ -129,6 +124,9 @@ class Listener(ListenerOptions):
             getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
         )
 
+    def _refused(self, option: str, value: object, instead: str) -> InvalidListener:
+        return InvalidListener(f"the listener {self.name!r}: {option} is {value!r}; give {instead}")
+
     def _seconds(
         self, option: str, value: object, example: str = "10m", least: float = 1e-9
     ) -> Duration | None:
@@ -140,9 +138,7 @@ class Listener(ListenerOptions):
             seconds = Duration(-1)
         if seconds < least:
             bound = "above 0" if least else "from 0 on"
-            raise InvalidListener(
-                f"the listener {self.name!r}: {option} is {value!r}; give seconds {bound}, or {example!r}"
-            )
+            raise self._refused(option, value, f"seconds {bound}, or {example!r}")
         return seconds
 
     def _check_batch(self) -> None:
@@ -151,9 +147,7 @@ class Listener(ListenerOptions):
                 raise InvalidListener(f"the listener {self.name!r}: batch_wait is for lists; give batch, too")
             return
         if type(self.batch) is not int or not 0 < self.batch <= MOST_AT_ONCE:
-            raise InvalidListener(
-                f"the listener {self.name!r}: batch is {self.batch!r}; give a number from 1 to {MOST_AT_ONCE}"
-            )
+            raise self._refused("batch", self.batch, f"a number from 1 to {MOST_AT_ONCE}")
         self.batch_wait = self._seconds(
             "batch_wait", 0.05 if self.batch_wait is None else self.batch_wait, "50ms", 0
         )

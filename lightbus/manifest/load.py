@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from . import DEFAULT_FILE
 from .making.build import build
 from .making.notes import add_notes
 from .making.overrides import from_environment, from_flags, from_settings
@@ -16,9 +17,6 @@ from .text.merge import merge
 from .text.nodes import Node, from_python
 from .text.sources import Sources
 from .text.variables import Variables
-
-#: The file that is read where none is named.
-DEFAULT_FILE = "lightbus.yaml"
 
 
 def load(

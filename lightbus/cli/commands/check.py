@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from lightbus.bus.creation import DEFAULT_FILE
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.host.checks import check
 from lightbus.host.shutdown import EXIT_CONFIG
+from lightbus.manifest import DEFAULT_FILE
 from lightbus.manifest.problems import Format, InvalidManifest, Problem, render
 
 #: The most files that are named.

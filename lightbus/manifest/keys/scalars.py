@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
+from lightbus.declared.definition import API_NAME, API_NAME_RULE
 from lightbus.declared.listener import Events, Since
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import Cron, TimeZone
@@ -23,7 +24,6 @@ from lightbus.transports.redis.url import SAYS, url_problem
 
 _WORD = r"[A-Za-z_][A-Za-z0-9_]*"
 _DOTTED = rf"{_WORD}(?:\.{_WORD})*"
-_API = r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*"
 _HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])"
 _CRON_FIELD = r"[0-9A-Za-z*/,#?-]+"
 _CRON = rf"{_CRON_FIELD}(?: +{_CRON_FIELD}){{4}}"
@@ -193,7 +193,9 @@ _LEAVES: dict[Any, Leaf] = {
     ),
     Function: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
     ModuleName: _text("a module as package.module", _DOTTED, code=True),
-    Events: _text("an event as api.event, or api.* for all of an API", rf"{_API}\.(?:{_WORD}|\*)"),
+    Events: _text(
+        "an event as api.event, or api.* for all of an API", rf"{API_NAME.pattern}\.(?:{_WORD}|\*)"
+    ),
     Cron: replace(_text("five fields of cron that name real times, such as 0 2 * * *", _CRON), read=_cron),
     ClassName: _text("a class as package.module.Name", rf"{_WORD}(?:\.{_WORD})+", code=True),
     TimeZone: Leaf("a time zone such as Europe/London", "text", _zone, {"type": "string"}),
@@ -232,12 +234,11 @@ def leaf_of(hint: Any) -> Leaf | None:
     return Leaf(f"one of {', '.join(choices)}", "text", _same, {"enum": list(choices)}, finish, choices)
 
 
-_API_NAME = re.compile(rf"{_API}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", re.ASCII)
 
 
 def name_pattern(path: str) -> tuple[re.Pattern[str], str]:
     """Return what a name in a map may look like, and that in words."""
     if path == "apis":
-        return _API_NAME, "use letters, digits and _, with dots between words, each beginning with a letter"
+        return API_NAME, API_NAME_RULE
     return _NAME, "use letters, digits, _, - and dots"

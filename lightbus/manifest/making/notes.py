@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from lightbus.manifest import OVERLOOKED
 from lightbus.manifest.keys.entries import Entry
 from lightbus.manifest.keys.forms import Block
 from lightbus.manifest.problems import Place, Problems, shown
@@ -16,8 +17,6 @@ from .overrides import SHORT
 
 #: Variables with names of their own; the last one is for the processes of a supervisor.
 VARIABLES = (*SHORT, "LIGHTBUS_CONFIG", "LIGHTBUS_CHILD")
-#: Other names that a manifest may have been given.
-OVERLOOKED = ("lightbus.yml", "lightbus.json")
 #: The variables that Kubernetes sets in every container if a Service is called lightbus.
 _OF_KUBERNETES = re.compile(r"LIGHTBUS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
 #: Keys whose meaning is no longer that of Lightbus 1.x, below ``apis.*``.
