@@ -64,7 +64,7 @@ class RpcMessage(_Message):
         procedure_name: The method's name.
         kwargs: The arguments by name, as JSON values once they are on their way.
         return_path: The address of the answer; the transport of the caller fills it in.
-        id: A UUID; a new one where not given.
+        id: A UUID; a new one if not given.
         headers: Fields beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
         deadline: When its caller gives up, by ``time.monotonic()``, where its worker knows.
     """
@@ -126,7 +126,7 @@ class ResultMessage(_Message):
         rpc_message_id: The id of the call that this answers.
         error: Whether the procedure raised.
         trace: The remote traceback, where the worker exposes it.
-        id: A UUID; a new one where not given.
+        id: A UUID; a new one if not given.
         api_name: The API that was called, where known.
         procedure_name: The procedure that was called, where known.
     """
@@ -189,7 +189,7 @@ class EventMessage(_Message):
         event_name: The name of the ``Event`` attribute.
         kwargs: The arguments by name, as JSON values once they are on their way.
         version: The version of the event's parameters.
-        id: A UUID, or another text that names it; a new UUID where not given.
+        id: A UUID, or another text that names it; a new UUID if not given.
         native_id: The broker's id, once it has stored the event.
         headers: Fields beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
     """

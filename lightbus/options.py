@@ -79,7 +79,7 @@ class Secret:
 
     Args:
         value: The text to keep.
-        reread: Returns the text as it is by now, where it stands in a file; None where it can't be had.
+        reread: Returns the text as it is by now, where it stands in a file; None if it can't be had.
     """
 
     __slots__ = ("_reread", "_value")

@@ -113,7 +113,7 @@ def _make(name: str, options: PluginOptions, manifest: Manifest) -> LightbusPlug
 
 
 def _manifest(group: click.Group, ctx: click.Context, words: list[str]) -> Manifest | None:
-    """Read the manifest that the command is going to read; None where it reads none, or can't."""
+    """Read the manifest that the command is going to read; None if it reads none, or can't."""
     command = group.get_command(ctx, words[0])
     options: dict[str, object] = {}
     try:

@@ -76,17 +76,17 @@ class Contracts:
         return list(loaded)
 
     def event(self, api_name: str, event_name: str) -> Validator | None:
-        """Return the validator of an event's parameters, or None where no contract has it."""
+        """Return the validator of an event's parameters, or None if no contract has it."""
         key: _Key = ("event", api_name, event_name)
         return self._validators.get(key) or self._compile(key)
 
     def rpc_parameters(self, api_name: str, procedure_name: str) -> Validator | None:
-        """Return the validator of a procedure's parameters, or None where no contract has it."""
+        """Return the validator of a procedure's parameters, or None if no contract has it."""
         key: _Key = ("call", api_name, procedure_name)
         return self._validators.get(key) or self._compile(key)
 
     def rpc_response(self, api_name: str, procedure_name: str) -> Validator | None:
-        """Return the validator of a procedure's result, or None where no contract has it."""
+        """Return the validator of a procedure's result, or None if no contract has it."""
         key: _Key = ("result", api_name, procedure_name)
         return self._validators.get(key) or self._compile(key)
 

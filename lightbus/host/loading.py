@@ -168,7 +168,7 @@ class Loader:
                         self._try(path, None, find_class, getattr(chosen.options, key))
 
     def _known_events(self, name: str) -> list[tuple[str, Event]] | None:
-        """Return the events of APIs defined here that a listener asks for; None where one does not exist."""
+        """Return the events of APIs defined here that a listener asks for; None if one does not exist."""
         found: list[tuple[str, Event]] = []
         complete = True
         for index, (api_name, event_name) in enumerate(self._manifest.listeners[name].pairs):

@@ -145,7 +145,7 @@ def configure(level: str = "info", style: LogFormat | None = None) -> None:
 
     Args:
         level: The least severe lines that are written: debug, info, warning, error or critical.
-        style: ``text`` or ``json``; where not given, text on a terminal and JSON elsewhere.
+        style: ``text`` or ``json``; if not given, text on a terminal and JSON elsewhere.
     """
     is_terminal = sys.stderr.isatty()
     colour = is_terminal and not os.environ.get("NO_COLOR")

@@ -60,7 +60,7 @@ class SignalPipe:
             timeout: Seconds; None for any time.
 
         Returns:
-            Their numbers, with zeros in between where it was only woken; None where time is up.
+            Their numbers, with zeros in between where it was only woken; None if time is up.
         """
         poll = select.poll()
         poll.register(self._read, select.POLLIN)

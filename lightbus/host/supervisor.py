@@ -73,7 +73,7 @@ class Supervisor:
         """Run the processes until SIGTERM or SIGINT.
 
         Returns:
-            0 where every process ended in good order, 78, 69 or 64 where one could not start, else 1.
+            0 if every process ended in good order, 78, 69 or 64 where one could not start, else 1.
         """
         try:
             embedded = provide(self._manifest, self._folder)

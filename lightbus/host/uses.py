@@ -36,7 +36,7 @@ def uses_of(manifest: Manifest, client: BusClient, kind: Kind, api_names: Sequen
 
 
 def names_of_apis(manifest: Manifest, client: BusClient) -> list[str]:
-    """Return the APIs that the manifest or its code has to do with; ``default`` where there is none."""
+    """Return the APIs that the manifest or its code has to do with; ``default`` if there is none."""
     listened = [api for _, events, _ in _listeners(manifest, client) for api, _ in events]
     return list(dict.fromkeys([*manifest.apis, *client.registry.names(), *listened])) or ["default"]
 

@@ -23,7 +23,7 @@ class ProcessStatus:
     """A process that has left a trace.
 
     Args:
-        service: Its service; empty where that is not known.
+        service: Its service; empty if that is not known.
         name: Its name.
         owns: The APIs whose owner it is.
         serves: The APIs whose calls it takes.

@@ -24,7 +24,7 @@ class Place:
 
     Args:
         source: A file, a URL without its secrets, an environment variable or a flag.
-        line: The line from 1, or 0 where the source has none.
+        line: The line from 1, or 0 if the source has none.
         column: The column from 1, or 0.
         rank: When the source was read; problems are listed in this order.
         remote: Whether it came over the network.

@@ -46,7 +46,7 @@ async def lead_of(ask: Callable[[], Awaitable[float]], clock: Clock) -> float:
         clock: This one.
 
     Returns:
-        By how many seconds the other is ahead, as far as that is certain; 0 where the two agree well enough.
+        By how many seconds the other is ahead, as far as that is certain; 0 if the two agree well enough.
     """
     started = time.monotonic()
     theirs = await ask()

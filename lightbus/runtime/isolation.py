@@ -32,7 +32,7 @@ class Isolation:
         """Run a coroutine in the running task, but in a context of its own, until it first waits.
 
         Returns:
-            The rest of it, to be awaited; None where it has returned: quick code costs no more than a call.
+            The rest of it, to be awaited; None if it has returned: quick code costs no more than a call.
         """
         context = self.context()
         try:

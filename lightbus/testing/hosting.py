@@ -61,7 +61,7 @@ class Hosted:
         clock: The clock of schedules and retries; one of its own if not given. A service that is hosted
             while another one is takes the other's.
         features: What it does, any of ``rpcs``, ``events`` and ``tasks``; what its manifest or its bus says
-            where not given.
+            if not given.
 
     Attributes:
         bus: Its bus.

@@ -47,7 +47,7 @@ class Coordination(ABC):
             schedule: The schedule, with its service.
             tick: Its time in Unix seconds.
             holder: The process that wants to run it; may ask again for the same tick if the reply was lost.
-            lease: Seconds for which no later tick is given out unless :meth:`hold` renews them; 0 where runs
+            lease: Seconds for which no later tick is given out unless :meth:`hold` renews them; 0 if runs
                 may overlap.
             catch_up: Whether it is given out only where an earlier one was, else remembered as the last.
 

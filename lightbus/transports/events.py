@@ -24,7 +24,7 @@ class ConsumerStatus:
     Args:
         process_name: The process.
         pending: How many events it holds.
-        idle: Seconds since it was last heard of; None where that is not known.
+        idle: Seconds since it was last heard of; None if that is not known.
         is_1x: Whether it is a Lightbus 1.x, which is heard of only when it reads something.
     """
 
@@ -54,7 +54,7 @@ class GroupStatus:
         consumers: Its processes.
         service: The service of the group; empty if it is not known.
         oldest: The broker's id from which on it needs what the stream holds.
-        limit: How many events the stream takes that a group has not acknowledged; None where it grows.
+        limit: How many events the stream takes that a group has not acknowledged; None if it grows.
         gone: How many events left the stream before the group had read them, as far as that is known.
         removal: The command that removes the group by hand.
     """
@@ -75,7 +75,7 @@ class GroupStatus:
 
     @property
     def idle(self) -> float | None:
-        """Seconds since one of its processes was last heard of; None where it has none."""
+        """Seconds since one of its processes was last heard of; None if it has none."""
         return min((consumer.idle or 0.0 for consumer in self.consumers), default=None)
 
     @property
@@ -151,7 +151,7 @@ class EventQuestions(ABC):
 
         Args:
             events: Only on the streams of these events, as pairs of API and event name; ``*`` where the names
-                are not known. Every stream where not given.
+                are not known. Every stream if not given.
 
         Raises:
             TransportUnavailable: The broker can't be reached.

@@ -198,7 +198,7 @@ def _read_back(value: Any, dumped: Any) -> None:
 
 
 def difference(one: Any, other: Any) -> tuple[str | int, ...] | None:
-    """Return the path to the first thing in which two values differ; None where nothing can be told."""
+    """Return the path to the first thing in which two values differ; None if nothing can be told."""
     if is_model(type(one)) and type(one) is type(other):
         pairs: Any = ((name, (each, vars(other).get(name))) for name, each in vars(one).items())
     elif type(one) is list and type(other) is list and len(one) == len(other):

@@ -27,7 +27,7 @@ def read_object(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape | None:
         args: Its type arguments, such as ``(Item,)``.
 
     Returns:
-        The shape, or None where the class has no fields.
+        The shape, or None if the class has no fields.
     """
     if is_model(cls):
         return Model(cls.__name__, hint)
@@ -66,7 +66,7 @@ def sent_fields(cls: type) -> list[tuple[str, str]] | None:
         cls: Any class but a pydantic model.
 
     Returns:
-        The pairs, or None where the class has no fields.
+        The pairs, or None if the class has no fields.
     """
     reader = _reader(cls)
     if reader is None:

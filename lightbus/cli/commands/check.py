@@ -54,7 +54,7 @@ def _summary(problems: list[Problem], imports: bool, connect: bool, sources: Seq
         problems: The problems that were found.
         imports: Whether code was imported.
         connect: Whether brokers were asked.
-        sources: The files and URLs that make the manifest; None where it can't be read.
+        sources: The files and URLs that make the manifest; None if it can't be read.
     """
     errors = sum(1 for problem in problems if problem.severity == "error")
     count = f"{errors or 'no'} {'problem' if errors == 1 else 'problems'}"

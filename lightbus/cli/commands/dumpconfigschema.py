@@ -16,7 +16,7 @@ from lightbus.manifest.printing.jsonschema import json_schema
     type=click.File("w", encoding="utf-8", lazy=False),
     default="-",
     metavar="FILE",
-    help="Where to write; standard output where not given.",
+    help="Where to write; standard output if not given.",
 )
 def command(out: TextIO) -> None:
     """Write the JSON Schema of a manifest, for editors; as `lightbus config schema` prints it."""

@@ -116,7 +116,7 @@ def _banner(bus: BusPath) -> str:
 
 
 def _run_ipython(banner: str, names: dict[str, Any]) -> bool:
-    """Run IPython; false where it is not installed."""
+    """Run IPython; false if it is not installed."""
     try:
         from IPython.terminal.ipapp import TerminalIPythonApp
         from traitlets.config import Config

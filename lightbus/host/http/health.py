@@ -63,11 +63,11 @@ class Health:
             self._pulse = Pulse(loop, self._thread)
 
     def deadly(self) -> list[str]:
-        """Return why the process had better be started again; empty where it lives."""
+        """Return why the process had better be started again; empty if it lives."""
         return self._blocked(self._options.dead_after)
 
     def obstacles(self) -> list[str]:
-        """Return what keeps the host from doing its work; empty where it is ready."""
+        """Return what keeps the host from doing its work; empty if it is ready."""
         blocked = self._blocked(self._options.blocked_after)
         if blocked:
             return blocked

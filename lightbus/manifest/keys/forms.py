@@ -67,7 +67,7 @@ class OneOf:
         return transport_names(self.kind)
 
     def options(self, name: str) -> type[Any] | None:
-        """Return the dataclass of a transport's options; None where it has none.
+        """Return the dataclass of a transport's options; None if it has none.
 
         Raises:
             TransportNotFound: It is not installed.
@@ -84,7 +84,7 @@ class Plugins:
         return plugin_names()
 
     def options(self, name: str) -> type[Any] | None:
-        """Return the dataclass of a plugin's options; None where it is not installed.
+        """Return the dataclass of a plugin's options; None if it is not installed.
 
         Raises:
             ConfigurationError: It can't be imported, or its options can't be used.

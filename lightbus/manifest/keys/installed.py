@@ -44,7 +44,7 @@ def plugin_names() -> tuple[str, ...]:
 
 
 def options_class(kind: Kind, name: str) -> type[Any] | None:
-    """Return the class of a transport's options; None where it takes none.
+    """Return the class of a transport's options; None if it takes none.
 
     Only a transport that is not Lightbus's own is imported for that, by its installed entry point.
 
@@ -62,7 +62,7 @@ def options_class(kind: Kind, name: str) -> type[Any] | None:
 
 @functools.cache
 def plugin_options(name: str) -> type[PluginOptions] | None:
-    """Return the class of a plugin's options; None where no such plugin is installed.
+    """Return the class of a plugin's options; None if no such plugin is installed.
 
     Only a plugin that is not Lightbus's own is imported for that.
 

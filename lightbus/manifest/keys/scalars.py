@@ -220,7 +220,7 @@ _LEAVES: dict[Any, Leaf] = {
 
 
 def leaf_of(hint: Any) -> Leaf | None:
-    """Return how values of a type hint are read; None where it is no single value.
+    """Return how values of a type hint are read; None if it is no single value.
 
     Args:
         hint: The type hint of an option, without ``| None``.

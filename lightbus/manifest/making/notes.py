@@ -58,7 +58,7 @@ def add_notes(
         root: The files with everything above them.
         environ: The environment.
         problems: Takes the notes.
-        looked_in: The folder in which a manifest was looked for; None where one was named.
+        looked_in: The folder in which a manifest was looked for; None if one was named.
     """
     for path in _OF_BUS:
         node = root.find(path)
@@ -115,7 +115,7 @@ def _add_unknown_variables(environ: Mapping[str, str], problems: Problems) -> No
 
 
 def _meant(name: str) -> str | None:
-    """Return the variable that is nearest to one that is none; None where none is near."""
+    """Return the variable that is nearest to one that is none; None if none is near."""
     near = get_close_matches(name, VARIABLES, 1, 0.85)
     if near:
         return near[0]

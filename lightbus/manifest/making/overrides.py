@@ -106,7 +106,7 @@ class _Reading:
     Args:
         path: The keys.
         known: How many of them are known, names that are in the manifest counting most.
-        unknown: The first that is not known; None where the whole path is a key that takes a value.
+        unknown: The first that is not known; None if the whole path is a key that takes a value.
         instead: The keys that may be there.
     """
 

@@ -44,7 +44,7 @@ class Blocks:
             given: Values of fields that are known already.
 
         Returns:
-            The record; wrong values are left at their defaults. None where a required key is wrong.
+            The record; wrong values are left at their defaults. None if a required key is wrong.
         """
         if node is None or not isinstance(node.value, dict):
             node = Node({}, *((node.place, node.key) if node else (_NOWHERE, None)))

@@ -42,7 +42,7 @@ class Node:
         key: The place of its key, for a value in a map.
         hidden: Whether it came from a file that ``${file:}`` names, so must not be shown.
         literal: Whether ``${`` in it means nothing, as in flags and the environment.
-        reread: Returns the value of a hidden one as it is by now; None where it can't be had.
+        reread: Returns the value of a hidden one as it is by now; None if it can't be had.
     """
 
     value: Scalar | list[Node] | dict[str, Node]
@@ -63,7 +63,7 @@ class Node:
         return self.hidden or (isinstance(self.value, list) and any(item.hidden for item in self.value))
 
     def get(self, key: str) -> Node | None:
-        """Return the node of a key; None where this is no map or lacks the key."""
+        """Return the node of a key; None if this is no map or lacks the key."""
         return self.value.get(key) if isinstance(self.value, dict) else None
 
     def items(self) -> Iterator[tuple[str, Node]]:

@@ -152,7 +152,7 @@ class Reread:
     trust_remote: bool
 
     def __call__(self) -> str | None:
-        """Return the text as it is by now; None where it can't be had."""
+        """Return the text as it is by now; None if it can't be had."""
         variables = Variables(self.environ, self.cwd, Problems(), trust_remote=self.trust_remote)
         value = variables.expand(self.node).value
         return str(value) if isinstance(value, str) and not isinstance(value, Broken) else None

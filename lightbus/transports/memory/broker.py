@@ -167,7 +167,7 @@ class Broker:
         return f"{int(now * 1000)}-{next(self._numbers)}"
 
     def join(self, name: str, api_names: Sequence[str], since: str) -> Group:
-        """Return a group, made where it is not there; it gets the past of APIs that are new to it."""
+        """Return a group, made if it is not there; it gets the past of APIs that are new to it."""
         group = self.groups.setdefault(name, Group())
         new = set(api_names) - group.api_names
         group.api_names |= new

@@ -129,7 +129,7 @@ class MemoryEventConsumer(EventConsumer):
             self.group.handled.add(message_id, "", self._subscription.dedupe)
 
     def settle(self, delivery: MemoryDelivery) -> bool:
-        """Hold a delivery no longer; false where that was so already."""
+        """Hold a delivery no longer; false if that was so already."""
         is_held = self._held.pop(delivery, self) is None
         if is_held:
             self.group.held[self._process_name] -= 1

@@ -44,7 +44,7 @@ class Inbox(Generic[T]):
         return items.popleft() if items else None
 
     def remove(self, item: T) -> bool:
-        """Take out an item that was put in; false where it is no longer here."""
+        """Take out an item that was put in; false if it is no longer here."""
         if item not in self._new:
             return False
         self._new.remove(item)

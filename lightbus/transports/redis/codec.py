@@ -130,7 +130,7 @@ def decode_sender(blob: bytes) -> RpcMessage | None:
         blob: The blob that :func:`decode_call` refused.
 
     Returns:
-        The call; None where it can't be known who sent it.
+        The call; None if it can't be known who sent it.
     """
     if len(blob) > MAX_BYTES:
         return None
@@ -190,7 +190,7 @@ def names_reply_list(return_path: str) -> bool:
 
 
 def return_key(return_path: str) -> str | None:
-    """Return the key that an answer goes to, or None where the path is not one that a caller makes."""
+    """Return the key that an answer goes to, or None if the path is not one that a caller makes."""
     match = _RETURN_PATH.fullmatch(return_path)
     return match[1] if match else None
 
@@ -313,7 +313,7 @@ def _too_large(what: str, size: int) -> InvalidMessage:
 
 
 def read_count(text: str) -> int:
-    """Return the number of a field of ours, such as ``attempts``; 0 where it holds none."""
+    """Return the number of a field of ours, such as ``attempts``; 0 if it holds none."""
     return int(text) if text.isdecimal() and len(text) <= 9 else 0
 
 

@@ -20,7 +20,7 @@ _END_OF_HOST = re.compile(r"[/?]")
 
 
 def url_problem(url: str) -> str | None:
-    """Say why a URL of Redis can't be used, or None where it can; no secret of it is in the text.
+    """Say why a URL of Redis can't be used, or None if it can; no secret of it is in the text.
 
     The text repeats nothing that could be part of a password. That includes a port, path or query that can't
     be read, since a password with an unescaped character ends up there.

@@ -86,7 +86,7 @@ class Missing:
 
     Args:
         need: The need.
-        keys: The keys that it may not be done on; empty where the command itself is not allowed.
+        keys: The keys that it may not be done on; empty if the command itself is not allowed.
         code: The code of the refusal.
         said: The words of Redis, with their meaning.
     """

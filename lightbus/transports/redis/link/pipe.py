@@ -382,7 +382,7 @@ class Pipe:
 
 
 def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:
-    """Return what went wrong with commands that were sent, refusals included; None where nothing did."""
+    """Return what went wrong with commands that were sent, refusals included; None if nothing did."""
     if sent.cancelled():
         return None
     return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)

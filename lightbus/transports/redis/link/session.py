@@ -36,7 +36,7 @@ class Session:
 
     @classmethod
     def acquire(cls, options: RedisOptions, obstacles: Obstacles) -> Session:
-        """Return the running loop's session for these options, making it where there is none.
+        """Return the running loop's session for these options, making it if there is none.
 
         Args:
             options: The address of the Redis.

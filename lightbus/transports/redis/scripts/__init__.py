@@ -80,7 +80,7 @@ class Script(Generic[P]):
         return Run(self, *self.in_order(**given))
 
     def command_at(self, said: str) -> str:
-        """Return the command in the line that an error of Redis names; empty where it names none."""
+        """Return the command in the line that an error of Redis names; empty if it names none."""
         found = _LINE.search(said)
         lines = self.text.splitlines()
         number = int(found[1]) if found else 0
