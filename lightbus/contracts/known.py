@@ -19,8 +19,8 @@ _Key = tuple[str, str, str]
 class Contracts:
     """The contracts known in this process, by API.
 
-    Where there are several for one API, the process's own comes first, then one from a file, then the one
-    on the bus. A validator is compiled when it is first wanted.
+    If there are several for one API, the process's own comes first, then one from a file, then the one on
+    the bus. A validator is compiled when it is first wanted.
     """
 
     def __init__(self) -> None:

@@ -39,7 +39,7 @@ class SchemaWriter:
     Every class is written where it is used; one that contains itself is written once under ``definitions``.
 
     Args:
-        direction: Where the values travel. The owner of an API sends events and answers, but no arguments.
+        direction: The way of the values. The owner of an API sends events and answers, but no arguments.
     """
 
     def __init__(self, direction: Direction = "arguments") -> None:

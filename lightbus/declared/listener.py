@@ -42,25 +42,25 @@ class ListenerOptions:
     handler: Function = option(description="The function that handles them: package.module:function.")
     on_error: DeliveryPolicy = option(
         factory=DeliveryPolicy,
-        description="What becomes of an event whose handler raises: a policy's name, or retry, dead_letter, "
+        description="The policy for an event whose handler raises: a policy's name, or retry, dead_letter, "
         "acknowledge_and_log, stop_listener or shutdown.",
     )
     concurrency: int = option(
         1, "How many events one process handles at a time; 1 keeps their order.", minimum=1, maximum=10_000
     )
     since: Since = option(
-        "new", "From where it reads when its group is first made: new, earliest or a date and time."
+        "new", "Where its group begins when it is first made: new, earliest or a date and time."
     )
     enabled: bool = option(True, "Whether it runs.")
     dedupe: Duration | None = option(
         None,
-        "For how long an event that was acknowledged does not run again, should it come again with the same "
-        "id; left out, not at all.",
+        "Deduplication: for how long an acknowledged event does not run again if it comes with the same id; "
+        "left out, not at all.",
         minimum=0.001,
     )
     batch: int | None = option(
         None,
-        "Up to how many events the handler gets at a time, as a list; left out, one, with its arguments.",
+        "The most events that the handler gets at a time, as a list; left out, one, with its arguments.",
         minimum=1,
         maximum=MOST_AT_ONCE,
     )

@@ -11,7 +11,7 @@ from lightbus.options import Duration, option
 
 
 class OnError(Enum):
-    """What a listener does with an event that failed for the last time."""
+    """The end of an event that failed for the last time."""
 
     RETRY = "retry"
     DEAD_LETTER = "dead_letter"
@@ -38,7 +38,7 @@ class Backoff:
     """How long to wait before each retry."""
 
     initial: Duration = option(Duration(1), "The wait before the first retry.", minimum=0)
-    factor: float = option(4.0, "By how much each wait is longer than the one before.", minimum=1)
+    factor: float = option(4.0, "The factor by which each wait is longer than the one before.", minimum=1)
     max: Duration = option(Duration(900), "The longest wait.", minimum=0)
     jitter: bool = option(True, "Whether waits are spread at random over their upper half.")
 
@@ -55,14 +55,14 @@ class DeliveryPolicy:
 
     attempts: int = option(8, "How often a handler is tried in all.", minimum=1, maximum=1_000_000)
     backoff: Backoff = option(factory=Backoff, description="The waits between the attempts.")
-    then: OnError = option(OnError.DEAD_LETTER, "What becomes of it after the last attempt.")
+    then: OnError = option(OnError.DEAD_LETTER, "The end of an event after the last attempt.")
     give_up_on: tuple[type[BaseException], ...] = option(
         (), "Exception types that no further attempt can cure."
     )
     max_deaths: int = option(
         3,
-        "After how many runs that ended in the death of their process an event is put aside; a process that "
-        "was told to end does not count.",
+        "The runs that ended in the death of their process after which an event becomes a dead letter; a "
+        "process that was told to end does not count.",
         minimum=1,
         maximum=1_000_000,
     )

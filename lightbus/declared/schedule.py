@@ -50,7 +50,7 @@ class ScheduleOptions:
     )
     missed: Missed = option(
         "skip",
-        "What becomes of times that came while no process ran or the broker was away: skip them, or run "
+        "Times that came while no process ran or the broker was away: skip them, or run "
         "once for all of them; the latter needs scope: service.",
     )
     overlap: bool = option(

@@ -8,14 +8,14 @@ from typing import Any, Literal, NewType, get_args
 
 from lightbus.options import Duration, option
 
-#: What a process may do; it does all of it unless it is told otherwise.
+#: The work that a process may do; it does all of it unless it is told otherwise.
 Feature = Literal["rpcs", "events", "tasks"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
 @dataclass(frozen=True, slots=True)
 class ValidateOptions:
-    """Which messages are checked against the contract."""
+    """The messages that are checked against the contract."""
 
     incoming: bool = option(True, "Check calls, answers and events that arrive.")
     outgoing: bool = option(True, "Check calls, answers and events before they are sent.")

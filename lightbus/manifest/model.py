@@ -45,7 +45,7 @@ class ApiRecord(ApiSettings):
     )
     result_transport: ResultTransport = option(
         ResultTransport(ChosenTransport()),
-        "How its answers travel; what it does not say of the connection is as for rpc_transport.",
+        "How its answers travel; connection options that are left out are those of rpc_transport.",
     )
     name: str = "default"
 
@@ -66,7 +66,7 @@ class ContractOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusOptions:
-    """What holds for the whole process."""
+    """The options of the whole process."""
 
     log_level: LogLevel = option("info", "The least severe log lines that are written.")
     log_format: LogFormat | None = option(
@@ -76,7 +76,7 @@ class BusOptions:
         Duration(25), "How long work that runs may take to finish after SIGTERM.", minimum=0
     )
     redis: BusRedisOptions = option(
-        factory=BusRedisOptions, description="What every Redis transport starts from."
+        factory=BusRedisOptions, description="The options that every Redis transport starts from."
     )
     schema: ContractOptions = option(factory=ContractOptions, description="How contracts are published.")
     expose_tracebacks: bool = option(
@@ -117,7 +117,7 @@ def _by_name(description: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Manifest:
-    """What one process hosts."""
+    """The manifest of one process."""
 
     include: tuple[str, ...] = option(
         (), "Files, folders and URLs that are merged beneath this file; paths start at its folder."
@@ -133,18 +133,18 @@ class Manifest:
     modules: tuple[ModuleName, ...] = option((ModuleName("bus"),), "The bus modules to import.")
     features: tuple[Feature, ...] = option(FEATURES, "What this process does.")
     event_loop: Literal["uvloop", "asyncio"] | None = option(
-        None, "Which event loop runs it; left out, uvloop where it is installed."
+        None, "Which event loop runs it; left out, uvloop if it is installed."
     )
     processes: int = option(1, "How many processes host this manifest.", minimum=1, maximum=1024)
-    bus: BusOptions = option(factory=BusOptions, description="What holds for the whole process.")
+    bus: BusOptions = option(factory=BusOptions, description="The options of the whole process.")
     apis: Mapping[str, ApiRecord] = _by_name(
         "The APIs that it serves, calls or listens to, by name; default lies beneath each."
     )
     policies: Mapping[str, Policy] = _by_name(
-        "How often an event is tried, with what waits, and what becomes of it then."
+        "Retry policies: the attempts, the waits between them, and the end."
     )
-    listeners: Mapping[str, ListenerOptions] = _by_name("Which function handles which events.")
-    schedules: Mapping[str, ScheduleOptions] = _by_name("Which function is called when.")
+    listeners: Mapping[str, ListenerOptions] = _by_name("The functions that handle events.")
+    schedules: Mapping[str, ScheduleOptions] = _by_name("The functions that are called at set times.")
     plugins: Mapping[str, Any] = _by_name("The options of plugins, by name.")
     http: HttpOptions = option(factory=HttpOptions, description="Health and metrics by HTTP.")
 

@@ -60,7 +60,7 @@ def difference(lead: float, address: str, now: float) -> str:
 
     Args:
         lead: By how many seconds the broker's is ahead of this host's.
-        address: Where the broker is.
+        address: The address of the broker.
         now: The Unix time by this host's clock.
     """
     _, seconds, unit = next(each for each in _UNITS if abs(lead) >= each[0])

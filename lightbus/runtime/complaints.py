@@ -15,7 +15,7 @@ class Complaints:
     """Tells the log of bad messages.
 
     Args:
-        logger: Where the lines go.
+        logger: Gets the lines.
     """
 
     def __init__(self, logger: logging.Logger) -> None:

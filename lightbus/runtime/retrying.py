@@ -39,7 +39,7 @@ class Retrying:
         what: Names the thing that fails, as in "reading events as shop-mailer".
         longest: The longest wait between two attempts, in seconds.
         level: The level of the first failure.
-        obstacles: Show it while it lasts; None if somebody else shows it.
+        obstacles: Shows it while it lasts; None if somebody else shows it.
         message_id: The message that it is about, for the log.
     """
 

@@ -35,14 +35,12 @@ class TlsOptions:
 class SentinelTlsOptions(TlsOptions):
     """How a TLS connection to Sentinel proves who is at either end."""
 
-    enabled: bool = option(
-        True, "Whether there is TLS; false where Redis has it and its Sentinels have none."
-    )
+    enabled: bool = option(True, "Whether there is TLS; false if Redis has it and its Sentinels have none.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelOptions:
-    """Where Sentinel tells which server is the primary."""
+    """The Sentinels that name the primary."""
 
     service: str = option(description="The name that Sentinel has for the primary.")
     nodes: tuple[HostPort, ...] = option(description="The Sentinels, each as host:port.")
@@ -55,7 +53,7 @@ class SentinelOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionParameters:
-    """What Lightbus 1.x says of connections."""
+    """The connection options of Lightbus 1.x."""
 
     maxsize: int = option(
         100,
@@ -67,9 +65,9 @@ class ConnectionParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
-    """How one Redis is reached."""
+    """The connection to one Redis."""
 
-    url: SecretUrl | None = option(None, f"Where Redis is; {DEFAULT_URL} where nothing is given.")
+    url: SecretUrl | None = option(None, f"The URL of Redis; {DEFAULT_URL} if not given.")
     username: str | None = option(None, "The user at Redis; wins over one in the URL.")
     password: Secret | None = option(None, "That user's password; wins over one in the URL.")
     tls: TlsOptions | None = option(None, "Connect by TLS, with these certificates.")
@@ -87,7 +85,7 @@ class RedisOptions:
     )
 
     def contradiction(self) -> tuple[str, str] | None:
-        """Return the key that can't stand beside another one and why; None where all go together."""
+        """Return the key that can't stand beside another one and why; None if all go together."""
         if self.url is not None and is_unix(self.url.current()):
             if self.tls is not None:
                 return "tls", "there is no TLS over a unix:// URL; leave it out, or give a rediss:// URL"
@@ -98,11 +96,11 @@ class RedisOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusRedisOptions(RedisOptions):
-    """What every Redis transport of the process starts from."""
+    """The options that every Redis transport of the process starts from."""
 
     embedded: bool | None = option(
         None,
-        "Whether the process starts a Redis of its own; left out, it does so where no URL is configured "
+        "Whether the process starts a Redis of its own; left out, it does so if no URL is configured "
         "and nothing answers at the default one.",
     )
 
@@ -137,7 +135,7 @@ class RedisEventOptions(RedisOptions):
     )
     max_stream_length: int | None = option(
         100_000,
-        "How many events a stream keeps; null for all. What a group has not acknowledged is kept above that.",
+        "The most events in a stream; null for any number. Events that a group has not acknowledged stay.",
         minimum=1,
     )
     when_full: Literal["wait", "drop_oldest"] = option(
@@ -195,7 +193,7 @@ class RedisRpcOptions(RedisOptions):
     #: From the options of result_transport.
     result_serializer: ClassName = ClassName("lightbus.serializers.BlobMessageSerializer")
     result_deserializer: ClassName = ClassName("lightbus.serializers.BlobMessageDeserializer")
-    #: Where answers travel, if not over the connection of calls.
+    #: The Redis of answers, if they do not travel over the connection of calls.
     results: RedisOptions | None = None
 
 

@@ -15,7 +15,7 @@ class Denials:
     """The things that one consumer may not do at present.
 
     Args:
-        obstacles: Show them.
+        obstacles: Shows them.
         whose: The consumer, for people.
     """
 

@@ -18,7 +18,7 @@ class Outages:
 
     Args:
         address: The address of Redis, without secrets.
-        told: Show that commands don't reach Redis, while that is so.
+        told: Shows that commands don't reach Redis, while that is so.
     """
 
     def __init__(self, address: str, told: Collection[Obstacles]) -> None:

@@ -220,7 +220,7 @@ class Permissions:
         Args:
             name: Names these needs.
             needs: The needs.
-            obstacles: Show what is missing.
+            obstacles: Shows what is missing.
         """
         if name not in self._needs:
             self._needs[name] = list(needs)

@@ -60,7 +60,7 @@ class Pipe:
     Args:
         connector: Opens the connection.
         command_timeout: Seconds without a reply, while one is due, after which the connection counts as dead.
-        told: Show that commands don't reach Redis, while that is so.
+        told: Shows that commands don't reach Redis, while that is so.
     """
 
     def __init__(

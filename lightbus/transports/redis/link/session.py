@@ -40,7 +40,7 @@ class Session:
 
         Args:
             options: The address of the Redis.
-            obstacles: Show the user of the session that commands don't reach Redis.
+            obstacles: Shows the user of the session that commands don't reach Redis.
         """
         key = tuple(getattr(options, field.name) for field in fields(RedisOptions))
         sessions = _sessions.setdefault(asyncio.get_running_loop(), {})

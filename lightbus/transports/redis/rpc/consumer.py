@@ -214,7 +214,7 @@ class RedisRpcConsumer(RpcConsumer):
         if not calls:
             return []
         try:
-            # The time comes first, since it goes with the key. Whoever removes the key may run the call.
+            # The time comes first, since it goes with the key. Removing the key is the right to run the call.
             replies = await self._pipe.send_many(
                 command
                 for call, _ in calls

@@ -3,17 +3,17 @@
 Here stand the same names in the same order, with their types. Callers give each value by its name, so that
 the order on the wire is written down only here and in the script.
 
-Redis undoes nothing of a script that fails half-way, and any of its commands may be refused: to a user who
-lacks it, or for want of memory. So a script's first write in earnest is the last that may still be refused.
-Those that follow it are *rehearsed* before: made in a form that changes nothing, such as ``XACK`` of the id
-``0-0``, which no entry has, or ``LPOP`` of 0 elements. What Redis lets a user do then, it lets him do a
-moment later, since nothing comes between the commands of a script. (The keys are checked before a script
-begins, since all of them are in ``KEYS``.) Taking back what was done would need more permissions still, and
+Redis undoes nothing of a script that fails half-way. It may refuse any command of a script, since the user
+lacks a permission or Redis lacks memory. So a script's first write in earnest is the last that may still be
+refused. All later writes are *rehearsed* before it: made in a form that changes nothing, such as ``XACK``
+of the id ``0-0``, which no entry has, or ``LPOP`` of 0 elements. Redis allows a moment later what it allows
+in the rehearsal, since nothing comes between the commands of a script. (The keys are checked before a
+script begins, since all of them are in ``KEYS``.) To undo writes would need more permissions still, and
 change delivery counts and leases.
 
-Redis refuses a script memory only until it has called a write that needs none. A rehearsal is such a write:
-what takes messages out of Redis, or shows that a process lives, is done even where it is full. What adds to
-Redis begins with a write that is refused then.
+Redis refuses a script memory only until it has called a write that needs none. A rehearsal is such a write.
+So scripts that take messages out of Redis, or show that a process lives, work even if it is full. Scripts
+that add to Redis begin with a write that is refused then.
 """
 
 from __future__ import annotations
