@@ -145,14 +145,19 @@ class Life:
         for transport in client.transports().all():
             await self._insist(transport.open)
         await self._check_brokers()
-        await worker.sign_on()
-        if hooks.before_worker_start:
-            what = "the callback of before_worker_start"
-            await run_located(hooks, hooks.before_worker_start, what, client=client)
-            # Its own declarations join as well.
-            self._prepare(worker)
-            self._refuse_idleness(may_come=False)
+        try:
             await worker.sign_on()
+            if hooks.before_worker_start:
+                what = "the callback of before_worker_start"
+                await run_located(hooks, hooks.before_worker_start, what, client=client)
+                # What it has declared joins as well.
+                self._prepare(worker)
+                self._refuse_idleness(may_come=False)
+                await worker.sign_on()
+        except BaseException:
+            # Else others would take it for one who serves, until its leases run out.
+            await worker.sign_off()
+            raise
 
     async def _check_brokers(self) -> None:
         """Tell what the brokers lack; without what nothing can work, the service does not start."""

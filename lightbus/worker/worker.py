@@ -144,14 +144,18 @@ class Worker:
         await asyncio.gather(*(worker.stop() for worker in workers))
         await asyncio.gather(*(worker.end_taking(_LAST_TAKE) for worker in workers))
         left = await asyncio.gather(*(each.finish(timeout) for each in (*workers, self.schedules)))
-        await asyncio.gather(*(worker.close() for worker in workers))
         await asyncio.gather(*(ending.ended() for ending in self._ending.values()))
-        # At once: where the broker is silent, each waits out its time.
-        await asyncio.gather(self.ownership.give_up(), self._withdraw_contracts())
+        await self.sign_off()
         await asyncio.gather(*(kept.ended() for kept in self._kept))
         if self._background:
             await asyncio.wait(self._background)
         return sum(left)
+
+    async def sign_off(self) -> None:
+        """Leave the groups and queues, own nothing any more, and withdraw the contracts."""
+        await asyncio.gather(*(worker.close() for worker in self._workers()))
+        # At once: where the broker is silent, each waits out its time.
+        await asyncio.gather(self.ownership.give_up(), self._withdraw_contracts())
 
     # Changes while it runs
 

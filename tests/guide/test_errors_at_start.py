@@ -301,6 +301,8 @@ class TestNoRedis:
         ["nope"],
         ["run", "--only", "nope"],
         ["run", "--only", "rpcs", "--skip", "tasks"],
+        ["run", "--skip", "rpcs,events,tasks"],
+        ["run", "--only", ","],
         ["run", "--log-level", "loud"],
         ["call"],
         ["call", "check_password"],

@@ -86,6 +86,9 @@ def _features(only: str | None, skip: str | None) -> tuple[Feature, ...] | None:
     unknown = [name for name in named if name not in FEATURES]
     if unknown:
         raise click.UsageError(f"there is no feature {unknown[0]!r}; there are {', '.join(FEATURES)}")
-    if only:
-        return tuple(f for f in FEATURES if f in named)
-    return tuple(f for f in FEATURES if f not in named) if skip else None
+    if not (only or skip):
+        return None
+    features = tuple(f for f in FEATURES if (f in named) == bool(only))
+    if not features:
+        raise click.UsageError(f"nothing is left to do; leave at least one of {', '.join(FEATURES)}")
+    return features
