@@ -28,6 +28,7 @@ from lightbus.runtime.portal import run_blocking
 from lightbus.values import dump
 
 from .bus_options import timeout_of
+from .connections import Transports
 from .contract_watch import ContractWatch
 from .firing import Firing
 
@@ -60,6 +61,22 @@ class BusClient(Firing):
                 # Those of one broker share their connection.
                 found[transport.address] = max(found.get(transport.address, 0), transport.reconnects)
         return found
+
+    def __repr__(self) -> str:
+        return f"<BusClient of {self.described()}>"
+
+    def described(self) -> str:
+        """Return the service, the process and the broker in words, without a secret; nothing is opened."""
+        chosen = self.wiring.api("default").event_transport
+        known = Transports(self.wiring, self.metrics, self.obstacles)
+        address = known.event("default").address
+        closed = ", closed" if self.is_closed else ""
+        return f"{self.service_name!r}, process {self.process_name!r}, {chosen.name} at {address}{closed}"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, and takes no more calls."""
+        return self._closed
 
     # Calling
 

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _buses: dict[str, BusPath] = {}
+#: A configuration that begins with one of these and :// is no file.
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def create(
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
+    url: str | None = None,
     service_name: str | None = None,
     process_name: str | None = None,
     features: Sequence[Feature] | None = None,
@@ -38,8 +41,9 @@ def create(
     """Make a bus for this process; while a host loads its modules, return the host's own.
 
     Args:
-        config: A manifest: its path, or the mapping itself. Where not given, ``LIGHTBUS_CONFIG``, else
-            ``lightbus.yaml`` in the working directory, else nothing but defaults.
+        config: A manifest: its path, or the mapping itself; or the URL of a Redis, as ``url``. If not given,
+            ``LIGHTBUS_CONFIG``, else ``lightbus.yaml`` in the working directory, else nothing but defaults.
+        url: The URL of a Redis, such as ``redis://localhost:6379/0``, in place of a manifest.
         service_name: The service that this process belongs to.
         process_name: This process's name.
         features: What a host of this bus does: any of ``rpcs``, ``events`` and ``tasks``.
@@ -50,8 +54,10 @@ def create(
 
     Raises:
         ManifestError: The manifest has problems.
-        ConfigurationError: The arguments contradict the manifest of the host that loads this module.
+        ConfigurationError: The arguments contradict each other, or the manifest of the host that loads this
+            module.
     """
+    config = _with_url(config, url)
     host = hosted.current()
     if host is not None:
         bus = hosted.of_host(host, config, service_name, process_name, features)
@@ -67,8 +73,25 @@ def create(
         client.set_features(features)
     client.use_plugins(_by_name(plugins))
     bus = BusPath(client)
-    _buses.setdefault(client.service_name, bus)
+    known = _buses.get(client.service_name)
+    if known is None or known.client.is_closed:
+        _buses[client.service_name] = bus
     return bus
+
+
+def _with_url(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None, url: str | None
+) -> str | os.PathLike[str] | Mapping[str, Any] | None:
+    """Return the configuration; the URL of a Redis is short for a mapping that has nothing else."""
+    if url is None:
+        is_url = isinstance(config, str) and config.partition("://")[0] in _REDIS_SCHEMES
+        return {"bus": {"redis": {"url": config}}} if is_url else config
+    if config is not None:
+        raise ConfigurationError(
+            "lightbus.create() takes a manifest or the URL of a Redis; write the URL into the manifest, as "
+            "bus.redis.url"
+        )
+    return {"bus": {"redis": {"url": url}}}
 
 
 def _configured(manifest: Manifest) -> BusClient:
@@ -94,10 +117,9 @@ def get_bus(service_name: str | None = None) -> BusPath:
     host = hosted.current()
     if host is not None and service_name in (None, host.bus.client.service_name):
         return host.bus
-    if service_name is None and _buses:
-        return next(iter(_buses.values()))
-    if service_name is not None and service_name in _buses:
-        return _buses[service_name]
+    for name, bus in _buses.items():
+        if service_name in (None, name) and not bus.client.is_closed:
+            return bus
     return create(service_name=service_name)
 
 

@@ -65,15 +65,19 @@ def of_host(
         host.said.add(what)
         identity = replace(client.wiring.identity, **{what: asked})
         client.wiring = replace(client.wiring, identity=identity)
-    if config is not None and (isinstance(config, Mapping) or not _is_read(config, host.manifest)):
+    if config is not None and not _is_same(config, host.manifest):
         raise ConfigurationError(
-            "lightbus.create(config=...) in a module that `lightbus run` hosts contradicts the host's own "
-            "configuration; leave it out, and give the file to the host: lightbus run -c FILE"
+            "lightbus.create() with a manifest or a URL, in a module that `lightbus run` hosts, contradicts "
+            "the host's own configuration; leave it out, and give it to the host: lightbus run -c FILE, or "
+            "bus.redis.url in the manifest"
         )
     if features is not None:
         client.set_features(features)
     return host.bus
 
 
-def _is_read(config: str | os.PathLike[str], manifest: Manifest) -> bool:
+def _is_same(config: str | os.PathLike[str] | Mapping[str, Any], manifest: Manifest) -> bool:
+    if isinstance(config, Mapping):
+        url = manifest.bus.redis.url
+        return url is not None and config == {"bus": {"redis": {"url": url.current()}}}
     return os.path.abspath(config) in {os.path.abspath(source) for source in manifest.sources}

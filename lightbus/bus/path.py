@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from lightbus.declared.listener import Handler, Listener
 from lightbus.declared.policy import DeliveryPolicy, OnError
@@ -186,7 +186,33 @@ class BusPath:
         return sorted({*names, *(n for n in dir(type(self)) if not n.startswith("__"))})
 
     def __repr__(self) -> str:
-        return f"<BusPath {self._name or 'of ' + repr(self._client.service_name)}>"
+        name = f" {self._name}" if self._name else ""
+        return f"<BusPath{name} of {self._client.described()}>"
+
+    def __enter__(self) -> Self:
+        self._check_whole()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_hosts:
+            self._client.close()
+
+    async def __aenter__(self) -> Self:
+        self._check_whole()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self._is_hosts:
+            await self._client.close_async()
+
+    @property
+    def _is_hosts(self) -> bool:
+        """Whether a host has this bus: others use it too, and the host closes it."""
+        return self._client.shutdown_handler is not None
+
+    def _check_whole(self) -> None:
+        if self._name:
+            raise TypeError(f"`with` takes the bus itself, and closes it; bus.{self._name} is a name on it")
 
     def _block(self, form: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Run a coroutine function of the client and wait for it."""

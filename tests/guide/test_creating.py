@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import pytest
 
+import lightbus
+from lightbus.exceptions import ConfigurationError, ManifestError
 from tests.guide.project import Project, printed
 from tests.support.eventually import eventually
 
@@ -23,6 +26,13 @@ API = """
         def who(self) -> str:
             return 'auto'
 """
+
+
+@pytest.fixture
+def bus() -> lightbus.BusPath:
+    """A bus in memory."""
+    memory: dict[str, Any] = {"event_transport": {"memory": {}}, "rpc_transport": {"memory": {}}}
+    return lightbus.create({"apis": {"default": memory}})
 
 
 class TestNames:
@@ -98,6 +108,7 @@ class TestInAHostedModule:
             ("process_name='other'", "contradicts the host, whose process_name is 'one'"),
             ("config={'service_name': 'shop'}", "lightbus run -c FILE"),
             ("config='other.yaml'", "lightbus run -c FILE"),
+            ("url='redis://elsewhere/0'", "bus.redis.url in the manifest"),
         ],
     )
     def test_arguments_that_contradict_the_manifest(
@@ -183,6 +194,91 @@ class TestRegistering:
         host = project.host()
         assert project.call("auth.who") == "auto"
         assert "listener handle: auth.user_registered" in host.output()
+
+
+class TestByUrl:
+    """The URL of a Redis in place of a manifest."""
+
+    @pytest.mark.parametrize("argument", ["{url!r}", "url={url!r}"])
+    def test_is_all_that_a_client_needs(self, project: Project, argument: str) -> None:
+        project.write("bus.py", API)
+        project.host()
+        given = argument.format(url=project.env.pop("LIGHTBUS__BUS__REDIS__URL"))
+        # A manifest that happens to be there is not read.
+        project.write("lightbus.yaml", "service_name: shop\nbus: {redis: {url: 'redis://127.0.0.1:1/0'}}\n")
+        said = project.script(f"import lightbus\nprint(lightbus.create({given}).auth.who())")
+        assert said == "auto\n"
+
+    def test_the_host_s_own_is_no_contradiction(self, project: Project) -> None:
+        url = project.env["LIGHTBUS__BUS__REDIS__URL"]
+        project.write("bus.py", f"{API}\n    lightbus.create({url!r})\n    lightbus.create(url={url!r})\n")
+        project.host()
+
+    def test_beside_a_manifest_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="takes a manifest or the URL of a Redis"):
+            lightbus.create("lightbus.yaml", url="redis://127.0.0.1:1/0")
+
+    def test_that_is_none_is_told_without_its_password(self) -> None:
+        with pytest.raises(ManifestError, match=r"bus\.redis\.url") as caught:
+            lightbus.create(url="http://me:hush@127.0.0.1:1/0")
+        assert "hush" not in str(caught.value)
+
+
+class TestWith:
+    """`with` and `async with` close the bus at their end."""
+
+    def test_a_bus_is_closed(self, project: Project) -> None:
+        project.write("bus.py", API)
+        project.host()
+        said = project.script(
+            """
+            import asyncio, lightbus
+
+            with lightbus.create() as bus:
+                print(bus.auth.who())
+            print(bus.client.is_closed, lightbus.get_bus().client.is_closed)
+
+            async def main():
+                async with lightbus.create() as bus:
+                    print(await bus.auth.who.call_async())
+                print(bus.client.is_closed)
+
+            asyncio.run(main())
+            """
+        )
+        assert said.splitlines() == ["auto", "True False", "auto", "True"]
+
+    def test_also_where_its_block_raises(self, bus: lightbus.BusPath) -> None:
+        with pytest.raises(ZeroDivisionError), bus:
+            _ = 1 / 0
+        assert bus.client.is_closed
+
+    def test_not_a_host_s_own_which_others_use(self, project: Project) -> None:
+        project.write("bus.py", f"{API}\n    with lightbus.create() as bus:\n        pass\n")
+        project.host()
+        assert project.call("auth.who") == "auto"
+
+    def test_a_name_on_the_bus_is_refused(self, bus: lightbus.BusPath) -> None:
+        with pytest.raises(TypeError, match=r"bus\.auth is a name on it"), bus.auth:
+            pass
+
+
+class TestRepr:
+    """What a bus says of itself at a prompt."""
+
+    def test_says_service_process_and_redis_and_no_secret(self) -> None:
+        url = "redis://me:hush@127.0.0.1:1/3"
+        bus = lightbus.create(url, service_name="shop", process_name="one")
+        described = "'shop', process 'one', redis at 127.0.0.1:1/3"
+        assert repr(bus) == f"<BusPath of {described}>"
+        assert repr(bus.auth.who) == f"<BusPath auth.who of {described}>"
+        assert repr(bus.client) == f"<BusClient of {described}>"
+
+    def test_says_that_it_is_closed(self, bus: lightbus.BusPath) -> None:
+        assert "memory at this process" in repr(bus)
+        assert "closed" not in repr(bus)
+        bus.client.close()
+        assert repr(bus.client).endswith(", closed>")
 
 
 def test_two_buses_in_one_process_do_not_mix(project: Project) -> None:
