@@ -85,8 +85,9 @@ def read(**options: Any) -> Manifest:
     Raises:
         ManifestError: It has problems.
     """
-    names = ("modules", "service_name", "process_name", "log_level", "transport")
-    flags = {name: options[name] for name in names if options[name]}
+    names = ("modules", "service_name", "process_name", "log_level", "log_format", "transport")
+    # Not every command has an option for each of them.
+    flags = {name: options[name] for name in names if options.get(name)}
     return load(
         options["config"],
         overrides=options["overrides"],

@@ -66,6 +66,19 @@ def test_log_level_and_format_and_event_loop_and_modules(shop: Project) -> None:
     assert quiet.terminate() == 0 and "ready: " not in quiet.output()
 
 
+def test_the_format_that_run_is_asked_for_is_stronger_than_the_manifest(shop: Project) -> None:
+    shop.env["LIGHTBUS__BUS__LOG_FORMAT"] = "json"
+    assert " info     ready: " in shop.host("--log-format", "text").output()
+    shop.env["LIGHTBUS__BUS__LOG_FORMAT"] = "text"
+    host = shop.host("--log-format", "json")
+    assert all("time" in json.loads(line) for line in host.output().splitlines())
+
+
+def test_help_says_which_format_it_takes_by_itself(shop: Project) -> None:
+    said = " ".join(shop.run("run", "--help").stdout.split())
+    assert "--log-format [text|json]" in said and "text on a terminal and JSON elsewhere" in said
+
+
 @pytest.mark.parametrize(("timeout", "finishes"), [("100ms", False), ("20s", True)])
 def test_what_runs_has_as_long_as_the_manifest_says(shop: Project, timeout: str, finishes: bool) -> None:
     host = shop.host("--set", f"bus.drain_timeout={timeout}", "--set", "bus.log_format=text")

@@ -7,7 +7,7 @@ import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -19,7 +19,7 @@ from lightbus.host.host import Host
 from lightbus.host.http import serving
 from lightbus.host.shutdown import end_with
 from lightbus.host.supervisor import Supervisor, as_child, follow_supervisor, this_command
-from lightbus.manifest.model import Manifest
+from lightbus.manifest.model import LogFormat, Manifest
 from lightbus.runtime.interpreter import refuse_shadows
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,11 @@ logger = logging.getLogger(__name__)
 
 @click.command("run", epilog="Example: lightbus run -c config --log-level debug")
 @manifest_options
+@click.option(
+    "--log-format",
+    type=click.Choice(get_args(LogFormat), case_sensitive=False),
+    help="How log lines look, as bus.log_format; text on a terminal and JSON elsewhere, if neither says it.",
+)
 @click.option("-o", "--only", metavar="FEATURES", help="Do only these: any of rpcs,events,tasks.")
 @click.option("-k", "--skip", metavar="FEATURES", help="Do all but these: any of rpcs,events,tasks.")
 @click.option(
@@ -47,7 +52,7 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
     if isinstance(sys.stdout, TextIOWrapper):
         # Output of a handler is seen at once, also in a pipe or a file.
         sys.stdout.reconfigure(line_buffering=True)
-    logs.configure(options["log_level"] or "info")
+    logs.configure(options["log_level"] or "info", options["log_format"])
     # Until the host is there to do something about it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     number = follow_supervisor()

@@ -26,6 +26,7 @@ FLAGS = {
     "service_name": ("--service-name", "service_name"),
     "process_name": ("--process-name", "process_name"),
     "log_level": ("--log-level", "bus.log_level"),
+    "log_format": ("--log-format", "bus.log_format"),
     "features": ("--only/--skip", "features"),
 }
 _RANK = 1_000_000
