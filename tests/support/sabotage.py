@@ -27,7 +27,10 @@ class Sabotage:
     def _make(
         self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **more: Any
     ) -> asyncio.Task[Any]:
-        return asyncio.Task(self._run(work), loop=loop, **more)
+        task = asyncio.Task(self._run(work), loop=loop, **more)
+        # If it is cancelled before its first step, nobody has begun the work.
+        task.add_done_callback(lambda _: work.close())
+        return task
 
     async def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         task = asyncio.current_task()
