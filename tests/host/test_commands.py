@@ -24,12 +24,34 @@ def test_init_writes_what_runs_at_once(project: Project, redis_server: Server) -
     done = project.run("init")
     assert done.returncode == 0 and "Now run: lightbus run" in done.stdout
     text = (project.folder / "lightbus.yaml").read_text()
-    assert text.startswith("# yaml-language-server: $schema=./lightbus.schema.json\n")
-    assert (project.folder / "lightbus.schema.json").exists()
+    assert text.startswith("# yaml-language-server: $schema=./.lightbus/lightbus.schema.json\n")
+    assert (project.folder / ".lightbus/lightbus.schema.json").exists()
+    large = [path.name for path in project.folder.iterdir() if path.is_file() and path.stat().st_size > 4000]
+    assert large == []
     assert project.run("check", "--imports").stdout == CLEAN
     project.env["LIGHTBUS__BUS__REDIS__URL"] = redis_server.url
-    project.host()
-    assert project.call("auth.check_password", username="admin", password="secret") is True
+    host = project.host()
+    call, fire = (line.split()[1:] for line in done.stdout.splitlines()[-2:])
+    assert project.run(*call).stdout == "true\n"
+    assert project.run(*fire).returncode == 0
+    host.wait_for_line("Welcome, admin <admin@example.com>")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, ".lightbus/\n"),
+        ("*.pyc", "*.pyc\n.lightbus/\n"),
+        (".lightbus/\n*.pyc\n", ".lightbus/\n*.pyc\n"),
+    ],
+)
+def test_init_keeps_what_it_need_not_commit_out_of_git(
+    project: Project, before: str | None, after: str
+) -> None:
+    if before is not None:
+        project.write(".gitignore", before)
+    assert project.run("init").returncode == 0
+    assert (project.folder / ".gitignore").read_text() == after
 
 
 def test_what_init_comments_out_is_right_too(project: Project) -> None:

@@ -11,6 +11,7 @@ from lightbus.manifest.printing.jsonschema import json_schema
 
 _MANIFEST = """\
 # yaml-language-server: $schema=./{schema}
+# Editors complete keys by that file; `lightbus dumpconfigschema --out {schema}` writes it again.
 #
 # What this project hosts: `lightbus run`. What is wrong with this file: `lightbus check`.
 # All keys with their defaults: `lightbus config show`.
@@ -31,12 +32,10 @@ apis:
     owner: {name} # this service alone answers the calls of auth and fires its events
 
 # Events go to functions, here or of any other module.
-# listeners:
-#   send_welcome:
-#     events: [auth.user_registered]
-#     handler: bus:send_welcome
-#     on_error: dead_letter
-#     concurrency: 4
+listeners:
+  send_welcome:
+    events: [auth.user_registered]
+    handler: bus:send_welcome
 
 # Functions that are called again and again, once for all processes of the service.
 # schedules:
@@ -57,17 +56,26 @@ class AuthApi(Api):
 
     def check_password(self, username, password):
         return username == "admin" and password == "secret"
+
+
+def send_welcome(event_message, username, email):
+    print(f"Welcome, {username} <{email}>")
 '''
 
-_SCHEMA = "lightbus.schema.json"
+#: The folder of what need not be committed; an embedded server keeps its data there.
+_UNCOMMITTED = ".lightbus/"
+_SCHEMA = f"{_UNCOMMITTED}lightbus.schema.json"
+_TRY = """\
+  lightbus call auth.check_password username=admin password=secret
+  lightbus fire auth.user_registered username=admin email=admin@example.com"""
 
 
 @click.command("init", epilog="Example: lightbus init && lightbus run")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
 def command(folder: Path) -> None:
-    """Write a first lightbus.yaml, its schema for editors and a bus.py into FOLDER (here, if not given).
+    """Write a first lightbus.yaml and bus.py into FOLDER (here, if not given).
 
-    Nothing is overwritten.
+    The schema for editors goes to .lightbus/, and that folder into .gitignore. Nothing is overwritten.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.resolve().name).strip("-.") or "service"
     files = {
@@ -75,14 +83,27 @@ def command(folder: Path) -> None:
         _SCHEMA: json_schema(),
         "bus.py": _MODULE,
     }
-    there = [name for name in files if (folder / name).exists()]
+    # The schema is the same for everybody, and no work of the user's.
+    there = [name for name in files if name != _SCHEMA and (folder / name).exists()]
     if there:
         raise click.ClickException(f"nothing was written: {folder} has {' and '.join(there)} already")
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _UNCOMMITTED).mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         (folder / file).write_text(text, encoding="utf-8")
         print(f"wrote {folder / file}")
+    _ignore(folder / ".gitignore")
     print("Now run: lightbus run" if folder == Path() else f"Now run: cd {folder} && lightbus run")
+    print(f"Then, in another terminal{'' if folder == Path() else ' in that folder'}:\n{_TRY}")
+
+
+def _ignore(file: Path) -> None:
+    """Add the folder that need not be committed to a .gitignore, unless it is there."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    if _UNCOMMITTED in text.splitlines():
+        return
+    end = "" if not text or text.endswith("\n") else "\n"
+    file.write_text(f"{text}{end}{_UNCOMMITTED}\n", encoding="utf-8")
+    print(f"added {_UNCOMMITTED} to {file}" if text else f"wrote {file}")
 
 
 def _quoted(name: str) -> str:
