@@ -9,7 +9,7 @@ from lightbus.exceptions import InvalidParameters
 from lightbus.messages import MAX_ID, is_message_id
 
 
-def _many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float | None, Sequence[str | None]]:
+def many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float | None, Sequence[str | None]]:
     """Return the seconds to wait, None where that is not said, and the id of each event."""
     rest = dict(options or {})
     ids = rest.pop("ids", None)
@@ -41,7 +41,7 @@ def timeout_of(options: Mapping[str, Any] | None, default: float, known: str = "
     return float(timeout)
 
 
-def _fire_options(options: Mapping[str, Any] | None, default: float) -> tuple[float, str]:
+def fire_options(options: Mapping[str, Any] | None, default: float) -> tuple[float, str]:
     """Return the seconds to wait and the event's id, empty for a new one."""
     if not options or "id" not in options:
         return timeout_of(options, default, "timeout and id"), ""

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from lightbus.contracts.expectations import advice
+from lightbus.declared.listener import Listener
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import ApiSettings, Wiring
-from lightbus.exceptions import (
-    LightbusException,
-    LightbusTimeout,
-    LightbusWorkerError,
-    NoWorker,
-    ProcedureNotFound,
-    RpcError,
-    SchemaNotFound,
-    ValidationError,
-    WorkerLost,
-)
-from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.runtime import traffic
-from lightbus.runtime.deadline import time_left
+from lightbus.messages import EventMessage
+from lightbus.plugins import LightbusPlugin
 from lightbus.runtime.portal import run_blocking
-from lightbus.values import dump
 
-from .bus_options import timeout_of
+from .calling import Caller
 from .connections import Transports
-from .contract_watch import ContractWatch
-from .firing import Firing
+from .declarations import Declarations
+from .firing import Firer
+from .parts import Parts
 
-_OUTCOMES: dict[type[RpcError], str] = {LightbusTimeout: "timeout", NoWorker: "no_worker"}
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class BusClient(Firing):
+def _declaring(
+    method: Callable[Concatenate[Declarations, P], R],
+) -> Callable[Concatenate[BusClient, P], R]:
+    """Make a method of the client of one of its declarations."""
+
+    @functools.wraps(method)
+    def delegate(self: BusClient, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(self.parts.declarations, *args, **kwargs)
+
+    return delegate
+
+
+class BusClient:
     """One service's end of the bus. It may be used on any number of event loops, and after ``fork()``.
 
     Args:
@@ -44,41 +44,35 @@ class BusClient(Firing):
     """
 
     def __init__(self, wiring: Wiring, registry: Registry | None = None) -> None:
-        super().__init__(wiring, registry if registry is not None else Registry(auto_registered))
-        self.watch = ContractWatch(
-            self.contracts, lambda: self.transports().schema(), wiring.schema_ttl, self._concerned
-        )
-        #: The loop of the host that this bus belongs to, for synchronous code in its threads.
-        self.home: asyncio.AbstractEventLoop | None = None
-        #: Set by the host: asks it to finish.
-        self.shutdown_handler: Callable[[str], None] | None = None
+        self.parts = Parts(wiring, registry if registry is not None else Registry(auto_registered), self)
 
-    def reconnects(self) -> dict[str, int]:
-        """Return, by the broker's address, how often a lost connection to it was made again."""
-        found: dict[str, int] = {}
-        for transports in list(self._open.values()):
-            for transport in transports.all():
-                # Those of one broker share their connection.
-                found[transport.address] = max(found.get(transport.address, 0), transport.reconnects)
-        return found
+    @property
+    def parts(self) -> Parts:
+        """What this bus is made of; it may be exchanged as a whole, as tests do."""
+        return self._parts
+
+    @parts.setter
+    def parts(self, parts: Parts) -> None:
+        self._parts = parts
+        self._caller, self._firer = Caller(parts), Firer(parts)
 
     def __repr__(self) -> str:
         return f"<BusClient of {self.described()}>"
 
     def described(self) -> str:
         """Return the service, the process and the broker in words, without a secret; nothing is opened."""
-        chosen = self.wiring.api("default").event_transport
-        known = Transports(self.wiring, self.metrics, self.obstacles)
-        address = known.event("default").address
+        parts = self.parts
+        chosen = parts.wiring.api("default").event_transport
+        address = Transports(parts.wiring, parts.metrics, parts.obstacles).event("default").address
         closed = ", closed" if self.is_closed else ""
         return f"{self.service_name!r}, process {self.process_name!r}, {chosen.name} at {address}{closed}"
 
     @property
     def is_closed(self) -> bool:
         """Whether it was closed, and takes no more calls."""
-        return self._closed
+        return self.parts.connections.is_closed
 
-    # Calling
+    # Calling and firing
 
     async def call_rpc_remote(
         self,
@@ -106,133 +100,117 @@ class BusClient(Firing):
             ValidationError: An argument or the result does not fit the contract.
             TransportUnavailable: The broker can't be reached.
         """
-        started = time.perf_counter()
-        outcome, message = "failed", None
-        try:
-            message = RpcMessage(api_name, name, dump(dict(kwargs or {})))
-            hooks = self.hooks
-            if hooks.around_rpc_call:
-                with hooks.around(hooks.around_rpc_call, client=self, rpc_message=message):
-                    result = await self._call(message, options)
-            else:
-                result = await self._call(message, options)
-            outcome = "ok"
-            return result
-        except RpcError as e:
-            outcome = _OUTCOMES.get(type(e), "error")
-            raise
-        finally:
-            seconds = time.perf_counter() - started
-            self.metrics.rpc_calls.add((api_name, name), outcome, seconds)
-            if message is not None and traffic.is_logged(traffic.DEBUG):
-                traffic.log("called", message.canonical_name, message.id, outcome, seconds)
+        return await self._caller.call(api_name, name, kwargs, options)
 
-    # Ending
+    async def fire_event(
+        self,
+        api_name: str,
+        name: str,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> EventMessage:
+        """Fire an event and wait until the broker has stored it.
 
-    def request_shutdown(self, reason: str = "the bus was asked to shut down") -> None:
-        """Ask the host to finish what runs and to end."""
-        if self.shutdown_handler is not None:
-            self.shutdown_handler(reason)
+        Args:
+            api_name: The API, which this process must own.
+            name: The event.
+            kwargs: Its arguments.
+            options: ``timeout``: seconds to wait, instead of the API's ``event_fire_timeout``; ``id``: the
+                event's id, such as that of a ``PublishNotConfirmed``, instead of a new one.
 
-    def close(self) -> None:
-        """Close the connections of synchronous code; the bus takes no more calls."""
-        run_blocking(self.home, self.close_async, blocking="close()", awaitable="close_async()")
+        Returns:
+            The event, with its id and the broker's.
 
-    async def close_async(self) -> None:
-        """Close the connections of the running event loop; the bus takes no more calls."""
-        if not self._closed and self.hooks.before_close:
-            await self.hooks.run_after("before_close", self.hooks.before_close, client=self)
-        self._closed = True
-        self.discard_background()
-        self.watch.close()
-        transports = self._open.pop(asyncio.get_running_loop(), None)
-        if transports is not None:
-            await transports.close()
-        self.pool.close()
+        Raises:
+            NotAuthoritative: This process does not own the API.
+            EventNotFound: The API has no such event.
+            InvalidEventArguments: The arguments are not the event's.
+            ValidationError: An argument does not fit the contract.
+            PublishNotConfirmed: It may or may not be stored.
+            TransportUnavailable: It was not stored.
+        """
+        return await self._firer.fire(api_name, name, kwargs, options)
 
-    # Inside
+    async def fire_many(
+        self, events: Iterable[tuple[str, str, Mapping[str, Any]]], options: Mapping[str, Any] | None = None
+    ) -> list[EventMessage]:
+        """Fire a list of events in few writes, and wait until the broker has stored all of them.
 
-    def _concerned(self) -> set[str]:
-        """Return the APIs that this process has to do with, as far as manifest and code name them."""
-        listened = (api for listener in self.listeners.values() for api, _ in listener.events)
-        return {*self.registry.names(), *self.wiring.api_names, *listened}
+        All of them are checked before any is sent. They are stored in their order on each broker.
 
-    async def _call(self, message: RpcMessage, options: Mapping[str, Any] | None) -> Any:
-        settings = self.settings(message.api_name)
-        timeout = _within_deadline(timeout_of(options, settings.rpc_timeout), message.canonical_name)
-        transport = self.transports().rpc(message.api_name)
-        hooks = self.hooks
-        if hooks.before_rpc_call:
-            await hooks.run(hooks.before_rpc_call, client=self, rpc_message=message)
-        validate = settings.validate
-        if validate.outgoing or validate.incoming or settings.strict_validation:
-            if time.monotonic() >= self.watch.due:
-                await self.watch.refresh()
-            try:
-                self._check_call(message, settings)
-            except LightbusException as e:
-                await self._check_again(e, message, settings)
-        try:
-            result = await transport.call(message, timeout)
-        except NoWorker as e:
-            self._name_known_apis(e, message.api_name)
-            raise
-        if hooks.after_rpc_call:
-            after = hooks.after_rpc_call
-            await hooks.run_after(
-                "after_rpc_call", after, client=self, rpc_message=message, result_message=result
-            )
-        if result.error:
-            raise _remote_error(message, result)
-        if validate.incoming:
-            await self._check_result(message, result)
-        return result.result
+        Args:
+            events: Of each event the API, its name and its arguments.
+            options: ``timeout``: seconds to wait for all of them, instead of the longest
+                ``event_fire_timeout`` of their APIs; ``ids``: the id of each event, None for a new one.
 
-    def _name_known_apis(self, error: NoWorker, api_name: str) -> None:
-        """Add what there is to the error about an API that is not known at all."""
-        known = {name for name in self.contracts.on_bus() if not name.startswith("internal.")}
-        if known and api_name not in known and self.registry.find(api_name) is None:
-            error.args = (f"{error}{advice(api_name, known, 'on the bus there is')}",)
+        Returns:
+            The events, with their ids and the broker's.
 
-    def _check_call(self, message: RpcMessage, settings: ApiSettings) -> None:
-        api_name, name = message.api_name, message.procedure_name
-        validator = self.contracts.rpc_parameters(api_name, name)
-        if validator is not None:
-            if settings.validate.outgoing:
-                validator.validate(message.kwargs)
-            return
-        contract = self.contracts.get(api_name)
-        if contract is None:
-            raise SchemaNotFound(
-                f"no contract of the API {api_name!r} is on the bus, and strict_validation asks for one; "
-                "start the service that owns it, or give its contract with bus.schema.load_local(FILE)"
-            )
-        known = ", ".join(sorted(contract.get("rpcs", {}))) or "none at all"
-        raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
+        Raises:
+            EventsNotFired: Some are not stored, or may not be; its ``outcomes`` tell of each.
+            LightbusException: One of them can't be fired, as with :meth:`fire_event`; the message tells its
+                place in the list, and nothing was fired.
+        """
+        return await self._firer.fire_many(events, options)
 
-    async def _check_result(self, message: RpcMessage, result: ResultMessage) -> None:
-        api_name, name = message.api_name, message.procedure_name
-        validator = self.contracts.rpc_response(api_name, name)
-        if validator is None:
-            return
-        try:
-            validator.validate(result.result)
-        except ValidationError as e:
-            find = self.contracts.rpc_response
-            await self.watch.validate_again(e, find, api_name, name, result.result)
+    # Declaring
 
-    async def _check_again(
-        self, error: LightbusException, message: RpcMessage, settings: ApiSettings
-    ) -> None:
-        """Raise what is wrong with a call, unless the bus has another contract meanwhile, which it fits."""
-        if await self.watch.changed(message.api_name):
-            try:
-                self._check_call(message, settings)
-                return
-            except LightbusException as e:
-                error = e
-        if settings.strict_validation or not isinstance(error, SchemaNotFound):
-            raise error
+    register_api = _declaring(Declarations.register_api)
+    listen_for_event = _declaring(Declarations.listen_for_event)
+    listen_for_events = _declaring(Declarations.listen_for_events)
+    add_listener = _declaring(Declarations.add_listener)
+    add_background_task = _declaring(Declarations.add_background_task)
+    every = _declaring(Declarations.every)
+    schedule = _declaring(Declarations.schedule)
+    all_schedules = _declaring(Declarations.all_schedules)
+    set_features = _declaring(Declarations.set_features)
+    use_plugins = _declaring(Declarations.use_plugins)
+    hook = _declaring(Declarations.hook)
+    before_worker_start = on_start = _declaring(Declarations.before_worker_start)
+    after_worker_stopped = on_stop = _declaring(Declarations.after_worker_stopped)
+    before_rpc_call = _declaring(Declarations.before_rpc_call)
+    after_rpc_call = _declaring(Declarations.after_rpc_call)
+    before_rpc_execution = _declaring(Declarations.before_rpc_execution)
+    after_rpc_execution = _declaring(Declarations.after_rpc_execution)
+    before_event_sent = _declaring(Declarations.before_event_sent)
+    after_event_sent = _declaring(Declarations.after_event_sent)
+    before_event_execution = _declaring(Declarations.before_event_execution)
+    after_event_execution = _declaring(Declarations.after_event_execution)
+
+    # Knowing
+
+    @property
+    def service_name(self) -> str:
+        """The service that this process belongs to."""
+        return self.parts.identity.service_name
+
+    @property
+    def process_name(self) -> str:
+        """This process's name."""
+        return self.parts.identity.process_name
+
+    @property
+    def registry(self) -> Registry:
+        """The APIs that this process defines."""
+        return self.parts.registry
+
+    @property
+    def listeners(self) -> dict[str, Listener]:
+        """What listens to events here, by name."""
+        return self.parts.declarations.listeners
+
+    @property
+    def plugins(self) -> dict[str, LightbusPlugin]:
+        """The plugins that are in use, by name."""
+        return self.parts.declarations.plugins
+
+    def settings(self, api_name: str) -> ApiSettings:
+        """Return what is configured for an API."""
+        return self.parts.settings(api_name)
+
+    def transports(self) -> Transports:
+        """Return the transports of the running event loop, which are made when first asked for."""
+        return self.parts.transports()
 
     async def load_contracts(self) -> None:
         """Read the contracts on the bus now, instead of with the first message that needs one.
@@ -240,27 +218,18 @@ class BusClient(Firing):
         Raises:
             TransportUnavailable: The broker can't be reached.
         """
-        await self.watch.load()
+        await self.parts.watch.load()
 
+    # Ending
 
-def _within_deadline(timeout: float, name: str) -> float:
-    """Return how long a call may take where it is made on behalf of another one, whose caller waits, too."""
-    left = time_left()
-    if left is None or left > timeout:
-        return timeout
-    if left <= 0:
-        raise LightbusTimeout(
-            f"{name} was not called, since there is no time left: the caller of the procedure that calls it "
-            "waits no longer",
-            "no",
-        )
-    return left
+    def request_shutdown(self, reason: str = "the bus was asked to shut down") -> None:
+        """Ask the host to finish what runs and to end."""
+        self.parts.request_shutdown(reason)
 
+    def close(self) -> None:
+        """Close the connections of synchronous code; the bus takes no more calls."""
+        run_blocking(self.parts.home, self.close_async, blocking="close()", awaitable="close_async()")
 
-def _remote_error(message: RpcMessage, result: ResultMessage) -> Exception:
-    """Make the error that a caller sees of what its worker reports."""
-    text = str(result.result)
-    if text.startswith("WorkerLost("):
-        return WorkerLost(f"{message.canonical_name}: the process that ran it died; it may have had effects")
-    trace = f"\n\nIn the worker:\n{result.trace}" if result.trace else ""
-    return LightbusWorkerError(f"{message.canonical_name} failed in its worker: {text}{trace}")
+    async def close_async(self) -> None:
+        """Close the connections of the running event loop; the bus takes no more calls."""
+        await self.parts.close()

@@ -1,11 +1,14 @@
-"""Which transports carry which API, and the transports that one event loop has opened."""
+"""What is configured for each API, and the transports that carry it on each event loop."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from lightbus.declared.settings import ChosenTransport, Wiring
+from lightbus.declared.settings import ApiSettings, ChosenTransport, Wiring
+from lightbus.exceptions import BusAlreadyClosed
 from lightbus.metrics import Metrics
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.events import EventTransport
@@ -105,3 +108,65 @@ class Transports:
         transport.metrics = self._metrics
         transport.obstacles = self._obstacles
         return transport
+
+
+class Connections:
+    """The transports of one bus, on any number of event loops, and the settings by which they are made.
+
+    Args:
+        wiring: What is configured.
+        metrics: What transports count in.
+        obstacles: Where they tell what keeps them from their work.
+    """
+
+    def __init__(self, wiring: Wiring, metrics: Metrics, obstacles: Obstacles) -> None:
+        self.wiring = wiring
+        self._metrics = metrics
+        self._obstacles = obstacles
+        self._settings: dict[str, ApiSettings] = {}
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Transports] = WeakKeyDictionary()
+        #: The loop that was asked for last, and its transports.
+        self._latest: tuple[asyncio.AbstractEventLoop | None, Transports | None] = None, None
+        self.is_closed = False
+
+    def settings(self, api_name: str) -> ApiSettings:
+        """Return what is configured for an API."""
+        settings = self._settings.get(api_name)
+        if settings is None:
+            settings = self._settings[api_name] = self.wiring.api(api_name)
+        return settings
+
+    def rewire(self, wiring: Wiring) -> None:
+        """Take other settings of APIs from now on; transports that are open stay."""
+        self.wiring = wiring
+        self._settings.clear()
+
+    def transports(self) -> Transports:
+        """Return the transports of the running event loop, which are made when first asked for."""
+        if self.is_closed:
+            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
+        loop = asyncio.get_running_loop()
+        latest, transports = self._latest
+        if loop is latest and transports is not None:
+            return transports
+        transports = self._open.get(loop)
+        if transports is None:
+            transports = self._open[loop] = Transports(self.wiring, self._metrics, self._obstacles)
+        self._latest = loop, transports
+        return transports
+
+    def reconnects(self) -> dict[str, int]:
+        """Return, by the broker's address, how often a lost connection to it was made again."""
+        found: dict[str, int] = {}
+        for transports in list(self._open.values()):
+            for transport in transports.all():
+                # Those of one broker share their connection.
+                found[transport.address] = max(found.get(transport.address, 0), transport.reconnects)
+        return found
+
+    async def close(self) -> None:
+        """Close the transports of the running event loop; no others are made."""
+        self.is_closed = True
+        transports = self._open.pop(asyncio.get_running_loop(), None)
+        if transports is not None:
+            await transports.close()

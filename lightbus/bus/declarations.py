@@ -15,8 +15,6 @@ from lightbus.declared.settings import FEATURES, Feature
 from lightbus.exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters, InvalidSchedule
 from lightbus.plugins import LightbusPlugin, callbacks_of
 from lightbus.plugins.hooks import HOOKS, Callback, Hooks
-from lightbus.runtime.clock import Clock
-from lightbus.runtime.pool import HandlerPool
 
 F = TypeVar("F", bound=Callback)
 #: Options of a listener; the others have arguments of their own.
@@ -30,15 +28,12 @@ _LISTENER_OPTIONS = [
 class Declarations:
     """What a bus module has declared, for a host to run."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, hooks: Hooks) -> None:
         self.registry = registry
-        self.pool = HandlerPool()
-        self.hooks = Hooks(self.pool)
+        self.hooks = hooks
         #: The plugins that are in use, by name.
         self.plugins: dict[str, LightbusPlugin] = {}
         self.listeners: dict[str, Listener] = {}
-        #: What tells the time to schedules.
-        self.clock = Clock()
         #: What code schedules, by name.
         self.recurring: dict[str, Schedule] = {}
         #: What the manifest schedules, by name.

@@ -7,10 +7,10 @@ from collections.abc import Container, Iterable
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.unserved import consequence, remedy, state, whose
 
-from .client import BusClient
+from .parts import Parts
 
 
-async def groups_of(client: BusClient, api_names: Iterable[str]) -> list[GroupStatus]:
+async def groups_of(parts: Parts, api_names: Iterable[str]) -> list[GroupStatus]:
     """Ask the brokers how far the groups are that read the events of some APIs.
 
     Raises:
@@ -18,8 +18,8 @@ async def groups_of(client: BusClient, api_names: Iterable[str]) -> list[GroupSt
     """
     asked: dict[EventTransport, list[tuple[str, str]]] = {}
     for api_name in sorted(api_names):
-        events = asked.setdefault(client.transports().event(api_name), [])
-        events += [(api_name, name) for name in (*_event_names(client, api_name), "*")]
+        events = asked.setdefault(parts.transports().event(api_name), [])
+        events += [(api_name, name) for name in (*_event_names(parts, api_name), "*")]
     found = {}
     for transport, events in asked.items():
         for status in await transport.group_status(events):
@@ -57,9 +57,9 @@ def belongs(status: GroupStatus, service: str) -> bool:
     return bool(service) and status.group.startswith(f"{service}-")
 
 
-def _event_names(client: BusClient, api_name: str) -> Iterable[str]:
-    definition = client.registry.find(api_name)
+def _event_names(parts: Parts, api_name: str) -> Iterable[str]:
+    definition = parts.registry.find(api_name)
     if definition is not None:
         return definition.events
-    contract = client.contracts.get(api_name) or {}
+    contract = parts.contracts.get(api_name) or {}
     return tuple(contract.get("events", ()))

@@ -53,7 +53,7 @@ def of_host(
     """Hand out the host's bus, provided that the arguments say nothing else than its manifest."""
     client = host.bus.client
     for what, asked in (("service_name", service_name), ("process_name", process_name)):
-        has = getattr(client.wiring.identity, what)
+        has = getattr(client.parts.identity, what)
         if asked is None:
             continue
         is_fixed = what in host.said or host.manifest.origin(what) is not None
@@ -63,8 +63,8 @@ def of_host(
                 f"leave it out, or put it into the manifest or the option --{what.replace('_', '-')}"
             )
         host.said.add(what)
-        identity = replace(client.wiring.identity, **{what: asked})
-        client.wiring = replace(client.wiring, identity=identity)
+        identity = replace(client.parts.identity, **{what: asked})
+        client.parts.connections.rewire(replace(client.parts.wiring, identity=identity))
     if config is not None and not _is_same(config, host.manifest):
         raise ConfigurationError(
             "lightbus.create() with a manifest or a URL, in a module that `lightbus run` hosts, contradicts "

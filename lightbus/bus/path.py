@@ -37,26 +37,26 @@ class BusPath:
     @property
     def schema(self) -> Any:
         """The contracts of the bus, as a :class:`BusSchema`; below the bus, the contract of the API."""
-        schema = BusSchema(self._client)
+        schema = BusSchema(self._client.parts)
         return schema.get(self._name) if self._name else schema
 
     @property
     def parameter_schema(self) -> dict[str, Any]:
         """The JSON Schema of the parameters of the procedure or event."""
-        return BusSchema(self._client).parameter_schema(*self._split(()))
+        return BusSchema(self._client.parts).parameter_schema(*self._split(()))
 
     @property
     def response_schema(self) -> dict[str, Any]:
         """The JSON Schema of what the procedure returns."""
-        return BusSchema(self._client).response_schema(*self._split(()))
+        return BusSchema(self._client.parts).response_schema(*self._split(()))
 
     def validate_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Check arguments of the procedure or event; see :meth:`BusSchema.validate_parameters`."""
-        BusSchema(self._client).validate_parameters(*self._split(()), parameters)
+        BusSchema(self._client.parts).validate_parameters(*self._split(()), parameters)
 
     def validate_response(self, response: Any) -> None:
         """Check a result of the procedure; see :meth:`BusSchema.validate_response`."""
-        BusSchema(self._client).validate_response(*self._split(()), response)
+        BusSchema(self._client.parts).validate_response(*self._split(()), response)
 
     def __getattr__(self, name: str) -> BusPath:
         if name.startswith("_"):
@@ -174,9 +174,9 @@ class BusPath:
         """List what is known below this name: APIs, procedures and events."""
         client, prefix = self._client, f"{self._name}." if self._name else ""
         names: set[str] = set()
-        for api_name in {*client.registry.names(), *client.contracts.api_names()}:
+        for api_name in {*client.registry.names(), *client.parts.contracts.api_names()}:
             if api_name == self._name:
-                contract = client.contracts.get(api_name) or {}
+                contract = client.parts.contracts.get(api_name) or {}
                 names.update(contract.get("rpcs", {}), contract.get("events", {}))
                 definition = client.registry.find(api_name)
                 if definition is not None:
@@ -208,7 +208,7 @@ class BusPath:
     @property
     def _is_hosts(self) -> bool:
         """Whether a host has this bus: others use it too, and the host closes it."""
-        return self._client.shutdown_handler is not None
+        return self._client.parts.shutdown_handler is not None
 
     def _check_whole(self) -> None:
         if self._name:
@@ -218,7 +218,7 @@ class BusPath:
         """Run a coroutine function of the client and wait for it."""
         awaitable = f"bus.{self._name}.{form}_async(...)"
         blocking = f"bus.{self._name}(...)" if form == "call" else f"bus.{self._name}.{form}(...)"
-        return run_blocking(self._client.home, function, *args, blocking=blocking, awaitable=awaitable)
+        return run_blocking(self._client.parts.home, function, *args, blocking=blocking, awaitable=awaitable)
 
     def _split(self, args: tuple[object, ...]) -> tuple[str, str]:
         api_name, _, name = self._name.rpartition(".")

@@ -12,25 +12,25 @@ from lightbus.exceptions import ProcedureNotFound, SchemaNotFound, SyncCallOnEve
 from lightbus.runtime.portal import run_blocking
 from lightbus.values import dump, dump_answer
 
-from .client import BusClient
+from .parts import Parts
 
 
 class BusSchema:
     """The contracts that a process knows: its own, those given as files, and those on the bus.
 
     What is on the bus is read when it is first asked for; on an event loop, await
-    ``bus.client.load_contracts()`` before.
+    ``bus.parts.watch.load()`` before.
     """
 
-    def __init__(self, client: BusClient) -> None:
-        self._client = client
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     @property
     def api_names(self) -> list[str]:
         """The names of all APIs whose contract is known."""
-        if not self._client.watch.due:
+        if not self._parts.watch.due:
             self._load("bus.schema.api_names")
-        return sorted({*self._client.registry.names(), *self._client.contracts.api_names()})
+        return sorted({*self._parts.registry.names(), *self._parts.contracts.api_names()})
 
     def get(self, api_name: str) -> dict[str, Any]:
         """Return the contract of an API.
@@ -45,14 +45,14 @@ class BusSchema:
             SchemaNotFound: It is known neither here nor on the bus.
             SyncCallOnEventLoop: It would have to be read from the bus, but an event loop runs in this thread.
         """
-        client = self._client
-        definition = client.registry.find(api_name)
-        if definition is not None and client.settings(api_name).owner in (None, client.service_name):
-            client.contracts.set_local(definition)
-        contract = client.contracts.get(api_name)
+        parts = self._parts
+        definition = parts.registry.find(api_name)
+        if definition is not None and parts.settings(api_name).owner in (None, parts.identity.service_name):
+            parts.contracts.set_local(definition)
+        contract = parts.contracts.get(api_name)
         if contract is None:
             self._load(f"bus.schema.get({api_name!r})")
-            contract = client.contracts.get(api_name)
+            contract = parts.contracts.get(api_name)
         if contract is None:
             raise SchemaNotFound(
                 f"no contract of the API {api_name!r} is known here or on the bus; start the service that "
@@ -98,7 +98,7 @@ class BusSchema:
             ProcedureNotFound: It has nothing of that name.
         """
         self.parameter_schema(api_name, name)
-        contracts = self._client.contracts
+        contracts = self._parts.contracts
         _check(contracts.rpc_parameters(api_name, name) or contracts.event(api_name, name), dump(parameters))
 
     def validate_response(self, api_name: str, name: str, response: Any) -> None:
@@ -110,7 +110,7 @@ class BusSchema:
             ProcedureNotFound: It has no such procedure.
         """
         self.response_schema(api_name, name)
-        _check(self._client.contracts.rpc_response(api_name, name), dump_answer(response))
+        _check(self._parts.contracts.rpc_response(api_name, name), dump_answer(response))
 
     def load_local(self, path: str | Path) -> list[str]:
         """Know the APIs in a file, or in all ``*.json`` files of a directory.
@@ -122,7 +122,7 @@ class BusSchema:
             SchemaNotFound: There is no such file.
             InvalidMessage: It does not hold contracts.
         """
-        return self._client.contracts.load_local(path)
+        return self._parts.contracts.load_local(path)
 
     def save_local(self, path: str | Path) -> list[Path]:
         """Write the contracts of the APIs that this process owns.
@@ -150,7 +150,7 @@ class BusSchema:
         """
         self._load("bus.schema.published(...)")
         wanted = list(api_names)
-        found = {name: self._client.contracts.get_remote(name) for name in wanted}
+        found = {name: self._parts.contracts.get_remote(name) for name in wanted}
         if not any(found.values()):
             raise SchemaNotFound(
                 f"the bus has no contract of {', '.join(wanted) or 'this process, which owns no API'}; "
@@ -160,18 +160,16 @@ class BusSchema:
 
     def own(self) -> dict[str, dict[str, Any]]:
         """Return the contracts of the APIs that this process owns, but for those that describe the bus."""
-        client, owners = self._client, (None, self._client.service_name)
-        return {n: self.get(n) for n in client.registry.public() if client.settings(n).owner in owners}
+        parts, owners = self._parts, (None, self._parts.identity.service_name)
+        return {n: self.get(n) for n in parts.registry.public() if parts.settings(n).owner in owners}
 
     def _load(self, blocking: str) -> None:
         """Read the contracts on the bus; on an event loop, make do with those that were read before."""
-        client = self._client
+        parts, awaitable = self._parts, "bus.client.load_contracts()"
         try:
-            run_blocking(
-                client.home, client.load_contracts, blocking=blocking, awaitable="bus.client.load_contracts()"
-            )
+            run_blocking(parts.home, parts.watch.load, blocking=blocking, awaitable=awaitable)
         except SyncCallOnEventLoop:
-            if not client.watch.due:
+            if not parts.watch.due:
                 raise
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import ConfigurationError, LightbusException
-from lightbus.host.user_code import run_located
+from lightbus.host.user_code import located, run_located
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.plugins import enabled_plugins
+from lightbus.messages import EventMessage, RpcMessage
 from lightbus.plugins import LightbusPlugin, PluginOptions
-from lightbus.plugins.hooks import Callback, Hooks
+from lightbus.plugins.hooks import Hooks
 from lightbus.plugins.installed import find_plugin, make_plugin
 from lightbus.runtime.portal import run
 
@@ -68,9 +70,11 @@ def act(client: BusClient, manifest: Manifest, action: Callable[[], Coroutine[An
     async def acted() -> T:
         try:
             await hand_over(client, said)
-            for name in ("before_rpc_call", "before_event_sent"):
-                told = tuple(_told(client.hooks, name, callback) for callback in getattr(client.hooks, name))
-                setattr(client.hooks, name, told)
+            hooks = client.parts.hooks
+            if hooks.before_rpc_call:
+                hooks.before_rpc_call = partial(_tell, hooks, "before_rpc_call")
+            if hooks.before_event_sent:
+                hooks.before_event_sent = partial(_tell, hooks, "before_event_sent")
             return await action()
         finally:
             await client.close_async()
@@ -84,21 +88,18 @@ async def hand_over(client: BusClient, arguments: Namespace) -> None:
     Raises:
         ConfigurationError: A plugin fails.
     """
-    what = "receive_args() of a plugin"
-    await run_located(client.hooks, client.hooks.receive_args, what, args=arguments)
+    await run_located(client.parts.hooks, "receive_args", "receive_args() of a plugin", arguments)
 
 
-def _told(hooks: Hooks, name: str, callback: Callback) -> Callback:
-    """Return a callback of a hook in such a way that what it raises is told in a sentence."""
-    what = f"{name} ({callback.__module__}.{getattr(callback, '__qualname__', callback)})"
-
-    async def told(**kwargs: Any) -> None:
-        try:
-            await run_located(hooks, (callback,), what, **kwargs)
-        except ConfigurationError as e:
-            raise click.ClickException(str(e)) from e
-
-    return told
+async def _tell(hooks: Hooks, name: str, message: RpcMessage | EventMessage) -> None:
+    """Run a hook in such a way that errors in it are told in a sentence."""
+    try:
+        for callback in hooks.callbacks(name):
+            what = f"{name} ({callback.__module__}.{getattr(callback, '__qualname__', callback)})"
+            with located(callback, what):
+                await hooks.run(name, (callback,), message)
+    except ConfigurationError as e:
+        raise click.ClickException(str(e)) from e
 
 
 def _make(name: str, options: PluginOptions, manifest: Manifest) -> LightbusPlugin | None:

@@ -35,5 +35,5 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
         if is_there or manifest.modules_given or not may_lack_modules:
             raise
     if not client.service_name:
-        client.wiring = wiring_of(manifest, client.registry)
+        client.parts.connections.rewire(wiring_of(manifest, client.registry))
     return bus

@@ -64,7 +64,7 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
             problems.found += _metrics_problems(manifest)
     if connect:
         problems.found += run(_check_brokers(manifest, client, imports))
-    client.discard_background()
+    client.parts.declarations.discard_background()
     return problems.ordered("error", "warning", "note")
 
 
@@ -121,12 +121,12 @@ async def _clock_problems(manifest: Manifest, client: BusClient) -> list[Problem
     for kind, transport, api_names in client.transports().in_use():
         try:
             async with asyncio.timeout(_PATIENCE):
-                lead = await lead_of(transport.now, client.clock)
+                lead = await lead_of(transport.now, client.parts.clock)
         except (TimeoutError, LightbusException):
             continue  # That it does not answer is told already.
         if lead:
             path, place = _origin(manifest, kind, api_names[0] if api_names else "default")
-            what = difference(lead, transport.address, client.clock.now())
+            what = difference(lead, transport.address, client.parts.clock.now())
             problems.add(place, path, f"{what}; set the wrong one right, as by NTP", "warning")
     return problems.found
 
@@ -142,7 +142,7 @@ async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem
     listened = {**{name: options.pairs for name, options in manifest.listeners.items()}, **in_code}
     found = []
     ours = [name for name, record in manifest.apis.items() if record.owner == manifest.service_name]
-    for doubt in doubts(listened, client.contracts.on_bus(), {*client.registry.names(), *ours}):
+    for doubt in doubts(listened, client.parts.contracts.on_bus(), {*client.registry.names(), *ours}):
         path, what = f"listeners.{doubt.listener}.events", f"{doubt.event}: {doubt.what}"
         where = manifest.origin(path)
         if where is None:
@@ -155,7 +155,7 @@ async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem
 async def _unserved_groups(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
     """Tell which groups of the service nobody reads and no listener stands for."""
     try:
-        statuses = await groups_of(client, names_of_apis(manifest, client))
+        statuses = await groups_of(client.parts, names_of_apis(manifest, client))
     except LightbusException as e:
         path, place = _origin(manifest, "event", "default")
         return [Problem(place, path, f"groups without listeners were not looked for: {e}", "warning")]

@@ -61,7 +61,7 @@ class Host:
         self._reloads: list[Kept] = []
         self._status = EXIT_OK
         self.client = client_for(manifest)
-        self.client.shutdown_handler = self.shut_down
+        self.client.parts.shutdown_handler = self.shut_down
         self.bus = BusPath(self.client)
         #: How far its service is.
         self.life = Life(
@@ -94,7 +94,7 @@ class Host:
                 status = EXIT_FAILED
             if self._embedded is not None:
                 self._embedded.stop()
-            if self.client.pool.running:
+            if self.client.parts.pool.running:
                 # Threads that never return would keep the interpreter from ending.
                 logger.warning("functions that still run in threads are left behind")
                 self._shutdown.end_now(status)
@@ -169,7 +169,7 @@ class Host:
         lost = "the manifest is not read again"
         self._reloads = [reload for reload in self._reloads if not reload.is_over]
         self._reloads.append(
-            Kept(self._reloader.reload, "lightbus reload", lost, self.client.obstacles).start()
+            Kept(self._reloader.reload, "lightbus reload", lost, self.client.parts.obstacles).start()
         )
 
 

@@ -88,7 +88,7 @@ class Life:
             logger.warning("%s", problem)
         self._choose_features()
         starts = any(hasattr(module, "before_server_start") for module in self._modules)
-        self._refuse_idleness(may_come=starts or bool(self._client.hooks.before_worker_start))
+        self._refuse_idleness(may_come=starts or bool(self._client.parts.hooks.before_worker_start))
 
     async def live(self, stop: Stop, patience: float, ready: Callable[[], None]) -> None:
         """Start, serve until it is to stop, and close the bus.
@@ -103,8 +103,8 @@ class Life:
             TransportUnavailable: A broker does not answer, and ``fail_fast`` is on.
         """
         client = self._client
-        client.home = asyncio.get_running_loop()
-        worker = self.worker = Worker(client)
+        client.parts.home = asyncio.get_running_loop()
+        worker = self.worker = Worker(client.parts)
         try:
             if not await _unless(stop, self._start(worker)):
                 return
@@ -117,11 +117,12 @@ class Life:
             logger.info("stopping: no more is taken; what runs has %g s to finish", patience)
             await worker.drain(patience)
         except Exception as e:
-            await client.hooks.report(e)
+            await client.parts.hooks.report(e)
             raise
         finally:
-            hooks = client.hooks
-            await hooks.run_after("after_worker_stopped", hooks.after_worker_stopped, client=client)
+            hooks = client.parts.hooks
+            if hooks.after_worker_stopped:
+                await hooks.after_worker_stopped()
             await client.close_async()
             logger.info("stopped")
 
@@ -136,9 +137,9 @@ class Life:
 
     async def _start(self, worker: Worker) -> None:
         """Everything before ready: from here on, nothing that is sent is missed."""
-        client, hooks = self._client, self._client.hooks
+        client, hooks = self._client, self._client.parts.hooks
         if self._arguments is not None:
-            await run_located(hooks, hooks.receive_args, "receive_args() of a plugin", args=self._arguments)
+            await run_located(hooks, "receive_args", "receive_args() of a plugin", self._arguments)
         await run_start_functions(self._modules, self._bus)
         self._prepare(worker)
         self._refuse_idleness(may_come=bool(hooks.before_worker_start))
@@ -148,8 +149,7 @@ class Life:
         try:
             await worker.sign_on()
             if hooks.before_worker_start:
-                what = "the callback of before_worker_start"
-                await run_located(hooks, hooks.before_worker_start, what, client=client)
+                await run_located(hooks, "before_worker_start", "the callback of before_worker_start")
                 # What it has declared joins as well.
                 self._prepare(worker)
                 self._refuse_idleness(may_come=False)
@@ -195,7 +195,9 @@ class Life:
             listener = event.listener
             names = ", ".join(f"{api}.{name}" for api, name in listener.events)
             self._say(f"listener {listener.name}: {names} (concurrency {listener.concurrency})")
-        for schedule in client.all_schedules().values() if "tasks" in client.features else ():
+        for schedule in (
+            client.all_schedules().values() if "tasks" in client.parts.declarations.features else ()
+        ):
             self._say(f"schedule {schedule.name}: {schedule.times} ({schedule.scope})")
 
     def _say(self, line: str) -> None:
@@ -206,7 +208,7 @@ class Life:
     def _refuse_idleness(self, may_come: bool) -> None:
         """Refuse to run where nothing is declared and nothing more may come."""
         client = self._client
-        declared = (client.listeners, client.all_schedules(), client.background)
+        declared = (client.listeners, client.all_schedules(), client.parts.declarations.background)
         apis = [name for name in client.registry.names() if not client.registry.get(name).only_tells]
         if not (apis or any(declared) or may_come or self._may_be_idle):
             names = ", ".join(self._manifest.modules)

@@ -80,7 +80,7 @@ class Loader:
             events, record = self._known_events(listener), records.get(listener)
             if record is not None and events is not None and self._takes(record, events):
                 self._try(f"listeners.{listener}.handler", None, self._client.add_listener, record)
-        self._client.schedules.update(self.schedules())
+        self._client.parts.declarations.schedules.update(self.schedules())
         self._look_for_classes()
         self.problems.raise_errors()
         return modules
@@ -103,7 +103,7 @@ class Loader:
         for name, options in self._manifest.schedules.items():
             path = f"schedules.{name}"
             function = self._try(f"{path}.call", None, import_object, options.call)
-            if name in self._client.recurring:
+            if name in self._client.parts.declarations.recurring:
                 what = "the code has a schedule of that name too; rename one of them"
                 self.problems.add(self._place(path), path, what)
             if function is not None:
@@ -142,7 +142,9 @@ class Loader:
                 "two; write service_name: NAME into the manifest, or give --service-name NAME",
                 name,
             )
-        client.wiring = replace(client.wiring, identity=replace(client.wiring.identity, service_name=name))
+        parts = client.parts
+        identity = replace(parts.identity, service_name=name)
+        parts.connections.rewire(replace(parts.wiring, identity=identity))
 
     def ours(self) -> list[str]:
         """Return the names of the APIs that are defined here and this service's to serve."""

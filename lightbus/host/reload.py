@@ -51,7 +51,7 @@ class Reloader:
         """
         async with self._lock:
             is_applied = await self._try()
-        self._client.metrics.reloads.add("applied" if is_applied else "refused")
+        self._client.parts.metrics.reloads.add("applied" if is_applied else "refused")
         return is_applied
 
     async def _try(self) -> bool:
@@ -93,7 +93,7 @@ class Reloader:
         old, self.manifest = self.manifest, new
         if new.bus.log_level != old.bus.log_level:
             logs.set_level(new.bus.log_level)
-        client.rewire(replace(client.wiring, api=new.api))
+        client.parts.connections.rewire(replace(client.parts.wiring, api=new.api))
         for record in listeners:
             running = client.listeners[record.name]
             running.on_error, running.concurrency = record.on_error, record.concurrency
@@ -102,7 +102,7 @@ class Reloader:
                 running.enabled = record.enabled
                 worker.switch(running)
         worker.resize()
-        client.schedules = schedules
+        client.parts.declarations.schedules = schedules
         worker.schedules.replace(client.all_schedules())
 
 

@@ -13,7 +13,7 @@ from lightbus.declared.definition import where
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
 from lightbus.host import logs
 from lightbus.host.importing import described, place_of, with_place
-from lightbus.plugins.hooks import Callback, Hooks
+from lightbus.plugins.hooks import Hooks
 from lightbus.runtime.cancellation import is_cancelled
 
 logger = logging.getLogger(__name__)
@@ -29,18 +29,18 @@ async def run_start_functions(modules: Sequence[ModuleType], bus: BusPath) -> No
         function = getattr(module, "before_server_start", None)
         if function is not None:
             with located(function, f"before_server_start() of {module.__name__}"):
-                await bus.client.pool.invoke(function, bus)
+                await bus.client.parts.pool.invoke(function, bus)
 
 
-async def run_located(hooks: Hooks, callbacks: Sequence[Callback], what: str, **kwargs: Any) -> None:
-    """Run callbacks of a hook at the start.
+async def run_located(hooks: Hooks, name: str, what: str, *about: Any) -> None:
+    """Run the callbacks of a hook at the start; ``about`` is what they get, besides the client.
 
     Raises:
         ConfigurationError: One of them raises; the message has the line.
     """
-    for callback in callbacks:
+    for callback in hooks.callbacks(name):
         with located(callback, what):
-            await hooks.run((callback,), **kwargs)
+            await hooks.run(name, (callback,), *about)
 
 
 @contextmanager

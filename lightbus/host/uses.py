@@ -42,7 +42,7 @@ def names_of_apis(manifest: Manifest, client: BusClient) -> list[str]:
 
 
 def _uses(manifest: Manifest, client: BusClient) -> Iterator[Use]:
-    features = client.features
+    features = client.parts.declarations.features
     listeners = list(_listeners(manifest, client))
     listened = {api for _, events, _ in listeners for api, _ in events}
     for name in names_of_apis(manifest, client):
@@ -66,7 +66,7 @@ def _of_owner(client: BusClient, name: str) -> Iterator[Use]:
     yield Use("publishes", name)
     if definition is None or not definition.internal:
         yield Use("owns", name)
-    if "rpcs" in client.features and (definition is None or not definition.only_tells):
+    if "rpcs" in client.parts.declarations.features and (definition is None or not definition.only_tells):
         yield Use("serves", name)
     events = definition.events if definition is not None else {}
     if definition is None or events:

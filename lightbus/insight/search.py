@@ -204,7 +204,7 @@ async def reached(source: AsyncIterator[T], away: list[str]) -> AsyncIterator[T]
 def misfit(client: BusClient, message: EventMessage) -> str | None:
     """Return what is wrong with an event by its contract, which must be loaded; None if nothing is."""
     try:
-        BusSchema(client).validate_parameters(message.api_name, message.event_name, message.kwargs)
+        BusSchema(client.parts).validate_parameters(message.api_name, message.event_name, message.kwargs)
     except SchemaNotFound:
         return (
             f"no contract of the API {message.api_name!r} is on the bus; start the service that owns it, or "

@@ -3,59 +3,91 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any
 
+from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.runtime.cancellation import is_cancelled
 from lightbus.runtime.pool import HandlerPool
 
 Callback = Callable[..., Any]
-Around = Callable[..., AbstractContextManager[Any]]
 
 logger = logging.getLogger(__name__)
 
-#: Every hook; what its callbacks get is in the signature of :class:`~lightbus.plugins.LightbusPlugin`.
-HOOKS = (
-    *("before_worker_start", "after_worker_stopped"),
-    *("before_rpc_call", "after_rpc_call", "before_rpc_execution", "after_rpc_execution"),
-    *("before_event_sent", "after_event_sent", "before_event_execution", "after_event_execution"),
-)
+#: Every hook, with the names of what its callbacks get, besides the client.
+HOOKS = {
+    "before_worker_start": (),
+    "after_worker_stopped": (),
+    "before_rpc_call": ("rpc_message",),
+    "after_rpc_call": ("rpc_message", "result_message"),
+    "before_rpc_execution": ("rpc_message",),
+    "after_rpc_execution": ("rpc_message", "result_message"),
+    "before_event_sent": ("event_message",),
+    "after_event_sent": ("event_message",),
+    "before_event_execution": ("event_message",),
+    "after_event_execution": ("event_message",),
+}
+#: Those that only plugins may have; ``around_*`` return a context manager in which the whole of it happens.
+PLUGIN_HOOKS = {
+    "receive_args": ("args",),
+    "before_close": (),
+    "exception": ("e",),
+    "around_rpc_call": ("rpc_message",),
+    "around_rpc_execution": ("rpc_message",),
+    "around_event_sent": ("event_message",),
+    "around_event_execution": ("event_message", "listener_name"),
+}
+_WITHOUT_CLIENT = {"receive_args", "exception"}
+# Errors in these go to whoever runs them; those in ``after_*`` and the others are only logged.
+_MAY_FAIL = {name for name in HOOKS if name.startswith("before_")} | {"receive_args"}
 
-#: Hooks that only plugins may have; those that begin with ``around_`` return a context manager in which the
-#: whole of it happens.
-PLUGIN_HOOKS = (
-    *("receive_args", "before_close", "exception"),
-    *("around_rpc_call", "around_rpc_execution", "around_event_sent", "around_event_execution"),
-)
-_NONE: tuple[Callback, ...] = ()
-_NONE_AROUND: tuple[Around, ...] = ()
+OfProcess = Callable[[], Awaitable[None]] | None
+OfCall = Callable[[RpcMessage], Awaitable[None]] | None
+OfAnswer = Callable[[RpcMessage, ResultMessage], Awaitable[None]] | None
+OfEvent = Callable[[EventMessage], Awaitable[None]] | None
+AroundCall = Callable[[RpcMessage], AbstractContextManager[None]] | None
 
 
 class Hooks:
-    """The callbacks of one bus. A hook without callbacks is an empty tuple: test it before running it.
+    """The hooks of one bus: each is a function that runs its callbacks, or None where it has none.
 
-    Errors in ``before_*`` hooks go to the caller, and so fail the message. Errors in ``after_*`` hooks are
-    only logged.
+    Test it before calling it, so that a hook without callbacks costs a message nothing else. Errors in
+    ``before_*`` hooks go to the caller, and so fail the message; errors in ``after_*`` hooks are only logged.
 
     Args:
         pool: Runs callbacks that are plain functions.
+        client: The bus that callbacks get as ``client``.
     """
 
-    before_worker_start = after_worker_stopped = _NONE
-    before_rpc_call = after_rpc_call = before_rpc_execution = after_rpc_execution = _NONE
-    before_event_sent = after_event_sent = before_event_execution = after_event_execution = _NONE
-    receive_args = before_close = exception = _NONE
-    around_rpc_call = around_rpc_execution = around_event_sent = around_event_execution = _NONE_AROUND
+    before_worker_start: OfProcess = None
+    after_worker_stopped: OfProcess = None
+    before_rpc_call: OfCall = None
+    after_rpc_call: OfAnswer = None
+    before_rpc_execution: OfCall = None
+    after_rpc_execution: OfAnswer = None
+    before_event_sent: OfEvent = None
+    after_event_sent: OfEvent = None
+    before_event_execution: OfEvent = None
+    after_event_execution: OfEvent = None
+    receive_args: Callable[[Namespace], Awaitable[None]] | None = None
+    before_close: OfProcess = None
+    exception: Callable[[BaseException], Awaitable[None]] | None = None
+    around_rpc_call: AroundCall = None
+    around_rpc_execution: AroundCall = None
+    around_event_sent: Callable[[EventMessage], AbstractContextManager[None]] | None = None
+    around_event_execution: Callable[[EventMessage, str], AbstractContextManager[None]] | None = None
 
-    def __init__(self, pool: HandlerPool) -> None:
+    def __init__(self, pool: HandlerPool, client: Any) -> None:
         self._pool = pool
-        self._early: dict[str, list[Callback]] = {name: [] for name in HOOKS}
-        self._plugins: dict[str, list[Callback]] = {name: [] for name in (*HOOKS, *PLUGIN_HOOKS)}
-        self._late: dict[str, list[Callback]] = {name: [] for name in HOOKS}
-        self.set_plugins({})
+        self._client = client
+        self._early: dict[str, list[Callback]] = {}
+        self._plugins: dict[str, list[Callback]] = {}
+        self._late: dict[str, list[Callback]] = {}
 
     def add(self, name: str, callback: Callback, *, before_plugins: bool = False) -> None:
         """Register a callback.
@@ -65,57 +97,72 @@ class Hooks:
             callback: A function, plain or async, that takes the hook's keyword arguments.
             before_plugins: Whether it runs before those of plugins and those registered without this.
         """
-        (self._early if before_plugins else self._late)[name].append(callback)
+        (self._early if before_plugins else self._late).setdefault(name, []).append(callback)
         self._arrange(name)
 
-    def set_plugins(self, callbacks: dict[str, list[Callback]]) -> None:
+    def set_plugins(self, callbacks: Mapping[str, list[Callback]]) -> None:
         """Have these callbacks of plugins, by hook, and no others.
 
         Args:
             callbacks: For names of :data:`HOOKS` and :data:`PLUGIN_HOOKS`, in the order in which they run.
         """
-        for name in self._plugins:
-            self._plugins[name] = callbacks.get(name, [])
+        self._plugins = dict(callbacks)
+        for name in (*HOOKS, *PLUGIN_HOOKS):
             self._arrange(name)
 
-    def _arrange(self, name: str) -> None:
-        plugins = self._plugins[name]
-        setattr(self, name, (*self._early.get(name, ()), *plugins, *self._late.get(name, ())))
+    def copy(self, other: Hooks) -> None:
+        """Have the callbacks that another bus has."""
+        self._early = {name: list(callbacks) for name, callbacks in other._early.items()}
+        self._late = {name: list(callbacks) for name, callbacks in other._late.items()}
+        self.set_plugins(other._plugins)
 
-    async def run(self, callbacks: tuple[Callback, ...], **kwargs: Any) -> None:
-        """Run the callbacks of a hook one after the other; what one raises goes to the caller."""
-        for callback in callbacks:
-            await self._pool.invoke(callback, **kwargs)
+    def callbacks(self, name: str) -> tuple[Callback, ...]:
+        """Return the callbacks of a hook, in the order in which they run."""
+        return tuple(
+            callback for some in (self._early, self._plugins, self._late) for callback in some.get(name, ())
+        )
 
-    async def run_after(self, name: str, callbacks: tuple[Callback, ...], **kwargs: Any) -> None:
-        """Run all callbacks of a hook that comes after the fact; what one raises is logged."""
+    async def run(self, name: str, callbacks: Sequence[Callback], *about: Any) -> None:
+        """Run callbacks of a hook one after the other.
+
+        Args:
+            name: The hook, which says whether errors go to the caller or are only logged.
+            callbacks: Some of its callbacks, or what stands for them.
+            about: What they get, in the order of the hook's names.
+        """
+        arguments, may_fail = self._arguments(name, about), name in _MAY_FAIL
         for callback in callbacks:
             try:
-                await self._pool.invoke(callback, **kwargs)
+                await self._pool.invoke(callback, **arguments)
             except BaseException as e:
-                if is_cancelled(e):
+                if may_fail or is_cancelled(e):
                     raise
                 logger.exception("a callback of %s failed: %s", name, _name(callback))
 
     async def report(self, error: BaseException) -> None:
         """Tell plugins what user code, or the host itself, has raised."""
         if self.exception:
-            await self.run_after("exception", self.exception, e=error)
+            await self.exception(error)
 
-    def around(self, callbacks: tuple[Around, ...], **kwargs: Any) -> AbstractContextManager[None]:
-        """Return the context managers of an ``around_*`` hook of a caller as one.
+    def _arrange(self, name: str) -> None:
+        """Make the function that runs the callbacks of a hook."""
+        run = self._around if name.startswith("around_") else self.run
+        callbacks = self.callbacks(name)
+        setattr(self, name, partial(run, name, callbacks) if callbacks else None)
 
-        An error at its beginning goes to the caller. An error at its end is only logged, since the message is
-        sent already.
+    def _around(self, name: str, callbacks: Sequence[Callback], *about: Any) -> AbstractContextManager[None]:
+        """Return the context managers of an ``around_*`` hook as one.
+
+        Errors at its beginning fail the message. At its end, those of a handler do so, too; those of a caller
+        are only logged, since the message is sent already.
         """
-        return _Nested(callbacks, kwargs, fails_at_end=False)
+        is_handler = name.endswith("_execution")
+        return _Nested(callbacks, self._arguments(name, about), fails_at_end=is_handler)
 
-    def around_execution(self, callbacks: tuple[Around, ...], **kwargs: Any) -> AbstractContextManager[None]:
-        """Return the context managers of an ``around_*`` hook of a handler as one.
-
-        An error at its beginning or its end fails the message.
-        """
-        return _Nested(callbacks, kwargs, fails_at_end=True)
+    def _arguments(self, name: str, about: tuple[Any, ...]) -> dict[str, Any]:
+        names = HOOKS[name] if name in HOOKS else PLUGIN_HOOKS[name]
+        arguments = dict(zip(names, about, strict=True))
+        return arguments if name in _WITHOUT_CLIENT else {**arguments, "client": self._client}
 
 
 class Beside:
@@ -152,11 +199,11 @@ class _Nested(AbstractContextManager[None]):
 
     __slots__ = ("_callbacks", "_entered", "_fails_at_end", "_kwargs")
 
-    def __init__(self, callbacks: tuple[Around, ...], kwargs: dict[str, Any], *, fails_at_end: bool) -> None:
+    def __init__(self, callbacks: Sequence[Callback], kwargs: dict[str, Any], *, fails_at_end: bool) -> None:
         self._callbacks = callbacks
         self._kwargs = kwargs
         self._fails_at_end = fails_at_end
-        self._entered: list[tuple[Around, AbstractContextManager[Any]]] = []
+        self._entered: list[tuple[Callback, AbstractContextManager[Any]]] = []
 
     def __enter__(self) -> None:
         for callback in self._callbacks:

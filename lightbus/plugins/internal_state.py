@@ -40,7 +40,8 @@ class StatePlugin(LightbusPlugin):
         self._outbox.put(client, "worker_started", self._state(client))
         if self.ping_enabled:
             lost = "internal.state does not tell that this process lives"
-            self._pinging = Kept(partial(self._ping, client), "lightbus ping", lost, client.obstacles).start()
+            ping, obstacles = partial(self._ping, client), client.parts.obstacles
+            self._pinging = Kept(ping, "lightbus ping", lost, obstacles).start()
 
     async def after_worker_stopped(self, *, client: Any) -> None:
         """Say that it stops."""

@@ -78,7 +78,7 @@ class _Queue:
         self._closing = False
         self._sending: list[EventMessage] = []
         lost = f"events of {api_name} are not sent"
-        self._sender = Kept(self._run, f"lightbus {api_name}", lost, client.obstacles).start()
+        self._sender = Kept(self._run, f"lightbus {api_name}", lost, client.parts.obstacles).start()
 
     def put(self, message: EventMessage) -> None:
         if len(self._waiting) >= MOST_WAITING:

@@ -181,16 +181,16 @@ class Hosted:
         modules = [importlib.import_module(each) for each in (*names, *manifest.modules)]
         modules += [each for each in self._what if isinstance(each, ModuleType)]
         client = self._client(modules, manifest)
-        wiring = client.wiring if self._config is None else client_for(manifest).wiring
+        wiring = client.parts.wiring if self._config is None else client_for(manifest).parts.wiring
         if not wiring.identity.service_name:
-            wiring = replace(wiring, identity=client.wiring.identity)
+            wiring = replace(wiring, identity=client.parts.identity)
         # Else it would serve what all of the tests have imported.
         is_given = any(isinstance(each, BusPath) for each in self._what)
         registry = client.registry if is_given else client.registry.alone()
         with lend(client, _in_memory(wiring), registry), jobs_go_by(self.clock):
             self.bus = BusPath(client)
-            client.clock = self.clock
-            client.shutdown_handler = self._note_shutdown
+            client.parts.clock = self.clock
+            client.parts.shutdown_handler = self._note_shutdown
             for api in (*_apis_of(modules), *self._what):
                 if isinstance(api, Api | type):
                     client.register_api(api)
@@ -221,7 +221,7 @@ class Hosted:
             )
         if clients:
             return clients[0]
-        wiring = client_for(manifest).wiring
+        wiring = client_for(manifest).parts.wiring
         name = manifest.service_name or (modules[0].__name__.rpartition(".")[2] if modules else "test")
         return BusClient(replace(wiring, identity=replace(wiring.identity, service_name=name)), Registry())
 

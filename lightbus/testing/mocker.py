@@ -67,7 +67,7 @@ class MockResult:
             definition.procedure(procedure_name)
             self._contracts.set_local(definition)
         if not error:
-            contracts = self._client.contracts if definition is None else self._contracts
+            contracts = self._client.parts.contracts if definition is None else self._contracts
             validator = Contracts.rpc_response(contracts, api_name, procedure_name)
             if validator is not None:
                 validator.validate(value)
@@ -182,15 +182,15 @@ class BusMocker:
         self._stacks: list[ExitStack] = []
 
     def __enter__(self) -> MockResult:
-        client = self._client
+        client, parts = self._client, self._client.parts
         mock = MockResult(client, require_mocking=self._require_mocking)
         transports = _Mocked(client, mock)
-        due = client.watch.due
+        due = parts.watch.due
         stack = ExitStack()
-        stack.callback(lambda: setattr(client.watch, "due", due))
-        stack.enter_context(patch.object(client, "transports", lambda: transports))
+        stack.callback(lambda: setattr(parts.watch, "due", due))
+        stack.enter_context(patch.object(parts, "transports", lambda: transports))
         # Results were checked when they were announced; the None of those that were not fits nothing.
-        stack.enter_context(patch.object(client.contracts, "rpc_response", lambda *names: None))
+        stack.enter_context(patch.object(parts.contracts, "rpc_response", lambda *names: None))
         self._stacks.append(stack)
         return mock
 
@@ -236,7 +236,7 @@ class _Mocked(Transports):
     """Transports that carry nothing."""
 
     def __init__(self, client: BusClient, mock: MockResult) -> None:
-        super().__init__(client.wiring, client.metrics, client.obstacles)
+        super().__init__(client.parts.wiring, client.parts.metrics, client.parts.obstacles)
         self._transports = _Rpc(mock), _Event(mock), _Schema(client)
 
     def rpc(self, api_name: str) -> MemoryRpcTransport:
@@ -271,7 +271,7 @@ class _Schema(MemorySchemaTransport):
         self._client = client
 
     async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
-        contracts = self._client.contracts
+        contracts = self._client.parts.contracts
         known = {name: contracts.get_remote(name) for name in contracts.api_names()}
         return {name: contract for name, contract in known.items() if contract is not None}
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from lightbus.bus.client import BusClient
+from lightbus.bus.parts import Parts
 from lightbus.declared.listener import Listener
 from lightbus.exceptions import ValidationError
 from lightbus.messages import EventMessage, handled
@@ -112,8 +112,8 @@ class Collector:
 class BatchRunner:
     """Runs the handler of one listener on lists; where one fails, on each of its events alone."""
 
-    def __init__(self, client: BusClient, dispatch: Dispatch, listener: Listener) -> None:
-        self._client = client
+    def __init__(self, parts: Parts, dispatch: Dispatch, listener: Listener) -> None:
+        self._parts = parts
         self._dispatch = dispatch
         self._listener = listener
         self._is_async = listener.is_async
@@ -139,16 +139,16 @@ class BatchRunner:
             raise
 
     async def _handle_together(self, fit: list[Delivery], left: list[Delivery]) -> None:
-        listener, hooks, client = self._listener, self._client.hooks, self._client
+        listener, hooks, parts = self._listener, self._parts.hooks, self._parts
         messages = [delivery.message for delivery in fit]
         started = time.perf_counter()
         around = Beside()
         try:
-            for message in messages if hooks.around_event_execution else ():
-                names = {"event_message": message, "listener_name": listener.name}
-                around.enter(hooks.around_execution(hooks.around_event_execution, client=client, **names))
+            if hooks.around_event_execution:
+                for message in messages:
+                    around.enter(hooks.around_event_execution(message, listener.name))
             # A list of its own, which the handler may change.
-            await client.pool.call(self._is_async, listener.handler, messages.copy())
+            await parts.pool.call(self._is_async, listener.handler, messages.copy())
         except BaseException as e:
             around.leave([e] * len(fit))
             if is_cancelled(e):
@@ -161,10 +161,9 @@ class BatchRunner:
             await self._tell_failure(len(failures), failures[0])
             fit = [delivery for delivery, error in zip(fit, outcomes, strict=True) if error is None]
             messages = [delivery.message for delivery in fit]
-        for message in messages if hooks.after_event_execution else ():
-            await hooks.run_after(
-                "after_event_execution", hooks.after_event_execution, client=client, event_message=message
-            )
+        if hooks.after_event_execution:
+            for message in messages:
+                await hooks.after_event_execution(message)
         for delivery in fit:
             delivery.ack()
         if len(fit) == len(left):
@@ -175,14 +174,14 @@ class BatchRunner:
         # Each has its share of the time.
         seconds = (time.perf_counter() - started) / max(1, len(fit))
         for names_of, count in Counter([(m.api_name, m.event_name) for m in messages]).items():
-            client.metrics.event_handlings.add((listener.name, *names_of), "ok", seconds, count)
+            parts.metrics.event_handlings.add((listener.name, *names_of), "ok", seconds, count)
         for message in messages if traffic.is_logged(traffic.DEBUG) else ():
             traffic.log(f"{listener.name} got", message.canonical_name, message.id, "ok", seconds)
 
     async def _tell_failure(self, count: int, error: BaseException) -> None:
         what = "the listener %s raised on %d events at once, and gets each of them alone now: %r"
         logger.warning(what, self._listener.name, count, error)
-        await self._client.hooks.report(error)
+        await self._parts.hooks.report(error)
 
     async def _handle_each(self, left: list[Delivery], *, is_again: bool) -> None:
         while left:
@@ -207,7 +206,7 @@ class BatchRunner:
 
     async def _make_fit(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Validate and cast; return those that fit. What is wrong with another shows when it is alone."""
-        hooks, client = self._client.hooks, self._client
+        hooks = self._parts.hooks
         checks: dict[tuple[str, str], tuple[Callable[[object], None] | None, Caster | None] | None] = {}
         fit = []
         for delivery in deliveries:
@@ -221,7 +220,7 @@ class BatchRunner:
             validate, cast = check
             try:
                 if hooks.before_event_execution:
-                    await hooks.run(hooks.before_event_execution, client=client, event_message=message)
+                    await hooks.before_event_execution(message)
                 kwargs = message.kwargs
                 if validate is not None:
                     validate(kwargs)
@@ -240,11 +239,11 @@ class BatchRunner:
         self, message: EventMessage
     ) -> tuple[Callable[[object], None] | None, Caster | None] | None:
         """Return what validates and what casts an event; None where its contract must be looked for first."""
-        client = self._client
-        settings = client.settings(message.api_name)
+        parts = self._parts
+        settings = parts.settings(message.api_name)
         validate = None
         if settings.validate.incoming or settings.strict_validation:
-            validator = client.contracts.event(message.api_name, message.event_name)
+            validator = parts.contracts.event(message.api_name, message.event_name)
             if validator is None:
                 return None
             if settings.validate.incoming:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, KeysView
 from typing import Any
 
-from lightbus.bus.client import BusClient
+from lightbus.bus.parts import Parts
 from lightbus.contracts.validator import Validator
 from lightbus.declared.definition import EMPTY, Procedure
 from lightbus.declared.listener import Listener
@@ -50,11 +50,11 @@ class Call:
 
     __slots__ = ("caster", "function", "is_async", "parameters", "procedure", "response")
 
-    def __init__(self, client: BusClient, procedure: Procedure) -> None:
-        settings = client.settings(procedure.api_name)
+    def __init__(self, parts: Parts, procedure: Procedure) -> None:
+        settings = parts.settings(procedure.api_name)
         names = (procedure.api_name, procedure.name)
         self.procedure = procedure
-        self.function = getattr(client.registry.instance(procedure.api_name), procedure.name)
+        self.function = getattr(parts.registry.instance(procedure.api_name), procedure.name)
         self.is_async = procedure.is_async
         self.caster: Caster | None = None
         if settings.cast_values:
@@ -62,23 +62,23 @@ class Call:
         self.parameters: Validator | None = None
         self.response: Validator | None = None
         if settings.validate.incoming:
-            self.parameters = client.contracts.rpc_parameters(*names)
+            self.parameters = parts.contracts.rpc_parameters(*names)
         if settings.validate.outgoing:
-            self.response = client.contracts.rpc_response(*names)
+            self.response = parts.contracts.rpc_response(*names)
 
 
 class Dispatch:
     """Runs procedures and listeners for one bus; nothing that they do gets past it."""
 
-    def __init__(self, client: BusClient) -> None:
-        self._client = client
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         #: In which each message is handled.
         self.isolation = Isolation()
-        self._hooks = client.hooks
-        self._pool = client.pool
-        self._metrics = client.metrics
+        self._hooks = parts.hooks
+        self._pool = parts.pool
+        self._metrics = parts.metrics
         self._complaints = Complaints(logger)
-        self._expose_tracebacks = client.wiring.expose_tracebacks
+        self._expose_tracebacks = parts.wiring.expose_tracebacks
         self._calls: dict[str, dict[str, Call]] = {}
         #: Whether calls of a listener's handler begin on the event loop.
         self._begin_here: dict[str, bool] = {}
@@ -92,11 +92,11 @@ class Dispatch:
         Raises:
             MisconfiguredApiOptions: The class can't be made into an object, or has an unusable hint.
         """
-        client = self._client
-        definition = client.registry.get(api_name)
-        client.contracts.set_local(definition)
+        parts = self._parts
+        definition = parts.registry.get(api_name)
+        parts.contracts.set_local(definition)
         self._calls[api_name] = {
-            name: Call(client, procedure) for name, procedure in definition.procedures.items()
+            name: Call(parts, procedure) for name, procedure in definition.procedures.items()
         }
 
     def prepare_listener(self, listener: Listener) -> None:
@@ -115,7 +115,7 @@ class Dispatch:
         if key not in self._event_casters:
             if len(self._event_casters) >= _MOST_CASTERS:
                 self._event_casters.clear()
-            self._event_casters[key] = _event_caster(self._client, message)
+            self._event_casters[key] = _event_caster(self._parts, message)
         return self._event_casters[key]
 
     async def execute(self, message: RpcMessage) -> ResultMessage:
@@ -130,11 +130,10 @@ class Dispatch:
             call = self._calls[message.api_name].get(name)
             if call is None:
                 name = _UNKNOWN
-                self._client.registry.get(message.api_name).procedure(message.procedure_name)
+                self._parts.registry.get(message.api_name).procedure(message.procedure_name)
                 raise ProcedureNotFound(message.procedure_name[:80])
             if hooks.around_rpc_execution:
-                around = hooks.around_rpc_execution
-                with hooks.around_execution(around, client=self._client, rpc_message=message):
+                with hooks.around_rpc_execution(message):
                     result = await self._call(call, message)
             else:
                 result = await self._call(call, message)
@@ -150,10 +149,7 @@ class Dispatch:
         if traffic.is_logged(traffic.DEBUG):
             traffic.log("answered", message.canonical_name, message.id, outcome, seconds)
         if hooks.after_rpc_execution:
-            after = hooks.after_rpc_execution
-            await hooks.run_after(
-                "after_rpc_execution", after, client=self._client, rpc_message=message, result_message=result
-            )
+            await hooks.after_rpc_execution(message, result)
         return result
 
     async def handle(self, listener: Listener, delivery: Delivery) -> None:
@@ -162,12 +158,7 @@ class Dispatch:
         started, outcome = time.perf_counter(), "ok"
         try:
             if hooks.around_event_execution:
-                with hooks.around_execution(
-                    hooks.around_event_execution,
-                    client=self._client,
-                    event_message=delivery.message,
-                    listener_name=listener.name,
-                ):
+                with hooks.around_event_execution(delivery.message, listener.name):
                     await self._run_listener(listener, delivery)
             else:
                 await self._run_listener(listener, delivery)
@@ -179,10 +170,7 @@ class Dispatch:
             outcome = await self._after_failure(listener, delivery, e)
         else:
             if hooks.after_event_execution:
-                after, message = hooks.after_event_execution, delivery.message
-                await hooks.run_after(
-                    "after_event_execution", after, client=self._client, event_message=message
-                )
+                await hooks.after_event_execution(delivery.message)
             delivery.ack()
         message = delivery.message
         labels = (listener.name, message.api_name, message.event_name)
@@ -194,7 +182,7 @@ class Dispatch:
     async def _call(self, call: Call, message: RpcMessage) -> ResultMessage:
         hooks = self._hooks
         if hooks.before_rpc_execution:
-            await hooks.run(hooks.before_rpc_execution, client=self._client, rpc_message=message)
+            await hooks.before_rpc_execution(message)
         kwargs = message.kwargs
         call.procedure.check_arguments(kwargs)
         if call.parameters is not None:
@@ -232,22 +220,22 @@ class Dispatch:
         )
 
     async def _run_listener(self, listener: Listener, delivery: Delivery) -> None:
-        hooks, client, message = self._hooks, self._client, delivery.message
+        hooks, parts, message = self._hooks, self._parts, delivery.message
         if hooks.before_event_execution:
-            await hooks.run(hooks.before_event_execution, client=client, event_message=message)
-        settings = client.settings(message.api_name)
+            await hooks.before_event_execution(message)
+        settings = parts.settings(message.api_name)
         kwargs = message.kwargs
         if settings.validate.incoming or settings.strict_validation:
-            validator = client.contracts.event(message.api_name, message.event_name)
+            validator = parts.contracts.event(message.api_name, message.event_name)
             try:
                 if validator is None:
                     await self._check_unknown(message, settings)
                 elif settings.validate.incoming:
                     validator.validate(kwargs)
             except ValidationError as e:
-                find = client.contracts.event
+                find = parts.contracts.event
                 try:
-                    await client.watch.validate_again(e, find, message.api_name, message.event_name, kwargs)
+                    await parts.watch.validate_again(e, find, message.api_name, message.event_name, kwargs)
                 except ValidationError as e:
                     raise _Unfit(e) from e
         if not self._takes[listener.name](kwargs.keys()):
@@ -268,9 +256,9 @@ class Dispatch:
 
     async def _check_unknown(self, message: EventMessage, settings: ApiSettings) -> None:
         """Look on the bus for an event that no known contract has; strictly, it must be there."""
-        client = self._client
-        await client.watch.changed(message.api_name)
-        validator = client.contracts.event(message.api_name, message.event_name)
+        parts = self._parts
+        await parts.watch.changed(message.api_name)
+        validator = parts.contracts.event(message.api_name, message.event_name)
         if validator is None and settings.strict_validation:
             raise SchemaNotFound(
                 f"no contract on the bus has the event {message.canonical_name}, and strict_validation asks "
@@ -318,12 +306,12 @@ class Dispatch:
         if decision.action is OnError.STOP_LISTENER:
             listener.enabled = False
         else:
-            self._client.request_shutdown(f"the listener {listener.name} raised on {what}")
+            self._parts.request_shutdown(f"the listener {listener.name} raised on {what}")
         return "stopped"
 
 
-def _event_caster(client: BusClient, message: EventMessage) -> Caster | None:
-    definition = client.registry.find(message.api_name)
+def _event_caster(parts: Parts, message: EventMessage) -> Caster | None:
+    definition = parts.registry.find(message.api_name)
     event = definition.events.get(message.event_name) if definition is not None else None
     hints = {p.name: p.type for p in event.parameters if p.type is not EMPTY} if event is not None else {}
     if not hints:

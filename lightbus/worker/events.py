@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from lightbus.bus.client import BusClient
+from lightbus.bus.parts import Parts
 from lightbus.declared.listener import Listener
 from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import handled
@@ -32,16 +32,16 @@ class EventWorker:
     A listener may ask for events of APIs on different brokers: it has one consumer for each.
     """
 
-    def __init__(self, client: BusClient, dispatch: Dispatch, listener: Listener) -> None:
+    def __init__(self, parts: Parts, dispatch: Dispatch, listener: Listener) -> None:
         self.listener = listener
-        self._client = client
+        self._parts = parts
         self._dispatch = dispatch
         self._consumers: list[EventConsumer] = []
-        what, obstacles = f"the listener {listener.name} can't start", client.obstacles
+        what, obstacles = f"the listener {listener.name} can't start", parts.obstacles
         self._joining = Retrying(logger, what, level=logging.ERROR, obstacles=obstacles)
         self._slots: list[Slots[Any]] = []
         self._takers: list[Kept] = []
-        self._runner = BatchRunner(client, dispatch, listener)
+        self._runner = BatchRunner(parts, dispatch, listener)
         self._collectors: list[Collector] = []
         #: How many events are in lists that are handled.
         self._in_lists = 0
@@ -79,11 +79,11 @@ class EventWorker:
         """Join, or make, the consumer group on each broker; tries again until that works."""
         groups: dict[EventTransport, list[tuple[str, str]]] = {}
         for api_name, event_name in self.listener.events:
-            transport = self._client.transports().event(api_name)
+            transport = self._parts.transports().event(api_name)
             groups.setdefault(transport, []).append((api_name, event_name))
         for transport, events in list(groups.items())[len(self._consumers) :]:
             limit = self.listener.concurrency
-            patience = self._client.settings(events[0][0]).event_listener_setup_timeout
+            patience = self._parts.settings(events[0][0]).event_listener_setup_timeout
             warning = asyncio.get_running_loop().call_later(patience, self._is_slow, patience, transport)
             try:
                 consume = partial(self._consume, transport, events)
@@ -98,7 +98,7 @@ class EventWorker:
         """Listen from now on, until :meth:`stop`."""
         lost = f"no events are taken for the listener {self.listener.name}"
         name = f"lightbus listener {self.listener.name}"
-        self._takers = [Kept(slots.run, name, lost, self._client.obstacles).start() for slots in self._slots]
+        self._takers = [Kept(slots.run, name, lost, self._parts.obstacles).start() for slots in self._slots]
 
     def resize(self, limit: int) -> None:
         """Handle so many events at a time from now on, and by the listener's policy as it is now."""
@@ -155,7 +155,7 @@ class EventWorker:
             listener.batch or 1,
             listener.on_error.backoff.max,
         )
-        return await transport.consume(subscription, self._client.wiring.identity)
+        return await transport.consume(subscription, self._parts.identity)
 
     def _is_slow(self, seconds: float, transport: EventTransport) -> None:
         if self._joining.failures:
@@ -168,10 +168,10 @@ class EventWorker:
         )
 
     def _event_names(self, api_name: str) -> tuple[str, ...]:
-        definition = self._client.registry.find(api_name)
+        definition = self._parts.registry.find(api_name)
         if definition is not None:
             return tuple(definition.events)
-        contract = self._client.contracts.get(api_name) or {}
+        contract = self._parts.contracts.get(api_name) or {}
         return tuple(contract.get("events", ()))
 
     def _taker(self, consumer: EventConsumer) -> Take:

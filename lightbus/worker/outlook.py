@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from lightbus.bus.client import BusClient
 from lightbus.bus.groups import groups_of, what_to_tell
+from lightbus.bus.parts import Parts
 from lightbus.contracts.expectations import Doubt, doubts
 from lightbus.exceptions import LightbusException
 from lightbus.transports.events import GroupStatus
@@ -22,12 +22,12 @@ class Outlook:
     """Tells of events that listeners ask for and nobody has, and of groups that nobody serves.
 
     Args:
-        client: The bus.
+        parts: The bus.
         published: The APIs of this process, which may still become more.
     """
 
-    def __init__(self, client: BusClient, published: Sequence[str]) -> None:
-        self._client = client
+    def __init__(self, parts: Parts, published: Sequence[str]) -> None:
+        self._parts = parts
         self._published = published
         #: Whether a contract that is missing may still come.
         self._waits = False
@@ -39,13 +39,13 @@ class Outlook:
 
     async def keep(self) -> None:
         """Look again for ever: soon where a contract is missing, else as often as contracts are renewed."""
-        longest = 0.8 * self._client.wiring.schema_ttl
+        longest = 0.8 * self._parts.wiring.schema_ttl
         pause = _FIRST
         while True:
             await asyncio.sleep(min(pause, longest) if self._waits else longest)
             pause *= 2
             try:
-                await self._client.load_contracts()
+                await self._parts.watch.load()
             except LightbusException as e:
                 logger.debug("contracts could not be read: %s", e)
                 continue
@@ -65,16 +65,18 @@ class Outlook:
         Raises:
             TransportUnavailable: A broker can't be reached, or refuses.
         """
-        client = self._client
-        names = {*self._published, *(api for each in client.listeners.values() for api, _ in each.events)}
-        found = await groups_of(client, names)
+        parts = self._parts
+        listeners = parts.declarations.listeners.values()
+        names = {*self._published, *(api for listener in listeners for api, _ in listener.events)}
+        found = await groups_of(parts, names)
         return [status for status in found if not status.is_served]
 
     def _look_at_groups(self, unserved: Sequence[GroupStatus]) -> None:
-        client = self._client
+        parts = self._parts
         told, self._unserved = self._unserved, {}
+        service, listeners = parts.identity.service_name, parts.declarations.listeners
         for status in unserved:
-            sentence = what_to_tell(status, client.service_name, client.listeners, "in this process")
+            sentence = what_to_tell(status, service, listeners, "in this process")
             if sentence is None:
                 continue
             key, waits = (status.group, status.stream), status.waiting > 0
@@ -83,12 +85,12 @@ class Outlook:
                 logger.log(logging.WARNING if waits else logging.INFO, "%s", sentence)
 
     def _look_at_events(self) -> None:
-        client = self._client
-        running = {each.name: each.events for each in client.listeners.values() if each.enabled}
-        listened = running if "events" in client.features else {}
+        parts = self._parts
+        running = {each.name: each.events for each in parts.declarations.listeners.values() if each.enabled}
+        listened = running if "events" in parts.declarations.features else {}
         found = {
             (doubt.listener, doubt.event): doubt
-            for doubt in doubts(listened, client.contracts.on_bus(), client.registry.names())
+            for doubt in doubts(listened, parts.contracts.on_bus(), parts.registry.names())
         }
         for key, doubt in found.items():
             before = self._doubted.get(key)

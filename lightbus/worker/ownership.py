@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from lightbus.bus.client import BusClient
+from lightbus.bus.parts import Parts
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportError
 from lightbus.runtime.retrying import Retrying
 
@@ -18,14 +18,14 @@ _DISOWN_TIMEOUT = 2.0
 class Ownership:
     """The lease on the APIs of this process, which all processes of its service share."""
 
-    def __init__(self, client: BusClient) -> None:
-        self._client = client
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._names: list[str] = []
         self._lost: set[str] = set()
 
     def add(self, api_name: str) -> None:
         """Own an API as well, from the next time on."""
-        if not self._client.registry.get(api_name).internal:
+        if not self._parts.registry.get(api_name).internal:
             self._names.append(api_name)
 
     async def take(self) -> None:
@@ -34,7 +34,7 @@ class Ownership:
         Raises:
             ConfigurationError: Another service owns one of the APIs.
         """
-        what, obstacles = "the owners of the APIs can't be read", self._client.obstacles
+        what, obstacles = "the owners of the APIs can't be read", self._parts.obstacles
         asking = Retrying(logger, what, level=logging.ERROR, obstacles=obstacles)
         others = await asking.until_done(self._ask, TransportError)
         if others:
@@ -45,7 +45,7 @@ class Ownership:
         """Renew the lease for ever; what was lost is told, and asked for again."""
         renewing = Retrying(logger, "the ownership of APIs could not be renewed")
         while True:
-            await asyncio.sleep(self._client.wiring.schema_ttl / 3)
+            await asyncio.sleep(self._parts.wiring.schema_ttl / 3)
             try:
                 others = await self._ask()
             except LightbusException as e:
@@ -68,27 +68,27 @@ class Ownership:
             return
         try:
             async with asyncio.timeout(_DISOWN_TIMEOUT):
-                schema = self._client.transports().schema()
-                await schema.disown(self._names, self._client.wiring.identity)
+                schema = self._parts.transports().schema()
+                await schema.disown(self._names, self._parts.identity)
         except (TimeoutError, LightbusException) as e:
             logger.debug("the ownership of APIs was not given up: %s", e)
 
     def _refused(self, name: str, owner: str) -> str:
-        path = f"apis.{name}.owner"
-        place = self._client.wiring.origin(path)
+        path, service = f"apis.{name}.owner", self._parts.identity.service_name
+        place = self._parts.wiring.origin(path)
         where = f"{place}  {path}: " if place else ""
         return (
             f"{where}the API {name!r} is served by the service {owner!r} already, and this is "
-            f"{self._client.service_name!r}; stop that service, or leave the API to it with {path}: {owner}. "
+            f"{service!r}; stop that service, or leave the API to it with {path}: {owner}. "
             "If that service has crashed, the API comes free by itself, within "
-            f"{self._client.wiring.schema_ttl:g} s (bus.schema.ttl); start this one again then"
+            f"{self._parts.wiring.schema_ttl:g} s (bus.schema.ttl); start this one again then"
         )
 
     async def _ask(self) -> dict[str, str]:
         """Return which APIs other services own, with their names; the others are ours now."""
         if not self._names:
             return {}
-        wiring = self._client.wiring
-        schema = self._client.transports().schema()
+        wiring = self._parts.wiring
+        schema = self._parts.transports().schema()
         owners = await schema.own(self._names, wiring.identity, wiring.schema_ttl)
         return {name: owner for name, owner in owners.items() if owner != wiring.identity.service_name}

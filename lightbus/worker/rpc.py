@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from lightbus.bus.client import BusClient
+from lightbus.bus.parts import Parts
 from lightbus.exceptions import text_of
 from lightbus.messages import ResultMessage, RpcMessage, handled
 from lightbus.runtime.tasks import Kept
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 class RpcWorker:
     """Takes the calls of one API as slots become free, and answers them."""
 
-    def __init__(self, client: BusClient, dispatch: Dispatch, api_name: str) -> None:
+    def __init__(self, parts: Parts, dispatch: Dispatch, api_name: str) -> None:
         self.api_name = api_name
-        self._client = client
+        self._parts = parts
         self._dispatch = dispatch
         self._consumer: RpcConsumer | None = None
         self._slots: Slots[RpcMessage] | None = None
@@ -45,9 +45,9 @@ class RpcWorker:
 
     async def join(self) -> None:
         """Begin to take part in serving the API."""
-        transport = self._client.transports().rpc(self.api_name)
-        self._consumer = await transport.serve(self.api_name, self._client.wiring.identity)
-        limit = self._client.settings(self.api_name).rpc_concurrency
+        transport = self._parts.transports().rpc(self.api_name)
+        self._consumer = await transport.serve(self.api_name, self._parts.identity)
+        limit = self._parts.settings(self.api_name).rpc_concurrency
         isolation, take = self._dispatch.isolation, self._consumer.take
         self._slots = Slots(f"API {self.api_name}", isolation, take, self._execute, None, limit)
 
@@ -56,7 +56,7 @@ class RpcWorker:
         if self._slots is not None:
             lost = f"no calls of the API {self.api_name} are taken"
             name = f"lightbus rpc {self.api_name}"
-            self._taker = Kept(self._slots.run, name, lost, self._client.obstacles).start()
+            self._taker = Kept(self._slots.run, name, lost, self._parts.obstacles).start()
 
     def resize(self, limit: int) -> None:
         """Run so many calls at a time from now on."""

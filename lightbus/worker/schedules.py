@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from lightbus.bus.client import BusClient
+from lightbus.bus.parts import Parts
 from lightbus.declared.schedule import Schedule
 from lightbus.exceptions import LightbusException
 from lightbus.runtime.cancellation import end, is_cancelled, own
@@ -49,16 +49,16 @@ class _Run:
 class Schedules:
     """The schedules of one process."""
 
-    def __init__(self, client: BusClient) -> None:
-        self._client = client
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         #: What time it is for schedules of the service.
-        self.timekeeper = Timekeeper(client, self._go_by_another_time)
+        self.timekeeper = Timekeeper(parts, self._go_by_another_time)
         #: In which each run begins; None where none is to begin.
         self._isolation: Isolation | None = None
         self._keepers: dict[str, tuple[Schedule, Kept]] = {}
         self._runs: dict[asyncio.Task[None], _Run] = {}
         # A process that takes the name of a dead one must not take its claims for its own.
-        self._holder = f"{client.process_name} {secrets.token_hex(4)}"
+        self._holder = f"{parts.identity.process_name} {secrets.token_hex(4)}"
         #: Of which it was said that their runs are too long.
         self._told: set[str] = set()
         #: The first tick for which the broker could not be asked, by the schedule's name.
@@ -72,7 +72,7 @@ class Schedules:
     def start(self, isolation: Isolation) -> None:
         """Begin to run the schedules of the bus."""
         self._isolation = isolation
-        self.replace(self._client.all_schedules())
+        self.replace(self._parts.declarations.all_schedules())
 
     def replace(self, schedules: Mapping[str, Schedule]) -> None:
         """Run these from now on; those that did not change go on undisturbed, and so do runs."""
@@ -115,14 +115,14 @@ class Schedules:
         return self.timekeeper.lead if _is_shared(schedule) else 0.0
 
     def _now(self, schedule: Schedule) -> float:
-        return self._client.clock.now() + self._lead(schedule)
+        return self._parts.clock.now() + self._lead(schedule)
 
     def _keeper(self, schedule: Schedule, *, is_first: bool = True) -> Kept:
         name = f"lightbus schedule {schedule.name}"
         # Where it has to be begun again, it has made its first run.
         first = iter([is_first])
         work = lambda: self._keep(schedule, is_first=next(first, False))  # noqa: E731
-        return Kept(work, name, f"the schedule {schedule.name} does not run", self._client.obstacles).start()
+        return Kept(work, name, f"the schedule {schedule.name} does not run", self._parts.obstacles).start()
 
     async def _keep(self, schedule: Schedule, *, is_first: bool) -> None:
         """Begin a run at each time."""
@@ -143,7 +143,7 @@ class Schedules:
             if due < now:
                 # The process was held up.
                 due = schedule.last_time(now) if schedule.missed == "run_once" else schedule.next_time(now)
-            await self._client.clock.sleep_until(due - self._lead(schedule))
+            await self._parts.clock.sleep_until(due - self._lead(schedule))
             if self._now(schedule) >= due - _ROUNDING:
                 self._begin(schedule, due)
 
@@ -179,14 +179,14 @@ class Schedules:
     async def _run(self, schedule: Schedule) -> None:
         started, outcome = time.perf_counter(), "ok"
         try:
-            await self._client.pool.invoke(schedule.call)
+            await self._parts.pool.invoke(schedule.call)
         except BaseException as e:
             if is_cancelled(e):
                 raise
             outcome = "error"
             logger.exception("the schedule %s failed; it runs again at its next time", schedule.name)
-            await self._client.hooks.report(e)
-        self._client.metrics.schedule_runs.add((schedule.name,), outcome, time.perf_counter() - started)
+            await self._parts.hooks.report(e)
+        self._parts.metrics.schedule_runs.add((schedule.name,), outcome, time.perf_counter() - started)
 
     def _skip(self, schedule: Schedule, where: str) -> None:
         if schedule.name not in self._told:
@@ -207,7 +207,7 @@ class Schedules:
         until = due + min(_PATIENCE, schedule.next_time(due) - due)
         while True:
             try:
-                schema = self._client.transports().schema()
+                schema = self._parts.transports().schema()
                 # A broker that is away may keep it waiting for ever.
                 async with asyncio.timeout(_PAUSE):
                     outcome = await schema.claim(
@@ -247,7 +247,7 @@ class Schedules:
             lost = f"the lease of the schedule {schedule.name} is not renewed"
             name = f"lightbus lease of the schedule {schedule.name}"
             work = partial(self._renew, schedule, lease)
-            renewal = Kept(work, name, lost, self._client.obstacles).start()
+            renewal = Kept(work, name, lost, self._parts.obstacles).start()
         try:
             yield
         finally:
@@ -256,7 +256,7 @@ class Schedules:
                 await self._let_go(schedule)
 
     async def _renew(self, schedule: Schedule, lease: float) -> None:
-        schema = self._client.transports().schema()
+        schema = self._parts.transports().schema()
         renewing = Retrying(logger, f"the lease of the schedule {schedule.name} can't be renewed")
         while True:
             await asyncio.sleep(lease / 3)
@@ -271,12 +271,12 @@ class Schedules:
     async def _let_go(self, schedule: Schedule) -> None:
         try:
             async with asyncio.timeout(2):
-                await self._client.transports().schema().hold(self._key(schedule), self._holder, 0)
+                await self._parts.transports().schema().hold(self._key(schedule), self._holder, 0)
         except (TimeoutError, LightbusException) as e:
             logger.warning("the lease of the schedule %s lapses by itself: %s", schedule.name, e)
 
     def _key(self, schedule: Schedule) -> str:
-        return f"{self._client.service_name}:{schedule.name}"
+        return f"{self._parts.identity.service_name}:{schedule.name}"
 
     def _lease(self, schedule: Schedule, due: float) -> float:
         if schedule.overlap:

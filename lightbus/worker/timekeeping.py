@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from lightbus.bus.client import BusClient
+from lightbus.bus.parts import Parts
 from lightbus.exceptions import LightbusException
 from lightbus.runtime.clock import TOLERATED, difference, lead_of
 
@@ -27,12 +27,12 @@ class Timekeeper:
     A broker has one clock and a service has many hosts, so that all of them are right together.
 
     Args:
-        client: The bus, whose contracts' broker is asked.
+        parts: The bus, whose contracts' broker is asked.
         changed: Called when the time of the service is no longer as far from this host's as before.
     """
 
-    def __init__(self, client: BusClient, changed: Callable[[], None]) -> None:
-        self._client = client
+    def __init__(self, parts: Parts, changed: Callable[[], None]) -> None:
+        self._parts = parts
         self._changed = changed
         #: By how many seconds the service's time is ahead of this host's clock.
         self.lead = 0.0
@@ -50,9 +50,9 @@ class Timekeeper:
 
     async def look(self) -> None:
         """Compare the clocks now, and tell where they differ."""
-        clock, is_first = self._client.clock, not self.has_looked.is_set()
+        clock, is_first = self._parts.clock, not self.has_looked.is_set()
         try:
-            broker = self._client.transports().schema()
+            broker = self._parts.transports().schema()
             async with asyncio.timeout(_PATIENCE):
                 lead = await lead_of(broker.now, clock)
         except (TimeoutError, LightbusException) as e:
@@ -82,5 +82,5 @@ class Timekeeper:
         if self._last is None or abs(lead - before) <= TOLERATED:
             return ""
         ours, steady = self._last
-        jumped = abs((self._client.clock.now() - ours) - (time.monotonic() - steady)) > TOLERATED
+        jumped = abs((self._parts.clock.now() - ours) - (time.monotonic() - steady)) > TOLERATED
         return f", since {'this host' if jumped else 'the broker'}'s was set"

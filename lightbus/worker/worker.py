@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from lightbus.bus.client import BusClient
+from lightbus.bus.parts import Parts
 from lightbus.declared.listener import Listener
 from lightbus.declared.schedule import BackgroundTask
 from lightbus.exceptions import LightbusException
@@ -30,16 +30,16 @@ _LAST_TAKE = 4.0
 class Worker:
     """Serves APIs, runs listeners and recurring work, and keeps contracts published."""
 
-    def __init__(self, client: BusClient) -> None:
-        self._client = client
-        self._dispatch = Dispatch(client)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._dispatch = Dispatch(parts)
         self._published: list[str] = []
         self._listeners: set[str] = set()
         self.rpcs: list[RpcWorker] = []
         self.events: list[EventWorker] = []
-        self.ownership = Ownership(client)
-        self.schedules = Schedules(client)
-        self.outlook = Outlook(client, self._published)
+        self.ownership = Ownership(parts)
+        self.schedules = Schedules(parts)
+        self.outlook = Outlook(parts, self._published)
         self._is_running = False
         self._kept: list[Kept] = []
         self._background: list[asyncio.Task[None]] = []
@@ -51,7 +51,7 @@ class Worker:
         return [rpc.api_name for rpc in self.rpcs]
 
     def prepare(self, apis: Sequence[str]) -> None:
-        """Make ready what the client has declared since the last time.
+        """Make ready what was declared since the last time.
 
         Args:
             apis: The names of the APIs that are this process's own.
@@ -59,20 +59,20 @@ class Worker:
         Raises:
             MisconfiguredApiOptions: A class can't be made into an object, or a hint can't be used.
         """
-        client = self._client
+        parts, declared = self._parts, self._parts.declarations
         for name in apis:
             if name not in self._published:
                 self._dispatch.prepare_api(name)
                 self._published.append(name)
                 self.ownership.add(name)
-                if "rpcs" in client.features and not client.registry.get(name).only_tells:
-                    self.rpcs.append(RpcWorker(client, self._dispatch, name))
-        for name, listener in client.listeners.items() if "events" in client.features else ():
+                if "rpcs" in declared.features and not parts.registry.get(name).only_tells:
+                    self.rpcs.append(RpcWorker(parts, self._dispatch, name))
+        for name, listener in declared.listeners.items() if "events" in declared.features else ():
             if name not in self._listeners:
                 self._dispatch.prepare_listener(listener)
                 self._listeners.add(name)
                 if listener.enabled:
-                    self.events.append(EventWorker(client, self._dispatch, listener))
+                    self.events.append(EventWorker(parts, self._dispatch, listener))
 
     async def publish_contracts(self) -> bool:
         """Publish the contracts of the APIs of this process, and read those of others.
@@ -80,12 +80,12 @@ class Worker:
         Returns:
             Whether that worked; what went wrong is logged.
         """
-        client, wiring = self._client, self._client.wiring
-        contracts = {name: client.contracts.get(name) or {} for name in self._published}
+        parts, wiring = self._parts, self._parts.wiring
+        contracts = {name: parts.contracts.get(name) or {} for name in self._published}
         try:
-            schema, is_indented = client.transports().schema(), wiring.schema_human_readable
+            schema, is_indented = parts.transports().schema(), wiring.schema_human_readable
             await schema.store(contracts, wiring.schema_ttl, human_readable=is_indented)
-            await client.load_contracts()
+            await parts.watch.load()
         except LightbusException as e:
             logger.warning("contracts could not be published: %s", e)
             return False
@@ -108,7 +108,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin to take messages and to run recurring work."""
-        client = self._client
+        declared = self._parts.declarations
         self._is_running = True
         lost = "contracts are not published again, and lapse"
         self._keep(self._keep_contracts, "lightbus contracts", lost)
@@ -118,10 +118,10 @@ class Worker:
         self._keep(self.schedules.timekeeper.keep, "lightbus clock", lost)
         for each in self._workers():
             each.start()
-        if "tasks" in client.features:
+        if "tasks" in declared.features:
             self.schedules.start(self._dispatch.isolation)
             loop = asyncio.get_running_loop()
-            for task in client.background:
+            for task in declared.background:
                 name = f"lightbus background {task.name}"
                 self._background.append(own(loop.create_task(self._run_background(task), name=name)))
 
@@ -164,15 +164,15 @@ class Worker:
         for event in self.events:
             event.resize(event.listener.concurrency)
         for rpc in self.rpcs:
-            rpc.resize(self._client.settings(rpc.api_name).rpc_concurrency)
+            rpc.resize(self._parts.settings(rpc.api_name).rpc_concurrency)
 
     def switch(self, listener: Listener) -> None:
         """Start or end a listener, as it says itself whether it is enabled."""
-        if not self._is_running or "events" not in self._client.features:
+        if not self._is_running or "events" not in self._parts.declarations.features:
             return
         running = next((event for event in self.events if event.listener is listener), None)
         if listener.enabled and running is None:
-            event = EventWorker(self._client, self._dispatch, listener)
+            event = EventWorker(self._parts, self._dispatch, listener)
             self.events.append(event)
             name = f"lightbus start of the listener {listener.name}"
             self._keep(partial(self._begin, event), name, f"the listener {listener.name} is not started")
@@ -180,12 +180,12 @@ class Worker:
             self.events.remove(running)
             name = f"lightbus end of the listener {listener.name}"
             lost = f"the listener {listener.name} is not ended"
-            ending = Kept(partial(self._end, running), name, lost, self._client.obstacles)
+            ending = Kept(partial(self._end, running), name, lost, self._parts.obstacles)
             self._ending[listener.name] = ending.start()
 
     def _keep(self, work: Work, name: str, lost: str) -> None:
         self._kept = [kept for kept in self._kept if not kept.is_over]
-        self._kept.append(Kept(work, name, lost, self._client.obstacles).start())
+        self._kept.append(Kept(work, name, lost, self._parts.obstacles).start())
 
     async def _begin(self, event: EventWorker) -> None:
         before = self._ending.get(event.listener.name)
@@ -197,7 +197,7 @@ class Worker:
     async def _end(self, event: EventWorker) -> None:
         await event.stop()
         await event.end_taking(_LAST_TAKE)
-        await event.finish(self._client.wiring.drain_timeout)
+        await event.finish(self._parts.wiring.drain_timeout)
         await event.close()
 
     def _workers(self) -> list[RpcWorker | EventWorker]:
@@ -212,22 +212,22 @@ class Worker:
                 raise
             await withstand()
             logger.exception("the background task %s failed", task.name)
-            await self._client.hooks.report(e)
+            await self._parts.hooks.report(e)
             if task.on_failure == "shutdown":
-                self._client.request_shutdown(f"the background task {task.name} failed")
+                self._parts.request_shutdown(f"the background task {task.name} failed")
 
     async def _withdraw_contracts(self) -> None:
         """Tell callers at once that nobody serves the APIs any more, where this process is the last."""
         try:
             async with asyncio.timeout(2):
-                await self._client.transports().schema().withdraw(self._published)
+                await self._parts.transports().schema().withdraw(self._published)
         except (TimeoutError, LightbusException) as e:
             reason = str(e) or "no answer in time"
             logger.warning("contracts could not be withdrawn, and lapse by themselves: %s", reason)
 
     async def _keep_contracts(self) -> None:
-        pause = 0.8 * self._client.wiring.schema_ttl
+        pause = 0.8 * self._parts.wiring.schema_ttl
         while True:
             await asyncio.sleep(pause)
             is_published = await self.publish_contracts()
-            pause = 0.8 * self._client.wiring.schema_ttl if is_published else 1.0
+            pause = 0.8 * self._parts.wiring.schema_ttl if is_published else 1.0

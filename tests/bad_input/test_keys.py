@@ -132,7 +132,7 @@ def test_an_answer_that_is_none_keeps_no_other_one_waiting(
     bus = lightbus.create({"bus": {"redis": {"url": stage.server.url}}}, service_name="caller")
     try:
         assert bus.shop.order(sku="x") == "x"
-        replies: Any = bus.client
+        replies: Any = bus.client.parts.connections
         transport = next(iter(replies._open.values())).rpc("shop")
         stage.server.execute("LPUSH", transport._replies._key, blob)
         assert bus.shop.order(sku="y") == "y"
@@ -149,7 +149,7 @@ def test_a_reply_list_that_is_no_list_is_used_again_once_it_is_put_right(
     bus = lightbus.create({"bus": {"redis": {"url": stage.server.url}}}, service_name="caller")
     try:
         assert bus.shop.order(sku="x") == "x"
-        replies: Any = bus.client
+        replies: Any = bus.client.parts.connections
         key = next(iter(replies._open.values())).rpc("shop")._replies._key
         stage.server.execute("SET", key, PAYLOAD)
         with pytest.raises(lightbus.exceptions.LightbusTimeout):

@@ -40,7 +40,7 @@ def bus_of(
 @contextlib.asynccontextmanager
 async def hosted(bus: BusPath) -> AsyncIterator[Worker]:
     """Serve the bus's APIs and run its listeners, then drain."""
-    worker = Worker(bus.client)
+    worker = Worker(bus.client.parts)
     worker.prepare(bus.client.registry.names())
     await worker.join()
     await worker.publish_contracts()

@@ -230,11 +230,11 @@ class TestAChangedContract:
             async with hosted(host):
                 redis_server.execute("SET", "schema:other", json.dumps(OLD))
                 redis_server.execute("SADD", "schemas", "other")
-                await eventually_async(lambda: host.client.contracts.get("other") == OLD, timeout=3)
+                await eventually_async(lambda: host.client.parts.contracts.get("other") == OLD, timeout=3)
                 redis_server.execute("SET", "schema:other", json.dumps(NEW))
-                await eventually_async(lambda: host.client.contracts.get("other") == NEW, timeout=3)
+                await eventually_async(lambda: host.client.parts.contracts.get("other") == NEW, timeout=3)
                 redis_server.execute("DEL", "schema:other")
-                await eventually_async(lambda: host.client.contracts.get("other") is None, timeout=3)
+                await eventually_async(lambda: host.client.parts.contracts.get("other") is None, timeout=3)
 
         run(scenario())
 
@@ -252,7 +252,7 @@ class TestAChangedContract:
             client = bus_of(url=redis_server.url, service="web")
             async with hosted(bus_of(ShopApi, url=redis_server.url)):
                 assert await client.shop.order.call_async(qty=1) == 1
-            assert client.client.contracts.api_names() == ["shop"]
+            assert client.client.parts.contracts.api_names() == ["shop"]
             await client.client.close_async()
 
         run(scenario())

@@ -12,6 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 import lightbus
+from lightbus.bus.parts import Parts
 from lightbus.declared.registry import Registry
 from tests.guide.zygote import Zygote
 from tests.support.processes import Process, clean_environment, lightbus_process
@@ -119,7 +120,8 @@ class Project:
         url = self.env.get("LIGHTBUS__BUS__REDIS__URL")
         config = {"bus": {"redis": {"url": url}}} if url else self.folder / "lightbus.yaml"
         bus = lightbus.create(config, service_name="tests")
-        bus.client.registry = Registry()  # not the classes that other tests have imported
+        # Not with the classes that other tests have imported.
+        bus.client.parts = Parts(bus.client.parts.wiring, Registry(), bus.client)
         self._started.callback(bus.client.close)
         self._client = bus
         return bus

@@ -85,7 +85,7 @@ class Hosted:
         self.bus = BusPath(self.client)
         loader = Loader(manifest, self.client, folder)
         loader.load(self.bus)
-        self.worker = Worker(self.client)
+        self.worker = Worker(self.client.parts)
         self.worker.prepare(loader.ours())
         self.reloader = Reloader(manifest, read, self.client, self.worker, folder)
 

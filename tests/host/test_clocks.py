@@ -87,7 +87,7 @@ def redis_clock(tmp_path: Path, bench: Bench) -> Iterator[RedisClock]:
 
 def with_clock(host: Hosted, ahead: float) -> Hosted:
     """A host whose clock is ahead by so many seconds."""
-    host.client.clock = SetClock(ahead)
+    host.client.parts.clock = SetClock(ahead)
     return host
 
 
@@ -123,7 +123,7 @@ async def test_a_host_whose_clock_is_set_while_it_runs_goes_on(
 ) -> None:
     clock = SetClock()
     host = bench.host(TICKING)
-    host.client.clock = clock
+    host.client.parts.clock = clock
     host.client.every(seconds=0.1, name="own")(lambda: ledger.counts.update(["own"]))
     timekeeper = host.worker.schedules.timekeeper
     async with host:

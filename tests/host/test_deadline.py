@@ -76,7 +76,7 @@ def nested(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("procedure", ["ask", "ask_from_a_thread"])
 async def test_a_nested_call_ends_with_the_one_that_it_is_made_for(bench: Bench, procedure: str) -> None:
     async with bench.host("bus: {drain_timeout: 1s}") as shop:
-        Nested.bus, shop.client.home = shop.bus, asyncio.get_running_loop()
+        Nested.bus, shop.client.parts.home = shop.bus, asyncio.get_running_loop()
         with pytest.raises(LightbusTimeout):
             await shop.bus.shop[procedure].call_async(bus_options={"timeout": 2})
         await eventually_async(lambda: Nested.failures)
@@ -86,7 +86,7 @@ async def test_a_nested_call_ends_with_the_one_that_it_is_made_for(bench: Bench,
 
 async def test_where_no_time_is_left_nothing_is_sent(bench: Bench) -> None:
     async with bench.host("bus: {drain_timeout: 1s}") as shop:
-        Nested.bus, shop.client.home = shop.bus, asyncio.get_running_loop()
+        Nested.bus, shop.client.parts.home = shop.bus, asyncio.get_running_loop()
         with pytest.raises(LightbusTimeout):
             await shop.bus.shop.ask_too_late.call_async(bus_options={"timeout": 1})
         await eventually_async(lambda: Nested.failures)
@@ -97,7 +97,7 @@ async def test_where_no_time_is_left_nothing_is_sent(bench: Bench) -> None:
 
 async def test_what_a_procedure_leaves_behind_is_not_bound_any_more(bench: Bench) -> None:
     async with bench.host() as shop:
-        Nested.bus, shop.client.home = shop.bus, asyncio.get_running_loop()
+        Nested.bus, shop.client.parts.home = shop.bus, asyncio.get_running_loop()
         await shop.bus.shop.leave_behind.call_async(bus_options={"timeout": 2})
         assert await Nested.left_behind == 1
 

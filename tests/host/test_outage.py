@@ -58,7 +58,9 @@ async def test_all_work_again_soon_after_redis_is_back_and_calls_are_told_of_the
         proxy.set("refuse")
         waits = Waits(monkeypatch)
         clients = host.client, other.client
-        await eventually_async(lambda: all(list(client.obstacles) for client in clients), what="it is known")
+        await eventually_async(
+            lambda: all(list(client.parts.obstacles) for client in clients), what="it is known"
+        )
         patience = {"timeout": 60}
         calling = asyncio.create_task(other.shop.price.call_async(sku="cup", bus_options=patience))
         firing = asyncio.create_task(host.bus.shop.sold.fire_async(sku="pot", bus_options=patience))

@@ -141,7 +141,8 @@ async def test_anything_else_is_refused_and_nothing_changes(
         bench.write(BEFORE.replace("concurrency: 1", "concurrency: 3") + more)
         assert not await host.reloader.reload()
         assert told in caplog.text and "the manifest was not applied" in caplog.text
-        assert host.client.listeners["stay"].concurrency == 1 and host.client.schedules == {}
+        assert host.client.listeners["stay"].concurrency == 1
+        assert host.client.parts.declarations.schedules == {}
 
 
 async def test_a_listener_that_comes_or_goes_or_moves_is_refused(bench: Bench) -> None:

@@ -47,8 +47,9 @@ def come_now(*hosts: Any) -> float:
             return moment if after < moment else moment + HOUR
 
     for host in hosts:
-        for name, s in host.client.schedules.items():
-            host.client.schedules[name] = Soon(name=name, call=s.call, every=s.every, scope=s.scope)
+        schedules = host.client.parts.declarations.schedules
+        for name, s in schedules.items():
+            schedules[name] = Soon(name=name, call=s.call, every=s.every, scope=s.scope)
     return moment
 
 
@@ -79,8 +80,8 @@ async def test_code_declares_the_scope_too(bench: Bench, redis_server: Server) -
         every = host.client.every(seconds=0.1, scope="service", name="tick")
         assert every(tick) is tick
         host.client.schedule("* * * * *", timezone="Asia/Kolkata", scope="service")(linger)
-    assert hosts[0].client.recurring["tick"].scope == "service"
-    assert hosts[0].client.recurring["linger"].timezone == "Asia/Kolkata"
+    assert hosts[0].client.parts.declarations.recurring["tick"].scope == "service"
+    assert hosts[0].client.parts.declarations.recurring["linger"].timezone == "Asia/Kolkata"
     start = time.time()
     async with hosts[0], hosts[1]:
         await eventually_async(lambda: ledger.counts["tick"] >= 5)
@@ -361,7 +362,7 @@ def test_plain_intervals_of_the_schedule_library_are_those_of_every(bench: Bench
 
     client = bench.host().client
     client.schedule(schedule.every(90).minutes, scope="service", name="x", missed="run_once")(tick)
-    assert client.recurring["x"].every == 5400.0
+    assert client.parts.declarations.recurring["x"].every == 5400.0
 
 
 def _jobs() -> dict[str, Any]:
@@ -405,7 +406,7 @@ def test_schedules_of_a_service_have_names_of_their_own(bench: Bench) -> None:
     client = bench.host().client
     client.every(seconds=1)(tick)
     client.every(seconds=2)(tick)
-    assert sorted(client.recurring) == ["tick", "tick (2)"]
+    assert sorted(client.parts.declarations.recurring) == ["tick", "tick (2)"]
     with pytest.raises(InvalidSchedule, match="two schedules are named 'tick'"):
         client.every(seconds=3, scope="service")(tick)
     with pytest.raises(InvalidSchedule, match="two schedules are named 'mine'"):
@@ -420,5 +421,5 @@ def test_a_name_of_the_code_is_not_free_in_the_manifest(
     host.client.every(seconds=1, name="tick")(tick)
     bench.write(ticking())
     assert not asyncio.run(host.reloader.reload())
-    assert host.client.schedules == {}
+    assert host.client.parts.declarations.schedules == {}
     assert "schedules.tick: the code has a schedule of that name too; rename one of them" in caplog.text

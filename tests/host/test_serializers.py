@@ -113,7 +113,7 @@ async def test_what_they_can_not_read_goes_to_the_dead_letters(bench: Bench) -> 
     text = shop(transport("event", deserializer="Broken"))
     async with bench.host(text + listener("note")) as host:
         await host.fire("cup")
-        dead = host.client.metrics.dead_letters
+        dead = host.client.parts.metrics.dead_letters
         await eventually_async(lambda: any("invalid_message" in labels for labels in dead.values))
     assert ledger.counts["cup"] == 0
 

@@ -77,7 +77,8 @@ async def test_a_task_that_ends_unasked_is_told_and_its_work_goes_on(
     ledger.gate.set()
     sabotage = Sabotage(name, how)
     async with bench.host(MANIFEST) as host:
-        await host.client.hooks.run(host.client.hooks.before_worker_start, client=host.client)
+        assert host.client.parts.hooks.before_worker_start
+        await host.client.parts.hooks.before_worker_start()
         await works(host, bench)
         await eventually_async(lambda: sabotage.is_done)
         told = TOLD.get(name, f"the task {name!r} ended unasked")
@@ -86,7 +87,7 @@ async def test_a_task_that_ends_unasked_is_told_and_its_work_goes_on(
         await eventually_async(lambda: told in caplog.text)
         assert ("it broke" if how == "raise" else "something cancelled it") in caplog.text
         await works(host, bench)
-        await eventually_async(lambda: not list(host.client.obstacles))
+        await eventually_async(lambda: not list(host.client.parts.obstacles))
     unasked = [record for record in caplog.records if "ended unasked" in record.getMessage()]
     assert {record.levelno for record in unasked} <= {logging.ERROR}
     assert len(unasked) == told.endswith("unasked"), "the end of the host is no accident"
@@ -143,7 +144,7 @@ async def test_a_listener_starts_or_ends_by_a_reload_though_the_task_for_that_en
             assert await host.reloader.reload()
         await host.fire("cup")
         await eventually_async(lambda: ledger.counts["cup"] == 1)
-        await eventually_async(lambda: not list(host.client.obstacles))
+        await eventually_async(lambda: not list(host.client.parts.obstacles))
     assert was_told(caplog, name, how)
 
 

@@ -108,7 +108,7 @@ def bus(request: pytest.FixtureRequest) -> Iterator[BusPath]:
 
 
 def around(bus: BusPath, name: str, *managers: Callable[..., Any]) -> None:
-    bus.client.hooks.set_plugins({name: [contextmanager(manager) for manager in managers]})
+    bus.client.parts.hooks.set_plugins({name: [contextmanager(manager) for manager in managers]})
 
 
 # What a function returns is awaited where it can be
@@ -256,7 +256,7 @@ async def test_a_procedure_that_ends_its_task_fails_and_its_api_goes_on(bus: Bus
                 await bus.shop.end.call_async(how=how)
         assert await bus.shop.hidden.call_async() == 1
         assert worker.rpcs[0].running == 0
-    assert list(bus.client.obstacles) == []
+    assert list(bus.client.parts.obstacles) == []
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -118,13 +118,15 @@ def test_jobs_of_the_schedule_library_go_by_the_clock_too() -> None:
 
 def test_a_bus_is_given_back_as_it_was() -> None:
     client = clerk.bus.client
-    before = dict(vars(client))
+    parts = client.parts
+    before = dict(vars(parts)), dict(vars(parts.declarations))
     with hosted(clerk.bus) as host:
         assert "hear" in client.listeners
         assert client.settings("clerk").rpc_transport.name == "memory"
         assert client.settings("clerk").rpc_timeout == 3.0, "what is configured holds"
         assert lightbus.get_bus().client is host.bus.client
-    assert vars(client) == before
+    assert client.parts is parts
+    assert (vars(parts), vars(parts.declarations)) == before
     assert client.listeners == {}
     assert client.settings("clerk").rpc_transport.name == "redis"
 
@@ -187,7 +189,7 @@ def test_a_hosted_service_does_what_it_is_told(door: str, chosen: tuple[Feature,
         others = [name for name in FEATURES if name not in chosen]
         config["features"] = (others or ["rpcs"]) if "argument" in door else list(chosen)
     given = chosen if "argument" in door else None
-    before = clerk.bus.client.features
+    before = clerk.bus.client.parts.declarations.features
     clerk.bus.client.set_features(chosen if door == "bus" else FEATURES)
     try:
         with hosted(clerk, shop.StoreApi, config=config, features=given) as host:
@@ -227,7 +229,7 @@ def test_a_start_that_fails_says_where_and_ends_as_a_host_does(step: str) -> Non
     with pytest.raises(ConfigurationError, match=rf"test_hosted.py:\d+: .*{step}.*ValueError: no shelf"):
         hosted(module).__enter__()
     assert [str(each).rpartition(": ")[2] for each in told] == ["no shelf", "stopped"]
-    assert bus.client.home is None
+    assert bus.client.parts.home is None
 
 
 def test_a_listener_may_ask_for_the_end() -> None:

@@ -157,7 +157,7 @@ def test_in_camel_case() -> None:
 
 def test_afterwards_the_bus_is_as_it_was() -> None:
     mocker = BusMocker(bus)
-    due = bus.client.watch.due
+    due = bus.client.parts.watch.due
     with mocker as outer:
         outer.mock_rpc_call("store.price", 1)
         with mocker as inner:
@@ -165,8 +165,8 @@ def test_afterwards_the_bus_is_as_it_was() -> None:
             assert bus.store.price(sku="cup") == 2
         assert bus.store.price(sku="cup") == 1
         assert len(outer.get_rpc_messages()) == len(inner.get_rpc_messages()) == 1
-    assert "transports" not in vars(bus.client)
-    assert bus.client.watch.due == due
+    assert bus.client.parts.transports == bus.client.parts.connections.transports
+    assert bus.client.parts.watch.due == due
     with BusMocker(clerk.bus, require_mocking=False):
         assert clerk.bus.store.price(sku="cup") is None
 

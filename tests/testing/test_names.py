@@ -194,7 +194,7 @@ def test_a_schedule_of_any_name_runs_or_is_refused_when_it_is_declared(name: str
         assert "can't be a name; use letters, digits, _, - and dots" in str(e)
         config.pop("schedules")
     else:
-        bus.client.recurring.clear()
+        bus.client.parts.declarations.recurring.clear()
         # Keys that begin with x- are the user's own, and mean nothing.
         expected = ["manifest"] * 2 * sum(not each.startswith("x-") for each in schedules)
     if expected:

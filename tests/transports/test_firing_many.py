@@ -9,6 +9,7 @@ import pytest
 
 import lightbus
 from lightbus import Api, Event, Parameter
+from lightbus.bus.parts import Parts
 from lightbus.declared.registry import Registry
 from lightbus.exceptions import (
     EventNotFound,
@@ -59,7 +60,7 @@ def make(url: str = "", **shop: Any) -> lightbus.BusPath:
         config["apis"]["default"] = dict.fromkeys(names, memory)
         config["bus"] = {"schema": {"transport": memory}}
     bus = lightbus.create(config, plugins=[])
-    bus.client.registry = Registry()
+    bus.client.parts = Parts(bus.client.parts.wiring, Registry(), bus.client)
     bus.client.register_api(ShopApi)
     bus.client.register_api(OtherApi)
     return bus
@@ -124,7 +125,7 @@ class TestAList:
         await bus.shop.sold.fire_many_async(numbers(3))
         with pytest.raises(InvalidEventArguments):
             await bus.shop.sold.fire_many_async([{"number": 1}, {}])
-        fired = bus.client.metrics.events_fired
+        fired = bus.client.parts.metrics.events_fired
         assert (fired.total(outcome="ok"), fired.total(outcome="failed")) == (3, 2)
 
     async def test_has_the_hooks_run_for_each_event(self) -> None:
@@ -316,7 +317,7 @@ class TestWhatIsNotConfirmed:
         first, second = raised.value.outcomes
         assert (first.state, second.state) == ("unknown", "stored")
         assert second.native_id
-        assert bus.client.metrics.events_fired.total("other", "moved", outcome="ok") == 2
+        assert bus.client.parts.metrics.events_fired.total("other", "moved", outcome="ok") == 2
         proxy.set("pass")
         await bus.client.close_async()
 

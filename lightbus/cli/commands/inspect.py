@@ -126,8 +126,8 @@ def command(
                 async for message in messages:
                     shown = _fields(message)
                     if validate:
-                        if time.monotonic() >= client.watch.due:
-                            await client.watch.refresh()
+                        if time.monotonic() >= client.parts.watch.due:
+                            await client.parts.watch.refresh()
                         shown["error"] = misfit(client, message)
                         misfits += shown["error"] is not None
                     if show_casting:

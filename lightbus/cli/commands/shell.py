@@ -42,7 +42,7 @@ def command(statements: str | None, plain: bool, **options: Any) -> int:
     manifest = begin(options, "warning", "text")
     bus = project_bus(manifest, may_lack_modules=True)
     bus.client.use_plugins(enabled_plugins(manifest, bus.client.service_name))
-    if bus.client.hooks.receive_args:
+    if bus.client.parts.hooks.receive_args:
         _wait(hand_over(bus.client, spoken()))
     names = {name: getattr(lightbus, name) for name in lightbus.__all__ if name[0] != "_"}
     names |= {"bus": bus, "lightbus": lightbus}

@@ -38,7 +38,7 @@ class Exposition:
         )
         info.add_metric([__version__, client.service_name, client.process_name], 1)
         yield info
-        for family in client.metrics:
+        for family in client.parts.metrics:
             yield from _counter(family) if isinstance(family, Counter) else _timer(family)
         yield from _at_present(host)
         yield from _waiting(host)
@@ -94,7 +94,7 @@ def _at_present(host: Host) -> Iterator[Metric]:
         "How often the connection that many commands share was made again.",
         labels=["broker"],
     )
-    for address, number in host.client.reconnects().items():
+    for address, number in host.client.parts.connections.reconnects().items():
         reconnects.add_metric([address], number)
     yield reconnects
 
@@ -127,7 +127,7 @@ def _waiting(host: Host) -> Iterator[Metric]:
 
 def _statuses(host: Host) -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:
     """Ask the brokers for our groups and those nobody reads; nothing where they do not answer soon."""
-    loop, worker = host.client.home, host.life.worker
+    loop, worker = host.client.parts.home, host.life.worker
     if loop is None or worker is None or host.life.phase != "ready":
         return [], []
 

@@ -58,7 +58,7 @@ class Health:
 
     def watch(self) -> None:
         """Begin to watch the event loop once there is one, so that the first who asks is told the truth."""
-        loop = self._host.client.home
+        loop = self._host.client.parts.home
         if self._pulse is None and loop is not None and not loop.is_closed():
             self._pulse = Pulse(loop, self._thread)
 
@@ -74,7 +74,7 @@ class Health:
         life = self._host.life
         if life.phase != "ready":
             phase = ": ".join(filter(None, (f"the host is {life.phase}", life.opening.trouble)))
-            return [phase, *self._host.client.obstacles]
+            return [phase, *self._host.client.parts.obstacles]
         return list(_troubles(self._host))
 
     def _blocked(self, patience: float) -> list[str]:
@@ -86,7 +86,7 @@ class Health:
 
 
 def _troubles(host: Host) -> Iterator[str]:
-    yield from host.client.obstacles
+    yield from host.client.parts.obstacles
     worker = host.life.worker
     if worker is None:
         return

@@ -1,0 +1,166 @@
+"""Calling procedures, up to the transport and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from lightbus.contracts.expectations import advice
+from lightbus.declared.settings import ApiSettings
+from lightbus.exceptions import (
+    LightbusException,
+    LightbusTimeout,
+    LightbusWorkerError,
+    NoWorker,
+    ProcedureNotFound,
+    RpcError,
+    SchemaNotFound,
+    ValidationError,
+    WorkerLost,
+)
+from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.runtime import traffic
+from lightbus.runtime.deadline import time_left
+from lightbus.values import dump
+
+from .bus_options import timeout_of
+from .parts import Parts
+
+_OUTCOMES: dict[type[RpcError], str] = {LightbusTimeout: "timeout", NoWorker: "no_worker"}
+
+
+class Caller:
+    """Calls procedures by way of a bus."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._hooks = parts.hooks
+        self._contracts = parts.contracts
+        self._watch = parts.watch
+        self._count = parts.metrics.rpc_calls.add
+
+    async def call(
+        self,
+        api_name: str,
+        name: str,
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any] | None,
+    ) -> Any:
+        """Call a procedure and wait for what it returns; see :meth:`BusClient.call_rpc_remote`."""
+        started = time.perf_counter()
+        outcome, message = "failed", None
+        try:
+            message = RpcMessage(api_name, name, dump(dict(kwargs or {})))
+            if self._hooks.around_rpc_call:
+                with self._hooks.around_rpc_call(message):
+                    result = await self._call(message, options)
+            else:
+                result = await self._call(message, options)
+            outcome = "ok"
+            return result
+        except RpcError as e:
+            outcome = _OUTCOMES.get(type(e), "error")
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            self._count((api_name, name), outcome, seconds)
+            if message is not None and traffic.is_logged(traffic.DEBUG):
+                traffic.log("called", message.canonical_name, message.id, outcome, seconds)
+
+    async def _call(self, message: RpcMessage, options: Mapping[str, Any] | None) -> Any:
+        settings = self._parts.settings(message.api_name)
+        timeout = _within_deadline(timeout_of(options, settings.rpc_timeout), message.canonical_name)
+        transport = self._parts.transports().rpc(message.api_name)
+        hooks = self._hooks
+        if hooks.before_rpc_call:
+            await hooks.before_rpc_call(message)
+        validate = settings.validate
+        if validate.outgoing or validate.incoming or settings.strict_validation:
+            if time.monotonic() >= self._watch.due:
+                await self._watch.refresh()
+            try:
+                self._check_call(message, settings)
+            except LightbusException as e:
+                await self._check_again(e, message, settings)
+        try:
+            result = await transport.call(message, timeout)
+        except NoWorker as e:
+            self._name_known_apis(e, message.api_name)
+            raise
+        if hooks.after_rpc_call:
+            await hooks.after_rpc_call(message, result)
+        if result.error:
+            raise _remote_error(message, result)
+        if validate.incoming:
+            await self._check_result(message, result)
+        return result.result
+
+    def _name_known_apis(self, error: NoWorker, api_name: str) -> None:
+        """Add what there is to the error about an API that is not known at all."""
+        known = {name for name in self._contracts.on_bus() if not name.startswith("internal.")}
+        if known and api_name not in known and self._parts.registry.find(api_name) is None:
+            error.args = (f"{error}{advice(api_name, known, 'on the bus there is')}",)
+
+    def _check_call(self, message: RpcMessage, settings: ApiSettings) -> None:
+        api_name, name = message.api_name, message.procedure_name
+        validator = self._contracts.rpc_parameters(api_name, name)
+        if validator is not None:
+            if settings.validate.outgoing:
+                validator.validate(message.kwargs)
+            return
+        contract = self._contracts.get(api_name)
+        if contract is None:
+            raise SchemaNotFound(
+                f"no contract of the API {api_name!r} is on the bus, and strict_validation asks for one; "
+                "start the service that owns it, or give its contract with bus.schema.load_local(FILE)"
+            )
+        known = ", ".join(sorted(contract.get("rpcs", {}))) or "none at all"
+        raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
+
+    async def _check_result(self, message: RpcMessage, result: ResultMessage) -> None:
+        api_name, name = message.api_name, message.procedure_name
+        validator = self._contracts.rpc_response(api_name, name)
+        if validator is None:
+            return
+        try:
+            validator.validate(result.result)
+        except ValidationError as e:
+            find = self._contracts.rpc_response
+            await self._watch.validate_again(e, find, api_name, name, result.result)
+
+    async def _check_again(
+        self, error: LightbusException, message: RpcMessage, settings: ApiSettings
+    ) -> None:
+        """Raise what is wrong with a call, unless the bus has another contract meanwhile, which it fits."""
+        if await self._watch.changed(message.api_name):
+            try:
+                self._check_call(message, settings)
+                return
+            except LightbusException as e:
+                error = e
+        if settings.strict_validation or not isinstance(error, SchemaNotFound):
+            raise error
+
+
+def _within_deadline(timeout: float, name: str) -> float:
+    """Return how long a call may take where it is made on behalf of another one, whose caller waits, too."""
+    left = time_left()
+    if left is None or left > timeout:
+        return timeout
+    if left <= 0:
+        raise LightbusTimeout(
+            f"{name} was not called, since there is no time left: the caller of the procedure that calls it "
+            "waits no longer",
+            "no",
+        )
+    return left
+
+
+def _remote_error(message: RpcMessage, result: ResultMessage) -> Exception:
+    """Make the error that a caller sees of what its worker reports."""
+    text = str(result.result)
+    if text.startswith("WorkerLost("):
+        return WorkerLost(f"{message.canonical_name}: the process that ran it died; it may have had effects")
+    trace = f"\n\nIn the worker:\n{result.trace}" if result.trace else ""
+    return LightbusWorkerError(f"{message.canonical_name} failed in its worker: {text}{trace}")

@@ -1,0 +1,84 @@
+"""What one end of the bus is made of, for all that works with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from lightbus.contracts.known import Contracts
+from lightbus.declared.registry import Registry
+from lightbus.declared.settings import Identity, Wiring
+from lightbus.metrics import Metrics
+from lightbus.plugins.hooks import Hooks
+from lightbus.runtime.clock import Clock
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.runtime.pool import HandlerPool
+
+from .connections import Connections
+from .contract_watch import ContractWatch
+from .declarations import Declarations
+
+
+class Parts:
+    """The parts of one end of the bus. A caller, a worker or a test takes those that it needs.
+
+    Args:
+        wiring: What is configured.
+        registry: The APIs that this process defines.
+        client: The bus as hooks get it.
+    """
+
+    def __init__(self, wiring: Wiring, registry: Registry, client: Any = None) -> None:
+        #: What this bus has done so far.
+        self.metrics = Metrics()
+        #: What keeps it from its work at present.
+        self.obstacles = Obstacles()
+        #: The threads in which plain functions run.
+        self.pool = HandlerPool()
+        self.hooks = Hooks(self.pool, client)
+        self.registry = registry
+        self.declarations = Declarations(registry, self.hooks)
+        self.connections = Connections(wiring, self.metrics, self.obstacles)
+        #: The settings of an API, and the transports of the running event loop: what each message needs.
+        self.settings = self.connections.settings
+        self.transports = self.connections.transports
+        self.contracts = Contracts()
+        self.watch = ContractWatch(
+            self.contracts, lambda: self.transports().schema(), wiring.schema_ttl, self._concerned
+        )
+        #: What tells the time to schedules.
+        self.clock = Clock()
+        #: The loop of the host that this bus belongs to, for synchronous code in its threads.
+        self.home: asyncio.AbstractEventLoop | None = None
+        #: Set by the host: asks it to finish.
+        self.shutdown_handler: Callable[[str], None] | None = None
+
+    @property
+    def wiring(self) -> Wiring:
+        """What is configured now."""
+        return self.connections.wiring
+
+    @property
+    def identity(self) -> Identity:
+        """Who this is."""
+        return self.connections.wiring.identity
+
+    def request_shutdown(self, reason: str) -> None:
+        """Ask the host, where there is one, to finish what runs and to end."""
+        if self.shutdown_handler is not None:
+            self.shutdown_handler(reason)
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop; the bus takes no more calls."""
+        if not self.connections.is_closed and self.hooks.before_close:
+            await self.hooks.before_close()
+        self.declarations.discard_background()
+        self.watch.close()
+        await self.connections.close()
+        self.pool.close()
+
+    def _concerned(self) -> set[str]:
+        """Return the APIs that this process has to do with, as far as manifest and code name them."""
+        listened = (api for listener in self.declarations.listeners.values() for api, _ in listener.events)
+        return {*self.registry.names(), *self.wiring.api_names, *listened}
