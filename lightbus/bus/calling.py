@@ -22,6 +22,7 @@ from lightbus.exceptions import (
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.runtime import traffic
 from lightbus.runtime.deadline import time_left
+from lightbus.transports.rpc import is_loss
 from lightbus.values import dump
 
 from .bus_options import timeout_of
@@ -159,8 +160,7 @@ def _within_deadline(timeout: float, name: str) -> float:
 
 def _remote_error(message: RpcMessage, result: ResultMessage) -> Exception:
     """Make the error that a caller sees of what its worker reports."""
-    text = str(result.result)
-    if text.startswith("WorkerLost("):
+    if is_loss(message, result):
         return WorkerLost(f"{message.canonical_name}: the process that ran it died; it may have had effects")
     trace = f"\n\nIn the worker:\n{result.trace}" if result.trace else ""
-    return LightbusWorkerError(f"{message.canonical_name} failed in its worker: {text}{trace}")
+    return LightbusWorkerError(f"{message.canonical_name} failed in its worker: {result.result}{trace}")

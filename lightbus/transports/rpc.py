@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightbus.declared.settings import Identity
+from lightbus.exceptions import WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.port import Consumer, Transport
 
@@ -26,6 +27,27 @@ class QueueStatus:
     waiting: int
     running: int
     process_names: tuple[str, ...]
+
+
+def loss_of(call: RpcMessage) -> ResultMessage:
+    """Return the report to a caller that the process which was running its call has ended.
+
+    Its empty trace tells it from the errors of procedures: theirs is a traceback, or not there at all. The
+    text alone would not, since a procedure may raise a class of that name. Earlier readers go by the text.
+    """
+    return ResultMessage(_text_of_loss(call), call.id, error=True, trace="")
+
+
+def is_loss(call: RpcMessage, result: ResultMessage) -> bool:
+    """Tell whether the answer to a call is such a report."""
+    if result.trace is None:
+        # Earlier versions write none, and always these words.
+        return result.error and result.result == _text_of_loss(call)
+    return result.error and result.trace == ""
+
+
+def _text_of_loss(call: RpcMessage) -> str:
+    return repr(WorkerLost(f"the process that was running {call.canonical_name} ended"))
 
 
 class RpcQuestions(ABC):

@@ -9,7 +9,7 @@ from lightbus.bus.parts import Parts
 from lightbus.exceptions import text_of
 from lightbus.messages import ResultMessage, RpcMessage, handled
 from lightbus.runtime.tasks import Kept
-from lightbus.transports.rpc import RpcConsumer
+from lightbus.transports.rpc import RpcConsumer, loss_of
 
 from .dispatch import Dispatch
 from .slots import Slots
@@ -95,8 +95,7 @@ class RpcWorker:
             self._answer(call, result)
         except asyncio.CancelledError:
             # Left behind at the end of the process: better no answer than none for ever.
-            lost = f"WorkerLost('the process that was running {call.canonical_name} ended')"
-            self._answer(call, ResultMessage(lost, call.id, error=True))
+            self._answer(call, loss_of(call))
             raise
         except BaseException as e:
             self._answer(call, ResultMessage(text_of(e), call.id, error=True))

@@ -39,6 +39,7 @@ class TestWhenAWorkerDies:
         result = await calling
         assert result.error
         assert result.result.startswith(WorkerLost.__name__)
+        assert result.trace == "", "its form, which no error of a procedure has"
 
     async def test_a_call_that_was_not_started_goes_to_another_worker(
         self, any_ports: Ports, any_redis: Server

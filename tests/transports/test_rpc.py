@@ -193,6 +193,7 @@ async def test_a_call_left_behind_at_the_end_is_lost_and_its_caller_told(ports: 
     result = await calling
     assert result.error
     assert result.result.startswith(WorkerLost.__name__)
+    assert result.trace == "", "its form, which no error of a procedure has"
 
 
 async def test_apis_do_not_get_each_others_calls(ports: Ports) -> None:

@@ -11,12 +11,12 @@ from typing import Literal
 import msgspec
 
 from lightbus.declared.settings import Identity
-from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, QueueFull, WorkerLost
+from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, QueueFull
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.memory.broker import Broker, result_fields, to_json
 from lightbus.transports.memory.broker import broker as broker
 from lightbus.transports.memory.events import _InProcess
-from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
+from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport, loss_of
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +78,7 @@ class MemoryRpcConsumer(RpcConsumer):
         """Tell the callers of what was not answered."""
         await self.stop()
         for call in list(self._held.values()):
-            lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
-            self.answer(call, ResultMessage(repr(lost), call.id, error=True))
+            self.answer(call, loss_of(call))
 
 
 class MemoryRpcTransport(_InProcess, RpcTransport):

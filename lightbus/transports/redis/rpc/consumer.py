@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from lightbus.declared.settings import Identity
-from lightbus.exceptions import InvalidMessage, WorkerLost
+from lightbus.exceptions import InvalidMessage
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
@@ -27,7 +27,7 @@ from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisRpcOptions
 from lightbus.transports.redis.scripts import ANSWER, RELEASE, TAKE
-from lightbus.transports.rpc import RpcConsumer
+from lightbus.transports.rpc import RpcConsumer, loss_of
 
 from .presence import Presence
 
@@ -359,8 +359,7 @@ class RedisRpcConsumer(RpcConsumer):
         if await self._pipe.send("EXISTS", expiry_key(call.id)):
             await self._pipe.run(RELEASE(queue=self._queue, mine=self._mine, call=blob))
             return
-        lost = WorkerLost(f"the process that was running {call.canonical_name} ended")
-        self._answer(call, ResultMessage(repr(lost), call.id, error=True), blob)
+        self._answer(call, loss_of(call), blob)
 
 
 def _despite_memory(commands: _Commands) -> _Commands:
