@@ -233,6 +233,10 @@ class StreamFull(TransportError):
     """Listeners are so far behind that the stream takes no further events."""
 
 
+class GroupRefused(TransportError):
+    """A listener's group can't be removed, moved or set to another place as things are."""
+
+
 class QueueFull(TransportError):
     """Workers are so far behind that the queue takes no further calls."""
 

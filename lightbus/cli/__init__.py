@@ -26,6 +26,7 @@ COMMANDS = {
     "dumpconfigschema": "Write the JSON Schema of a manifest, for editors.",
     "dumpschema": "Write the contracts of this project's APIs.",
     "fire": "Fire an event.",
+    "group": "Look after the groups of listeners.",
     "init": "Write a first manifest and bus module.",
     "inspect": "Search the events on the bus.",
     "run": "Host this project's APIs, listeners and tasks.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.declared.settings import Identity
-from lightbus.exceptions import LightbusException
+from lightbus.exceptions import GroupRefused, LightbusException
 from lightbus.messages import EventMessage
 from lightbus.transports.port import Consumer, Transport
 
@@ -56,7 +56,7 @@ class GroupStatus:
         oldest: The broker's id from which on it needs what the stream holds.
         limit: How many events the stream takes that a group has not acknowledged; None if it grows.
         gone: How many events left the stream before the group had read them, as far as that is known.
-        removal: The command that removes the group by hand.
+        removal: The command that removes the group.
     """
 
     group: str
@@ -353,3 +353,15 @@ class EventTransport(EventQuestions, Transport):
         Raises:
             TransportUnavailable: The broker can't be reached.
         """
+
+    async def remove_group(self, status: GroupStatus) -> None:
+        """Remove a group of one stream, with all that is kept for it and nobody else.
+
+        Args:
+            status: The group.
+
+        Raises:
+            GroupRefused: A process reads it, or this transport can't do it.
+            TransportUnavailable: The broker can't be reached, or refuses.
+        """
+        raise GroupRefused(f"the transport to {self.address} can't remove groups")

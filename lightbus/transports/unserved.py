@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .events import GroupStatus
+from .events import SILENT, GroupStatus
 
 
 def whose(status: GroupStatus) -> str:
@@ -62,3 +62,11 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * unit:
             return f"{seconds / unit:.0f} {name}"
     return f"{seconds:.0f} s"
+
+
+def is_read(status: GroupStatus, process: str, idle: float) -> str:
+    """Say why nothing is done to a group that a process reads."""
+    return (
+        f"{process} reads the group {status.group} of {status.stream}, and was heard of {idle:.0f} s ago: "
+        f"stop it first; if it was killed, wait until it has been silent for {SILENT:.0f} s"
+    )

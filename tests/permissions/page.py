@@ -21,7 +21,7 @@ USERS = {
         "remembers events of shop.orders as mailer-send",
     ),
     "web": ("everybody", "calls shop.orders"),
-    "operator": ("everybody", "operator"),
+    "operator": ("everybody", "operator", "changes groups"),
 }
 PASSWORD = "secret"
 

@@ -209,7 +209,11 @@ def is_replaced(services: Services, shop: Process) -> Process:
 
 def looks_after(services: Services) -> None:
     """Somebody looks at the bus, and hands a dead letter to its listener again."""
-    for command in (("status",), ("inspect",), ("dlq", "list"), ("dlq", "replay", "--all")):
+    services.server.execute("XGROUP", "CREATE", "shop.orders.*:stream", "mailer-old", 0)
+    for command in (
+        *(("status",), ("inspect",), ("dlq", "list"), ("dlq", "replay", "--all")),
+        *(("group", "list"), ("group", "rm", "mailer-old", "--yes")),
+    ):
         done = services.operator.run(*command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
     eventually(lambda: services.server.execute("XLEN", DEAD) == 1)

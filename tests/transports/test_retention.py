@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shlex
 
 import pytest
 
@@ -125,9 +124,10 @@ async def test_a_full_stream_says_how_a_group_without_readers_is_removed(
             await fire(transport, 50, 0.3)
     said = str(caught.value)
     assert "the group shop-old has not acknowledged" in said and "no process reads it" in said
-    command = f"redis-cli XGROUP DESTROY '{STREAM}' shop-old"
+    command = "lightbus group rm shop-old"
     assert said.endswith(f"remove the group if nobody needs its events: {command}")
-    any_redis.execute(*shlex.split(command)[1:])
+    (status,) = await transport.group_status()
+    await transport.remove_group(status)
     await fire(transport, 1, 5)
 
 

@@ -83,6 +83,13 @@ CALLS: tuple[Command, ...] = (("RPUSH", QUEUE, "1", "2", "3"), ("RPUSH", MINE, "
 PUBLISHED: tuple[Command, ...] = (("SET", CONTRACT, "{}"), ("ZADD", PUBLISHERS, FUTURE, "me:1"))
 TICKED: tuple[Command, ...] = (("HSET", SCHEDULE, "tick", 1, "holder", "me", "runner", "me", "until", 5),)
 
+#: A group with an event of each fate.
+KEPT: tuple[Command, ...] = (
+    *(*delivered(STREAM), ("XGROUP", "CREATE", RETRY, "g", 0, "MKSTREAM"), ("XADD", RETRY, "1-1", *FIELDS)),
+    *(*waiting(PACKED), ("XADD", DEAD, "1-1", *FIELDS, *WHY_DEAD), ("HSET", GROUPS, "g", "1-2", "h", "1-1")),
+    ("XGROUP", "CREATE", STREAM, "h", 0),
+)
+
 ROWS = {
     "take": Row(scripts.TAKE, (QUEUE, MINE), (2,), CALLS),
     "release": Row(scripts.RELEASE, (QUEUE, MINE), ("0",), CALLS),
@@ -155,6 +162,10 @@ ROWS = {
         (0, 200, 0),
         (("XADD", STREAM, "1-1", *FIELDS),),
         harmless=frozenset([TRIMMING]),
+    ),
+    "remove": Row(scripts.REMOVE, (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS), ("g", 0, "me"), KEPT),
+    "remove, read": Row(
+        scripts.REMOVE, (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS), ("g", TTL, "nobody"), KEPT
     ),
     "forget": Row(
         scripts.FORGET,

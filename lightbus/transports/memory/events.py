@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from lightbus.declared.settings import Identity
+from lightbus.exceptions import GroupRefused
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.events import (
@@ -217,6 +218,15 @@ class MemoryEventTransport(_InProcess, EventTransport):
         wanted = None if events is None else {api_name for api_name, _ in events}
         groups = broker().groups.items()
         return [g.status(name) for name, g in groups if wanted is None or g.api_names & wanted]
+
+    async def remove_group(self, status: GroupStatus) -> None:
+        """Forget a group, and what it has not handled."""
+        group = broker().groups.get(status.group)
+        if group is None:
+            raise GroupRefused(f"there is no group {status.group} any more")
+        if group.held:
+            raise GroupRefused(f"{', '.join(group.held)} reads {status.group}: stop it first")
+        del broker().groups[status.group]
 
     def _take_out(self, letter: DeadLetter) -> KeptLetter | None:
         group = broker().groups.get(letter.group)

@@ -27,7 +27,7 @@ from lightbus.transports.redis.options import RedisEventOptions
 from .consumer import RedisEventConsumer
 from .membership import Membership
 from .publishing import Publishing, append
-from .questions import dead_letters, history
+from .questions import changes, dead_letters, history
 from .questions.noted import search
 from .questions.status import group_status
 from .streams import Streams
@@ -141,6 +141,10 @@ class RedisEventTransport(RedisTransport, EventTransport):
             return await group_status(self.pipe)  # Others may have set its length.
         uses = [Use("fires", api_name, (name,)) for api_name, name in events]
         return await group_status(self.pipe, self._streams.keys(uses), limit=self._options.max_stream_length)
+
+    async def remove_group(self, status: GroupStatus) -> None:
+        """Remove a group of one stream."""
+        await changes.remove(self.pipe, status)
 
     async def find_streams(self) -> None:
         """Search this Redis as a whole."""

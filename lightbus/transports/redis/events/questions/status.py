@@ -111,7 +111,7 @@ async def _group(
         (held[1] if isinstance(held, list) and held[0] else group["last-delivered-id"]).decode(),
         limit,
         _gone(about, group),
-        f"redis-cli XGROUP DESTROY {quote(stream)} {quote(name)}",
+        f"lightbus group rm {quote(name)}",
     )
 
 

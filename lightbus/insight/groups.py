@@ -1,0 +1,68 @@
+"""The groups of listeners on the whole bus: found by name, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lightbus.bus.client import BusClient
+from lightbus.exceptions import GroupRefused, TransportUnavailable
+from lightbus.transports.events import EventTransport, GroupStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A group of one stream, with the transport by which it was found."""
+
+    transport: EventTransport
+    status: GroupStatus
+
+
+async def find(
+    client: BusClient, api_names: Sequence[str], group: str | None = None, *, scan: bool = False
+) -> list[Found]:
+    """Return the groups that there are, by name.
+
+    Args:
+        client: The bus.
+        api_names: APIs whose brokers are asked, each broker once.
+        group: The only group that is meant; it may have several streams.
+        scan: Whether each broker is searched as a whole for streams.
+
+    Raises:
+        GroupRefused: There is no group of that name.
+        TransportUnavailable: A broker can't be reached: nothing can be said of its groups.
+    """
+    found, away = [], []
+    for transport in client.transports().brokers(api_names):
+        try:
+            if scan:
+                await transport.find_streams()
+            found += [Found(transport, status) for status in await transport.group_status()]
+        except TransportUnavailable as e:
+            away.append(str(e))
+    if away:
+        raise TransportUnavailable("\n".join(away))
+    found.sort(key=lambda each: (each.status.group, each.status.stream))
+    meant = [each for each in found if group in (None, each.status.group)]
+    if not meant and group is not None:
+        raise GroupRefused(_unknown(group, [each.status.group for each in found]))
+    return meant
+
+
+async def remove(found: Sequence[Found]) -> None:
+    """Remove a group of all its streams, one after the other.
+
+    Raises:
+        GroupRefused: A process reads it.
+        TransportUnavailable: A broker can't be reached, or refuses.
+    """
+    for each in found:
+        await each.transport.remove_group(each.status)
+
+
+def _unknown(group: str, names: Sequence[str]) -> str:
+    """Say that there is no such group, and which one may be meant."""
+    ends = sorted({name for name in names if name.endswith(f"-{group}")})
+    hint = f"; do you mean {' or '.join(ends)}?" if ends else "; lightbus group list shows those there are"
+    return f"there is no group {group!r}{hint}"
