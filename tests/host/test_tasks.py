@@ -252,7 +252,7 @@ def names_of_tasks() -> Iterator[re.Pattern[str]]:
     for file in Path(lightbus.__file__).parent.rglob("*.py"):
         lines = [] if "cli" in file.parts else file.read_text().splitlines()
         for name in re.findall(
-            r'"(lightbus [^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
+            r'"(lightbus (?!group )[^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
         ):
             yield re.compile(re.sub(r"\\{.*?\\}", ".+", re.escape(name)))
 
@@ -321,7 +321,7 @@ async def leave_it_open() -> None:
     bus = lightbus.create(service_name="shop")
     bus.shop.sold.listen(note)
     bus.client.every(seconds=0.01)(lambda: None)
-    worker = Worker(bus.client)
+    worker = Worker(bus.client.parts)
     worker.prepare(["shop"])
     await worker.sign_on()
     worker.start()
