@@ -242,7 +242,8 @@ ROWS = {
 }
 
 _CALLED = re.compile(r"redis\.p?call\('(\w+)'")
-_TIME = re.compile(r"\d{10,}(\.\d+)?(-\d+)?")
+# Valkey writes some scores with an exponent.
+_TIME = re.compile(r"\d\.\d+e\+\d+|\d{10,}(\.\d+)?(-\d+)?")
 
 
 def commands_of(script: Script[...]) -> list[str]:
