@@ -13,8 +13,13 @@ def whose(status: GroupStatus) -> str:
 
 def state(status: GroupStatus) -> str:
     """Say what waits for a group, and who reads it."""
+    return f"{waiting(status)}; {reader(status)}"
+
+
+def waiting(status: GroupStatus) -> str:
+    """Say how many events wait for a group."""
     unread = f"{status.lag:,}" if status.lag_is_exact else f"about {status.lag:,}"
-    return f"{unread} unread, {status.pending:,} pending; {reader(status)}"
+    return f"{unread} unread, {status.pending:,} pending"
 
 
 def reader(status: GroupStatus) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,14 +11,13 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
+from lightbus.cli.acting import confirm, need_terminal, on_the_bus
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
-from lightbus.host.checks import client_for
 from lightbus.host.logs import on_one_line
 from lightbus.insight import dead_letters
 from lightbus.insight.dead_letters import Filter
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
-from lightbus.runtime.portal import run
 from lightbus.transports.events import DeadLetter
 
 _REASONS = ("failed", "invalid", "invalid_message", "process_died")
@@ -118,20 +116,12 @@ def drop(everything: bool, dry_run: bool, yes: bool, **options: Any) -> None:
 
 
 def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]:
-    """Ask whether to drop what is meant; return what was counted, so that nothing more is dropped.
-
-    Raises:
-        UsageError: There is nobody to ask.
-    """
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            "this deletes dead letters for good, and there is no terminal to ask whether it is meant; add "
-            "--yes, or look first with --dry-run"
-        )
+    """Ask whether to drop what is meant; return what was counted, so that nothing more is dropped."""
+    need_terminal("this deletes dead letters for good, and ")
     seen = set()
     count = _for_each(manifest, chosen, lambda letter: seen.add((letter.place, letter.id)))
-    if count and not click.confirm(f"Drop {_counted(count)} for good?", err=True):
-        raise click.ClickException("nothing was dropped")
+    if count:
+        confirm(f"Drop {_counted(count)} for good?", "nothing was dropped")
     return frozenset(seen)
 
 
@@ -161,17 +151,14 @@ def _for_each(
 ) -> int:
     """Find, replay or drop every dead letter that is meant; shows each, and returns how many it were."""
 
-    async def walk() -> int:
-        client, count = client_for(manifest), 0
-        try:
-            async for letter in act(client, ("default", *manifest.apis), chosen):
-                show(letter)
-                count += 1
-        finally:
-            await client.close_async()
+    async def walk(client: BusClient, api_names: Sequence[str]) -> int:
+        count = 0
+        async for letter in act(client, api_names, chosen):
+            show(letter)
+            count += 1
         return count
 
-    return run(walk())
+    return on_the_bus(manifest, walk)
 
 
 def _line(letter: DeadLetter) -> str:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from lightbus.bus.client import BusClient
+from lightbus.cli.acting import confirm, need_terminal, on_the_bus
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
-from lightbus.host.checks import client_for
 from lightbus.host.logs import on_one_line
 from lightbus.insight import groups
 from lightbus.insight.groups import Found
 from lightbus.manifest.model import Manifest
-from lightbus.runtime.portal import run
 from lightbus.transports.events import GroupStatus
-from lightbus.transports.unserved import duration, reader, state
-
-T = TypeVar("T")
+from lightbus.transports.unserved import duration, reader, state, waiting
 
 command = click.Group(
     "group",
@@ -43,7 +40,7 @@ _to_act = together(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with everything.")
 def list_(as_json: bool, scan: bool, **options: Any) -> None:
     """List the groups of all services, one per line and stream, with what waits for each."""
-    found = _on_the_bus(begin(options), lambda client, names: groups.find(client, names, scan=scan))
+    found = on_the_bus(begin(options), lambda client, names: groups.find(client, names, scan=scan))
     for each in found:
         print(_json(each.status) if as_json else _line(each.status))
     if not as_json:
@@ -74,54 +71,25 @@ def rm(group: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None
     if dry_run:
         print(f"would be removed: {group}")
         return
-    _confirm(f"Remove {group}, and drop that and what is fired until it is gone?", yes)
+    if not yes:
+        need_terminal()
+        confirm(f"Remove {group}, and drop that and what is fired until it is gone?", "nothing was done")
 
     async def remove(client: BusClient, names: list[str]) -> None:
         await groups.remove(await groups.find(client, names, group))
 
-    _on_the_bus(manifest, remove)
+    on_the_bus(manifest, remove)
     print(f"removed: {group}")
 
 
-def _on_the_bus(manifest: Manifest, act: Callable[[BusClient, list[str]], Awaitable[T]]) -> T:
-    """Do something with the bus of a manifest and the APIs whose brokers are asked."""
-
-    async def use() -> T:
-        client = client_for(manifest)
-        try:
-            return await act(client, ["default", *manifest.apis])
-        finally:
-            await client.close_async()
-
-    return run(use())
-
-
 def _find(manifest: Manifest, group: str, scan: bool) -> list[Found]:
-    return _on_the_bus(manifest, lambda client, names: groups.find(client, names, group, scan=scan))
-
-
-def _confirm(question: str, yes: bool) -> None:
-    """Ask whether it is meant.
-
-    Raises:
-        UsageError: There is nobody to ask.
-        ClickException: It is not.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            "there is no terminal to ask whether it is meant; add --yes, or look first with --dry-run"
-        )
-    if not click.confirm(question, err=True):
-        raise click.ClickException("nothing was done")
+    return on_the_bus(manifest, lambda client, names: groups.find(client, names, group, scan=scan))
 
 
 def _kept(status: GroupStatus) -> str:
     """Say what is kept for a group."""
-    unread = f"{status.lag:,}" if status.lag_is_exact else f"about {status.lag:,}"
-    numbers = f"{unread} unread, {status.pending:,} pending, {status.retrying:,} waiting for another attempt"
-    return f"{numbers}, {_counted(status.dead, 'dead letter')}"
+    retrying, dead = f"{status.retrying:,} waiting for another attempt", _counted(status.dead, "dead letter")
+    return f"{waiting(status)}, {retrying}, {dead}"
 
 
 def _line(status: GroupStatus) -> str:

@@ -1,0 +1,59 @@
+"""What commands share that act on the bus: the bus itself, and the question whether it is meant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from lightbus.bus.client import BusClient
+from lightbus.host.checks import client_for
+from lightbus.manifest.model import Manifest
+from lightbus.runtime.portal import run
+
+T = TypeVar("T")
+
+
+def on_the_bus(manifest: Manifest, act: Callable[[BusClient, list[str]], Awaitable[T]]) -> T:
+    """Do something with the bus of a manifest, and close it again.
+
+    Args:
+        manifest: The manifest.
+        act: Gets the bus, and the APIs whose brokers are asked.
+    """
+
+    async def use() -> T:
+        client = client_for(manifest)
+        try:
+            return await act(client, ["default", *manifest.apis])
+        finally:
+            await client.close_async()
+
+    return run(use())
+
+
+def need_terminal(why: str = "") -> None:
+    """See that there is somebody to ask.
+
+    Args:
+        why: Begins the error, such as "this deletes all, and ".
+
+    Raises:
+        UsageError: There is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{why}there is no terminal to ask whether it is meant; add --yes, or look first with --dry-run"
+        )
+
+
+def confirm(question: str, refused: str) -> None:
+    """Ask whether it is meant.
+
+    Raises:
+        ClickException: It is not; says ``refused``.
+    """
+    if not click.confirm(question, err=True):
+        raise click.ClickException(refused)
