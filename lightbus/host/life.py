@@ -195,10 +195,9 @@ class Life:
             listener = event.listener
             names = ", ".join(f"{api}.{name}" for api, name in listener.events)
             self._say(f"listener {listener.name}: {names} (concurrency {listener.concurrency})")
-        for schedule in (
-            client.all_schedules().values() if "tasks" in client.parts.declarations.features else ()
-        ):
-            self._say(f"schedule {schedule.name}: {schedule.times} ({schedule.scope})")
+        if "tasks" in client.parts.declarations.features:
+            for schedule in client.all_schedules().values():
+                self._say(f"schedule {schedule.name}: {schedule.times} ({schedule.scope})")
 
     def _say(self, line: str) -> None:
         if line not in self._announced:

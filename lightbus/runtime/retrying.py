@@ -86,6 +86,8 @@ class Retrying:
 
     def clear(self) -> None:
         """Forget the failures: it works, or it is tried no more."""
+        if not self.failures:
+            return  # As after almost every reading of messages.
         self.failures, self.trouble = 0, ""
         if self._obstacles is not None:
             self._obstacles.clear(self)

@@ -201,8 +201,7 @@ class RedisEventConsumer(EventConsumer):
         except asyncio.CancelledError:
             self._lost_reads.note()
             raise
-        if self._reading.failures:
-            self._reading.clear()
+        self._reading.clear()
         if not self._left_out:
             self.trouble = ""
         for source_bytes, entries in reply or ():

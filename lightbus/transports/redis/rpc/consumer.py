@@ -225,8 +225,7 @@ class RedisRpcConsumer(RpcConsumer):
             self._may_hold_orphans = True
             await self._pause(e)
             return []
-        if self._taking.failures:
-            self._taking.clear()
+        self._taking.clear()
         ours = []
         for (call, blob), left, reply in zip(calls, replies[::2], replies[1::2], strict=True):
             if isinstance(reply, bytes):
