@@ -49,19 +49,13 @@ def is_cancelled(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-def is_disturbed() -> bool:
-    """Tell whether somebody has cancelled the running task."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 async def withstand() -> None:
     """Go on where user code has cancelled the running task, and only :func:`end` may: what follows is ours.
 
     The task still says that it was cancelled, so that whoever keeps it can let another one take its place.
     """
     task = asyncio.current_task()
-    if task is None or task not in _owned or is_ending(task):
+    if task is None or not task.cancelling() or task not in _owned or is_ending(task):
         return
     try:
         # If nothing has been awaited since then, it is still to come.

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakSet
 
-from .cancellation import is_disturbed, withstand
+from .cancellation import withstand
 from .threads import replaced_by, start_thread
 
 #: Threads are started as they are needed, up to this many in a process.
@@ -66,16 +66,14 @@ class HandlerPool:
         Returns:
             Its result.
         """
-        if is_disturbed():
-            await withstand()  # User code that ran before this one must not cancel it.
+        await withstand()  # User code that ran before this one must not cancel it.
         try:
             if is_async:
                 return await function(*args, **kwargs)
             result = await self.run(function, *args, **kwargs)
             return await result if inspect.isawaitable(result) else result
         finally:
-            if is_disturbed():
-                await withstand()
+            await withstand()
 
     def close(self) -> None:
         """Take no more work; what runs goes on, but is not waited for."""

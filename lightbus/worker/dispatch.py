@@ -24,7 +24,7 @@ from lightbus.exceptions import (
 )
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.runtime import traffic
-from lightbus.runtime.cancellation import is_cancelled, is_disturbed, withstand
+from lightbus.runtime.cancellation import is_cancelled, withstand
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.deadline import Deadline
 from lightbus.runtime.isolation import Isolation
@@ -140,8 +140,7 @@ class Dispatch:
         except BaseException as e:
             if is_cancelled(e):
                 raise
-            if is_disturbed():
-                await withstand()
+            await withstand()
             outcome = "refused" if isinstance(e, _REFUSED) else "error"
             result = await self._failed(message, e)
         seconds = time.perf_counter() - started
@@ -165,8 +164,7 @@ class Dispatch:
         except BaseException as e:
             if is_cancelled(e):
                 raise
-            if is_disturbed():
-                await withstand()
+            await withstand()
             outcome = await self._after_failure(listener, delivery, e)
         else:
             if hooks.after_event_execution:
