@@ -36,6 +36,7 @@ class Proxy:
         self.mode: Mode = "pass"
         self.delay = 0.0
         self._links: set[Link] = set()
+        self._is_closed = False
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
@@ -106,13 +107,15 @@ class Proxy:
         else:
             self._open.set()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No coroutine: one that is cancelled before its first step would leave the connection open.
         link = self.link_to(reader, writer)
+        if self._is_closed or self.mode in ("reset", "refuse"):
+            link.reset()
+            return
         self._links.add(link)
-        try:
-            await link.run()
-        finally:
-            self._links.discard(link)
+        link.running = self._loop.create_task(link.run())
+        link.running.add_done_callback(lambda _: self._links.discard(link))
 
     def link_to(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Link:
         """What carries the bytes of a new connection."""
@@ -130,6 +133,7 @@ class Proxy:
                 link.open.clear()
 
     async def _close(self) -> None:
+        self._is_closed = True
         if self._listener is not None:
             self._listener.close()
         await self._reset_all()
@@ -166,12 +170,10 @@ class Link:
         self.open.set()
         self.reader = reader
         self.writers = [writer]
+        self.running: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Carry bytes until one side closes or the link is reset."""
-        if self.proxy.mode == "reset":
-            self.reset()
-            return
         await self.proxy.gate()
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.proxy.target_port)
