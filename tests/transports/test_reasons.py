@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -68,7 +69,10 @@ def reason(url: str, tls: TlsOptions | None = None, timeout: float = 1.5) -> str
         await wire.close()
         return ""
 
-    return asyncio.run(connect())
+    try:
+        return asyncio.run(connect())
+    finally:
+        gc.collect()  # A connection that was left open is an error of the test that has left it.
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,8 @@ async def _takes_tls(host: str, port: int) -> bool:
         _, writer = await asyncio.open_connection(host, port, ssl=context)
     except ssl.SSLError as e:
         return "ALERT" in str(e)
-    writer.close()
+    # To close it would be to wait for the other side's last words, and the event loop may end before.
+    writer.transport.abort()
     return True
 
 
