@@ -26,10 +26,25 @@ SCENARIOS = {
 }
 
 
-def find(name: str, seed: int = 1) -> Result:
-    """Run a campaign with a planted bug; the oracle must call it bad."""
+#: With so many seeds a bug is looked for: whether a freeze meets a handler that runs is chance.
+_SEEDS = 3
+
+
+def find(name: str) -> Result:
+    """Run campaigns with a planted bug until the oracle calls one bad, as it must.
+
+    Args:
+        name: The bug, as in ``SCENARIOS``.
+
+    Returns:
+        The first bad result; the last one where the bug was not found.
+    """
     scenario = SCENARIOS[name]
-    return run("valkey", seed, scenario.seconds, scenario.faults, name, scenario.kinds)
+    for seed in range(1, _SEEDS + 1):
+        result = run("valkey", seed, scenario.seconds, scenario.faults, name, scenario.kinds)
+        if found_by(result):
+            break
+    return result
 
 
 def found_by(result: Result) -> list[str]:
