@@ -8,6 +8,7 @@ import signal
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from lightbus.bus.path import BusPath
 from lightbus.declared.settings import Feature
@@ -25,6 +26,9 @@ from .reload import Reloader
 from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, Shutdown
 
 logger = logging.getLogger(__name__)
+
+#: A thing that a host begins or has done. A reload is over whether or not it was applied.
+Moment = Literal["ready", "reloading", "reloaded", "stopping"]
 
 #: Seconds between two looks at whether the log still has its way out.
 _LOG_KEPT = 5.0
@@ -63,6 +67,8 @@ class Host:
         self.client = client_for(manifest)
         self.client.parts.shutdown_handler = self.shut_down
         self.bus = BusPath(self.client)
+        #: Called with each such moment by the event loop's thread; none may wait.
+        self.observers: list[Callable[[Moment], None]] = []
         #: How far its service is.
         self.life = Life(
             manifest, self.bus, self._folder, features=features, arguments=arguments, fail_fast=fail_fast
@@ -145,11 +151,20 @@ class Host:
         self._shutdown.attach()
         self._keep_log()
         try:
-            await self.life.live(self._shutdown.wait, self.manifest.bus.drain_timeout, self._on_ready)
+            await self.life.live(self._until_stopped, self.manifest.bus.drain_timeout, self._on_ready)
         finally:
             self._shutdown.detach()
 
+    async def _until_stopped(self) -> None:
+        await self._shutdown.wait()
+        self._tell("stopping")
+
+    def _tell(self, moment: Moment) -> None:
+        for observer in self.observers:
+            observer(moment)
+
     def _on_ready(self) -> None:
+        self._tell("ready")
         if self._reread is not None and self.life.worker is not None:
             given = self.manifest, self._reread, self.client, self.life.worker, self._folder
             self._reloader = Reloader(*given)
@@ -168,9 +183,10 @@ class Host:
         logger.info("SIGHUP received: reading the manifest again")
         lost = "the manifest is not read again"
         self._reloads = [reload for reload in self._reloads if not reload.is_over]
-        self._reloads.append(
-            Kept(self._reloader.reload, "lightbus reload", lost, self.client.parts.obstacles).start()
-        )
+        self._tell("reloading")
+        reload = Kept(self._reloader.reload, "lightbus reload", lost, self.client.parts.obstacles).start()
+        reload.over.add_done_callback(lambda _: self._tell("reloaded"))
+        self._reloads.append(reload)
 
 
 async def _until_done(task: asyncio.Task[None]) -> None:

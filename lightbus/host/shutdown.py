@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from . import logs
-from .signals import SignalPipe
+from .processes.signals import SignalPipe
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ EXIT_INTERRUPTED = 130
 #: each send one.
 ONE_WISH = 1.0
 #: Seconds for closing, on top of those for what runs. A supervisor waits a little longer.
-_CLOSING = 14.0
+CLOSING = 14.0
 #: Seconds for the log and for standard output at the end; whoever should read them may have stopped to.
 _LAST_LINES = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -162,7 +162,7 @@ class Shutdown:
                     return
                 wishes.append(wish)
             if wishes and deadline is None:
-                deadline = time.monotonic() + self._patience + _CLOSING
+                deadline = time.monotonic() + self._patience + CLOSING
             for reason, at_once in wishes:
                 self._heed(reason, at_once)
 
@@ -220,7 +220,7 @@ def end_with(status: int) -> None:
     heed_no_more()
     if not _within(_LAST_LINES, _flush):
         os._exit(status)
-    last = threading.Timer(_CLOSING, os._exit, [status])
+    last = threading.Timer(CLOSING, os._exit, [status])
     last.daemon = True
     last.start()
 

@@ -26,7 +26,7 @@ import multiprocessing, os, subprocess, time
 import lightbus, lightbus.host.shutdown
 
 # Instead of 14 s, on top of drain_timeout.
-lightbus.host.shutdown._CLOSING = 1.0
+lightbus.host.shutdown.CLOSING = 1.0
 
 def say(word):
     with open("said", "a") as file:

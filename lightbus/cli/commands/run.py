@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from io import TextIOWrapper
@@ -17,6 +18,8 @@ from lightbus.declared.settings import FEATURES, Feature
 from lightbus.host import logs
 from lightbus.host.host import Host
 from lightbus.host.http import serving
+from lightbus.host.processes.overseer import overseer_of
+from lightbus.host.processes.reporter import reporting
 from lightbus.host.shutdown import end_with
 from lightbus.host.supervisor import Supervisor, as_child, follow_supervisor, this_command
 from lightbus.manifest.model import LogFormat, Manifest
@@ -55,7 +58,7 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
     logs.configure(options["log_level"] or "info", options["log_format"])
     # Until the host is there to do something about it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    number = follow_supervisor()
+    number, overseer = follow_supervisor(), overseer_of(os.environ)
 
     def read_again() -> Manifest:
         manifest = read(**options)
@@ -78,7 +81,7 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
     )
     if schema is not None:
         host.bus.schema.load_local(schema)
-    with serving(host):
+    with serving(host), reporting(host, overseer, supervised=number is not None):
         status = host.run()
         end_with(status)
     return status

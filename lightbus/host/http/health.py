@@ -62,6 +62,10 @@ class Health:
         if self._pulse is None and loop is not None and not loop.is_closed():
             self._pulse = Pulse(loop, self._thread)
 
+    def turned_within(self, seconds: float) -> bool:
+        """Tell whether there is an event loop, and it turned within so many seconds."""
+        return self._pulse is not None and self._pulse.silence() <= seconds
+
     def deadly(self) -> list[str]:
         """Return why the process had better be started again; empty if it lives."""
         return self._blocked(self._options.dead_after)
