@@ -25,6 +25,7 @@ COMMANDS = {
     "dlq": "Look after events that were put aside.",
     "dumpconfigschema": "Write the JSON Schema of a manifest, for editors.",
     "dumpschema": "Write the contracts of this project's APIs.",
+    "export": "Write what runs this service: systemd, Docker, Kubernetes.",
     "fire": "Fire an event.",
     "group": "Look after the groups of listeners.",
     "init": "Write a first manifest and bus module.",

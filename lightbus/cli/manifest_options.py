@@ -85,6 +85,19 @@ def read(**options: Any) -> Manifest:
     Raises:
         ManifestError: It has problems.
     """
+    return _read(options, unfilled=False)
+
+
+def read_unfilled(**options: Any) -> Manifest:
+    """Read the manifest that a command's options describe, without the variables and secrets of any place.
+
+    Raises:
+        ManifestError: It has problems.
+    """
+    return _read(options, unfilled=True)
+
+
+def _read(options: Mapping[str, Any], *, unfilled: bool) -> Manifest:
     names = ("modules", "service_name", "process_name", "log_level", "log_format", "transport")
     # Not every command has an option for each of them.
     flags = {name: options[name] for name in names if options.get(name)}
@@ -94,4 +107,5 @@ def read(**options: Any) -> Manifest:
         flags=flags,
         cwd=Path.cwd(),
         trust_remote=options["trust_remote"],
+        unfilled=unfilled,
     )

@@ -29,6 +29,7 @@ def load(
     trust_remote: bool = False,
     create_arguments: Mapping[str, object] | None = None,
     look_around: bool = True,
+    unfilled: bool = False,
 ) -> Manifest:
     """Read a manifest; nothing that it names is imported or connected to.
 
@@ -43,6 +44,8 @@ def load(
         create_arguments: The arguments of ``lightbus.create()``, as a manifest; it lies beneath all else.
         look_around: Whether, where there are no paths, ``LIGHTBUS_CONFIG`` is read, else ``lightbus.yaml`` in
             the current folder where there is one.
+        unfilled: Whether each ``${...}`` has its default or its key is left out, no file is read that
+            ``${file:}`` names, and the environment sets no keys: for where neither variables nor secrets are.
 
     Returns:
         The manifest, with warnings and notes in ``notes``.
@@ -53,7 +56,7 @@ def load(
     environ = os.environ if environ is None else environ
     cwd = Path(os.path.abspath(cwd or "."))
     problems, flags = Problems(), flags or {}
-    variables = Variables(environ, cwd, problems, trust_remote=trust_remote)
+    variables = Variables(environ, cwd, problems, trust_remote=trust_remote, unfilled=unfilled)
     sources = Sources(cwd, problems, variables, trust_remote)
     looks_around = look_around and not paths
     for path in _default_paths(environ, cwd) if looks_around else paths:
@@ -61,7 +64,7 @@ def load(
     files = _created(create_arguments or {}, problems)
     for _, layer in sources.layers():
         files = merge(files, layer) or files
-    root = variables.expand(_with_all_above(files, environ, overrides, flags, problems))
+    root = variables.expand(_with_all_above(files, {} if unfilled else environ, overrides, flags, problems))
     transport = str(flags["transport"]) if flags.get("transport") else None
     manifest = build(root, problems, trust_remote=trust_remote, transport=transport)
     problems.raise_errors()

@@ -33,6 +33,9 @@ BUS = """
             return username == password
 """
 
+#: An export has to have a name, and one for a cluster a Redis.
+SERVICE, REDIS = "--service-name shop", "--set bus.redis.url=redis://redis:6379/0"
+
 #: Arguments of each command with its exit status where a host runs, and where Redis is away.
 TABLE = {
     "call": ("auth.check_password username=a password=a", OK, UNAVAILABLE),
@@ -48,6 +51,11 @@ TABLE = {
     "dlq drop": ("--all --yes", OK, UNAVAILABLE),
     "dumpconfigschema": ("", OK, OK),
     "dumpschema": ("", OK, OK),
+    "export compose": (f"{SERVICE} --set http.listen=8099", OK, OK),
+    "export docker": (SERVICE, OK, OK),
+    "export keda": (f"{SERVICE} {REDIS} --set listeners.l.events=a.b --set listeners.l.handler=b:c", OK, OK),
+    "export kubernetes": (f"{SERVICE} {REDIS} --set http.listen=8099", OK, OK),
+    "export systemd": (SERVICE, OK, OK),
     "fire": ("auth.user_registered username=a", OK, UNAVAILABLE),
     "group list": ("", OK, UNAVAILABLE),
     "group rm": ("shop-old --yes", FAILED, UNAVAILABLE),
@@ -163,7 +171,8 @@ def test_a_folder_that_is_not_there_is_made_or_gets_a_sentence(
     for option in own_options(LEAVES[path]):
         if option.name != "out":
             continue
-        done = project.run(*path, "--out", "not/there/file.json")
+        arguments = TABLE[" ".join(path)][0].split()
+        done = project.run(*path, *arguments, "--out", "not/there/file.json")
         assert (done.returncode == OK) == (project.folder / "not/there/file.json").exists()
         assert "Traceback" not in done.stderr and (done.returncode == OK or "not/there" in done.stderr)
 

@@ -43,6 +43,7 @@ class Node:
         hidden: Whether it came from a file that ``${file:}`` names, so must not be shown.
         literal: Whether ``${`` in it means nothing, as in flags and the environment.
         reread: Returns the value of a hidden one as it is by now; None if it can't be had.
+        written: The text before ``${...}`` in it was replaced; None if there was none.
     """
 
     value: Scalar | list[Node] | dict[str, Node]
@@ -51,6 +52,7 @@ class Node:
     hidden: bool = False
     literal: bool = False
     reread: Callable[[], str | None] | None = None
+    written: str | None = None
 
     @property
     def where(self) -> Place:

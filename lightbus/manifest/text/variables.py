@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,29 @@ _EXPRESSION = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One ``${...}`` as it was written.
+
+    Args:
+        name: The environment variable; empty for a file.
+        file: The file; empty for a variable.
+        default: The text that stands there if nothing else does; None if there must be something.
+    """
+
+    name: str
+    file: str
+    default: str | None
+
+
+def expressions(text: str) -> Iterator[Expression]:
+    """Go through the expressions in text; ``$${`` begins none."""
+    for match in _EXPRESSION.finditer(text):
+        if text[match.start() - 1 : match.start()] != "$":
+            default = match["text"] if match["operator"] == ":-" else None
+            yield Expression(match["name"] or "", match["file"] or "", default)
+
+
 class Variables:
     """Replaces expressions by what they stand for.
 
@@ -31,11 +54,20 @@ class Variables:
         cwd: The folder at which relative paths start in sources without a folder.
         problems: Takes what can't be replaced.
         trust_remote: Whether manifests from the network may name local files.
+        unfilled: Whether each has its default or is left out, which is no problem then, and no file is read;
+            save in ``include``, without which there is no manifest.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], cwd: Path, problems: Problems, *, trust_remote: bool = False
+        self,
+        environ: Mapping[str, str],
+        cwd: Path,
+        problems: Problems,
+        *,
+        trust_remote: bool = False,
+        unfilled: bool = False,
     ) -> None:
+        self._unfilled = unfilled
         self._environ = environ
         self._cwd = cwd
         self._problems = problems
@@ -65,7 +97,8 @@ class Variables:
         if hidden:
             at = node.place.source
             reread = Reread(node.value, at, node, self._cwd, self._environ, self._trust_remote)
-        return replace(node, value=text, hidden=node.hidden or hidden, reread=reread)
+        hidden = node.hidden or hidden
+        return replace(node, value=text, hidden=hidden, reread=reread, written=node.value)
 
     def _expand_text(self, node: Node, text: str, path: str) -> tuple[str, bool]:
         parts: list[str] = []
@@ -99,6 +132,8 @@ class Variables:
         return (Untyped(result) if changed else result), hidden
 
     def _value(self, node: Node, match: re.Match[str], path: str) -> str | None:
+        if self._unfilled and not path.startswith("include"):
+            return match["text"] if match["operator"] == ":-" else None
         if match["file"] is not None:
             found, why = self._from_file(node, match["file"])
         else:
