@@ -1,4 +1,4 @@
-"""The groups of listeners on the whole bus: found by name, and removed."""
+"""The groups of listeners on the whole bus: found by name, removed, moved, set to another place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import GroupRefused, TransportUnavailable
-from lightbus.transports.events import EventTransport, GroupStatus
+from lightbus.transports.events import EventTransport
+from lightbus.transports.groups import GroupStatus, Move, Seek
+from lightbus.transports.unserved import is_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,58 @@ async def remove(found: Sequence[Found]) -> None:
     """
     for each in found:
         await each.transport.remove_group(each.status)
+
+
+async def plan_move(found: Sequence[Found], heir: str) -> list[Move]:
+    """Look what the move of a group does with each of its streams.
+
+    Raises:
+        GroupRefused: It can't be done with one of them.
+        TransportUnavailable: A broker can't be reached, or refuses.
+    """
+    _refuse_read(found)
+    return [await each.transport.plan_move(each.status, heir) for each in found]
+
+
+async def move(found: Sequence[Found], heir: str) -> None:
+    """Let another group take the place of a group in all its streams, one after the other.
+
+    Raises:
+        GroupRefused: A process reads it.
+        TransportUnavailable: A broker can't be reached, or refuses.
+    """
+    for each in found:
+        await each.transport.move_group(each.status, heir)
+
+
+async def plan_seek(found: Sequence[Found], to: str) -> list[Seek]:
+    """Look what it does with each stream of a group if it reads on from another place.
+
+    Raises:
+        GroupRefused: It can't be done with one of them.
+        TransportUnavailable: A broker can't be reached, or refuses.
+    """
+    _refuse_read(found)
+    return [await each.transport.plan_seek(each.status, to) for each in found]
+
+
+async def seek(found: Sequence[Found], plans: Sequence[Seek]) -> None:
+    """Let a group read on from another place in all its streams, as planned.
+
+    Raises:
+        GroupRefused: A process reads it.
+        TransportUnavailable: A broker can't be reached, or refuses.
+    """
+    for each, plan in zip(found, plans, strict=True):
+        await each.transport.seek_group(plan)
+
+
+def _refuse_read(found: Sequence[Found]) -> None:
+    """Refuse before anything is changed what would be refused in the middle."""
+    for status in (each.status for each in found):
+        for consumer in status.consumers:
+            if consumer.is_alive:
+                raise GroupRefused(is_read(status, consumer.process_name, consumer.idle or 0.0))
 
 
 def _unknown(group: str, names: Sequence[str]) -> str:

@@ -9,84 +9,14 @@ from typing import Any
 
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.declared.settings import Identity
-from lightbus.exceptions import GroupRefused, LightbusException
+from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage
 from lightbus.transports.port import Consumer, Transport
 
-#: Seconds of silence after which a process counts as gone: one that lives reads every few seconds.
-SILENT = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerStatus:
-    """One process of a listener.
-
-    Args:
-        process_name: The process.
-        pending: How many events it holds.
-        idle: Seconds since it was last heard of; None if that is not known.
-        is_1x: Whether it is a Lightbus 1.x, which is heard of only when it reads something.
-    """
-
-    process_name: str
-    pending: int
-    idle: float | None = None
-    is_1x: bool = False
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it was heard of just now."""
-        return (self.idle or 0.0) <= SILENT
-
-
-@dataclass(frozen=True, slots=True)
-class GroupStatus:
-    """The progress of one listener's group with one stream.
-
-    Args:
-        group: ``{service_name}-{listener_name}``.
-        stream: The place where the broker keeps the events.
-        lag: How many events the group has not read yet.
-        lag_is_exact: Whether that was counted, or is an estimate.
-        pending: How many were read and are not settled.
-        retrying: How many wait for another attempt.
-        dead: How many were put aside.
-        consumers: Its processes.
-        service: The service of the group; empty if it is not known.
-        oldest: The broker's id from which on it needs what the stream holds.
-        limit: How many events the stream takes that a group has not acknowledged; None if it grows.
-        gone: How many events left the stream before the group had read them, as far as that is known.
-        removal: The command that removes the group.
-    """
-
-    group: str
-    stream: str
-    lag: int
-    lag_is_exact: bool
-    pending: int
-    retrying: int
-    dead: int
-    consumers: tuple[ConsumerStatus, ...] = ()
-    service: str = ""
-    oldest: str = ""
-    limit: int | None = None
-    gone: int = 0
-    removal: str = ""
-
-    @property
-    def idle(self) -> float | None:
-        """Seconds since one of its processes was last heard of; None if it has none."""
-        return min((consumer.idle or 0.0 for consumer in self.consumers), default=None)
-
-    @property
-    def is_served(self) -> bool:
-        """Whether somebody reads it."""
-        return self.idle is not None and self.idle <= SILENT
-
-    @property
-    def waiting(self) -> int:
-        """How many events the stream keeps for it, since they are not read or not settled."""
-        return self.lag + self.pending
+from .groups import SILENT as SILENT
+from .groups import ConsumerStatus as ConsumerStatus
+from .groups import GroupChanges
+from .groups import GroupStatus as GroupStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +115,7 @@ class Subscription:
         dedupe: Seconds for which the ids of acknowledged events are remembered; None for not at all.
         page: How many events are wanted at a time, if it is more than the transport reads by itself.
         longest_delay: The most seconds for which an event ever waits for another attempt.
+        renamed_from: The name that the listener had before, whose group it takes over; empty for none.
     """
 
     listener_name: str
@@ -194,6 +125,7 @@ class Subscription:
     dedupe: float | None = None
     page: int = 1
     longest_delay: float = float("inf")
+    renamed_from: str = ""
 
     def wants(self, api_name: str, event_name: str) -> bool:
         """Tell whether an event is one of those asked for."""
@@ -282,7 +214,7 @@ class EventConsumer(Consumer):
         """Return up to ``limit`` deliveries; waits a while for the first, and may return none."""
 
 
-class EventTransport(EventQuestions, Transport):
+class EventTransport(EventQuestions, GroupChanges, Transport):
     """Fires events and receives them."""
 
     @abstractmethod
@@ -326,9 +258,10 @@ class EventTransport(EventQuestions, Transport):
 
     @abstractmethod
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
-        """Join, or make, the listener's consumer group.
+        """Join, or make, the listener's consumer group; take over that of its name before.
 
         Raises:
+            GroupRefused: A process reads the group of its name before, so that this one has to wait.
             TransportUnavailable: The broker can't be reached.
         """
 
@@ -353,15 +286,3 @@ class EventTransport(EventQuestions, Transport):
         Raises:
             TransportUnavailable: The broker can't be reached.
         """
-
-    async def remove_group(self, status: GroupStatus) -> None:
-        """Remove a group of one stream, with all that is kept for it and nobody else.
-
-        Args:
-            status: The group.
-
-        Raises:
-            GroupRefused: A process reads it, or this transport can't do it.
-            TransportUnavailable: The broker can't be reached, or refuses.
-        """
-        raise GroupRefused(f"the transport to {self.address} can't remove groups")

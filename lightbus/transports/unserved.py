@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .events import SILENT, GroupStatus
+from shlex import quote
+
+from .groups import SILENT, GroupStatus
 
 
 def whose(status: GroupStatus) -> str:
@@ -74,4 +76,21 @@ def is_read(status: GroupStatus, process: str, idle: float) -> str:
     return (
         f"{process} reads the group {status.group} of {status.stream}, and was heard of {idle:.0f} s ago: "
         f"stop it first; if it was killed, wait until it has been silent for {SILENT:.0f} s"
+    )
+
+
+def being_moved(status: GroupStatus, heir: str) -> str:
+    """Say why nothing is done to a group whose move was cut short."""
+    return (
+        f"the group {status.group} of {status.stream} is being moved to {heir}, or that was cut short: "
+        f"finish it first with lightbus group move {quote(status.group)} {quote(heir)}"
+    )
+
+
+def not_known(status: GroupStatus, heir: str) -> str:
+    """Say why a group can't be moved to one that is there."""
+    return (
+        f"the group {heir} of {status.stream} is there already, and nothing says from which event on it has "
+        f"read: events of {status.group} might run twice. If nobody needs {heir}, remove it first with "
+        f"lightbus group rm {quote(heir)}; what it has handled runs again then"
     )

@@ -58,3 +58,61 @@ def test_a_group_that_is_read_is_not_removed(project: Project, any_redis: Server
     done = project.run("group", "rm", "shop-old", "--yes")
     assert done.returncode == 1 and "p1 reads the group shop-old" in done.stderr
     assert len(any_redis.execute("XINFO", "GROUPS", STREAM)) == 2
+
+
+def test_a_group_is_moved_after_it_was_said_what_goes(project: Project, any_redis: Server) -> None:
+    looked = project.run("group", "move", "shop-old", "shop-new", "--dry-run")
+    assert (looked.returncode, looked.stdout) == (0, "would be moved: shop-old to shop-new\n")
+    said = "3 unread, 0 pending, 0 waiting for another attempt, 0 dead letters go to shop-new"
+    assert looked.stderr == f"{STREAM}: {said}\n"
+    asked = project.run("group", "move", "shop-old", "shop-new")
+    assert asked.returncode == 64 and "add --yes" in asked.stderr
+    done = project.run("group", "move", "shop-old", "shop-new", "--yes")
+    assert (done.returncode, done.stdout) == (0, "moved: shop-old to shop-new\n")
+    assert "3 unread" in project.run("group", "show", "shop-new").stdout
+    again = project.run("group", "move", "shop-old", "shop-new", "--yes")
+    assert again.returncode == 1 and "there is no group 'shop-old'" in again.stderr
+    nowhere = project.run("group", "move", "shop-new", "new", "--yes")
+    assert nowhere.returncode == 64 and "write SERVICE-LISTENER" in nowhere.stderr
+
+
+def test_a_group_that_is_read_is_neither_moved_nor_set_to_another_place(
+    project: Project, any_redis: Server
+) -> None:
+    any_redis.execute("XREADGROUP", "GROUP", "shop-old", "p1", "COUNT", 1, "STREAMS", STREAM, ">")
+    for command in (("move", "shop-old", "shop-new"), ("seek", "shop-old", "--to", "end")):
+        done = project.run("group", *command, "--yes")
+        assert done.returncode == 1 and "p1 reads the group shop-old" in done.stderr
+    assert "2 unread, 1 pending" in project.run("group", "show", "shop-old").stdout
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (
+            "start",
+            "reads on from 1-1 of 1970-01-01 00:00:00 UTC, the oldest that is there; 3 events that it has",
+        ),
+        ("1-3", "reads on from 1-3 of 1970-01-01 00:00:00 UTC; 1 event that it has read run again"),
+        ("1970-01-01T00:00:00+00:00", "the oldest that is there; 3 events that it has read run again"),
+        ("1h", "reads on with the next event; nothing is skipped; 0 pending"),
+        ("end", "reads on with the next event; nothing is skipped; 0 pending"),
+    ],
+)
+def test_where_a_group_reads_on_is_said_before(
+    project: Project, any_redis: Server, place: str, said: str
+) -> None:
+    any_redis.execute("XGROUP", "SETID", STREAM, "shop-old", "1-3")
+    looked = project.run("group", "seek", "shop-old", "--to", place, "--dry-run")
+    assert (looked.returncode, looked.stdout) == (0, f"would be moved: shop-old to {place}\n")
+    assert said in looked.stderr
+    done = project.run("group", "seek", "shop-old", "--to", place, "--yes")
+    assert (done.returncode, done.stdout) == (0, f"moved: shop-old to {place}\n")
+    unread = {"1-3": 1, "1h": 0, "end": 0}.get(place, 3)
+    assert f"{unread} unread" in project.run("group", "show", "shop-old").stdout
+
+
+@pytest.mark.parametrize("place", ["yesterday", "2026-01-31T12:00:00", "2026-01-31", "17-", "-1h"])
+def test_a_place_that_can_not_be_read_is_refused(project: Project, place: str) -> None:
+    done = project.run("group", "seek", "shop-old", f"--to={place}", "--yes")
+    assert done.returncode == 64 and f"'{place}' is no place; write start, end, 2h" in done.stderr

@@ -90,6 +90,31 @@ KEPT: tuple[Command, ...] = (
     ("XGROUP", "CREATE", STREAM, "h", 0),
 )
 
+LAST = f"{2**64 - 1}-0"
+HEIRS = tuple(f"{{a.*:stream}}:{what}:i" for what in ("retry", "delayed", "bodies", "dead"))
+SOUGHT = (STREAM, RETRY, DELAYED, BODIES, GROUPS)
+#: All that was read is acknowledged, and nothing is read any more.
+SETTLED: tuple[Command, ...] = (("XACK", STREAM, "g", "1-1", "1-2"),)
+AT_ITS_END: Command = ("XGROUP", "SETID", STREAM, "g", LAST)
+
+
+def heir(began: str) -> tuple[Command, ...]:
+    """A group that is there before it gets what another one leaves."""
+    return (
+        ("XGROUP", "CREATE", STREAM, "i", "1-2", "MKSTREAM"),
+        ("XGROUP", "CREATE", HEIRS[0], "i", 0, "MKSTREAM"),
+        ("HSET", GROUPS, "i began", began),
+    )
+
+
+def inherits(*before: Command, till: str = LAST) -> Row:
+    """One run of the move of a group to its heir."""
+    keys = (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS, *HEIRS)
+    noted: Command = ("HSET", GROUPS, "g heir", f"i {till}")
+    arguments = ("g", "i", 100, LAST, "me", 0, 0)
+    return Row(scripts.INHERIT, keys, arguments, (*before, *heir("1-1"), noted))
+
+
 ROWS = {
     "take": Row(scripts.TAKE, (QUEUE, MINE), (2,), CALLS),
     "release": Row(scripts.RELEASE, (QUEUE, MINE), ("0",), CALLS),
@@ -163,10 +188,40 @@ ROWS = {
         (("XADD", STREAM, "1-1", *FIELDS),),
         harmless=frozenset([TRIMMING]),
     ),
-    "remove": Row(scripts.REMOVE, (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS), ("g", 0, "me"), KEPT),
+    "remove": Row(scripts.REMOVE, (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS), ("g", "me", 0, 0), KEPT),
     "remove, read": Row(
-        scripts.REMOVE, (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS), ("g", TTL, "nobody"), KEPT
+        scripts.REMOVE, (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS), ("g", "nobody", TTL, TTL), KEPT
     ),
+    "succeed": Row(scripts.SUCCEED, (STREAM, RETRY, HEIRS[0], GROUPS), ("g", "i", LAST, "me", 0, 0), KEPT),
+    "succeed, read": Row(
+        scripts.SUCCEED, (STREAM, RETRY, HEIRS[0], GROUPS), ("g", "i", LAST, "nobody", TTL, TTL), KEPT
+    ),
+    "succeed, there": Row(
+        scripts.SUCCEED,
+        (STREAM, RETRY, HEIRS[0], GROUPS),
+        ("g", "i", LAST, "me", 0, 0),
+        (*KEPT, *heir("1-1")),
+    ),
+    "inherit, unread": inherits(
+        ("XGROUP", "CREATE", STREAM, "g", 0, "MKSTREAM"), ("XADD", STREAM, "1-1", *FIELDS), till="1-9"
+    ),
+    "inherit, all read": inherits(*delivered(STREAM), till="1-9"),
+    "inherit, pending": inherits(*delivered(STREAM), AT_ITS_END),
+    "inherit, pending again": inherits(*delivered(STREAM), *SETTLED, AT_ITS_END, *delivered(RETRY, deaths=3)),
+    "inherit, to retry": inherits(
+        *(*delivered(STREAM), *SETTLED, AT_ITS_END, ("XGROUP", "CREATE", RETRY, "g", 0, "MKSTREAM")),
+        *(("XADD", RETRY, "1-1", *FIELDS), ("XADD", HEIRS[0], "1-1", *FIELDS)),
+    ),
+    "inherit, delayed": inherits(*delivered(STREAM), *SETTLED, AT_ITS_END, *waiting(PACKED)),
+    "inherit, dead": inherits(
+        *(*delivered(STREAM), *SETTLED, AT_ITS_END, ("XADD", DEAD, "1-1", *FIELDS, *WHY_DEAD)),
+        ("XADD", DEAD, "1-2", *FIELDS, *WHY_DEAD),
+    ),
+    "inherit, nothing left": inherits(*delivered(STREAM), *SETTLED, AT_ITS_END),
+    "seek": Row(scripts.SEEK, SOUGHT, ("g", "0-1", "me", 0, 0), (*KEPT, ("HSET", GROUPS, "g began", "1-1"))),
+    "seek, on": Row(scripts.SEEK, SOUGHT, ("g", "1-9", "me", 0, 0), KEPT),
+    "seek, read": Row(scripts.SEEK, SOUGHT, ("g", "0-1", "nobody", TTL, TTL), KEPT),
+    "span": Row(scripts.SPAN, (STREAM,), ("0", "1-9", 1), delivered(STREAM)),
     "forget": Row(
         scripts.FORGET,
         (STREAM,),

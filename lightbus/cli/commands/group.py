@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -17,7 +20,8 @@ from lightbus.host.logs import on_one_line
 from lightbus.insight import groups
 from lightbus.insight.groups import Found
 from lightbus.manifest.model import Manifest
-from lightbus.transports.events import GroupStatus
+from lightbus.options import parse_duration
+from lightbus.transports.groups import GroupStatus, Move, Seek
 from lightbus.transports.unserved import duration, reader, state, waiting
 
 command = click.Group(
@@ -27,9 +31,10 @@ command = click.Group(
 )
 
 _shared = together(scan_option, manifest_options)
-_named = together(click.argument("group", metavar="GROUP"), _shared)
+_group = click.argument("group", metavar="GROUP")
+_named = together(_group, _shared)
 _to_act = together(
-    _named,
+    _shared,
     click.option("--dry-run", is_flag=True, help="Only say what would be done."),
     click.option("--yes", is_flag=True, help="Do not ask first."),
 )
@@ -61,19 +66,18 @@ def show(group: str, as_json: bool, scan: bool, **options: Any) -> None:
 
 
 @command.command("rm", epilog="Example: lightbus group rm mailer-old --dry-run")
+@_group
 @_to_act
 def rm(group: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None:
     """Remove a group that nobody reads, and all that waits for it; says what goes, and asks first."""
     manifest = begin(options)
     found = _find(manifest, group, scan)
     for each in found:
-        print(f"{each.status.stream}: {_kept(each.status)}", file=sys.stderr)
+        _announce(f"{each.status.stream}: {_kept(each.status)}")
     if dry_run:
         print(f"would be removed: {group}")
         return
-    if not yes:
-        need_terminal()
-        confirm(f"Remove {group}, and drop that and what is fired until it is gone?", "nothing was done")
+    _ask(yes, f"Remove {group}, and drop that and what is fired until it is gone?")
 
     async def remove(client: BusClient, names: list[str]) -> None:
         await groups.remove(await groups.find(client, names, group))
@@ -82,14 +86,164 @@ def rm(group: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None
     print(f"removed: {group}")
 
 
+@command.command("move", epilog="Example: lightbus group move shop-welcome shop-greet --dry-run")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@_to_act
+def move(old: str, new: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None:
+    """Let the group NEW take the place of OLD, which nobody reads, with all that waits there.
+
+    NEW is made where OLD stands. If it is there already, it gets what came before it began. If the command is
+    cut short, run it again.
+    """
+    manifest = begin(options)
+    if old == new or "-" not in new.strip("-"):
+        raise click.UsageError(f"{new!r} can't take its place; write SERVICE-LISTENER, such as shop-greet")
+
+    async def plan(client: BusClient, names: list[str]) -> list[Move]:
+        return await groups.plan_move(await groups.find(client, names, old, scan=scan), new)
+
+    plans = on_the_bus(manifest, plan)
+    for each in plans:
+        _announce(f"{each.status.stream}: {_moved(each)}")
+        _announce_1x(each.status)
+    if dry_run:
+        print(f"would be moved: {old} to {new}")
+        return
+    _ask(yes, f"Move all that from {old} to {new}, and remove {old}?")
+
+    async def act(client: BusClient, names: list[str]) -> None:
+        await groups.move(await groups.find(client, names, old), new)
+
+    on_the_bus(manifest, act)
+    print(f"moved: {old} to {new}")
+
+
+@command.command("seek", epilog="Example: lightbus group seek shop-greet --to 2h --dry-run")
+@_group
+@click.option(
+    "--to",
+    required=True,
+    metavar="PLACE",
+    help="Where it reads on: start, end, 2026-01-31T12:00:00Z, 2h for two hours ago, or an id in Redis.",
+)
+@_to_act
+def seek(group: str, to: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None:
+    """Let a group that nobody reads read on from another place; says what is read again or skipped."""
+    manifest, place = begin(options), _place(to)
+
+    async def plan(client: BusClient, names: list[str]) -> list[Seek]:
+        return await groups.plan_seek(await groups.find(client, names, group, scan=scan), place)
+
+    for each in on_the_bus(manifest, plan):
+        _announce(f"{each.status.stream}: {_sought(each)}")
+        _announce_1x(each.status)
+    if dry_run:
+        print(f"would be moved: {group} to {to}")
+        return
+    _ask(yes, f"Let {group} read on from there?")
+
+    async def act(client: BusClient, names: list[str]) -> None:
+        found = await groups.find(client, names, group)
+        await groups.seek(found, await groups.plan_seek(found, place))
+
+    on_the_bus(manifest, act)
+    print(f"moved: {group} to {to}")
+
+
+def _ask(yes: bool, question: str) -> None:
+    if not yes:
+        need_terminal()
+        confirm(question, "nothing was done")
+
+
+def _announce(sentence: str) -> None:
+    print(on_one_line(sentence), file=sys.stderr)
+
+
+def _announce_1x(status: GroupStatus) -> None:
+    """Tell of processes that may read the group although nobody has heard of them for long."""
+    for consumer in status.consumers:
+        if consumer.is_1x:
+            _announce(
+                f"{status.stream}: {consumer.process_name} is a Lightbus 1.x, which is heard of only when it "
+                "reads something; see that it is stopped, or it makes the group again"
+            )
+
+
+def _moved(plan: Move) -> str:
+    """Say what becomes of all that waits for a group that is moved."""
+    status = plan.status
+    unread = f"{plan.unread:,}" if plan.began or status.lag_is_exact else f"about {plan.unread:,}"
+    kept = f"{unread} unread, {status.pending:,} pending, {_rest(status)} go to {plan.heir}"
+    if not plan.began:
+        return kept
+    return (
+        f"{kept}, which is there already; it has had the events since {plan.began} of {_time_of(plan.began)} "
+        "itself, so none of those is given to it again, but for dead letters"
+    )
+
+
+def _sought(plan: Seek) -> str:
+    """Say what becomes of the events of a group that reads on from another place."""
+    status = plan.status
+    if plan.first:
+        oldest = ", the oldest that is there" if plan.is_oldest else ""
+        start = f"reads on from {plan.first} of {_time_of(plan.first)}{oldest}"
+    else:
+        start = "reads on with the next event"
+    kept = f"{status.pending:,} pending and {status.retrying:,} waiting for another attempt"
+    if plan.again:
+        count = _counted(plan.again, "event")
+        return (
+            f"{start}; {count} that it has read run again, also those that dedupe remembers; {kept} run "
+            f"once, with those or by themselves; {_counted(status.dead, 'dead letter')} stay"
+        )
+    skipped = f"{_counted(plan.skipped, 'unread event')} never run" if plan.skipped else "nothing is skipped"
+    return f"{start}; {skipped}; {kept} and {_counted(status.dead, 'dead letter')} stay"
+
+
+def _place(text: str) -> str:
+    """Read the place where a group is to read on."""
+    if text in ("start", "end") or re.fullmatch(r"\d{1,20}-\d{1,20}", text):
+        return text
+    try:
+        return str(time.time() - parse_duration(text))
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is not None:
+            return str(max(0.0, at.timestamp()))
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise click.BadParameter(
+        f"{text!r} is no place; write start, end, 2h for two hours ago, a time with its zone such as "
+        "2026-01-31T12:00:00+01:00, or an id such as 1790000000000-0",
+        param_hint="--to",
+    )
+
+
+def _time_of(entry_id: str) -> str:
+    """Return when an event was stored, from the id that it has in Redis."""
+    try:
+        at = datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def _find(manifest: Manifest, group: str, scan: bool) -> list[Found]:
     return on_the_bus(manifest, lambda client, names: groups.find(client, names, group, scan=scan))
 
 
 def _kept(status: GroupStatus) -> str:
     """Say what is kept for a group."""
-    retrying, dead = f"{status.retrying:,} waiting for another attempt", _counted(status.dead, "dead letter")
-    return f"{waiting(status)}, {retrying}, {dead}"
+    return f"{waiting(status)}, {_rest(status)}"
+
+
+def _rest(status: GroupStatus) -> str:
+    return f"{status.retrying:,} waiting for another attempt, {_counted(status.dead, 'dead letter')}"
 
 
 def _line(status: GroupStatus) -> str:

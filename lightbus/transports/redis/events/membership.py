@@ -21,6 +21,7 @@ from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisEventOptions
 from lightbus.transports.redis.scripts import FORGET, MAKE
 
+from .questions.changes import LAST_ID
 from .questions.noted import note
 from .questions.status import NOBODY, events_gone
 
@@ -28,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which a process shows again that it lives; less than the time after which it counts as gone.
 _SHOWN_EVERY = SILENT / 4
-#: An id that nothing follows. The very last one would do harm: the first follows it.
-_LAST_ID = f"{2**64 - 1}-0"
 
 
 class Membership:
@@ -124,7 +123,7 @@ class Membership:
         read = ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", 1, "STREAMS")
         while True:
             try:
-                await self.pipe.send_many([(*read, source, _LAST_ID) for source in self.sources])
+                await self.pipe.send_many([(*read, source, LAST_ID) for source in self.sources])
             except FAILURES as e:
                 logger.debug("showing that %s is read: %s", self.group, e)
             await asyncio.sleep(_SHOWN_EVERY)

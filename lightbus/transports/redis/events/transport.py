@@ -17,6 +17,7 @@ from lightbus.transports.events import (
     Outgoing,
     Subscription,
 )
+from lightbus.transports.groups import Move, Seek
 from lightbus.transports.port import Use
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import event_codec
@@ -145,6 +146,22 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def remove_group(self, status: GroupStatus) -> None:
         """Remove a group of one stream."""
         await changes.remove(self.pipe, status)
+
+    async def plan_move(self, status: GroupStatus, heir: str) -> Move:
+        """Look what a move would do."""
+        return await changes.plan_move(self.pipe, status, heir)
+
+    async def move_group(self, status: GroupStatus, heir: str) -> None:
+        """Let another group take the place of a group of one stream."""
+        await changes.move(self.pipe, status.stream, status.group, heir)
+
+    async def plan_seek(self, status: GroupStatus, to: str) -> Seek:
+        """Look what it would do to read on from another place."""
+        return await changes.plan_seek(self.pipe, status, to)
+
+    async def seek_group(self, seek: Seek) -> None:
+        """Let a group of one stream read on from another place."""
+        await changes.seek(self.pipe, seek)
 
     async def find_streams(self) -> None:
         """Search this Redis as a whole."""

@@ -33,8 +33,10 @@ Keys = Iterable[str]
 #: Any number of arguments, which come last.
 Many = Iterable[Any]
 
+#: The first line of a script that calls a function of another file.
+_SHARED = re.compile(r"-- begins with (\w+)\.lua\n")
 _LINE = re.compile(r"@user_script: ?(\d+)")
-_CALLED = re.compile(r"redis\.p?call\('(\w+)'(?:, '(CREATE|DELCONSUMER|CONSUMERS|GROUPS)')?")
+_CALLED = re.compile(r"redis\.p?call\('(\w+)'(?:, '(CREATE|DELCONSUMER|CONSUMERS|GROUPS|SETID|DESTROY)')?")
 
 
 class Run(NamedTuple):
@@ -88,10 +90,16 @@ class Script(Generic[P]):
         return " ".join(filter(None, called.groups())) if called else ""
 
 
+def _text(name: str) -> str:
+    return files(__name__).joinpath(f"{name}.lua").read_text("utf-8")
+
+
 def _script(declared: Callable[P, None]) -> Script[P]:
     """Load the script whose keys and arguments a function declares, each by its name and its type."""
     name = declared.__name__.lower()
-    text = files(__name__).joinpath(f"{name}.lua").read_text("utf-8")
+    text = _text(name)
+    shared = _SHARED.match(text)
+    text = (_text(shared[1]) if shared else "") + text
     kinds = {each: kind for each, kind in declared.__annotations__.items() if each != "return"}
     values = {each: f"*{each}" if kind in ("Keys", "Many") else each for each, kind in kinds.items()}
     keys = ", ".join(values[each] for each, kind in kinds.items() if kind in ("Key", "Keys"))
@@ -129,8 +137,26 @@ def MAKE(*, stream: Key, retry: Key, groups: Key, group: str, start: str) -> Non
 @_script
 def REMOVE(
     *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, groups: Key,
-    group: str, silent: int, nobody: str,
+    group: str, nobody: str, silent: int, silent_1x: int,
 ) -> None: ...  # fmt: skip
+@_script
+def SUCCEED(
+    *, stream: Key, retry: Key, heirs_retry: Key, groups: Key,
+    group: str, heir: str, last: str, nobody: str, silent: int, silent_1x: int,
+) -> None: ...  # fmt: skip
+@_script
+def INHERIT(
+    *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, groups: Key,
+    heirs_retry: Key, heirs_delayed: Key, heirs_bodies: Key, heirs_dead: Key,
+    group: str, heir: str, most: int, last: str, nobody: str, silent: int, silent_1x: int,
+) -> None: ...  # fmt: skip
+@_script
+def SEEK(
+    *, stream: Key, retry: Key, delayed: Key, bodies: Key, groups: Key,
+    group: str, place: str, nobody: str, silent: int, silent_1x: int,
+) -> None: ...  # fmt: skip
+@_script
+def SPAN(*, stream: Key, after: str, till: str, most: int) -> None: ...
 @_script
 def FORGET(*, source: Key, group: str, idle: int, only: str, stays: str) -> None: ...
 @_script

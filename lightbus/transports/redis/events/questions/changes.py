@@ -1,18 +1,38 @@
-"""Changes to the groups of a Redis: each stream by one script, which does all of it or nothing."""
+"""Changes to the groups of a Redis, each refused while a process reads the group.
+
+A group is removed, or set to another place, by one script. A move takes many, so that none keeps Redis for
+long; wherever it is cut short, nothing is lost or run twice, and the next one goes on with it.
+"""
 
 from __future__ import annotations
 
-from lightbus.exceptions import GroupRefused
-from lightbus.transports.events import SILENT, GroupStatus
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+from lightbus.exceptions import GroupRefused, LightbusException
+from lightbus.transports.groups import SILENT, GroupStatus, Move, Seek, StillRead
 from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.pipe import Pipe
-from lightbus.transports.redis.scripts import REMOVE
-from lightbus.transports.unserved import is_read
+from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.scripts import INHERIT, REMOVE, SEEK, SPAN, SUCCEED
+from lightbus.transports.unserved import being_moved, is_read, not_known
 
-from .status import NOBODY
+from .status import NOBODY, group_status
+
+#: An id that nothing follows. The very last one would do harm: the first follows it.
+LAST_ID = f"{2**64 - 1}-0"
 
 _SILENT = int(SILENT * 1000)
+#: The milliseconds for which a Lightbus 1.x counts as a reader where nobody is asked: it says nothing while
+#: it waits for events.
+FOR_EVER = 2**53
+
+#: How many entries are moved, and how many are looked at, by one script.
+_MOVED_AT_ONCE = 200
+_SEEN_AT_ONCE = 1_000
+_SCANNED = 1_000
 
 
 async def remove(pipe: Pipe, status: GroupStatus) -> None:
@@ -21,16 +41,173 @@ async def remove(pipe: Pipe, status: GroupStatus) -> None:
     with unavailable(f"the group {status.group} of {status.stream} is not removed"):
         reader = await pipe.run(
             REMOVE(
-                stream=status.stream,
-                retry=keys.retry,
-                delayed=keys.delayed,
-                bodies=keys.bodies,
-                dead=keys.dead,
-                groups=keys.groups,
-                group=status.group,
-                silent=_SILENT,
-                nobody=NOBODY,
+                stream=status.stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies,
+                dead=keys.dead, groups=keys.groups, group=status.group,
+                nobody=NOBODY, silent=_SILENT, silent_1x=_SILENT,
             )
-        )
+        )  # fmt: skip
     if reader:
-        raise GroupRefused(is_read(status, reader[0].decode("utf-8", "replace"), reader[1] / 1000))
+        raise _still_read(status.stream, status.group, reader)
+
+
+async def plan_move(pipe: Pipe, status: GroupStatus, heir: str) -> Move:
+    """Look what a move would do."""
+    stream, group = status.stream, status.group
+    with unavailable(f"the group {group} of {stream} can't be looked at"):
+        found = await group_status(pipe, [stream], heir)
+        noted = await pipe.send("HMGET", GroupKeys(stream, group).groups, f"{group} heir", f"{heir} began")
+        before, began = ((each or b"").decode() for each in noted)
+        if not found or before == f"{heir} {LAST_ID}":
+            return Move(status, heir, status.lag)
+        if not began:
+            raise GroupRefused(not_known(status, heir))
+        read = await _read_till(pipe, stream, group)
+        return Move(status, heir, await _count(pipe, stream, read, began), began)
+
+
+async def move(
+    pipe: Pipe, stream: str, group: str, heir: str, *, silent_1x: int = _SILENT, remembers: bool = True
+) -> None:
+    """Let another group take the place of a group of one stream.
+
+    Args:
+        pipe: The Redis.
+        stream: The stream.
+        group: The group.
+        heir: The group that is to take its place.
+        silent_1x: After how many milliseconds of silence a Lightbus 1.x counts as gone.
+        remembers: Whether the memory of handled events is moved, for which Redis is searched as a whole.
+    """
+    keys, heirs = GroupKeys(stream, group), GroupKeys(stream, heir)
+    who: dict[str, Any] = {"nobody": NOBODY, "silent": _SILENT, "silent_1x": silent_1x}
+    succeed = SUCCEED(
+        stream=stream, retry=keys.retry, heirs_retry=heirs.retry, groups=keys.groups, group=group, heir=heir,
+        last=LAST_ID, **who,
+    )  # fmt: skip
+    inherit = INHERIT(
+        stream=stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies, dead=keys.dead,
+        groups=keys.groups, heirs_retry=heirs.retry, heirs_delayed=heirs.delayed, heirs_bodies=heirs.bodies,
+        heirs_dead=heirs.dead, group=group, heir=heir, most=_MOVED_AT_ONCE, last=LAST_ID, **who,
+    )  # fmt: skip
+    with unavailable(f"the group {group} of {stream} is not moved as a whole"):
+        outcome, *about = await pipe.run(succeed)
+        _refuse(stream, group, heir, outcome, about)
+        if remembers:
+            await _move_memory(pipe, keys.handled, heirs.handled)
+        while True:
+            outcome, *about = await pipe.run(inherit)
+            _refuse(stream, group, heir, outcome, about)
+            if outcome == b"done":
+                return
+
+
+async def plan_seek(pipe: Pipe, status: GroupStatus, to: str) -> Seek:
+    """Look what it would do to read on from another place."""
+    stream, group = status.stream, status.group
+    with unavailable(f"the group {group} of {stream} can't be looked at"):
+        about = await pipe.send("XINFO", "STREAM", stream)
+        facts = dict(zip((name.decode() for name in about[::2]), about[1::2], strict=True))
+        place = _place(to, facts["last-generated-id"].decode())
+        read = await _read_till(pipe, stream, group)
+        is_back = _parts(place) < _parts(read)
+        again = await _count(pipe, stream, place, read) if is_back else 0
+        skipped = 0 if is_back else await _count(pipe, stream, read, place)
+        following = await pipe.send("XRANGE", stream, f"({place}", "+", "COUNT", 1)
+        first = following[0][0].decode() if following else ""
+        oldest = facts["first-entry"]
+        return Seek(status, place, again, skipped, first, bool(oldest) and first == oldest[0].decode())
+
+
+async def seek(pipe: Pipe, plan: Seek) -> None:
+    """Let a group of one stream read on from another place."""
+    stream, group = plan.status.stream, plan.status.group
+    keys = GroupKeys(stream, group)
+    with unavailable(f"the group {group} of {stream} is not moved to {plan.place}"):
+        for found in await group_status(pipe, [stream], group):
+            for consumer in found.consumers:
+                if consumer.is_alive:
+                    raise StillRead(is_read(found, consumer.process_name, consumer.idle or 0.0))
+        read = await _read_till(pipe, stream, group)
+        # First: if it is cut short after that, no event is taken for handled that is meant to run again.
+        async for ids in _span(pipe, stream, plan.place, read):
+            await pipe.send("UNLINK", *(keys.handled.encode() + each for each in ids))
+        outcome, *about = await pipe.run(
+            SEEK(
+                stream=stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies, groups=keys.groups,
+                group=group, place=plan.place, nobody=NOBODY, silent=_SILENT, silent_1x=_SILENT,
+            )
+        )  # fmt: skip
+    _refuse(stream, group, "", outcome, about)
+
+
+async def _move_memory(pipe: Pipe, prefix: str, heirs_prefix: str) -> None:
+    """Rename the keys that remember handled events; those that lapse meanwhile are no matter."""
+    pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in prefix) + "*"
+    cursor = b"0"
+    while True:
+        cursor, found = await pipe.send("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "string")
+        start = prefix.encode()
+        renamed = [("RENAMENX", key, heirs_prefix.encode() + key.removeprefix(start)) for key in found]
+        for reply in await pipe.send_many(renamed) if renamed else ():
+            if isinstance(reply, ReplyError) and "no such key" not in reply.said:
+                raise reply
+        if cursor == b"0":
+            return
+
+
+async def _read_till(pipe: Pipe, stream: str, group: str) -> str:
+    """Return the id after which a group reads on."""
+    for each in await pipe.send("XINFO", "GROUPS", stream):
+        facts = dict(zip((name.decode() for name in each[::2]), each[1::2], strict=True))
+        if facts["name"] == group.encode():
+            return str(facts["last-delivered-id"].decode())
+    raise GroupRefused(f"there is no group {group} of {stream} any more")
+
+
+async def _count(pipe: Pipe, stream: str, after: str, till: str) -> int:
+    """Return how many entries come after one id, and not after another."""
+    return sum([len(ids) async for ids in _span(pipe, stream, after, till)])
+
+
+async def _span(pipe: Pipe, stream: str, after: str, till: str) -> AsyncIterator[list[bytes]]:
+    """Go through the ids of the events in a part of a stream, so many at a time."""
+    while _parts(after) < _parts(till):
+        last, *ids = await pipe.run(SPAN(stream=stream, after=after, till=till, most=_SEEN_AT_ONCE))
+        if not ids:
+            return
+        yield ids
+        after = last.decode()
+
+
+def _place(to: str, newest: str) -> str:
+    """Return the id after which a group reads on."""
+    if to in ("start", "end"):
+        return "0-0" if to == "start" else newest
+    if "-" in to:
+        milliseconds, number = _parts(to)
+        if number:
+            return f"{milliseconds}-{number - 1}"
+    else:
+        milliseconds = math.ceil(float(to) * 1000)
+    return f"{milliseconds - 1}-{2**64 - 1}" if milliseconds > 0 else "0-0"
+
+
+def _parts(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number or 0)
+
+
+def _refuse(stream: str, group: str, heir: str, outcome: bytes, about: list[Any]) -> None:
+    """Raise the error for a script that has refused."""
+    if outcome == b"read":
+        raise _still_read(stream, group, about)
+    status = GroupStatus(group, stream, 0, True, 0, 0, 0)
+    if outcome == b"moved":
+        raise GroupRefused(being_moved(status, about[0].decode("utf-8", "replace")))
+    if outcome == b"unknown":
+        raise GroupRefused(not_known(status, heir))
+
+
+def _still_read(stream: str, group: str, reader: list[Any]) -> LightbusException:
+    status = GroupStatus(group, stream, 0, True, 0, 0, 0)
+    return StillRead(is_read(status, reader[0].decode("utf-8", "replace"), reader[1] / 1000))

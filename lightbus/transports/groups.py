@@ -1,0 +1,198 @@
+"""The groups of listeners: how far each is, and what may be done to it."""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+
+from lightbus.exceptions import GroupRefused
+
+#: Seconds of silence after which a process counts as gone: one that lives reads every few seconds.
+SILENT = 60.0
+
+
+class StillRead(GroupRefused):
+    """A process reads the group: once it has stopped, the same is not refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """One process of a listener.
+
+    Args:
+        process_name: The process.
+        pending: How many events it holds.
+        idle: Seconds since it was last heard of; None if that is not known.
+        is_1x: Whether it is a Lightbus 1.x, which is heard of only when it reads something.
+    """
+
+    process_name: str
+    pending: int
+    idle: float | None = None
+    is_1x: bool = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was heard of just now."""
+        return (self.idle or 0.0) <= SILENT
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """The progress of one listener's group with one stream.
+
+    Args:
+        group: ``{service_name}-{listener_name}``.
+        stream: The place where the broker keeps the events.
+        lag: How many events the group has not read yet.
+        lag_is_exact: Whether that was counted, or is an estimate.
+        pending: How many were read and are not settled.
+        retrying: How many wait for another attempt.
+        dead: How many were put aside.
+        consumers: Its processes.
+        service: The service of the group; empty if it is not known.
+        oldest: The broker's id from which on it needs what the stream holds.
+        limit: How many events the stream takes that a group has not acknowledged; None if it grows.
+        gone: How many events left the stream before the group had read them, as far as that is known.
+        removal: The command that removes the group.
+    """
+
+    group: str
+    stream: str
+    lag: int
+    lag_is_exact: bool
+    pending: int
+    retrying: int
+    dead: int
+    consumers: tuple[ConsumerStatus, ...] = ()
+    service: str = ""
+    oldest: str = ""
+    limit: int | None = None
+    gone: int = 0
+    removal: str = ""
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since one of its processes was last heard of; None if it has none."""
+        return min((consumer.idle or 0.0 for consumer in self.consumers), default=None)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether somebody reads it."""
+        return self.idle is not None and self.idle <= SILENT
+
+    @property
+    def waiting(self) -> int:
+        """How many events the stream keeps for it, since they are not read or not settled."""
+        return self.lag + self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What the move of a group does with one stream.
+
+    Args:
+        status: The group.
+        heir: The group that takes its place.
+        unread: How many events the heir gets that the group has not read.
+        began: The broker's id from which on the heir had events before; empty if the move makes it.
+    """
+
+    status: GroupStatus
+    heir: str
+    unread: int
+    began: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """What it does with one stream if a group reads on from another place.
+
+    Args:
+        status: The group.
+        place: The broker's id after which the group reads on.
+        again: How many events it reads again.
+        skipped: How many unread events it never reads.
+        first: The broker's id of the first event that it reads; empty where none is there yet.
+        is_oldest: Whether that one is the oldest that the stream has.
+    """
+
+    status: GroupStatus
+    place: str
+    again: int
+    skipped: int
+    first: str
+    is_oldest: bool
+
+
+class GroupChanges(ABC):  # noqa: B024 - a transport may have none of them
+    """What may be done to groups of a transport of events; each refuses while a process reads the group."""
+
+    async def remove_group(self, status: GroupStatus) -> None:
+        """Remove a group of one stream, with all that is kept for it and nobody else.
+
+        Args:
+            status: The group.
+
+        Raises:
+            GroupRefused: A process reads it, or this transport can't do it.
+            TransportUnavailable: The broker can't be reached, or refuses.
+        """
+        raise _unable("remove")
+
+    async def plan_move(self, status: GroupStatus, heir: str) -> Move:
+        """Look what :meth:`move_group` would do; nothing is changed.
+
+        Args:
+            status: The group.
+            heir: The group that is to take its place; made if it is not there.
+
+        Raises:
+            GroupRefused: It can't be done.
+            TransportUnavailable: The broker can't be reached, or refuses.
+        """
+        raise _unable("move")
+
+    async def move_group(self, status: GroupStatus, heir: str) -> None:
+        """Let another group take the place of a group of one stream; goes on with a move that was cut short.
+
+        It gets what waits there: unread and pending events, those that wait for another attempt, dead letters
+        and the memory of handled events. One that was there before gets what came before it began.
+
+        Args:
+            status: The group.
+            heir: The group that is to take its place; made if it is not there.
+
+        Raises:
+            StillRead: A process reads the group.
+            GroupRefused: It is being moved elsewhere, or it is not known when the heir began.
+            TransportUnavailable: The broker can't be reached, or refuses.
+        """
+        raise _unable("move")
+
+    async def plan_seek(self, status: GroupStatus, to: str) -> Seek:
+        """Look what :meth:`seek_group` would do; nothing is changed.
+
+        Args:
+            status: The group.
+            to: The first event that is read: ``start``, ``end``, a Unix time in seconds as text, or a
+                broker's id such as ``1790000000000-0``.
+
+        Raises:
+            GroupRefused: It can't be done.
+            TransportUnavailable: The broker can't be reached, or refuses.
+        """
+        raise _unable("seek")
+
+    async def seek_group(self, seek: Seek) -> None:
+        """Let a group of one stream read on from another place.
+
+        Raises:
+            GroupRefused: A process reads it.
+            TransportUnavailable: The broker can't be reached, or refuses.
+        """
+        raise _unable("seek")
+
+
+def _unable(what: str) -> GroupRefused:
+    return GroupRefused(f"this transport can't {what} groups")
