@@ -7,12 +7,18 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from lightbus.declared.api import Api
-from lightbus.declared.listener import Handler, Listener, ListenerOptions, default_name
+from lightbus.declared.listener import Handler, Listener, ListenerOptions, default_name, shares_group
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.registry import Registry
 from lightbus.declared.schedule import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, period_of
 from lightbus.declared.settings import FEATURES, Feature
-from lightbus.exceptions import ConfigurationError, DuplicateListenerName, InvalidParameters, InvalidSchedule
+from lightbus.exceptions import (
+    ConfigurationError,
+    DuplicateListenerName,
+    InvalidListener,
+    InvalidParameters,
+    InvalidSchedule,
+)
 from lightbus.plugins import LightbusPlugin, callbacks_of
 from lightbus.plugins.hooks import HOOKS, Callback, Hooks
 
@@ -83,7 +89,8 @@ class Declarations:
                 made; ``concurrency``, how many events are handled at a time; ``dedupe``, for how long an
                 event that was acknowledged does not run again (seconds, or text such as ``10m``); ``batch``,
                 up to how many events it gets as a list; and ``batch_wait``, how long a list waits for more
-                after its first event.
+                after its first event; ``renamed_from``, the listener's name before: it takes over what waits
+                there.
             on_error: What becomes of an event whose handler raises.
 
         Returns:
@@ -120,6 +127,12 @@ class Declarations:
             definition = self.registry.find(api_name)
             if definition is not None and event_name != "*":
                 record.check_event(f"{api_name}.{event_name}", definition.event(event_name))
+        for other in self.listeners.values():
+            if other.name != record.name and shares_group(record.name, record, other.name, other):
+                raise InvalidListener(
+                    f"the listeners {other.name!r} and {record.name!r} would both have what waits for one of "
+                    "them: take out renamed_from, or give one of them another listener_name"
+                )
         known = self.listeners.get(record.name)
         if known is None:
             self.listeners[record.name] = record

@@ -67,6 +67,10 @@ class ListenerOptions:
     batch_wait: Duration | None = option(
         None, "How long a list waits for more events after its first; left out, 50ms.", minimum=0
     )
+    renamed_from: str | None = option(
+        None,
+        "The name that it had before: it takes over what waits there, once no process reads that any more.",
+    )
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -102,6 +106,8 @@ class Listener(ListenerOptions):
             raise self._refused("concurrency", self.concurrency, "a number above 0")
         if not _is_since(self.start):
             raise self._refused("since", self.start, "'new', 'earliest' or a Unix time in seconds")
+        if self.renamed_from is not None and not is_former_name(self.renamed_from, self.name):
+            raise self._refused("renamed_from", self.renamed_from, "the other name that it had before")
         self.dedupe = self._seconds("dedupe", self.dedupe)
         self._check_batch()
         parameters = _positional(self.handler)
@@ -235,6 +241,17 @@ def default_name(handler: Handler) -> str:
             f"the listener {handler!r} has no name that survives a restart; give it one: listener_name='...'"
         )
     return name
+
+
+def is_former_name(former: object, name: str) -> bool:
+    """Tell whether a listener may have had another name before the one that it has."""
+    return isinstance(former, str) and _NAME.fullmatch(former) is not None and former != name
+
+
+def shares_group(name: str, options: ListenerOptions, other: str, of_other: ListenerOptions) -> bool:
+    """Tell whether two listeners would have the same group, by their names now or before."""
+    former, formers = options.renamed_from, of_other.renamed_from
+    return (former is not None and former in (other, formers)) or formers == name
 
 
 def _check_callable(handler: object) -> None:

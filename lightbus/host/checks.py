@@ -159,7 +159,8 @@ async def _unserved_groups(manifest: Manifest, client: BusClient, imports: bool)
     except LightbusException as e:
         path, place = _origin(manifest, "event", "default")
         return [Problem(place, path, f"groups without listeners were not looked for: {e}", "warning")]
-    listeners = {*manifest.listeners, *client.listeners}
+    known = {**manifest.listeners, **client.listeners}
+    listeners = {*known, *(each.renamed_from for each in known.values() if each.renamed_from)}
     where = "in manifest and modules" if imports else "in the manifest (--imports looks at modules)"
     problems = []
     for status in statuses:

@@ -15,8 +15,8 @@ _OF_KIND = {
     "schema": ("hosts", "publishes", "owns", "runs"),
 }
 
-#: A listener's name, its events as pairs of API and name, and whether it remembers them.
-_Listener = tuple[str, tuple[tuple[str, str], ...], bool]
+#: A listener's name, its events as pairs of API and name, whether it remembers them, and its name before.
+_Listener = tuple[str, tuple[tuple[str, str], ...], bool, str]
 
 
 def uses_of(manifest: Manifest, client: BusClient, kind: Kind, api_names: Sequence[str]) -> list[Use]:
@@ -37,25 +37,25 @@ def uses_of(manifest: Manifest, client: BusClient, kind: Kind, api_names: Sequen
 
 def names_of_apis(manifest: Manifest, client: BusClient) -> list[str]:
     """Return the APIs that the manifest or its code has to do with; ``default`` if there is none."""
-    listened = [api for _, events, _ in _listeners(manifest, client) for api, _ in events]
+    listened = [api for _, events, _, _ in _listeners(manifest, client) for api, _ in events]
     return list(dict.fromkeys([*manifest.apis, *client.registry.names(), *listened])) or ["default"]
 
 
 def _uses(manifest: Manifest, client: BusClient) -> Iterator[Use]:
     features = client.parts.declarations.features
     listeners = list(_listeners(manifest, client))
-    listened = {api for _, events, _ in listeners for api, _ in events}
+    listened = {api for _, events, _, _ in listeners for api, _ in events}
     for name in names_of_apis(manifest, client):
         if _is_ours(manifest, client, name):
             yield from _of_owner(client, name)
         elif name != "default":
             yield Use("knows" if name in listened else "calls", name)
-    for listener, events, dedupes in listeners if "events" in features else ():
+    for listener, events, dedupes, before in listeners if "events" in features else ():
         for api in dict.fromkeys(api for api, _ in events):
             names = tuple(
                 dict.fromkeys(n for each, name in events if each == api for n in _known(client, api, name))
             )
-            yield Use("listens", api, names, listener, client.service_name, dedupes)
+            yield Use("listens", api, names, listener, client.service_name, dedupes, before)
     for schedule in client.all_schedules().values() if "tasks" in features else ():
         if schedule.scope == "service":
             yield Use("runs", f"{client.service_name}:{schedule.name}")
@@ -89,7 +89,7 @@ def _known(client: BusClient, api: str, name: str) -> tuple[str, ...]:
 
 def _listeners(manifest: Manifest, client: BusClient) -> Iterator[_Listener]:
     for name, record in client.listeners.items():
-        yield name, record.events, record.dedupe is not None
+        yield name, record.events, record.dedupe is not None, record.renamed_from or ""
     for name, options in manifest.listeners.items():
         if name not in client.listeners:
-            yield name, options.pairs, options.dedupe is not None
+            yield name, options.pairs, options.dedupe is not None, options.renamed_from or ""

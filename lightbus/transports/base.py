@@ -11,6 +11,7 @@ from lightbus.transports.events import (
     Outgoing,
     Subscription,
 )
+from lightbus.transports.groups import Move, Seek, StillRead
 from lightbus.transports.port import MAX_BYTES, Consumer, Finding, Kind, Transport
 from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
 from lightbus.transports.schema import SchemaTransport
@@ -27,11 +28,14 @@ __all__ = [
     "GroupStatus",
     "Identity",
     "Kind",
+    "Move",
     "Outgoing",
     "QueueStatus",
     "RpcConsumer",
     "RpcTransport",
     "SchemaTransport",
+    "Seek",
+    "StillRead",
     "Subscription",
     "Transport",
 ]

@@ -261,7 +261,7 @@ class EventTransport(EventQuestions, GroupChanges, Transport):
         """Join, or make, the listener's consumer group; take over that of its name before.
 
         Raises:
-            GroupRefused: A process reads the group of its name before, so that this one has to wait.
+            StillRead: A process reads the group of its name before, so that this one has to wait.
             TransportUnavailable: The broker can't be reached.
         """
 

@@ -111,6 +111,7 @@ class Use:
         listener: The listener's name.
         service: The listener's service.
         dedupes: Whether ids are remembered, of fired or of handled events.
+        renamed_from: The listener's name before, whose group it takes over; empty for none.
     """
 
     role: Literal["hosts", "publishes", "owns", "serves", "calls", "knows", "fires", "listens", "runs"]
@@ -119,3 +120,4 @@ class Use:
     listener: str = ""
     service: str = ""
     dedupes: bool = False
+    renamed_from: str = ""

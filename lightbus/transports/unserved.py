@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from .groups import SILENT, GroupStatus
+from .groups import SILENT, ConsumerStatus, GroupStatus
 
 
 def whose(status: GroupStatus) -> str:
@@ -76,6 +76,19 @@ def is_read(status: GroupStatus, process: str, idle: float) -> str:
     return (
         f"{process} reads the group {status.group} of {status.stream}, and was heard of {idle:.0f} s ago: "
         f"stop it first; if it was killed, wait until it has been silent for {SILENT:.0f} s"
+    )
+
+
+def holds_up(status: GroupStatus, consumer: ConsumerStatus, heir: str) -> str:
+    """Say why a listener that was renamed can't take over the group of its name before."""
+    of = f"the group {status.group} of {status.stream}"
+    if consumer.is_alive:
+        seen = duration(consumer.idle or 0.0)
+        return f"{consumer.process_name} reads {of}, and was heard of {seen} ago; it has to stop first"
+    return (
+        f"{consumer.process_name} may still read {of}: it is a Lightbus 1.x, which is heard of only when it "
+        "reads something. If it is stopped, move the group: "
+        f"lightbus group move {quote(status.group)} {quote(heir)}"
     )
 
 

@@ -15,6 +15,7 @@ from lightbus.messages import handled
 from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.events import Delivery, EventConsumer, EventTransport, GroupStatus, Subscription
+from lightbus.transports.groups import StillRead
 
 from .batches import BatchRunner, Collector, Take, release
 from .dispatch import Dispatch
@@ -22,6 +23,8 @@ from .slots import Slots
 
 logger = logging.getLogger(__name__)
 
+#: Seconds between two looks whether the group of a listener's name before is still read.
+_ASKED_EVERY = 0.5
 #: The most events that are fetched ahead of a quick handler.
 _AHEAD = 200
 
@@ -43,6 +46,9 @@ class EventWorker:
         self._takers: list[Kept] = []
         self._runner = BatchRunner(parts, dispatch, listener)
         self._collectors: list[Collector] = []
+        #: Why it can't take over the group of its name before yet; meanwhile, others handle its events.
+        self.waits_for = ""
+        self._waiting: Kept | None = None
         #: How many events are in lists that are handled.
         self._in_lists = 0
         #: With ``dedupe``, the ids that are being handled.
@@ -58,7 +64,7 @@ class EventWorker:
         """Why no events can be read at present; empty while they are."""
         if not self.listener.enabled:
             return "its policy has stopped it after a failure, which the log tells"
-        if not self._consumers:
+        if not self._consumers and not self.waits_for:
             return "it has not joined its group yet"
         return next((consumer.trouble for consumer in self._consumers if consumer.trouble), "")
 
@@ -76,7 +82,11 @@ class EventWorker:
         return [status for consumer in self._consumers for status in await consumer.status()]
 
     async def join(self) -> None:
-        """Join, or make, the consumer group on each broker; tries again until that works."""
+        """Join, or make, the consumer group on each broker; tries again until that works.
+
+        Where a process still reads the group of the listener's name before, it is left for later: else a
+        rolling restart would wait for this process, which waits for that one.
+        """
         groups: dict[EventTransport, list[tuple[str, str]]] = {}
         for api_name, event_name in self.listener.events:
             transport = self._parts.transports().event(api_name)
@@ -88,17 +98,22 @@ class EventWorker:
             try:
                 consume = partial(self._consume, transport, events)
                 consumer = await self._joining.until_done(consume, TransportUnavailable)
+            except StillRead as e:
+                self._wait_for(str(e))
+                return
             finally:
                 warning.cancel()
             consumer.max_deaths = self.listener.on_error.max_deaths
             self._consumers.append(consumer)
             self._slots.append(self._make_slots(self._taker(consumer), limit))
+        self.waits_for = ""
 
     def start(self) -> None:
         """Listen from now on, until :meth:`stop`."""
-        lost = f"no events are taken for the listener {self.listener.name}"
-        name = f"lightbus listener {self.listener.name}"
-        self._takers = [Kept(slots.run, name, lost, self._parts.obstacles).start() for slots in self._slots]
+        self._start_takers()
+        if self.waits_for:
+            name = f"lightbus wait of the listener {self.listener.name}"
+            self._waiting = Kept(self._join_later, name, self._lost, self._parts.obstacles).start()
 
     def resize(self, limit: int) -> None:
         """Handle so many events at a time from now on, and by the listener's policy as it is now."""
@@ -110,6 +125,8 @@ class EventWorker:
 
     async def stop(self) -> None:
         """Take no more events, and hand back those that were not started."""
+        if self._waiting is not None:
+            await self._waiting.stop()
         self._runner.stop()
         for collector in self._collectors:
             collector.stop()
@@ -142,6 +159,32 @@ class EventWorker:
         self._joining.clear()
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
+    @property
+    def _lost(self) -> str:
+        return f"no events are taken for the listener {self.listener.name}"
+
+    def _start_takers(self) -> None:
+        name = f"lightbus listener {self.listener.name}"
+        for slots in self._slots[len(self._takers) :]:
+            self._takers.append(Kept(slots.run, name, self._lost, self._parts.obstacles).start())
+
+    def _wait_for(self, reason: str) -> None:
+        """Note, and tell once, why the group of the listener's name before can't be taken over yet."""
+        self._joining.clear()
+        if not self.waits_for:
+            what = "the listener %s waits to take over what was %s's: %s. Until then, it is handled there"
+            logger.warning(what, self.listener.name, self.listener.renamed_from, reason)
+        self.waits_for = reason
+
+    async def _join_later(self) -> None:
+        while self.waits_for:
+            await asyncio.sleep(_ASKED_EVERY)
+            await self.join()
+            self._start_takers()
+        logger.info(
+            "the listener %s has taken over what was %s's", self.listener.name, self.listener.renamed_from
+        )
+
     async def _consume(self, transport: EventTransport, events: Sequence[tuple[str, str]]) -> EventConsumer:
         listener = self.listener
         # Looked up each time: the owner may have published its contract meanwhile.
@@ -154,6 +197,7 @@ class EventWorker:
             listener.dedupe,
             listener.batch or 1,
             listener.on_error.backoff.max,
+            listener.renamed_from or "",
         )
         return await transport.consume(subscription, self._parts.identity)
 

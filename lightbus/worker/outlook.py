@@ -75,8 +75,9 @@ class Outlook:
         parts = self._parts
         told, self._unserved = self._unserved, {}
         service, listeners = parts.identity.service_name, parts.declarations.listeners
+        names = {*listeners, *(each.renamed_from or each.name for each in listeners.values())}
         for status in unserved:
-            sentence = what_to_tell(status, service, listeners, "in this process")
+            sentence = what_to_tell(status, service, names, "in this process")
             if sentence is None:
                 continue
             key, waits = (status.group, status.stream), status.waiting > 0

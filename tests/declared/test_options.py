@@ -26,7 +26,8 @@ def test_a_listener_in_code_may_have_each_option_of_one_in_the_manifest() -> Non
     with pytest.raises(InvalidParameters) as caught:
         bus.client.listen_for_event("auth", "seen", handle, options={"retries": 3})
     assert str(caught.value) == (
-        "listen() has no option 'retries'; it has concurrency, since, dedupe, batch and batch_wait"
+        "listen() has no option 'retries'; it has concurrency, since, dedupe, batch, batch_wait and "
+        "renamed_from"
     )
     assert {key for key in keys_of(ListenerOptions) if key not in str(caught.value)} == elsewhere
     record = bus.client.listen_for_event("auth", "seen", handle, options={"since": 1_700_000_000})

@@ -67,6 +67,7 @@ TABLE = {
     "ListenerOptions": {
         "events handler concurrency since enabled dedupe batch batch_wait": OPTIONS,
         "on_error": POLICIES,
+        "renamed_from": "host/test_renamed_listeners.py",
     },
     "ScheduleOptions": {"every cron timezone call scope missed overlap": "host/test_schedules.py"},
     "InternalStateOptions": {"enabled ping_enabled ping_interval": "host/test_internal_events.py"},

@@ -199,6 +199,13 @@ def test_policies_extend_each_other_and_listeners_name_them(folder: Folder) -> N
         ("listeners: {a: {events: [x.y], handler: m.f}}", "handler: must be a function"),
         ("listeners: {a: {events: [x.y], handler: 'm:f', since: yesterday}}", "since: must be new"),
         ("listeners: {a: {events: [x.y], handler: 'm:f', batch_wait: 1s}}", "batch_wait: means nothing"),
+        ("listeners: {a: {events: [x.y], handler: 'm:f', renamed_from: a}}", "must be the other name"),
+        ("listeners: {a: {events: [x.y], handler: 'm:f', renamed_from: 'b c'}}", "must be the other name"),
+        (
+            "listeners: {a: {events: [x.y], handler: 'm:f', renamed_from: b}, "
+            "b: {events: [x.y], handler: 'm:g'}}",
+            "listeners.a.renamed_from: b would have what waits there, too",
+        ),
         ("listeners: {a b: {}}", "listeners.a b: can't be a name"),
         ("apis: {auth: , owner: x}", "apis.owner: must be a map of keys and values; indent it under auth?"),
         ("listeners: {h: , events: [a.b], handler: 'm:f'}", "listeners.handler: must be a map of keys"),

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from lightbus.exceptions import GroupRefused, TransportUnavailable
-from lightbus.transports.events import EventTransport
+from lightbus.messages import EventMessage
+from lightbus.transports.events import EventConsumer, EventTransport, Subscription
+from lightbus.transports.groups import StillRead
+from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.questions import changes
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.pipe import Pipe
@@ -17,7 +20,7 @@ from lightbus.transports.redis.scripts import Run
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
-from .conftest import Ports, fields_of, take
+from .conftest import USER_REGISTERED, Ports, fields_of, take
 from .test_dead_letters import letters
 from .test_group_changes import STREAM, status_of
 
@@ -44,9 +47,10 @@ async def leave_every_fate(ports: Ports, transport: EventTransport, server: Serv
         await delivery.retry(0.001, ValueError("no"))
     await eventually_async(lambda: server.execute("XLEN", key("retry", "shop-old")) == 2)
     await ports.abandon(consumer)
-    server.execute("XGROUP", "DELCONSUMER", STREAM, "shop-old", consumer.membership.consumer)  # type: ignore[attr-defined]
-    server.execute("XGROUP", "DELCONSUMER", key("retry", "shop-old"), "shop-old", "p1")
-    for source, deliveries in ((STREAM, 2), (key("retry", "shop-old"), 3)):
+    assert isinstance(consumer, RedisEventConsumer)
+    for source in consumer.membership.sources:
+        server.execute("XGROUP", "DELCONSUMER", source, "shop-old", consumer.membership.consumer)
+    for source, deliveries in ((STREAM, 1), (key("retry", "shop-old"), 2)):
         read = server.execute("XREADGROUP", "GROUP", "shop-old", NOBODY, "COUNT", 1, "STREAMS", source, ">")
         (entry,) = read[0][1]
         claim = ("XCLAIM", source, "shop-old", NOBODY, 0, entry[0], "RETRYCOUNT", deliveries, "JUSTID")
@@ -273,3 +277,89 @@ async def test_what_is_fired_meanwhile_is_read_once(any_ports: Ports, any_redis:
     consumer = await any_ports.listen(transport, name="c")
     taken = await take(consumer, len(fired))
     assert [d.message.kwargs["username"] for d in taken] == fired
+
+
+async def renamed(
+    ports: Ports, transport: EventTransport, dedupe: float | None = None, former: str = "old"
+) -> EventConsumer:
+    """Join as the listener that was called otherwise before."""
+    wanted = Subscription("new", USER_REGISTERED, {}, dedupe=dedupe, renamed_from=former)
+    consumer = await transport.consume(wanted, ports.identity())
+    ports._consumers.append(consumer)
+    return consumer
+
+
+async def test_a_listener_that_was_renamed_goes_on_where_it_was_once_nobody_reads_that(ports: Ports) -> None:
+    transport = ports.events()
+    old = await ports.listen(transport, name="old", dedupe=60)
+    first, *_ = await ports.fire(transport, "handled", "dead", "unread")
+    handled, dead = await take(old, 2)
+    with pytest.raises(StillRead, match=r"^p1 reads .*shop-old"):
+        await renamed(ports, transport, dedupe=60)
+    handled.ack()
+    await dead.dead_letter("failed", ValueError("no"))
+    await old.stop()
+    await old.close()
+    new = await renamed(ports, transport, dedupe=60)
+    await ports.fire(transport, "later on")
+    assert [d.message.kwargs["username"] for d in await take(new, 2)] == ["unread", "later on"]
+    (letter,) = await letters(transport)
+    assert letter.group == "shop-new"
+    await transport.publish([EventMessage("auth", "user_registered", {"username": "x"}, id=first)], 5)
+    (again,) = await take(new)
+    assert await again.was_handled()
+    assert await status_of(transport, "shop-old") is None
+
+
+async def test_a_listener_that_was_renamed_long_ago_starts_as_ever(ports: Ports) -> None:
+    transport = ports.events()
+    for names in (("a",), ("b",)):
+        consumer = await renamed(ports, transport)
+        await ports.fire(transport, *names)
+        (delivery,) = await take(consumer)
+        assert delivery.message.kwargs["username"] == names[0]
+        delivery.ack()
+        await consumer.stop()
+        await consumer.close()
+
+
+async def test_a_process_of_1x_may_read_the_former_group_however_long_it_is_silent(
+    any_ports: Ports, any_redis: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_redis.execute("XGROUP", "CREATE", STREAM, "shop-old", "0", "MKSTREAM")
+    any_redis.execute("XADD", STREAM, "1-1", "api_name", "auth")
+    any_redis.execute("XREADGROUP", "GROUP", "shop-old", "of-1x", "STREAMS", STREAM, ">")
+    monkeypatch.setattr("lightbus.transports.groups.SILENT", -1.0)
+    transport = any_ports.events()
+    with pytest.raises(StillRead, match=r"of-1x may still read .* lightbus group move shop-old shop-new"):
+        await renamed(any_ports, transport)
+    await move_at_once(monkeypatch, transport)
+    await renamed(any_ports, transport)
+
+
+async def move_at_once(monkeypatch: pytest.MonkeyPatch, transport: EventTransport) -> None:
+    """Move the group as somebody does who has waited for a minute and knows that nobody reads it."""
+    monkeypatch.setattr(changes, "_SILENT", -1)
+    await move(transport)
+
+
+async def test_many_processes_that_start_at_once_move_the_group_once(
+    any_ports: Ports, any_redis: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "_MOVED_AT_ONCE", 1)
+    transport = any_ports.events(acknowledgement_timeout=0.2)
+    await leave_every_fate(any_ports, transport, any_redis)
+    transports = [any_ports.events(acknowledgement_timeout=0.2) for _ in range(4)]
+    consumers = await asyncio.gather(*(renamed(any_ports, each, dedupe=60) for each in transports))
+    found: list[str] = []
+
+    async def handle(consumer: EventConsumer) -> None:
+        while len(found) < 4:
+            for delivery in await consumer.take(1):
+                found.append(delivery.message.kwargs["username"])
+                delivery.ack()
+
+    for consumer in consumers:
+        any_ports.run(handle(consumer))
+    await eventually_async(lambda: sorted(found) == ["due", "due twice", "held", "unread"])
+    assert keys_with(any_redis, "shop-old") == []

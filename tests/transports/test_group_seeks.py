@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -36,7 +37,9 @@ async def seek(transport: EventTransport, to: str) -> Seek:
     status = await status_of(transport, "shop-old")
     assert status is not None
     plan = await transport.plan_seek(status, to)
-    assert await status_of(transport, "shop-old") == status, "to plan changes nothing"
+    after = await status_of(transport, "shop-old")
+    assert after is not None
+    assert replace(after, consumers=()) == replace(status, consumers=()), "to plan changes nothing"
     await transport.seek_group(plan)
     return plan
 

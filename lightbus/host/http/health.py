@@ -81,6 +81,16 @@ class Health:
             return [phase, *self._host.client.parts.obstacles]
         return list(_troubles(self._host))
 
+    def waits(self) -> list[str]:
+        """Return for what the host waits that does not keep it from being ready."""
+        worker = self._host.life.worker
+        return [
+            f"the listener {event.listener.name} takes over what was {event.listener.renamed_from}'s later: "
+            f"{event.waits_for}"
+            for event in (worker.events if worker is not None else ())
+            if event.waits_for
+        ]
+
     def _blocked(self, patience: float) -> list[str]:
         """Return by what the event loop is blocked, where that lasts for more than so many seconds."""
         silence = self._pulse.silence() if self._pulse is not None else 0.0

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -94,7 +94,7 @@ class Pages:
         if path == "/livez":
             return self._verdict("alive", self.health.deadly())
         if path == "/readyz":
-            return self._verdict("ready", self.health.obstacles())
+            return self._verdict("ready", self.health.obstacles(), self.health.waits())
         if path == "/metrics":
             return self._metrics(accept)
         return 404, "text/plain", f"There is nothing here; there are {', '.join(_PAGES)}.\n".encode()
@@ -116,13 +116,14 @@ class Pages:
             logger.debug("the header Accept can't be read: %r", e)
             return self._choose_encoder("")
 
-    def _verdict(self, good: str, problems: list[str]) -> Answer:
+    def _verdict(self, good: str, problems: list[str], waits: Sequence[str] = ()) -> Answer:
         client = self._host.client
         verdict = {
             "status": f"not {good}" if problems else good,
             "service": client.service_name,
             "process": client.process_name,
             "problems": problems,
+            **({"waits": waits} if waits else {}),
         }
         return 503 if problems else 200, _JSON, json.dumps(verdict).encode() + b"\n"
 

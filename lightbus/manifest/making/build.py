@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from lightbus.declared.listener import ListenerOptions
+from lightbus.declared.listener import ListenerOptions, is_former_name, shares_group
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import ScheduleOptions
 from lightbus.manifest.keys.scalars import exception_type
@@ -41,12 +41,14 @@ def build(
     default, records = apis.records(root.get("apis"))
     policies, merged = _policies(blocks, root.get("policies"))
     modules = root.get("modules")
+    listeners = blocks.named(root.get("listeners"), "listeners", partial(_listener, blocks, policies))
+    _check_former_names(problems, root.get("listeners"), listeners)
     given = {
         "bus": bus,
         "apis": records,
         "default_api": default,
         "policies": policies,
-        "listeners": blocks.named(root.get("listeners"), "listeners", partial(_listener, blocks, policies)),
+        "listeners": listeners,
         "schedules": blocks.named(root.get("schedules"), "schedules", partial(_schedule, blocks)),
         "plugins": blocks.plugins(root.get("plugins"), "plugins"),
         "modules_given": modules is not None and modules.value is not None,
@@ -141,6 +143,22 @@ def _listener(
     if isinstance(name, str) and name in _ON_ERROR:
         return replace(made, on_error=DeliveryPolicy.of(_ON_ERROR[name]))
     return replace(made, on_error=policies[name]) if isinstance(name, str) and name in policies else made
+
+
+def _check_former_names(
+    problems: Problems, node: Node | None, listeners: Mapping[str, ListenerOptions]
+) -> None:
+    """Refuse names that listeners had before where two listeners would have the same group."""
+    for name, options in listeners.items():
+        written = node.find(f"{name}.renamed_from") if node else None
+        if options.renamed_from is None or written is None:
+            continue
+        path = f"listeners.{name}.renamed_from"
+        if not is_former_name(options.renamed_from, name):
+            problems.add(written.place, path, "must be the other name that the listener had before")
+        for other, of_other in listeners.items():
+            if other != name and shares_group(name, options, other, of_other):
+                problems.add(written.place, path, f"{other} would have what waits there, too")
 
 
 def _schedule(blocks: Blocks, node: Node, path: str) -> ScheduleOptions | None:

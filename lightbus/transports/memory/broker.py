@@ -15,10 +15,11 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from lightbus.declared.settings import Identity
-from lightbus.exceptions import InvalidMessage, text_of
+from lightbus.exceptions import GroupRefused, InvalidMessage, text_of
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.runtime.clock import Clock
 from lightbus.transports.events import ConsumerStatus, DeadLetter, GroupStatus
+from lightbus.transports.groups import StillRead
 from lightbus.transports.port import MAX_BYTES
 from lightbus.transports.schema import SchemaTransport
 
@@ -177,6 +178,21 @@ class Broker:
                 if stored.message.api_name in new and stored.stored_at >= start:
                     group.put(stored)
         return group
+
+    def unread(self, name: str) -> str:
+        """Return the name of a group; raise GroupRefused if it is not there, or a process reads it."""
+        group = self.groups.get(name)
+        if group is None:
+            raise GroupRefused(f"there is no group {name} any more")
+        if group.held:
+            raise StillRead(f"{', '.join(group.held)} reads {name}: stop it first")
+        return name
+
+    def move(self, name: str, heir: str) -> None:
+        """Give a group another name, with all that waits there."""
+        if heir in self.groups:
+            raise GroupRefused(f"there is a group {heir} already: remove it first, with what waits for it")
+        self.groups[heir] = self.groups.pop(self.unread(name))
 
     def queue(self, api_name: str) -> Queue:
         """Return the queue of an API."""

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from lightbus.declared.settings import Identity
-from lightbus.exceptions import GroupRefused
 from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.events import (
@@ -25,6 +24,7 @@ from lightbus.transports.events import (
     Outgoing,
     Subscription,
 )
+from lightbus.transports.groups import Move
 
 from .broker import Group, KeptLetter, Stored, to_json
 from .broker import broker as broker
@@ -164,6 +164,9 @@ class MemoryEventTransport(_InProcess, EventTransport):
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group, or make it."""
         name = f"{identity.service_name}-{subscription.listener_name}"
+        former = f"{identity.service_name}-{subscription.renamed_from}"
+        if subscription.renamed_from and former in broker().groups and name not in broker().groups:
+            broker().move(former, name)
         api_names = [api_name for api_name, _ in subscription.events]
         group = broker().join(name, api_names, subscription.since)
         group.held[identity.process_name] += 0
@@ -221,12 +224,15 @@ class MemoryEventTransport(_InProcess, EventTransport):
 
     async def remove_group(self, status: GroupStatus) -> None:
         """Forget a group, and what it has not handled."""
-        group = broker().groups.get(status.group)
-        if group is None:
-            raise GroupRefused(f"there is no group {status.group} any more")
-        if group.held:
-            raise GroupRefused(f"{', '.join(group.held)} reads {status.group}: stop it first")
-        del broker().groups[status.group]
+        del broker().groups[broker().unread(status.group)]
+
+    async def plan_move(self, status: GroupStatus, heir: str) -> Move:
+        """Look what a move would do."""
+        return Move(status, heir, status.lag)
+
+    async def move_group(self, status: GroupStatus, heir: str) -> None:
+        """Give a group another name, which must be free."""
+        broker().move(status.group, heir)
 
     def _take_out(self, letter: DeadLetter) -> KeptLetter | None:
         group = broker().groups.get(letter.group)

@@ -203,6 +203,44 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
     yield from _notes(stream)
 
 
+def takes_over(stream: str, group: str, heir: str, *, dedupes: bool = False) -> Iterator[Need]:
+    """The needs of a listener that was renamed, for one of its streams.
+
+    Args:
+        stream: The stream.
+        group: The group of its name before.
+        heir: Its group.
+        dedupes: Whether it remembers the events that it has handled.
+    """
+    old, new = keys.GroupKeys(stream, group), keys.GroupKeys(stream, heir)
+    key, retry, dead, groups = Key(stream), Key(old.retry), Key(old.dead), Key(old.groups)
+    delayed, bodies, heirs = Key(old.delayed), Key(old.bodies), Key(new.retry)
+    of_heir = [heirs, Key(new.delayed), Key(new.bodies), Key(new.dead)]
+    commands: list[Command] = [
+        *_runs(scripts.SUCCEED, [key, retry, heirs, groups]),
+        *_runs(scripts.INHERIT, [key, retry, delayed, bodies, dead, groups, *of_heir]),
+        *(("XINFO", "CONSUMERS", source, group) for source in (key, retry)),
+        *(("XINFO", "GROUPS", source) for source in (key, heirs)),
+        *(("HGET", groups, ""), ("HMGET", groups, ""), ("HSET", groups, "", ""), ("HDEL", groups, "")),
+        *(("XGROUP", "SETID", source, group, 0) for source in (key, heirs)),
+        *(("XGROUP", "CREATE", heirs, heir, 0), ("XGROUP", "CREATE", key, heir, 0)),
+        *(("XGROUP", "DESTROY", key, group), ("DEL", retry, delayed, bodies, dead)),
+        *(("TYPE", each) for each in (retry, dead, delayed, bodies, *of_heir)),
+        *((what, source, group) for what in ("XPENDING",) for source in (key, retry)),
+        *(("XACK", source, group, "0-0") for source in (key, retry)),
+        *(("XCLAIM", source, heir, "", 0, "0-0") for source in (key, heirs)),
+        *(("XRANGE", source, "-", "+") for source in (key, retry, dead)),
+        *(("XREVRANGE", heirs, "+", "-"), ("XADD", heirs, "*", "", ""), ("XADD", of_heir[3], "*", "", "")),
+        *(("XDEL", retry, "0-0"), ("XDEL", dead, "0-0"), ("XLEN", retry), ("XLEN", dead)),
+        *(("ZRANGE", delayed, 0, 0), ("ZREM", delayed, ""), ("ZADD", of_heir[1], 1, ""), ("ZCARD", delayed)),
+        *(("HGET", bodies, ""), ("HDEL", bodies, ""), ("HSET", of_heir[2], "", "")),
+    ]
+    if dedupes:
+        handled, remembered = Key(f"{old.handled}{ANY}"), Key(f"{new.handled}{ANY}")
+        commands += [("SCAN", 0), ("RENAMENX", handled, remembered)]
+    yield from _all(commands, f"take over the group {group}")
+
+
 def runs(schedule: str) -> Iterator[Need]:
     """The needs of the processes that share a schedule."""
     key = Key(keys.schedule_key(schedule))

@@ -64,8 +64,11 @@ class Streams:
             if use.role == "fires":
                 yield from needs.fires(use.name, key, dedupes=use.dedupes)
             else:
-                group = f"{self._options.service_name or use.service}-{use.listener}"
+                service = self._options.service_name or use.service
+                group, before = f"{service}-{use.listener}", f"{service}-{use.renamed_from}"
                 yield from needs.listens(use.listener, key, group, dedupes=use.dedupes)
+                if use.renamed_from:
+                    yield from needs.takes_over(key, before, group, dedupes=use.dedupes)
 
     def note_refused(self, message: EventMessage) -> None:
         """An event was refused: note the needs of firing it."""

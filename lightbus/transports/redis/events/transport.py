@@ -94,14 +94,18 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making those that are not there."""
         name, known = subscription.listener_name, subscription.known_events
-        dedupes = subscription.dedupe is not None
+        dedupes, former = subscription.dedupe is not None, subscription.renamed_from
         uses = [
-            Use("listens", api, (event, *known.get(api, ())), name, identity.service_name, dedupes)
+            Use("listens", api, (event, *known.get(api, ())), name, identity.service_name, dedupes, former)
             for api, event in subscription.events
         ]
         for use in uses:
             self.know(str(use), self._needs(use))
         session, streams = self.session, self._streams.keys(uses)
+        if former:
+            service = self._options.service_name or identity.service_name
+            old, new = f"{service}-{former}", f"{service}-{name}"
+            await changes.take_over(self.pipe, streams, old, new, remembers=dedupes)
         membership = Membership(
             session, self._options, subscription, identity, streams, self.metrics, self.obstacles
         )

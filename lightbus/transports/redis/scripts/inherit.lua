@@ -106,7 +106,11 @@ if #again > 0 then
   redis.call('XACK', retry, group, '0-0')
   redis.call('XDEL', retry, '0-0')
   redis.call('XGROUP', 'SETID', heirs_retry, heir, read)
-  redis.call('XCLAIM', heirs_retry, heir, nobody, 0, '0-0', 'JUSTID')
+  -- Of a group that nobody has: in one that is there, Valkey would make the consumer.
+  local claimed = redis.pcall('XCLAIM', heirs_retry, '\255', nobody, 0, '0-0')
+  if claimed.err and not string.find(claimed.err, 'NOGROUP') then
+    redis.call('XCLAIM', heirs_retry, '\255', nobody, 0, '0-0')
+  end
   for _, entry in ipairs(again) do
     local id, fields = entry[1], entry[2]
     local origin = fields[#fields - 1] == 'origin' and fields[#fields] or '0'

@@ -34,7 +34,6 @@ local function is_read_again(id)
   return before(place, id) and #redis.call('XRANGE', stream, id, id) > 0
 end
 
-redis.call('XACK', stream, group, '0-0')
 local now
 for _, each in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local info = {}
@@ -45,46 +44,53 @@ for _, each in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     now = info['last-delivered-id']
   end
 end
+
+-- What is read again, and so is kept no more: of the stream, of the retry stream, and of what waits for its time.
+local pending, again, waiting = {}, {}, {}
 if before(place, now) then
-  redis.call('XDEL', retry, '0-0')
-  redis.call('ZREM', delayed, '\255')
-  redis.call('HDEL', bodies, '\255')
+  local first = '(' .. place
+  repeat
+    local held = redis.call('XPENDING', stream, group, first, '+', 1000)
+    for _, each in ipairs(held) do
+      first = '(' .. each[1]
+      pending[#pending + 1] = is_read_again(each[1]) and each[1] or nil
+    end
+  until #held == 0
+  first = '-'
+  repeat
+    local entries = redis.call('XRANGE', retry, first, '+', 'COUNT', 1000)
+    for _, entry in ipairs(entries) do
+      local fields = entry[2]
+      first = '(' .. entry[1]
+      if fields[#fields - 1] == 'origin' and is_read_again(fields[#fields]) then
+        again[#again + 1] = entry[1]
+      end
+    end
+  until #entries == 0
+  for _, origin in ipairs(redis.call('ZRANGE', delayed, 0, -1)) do
+    waiting[#waiting + 1] = is_read_again(origin) and origin or nil
+  end
 end
+
+redis.call('XACK', stream, group, '0-0')
+redis.call('XDEL', retry, '0-0')
+redis.call('ZREM', delayed, '\255')
+redis.call('HDEL', bodies, '\255')
 redis.call('XGROUP', 'SETID', stream, group, now)
 redis.call('HSET', groups, group, place)
 redis.call('XGROUP', 'SETID', stream, group, place)
-if not before(place, now) then
-  return {'done'}
-end
 if noted[2] and before(place, noted[2]) then
   redis.call('HSET', groups, group .. ' began', place)
 end
-local first = '(' .. place
-repeat
-  local held = redis.call('XPENDING', stream, group, first, '+', 1000)
-  for _, each in ipairs(held) do
-    first = '(' .. each[1]
-    if is_read_again(each[1]) then
-      redis.call('XACK', stream, group, each[1])
-    end
-  end
-until #held == 0
-first = '-'
-repeat
-  local again = redis.call('XRANGE', retry, first, '+', 'COUNT', 1000)
-  for _, entry in ipairs(again) do
-    local id, fields = entry[1], entry[2]
-    first = '(' .. id
-    if fields[#fields - 1] == 'origin' and is_read_again(fields[#fields]) then
-      redis.call('XACK', retry, group, id)
-      redis.call('XDEL', retry, id)
-    end
-  end
-until #again == 0
-for _, origin in ipairs(redis.call('ZRANGE', delayed, 0, -1)) do
-  if is_read_again(origin) then
-    redis.call('ZREM', delayed, origin)
-    redis.call('HDEL', bodies, origin)
-  end
+for _, id in ipairs(pending) do
+  redis.call('XACK', stream, group, id)
+end
+for _, id in ipairs(again) do
+  redis.call('XACK', retry, group, id)
+  redis.call('XDEL', retry, id)
+end
+for _, origin in ipairs(waiting) do
+  redis.call('ZREM', delayed, origin)
+  redis.call('HDEL', bodies, origin)
 end
 return {'done'}

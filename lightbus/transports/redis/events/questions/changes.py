@@ -6,8 +6,9 @@ long; wherever it is cut short, nothing is lost or run twice, and the next one g
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from lightbus.exceptions import GroupRefused, LightbusException
@@ -17,9 +18,11 @@ from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import INHERIT, REMOVE, SEEK, SPAN, SUCCEED
-from lightbus.transports.unserved import being_moved, is_read, not_known
+from lightbus.transports.unserved import being_moved, holds_up, is_read, not_known, waiting
 
 from .status import NOBODY, group_status
+
+logger = logging.getLogger(__name__)
 
 #: An id that nothing follows. The very last one would do harm: the first follows it.
 LAST_ID = f"{2**64 - 1}-0"
@@ -27,7 +30,7 @@ LAST_ID = f"{2**64 - 1}-0"
 _SILENT = int(SILENT * 1000)
 #: The milliseconds for which a Lightbus 1.x counts as a reader where nobody is asked: it says nothing while
 #: it waits for events.
-FOR_EVER = 2**53
+_FOR_EVER = 2**53
 
 #: How many entries are moved, and how many are looked at, by one script.
 _MOVED_AT_ONCE = 200
@@ -66,7 +69,7 @@ async def plan_move(pipe: Pipe, status: GroupStatus, heir: str) -> Move:
 
 
 async def move(
-    pipe: Pipe, stream: str, group: str, heir: str, *, silent_1x: int = _SILENT, remembers: bool = True
+    pipe: Pipe, stream: str, group: str, heir: str, *, silent_1x: int | None = None, remembers: bool = True
 ) -> None:
     """Let another group take the place of a group of one stream.
 
@@ -75,11 +78,12 @@ async def move(
         stream: The stream.
         group: The group.
         heir: The group that is to take its place.
-        silent_1x: After how many milliseconds of silence a Lightbus 1.x counts as gone.
+        silent_1x: After how many milliseconds of silence a Lightbus 1.x counts as gone, if not a minute.
         remembers: Whether the memory of handled events is moved, for which Redis is searched as a whole.
     """
     keys, heirs = GroupKeys(stream, group), GroupKeys(stream, heir)
-    who: dict[str, Any] = {"nobody": NOBODY, "silent": _SILENT, "silent_1x": silent_1x}
+    patience = _SILENT if silent_1x is None else silent_1x
+    who: dict[str, Any] = {"nobody": NOBODY, "silent": _SILENT, "silent_1x": patience}
     succeed = SUCCEED(
         stream=stream, retry=keys.retry, heirs_retry=heirs.retry, groups=keys.groups, group=group, heir=heir,
         last=LAST_ID, **who,
@@ -92,6 +96,8 @@ async def move(
     with unavailable(f"the group {group} of {stream} is not moved as a whole"):
         outcome, *about = await pipe.run(succeed)
         _refuse(stream, group, heir, outcome, about)
+        if outcome == b"gone":
+            return  # Another process has moved it at the same time.
         if remembers:
             await _move_memory(pipe, keys.handled, heirs.handled)
         while True:
@@ -99,6 +105,38 @@ async def move(
             _refuse(stream, group, heir, outcome, about)
             if outcome == b"done":
                 return
+
+
+async def take_over(pipe: Pipe, streams: Sequence[str], group: str, heir: str, *, remembers: bool) -> None:
+    """Let the group of a listener that was renamed take the place of that of its name before.
+
+    Args:
+        pipe: The Redis.
+        streams: The streams of the listener.
+        group: The group of its name before, which need not be there.
+        heir: Its group.
+        remembers: Whether it remembers handled events.
+
+    Raises:
+        StillRead: A process reads the group, or is a Lightbus 1.x that may; nothing was done.
+        TransportUnavailable: Redis does not answer, or refuses.
+    """
+    found = await group_status(pipe, streams, group)
+    for status in found:
+        for consumer in status.consumers:
+            if consumer.is_alive or consumer.is_1x:
+                raise StillRead(holds_up(status, consumer, heir))
+    for status in found:
+        try:
+            await move(pipe, status.stream, group, heir, silent_1x=_FOR_EVER, remembers=remembers)
+        except StillRead:
+            raise
+        except GroupRefused as e:
+            logger.error("%s", e)
+        else:
+            what = "the group %s of %s was moved to %s: %s, %d waiting for another attempt, %d dead letters"
+            counts = waiting(status), status.retrying, status.dead
+            logger.info(what, group, status.stream, heir, *counts)
 
 
 async def plan_seek(pipe: Pipe, status: GroupStatus, to: str) -> Seek:

@@ -1,0 +1,138 @@
+"""A listener that was renamed takes over what waits under its name before, with real processes."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.guide.project import Project
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server, free_port
+
+BUS = """
+    from pathlib import Path
+    from lightbus import Api, Event
+
+    class ShopApi(Api):
+        sold = Event(parameters=("n",))
+
+        class Meta:
+            name = "shop"
+
+    def on_sold(event_message, n):
+        with Path("../ledger").open("a") as ledger:
+            ledger.write(f"{n}\\n")
+"""
+MANIFEST = """
+    service_name: shop
+    modules: [bus]
+    http: {{listen: "127.0.0.1:{port}"}}
+    apis: {{shop: {{owner: shop, event_transport: {{redis: {{acknowledgement_timeout: 1s}}}}}}}}
+    listeners: {{{name}: {{events: [shop.sold], handler: "bus:on_sold"{more}}}}}
+"""
+RENAMED = ", renamed_from: old"
+STREAM = "shop.*:stream"
+WAITING = """
+    local due = redis.call('TIME')[1] * 1000 + 300000
+    for i = 1, 20000 do
+        redis.call('ZADD', KEYS[1], due, '1-' .. i)
+        redis.call('HSET', KEYS[2], '1-' .. i, cmsgpack.pack({'id', tostring(i)}))
+    end
+"""
+
+
+class Shop:
+    """A service whose old and new versions may run at once, each in a folder of its own."""
+
+    def __init__(self, project: Project, server: Server) -> None:
+        self.project = project
+        self.server = server
+        self.ports = {"old": free_port(), "new": free_port()}
+        for name, more in (("old", ""), ("new", RENAMED)):
+            project.write(f"{name}/bus.py", BUS)
+            manifest = MANIFEST.format(name=name, port=self.ports[name], more=more)
+            project.write(f"{name}/lightbus.yaml", manifest)
+        self.fired = 0
+
+    def host(self, name: str) -> Process:
+        return self.project.within(name).host()
+
+    def fire(self, count: int) -> None:
+        for _ in range(count):
+            self.project.fire("shop.sold", n=self.fired)
+            self.fired += 1
+
+    @property
+    def ledger(self) -> Counter[int]:
+        """How often each event was handled."""
+        path = Path(self.project.folder / "ledger")
+        return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
+
+    def ready(self, name: str) -> tuple[int, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=5) as reply:
+            return reply.status, json.loads(reply.read())
+
+    def groups(self) -> list[str]:
+        return sorted(facts[1].decode() for facts in self.server.execute("XINFO", "GROUPS", STREAM))
+
+    def all_once(self) -> bool:
+        return self.ledger == Counter(range(self.fired))
+
+
+@pytest.fixture
+def shop(project: Project, redis_server: Server) -> Shop:
+    project.env["LIGHTBUS__BUS__REDIS__URL"] = redis_server.url
+    return Shop(project, redis_server)
+
+
+def test_a_rolling_restart_loses_and_doubles_nothing_and_waits_for_nobody(shop: Shop) -> None:
+    old = shop.host("old")
+    shop.fire(3)
+    new = shop.host("new")
+    new.wait_for_line("the listener new waits to take over what was old's")
+    status, said = shop.ready("new")
+    assert status == 200 and "reads the group shop-old" in said["waits"][0], "it is ready all the same"
+    shop.fire(3)
+    eventually(shop.all_once)
+    assert shop.groups() == ["shop-old"]
+    assert old.terminate() == 0
+    shop.fire(3)
+    new.wait_for_line("the listener new has taken over what was old's")
+    shop.fire(3)
+    eventually(shop.all_once)
+    assert shop.groups() == ["shop-new"] and "waits" not in shop.ready("new")[1]
+    assert new.terminate() == 0
+    shop.fire(3)
+    again = shop.host("new")
+    eventually(shop.all_once)
+    assert "shop-old" not in again.output(), "the key may stay, and does nothing"
+
+
+def test_a_process_that_is_killed_while_it_takes_over_leaves_that_to_the_next_one(shop: Shop) -> None:
+    assert shop.host("old").terminate() == 0
+    shop.fire(100)
+    # As a dead process leaves them that had read half of them; and many that wait for another attempt.
+    read = ("XREADGROUP", "GROUP", "shop-old", "lightbus:nobody", "COUNT", 50, "STREAMS", STREAM, ">")
+    shop.server.execute(*read)
+    shop.server.execute(
+        "EVAL", WAITING, 2, *(f"{{{STREAM}}}:{what}:shop-old" for what in ("delayed", "bodies"))
+    )
+    was_cut = True
+    for _ in range(2):
+        new = shop.project.within("new").start("run")
+        eventually(lambda: "shop-new" in shop.groups())
+        new.kill()
+        was_cut = was_cut and "shop-old" in shop.groups()
+    shop.host("new")
+    eventually(lambda: shop.groups() == ["shop-new"] and len(shop.ledger) == 100)
+    for what, count in (("delayed", "ZCARD"), ("bodies", "HLEN")):
+        of = [shop.server.execute(count, f"{{{STREAM}}}:{what}:shop-{name}") for name in ("old", "new")]
+        assert of == [0, 20_000]
+    # Else it had finished before it was killed, and had begun to handle events.
+    assert shop.all_once() or not was_cut
