@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from lightbus.transports.events import EventTransport, GroupStatus
-from lightbus.transports.unserved import consequence, remedy, state, whose
+from lightbus.transports.unserved import consequence, remedy, state, to_move, whose
 
 from .parts import Parts
 
 
-async def groups_of(parts: Parts, api_names: Iterable[str]) -> list[GroupStatus]:
-    """Ask the brokers how far the groups are that read the events of some APIs.
+async def groups_of(parts: Parts, events: Iterable[tuple[str, str]]) -> list[GroupStatus]:
+    """Ask the brokers how far the groups are that read the streams of some events.
+
+    Args:
+        parts: The bus.
+        events: Pairs of API and event name; ``*`` as event stands for all of an API's.
 
     Raises:
         TransportUnavailable: A broker can't be reached, or refuses.
     """
     asked: dict[EventTransport, list[tuple[str, str]]] = {}
-    for api_name in sorted(api_names):
-        events = asked.setdefault(parts.transports().event(api_name), [])
-        events += [(api_name, name) for name in (*_event_names(parts, api_name), "*")]
+    for api_name, event_name in sorted(events):
+        names = (*_event_names(parts, api_name), "*") if event_name == "*" else (event_name,)
+        of_broker = asked.setdefault(parts.transports().event(api_name), [])
+        of_broker += [(api_name, name) for name in names]
     found = {}
-    for transport, events in asked.items():
-        for status in await transport.group_status(events):
+    for transport, wanted in asked.items():
+        for status in await transport.group_status(wanted):
             # Transports that differ in an option may be of one broker.
             found[transport.address, status.stream, status.group] = status
     return list(found.values())
 
 
-def what_to_tell(status: GroupStatus, service: str, listeners: Container[str], where: str) -> str | None:
+async def heirs_of(
+    parts: Parts, status: GroupStatus, listeners: Mapping[str, Iterable[tuple[str, str]]]
+) -> list[str]:
+    """Return the groups to which a group may be moved: those of listeners of its service on its stream.
+
+    Args:
+        parts: The bus.
+        status: The group.
+        listeners: The events of each listener of the service.
+
+    Raises:
+        TransportUnavailable: A broker can't be reached, or refuses.
+    """
+    heirs = []
+    for name, events in listeners.items():
+        on_its_streams = await groups_of(parts, events)
+        if any((each.group, each.stream) == (status.group, status.stream) for each in on_its_streams):
+            heirs.append(f"{status.service or parts.identity.service_name}-{name}")
+    return [heir for heir in heirs if heir != status.group]
+
+
+def what_to_tell(
+    status: GroupStatus, service: str, listeners: Container[str], where: str, heirs: Sequence[str] = ()
+) -> str | None:
     """Return what to tell of a group that nobody reads; None where that is as it should be.
 
     Args:
@@ -36,6 +64,7 @@ def what_to_tell(status: GroupStatus, service: str, listeners: Container[str], w
         service: The service that is told.
         listeners: The names of its listeners, as far as they are known.
         where: In what they are not, where they are not known.
+        heirs: The groups to which it may be moved.
     """
     if belongs(status, service):
         if status.group.removeprefix(f"{service}-") in listeners:
@@ -45,9 +74,10 @@ def what_to_tell(status: GroupStatus, service: str, listeners: Container[str], w
         start = f"{whose(status)} is far behind: {state(status)}"
     else:
         return None
+    helps = remedy(status, to_move(status, heirs))
     if not status.waiting:
-        return f"{start}; {status.stream} keeps what is fired from now on for it; {remedy(status)}"
-    return f"{start}; {consequence(status)}; {remedy(status)}"
+        return f"{start}; {status.stream} keeps what is fired from now on for it; {helps}"
+    return f"{start}; {consequence(status)}; {helps}"
 
 
 def belongs(status: GroupStatus, service: str) -> bool:

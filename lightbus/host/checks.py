@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.groups import groups_of, what_to_tell
+from lightbus.bus.groups import belongs, groups_of, heirs_of, what_to_tell
 from lightbus.bus.path import BusPath
 from lightbus.contracts.expectations import doubts
 from lightbus.declared.registry import Registry, auto_registered
@@ -155,19 +155,24 @@ async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem
 async def _unserved_groups(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
     """Tell which groups of the service nobody reads and no listener stands for."""
     try:
-        statuses = await groups_of(client.parts, names_of_apis(manifest, client))
+        return [problem async for problem in _stale_groups(manifest, client, imports)]
     except LightbusException as e:
         path, place = _origin(manifest, "event", "default")
         return [Problem(place, path, f"groups without listeners were not looked for: {e}", "warning")]
+
+
+async def _stale_groups(manifest: Manifest, client: BusClient, imports: bool) -> AsyncIterator[Problem]:
+    parts, service = client.parts, client.service_name
     known = {**manifest.listeners, **client.listeners}
     listeners = {*known, *(each.renamed_from for each in known.values() if each.renamed_from)}
     where = "in manifest and modules" if imports else "in the manifest (--imports looks at modules)"
-    problems = []
-    for status in statuses:
-        told = None if status.is_served else what_to_tell(status, client.service_name, listeners, where)
-        if told is not None:
-            problems.append(Problem(Place(""), "", told, "warning" if status.waiting else "note"))
-    return problems
+    for status in await groups_of(parts, [(name, "*") for name in names_of_apis(manifest, client)]):
+        if status.is_served or what_to_tell(status, service, listeners, where) is None:
+            continue
+        events = {name: options.pairs for name, options in known.items()}
+        heirs = await heirs_of(parts, status, events) if belongs(status, service) else ()
+        told = what_to_tell(status, service, listeners, where, heirs)
+        yield Problem(Place(""), "", told or "", "warning" if status.waiting else "note")
 
 
 async def _ask(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from lightbus.bus.client import BusClient
+from lightbus.bus.groups import belongs, heirs_of
 from lightbus.contracts.expectations import doubts
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportUnavailable
 from lightbus.transports.events import ConsumerStatus, EventTransport, GroupStatus
 from lightbus.transports.rpc import QueueStatus
-from lightbus.transports.unserved import consequence, loss, remedy, state, whose
+from lightbus.transports.unserved import consequence, loss, remedy, state, to_move, whose
 
 T = TypeVar("T")
 
@@ -155,14 +156,21 @@ async def overview(
         list(map(status_of, queues)),
         sorted(found, key=lambda each: (each.service, each.name, each.stream)),
         list(away),
-        [*map(str, doubts(listeners, contracts)), *_notes(groups)],
+        [*map(str, doubts(listeners, contracts)), *await _notes(client, groups, listeners)],
     )
 
 
-def _notes(groups: Sequence[GroupStatus]) -> Iterator[str]:
-    """The sentences about groups beside their figures."""
-    yield from (_unread(status) for status in groups if status.waiting and not status.is_served)
-    yield from (loss(status) for status in groups if status.gone)
+async def _notes(
+    client: BusClient, groups: Sequence[GroupStatus], listeners: Mapping[str, Iterable[tuple[str, str]]]
+) -> list[str]:
+    """Return the sentences about groups beside their figures."""
+    notes, service = [], client.service_name
+    for status in (each for each in groups if each.waiting and not each.is_served):
+        is_stale = belongs(status, service) and status.group.removeprefix(f"{service}-") not in listeners
+        heirs = await heirs_of(client.parts, status, listeners) if is_stale else ()
+        helps = remedy(status, to_move(status, heirs))
+        notes.append(f"{whose(status)}: {state(status)}; {consequence(status)}; {helps}")
+    return notes + [loss(status) for status in groups if status.gone]
 
 
 async def _groups(broker: EventTransport, scan: bool) -> Sequence[GroupStatus]:
@@ -178,10 +186,6 @@ async def _ask(question: Awaitable[Sequence[T]], away: dict[str, None]) -> Seque
     except TransportUnavailable as e:
         away[str(e)] = None
         return ()
-
-
-def _unread(status: GroupStatus) -> str:
-    return f"{whose(status)}: {state(status)}; {consequence(status)}; {remedy(status)}"
 
 
 def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from .groups import SILENT, ConsumerStatus, GroupStatus
@@ -46,6 +47,20 @@ def remedy(status: GroupStatus, more: str = "") -> str:
         return f"start more processes of its listener, or make it faster{besides}"
     removal = f": {status.removal}" if status.removal else ""
     return f"start its listener again{besides}, or remove the group if nobody needs its events{removal}"
+
+
+def to_move(status: GroupStatus, heirs: Sequence[str]) -> str:
+    """Say how a group is moved to one of others; nothing where there are none.
+
+    Args:
+        status: The group.
+        heirs: The others: of listeners that handle the same events.
+    """
+    if not heirs or not status.removal:
+        return ""
+    command = f"lightbus group move {quote(status.group)} {quote(heirs[0])}"
+    others = f" (or {', '.join(heirs[1:])})" if len(heirs) > 1 else ""
+    return f"move it if its listener has another name now: {command}{others}"
 
 
 def consequence(status: GroupStatus) -> str:

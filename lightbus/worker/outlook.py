@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from lightbus.bus.groups import groups_of, what_to_tell
+from lightbus.bus.groups import belongs, groups_of, heirs_of, what_to_tell
 from lightbus.bus.parts import Parts
 from lightbus.contracts.expectations import Doubt, doubts
 from lightbus.exceptions import LightbusException
@@ -55,12 +55,16 @@ class Outlook:
         """Tell what has changed, by the contracts that were read last."""
         self._look_at_events()
         try:
-            self._look_at_groups(await self.unserved())
+            await self._look_at_groups(await self.unserved())
         except LightbusException as e:
             logger.info("whether all groups have listeners can't be asked: %s", e)
 
     async def unserved(self) -> list[GroupStatus]:
-        """Return the groups that nobody reads, of the streams that this process fires to or reads.
+        """Return those of :meth:`groups` that nobody reads."""
+        return [status for status in await self.groups() if not status.is_served]
+
+    async def groups(self) -> list[GroupStatus]:
+        """Return the groups of the streams that this process fires to or reads.
 
         Raises:
             TransportUnavailable: A broker can't be reached, or refuses.
@@ -68,21 +72,22 @@ class Outlook:
         parts = self._parts
         listeners = parts.declarations.listeners.values()
         names = {*self._published, *(api for listener in listeners for api, _ in listener.events)}
-        found = await groups_of(parts, names)
-        return [status for status in found if not status.is_served]
+        return await groups_of(parts, [(name, "*") for name in names])
 
-    def _look_at_groups(self, unserved: Sequence[GroupStatus]) -> None:
+    async def _look_at_groups(self, unserved: Sequence[GroupStatus]) -> None:
         parts = self._parts
         told, self._unserved = self._unserved, {}
         service, listeners = parts.identity.service_name, parts.declarations.listeners
         names = {*listeners, *(each.renamed_from or each.name for each in listeners.values())}
         for status in unserved:
-            sentence = what_to_tell(status, service, names, "in this process")
-            if sentence is None:
+            if what_to_tell(status, service, names, "in this process") is None:
                 continue
             key, waits = (status.group, status.stream), status.waiting > 0
             self._unserved[key] = waits or told.get(key, False)
             if self._unserved[key] != told.get(key):
+                events = {each.name: each.events for each in listeners.values()}
+                heirs = await heirs_of(parts, status, events) if belongs(status, service) else ()
+                sentence = what_to_tell(status, service, names, "in this process", heirs)
                 logger.log(logging.WARNING if waits else logging.INFO, "%s", sentence)
 
     def _look_at_events(self) -> None:

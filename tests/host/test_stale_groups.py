@@ -30,6 +30,7 @@ MANIFEST = """
     apis: {{shop: {{owner: shop, event_transport: {{redis: {{max_stream_length: 100}}}}}}}}
     listeners: {{{name}: {{events: [shop.sold], handler: "bus:on_sold"}}}}
 """
+MOVE = "move it if its listener has another name now: lightbus group move shop-old shop-new, or remove"
 GROUP = "the group shop-old of the service shop"
 
 
@@ -59,10 +60,13 @@ def test_a_group_that_lost_its_listener_is_told_at_the_start_and_again_once_even
     shop.fire("shop.sold", n=1)
     assert "warning" in host.wait_for_line(f"{GROUP} has no listener in this process: 1 unread").lower()
     row = 'lightbus_unserved_group_waiting{group="shop-old",stream="shop.*:stream"} 1.0'
-    assert row in metrics(shop) and 'group="shop-new"' not in metrics(shop)
+    assert row in metrics(shop) and 'unserved_group_waiting{group="shop-new"' not in metrics(shop)
+    blocked = 'lightbus_group_blocks_trimming{group="shop-old",stream="shop.*:stream"} 0.01'
+    assert blocked in metrics(shop), "one of the 100 that the stream takes"
     redis_server.execute("XGROUP", "DESTROY", "shop.*:stream", "shop-old")
     eventually(lambda: row not in metrics(shop))
     assert host.output().count(GROUP) == 2, "it is told once for each state"
+    assert host.output().count(MOVE) == 2
 
 
 def test_check_and_status_tell_of_it(shop: Project) -> None:
@@ -71,9 +75,9 @@ def test_check_and_status_tell_of_it(shop: Project) -> None:
     assert f"note: {GROUP} has no listener in the manifest (--imports looks at modules)" in checked.stdout
     shop.host()
     shop.fire("shop.sold", n=1)
-    assert f"warning: {GROUP} has no listener in manifest and modules: 1 unread, 0 pending" in (
-        shop.run("check", "--connect", "--imports").stdout
-    )
+    checked = shop.run("check", "--connect", "--imports")
+    assert f"warning: {GROUP} has no listener in manifest and modules: 1 unread, 0 pending" in checked.stdout
+    assert MOVE in checked.stdout
 
     def noted() -> bool:
         look = json.loads(shop.run("status", "--json").stdout)
@@ -82,7 +86,8 @@ def test_check_and_status_tell_of_it(shop: Project) -> None:
         return served == {"old": False, "new": True} and note.startswith(f"{GROUP}: 1 unread, 0 pending")
 
     eventually(noted)
-    assert "lightbus group rm shop-old" in " ".join(shop.run("status").stdout.split())
+    status = " ".join(shop.run("status").stdout.split())
+    assert "lightbus group rm shop-old" in status and MOVE in status
 
 
 def test_a_group_that_another_process_of_the_service_reads_is_not_told_of(shop: Project) -> None:

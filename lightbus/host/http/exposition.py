@@ -110,7 +110,7 @@ def _waiting(host: Host) -> Iterator[Metric]:
             ("dead_letters", "Events that are put aside at present."),
         )
     ]
-    statuses, unserved = _statuses(host)
+    statuses, of_streams = _statuses(host)
     for listener, it in statuses:
         for gauge, number in zip(gauges, (it.lag, it.pending, it.retrying, it.dead), strict=True):
             gauge.add_metric([listener, it.stream], number)
@@ -120,13 +120,22 @@ def _waiting(host: Host) -> Iterator[Metric]:
         "Events that a stream keeps for a group that no process reads.",
         labels=["group", "stream"],
     )
-    for it in unserved:
-        behind.add_metric([it.group, it.stream], it.waiting)
+    blocking = GaugeMetricFamily(
+        f"{PREFIX}group_blocks_trimming",
+        "Share of the most events of a stream that are kept for a group; from 1 on nothing can be fired.",
+        labels=["group", "stream"],
+    )
+    for it in of_streams:
+        if not it.is_served:
+            behind.add_metric([it.group, it.stream], it.waiting)
+        if it.limit is not None:
+            blocking.add_metric([it.group, it.stream], it.waiting / max(1, it.limit))
     yield behind
+    yield blocking
 
 
 def _statuses(host: Host) -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:
-    """Ask the brokers for our groups and those nobody reads; nothing where they do not answer soon."""
+    """Ask the brokers for our groups and all of our streams; nothing where they do not answer soon."""
     loop, worker = host.client.parts.home, host.life.worker
     if loop is None or worker is None or host.life.phase != "ready":
         return [], []
@@ -134,7 +143,7 @@ def _statuses(host: Host) -> tuple[list[tuple[str, GroupStatus]], list[GroupStat
     async def ask() -> tuple[list[tuple[str, GroupStatus]], list[GroupStatus]]:
         async with asyncio.timeout(_PATIENCE):
             ours = [(e.listener.name, status) for e in worker.events for status in await e.status()]
-            return ours, await worker.outlook.unserved()
+            return ours, await worker.outlook.groups()
 
     asked = asyncio.run_coroutine_threadsafe(ask(), loop)
     try:
