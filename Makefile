@@ -53,6 +53,7 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	    --campaigns $(CAMPAIGNS) --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS) --overload $(OVERLOAD)
 	@$(VENV)/bin/python -m tests.faults --plants all
 	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)
+	@$(VENV)/bin/python -m tests.faults.groups 100000 $(SERVERS)
 
 bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor (ARGS="--only rpc,consume --quick ...")
 	@$(VENV)/bin/python -m benchmarks $(ARGS)

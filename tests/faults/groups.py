@@ -1,0 +1,237 @@
+"""A listener is renamed, rewound and removed: ``python -m tests.faults.groups [EVENTS] [SERVERS]``.
+
+So many events wait for it, more are fired all the while, and the command that renames it is killed meanwhile.
+What holds: each event is handled once, and once more where a command has announced that; firing goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightbus.declared.settings import Identity
+from lightbus.messages import EventMessage
+from lightbus.options import Duration, SecretUrl
+from lightbus.transports.events import EventConsumer, Subscription
+from lightbus.transports.redis.events.transport import RedisEventTransport
+from lightbus.transports.redis.options import RedisEventOptions
+from tests.support.processes import clean_environment
+from tests.support.servers import KINDS, Kind, Server
+
+STREAM = "shop.*:stream"
+#: Of a hundred events: how many are pending, wait for another attempt, and are dead letters.
+PENDING, AGAIN, DEAD = 5, 10, 5
+KILLS = 3
+_PAGE = 500
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the events.
+
+    Args:
+        events: How many were fired.
+        lost: How many were not handled as often as they should have been.
+        doubled: How many were handled more often.
+        remembered: How many were taken for handled when they came.
+        kills: How often the move was cut short.
+        said: What the commands have announced.
+        longest_fire: Seconds that the slowest event needed to be stored.
+        longest_script: Seconds that the slowest script kept Redis.
+        left: The keys of groups that should be gone.
+    """
+
+    events: int = 0
+    lost: int = 0
+    doubled: int = 0
+    remembered: int = 0
+    kills: int = 0
+    said: list[str] = field(default_factory=list)
+    longest_fire: float = 0.0
+    longest_script: float = 0.0
+    left: list[bytes] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether each event was handled as often as was announced, and firing went on."""
+        return not (self.lost or self.doubled or self.remembered or self.left) and self.longest_fire < 2.0
+
+
+class Trial:
+    """One run against one server.
+
+    Args:
+        server: The server, empty.
+        count: How many events wait before anything is done.
+    """
+
+    def __init__(self, server: Server, count: int) -> None:
+        self.server = server
+        self.count = count
+        self.outcome = Outcome()
+        options = RedisEventOptions(
+            url=SecretUrl(server.url),
+            acknowledgement_timeout=Duration(1),
+            max_stream_length=10 * count + 100_000,
+        )
+        self.transport = RedisEventTransport(options)
+        self.expected: Counter[str] = Counter()
+        self.handled: Counter[str] = Counter()
+
+    async def run(self) -> Outcome:
+        """Rename, rewind and remove a listener."""
+        for name, value in (("slowlog-log-slower-than", 1_000), ("slowlog-max-len", 10_000)):
+            self.server.execute("CONFIG", "SET", name, value)
+        await self._leave_a_backlog()
+        firing = asyncio.create_task(self._fire_regularly())
+        await asyncio.to_thread(self._move)
+        await self._handle("new")
+        await asyncio.to_thread(self._command, "seek", "shop-new", "--to", "start")
+        again = sum(
+            int(n.replace(",", "")) for n in re.findall(r"([\d,]+) events? that it", self.outcome.said[-1])
+        )
+        entries = self.server.execute("XRANGE", STREAM, "-", "+", "COUNT", again, timeout=60)
+        self.expected.update(dict(zip(e[1][::2], e[1][1::2], strict=True))[b"id"].decode() for e in entries)
+        await self._handle("new")
+        firing.cancel()
+        await asyncio.wait([firing])
+        await self._handle("new")
+        await asyncio.to_thread(self._command, "rm", "shop-new")
+        await self.transport.close()
+        self._judge()
+        return self.outcome
+
+    async def _leave_a_backlog(self) -> None:
+        consumer = await self._listen("old")
+        for start in range(0, self.count, _PAGE):
+            await self._fire(min(_PAGE, self.count - start))
+        for share, settle in ((DEAD, self._bury), (AGAIN, self._postpone)):
+            wanted = self.count * share // 100
+            while wanted > 0:
+                taken = await consumer.take(min(wanted, 200))
+                wanted -= len(taken)
+                await asyncio.gather(*map(settle, taken))
+        await _end(consumer)
+        nobody = ("GROUP", "shop-old", "lightbus:nobody", "COUNT", self.count * PENDING // 100)
+        self.server.execute("XREADGROUP", *nobody, "STREAMS", STREAM, ">", timeout=60)
+
+    async def _bury(self, delivery: Any) -> None:
+        del self.expected[delivery.message.id]
+        await delivery.dead_letter("failed", ValueError("no"))
+
+    async def _postpone(self, delivery: Any) -> None:
+        await delivery.retry(random.choice((0.001, 1.0, 5.0)), ValueError("no"))
+
+    async def _fire(self, count: int) -> None:
+        messages = [EventMessage("shop", "sold", {"n": n}) for n in range(count)]
+        await self.transport.publish(messages, 30)
+        self.expected.update(message.id for message in messages)
+        self.outcome.events += count
+
+    async def _fire_regularly(self) -> None:
+        while True:
+            began = time.monotonic()
+            await self._fire(1)
+            self.outcome.longest_fire = max(self.outcome.longest_fire, time.monotonic() - began)
+            await asyncio.sleep(0.005)
+
+    def _move(self) -> None:
+        """Rename the listener; the command is killed while it does it, as often as it can be caught at it."""
+        for _ in range(KILLS):
+            moving = self._start("move", "shop-old", "shop-new")
+            while b"shop-new" not in self._groups() and moving.poll() is None:
+                time.sleep(0.001)
+            time.sleep(random.uniform(0, 0.05))
+            moving.kill()
+            moving.communicate()
+            self.outcome.kills += b"shop-old" in self._groups() and b"shop-new" in self._groups()
+        if b"shop-old" in self._groups():
+            self._command("move", "shop-old", "shop-new")
+        self.outcome.left += [key for key in self.server.execute("KEYS", "*") if key.endswith(b":shop-old")]
+
+    def _groups(self) -> list[bytes]:
+        return [facts[1] for facts in self.server.execute("XINFO", "GROUPS", STREAM)]
+
+    def _start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lightbus", "group", *arguments, "--yes"],
+            env=clean_environment({"LIGHTBUS__BUS__REDIS__URL": self.server.url}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _command(self, *arguments: str) -> None:
+        running = self._start(*arguments)
+        said = "".join(running.communicate(timeout=300))
+        assert running.returncode == 0, said
+        self.outcome.said.append(said)
+
+    async def _listen(self, name: str) -> EventConsumer:
+        wanted = Subscription(name, (("shop", "sold"),), {}, dedupe=3600, page=200)
+        return await self.transport.consume(wanted, Identity("shop", f"p-{name}-{time.monotonic()}"))
+
+    async def _handle(self, name: str) -> None:
+        """Handle events until as many came as should have come by now."""
+        consumer = await self._listen(name)
+        until = time.monotonic() + 120 + self.count / 100
+        while (wanted := self.expected - self.handled) and time.monotonic() < until:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    for delivery in await consumer.take(min(200, len(wanted))):
+                        self.handled[delivery.message.id] += 1
+                        self.outcome.remembered += await delivery.was_handled()
+                        delivery.ack()
+        await _end(consumer)
+
+    def _judge(self) -> None:
+        outcome = self.outcome
+        outcome.lost = (self.expected - self.handled).total()
+        outcome.doubled = (self.handled - self.expected).total()
+        slowest = self.server.execute("SLOWLOG", "GET", 10_000)
+        scripts = [each[2] for each in slowest if each[3][0].upper() in (b"EVAL", b"EVALSHA")]
+        outcome.longest_script = max(scripts, default=0) / 1e6
+        outcome.left += [key for key in self.server.execute("KEYS", "*") if key.endswith(b":shop-new")]
+
+
+async def _end(consumer: EventConsumer) -> None:
+    await consumer.stop()
+    await consumer.close()
+
+
+def run(kind: Kind, count: int) -> Outcome:
+    """Try it against a kind of server, with so many events that wait."""
+    server = Server(kind)
+    try:
+        return asyncio.run(Trial(server, count).run())
+    finally:
+        server.close()
+
+
+def main(count: int, kinds: list[Kind]) -> int:
+    """Try it against each kind of server, and say what came of it."""
+    is_good = True
+    for kind in kinds:
+        outcome = run(kind, count)
+        is_good = is_good and outcome.is_good
+        print(
+            f"{kind}: {'good' if outcome.is_good else 'BAD'}: {outcome.events:,} fired, {outcome.lost} lost, "
+            f"{outcome.doubled} doubled, {outcome.kills} kills; the longest script took "
+            f"{outcome.longest_script * 1000:.0f} ms, the slowest event {outcome.longest_fire * 1000:.0f} ms"
+        )
+        for said in outcome.said:
+            print(*(f"    {line}" for line in said.splitlines()), sep="\n")
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[2].split(",") if len(sys.argv) > 2 else KINDS
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, [k for k in KINDS if k in wanted]))
