@@ -25,7 +25,7 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(patsubst benchmarks/peers/%.txt,%,$(wildcard benchmarks/peers/*.txt))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest test-all soak bench bench-peers docs clean
+.PHONY: help run test lint format pytest test-all soak bench bench-peers docs dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -80,8 +80,15 @@ test-all: lint ## the tests on every supported Python that is installed
 docs: $(VENV)/.dev-stamp ## the documentation, as pages in site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 
+dist: $(VENV)/.dev-stamp ## the files of a release, checked, in dist/
+	@$(PIP) install -e '.[release]'
+	@rm -rf dist build
+	@$(VENV)/bin/python -m build --no-isolation > dist.log || { cat dist.log; exit 1; }
+	@rm -rf build dist.log
+	@$(VENV)/bin/python -m twine check --strict dist/*
+
 clean: ## remove every venv and cache that make has put here
-	@rm -rf .venv .venv-1x .venv-peers .venv-3.* .venv-*-1x .mypy_cache .ruff_cache .pytest_cache build ./*.egg-info
+	@rm -rf .venv .venv-1x .venv-peers .venv-3.* .venv-*-1x .mypy_cache .ruff_cache .pytest_cache build dist ./*.egg-info
 
 # A venv without pip (where Python came without ensurepip) is filled by the pip outside.
 %/bin/python:
