@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import re
 import subprocess
@@ -233,5 +234,7 @@ def main(count: int, kinds: list[Kind]) -> int:
 
 
 if __name__ == "__main__":
+    # Each event that a dead process has left is a warning.
+    logging.getLogger("lightbus").setLevel(logging.ERROR)
     wanted = sys.argv[2].split(",") if len(sys.argv) > 2 else KINDS
     sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, [k for k in KINDS if k in wanted]))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from lightbus.exceptions import GroupRefused
+from lightbus.exceptions import GroupRefused, TransportUnavailable
 from lightbus.transports.events import EventConsumer, EventTransport
 from lightbus.transports.groups import Seek
+from lightbus.transports.redis.link.connection import LinkBroken
+from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.scripts import Run
 from tests.support.servers import Server
 
 from .conftest import Ports, take
@@ -124,3 +128,28 @@ async def test_a_group_that_a_process_reads_is_not_moved(any_ports: Ports, any_r
     status = await status_of(transport, "shop-old")
     assert status is not None and status.pending == 1
     delivery.ack()
+
+
+async def test_what_was_cut_short_is_finished_by_the_next_one(
+    redis_ports: Ports, redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = redis_ports.events()
+    await leave_every_fate(redis_ports, transport, redis_server)
+    run = Pipe.run
+
+    async def run_once(self: Pipe, script: Run) -> Any:
+        if script.script.name == "seek" and b"begin" not in script.arguments:
+            raise LinkBroken("the process was killed")
+        return await run(self, script)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pipe, "run", run_once)
+        with pytest.raises(TransportUnavailable):
+            await seek(transport, "start")
+    status = await status_of(transport, "shop-old")
+    assert status is not None and (status.lag, status.pending, status.retrying) == (5, 1, 1), (
+        "nothing is lost"
+    )
+    await seek(transport, "start")
+    status = await status_of(transport, "shop-old")
+    assert status is not None and (status.lag, status.pending, status.retrying) == (5, 0, 0)

@@ -115,6 +115,14 @@ def inherits(*before: Command, till: str = LAST) -> Row:
     return Row(scripts.INHERIT, keys, arguments, (*before, *heir("1-1"), noted))
 
 
+def seeks(what: str, cursor: str | int, nobody: str = "me", silent: int = 0) -> Row:
+    """One run of what sets a group to another place."""
+    arguments = ("g", "0-1", 100, what, cursor, nobody, silent, silent)
+    again = (*FIELDS, "attempts", "1", "origin", "1-1")
+    more: tuple[Command, ...] = (("HSET", GROUPS, "g began", "1-1"), ("XADD", RETRY, "1-9", *again))
+    return Row(scripts.SEEK, SOUGHT, arguments, (*KEPT, *more))
+
+
 ROWS = {
     "take": Row(scripts.TAKE, (QUEUE, MINE), (2,), CALLS),
     "release": Row(scripts.RELEASE, (QUEUE, MINE), ("0",), CALLS),
@@ -218,9 +226,11 @@ ROWS = {
         ("XADD", DEAD, "1-2", *FIELDS, *WHY_DEAD),
     ),
     "inherit, nothing left": inherits(*delivered(STREAM), *SETTLED, AT_ITS_END),
-    "seek": Row(scripts.SEEK, SOUGHT, ("g", "0-1", "me", 0, 0), (*KEPT, ("HSET", GROUPS, "g began", "1-1"))),
-    "seek, on": Row(scripts.SEEK, SOUGHT, ("g", "1-9", "me", 0, 0), KEPT),
-    "seek, read": Row(scripts.SEEK, SOUGHT, ("g", "0-1", "nobody", TTL, TTL), KEPT),
+    "seek": seeks("begin", "-"),
+    "seek, pending": seeks("pending", "-"),
+    "seek, again": seeks("again", "-"),
+    "seek, waiting": seeks("waiting", 0),
+    "seek, read": seeks("begin", "-", "nobody", TTL),
     "span": Row(scripts.SPAN, (STREAM,), ("0", "1-9", 1), delivered(STREAM)),
     "forget": Row(
         scripts.FORGET,

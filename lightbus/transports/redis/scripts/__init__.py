@@ -153,7 +153,8 @@ def INHERIT(
 @_script
 def SEEK(
     *, stream: Key, retry: Key, delayed: Key, bodies: Key, groups: Key,
-    group: str, place: str, nobody: str, silent: int, silent_1x: int,
+    group: str, place: str, most: int, what: bytes, cursor: bytes | int,
+    nobody: str, silent: int, silent_1x: int,
 ) -> None: ...  # fmt: skip
 @_script
 def SPAN(*, stream: Key, after: str, till: str, most: int) -> None: ...

@@ -1,12 +1,15 @@
 -- begins with readers.lua
--- Moves the place of a group in its stream to the id `place`, after which it reads on. Does nothing where a process reads
--- it: returns 'read', that process and how many ms ago it was heard of; or where it is being moved: 'moved' and its heir.
--- Else returns 'done'.
--- Where it goes back, what is pending or waits for a retry is kept no more if the group is going to read it again. So an
--- event runs once. It is kept if it is in the stream no more. All of it is done at once: half of it would lose events.
--- Rehearsed, by putting the group where it is: what is dropped is read again.
+-- Moves the place of a group in its stream to the id `place`, after which it reads on. Then, so that an event runs once,
+-- what is pending or waits for a retry is kept no more if the group is going to read it again; it is kept if it is in the
+-- stream no more.
+-- Each run does one step, `what`, with up to `most` entries from `cursor` on: first 'begin'. Returns the next step and its
+-- cursor, in the end 'done'. Does nothing where a process reads the group: returns 'read', that process and how many ms
+-- ago it was heard of; or where it is being moved: 'moved' and its heir.
+-- The place is moved first: where the rest is cut short, events may run twice, but none is lost; again, it is finished.
+-- Rehearsed: what is dropped is dropped as a whole.
 local stream, retry, delayed, bodies, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local group, place, nobody, silent, silent_1x = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local group, place, most, what, cursor = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local nobody, silent, silent_1x = ARGV[6], ARGV[7], ARGV[8]
 local reader, idle = reader_of(stream, retry, group, nobody, silent, silent_1x)
 if reader then
   return {'read', reader, idle}
@@ -34,63 +37,57 @@ local function is_read_again(id)
   return before(place, id) and #redis.call('XRANGE', stream, id, id) > 0
 end
 
-local now
-for _, each in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-  local info = {}
-  for i = 1, #each, 2 do
-    info[each[i]] = each[i + 1]
-  end
-  if info['name'] == group then
-    now = info['last-delivered-id']
-  end
-end
-
--- What is read again, and so is kept no more: of the stream, of the retry stream, and of what waits for its time.
-local pending, again, waiting = {}, {}, {}
-if before(place, now) then
-  local first = '(' .. place
-  repeat
-    local held = redis.call('XPENDING', stream, group, first, '+', 1000)
-    for _, each in ipairs(held) do
-      first = '(' .. each[1]
-      pending[#pending + 1] = is_read_again(each[1]) and each[1] or nil
-    end
-  until #held == 0
-  first = '-'
-  repeat
-    local entries = redis.call('XRANGE', retry, first, '+', 'COUNT', 1000)
-    for _, entry in ipairs(entries) do
-      local fields = entry[2]
-      first = '(' .. entry[1]
-      if fields[#fields - 1] == 'origin' and is_read_again(fields[#fields]) then
-        again[#again + 1] = entry[1]
-      end
-    end
-  until #entries == 0
-  for _, origin in ipairs(redis.call('ZRANGE', delayed, 0, -1)) do
-    waiting[#waiting + 1] = is_read_again(origin) and origin or nil
-  end
-end
-
+-- The first write, one that needs no memory: so all of it is done where Redis has none left.
 redis.call('XACK', stream, group, '0-0')
-redis.call('XDEL', retry, '0-0')
-redis.call('ZREM', delayed, '\255')
+
+if what == 'begin' then
+  local now
+  for _, each in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local info = {}
+    for i = 1, #each, 2 do
+      info[each[i]] = each[i + 1]
+    end
+    if info['name'] == group then
+      now = info['last-delivered-id']
+    end
+  end
+  redis.call('XGROUP', 'SETID', stream, group, now)
+  local began = noted[2] and before(place, noted[2]) and {group .. ' began', place} or {}
+  redis.call('HSET', groups, group, place, unpack(began))
+  redis.call('XGROUP', 'SETID', stream, group, place)
+  return {'pending', '-'}
+end
+
+if what == 'pending' then
+  local held = redis.call('XPENDING', stream, group, '(' .. place, '+', most)
+  for _, each in ipairs(held) do
+    redis.call('XACK', stream, group, each[1])
+  end
+  return {#held > 0 and 'pending' or 'again', '-'}
+end
+
+if what == 'again' then
+  local entries = redis.call('XRANGE', retry, cursor, '+', 'COUNT', most)
+  redis.call('XDEL', retry, '0-0')
+  for _, entry in ipairs(entries) do
+    local id, fields = entry[1], entry[2]
+    if fields[#fields - 1] == 'origin' and is_read_again(fields[#fields]) then
+      redis.call('XACK', retry, group, id)
+      redis.call('XDEL', retry, id)
+    end
+    cursor = '(' .. id
+  end
+  return {#entries > 0 and 'again' or 'waiting', #entries > 0 and cursor or '0'}
+end
+
+local waiting = redis.call('ZRANGE', delayed, cursor, cursor + most - 1)
 redis.call('HDEL', bodies, '\255')
-redis.call('XGROUP', 'SETID', stream, group, now)
-redis.call('HSET', groups, group, place)
-redis.call('XGROUP', 'SETID', stream, group, place)
-if noted[2] and before(place, noted[2]) then
-  redis.call('HSET', groups, group .. ' began', place)
-end
-for _, id in ipairs(pending) do
-  redis.call('XACK', stream, group, id)
-end
-for _, id in ipairs(again) do
-  redis.call('XACK', retry, group, id)
-  redis.call('XDEL', retry, id)
-end
 for _, origin in ipairs(waiting) do
-  redis.call('ZREM', delayed, origin)
-  redis.call('HDEL', bodies, origin)
+  if is_read_again(origin) then
+    redis.call('ZREM', delayed, origin)
+    redis.call('HDEL', bodies, origin)
+  else
+    cursor = cursor + 1
+  end
 end
-return {'done'}
+return {#waiting > 0 and 'waiting' or 'done', cursor}

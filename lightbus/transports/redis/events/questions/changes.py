@@ -1,7 +1,7 @@
 """Changes to the groups of a Redis, each refused while a process reads the group.
 
-A group is removed, or set to another place, by one script. A move takes many, so that none keeps Redis for
-long; wherever it is cut short, nothing is lost or run twice, and the next one goes on with it.
+A group is removed by one script. To move it, or to set it to another place, takes many, so that none keeps
+Redis for long. Wherever that is cut short, nothing is lost, and the next one goes on with it.
 """
 
 from __future__ import annotations
@@ -169,13 +169,15 @@ async def seek(pipe: Pipe, plan: Seek) -> None:
         # First: if it is cut short after that, no event is taken for handled that is meant to run again.
         async for ids in _span(pipe, stream, plan.place, read):
             await pipe.send("UNLINK", *(keys.handled.encode() + each for each in ids))
-        outcome, *about = await pipe.run(
-            SEEK(
+        what, cursor = b"begin", b"-"
+        while what != b"done":
+            step = SEEK(
                 stream=stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies, groups=keys.groups,
-                group=group, place=plan.place, nobody=NOBODY, silent=_SILENT, silent_1x=_SILENT,
-            )
-        )  # fmt: skip
-    _refuse(stream, group, "", outcome, about)
+                group=group, place=plan.place, most=_MOVED_AT_ONCE, what=what, cursor=cursor,
+                nobody=NOBODY, silent=_SILENT, silent_1x=_SILENT,
+            )  # fmt: skip
+            what, cursor, *more = await pipe.run(step)
+            _refuse(stream, group, "", what, [cursor, *more])
 
 
 async def _move_memory(pipe: Pipe, prefix: str, heirs_prefix: str) -> None:
