@@ -1,4 +1,4 @@
-"""What `bus_options` may say of one call or one event."""
+"""Reads `bus_options` of calls and events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lightbus.messages import MAX_ID, is_message_id
 
 
 def many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float | None, Sequence[str | None]]:
-    """Return the seconds to wait, None where that is not said, and the id of each event."""
+    """Return the seconds to wait, None if they are not given, and the id of each event."""
     rest = dict(options or {})
     ids = rest.pop("ids", None)
     ids = [None] * count if ids is None else list(ids)
@@ -25,10 +25,10 @@ def many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float |
 
 
 def timeout_of(options: Mapping[str, Any] | None, default: float, known: str = "timeout") -> float:
-    """Return the seconds to wait that ``bus_options`` say.
+    """Return the seconds to wait that ``bus_options`` give.
 
     Raises:
-        InvalidParameters: They say something else, or no time.
+        InvalidParameters: There is another option, or the timeout is no number above zero.
     """
     if not options:
         return default

@@ -48,7 +48,7 @@ class Caller:
         kwargs: Mapping[str, Any] | None,
         options: Mapping[str, Any] | None,
     ) -> Any:
-        """Call a procedure and wait for what it returns; see :meth:`BusClient.call_rpc_remote`."""
+        """Call a procedure and wait for its result; see :meth:`BusClient.call_rpc_remote`."""
         started = time.perf_counter()
         outcome, message = "failed", None
         try:
@@ -98,7 +98,7 @@ class Caller:
         return result.result
 
     def _name_known_apis(self, error: NoWorker, api_name: str) -> None:
-        """Add what there is to the error about an API that is not known at all."""
+        """Add the known APIs to the error about one that is not known at all."""
         known = {name for name in self._contracts.on_bus() if not name.startswith("internal.")}
         if known and api_name not in known and self._parts.registry.find(api_name) is None:
             error.args = (f"{error}{advice(api_name, known, 'on the bus there is')}",)
@@ -133,7 +133,7 @@ class Caller:
     async def _check_again(
         self, error: LightbusException, message: RpcMessage, settings: ApiSettings
     ) -> None:
-        """Raise what is wrong with a call, unless the bus has another contract meanwhile, which it fits."""
+        """Raise the error of a call, unless the bus has a new contract meanwhile, which the call fits."""
         if await self._watch.changed(message.api_name):
             try:
                 self._check_call(message, settings)
@@ -145,21 +145,21 @@ class Caller:
 
 
 def _within_deadline(timeout: float, name: str) -> float:
-    """Return how long a call may take where it is made on behalf of another one, whose caller waits, too."""
+    """Return the seconds that a call may take. A call within a call ends no later than the outer one."""
     left = time_left()
     if left is None or left > timeout:
         return timeout
     if left <= 0:
         raise LightbusTimeout(
-            f"{name} was not called, since there is no time left: the caller of the procedure that calls it "
-            "waits no longer",
+            f"{name} was not called, since the procedure that calls it has no time left: its own caller has "
+            "stopped waiting",
             "no",
         )
     return left
 
 
 def _remote_error(message: RpcMessage, result: ResultMessage) -> Exception:
-    """Make the error that a caller sees of what its worker reports."""
+    """Make the error that a caller gets from the report of its worker."""
     if is_loss(message, result):
         return WorkerLost(f"{message.canonical_name}: the process that ran it died; it may have had effects")
     trace = f"\n\nIn the worker:\n{result.trace}" if result.trace else ""

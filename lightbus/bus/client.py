@@ -26,7 +26,7 @@ R = TypeVar("R")
 def _declaring(
     method: Callable[Concatenate[Declarations, P], R],
 ) -> Callable[Concatenate[BusClient, P], R]:
-    """Make a method of the client of one of its declarations."""
+    """Make a method of the client from one of its declarations."""
 
     @functools.wraps(method)
     def delegate(self: BusClient, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -39,8 +39,8 @@ class BusClient:
     """One service's end of the bus. It may be used on any number of event loops, and after ``fork()``.
 
     Args:
-        wiring: What is configured.
-        registry: The APIs that this process defines; every auto-registered one where not given.
+        wiring: The configuration.
+        registry: The APIs that this process defines; every auto-registered one if not given.
     """
 
     def __init__(self, wiring: Wiring, registry: Registry | None = None) -> None:
@@ -48,7 +48,7 @@ class BusClient:
 
     @property
     def parts(self) -> Parts:
-        """What this bus is made of; it may be exchanged as a whole, as tests do."""
+        """The parts of this bus; tests may exchange them as a whole."""
         return self._parts
 
     @parts.setter
@@ -81,7 +81,7 @@ class BusClient:
         kwargs: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call a procedure and wait for what it returns.
+        """Call a procedure and wait for its result.
 
         Args:
             api_name: The API.
@@ -94,7 +94,7 @@ class BusClient:
 
         Raises:
             LightbusTimeout: No answer in time; ``executed`` says whether it may have run.
-            NoWorker: Nobody serves the API.
+            NoWorker: No process serves the API.
             LightbusWorkerError: The procedure raised.
             InvalidParameters: The arguments are not the procedure's.
             ValidationError: An argument or the result does not fit the contract.
@@ -139,7 +139,7 @@ class BusClient:
         All of them are checked before any is sent. They are stored in their order on each broker.
 
         Args:
-            events: Of each event the API, its name and its arguments.
+            events: The API, the name and the arguments of each event.
             options: ``timeout``: seconds to wait for all of them, instead of the longest
                 ``event_fire_timeout`` of their APIs; ``ids``: the id of each event, None for a new one.
 
@@ -147,8 +147,8 @@ class BusClient:
             The events, with their ids and the broker's.
 
         Raises:
-            EventsNotFired: Some are not stored, or may not be; its ``outcomes`` tell of each.
-            LightbusException: One of them can't be fired, as with :meth:`fire_event`; the message tells its
+            EventsNotFired: Some are not stored, or may not be; its ``outcomes`` has the outcome of each.
+            LightbusException: One of them can't be fired, as with :meth:`fire_event`; the message has its
                 place in the list, and nothing was fired.
         """
         return await self._firer.fire_many(events, options)
@@ -196,7 +196,7 @@ class BusClient:
 
     @property
     def listeners(self) -> dict[str, Listener]:
-        """What listens to events here, by name."""
+        """The listeners of this process, by name."""
         return self.parts.declarations.listeners
 
     @property
@@ -205,7 +205,7 @@ class BusClient:
         return self.parts.declarations.plugins
 
     def settings(self, api_name: str) -> ApiSettings:
-        """Return what is configured for an API."""
+        """Return the settings of an API."""
         return self.parts.settings(api_name)
 
     def transports(self) -> Transports:
@@ -223,7 +223,7 @@ class BusClient:
     # Ending
 
     def request_shutdown(self, reason: str = "the bus was asked to shut down") -> None:
-        """Ask the host to finish what runs and to end."""
+        """Ask the host to finish running work and to end."""
         self.parts.request_shutdown(reason)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What is configured for each API, and the transports that carry it on each event loop."""
+"""The settings of each API, and the transports that carry it on each event loop."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Transports:
     """The transports of one bus on one event loop; APIs that are wired alike share one.
 
     Args:
-        wiring: Which API travels how.
-        metrics: What they count in.
-        obstacles: Where they tell what keeps them from their work.
+        wiring: The configuration, which has the transports of each API.
+        metrics: The metrics that they count in.
+        obstacles: The register in which they enter reasons that keep them from their work.
     """
 
     def __init__(self, wiring: Wiring, metrics: Metrics, obstacles: Obstacles) -> None:
@@ -69,7 +69,7 @@ class Transports:
         return [(kind, name, transport.address) for (kind, name, _), transport in self._made.items()]
 
     def all(self) -> list[Transport]:
-        """Return all that are in use."""
+        """Return all transports that are in use."""
         return list(self._made.values())
 
     def in_use(self) -> list[tuple[Kind, Transport, list[str]]]:
@@ -87,7 +87,7 @@ class Transports:
         ]
 
     async def close(self) -> None:
-        """Close all of them."""
+        """Close all transports."""
         for transport in self._made.values():
             await transport.close()
         self._made.clear()
@@ -114,9 +114,9 @@ class Connections:
     """The transports of one bus, on any number of event loops, and the settings by which they are made.
 
     Args:
-        wiring: What is configured.
-        metrics: What transports count in.
-        obstacles: Where they tell what keeps them from their work.
+        wiring: The configuration.
+        metrics: The metrics that transports count in.
+        obstacles: The register in which they enter reasons that keep them from their work.
     """
 
     def __init__(self, wiring: Wiring, metrics: Metrics, obstacles: Obstacles) -> None:
@@ -130,14 +130,14 @@ class Connections:
         self.is_closed = False
 
     def settings(self, api_name: str) -> ApiSettings:
-        """Return what is configured for an API."""
+        """Return the settings of an API."""
         settings = self._settings.get(api_name)
         if settings is None:
             settings = self._settings[api_name] = self.wiring.api(api_name)
         return settings
 
     def rewire(self, wiring: Wiring) -> None:
-        """Take other settings of APIs from now on; transports that are open stay."""
+        """Use other settings from now on; transports that are open stay."""
         self.wiring = wiring
         self._settings.clear()
 
@@ -156,7 +156,7 @@ class Connections:
         return transports
 
     def reconnects(self) -> dict[str, int]:
-        """Return, by the broker's address, how often a lost connection to it was made again."""
+        """Return the number of times that a lost connection was made again, by the broker's address."""
         found: dict[str, int] = {}
         for transports in list(self._open.values()):
             for transport in transports.all():

@@ -19,26 +19,26 @@ from lightbus.transports.schema import SchemaTransport
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that reading contracts may take, where somebody asks for them, and where a message waits for it.
+#: Seconds that reading contracts may take: if code asks for them, and if a message waits for them.
 _TIMEOUT = 5.0
 _TIMEOUT_OF_MESSAGE = 1.0
-#: Seconds before contracts are read again because a message does not fit, or none was there.
+#: The fewest seconds until contracts are read again because a message does not fit, or a read has failed.
 _SHORTEST = 1.0
-#: The most APIs that are kept in mind because a message needed their contract.
+#: The most APIs that are remembered because a message needed their contract.
 _MOST_ASKED = 1_000
 
 
 class ContractWatch:
-    """Keeps what this process knows of the contracts on the bus up to date.
+    """Keeps the contracts up to date that this process knows from the bus.
 
     They are read before the first message that needs one, again after 0.8 of their TTL, and whenever a
-    message does not fit: perhaps its owner has just published another contract.
+    message does not fit, since its owner may just have published another contract.
 
     Args:
-        contracts: What is kept up to date.
+        contracts: The contracts that are kept up to date.
         transport: Returns the running event loop's transport of contracts.
         ttl: Seconds for which owners publish.
-        concerned: Returns the APIs that this process has to do with, whose contracts are read first.
+        concerned: Returns the APIs that this process uses, whose contracts are read first.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class ContractWatch:
         self._transport = transport
         self._interval = 0.8 * ttl
         self._concerned = concerned
-        # Those that a message needed, up to a number: names may come from anywhere.
+        # The APIs that messages needed. Their number is bounded, since names come from the bus, too.
         self._asked: set[str] = set()
         self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
         self._tried_at = 0.0
-        #: When to read them again, by ``time.monotonic()``; 0 before they were read at all.
+        #: The time of the next read, by ``time.monotonic()``; 0 before the first one.
         self.due = 0.0
 
     async def load(self, timeout: float = _TIMEOUT) -> None:
@@ -71,7 +71,7 @@ class ContractWatch:
         """
         self._tried_at = time.monotonic()
         try:
-            # The first time this imports the broker's library, which is no part of asking the broker.
+            # Outside the timeout: the first time, this imports the broker's library.
             transport = self._transport()
             async with asyncio.timeout(timeout):
                 found = await transport.load({*self._concerned(), *self._asked})
@@ -91,14 +91,14 @@ class ContractWatch:
                 self._complaints.tell("schemas", what, api_name, e)
 
     async def refresh(self) -> None:
-        """Read the contracts, since they are due: the first message waits for that, later ones go on."""
+        """Read the contracts, since they are due. Only the first message waits for that."""
         is_first = self.due == 0.0
         task = self._reading()
         if is_first:
             await asyncio.wait([task])
 
     async def changed(self, api_name: str) -> bool:
-        """Tell whether the contract of an API has changed on the bus; asked where a message does not fit."""
+        """Tell whether the contract of an API has changed on the bus; asked if a message does not fit."""
         if len(self._asked) < _MOST_ASKED:
             self._asked.add(api_name)
         if time.monotonic() < self._tried_at + _SHORTEST:
@@ -115,10 +115,10 @@ class ContractWatch:
         name: str,
         value: Any,
     ) -> None:
-        """Raise what is wrong with a value, unless the bus has another contract meanwhile, which it fits.
+        """Raise the error of a value, unless the bus has a new contract meanwhile, which the value fits.
 
         Args:
-            error: What is wrong by the contract that was known.
+            error: The error by the contract that was known.
             find: Returns the validator, by API and name.
             api_name: The API.
             name: The procedure or event.
@@ -140,7 +140,7 @@ class ContractWatch:
             end(task)
 
     def _reading(self) -> asyncio.Task[None]:
-        """Return the task of this event loop that reads the contracts just now."""
+        """Return the task that reads the contracts on this event loop; all messages share one read."""
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
         if task is None or task.done():
@@ -148,7 +148,7 @@ class ContractWatch:
         return task
 
     async def _load_quietly(self) -> None:
-        """Read the contracts; messages go on without where that fails."""
+        """Read the contracts; if that fails, messages go on without them."""
         try:
             await self.load(_TIMEOUT_OF_MESSAGE)
         except LightbusException as e:

@@ -1,4 +1,4 @@
-"""``lightbus.create()`` and ``lightbus.get_bus()``: a bus for this process, from what is configured."""
+"""``lightbus.create()`` and ``lightbus.get_bus()``: a bus for this process, as it is configured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _buses: dict[str, BusPath] = {}
-#: A configuration that begins with one of these and :// is no file.
+#: A configuration that begins with one of these and ``://`` is a URL, not a file.
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -42,11 +42,11 @@ def create(
 
     Args:
         config: A manifest: its path, or the mapping itself; or the URL of a Redis, as ``url``. If not given,
-            ``LIGHTBUS_CONFIG``, else ``lightbus.yaml`` in the working directory, else nothing but defaults.
+            ``LIGHTBUS_CONFIG``, else ``lightbus.yaml`` in the working directory, else defaults alone.
         url: The URL of a Redis, such as ``redis://localhost:6379/0``, in place of a manifest.
         service_name: The service that this process belongs to.
         process_name: This process's name.
-        features: What a host of this bus does: any of ``rpcs``, ``events`` and ``tasks``.
+        features: The features of a host of this bus: any of ``rpcs``, ``events`` and ``tasks``.
         plugins: Plugins besides those that the manifest switches on.
 
     Returns:
@@ -82,7 +82,7 @@ def create(
 def _with_url(
     config: str | os.PathLike[str] | Mapping[str, Any] | None, url: str | None
 ) -> str | os.PathLike[str] | Mapping[str, Any] | None:
-    """Return the configuration; the URL of a Redis is short for a mapping that has nothing else."""
+    """Return the configuration; the URL of a Redis becomes a mapping that has only this URL."""
     if url is None:
         is_url = isinstance(config, str) and config.partition("://")[0] in _REDIS_SCHEMES
         return {"bus": {"redis": {"url": config}}} if is_url else config
@@ -109,10 +109,10 @@ def get_bus(service_name: str | None = None) -> BusPath:
     """Return the bus that this process made first, for code that did not make it.
 
     Args:
-        service_name: Of that service; of any where not given.
+        service_name: The service of the bus; any service if not given.
 
     Returns:
-        The bus; a new one from :func:`create` where there is none yet.
+        The bus; a new one from :func:`create` if there is none yet.
     """
     host = hosted.current()
     if host is not None and service_name in (None, host.bus.client.service_name):
@@ -126,14 +126,14 @@ def get_bus(service_name: str | None = None) -> BusPath:
 def read_manifest(
     config: str | os.PathLike[str] | Mapping[str, Any] | None, arguments: Mapping[str, str]
 ) -> Manifest:
-    """Read what is configured, without importing the reader where nothing is.
+    """Read the manifest; if nothing is configured, its reader is not even imported.
 
     Args:
         config: As :func:`create` takes it.
-        arguments: What the code says, which is weaker than every file.
+        arguments: The arguments of the code, which are weaker than every file.
 
     Returns:
-        The manifest; where there is no file and nothing in the environment, one of defaults.
+        The manifest; one of defaults if there is no file and nothing in the environment.
 
     Raises:
         ManifestError: It has problems.

@@ -1,4 +1,4 @@
-"""Everything that a bus module declares: APIs, listeners, recurring work, hooks, features."""
+"""The declarations of bus modules: APIs, listeners, schedules, background tasks, hooks, features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lightbus.plugins import LightbusPlugin, callbacks_of
 from lightbus.plugins.hooks import HOOKS, Callback, Hooks
 
 F = TypeVar("F", bound=Callback)
-#: Options of a listener; the others have arguments of their own.
+#: The options of a listener that have no argument of their own.
 _LISTENER_OPTIONS = [
     each.name
     for each in fields(ListenerOptions)
@@ -32,7 +32,7 @@ _LISTENER_OPTIONS = [
 
 
 class Declarations:
-    """What a bus module has declared, for a host to run."""
+    """The declarations of bus modules, for a host to run."""
 
     def __init__(self, registry: Registry, hooks: Hooks) -> None:
         self.registry = registry
@@ -40,9 +40,9 @@ class Declarations:
         #: The plugins that are in use, by name.
         self.plugins: dict[str, LightbusPlugin] = {}
         self.listeners: dict[str, Listener] = {}
-        #: What code schedules, by name.
+        #: The schedules of the code, by name.
         self.recurring: dict[str, Schedule] = {}
-        #: What the manifest schedules, by name.
+        #: The schedules of the manifest, by name.
         self.schedules: dict[str, Schedule] = {}
         self.background: list[BackgroundTask] = []
         self.features: tuple[Feature, ...] = FEATURES
@@ -84,14 +84,14 @@ class Declarations:
             events: Pairs of API and event name; ``*`` as event stands for all of an API's.
             listener: Called as ``listener(event_message, **arguments)``; with ``batch``, as
                 ``listener(event_messages)``.
-            listener_name: Names the consumer group; the function's name where not given.
+            listener_name: Names the consumer group; the function's name if not given.
             options: ``since`` (``new``, ``earliest`` or a Unix time in seconds), read when the group is first
                 made; ``concurrency``, how many events are handled at a time; ``dedupe``, for how long an
                 event that was acknowledged does not run again (seconds, or text such as ``10m``); ``batch``,
                 up to how many events it gets as a list; and ``batch_wait``, how long a list waits for more
                 after its first event; ``renamed_from``, the listener's name before: it takes over what waits
                 there.
-            on_error: What becomes of an event whose handler raises.
+            on_error: The policy for an event whose handler raises.
 
         Returns:
             The listener's record.
@@ -151,9 +151,9 @@ class Declarations:
         """Run a coroutine for as long as the host runs; it is cancelled at the end.
 
         Args:
-            coroutine: What runs.
-            on_failure: What becomes of the host where it raises: ``log`` to go on, ``shutdown`` to finish
-                what runs and end with status 1. The log tells of the failure in any case.
+            coroutine: The coroutine to run.
+            on_failure: The reaction of the host if it raises: ``log`` to go on, ``shutdown`` to finish
+                running work and end with status 1. The failure is logged in any case.
 
         Raises:
             InvalidSchedule: It is no coroutine.
@@ -161,7 +161,7 @@ class Declarations:
         self.background.append(BackgroundTask(coroutine, on_failure))
 
     def discard_background(self) -> None:
-        """Forget background tasks that were never begun, of which Python would complain."""
+        """Forget background tasks that were never begun; Python would warn of their coroutines."""
         for task in self.background:
             task.discard()
 
@@ -178,7 +178,7 @@ class Declarations:
         missed: Missed = "skip",
         overlap: bool = False,
     ) -> Callable[[F], F]:
-        """Decorate a function that the host calls again and again, so much time after another.
+        """Decorate a function that the host calls again and again, at equal intervals.
 
         Args:
             seconds: Added to the other three.
@@ -187,10 +187,10 @@ class Declarations:
             days: Of 24 hours.
             also_run_immediately: Whether it also runs at the start; with the scope ``service``, unless some
                 process has run the last time.
-            name: Unique in the service; the function's where not given.
+            name: Unique in the service; the function's name if not given.
             scope: Whether one process of the service runs it at each time, or each ``process`` does.
-            missed: With the scope ``service``, whether the last time that came while no process ran, or the
-                broker was away, is made up for (``run_once``) or not (``skip``).
+            missed: With the scope ``service``, whether the last time that was missed is made up for
+                (``run_once``) or not (``skip``). It is missed if no process ran, or the broker was away.
             overlap: Whether a run may begin while one before it still goes on; else that time is skipped.
 
         Raises:
@@ -221,8 +221,8 @@ class Declarations:
         Args:
             schedule_job: The five fields of cron (``"0 2 * * *"``) or a job of the library ``schedule``.
             also_run_immediately: See :meth:`every`, as for the other options.
-            timezone: The time zone of cron, such as ``Europe/London``; UTC where not given.
-            name: Unique in the service; the function's where not given.
+            timezone: The time zone of cron, such as ``Europe/London``; UTC if not given.
+            name: Unique in the service; the function's name if not given.
             scope: ``process`` or ``service``.
             missed: ``skip`` or ``run_once``.
             overlap: Whether runs may overlap.
@@ -239,7 +239,7 @@ class Declarations:
         return self._scheduler(name, job=schedule_job, timezone=timezone, **options)
 
     def all_schedules(self) -> dict[str, Schedule]:
-        """Return what is scheduled by code and by the manifest, by name."""
+        """Return the schedules of the code and of the manifest, by name."""
         return {**self.recurring, **self.schedules}
 
     def _scheduler(self, name: str | None, **options: Any) -> Callable[[F], F]:
@@ -263,7 +263,7 @@ class Declarations:
         self.recurring[name] = replace(record, name=name)
 
     def set_features(self, features: Sequence[Feature]) -> None:
-        """Choose what a host of this bus does: any of ``rpcs``, ``events`` and ``tasks``.
+        """Choose the features of a host of this bus: any of ``rpcs``, ``events`` and ``tasks``.
 
         Raises:
             ConfigurationError: One of them does not exist.
@@ -278,7 +278,7 @@ class Declarations:
         self.features = tuple(features)
 
     def use_plugins(self, plugins: Mapping[str, LightbusPlugin]) -> None:
-        """Have the hooks of these plugins run, too.
+        """Use these plugins as well: their hooks run from now on.
 
         Args:
             plugins: The plugins by name; they run in the order of their priority, then of their names.

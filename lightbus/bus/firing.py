@@ -32,8 +32,8 @@ from .parts import Parts
 class Firer:
     """Fires events by way of a bus.
 
-    One event and a list of them are prepared alike. They part where they are sent: one goes by the shortest
-    way, and its hooks run within what is around it; those of a list stand beside each other.
+    One event and a list of events are prepared alike, and sent differently. One event takes the shortest way,
+    and its hooks nest. For a list, the hooks of its events run beside each other.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -85,7 +85,7 @@ class Firer:
             stored = Counter(
                 (e.message.api_name, e.message.event_name) for e in sent if e.message.native_id is not None
             )
-            # Each has its share of the time.
+            # Each event has its share of the time.
             seconds = (time.perf_counter() - started) / max(1, len(wanted))
             for labels, count in Counter((api_name, name) for api_name, name, _ in wanted).items():
                 for outcome, n in (("ok", stored[labels]), ("failed", count - stored[labels])):
@@ -114,14 +114,14 @@ class Firer:
                 validator.validate(message.kwargs)
 
     def _own(self, api_name: str, name: str) -> tuple[Event, ApiSettings]:
-        """Return an event and its API's settings, where it is this process's to fire."""
+        """Return an event and the settings of its API, which this process must own."""
         settings, definition = self._parts.settings(api_name), self._parts.registry.find(api_name)
         if settings.owner is not None and settings.owner != (service := self._parts.identity.service_name):
             path = f"apis.{api_name}.owner"
             place = self._parts.wiring.origin(path) or "the manifest"
             raise NotAuthoritative(
-                f"{api_name}.{name} can't be fired here: {place} says by {path} that {settings.owner!r} owns "
-                f"the API, and this is {service!r}"
+                f"{api_name}.{name} can't be fired here: {settings.owner!r} owns the API, as {path} "
+                f"in {place} says, and this service is {service!r}"
             )
         if definition is None:
             raise NotAuthoritative(
@@ -140,7 +140,7 @@ class Firer:
         timeout: float | None,
         sent: list[Outgoing],
     ) -> None:
-        """Check all, then send all; ``sent`` gets them when they are about to be sent."""
+        """Check all events, then send all; they are put into ``sent`` just before they are sent."""
         index, hooks = 0, self._hooks
         made: list[tuple[EventMessage, Event, ApiSettings]] = []
         known: dict[tuple[str, str], tuple[Event, ApiSettings]] = {}
@@ -180,7 +180,7 @@ class Firer:
                     await hooks.after_event_sent(stored.message)
 
     async def _publish_many(self, events: Sequence[Outgoing], timeout: float) -> None:
-        """Send events over the transport of each, all at the same time."""
+        """Send events over their transports, all at the same time."""
         groups: dict[EventTransport, list[Outgoing]] = {}
         for event in events:
             groups.setdefault(self._parts.transports().event(event.message.api_name), []).append(event)

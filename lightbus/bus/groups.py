@@ -1,4 +1,4 @@
-"""The groups of listeners on the bus: whose they are, and what to tell of those that nobody reads."""
+"""The groups of listeners on the bus: their services, and warnings about groups without a reader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def groups_of(parts: Parts, events: Iterable[tuple[str, str]]) -> list[Gro
     found = {}
     for transport, wanted in asked.items():
         for status in await transport.group_status(wanted):
-            # Transports that differ in an option may be of one broker.
+            # Transports that differ in an option may share a broker: each group counts once.
             found[transport.address, status.stream, status.group] = status
     return list(found.values())
 
@@ -57,13 +57,13 @@ async def heirs_of(
 def what_to_tell(
     status: GroupStatus, service: str, listeners: Container[str], where: str, heirs: Sequence[str] = ()
 ) -> str | None:
-    """Return what to tell of a group that nobody reads; None where that is as it should be.
+    """Return the warning about a group without a reader; None if that is as it should be.
 
     Args:
         status: The group.
-        service: The service that is told.
-        listeners: The names of its listeners, as far as they are known.
-        where: In what they are not, where they are not known.
+        service: The service that is warned.
+        listeners: The names of its known listeners.
+        where: The place that lacks a listener, in words such as "in this process".
         heirs: The groups to which it may be moved.
     """
     if belongs(status, service):
@@ -76,12 +76,12 @@ def what_to_tell(
         return None
     helps = remedy(status, to_move(status, heirs))
     if not status.waiting:
-        return f"{start}; {status.stream} keeps what is fired from now on for it; {helps}"
+        return f"{start}; {status.stream} keeps all new events for it; {helps}"
     return f"{start}; {consequence(status)}; {helps}"
 
 
 def belongs(status: GroupStatus, service: str) -> bool:
-    """Tell whether a group is a service's; where the broker does not know that, by its name."""
+    """Tell whether a group belongs to a service; the group's name decides if the broker does not know."""
     if status.service:
         return status.service == service
     return bool(service) and status.group.startswith(f"{service}-")

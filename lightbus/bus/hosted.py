@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Hosted:
-    """The bus of the host of this process, and what is fixed about it."""
+    """The bus of the host of this process, with its manifest."""
 
     bus: BusPath
     manifest: Manifest
-    #: What a module has said, which the next one must not contradict.
+    #: The arguments that a module has given; the next module must not contradict them.
     said: set[str] = field(default_factory=set)
 
 
@@ -29,12 +29,12 @@ _hosted: list[Hosted] = []
 
 
 def hosted(bus: BusPath, manifest: Manifest) -> None:
-    """From now on, hand out this bus: it belongs to the host of this process."""
+    """Hand out this bus from now on: it belongs to the host of this process."""
     _hosted.append(Hosted(bus, manifest))
 
 
 def current() -> Hosted | None:
-    """Return the host that is loading its modules, or runs, in this process; None where there is none."""
+    """Return the host that is loading its modules, or runs, in this process; None if there is none."""
     return _hosted[-1] if _hosted else None
 
 
@@ -50,7 +50,7 @@ def of_host(
     process_name: str | None,
     features: Sequence[Feature] | None,
 ) -> BusPath:
-    """Hand out the host's bus, provided that the arguments say nothing else than its manifest."""
+    """Hand out the host's bus, provided that the arguments do not contradict its manifest."""
     client = host.bus.client
     for what, asked in (("service_name", service_name), ("process_name", process_name)):
         has = getattr(client.parts.identity, what)

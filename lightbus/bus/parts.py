@@ -1,4 +1,4 @@
-"""What one end of the bus is made of, for all that works with it."""
+"""The parts of one end of the bus, for all that works with it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Parts:
     """The parts of one end of the bus. A caller, a worker or a test takes those that it needs.
 
     Args:
-        wiring: What is configured.
+        wiring: The configuration.
         registry: The APIs that this process defines.
         client: The bus as hooks get it.
     """
 
     def __init__(self, wiring: Wiring, registry: Registry, client: Any = None) -> None:
-        #: What this bus has done so far.
+        #: Counts the work of this bus.
         self.metrics = Metrics()
-        #: What keeps it from its work at present.
+        #: The reasons that keep it from its work at present.
         self.obstacles = Obstacles()
         #: The threads in which plain functions run.
         self.pool = HandlerPool()
@@ -40,14 +40,14 @@ class Parts:
         self.registry = registry
         self.declarations = Declarations(registry, self.hooks)
         self.connections = Connections(wiring, self.metrics, self.obstacles)
-        #: The settings of an API, and the transports of the running event loop: what each message needs.
+        #: The settings of an API and the transports of the running event loop: each message needs both.
         self.settings = self.connections.settings
         self.transports = self.connections.transports
         self.contracts = Contracts()
         self.watch = ContractWatch(
             self.contracts, lambda: self.transports().schema(), wiring.schema_ttl, self._concerned
         )
-        #: What tells the time to schedules.
+        #: The clock of schedules.
         self.clock = Clock()
         #: The loop of the host that this bus belongs to, for synchronous code in its threads.
         self.home: asyncio.AbstractEventLoop | None = None
@@ -56,21 +56,22 @@ class Parts:
 
     @property
     def wiring(self) -> Wiring:
-        """What is configured now."""
+        """The configuration as it is now."""
         return self.connections.wiring
 
     @property
     def identity(self) -> Identity:
-        """Who this is."""
+        """The names of this service and process."""
         return self.connections.wiring.identity
 
     def request_shutdown(self, reason: str) -> None:
-        """Ask the host, where there is one, to finish what runs and to end."""
+        """Ask the host, if there is one, to finish running work and to end."""
         if self.shutdown_handler is not None:
             self.shutdown_handler(reason)
 
     async def close(self) -> None:
         """Close the connections of the running event loop; the bus takes no more calls."""
+        # First, while calls still work: a plugin may use the bus once more.
         if not self.connections.is_closed and self.hooks.before_close:
             await self.hooks.before_close()
         self.declarations.discard_background()
@@ -79,6 +80,6 @@ class Parts:
         self.pool.close()
 
     def _concerned(self) -> set[str]:
-        """Return the APIs that this process has to do with, as far as manifest and code name them."""
+        """Return the APIs that this process uses, as far as manifest and code name them."""
         listened = (api for listener in self.declarations.listeners.values() for api, _ in listener.events)
         return {*self.registry.names(), *self.wiring.api_names, *listened}

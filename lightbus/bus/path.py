@@ -1,4 +1,4 @@
-"""``bus.auth.check_password(...)``: names with dots between, and what may be done with them."""
+"""``bus.auth.check_password(...)``: names with dots between, to call, to fire and to listen to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BusPath:
     """A name on the bus. Attributes lead further down; calling it calls the procedure of that name.
 
     Args:
-        client: What does the work.
+        client: The client that does the work.
         name: The name so far; empty for the bus itself.
     """
 
@@ -31,7 +31,7 @@ class BusPath:
 
     @property
     def client(self) -> BusClient:
-        """The bus as async code sees it, where modules register what they declare."""
+        """The bus as async code sees it; modules register their declarations with it."""
         return self._client
 
     @property
@@ -47,7 +47,7 @@ class BusPath:
 
     @property
     def response_schema(self) -> dict[str, Any]:
-        """The JSON Schema of what the procedure returns."""
+        """The JSON Schema of the result of the procedure."""
         return BusSchema(self._client.parts).response_schema(*self._split(()))
 
     def validate_parameters(self, parameters: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ class BusPath:
     def __getattr__(self, name: str) -> BusPath:
         if name.startswith("_"):
             raise AttributeError(f"names on the bus don't start with an underscore: {name!r}")
-        # Kept, so that it is found without this function the next time.
+        # Kept in the instance, so that Python finds it without this function the next time.
         path = self.__dict__[name] = self[name]
         return path
 
@@ -81,7 +81,7 @@ class BusPath:
             The result, as JSON values.
 
         Raises:
-            SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`call_async` there.
+            SyncCallOnEventLoop: An event loop runs in this thread; await :meth:`call_async` there.
         """
         api_name, name = self._split(args)
         return self._block("call", self._client.call_rpc_remote, api_name, name, kwargs, bus_options)
@@ -114,7 +114,7 @@ class BusPath:
             The event as it was stored.
 
         Raises:
-            SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`fire_async` there.
+            SyncCallOnEventLoop: An event loop runs in this thread; await :meth:`fire_async` there.
         """
         api_name, name = self._split(args)
         return self._block("fire", self._client.fire_event, api_name, name, kwargs, bus_options)
@@ -144,8 +144,8 @@ class BusPath:
             The events as they were stored, in their order.
 
         Raises:
-            EventsNotFired: Some are not stored, or may not be; its ``outcomes`` tell of each.
-            SyncCallOnEventLoop: Where an event loop runs in this thread; await :meth:`fire_many_async` there.
+            EventsNotFired: Some are not stored, or may not be; its ``outcomes`` has the outcome of each.
+            SyncCallOnEventLoop: An event loop runs in this thread; await :meth:`fire_many_async` there.
         """
         api_name, name = self._split(())
         all_of_them = [(api_name, name, kwargs) for kwargs in events]
@@ -171,7 +171,7 @@ class BusPath:
         return self._client.listen_for_event(api_name, name, listener, listener_name, bus_options, on_error)
 
     def __dir__(self) -> list[str]:
-        """List what is known below this name: APIs, procedures and events."""
+        """List the known names below this one: APIs, procedures and events."""
         client, prefix = self._client, f"{self._name}." if self._name else ""
         names: set[str] = set()
         for api_name in {*client.registry.names(), *client.parts.contracts.api_names()}:
@@ -207,7 +207,7 @@ class BusPath:
 
     @property
     def _is_hosts(self) -> bool:
-        """Whether a host has this bus: others use it too, and the host closes it."""
+        """Whether this bus belongs to a host, which closes it, since other code uses it, too."""
         return self._client.parts.shutdown_handler is not None
 
     def _check_whole(self) -> None:

@@ -1,4 +1,4 @@
-"""``bus.schema``: the contracts of a bus, to look at, to validate with, to load and to save."""
+"""``bus.schema``: the contracts of a bus, to read, to validate with, to load and to save."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .parts import Parts
 class BusSchema:
     """The contracts that a process knows: its own, those given as files, and those on the bus.
 
-    What is on the bus is read when it is first asked for; on an event loop, await
+    Contracts on the bus are read when they are first needed; on an event loop, await
     ``bus.parts.watch.load()`` before.
     """
 
@@ -76,7 +76,7 @@ class BusSchema:
         return schema
 
     def response_schema(self, api_name: str, name: str) -> dict[str, Any]:
-        """Return the JSON Schema of what a procedure returns.
+        """Return the JSON Schema of the result of a procedure.
 
         Raises:
             SchemaNotFound: The API is not known.
@@ -102,7 +102,7 @@ class BusSchema:
         _check(contracts.rpc_parameters(api_name, name) or contracts.event(api_name, name), dump(parameters))
 
     def validate_response(self, api_name: str, name: str, response: Any) -> None:
-        """Check what a procedure returns, as it would be sent.
+        """Check the result of a procedure, as it would be sent.
 
         Raises:
             ValidationError: It doesn't fit the contract.
@@ -136,7 +136,7 @@ class BusSchema:
         return write_contracts(self.own(), Path(path))
 
     def published(self, api_names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return what is on the bus now of some APIs.
+        """Return the contracts of some APIs that are on the bus now.
 
         Args:
             api_names: The APIs.
@@ -164,7 +164,7 @@ class BusSchema:
         return {n: self.get(n) for n in parts.registry.public() if parts.settings(n).owner in owners}
 
     def _load(self, blocking: str) -> None:
-        """Read the contracts on the bus; on an event loop, make do with those that were read before."""
+        """Read the contracts on the bus; on an event loop, those that were read before must do."""
         parts, awaitable = self._parts, "bus.client.load_contracts()"
         try:
             run_blocking(parts.home, parts.watch.load, blocking=blocking, awaitable=awaitable)

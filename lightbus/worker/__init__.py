@@ -1,4 +1,4 @@
-"""What a host runs: consumers of calls and events over one dispatch, and recurring work."""
+"""The work of a host: consumers of calls and events over one dispatch, and recurring work."""
 
 from .worker import Worker
 

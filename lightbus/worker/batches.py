@@ -27,12 +27,12 @@ Take = Callable[[int], Coroutine[Any, Any, Sequence[Delivery]]]
 
 
 class Collector:
-    """Makes lists of what one consumer gives; a list is as long as it may be, or has waited long enough.
+    """Makes lists of the events of one consumer. A list ends when it is full or has waited long enough.
 
     Args:
-        take: Waits for deliveries and returns at most so many.
-        size: The most of one list.
-        wait: Seconds that a list waits for more after its first.
+        take: Waits for deliveries, and returns at most as many as it is asked for.
+        size: The most events of one list.
+        wait: Seconds that a list waits for more events after its first.
     """
 
     def __init__(self, take: Take, size: int, wait: float) -> None:
@@ -41,7 +41,7 @@ class Collector:
         self._wait = wait
         self._held: list[Delivery] = []
         self._until = 0.0
-        #: A reading that goes on while a list is handled because it has waited long enough.
+        #: The reading that is under way. It may outlast the list for which it was begun.
         self._reading: asyncio.Task[Sequence[Delivery]] | None = None
         self._stopping = False
 
@@ -60,14 +60,15 @@ class Collector:
                 return lists
 
     def stop(self) -> None:
-        """Wait for no more."""
+        """Let no list wait for more events from now on."""
         self._stopping = True
 
     async def close(self) -> None:
-        """Hand back what is in no list yet; :meth:`take` must not be running any more."""
+        """Hand back the events that are in no list yet; :meth:`take` must not be running any more."""
         left, self._held = self._held, []
         reading, self._reading = self._reading, None
         if reading is not None:
+            # It is not cancelled: the events that it has read would be lost until their leases run out.
             await asyncio.wait([reading])
             if reading.cancelled() or reading.exception() is not None:
                 logger.error("the last events of a list could not be read: %s", why_ended(reading))
@@ -87,7 +88,7 @@ class Collector:
             if self._stopping:
                 return ()
             self._reading = asyncio.get_running_loop().create_task(self._take(most), name="lightbus list")
-        # It is never cancelled: what it has read by then would be lost until its lease runs out.
+        # It is never cancelled: the events that it has read would be lost until their leases run out.
         left = max(0.0, self._until - asyncio.get_running_loop().time()) if self._held else None
         done, _ = await asyncio.wait([self._reading], timeout=left)
         if not done:
@@ -96,7 +97,7 @@ class Collector:
         return reading.result()
 
     def _sort(self, found: Sequence[Delivery]) -> list[list[Delivery]]:
-        """Return the lists that are full, and those of events that must not have others beside them."""
+        """Return the lists that are full. A retry or a suspect is alone in its list: it may fail again."""
         lists = []
         for delivery in found:
             if delivery.attempt > 1 or delivery.is_suspect:
@@ -110,7 +111,7 @@ class Collector:
 
 
 class BatchRunner:
-    """Runs the handler of one listener on lists; where one fails, on each of its events alone."""
+    """Runs the handler of one listener on lists; if a list fails, on each of its events alone."""
 
     def __init__(self, parts: Parts, dispatch: Dispatch, listener: Listener) -> None:
         self._parts = parts
@@ -120,12 +121,12 @@ class BatchRunner:
         self._stopping = False
 
     def stop(self) -> None:
-        """Of a list that fails from now on, handle no event alone, but hand all back."""
+        """From now on, hand back the events of a list that fails, in place of handling each alone."""
         self._stopping = True
 
     async def handle(self, deliveries: Sequence[Delivery]) -> None:
         """Run the handler on events and settle each of them, whatever happens."""
-        # Shared with what is called: those that are not settled yet.
+        # The events that are not settled yet; the methods below take out those that they settle.
         left = list(deliveries)
         handled.set([])
         try:
@@ -134,7 +135,7 @@ class BatchRunner:
                 await self._handle_together(fit, left)
             await self._handle_each(left, is_again=len(deliveries) > 1)
         except (asyncio.CancelledError, Exception):
-            # Left behind at the end of the process: another one is to have them at once.
+            # The process ends: released events go to another process at once, not after their leases.
             await release(left)
             raise
 
@@ -179,7 +180,7 @@ class BatchRunner:
             traffic.log(f"{listener.name} got", message.canonical_name, message.id, "ok", seconds)
 
     async def _tell_failure(self, count: int, error: BaseException) -> None:
-        what = "the listener %s raised on %d events at once, and gets each of them alone now: %r"
+        what = "the listener %s raised on a list of %d events, and gets each of them alone now: %r"
         logger.warning(what, self._listener.name, count, error)
         await self._parts.hooks.report(error)
 
@@ -192,7 +193,7 @@ class BatchRunner:
                 if is_again:
                     delivery.reread()
                 handling = self._handle_one(delivery)
-                # Of a list that has failed, each starts from where the list has started.
+                # After a list has failed, each of its events starts in a fresh context, as the list did.
                 await (self._dispatch.isolation.run(handling) if is_again else handling)
             left.remove(delivery)
 
@@ -205,7 +206,7 @@ class BatchRunner:
             of_log_lines.clear()
 
     async def _make_fit(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Validate and cast; return those that fit. What is wrong with another shows when it is alone."""
+        """Validate and cast; return the events that fit. The others are refused later, each alone."""
         hooks = self._parts.hooks
         checks: dict[tuple[str, str], tuple[Callable[[object], None] | None, Caster | None] | None] = {}
         fit = []
@@ -238,7 +239,7 @@ class BatchRunner:
     def _checks_of(
         self, message: EventMessage
     ) -> tuple[Callable[[object], None] | None, Caster | None] | None:
-        """Return what validates and what casts an event; None where its contract must be looked for first."""
+        """Return the validator and the caster of an event; None if its contract must be looked for first."""
         parts = self._parts
         settings = parts.settings(message.api_name)
         validate = None
@@ -253,5 +254,5 @@ class BatchRunner:
 
 
 async def release(deliveries: Sequence[Delivery]) -> None:
-    """Hand events back that were not started."""
+    """Hand back events that were not started, or not finished."""
     await asyncio.gather(*(delivery.release() for delivery in deliveries))

@@ -34,11 +34,11 @@ from lightbus.values import arguments_caster, dump_answer, hints_of, named_caste
 logger = logging.getLogger(__name__)
 
 _MAX_TEXT = 10_000
-#: Names of events come from anybody.
+#: The most casters that are kept: names of events come from the bus, and may be any number.
 _MOST_CASTERS = 1_000
-#: What is wrong with the call, not with the procedure.
+#: Errors of the call, as opposed to errors of the procedure.
 _REFUSED = (InvalidParameters, ProcedureNotFound, ValidationError)
-#: Stands for a procedure that does not exist: its name is anybody's.
+#: Stands in metrics for a procedure that does not exist: callers choose its name.
 _UNKNOWN = "(unknown)"
 
 Arguments = dict[str, Any]
@@ -46,7 +46,7 @@ Caster = Callable[[Arguments], Arguments]
 
 
 class Call:
-    """One procedure, made ready: everything that can be found out before the first message."""
+    """One procedure, made ready: all that can be looked up before the first call is looked up here."""
 
     __slots__ = ("caster", "function", "is_async", "parameters", "procedure", "response")
 
@@ -68,11 +68,11 @@ class Call:
 
 
 class Dispatch:
-    """Runs procedures and listeners for one bus; nothing that they do gets past it."""
+    """Runs procedures and listeners for one bus. It turns each of their errors into an outcome."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        #: In which each message is handled.
+        #: Makes the context in which each message is handled.
         self.isolation = Isolation()
         self._hooks = parts.hooks
         self._pool = parts.pool
@@ -80,7 +80,7 @@ class Dispatch:
         self._complaints = Complaints(logger)
         self._expose_tracebacks = parts.wiring.expose_tracebacks
         self._calls: dict[str, dict[str, Call]] = {}
-        #: Whether calls of a listener's handler begin on the event loop.
+        #: By listener: whether its handler begins on the event loop, not in a thread.
         self._begin_here: dict[str, bool] = {}
         self._casters: dict[str, Caster] = {}
         self._event_casters: dict[str, Caster | None] = {}
@@ -110,7 +110,7 @@ class Dispatch:
         self._takes[listener.name] = listener.takes()
 
     def event_caster(self, message: EventMessage) -> Caster | None:
-        """Return what turns an event's JSON arguments into those declared for it; None where none are."""
+        """Return the caster of an event's JSON arguments to its declared types; None if it declares none."""
         key = message.canonical_name
         if key not in self._event_casters:
             if len(self._event_casters) >= _MOST_CASTERS:
@@ -119,10 +119,10 @@ class Dispatch:
         return self._event_casters[key]
 
     async def execute(self, message: RpcMessage) -> ResultMessage:
-        """Run the procedure of a call; whatever happens becomes the result.
+        """Run the procedure of a call; an error becomes the result, too.
 
         Returns:
-            What the procedure returned, or its error.
+            The result of the procedure, or its error.
         """
         hooks = self._hooks
         started, name, outcome = time.perf_counter(), message.procedure_name, "ok"
@@ -253,7 +253,7 @@ class Dispatch:
             await self._pool.call(False, listener.handler, message, **kwargs)
 
     async def _check_unknown(self, message: EventMessage, settings: ApiSettings) -> None:
-        """Look on the bus for an event that no known contract has; strictly, it must be there."""
+        """Look on the bus for an event that no known contract has; ``strict_validation`` demands one."""
         parts = self._parts
         await parts.watch.changed(message.api_name)
         validator = parts.contracts.event(message.api_name, message.event_name)
@@ -318,7 +318,7 @@ def _event_caster(parts: Parts, message: EventMessage) -> Caster | None:
 
 
 class _Unfit(Exception):
-    """An event that the handler can't take, as opposed to a handler that fails on it."""
+    """An event does not fit its handler, as opposed to a handler that fails on it."""
 
     def __init__(self, reason: LightbusException) -> None:
         super().__init__(reason)
@@ -328,7 +328,7 @@ class _Unfit(Exception):
 _OUTCOME = {
     OnError.RETRY: "it is tried again in {delay:.1f} s",
     OnError.DEAD_LETTER: "it is put aside as a dead letter",
-    OnError.ACKNOWLEDGE_AND_LOG: "it is acknowledged all the same",
+    OnError.ACKNOWLEDGE_AND_LOG: "it is acknowledged in spite of that",
     OnError.STOP_LISTENER: "the listener stops, and the event stays",
     OnError.SHUTDOWN: "the host shuts down, and the event stays",
 }

@@ -1,4 +1,4 @@
-"""Runs one listener."""
+"""Runs one listener: takes its events, handles them and settles them."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class EventWorker:
 
     @property
     def trouble(self) -> str:
-        """Why no events can be read at present; empty while they are."""
+        """The reason that no events are read at present; empty while they are."""
         if not self.listener.enabled:
-            return "its policy has stopped it after a failure, which the log tells"
+            return "its policy has stopped it after a failure; the log has the error"
         if not self._consumers and not self.waits_for:
             return "it has not joined its group yet"
         return next((consumer.trouble for consumer in self._consumers if consumer.trouble), "")
@@ -74,7 +74,7 @@ class EventWorker:
         return self._in_lists if self._collectors else sum(slots.running for slots in self._slots)
 
     async def status(self) -> list[GroupStatus]:
-        """Tell how far the listener's group is with each stream.
+        """Return how far the listener's group has come in each stream.
 
         Raises:
             TransportUnavailable: A broker can't be reached.
@@ -116,7 +116,7 @@ class EventWorker:
             self._waiting = Kept(self._join_later, name, self._lost, self._parts.obstacles).start()
 
     def resize(self, limit: int) -> None:
-        """Handle so many events at a time from now on, and by the listener's policy as it is now."""
+        """Handle up to ``limit`` events at a time from now on, by the listener's policy as it is now."""
         for slots in self._slots:
             slots.resize(limit)
         for consumer in self._consumers:
@@ -127,6 +127,7 @@ class EventWorker:
         """Take no more events, and hand back those that were not started."""
         if self._waiting is not None:
             await self._waiting.stop()
+        # Before the slots stop: a list that fails meanwhile must be handed back, too.
         self._runner.stop()
         for collector in self._collectors:
             collector.stop()
@@ -135,27 +136,30 @@ class EventWorker:
         )
 
     async def end_taking(self, patience: float) -> None:
-        """Wait for the last events that were on their way; where the broker is away, none will come."""
+        """Wait for the events that are on their way, for ``patience`` seconds: the broker may be away."""
         over = await asyncio.gather(*(taker.ended(patience) for taker in self._takers))
         for taker in self._takers:
             taker.end()
         if all(over):
+            # Only now, since no collector may be closed while it takes.
             await asyncio.gather(*(collector.close() for collector in self._collectors))
         else:
             for collector in self._collectors:
                 collector.abandon()
 
     async def finish(self, timeout: float) -> int:
-        """Wait for handlers that run; return how many had to be left behind."""
+        """Wait for running handlers; return how many are left behind."""
         left = 0
         for slots in self._slots:
             left += await slots.finish(timeout)
         if left:
-            logger.warning("%d runs of the listener %s are left behind", left, self.listener.name)
+            logger.warning(
+                "runs of the listener %s that do not end are left behind: %d", self.listener.name, left
+            )
         return left
 
     async def close(self) -> None:
-        """Send the last acknowledgements and let go."""
+        """Send the last acknowledgements, and leave the group."""
         self._joining.clear()
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
@@ -203,7 +207,7 @@ class EventWorker:
 
     def _is_slow(self, seconds: float, transport: EventTransport) -> None:
         if self._joining.failures:
-            return  # It did answer, and the log has its refusal.
+            return  # The broker has answered, and the log has its refusal.
         logger.warning(
             "the listener %s is not set up after %g s; does %s answer?",
             self.listener.name,
@@ -252,7 +256,7 @@ class EventWorker:
             self._in_lists -= len(deliveries)
 
     async def _handle_list_once(self, deliveries: Sequence[Delivery]) -> None:
-        """Handle events, unless those of their ids are acknowledged; those of ids that run here come last."""
+        """Handle the events whose ids were not acknowledged before. Ids that run here already come last."""
         ours: dict[str, Delivery] = {}
         later = []
         for delivery in deliveries:
@@ -270,6 +274,7 @@ class EventWorker:
             await release(later)
             raise
         finally:
+            # After they are settled: a second event of the same id must find it acknowledged.
             for message_id in ours:
                 self._running.pop(message_id).set_result(None)
         while later:
@@ -280,7 +285,7 @@ class EventWorker:
                 raise
 
     async def _not_handled(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Acknowledge what was handled before; return the rest."""
+        """Acknowledge the events that were handled before; return the others."""
         try:
             known = await asyncio.gather(*(delivery.was_handled() for delivery in deliveries))
         except (asyncio.CancelledError, Exception):
@@ -301,7 +306,7 @@ class EventWorker:
                 else:
                     await self._handle_once(delivery)
             except (asyncio.CancelledError, Exception):
-                # Left behind at the end of the process: another one is to have it at once.
+                # The process ends: a released event goes to another process at once, not after its lease.
                 await delivery.release()
                 raise
             finally:
@@ -310,7 +315,7 @@ class EventWorker:
             await delivery.release()
 
     async def _handle_once(self, delivery: Delivery) -> None:
-        """Handle an event, unless one of the same id is acknowledged; wait for one that runs here."""
+        """Handle an event unless its id was acknowledged before; wait first for a run of the same id here."""
         message_id = delivery.message.id
         while (other := self._running.get(message_id)) is not None:
             await asyncio.wait([other])
@@ -322,5 +327,6 @@ class EventWorker:
             else:
                 await self._dispatch.handle(self.listener, delivery)
         finally:
+            # After it is settled: a waiting event of the same id must find it acknowledged.
             del self._running[message_id]
             done.set_result(None)

@@ -1,4 +1,4 @@
-"""What a process should know of the bus around it, told at the start and when it changes."""
+"""Warns of listeners whose events do not exist and of groups without listeners, when that changes."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _FIRST = 5.0
 
 
 class Outlook:
-    """Tells of events that listeners ask for and nobody has, and of groups that nobody serves.
+    """Warns of events that no API has but listeners ask for, and of groups that no process reads.
 
     Args:
         parts: The bus.
-        published: The APIs of this process, which may still become more.
+        published: The APIs of this process; the worker adds further ones.
     """
 
     def __init__(self, parts: Parts, published: Sequence[str]) -> None:
         self._parts = parts
         self._published = published
-        #: Whether a contract that is missing may still come.
+        #: Whether a missing contract may still be published.
         self._waits = False
         self._doubted: dict[tuple[str, str], Doubt] = {}
-        #: What was known at some time: its owner has stopped since, which is nothing to tell here.
+        #: Listeners with events that were known before: an owner that has stopped since causes no warning.
         self._known: set[tuple[str, str]] = set()
-        #: The groups that were told of, each with whether events waited for it then.
+        #: The groups that were warned of, each with whether events waited for it then.
         self._unserved: dict[tuple[str, str], bool] = {}
 
     async def keep(self) -> None:
-        """Look again for ever: soon where a contract is missing, else as often as contracts are renewed."""
+        """Look again for ever: soon if a contract is missing, else as often as contracts are renewed."""
         longest = 0.8 * self._parts.wiring.schema_ttl
         pause = _FIRST
         while True:
@@ -52,15 +52,15 @@ class Outlook:
             await self.look()
 
     async def look(self) -> None:
-        """Tell what has changed, by the contracts that were read last."""
+        """Log each change since the last look, by the contracts that were read last."""
         self._look_at_events()
         try:
             await self._look_at_groups(await self.unserved())
         except LightbusException as e:
-            logger.info("whether all groups have listeners can't be asked: %s", e)
+            logger.info("groups without listeners can't be looked for: %s", e)
 
     async def unserved(self) -> list[GroupStatus]:
-        """Return those of :meth:`groups` that nobody reads."""
+        """Return those of :meth:`groups` that have no reader."""
         return [status for status in await self.groups() if not status.is_served]
 
     async def groups(self) -> list[GroupStatus]:

@@ -1,4 +1,4 @@
-"""Holds the APIs that this process serves against other services."""
+"""Keeps other services from serving the APIs of this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DISOWN_TIMEOUT = 2.0
 
 
 class Ownership:
-    """The lease on the APIs of this process, which all processes of its service share."""
+    """The lease on the APIs of this process. All processes of its service share it."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -24,7 +24,7 @@ class Ownership:
         self._lost: set[str] = set()
 
     def add(self, api_name: str) -> None:
-        """Own an API as well, from the next time on."""
+        """Own a further API, from the next call of :meth:`take` or renewal on."""
         if not self._parts.registry.get(api_name).internal:
             self._names.append(api_name)
 
@@ -42,7 +42,7 @@ class Ownership:
             raise ConfigurationError("\n".join(self._refused(*other) for other in others.items()))
 
     async def keep(self) -> None:
-        """Renew the lease for ever; what was lost is told, and asked for again."""
+        """Renew the lease for ever; APIs that were lost are logged, and asked for again."""
         renewing = Retrying(logger, "the ownership of APIs could not be renewed")
         while True:
             await asyncio.sleep(self._parts.wiring.schema_ttl / 3)
@@ -54,16 +54,16 @@ class Ownership:
             renewing.clear()
             for name in others.keys() - self._lost:
                 logger.error(
-                    "the API %s is owned by the service %s now, which this one serves, too; stop one of them",
-                    name,
+                    "the service %s owns the API %s now, but this service serves it, too; stop one of them",
                     others[name],
+                    name,
                 )
             for name in self._lost - others.keys():
                 logger.info("the API %s belongs to this service again", name)
             self._lost = set(others)
 
     async def give_up(self) -> None:
-        """Own nothing any more."""
+        """Give up all APIs, so that another service may own them at once."""
         if not self._names:
             return
         try:
@@ -85,7 +85,7 @@ class Ownership:
         )
 
     async def _ask(self) -> dict[str, str]:
-        """Return which APIs other services own, with their names; the others are ours now."""
+        """Ask for all APIs; return those that other services own, with the names of these services."""
         if not self._names:
             return {}
         wiring = self._parts.wiring

@@ -1,4 +1,4 @@
-"""Serves one API."""
+"""Serves one API: takes its calls and answers them."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class RpcWorker:
 
     @property
     def trouble(self) -> str:
-        """Why no calls can be taken at present; empty while they are."""
+        """The reason that no calls are taken at present; empty while they are."""
         return self._consumer.trouble if self._consumer is not None else "it has not signed on yet"
 
     @property
     def running(self) -> int:
-        """How many calls run."""
+        """The number of calls that run."""
         return self._slots.running if self._slots is not None else 0
 
     async def join(self) -> None:
@@ -59,7 +59,7 @@ class RpcWorker:
             self._taker = Kept(self._slots.run, name, lost, self._parts.obstacles).start()
 
     def resize(self, limit: int) -> None:
-        """Run so many calls at a time from now on."""
+        """Run up to ``limit`` calls at a time from now on."""
         if self._slots is not None:
             self._slots.resize(limit)
 
@@ -69,21 +69,21 @@ class RpcWorker:
             await asyncio.gather(self._slots.stop(), self._consumer.stop())
 
     async def end_taking(self, patience: float) -> None:
-        """Wait for the last calls that were on their way; where the broker is away, none will come."""
+        """Wait for the calls that are on their way, for ``patience`` seconds: the broker may be away."""
         if self._taker is not None and not await self._taker.ended(patience):
             self._taker.end()
 
     async def finish(self, timeout: float) -> int:
-        """Wait for calls that run; return how many had to be left behind."""
+        """Wait for running calls; return how many are left behind."""
         if self._slots is None:
             return 0
         running = await self._slots.finish(timeout)
         if running:
-            logger.warning("calls of %s that still run and are left behind: %d", self.api_name, running)
+            logger.warning("calls of %s that do not end are left behind: %d", self.api_name, running)
         return running
 
     async def close(self) -> None:
-        """Send the last answers and let go."""
+        """Send the last answers, and take no part in serving any more."""
         if self._consumer is not None:
             await self._consumer.close()
 
@@ -94,7 +94,7 @@ class RpcWorker:
             result = await self._dispatch.execute(call)
             self._answer(call, result)
         except asyncio.CancelledError:
-            # Left behind at the end of the process: better no answer than none for ever.
+            # The call is left behind as the process ends: its caller learns that now, not by its timeout.
             self._answer(call, loss_of(call))
             raise
         except BaseException as e:

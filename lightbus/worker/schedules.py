@@ -1,4 +1,4 @@
-"""Runs what recurs: in each process, or in one process of the service at a time."""
+"""Runs schedules: in each process, or in one process of the service at a time."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .timekeeping import Timekeeper
 
 logger = logging.getLogger(__name__)
 
-#: The most seconds by which a run may be late, where the broker can't be asked in time whose turn it is.
+#: The most seconds by which a run may be late if the broker can't be asked in time which process runs it.
 _PATIENCE = 60.0
 #: Seconds after which the broker is asked again.
 _PAUSE = 1.0
-#: Seconds that do not matter: times are sums of floating point numbers.
+#: Seconds by which a time may be off: times are sums of floating point numbers.
 _ROUNDING = 0.001
 #: Bounds of the lease of a run, in seconds. It is shorter than the time between two ticks, so that a process
 #: that is killed while it runs one does not keep the others from the next.
@@ -38,11 +38,12 @@ _SHORTEST_LEASE, _LONGEST_LEASE = 0.9, 30.0
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """One tick that is being run, once it is known to be this process's."""
+    """A run of one tick, or the question to the broker whether this process is to run it."""
 
     name: str
+    #: Whether it runs; else the broker has not answered yet.
     is_ours: bool
-    #: Whether it went on at the next tick.
+    #: Whether it still ran at the next tick.
     outlasted: bool = False
 
 
@@ -51,22 +52,22 @@ class Schedules:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        #: What time it is for schedules of the service.
+        #: Knows the time by which schedules of the service go.
         self.timekeeper = Timekeeper(parts, self._go_by_another_time)
-        #: In which each run begins; None where none is to begin.
+        #: Makes the context in which each run begins; None while none may begin.
         self._isolation: Isolation | None = None
         self._keepers: dict[str, tuple[Schedule, Kept]] = {}
         self._runs: dict[asyncio.Task[None], _Run] = {}
-        # A process that takes the name of a dead one must not take its claims for its own.
+        # Random, since a process that has the name of a dead one must not count as holder of its leases.
         self._holder = f"{parts.identity.process_name} {secrets.token_hex(4)}"
-        #: Of which it was said that their runs are too long.
+        #: The schedules that were warned of because their runs are too long.
         self._told: set[str] = set()
         #: The first tick for which the broker could not be asked, by the schedule's name.
         self._unasked: dict[str, float] = {}
 
     @property
     def running(self) -> int:
-        """How many runs go on."""
+        """The number of runs that go on."""
         return len(self._runs)
 
     def start(self, isolation: Isolation) -> None:
@@ -75,7 +76,7 @@ class Schedules:
         self.replace(self._parts.declarations.all_schedules())
 
     def replace(self, schedules: Mapping[str, Schedule]) -> None:
-        """Run these from now on; those that did not change go on undisturbed, and so do runs."""
+        """Run these schedules from now on. Those that did not change go on undisturbed, and so do runs."""
         for name, (schedule, keeper) in list(self._keepers.items()):
             if schedules.get(name) != schedule:
                 keeper.end()
@@ -86,7 +87,7 @@ class Schedules:
                     self._keepers[name] = schedule, self._keeper(schedule)
 
     def _go_by_another_time(self) -> None:
-        """Look anew for the next times of the schedules that go by the service's time."""
+        """Find the next times again of schedules that go by the service's time, which has changed."""
         for name, (schedule, keeper) in list(self._keepers.items()):
             if _is_shared(schedule):
                 keeper.end()
@@ -98,7 +99,7 @@ class Schedules:
         self.replace({})
 
     async def finish(self, timeout: float) -> int:
-        """Wait for what runs; return how many runs had to be left behind."""
+        """Wait for running runs; return how many are left behind."""
         runs = dict(self._runs)
         if not runs:
             return 0
@@ -111,7 +112,7 @@ class Schedules:
         return len(left)
 
     def _lead(self, schedule: Schedule) -> float:
-        """Return by how many seconds the time that a schedule goes by is ahead of this host's clock."""
+        """Return the seconds by which a schedule's time is ahead of this host's clock."""
         return self.timekeeper.lead if _is_shared(schedule) else 0.0
 
     def _now(self, schedule: Schedule) -> float:
@@ -119,7 +120,7 @@ class Schedules:
 
     def _keeper(self, schedule: Schedule, *, is_first: bool = True) -> Kept:
         name = f"lightbus schedule {schedule.name}"
-        # Where it has to be begun again, it has made its first run.
+        # If the task is begun again after a failure, the schedule has had its first run already.
         first = iter([is_first])
         work = lambda: self._keep(schedule, is_first=next(first, False))  # noqa: E731
         return Kept(work, name, f"the schedule {schedule.name} does not run", self._parts.obstacles).start()
@@ -135,13 +136,13 @@ class Schedules:
         elif schedule.immediately and is_first:
             self._begin(schedule, due)
         while True:
-            # Not after a time that has not come: the clock may have been set back.
+            # If the clock was set back, the last time is in the future: the next one is counted from now.
             now = self._now(schedule)
             due = schedule.next_time(min(due, now))
             if due == math.inf:
                 return
             if due < now:
-                # The process was held up.
+                # The process was suspended or blocked beyond its time.
                 due = schedule.last_time(now) if schedule.missed == "run_once" else schedule.next_time(now)
             await self._parts.clock.sleep_until(due - self._lead(schedule))
             if self._now(schedule) >= due - _ROUNDING:
@@ -192,8 +193,8 @@ class Schedules:
         if schedule.name not in self._told:
             self._told.add(schedule.name)
             logger.warning(
-                "the schedule %s still runs %s at its next time, which is skipped, as are all until it "
-                "has ended; with overlap, several would run at a time",
+                "the schedule %s still runs %s at its next time; times are skipped until it has ended. With "
+                "overlap, several runs would go on at a time",
                 schedule.name,
                 where,
             )
@@ -201,14 +202,14 @@ class Schedules:
     # One process of the service
 
     async def _is_ours(self, schedule: Schedule, due: float, lease: float, catch_up: bool) -> bool:
-        """Tell whether this process is to run a tick; waits a while for the broker."""
+        """Tell whether this process is to run a tick, by asking the broker for a while."""
         name = schedule.name
         is_patient = schedule.missed == "run_once"
         until = due + min(_PATIENCE, schedule.next_time(due) - due)
         while True:
             try:
                 schema = self._parts.transports().schema()
-                # A broker that is away may keep it waiting for ever.
+                # Without a limit, a broker that is away would keep it waiting for ever.
                 async with asyncio.timeout(_PAUSE):
                     outcome = await schema.claim(
                         self._key(schedule), due, self._holder, lease, catch_up=catch_up
@@ -217,7 +218,8 @@ class Schedules:
             except (TimeoutError, LightbusException) as e:
                 if name not in self._unasked:
                     why = e if isinstance(e, LightbusException) else "the broker does not answer"
-                    logger.warning("the schedule %s waits, since its turn is not known: %s", name, why)
+                    what = "the schedule %s waits until the broker says which process runs it: %s"
+                    logger.warning(what, name, why)
                     self._unasked[name] = due
                 if isinstance(e, LightbusException):
                     await asyncio.sleep(_PAUSE)
@@ -228,7 +230,7 @@ class Schedules:
         since = self._unasked.pop(name, due)
         if since < due:
             logger.warning(
-                "the schedule %s had no turn here from %s on, as the broker could not be asked",
+                "the schedule %s did not run in this process from %s on, since the broker could not be asked",
                 name,
                 datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
             )
@@ -241,7 +243,7 @@ class Schedules:
 
     @asynccontextmanager
     async def _held(self, schedule: Schedule, lease: float) -> AsyncIterator[None]:
-        """Keep other processes from the next ticks meanwhile."""
+        """Hold the lease of a run, so that no other process runs the next ticks meanwhile."""
         renewal = None
         if lease:
             lost = f"the lease of the schedule {schedule.name} is not renewed"
@@ -252,6 +254,7 @@ class Schedules:
             yield
         finally:
             if renewal is not None:
+                # In this order: a renewal after the release would hold the lease again.
                 renewal.end()
                 await self._let_go(schedule)
 
@@ -262,7 +265,10 @@ class Schedules:
             await asyncio.sleep(lease / 3)
             try:
                 if not await schema.hold(self._key(schedule), self._holder, lease):
-                    logger.warning("the schedule %s runs elsewhere as well: its lease ran out", schedule.name)
+                    logger.warning(
+                        "the schedule %s may run in another process as well, since its lease ran out",
+                        schedule.name,
+                    )
                     return
                 renewing.clear()
             except LightbusException as e:
@@ -273,7 +279,9 @@ class Schedules:
             async with asyncio.timeout(2):
                 await self._parts.transports().schema().hold(self._key(schedule), self._holder, 0)
         except (TimeoutError, LightbusException) as e:
-            logger.warning("the lease of the schedule %s lapses by itself: %s", schedule.name, e)
+            logger.warning(
+                "the lease of the schedule %s was not released, and runs out by itself: %s", schedule.name, e
+            )
 
     def _key(self, schedule: Schedule) -> str:
         return f"{self._parts.identity.service_name}:{schedule.name}"

@@ -1,4 +1,4 @@
-"""Bounded concurrency without a task per message: long-lived workers share what was taken."""
+"""Bounded concurrency without a task per message: long-lived workers share the items that were taken."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _AHEAD = 0.1
 class Slots(Generic[T]):
     """Takes items and handles up to ``limit`` of them at a time.
 
-    Where handling is quick, more is fetched ahead than there are slots: as much as is handled within a tenth
-    of a second. Where it is slow, nothing is.
+    If handling is quick, more items are fetched ahead than there are slots: as many as are handled within a
+    tenth of a second. If it is slow, none are.
 
     Args:
-        name: Whose items they are, for the names of tasks and the log, such as "listener mailer".
-        isolation: In which each item is handled.
-        take: Waits for items and returns at most so many.
-        handle: Deals with one item; never raises.
-        leave: Deals with an item that was taken and is not started any more, since the end is near; None
-            where what was taken is handled all the same.
-        limit: How many are handled at a time.
-        ahead: The most that is fetched ahead; ``limit`` for nothing.
+        name: The owner of the items, for the names of tasks and the log, such as "listener mailer".
+        isolation: Makes the context in which each item is handled.
+        take: Waits for items, and returns at most as many as it is asked for.
+        handle: Handles one item; never raises.
+        leave: Hands back an item that was taken but is not started before the end; None if items that were
+            taken are handled in any case.
+        limit: The most items that are handled at a time.
+        ahead: The most items that are fetched ahead; 0 for none beyond ``limit``.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Slots(Generic[T]):
         self._stopping = False
         self._taking = False
         self._all_done: asyncio.Future[None] | None = None
-        #: How many are being handled.
+        #: The number of items that are being handled.
         self.running = 0
 
     async def run(self) -> None:
-        """Take and handle until :meth:`stop`; what runs then goes on."""
+        """Take and handle items until :meth:`stop`; handlers that run then go on."""
         self._taking = True
         try:
             while not self._stopping:
@@ -77,17 +77,18 @@ class Slots(Generic[T]):
             self._note_progress()
 
     async def stop(self) -> None:
-        """Take no more, and leave what was taken and not started."""
+        """Take no more, and leave the items that were taken and not started."""
+        # First: a take that returns during the wait below must leave its items, too.
         self._stopping = True
         self._room.set()
         if self._leave is not None:
             left = list(self._ready)
             self._ready.clear()
-            # At once: where the broker is silent, each waits out its time.
+            # All at the same time: if the broker is silent, each waits for its whole timeout.
             await asyncio.gather(*map(self._leave, left))
 
     def resize(self, limit: int) -> None:
-        """Handle up to ``limit`` at a time from now on; what runs already goes on."""
+        """Handle up to ``limit`` items at a time from now on; handlers that run already go on."""
         self.limit = limit
         self._ahead = max(self._most_ahead, limit)
         for _ in range(min(limit, len(self._ready))):
@@ -95,10 +96,10 @@ class Slots(Generic[T]):
         self._room.set()
 
     async def finish(self, timeout: float) -> int:
-        """Wait for what runs.
+        """Wait for running handlers.
 
         Returns:
-            How many did not finish within ``timeout`` seconds and are left behind.
+            The number of items that were not finished within ``timeout`` seconds, and are left behind.
         """
         if not self._is_done():
             self._all_done = asyncio.get_running_loop().create_future()
@@ -107,7 +108,7 @@ class Slots(Generic[T]):
         for worker in self._workers:
             end(worker)
         if self._workers:
-            # A handler in a thread can't be cancelled: it is left behind, not waited for.
+            # Not for ever: a handler in a thread can't be cancelled, and is left behind.
             await asyncio.wait(self._workers, timeout=1)
         return left
 
@@ -122,7 +123,7 @@ class Slots(Generic[T]):
             await asyncio.gather(*map(self._leave, items))
             return
         if not items:
-            # A take that returns at once with nothing must not keep others from running.
+            # A take that returns nothing, and at once, must not keep other tasks from running.
             await asyncio.sleep(0)
         for item in items:
             self._ready.append(item)
@@ -136,11 +137,12 @@ class Slots(Generic[T]):
             self._all_done.set_result(None)
 
     def _wanted(self) -> int:
-        """How many more to take now."""
+        """Return the number of items to take now."""
         if self._ahead == self.limit:
             return self.limit - self.running - len(self._ready)
         ahead = min(self._ahead, max(self.limit, int(self.limit * _AHEAD / self._seconds)))
-        # Taken when half of it is used up, so that a reading is worth its round trip; but no slot stays free.
+        # Items are taken when half of those ahead are used up, so that each read brings many. No slot stays
+        # free for that.
         held = len(self._ready) + self.running
         return ahead - held if held <= ahead // 2 else max(0, self.limit - held)
 
@@ -191,7 +193,7 @@ class Slots(Generic[T]):
                 if not self._room.is_set() and self._wanted() > 0:
                     self._room.set()
                 if task is not None and task.cancelling():
-                    # Whoever has cancelled it may do so again.
+                    # Code that has cancelled this task may do so again, and must not hit another item.
                     self._retire()
                     return
             idle = loop.create_future()
@@ -199,7 +201,7 @@ class Slots(Generic[T]):
             await idle
 
     def _retire(self) -> None:
-        """End the running worker, and leave its work to another."""
+        """End the running worker, and leave its work to another one."""
         task = asyncio.current_task()
         if task is not None:
             self._workers.discard(task)

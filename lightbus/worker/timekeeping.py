@@ -13,33 +13,33 @@ from lightbus.runtime.clock import TOLERATED, difference, lead_of
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two comparisons, and for which the broker is given to answer.
+#: Seconds between two comparisons, and seconds that the broker has to answer.
 _INTERVAL, _PATIENCE = 60.0, 1.0
-#: Seconds by which a difference must change to count as another one.
+#: Seconds by which a difference must change to count as new.
 _STEP = 1.0
-#: Seconds after which a difference that stays is told again.
+#: Seconds after which a lasting difference is logged again.
 _AGAIN = 3_600.0
 
 
 class Timekeeper:
-    """What time it is for the whole service: by this host's clock, or by the broker's where the two disagree.
+    """Knows the time of the whole service: that of this host, or the broker's if the two clocks disagree.
 
-    A broker has one clock and a service has many hosts, so that all of them are right together.
+    A service may run on many hosts, but its broker has one clock, by which all of them agree.
 
     Args:
-        parts: The bus, whose contracts' broker is asked.
-        changed: Called when the time of the service is no longer as far from this host's as before.
+        parts: The bus; the broker of its contracts is asked.
+        changed: Called when the difference between the service's time and this host's has changed.
     """
 
     def __init__(self, parts: Parts, changed: Callable[[], None]) -> None:
         self._parts = parts
         self._changed = changed
-        #: By how many seconds the service's time is ahead of this host's clock.
+        #: The seconds by which the service's time is ahead of this host's clock.
         self.lead = 0.0
         #: Whether a comparison was tried.
         self.has_looked = asyncio.Event()
         self._told_at = 0.0
-        #: By this host's clock and one that nobody sets: when it was last looked.
+        #: The time of the last comparison, by this host's clock and by the monotonic one.
         self._last: tuple[float, float] | None = None
 
     async def keep(self) -> None:
@@ -49,7 +49,7 @@ class Timekeeper:
             await asyncio.sleep(_INTERVAL)
 
     async def look(self) -> None:
-        """Compare the clocks now, and tell where they differ."""
+        """Compare the clocks now, and log a difference."""
         clock, is_first = self._parts.clock, not self.has_looked.is_set()
         try:
             broker = self._parts.transports().schema()
@@ -66,8 +66,8 @@ class Timekeeper:
         if lead and (is_new or now - self._told_at >= _AGAIN):
             self._told_at = now
             logger.warning(
-                "%s%s; set the wrong one right, as by NTP. Until then, schedules with scope: service go by "
-                "the broker's",
+                "%s%s; correct the wrong one, for example by NTP. Until then, schedules with scope: service "
+                "go by the broker's",
                 difference(lead, broker.address, clock.now()),
                 self._culprit(lead, before),
             )
@@ -78,7 +78,7 @@ class Timekeeper:
             self._changed()
 
     def _culprit(self, lead: float, before: float) -> str:
-        """Say which of the two was set since they were last compared, where that can be told."""
+        """Say which of the two clocks was set since the last comparison, if that is known."""
         if self._last is None or abs(lead - before) <= TOLERATED:
             return ""
         ours, steady = self._last

@@ -1,4 +1,4 @@
-"""All consumers of one process, started and ended together."""
+"""The consumers of one process, which start and end together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .schedules import Schedules
 
 logger = logging.getLogger(__name__)
 
-#: Seconds in which a read of the broker that was under way when the end began must return.
+#: Seconds that a read of the broker may still take after the end has begun.
 _LAST_TAKE = 4.0
 
 
@@ -51,10 +51,10 @@ class Worker:
         return [rpc.api_name for rpc in self.rpcs]
 
     def prepare(self, apis: Sequence[str]) -> None:
-        """Make ready what was declared since the last time.
+        """Make ready the APIs and listeners that were declared since the last time.
 
         Args:
-            apis: The names of the APIs that are this process's own.
+            apis: The names of the APIs that this process owns.
 
         Raises:
             MisconfiguredApiOptions: A class can't be made into an object, or a hint can't be used.
@@ -78,7 +78,7 @@ class Worker:
         """Publish the contracts of the APIs of this process, and read those of others.
 
         Returns:
-            Whether that worked; what went wrong is logged.
+            Whether that worked; a failure is logged.
         """
         parts, wiring = self._parts, self._parts.wiring
         contracts = {name: parts.contracts.get(name) or {} for name in self._published}
@@ -92,28 +92,31 @@ class Worker:
         return True
 
     async def sign_on(self) -> None:
-        """Own what was made ready, join its groups and queues, and publish its contracts.
+        """Own the APIs that were made ready, join groups and queues, and publish contracts.
 
         Raises:
             ConfigurationError: Another service owns one of the APIs.
         """
+        # Ownership comes first: a service that does not own an API must not take its calls. Contracts come
+        # last: callers use an API as soon as its contract is on the bus.
         await self.ownership.take()
         await self.join()
         if await self.publish_contracts():
             await self.outlook.look()
 
     async def join(self) -> None:
-        """Make consumer groups and sign on as a worker, so that nothing sent from now on is missed."""
+        """Join consumer groups and queues, so that no message that is sent from now on is missed."""
         await asyncio.gather(*(worker.join() for worker in self._workers() if not worker.has_joined))
 
     def start(self) -> None:
         """Begin to take messages and to run recurring work."""
         declared = self._parts.declarations
         self._is_running = True
-        lost = "contracts are not published again, and lapse"
+        lost = "contracts are not published again, and expire"
         self._keep(self._keep_contracts, "lightbus contracts", lost)
         self._keep(self.ownership.keep, "lightbus ownership", "the ownership of APIs is not renewed")
-        self._keep(self.outlook.keep, "lightbus outlook", "nobody looks whether what is listened for exists")
+        lost = "listeners of unknown events, and groups without listeners, are not looked for"
+        self._keep(self.outlook.keep, "lightbus outlook", lost)
         lost = "the clocks of this host and of the broker are not compared"
         self._keep(self.schedules.timekeeper.keep, "lightbus clock", lost)
         for each in self._workers():
@@ -126,14 +129,15 @@ class Worker:
                 self._background.append(own(loop.create_task(self._run_background(task), name=name)))
 
     async def drain(self, timeout: float) -> int:
-        """Stop taking, finish what runs, hand back the rest.
+        """Stop taking, finish running handlers, hand back the other messages.
 
         Args:
-            timeout: Seconds for what runs.
+            timeout: Seconds that running handlers have.
 
         Returns:
-            How many handlers had to be left behind.
+            The number of handlers that are left behind.
         """
+        # First: a reload that comes now must start no listener.
         self._is_running = False
         for kept in self._kept:
             kept.end()
@@ -145,6 +149,7 @@ class Worker:
         await asyncio.gather(*(worker.end_taking(_LAST_TAKE) for worker in workers))
         left = await asyncio.gather(*(each.finish(timeout) for each in (*workers, self.schedules)))
         await asyncio.gather(*(ending.ended() for ending in self._ending.values()))
+        # Only now: handlers that still run must not lose their group, nor callers the contract.
         await self.sign_off()
         await asyncio.gather(*(kept.ended() for kept in self._kept))
         if self._background:
@@ -152,22 +157,23 @@ class Worker:
         return sum(left)
 
     async def sign_off(self) -> None:
-        """Leave the groups and queues, own nothing any more, and withdraw the contracts."""
+        """Leave the groups and queues, give up all APIs, and withdraw the contracts."""
+        # First, as this sends the last answers: another service must not own an API that still answers.
         await asyncio.gather(*(worker.close() for worker in self._workers()))
-        # At once: where the broker is silent, each waits out its time.
+        # Both at the same time: if the broker is silent, each waits for its whole timeout.
         await asyncio.gather(self.ownership.give_up(), self._withdraw_contracts())
 
     # Changes while it runs
 
     def resize(self) -> None:
-        """Let every listener and API run as many at a time as is configured now."""
+        """Give every listener and API the concurrency that is configured now."""
         for event in self.events:
             event.resize(event.listener.concurrency)
         for rpc in self.rpcs:
             rpc.resize(self._parts.settings(rpc.api_name).rpc_concurrency)
 
     def switch(self, listener: Listener) -> None:
-        """Start or end a listener, as it says itself whether it is enabled."""
+        """Start a listener that is enabled now, or end one that is not."""
         if not self._is_running or "events" not in self._parts.declarations.features:
             return
         running = next((event for event in self.events if event.listener is listener), None)
@@ -188,6 +194,7 @@ class Worker:
         self._kept.append(Kept(work, name, lost, self._parts.obstacles).start())
 
     async def _begin(self, event: EventWorker) -> None:
+        # Two consumers of one group in one process would share its name, and so each other's events.
         before = self._ending.get(event.listener.name)
         if before is not None:
             await before.ended()
@@ -204,7 +211,7 @@ class Worker:
         return [*self.rpcs, *self.events]
 
     async def _run_background(self, task: BackgroundTask) -> None:
-        """Run a background task; a failure is logged, and ends the host where the task says so."""
+        """Run a background task. A failure is logged, and ends the host if the task asks for that."""
         try:
             await task.coroutine
         except BaseException as e:
@@ -217,13 +224,13 @@ class Worker:
                 self._parts.request_shutdown(f"the background task {task.name} failed")
 
     async def _withdraw_contracts(self) -> None:
-        """Tell callers at once that nobody serves the APIs any more, where this process is the last."""
+        """Remove the contracts that no other process publishes, so that callers learn of the end at once."""
         try:
             async with asyncio.timeout(2):
                 await self._parts.transports().schema().withdraw(self._published)
         except (TimeoutError, LightbusException) as e:
             reason = str(e) or "no answer in time"
-            logger.warning("contracts could not be withdrawn, and lapse by themselves: %s", reason)
+            logger.warning("contracts could not be withdrawn, and expire by themselves: %s", reason)
 
     async def _keep_contracts(self) -> None:
         pause = 0.8 * self._parts.wiring.schema_ttl

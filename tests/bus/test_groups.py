@@ -28,7 +28,7 @@ def test_a_service_is_told_of_its_group_that_has_no_listener() -> None:
 
 
 def test_where_nothing_waits_it_says_what_will() -> None:
-    assert "keeps what is fired from now on for it" in str(told(OLD))
+    assert "keeps all new events for it" in str(told(OLD))
 
 
 def test_a_group_whose_listener_is_about_to_start_is_none_of_that() -> None:

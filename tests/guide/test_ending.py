@@ -116,7 +116,7 @@ def test_what_never_returns_is_left_behind_and_its_caller_told(
     assert host.terminate(timeout=10) == 0
     with pytest.raises(WorkerLost, match=rf"auth\.{procedure}"):
         answer.result(5)
-    assert "calls of auth that still run and are left behind: 1" in host.output()
+    assert "calls of auth that do not end are left behind: 1" in host.output()
 
 
 @pytest.mark.parametrize("procedure", ["hang", "hang_async", "stubborn", "blocking"])

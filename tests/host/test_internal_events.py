@@ -132,7 +132,7 @@ def test_every_service_tells_and_any_may_listen(project: Project, redis_server: 
     assert redis_server.execute("EXISTS", "schema:internal.state", "schema:internal.metrics") == 2
     assert host.terminate() == 0
     eventually(lambda: "internal.state.worker_stopped one" in printed(watcher))
-    assert "is owned by" not in watcher.output() + host.output()
+    assert "owns the API" not in watcher.output() + host.output()
     assert redis_server.execute("EXISTS", "schema:internal.state") == 1  # the other one still stands for it
     assert redis_server.execute("KEYS", "*internal*rpc_queue*") == []
 
