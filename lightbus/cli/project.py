@@ -8,8 +8,9 @@ from lightbus.bus.hosted import hosted
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import FailedToImportBusModule
 from lightbus.host.checks import client_for
-from lightbus.host.importing import import_bus_module, look_in
+from lightbus.host.importing import import_bus_module, look_in, set_up_django
 from lightbus.manifest.model import Manifest
+from lightbus.manifest.problems import Problems
 from lightbus.manifest.wiring import wiring_of
 
 
@@ -21,6 +22,7 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
         may_lack_modules: Whether it is no error that a module which nobody named is not there.
 
     Raises:
+        InvalidManifest: Django is to be set up, and can't be.
         FailedToImportBusModule: A module is not there or raises.
     """
     client, folder = client_for(manifest), Path.cwd()
@@ -28,6 +30,9 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
     hosted(bus, manifest)
     try:
         look_in(folder)
+        problems = Problems()
+        set_up_django(manifest, problems)
+        problems.raise_errors()
         for name in manifest.modules:
             import_bus_module(name, folder, manifest.modules_given)
     except FailedToImportBusModule as e:

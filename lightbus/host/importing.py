@@ -1,4 +1,4 @@
-"""Importing what a manifest names: bus modules, and functions as ``package.module:function``."""
+"""Importing what a manifest names: Django, bus modules, and functions as ``package.module:function``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import importlib
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -17,13 +18,16 @@ from lightbus.exceptions import (
     FailedToImportBusModule,
     LightbusException,
 )
-from lightbus.manifest.problems import suggest
+from lightbus.manifest.model import Manifest
+from lightbus.manifest.problems import Place, Problems, suggest
 from lightbus.runtime.interpreter import refuse_shadows
 
 from . import logs
 
 logger = logging.getLogger(__name__)
 
+#: A key of the manifest, and the variable by which Django finds its settings.
+_DJANGO, _VARIABLE = "django", "DJANGO_SETTINGS_MODULE"
 _PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = (str(Path(asyncio.__file__).parent.parent / "asyncio"), concurrent.futures.__path__[0])
 
@@ -37,6 +41,29 @@ def look_in(folder: Path) -> None:
     refuse_shadows(folder)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+
+def set_up_django(manifest: Manifest, problems: Problems) -> bool:
+    """Set Django up where the manifest says so, unless it is set up already.
+
+    It has to be done before anything imports models, and not by a bus module: an app may import that while
+    Django is being set up, and Django can't be set up twice at a time.
+
+    Args:
+        manifest: The manifest; its modules can be imported by now.
+        problems: Takes why it can't be set up.
+
+    Returns:
+        Whether Django is there.
+    """
+    if manifest.django is False:
+        return False
+    try:
+        _set_up(manifest.django)
+    except ConfigurationError as e:
+        problems.add(manifest.origin(_DJANGO) or Place(""), _DJANGO, str(e))
+        return False
+    return True
 
 
 def import_object(path: str) -> Any:
@@ -97,6 +124,61 @@ def with_place(error: LightbusException) -> ConfigurationError:
         # Still of its own class, which a test of the service may ask for.
         error.args = (f"{place}: {error}",)
     return error
+
+
+def _set_up(settings: bool | str) -> None:
+    django = _django()
+    if importlib.import_module("django.apps").apps.ready:
+        return
+    if isinstance(settings, str):
+        # As manage.py and wsgi.py do it.
+        os.environ.setdefault(_VARIABLE, settings)
+    name = os.environ.get(_VARIABLE)
+    if not name and not importlib.import_module("django.conf").settings.configured:
+        raise ConfigurationError(
+            f"{_VARIABLE} is not set; set it, or write the settings module in place of true, as manage.py "
+            "does: django: mysite.settings"
+        )
+    try:
+        django.setup()
+    except LightbusException as e:
+        raise with_place(e) from e
+    except (Exception, SystemExit) as e:
+        raise ConfigurationError(_why_not(e, name or "")) from e
+    finally:
+        # It configures logging as the settings say.
+        logs.keep()
+
+
+def _django() -> ModuleType:
+    try:
+        return importlib.import_module("django")
+    except ModuleNotFoundError as e:
+        if e.name != "django":
+            raise ConfigurationError(f"Django can't be imported: {e}") from e
+        raise ConfigurationError("Django is not installed; run: pip install django") from None
+
+
+def _why_not(error: BaseException, name: str) -> str:
+    missing = getattr(error, "name", None)
+    is_settings = isinstance(missing, str) and f"{name}.".startswith(f"{missing}.")
+    if isinstance(error, ModuleNotFoundError) and is_settings:
+        where = f"{_VARIABLE} or the name written here"
+        return f"there is no settings module {name!r} in {Path.cwd()}; check {where}"
+    place = _place_in_project(error)
+    return f"{place}setting Django up raised {described(error)}"
+
+
+def _place_in_project(error: BaseException) -> str:
+    """Return the last line of the project that led to an error, for the beginning of a sentence."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: "
+    libraries = (_PACKAGE, Path(importlib.import_module("django").__path__[0]))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        is_file = frame.filename[:1] != "<" and "importlib" not in frame.filename
+        if is_file and not any(Path(frame.filename).is_relative_to(each) for each in libraries):
+            return f"{frame.filename}:{frame.lineno}: "
+    return ""
 
 
 def _failed(name: str, error: BaseException) -> FailedToImportBusModule:

@@ -24,8 +24,9 @@ from lightbus.manifest.problems import Place, Problems
 from lightbus.manifest.wiring import default_service_name
 from lightbus.options import values_of
 from lightbus.transports.redis.custom_codec import find_class
+from lightbus.worker.django import DjangoConnections
 
-from .importing import import_bus_module, import_object, look_in
+from .importing import import_bus_module, import_object, look_in, set_up_django
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -62,6 +63,10 @@ class Loader:
         """
         hosted(bus, self._manifest)
         look_in(self._folder)
+        if set_up_django(self._manifest, self.problems):
+            DjangoConnections().look_after(self._client.parts)
+        # Without it, each module that has to do with models would fail as well.
+        self.problems.raise_errors()
         modules: list[ModuleType] = []
         registry = self._client.registry
         given = self._manifest.modules_given

@@ -32,6 +32,8 @@ from .text.nodes import Node
 ListenAddress = NewType("ListenAddress", str)
 #: A Python module as ``package.module``.
 ModuleName = NewType("ModuleName", str)
+#: Whether there is Django, or its settings module.
+DjangoSettings = bool | ModuleName
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["text", "json"]
 
@@ -131,6 +133,11 @@ class Manifest:
         "{hostname}-{pid}", "The process, with the same placeholders; it must differ between processes."
     )
     modules: tuple[ModuleName, ...] = option((ModuleName("bus"),), "The bus modules to import.")
+    django: DjangoSettings = option(
+        False,
+        "Whether to set Django up before bus modules are imported: true, or the settings module to use where "
+        "DJANGO_SETTINGS_MODULE names none.",
+    )
     features: tuple[Feature, ...] = option(FEATURES, "What this process does.")
     event_loop: Literal["uvloop", "asyncio"] | None = option(
         None, "Which event loop runs it; left out, uvloop if it is installed."

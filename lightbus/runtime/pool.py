@@ -9,6 +9,7 @@ import inspect
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 from weakref import WeakSet
 
@@ -28,6 +29,8 @@ class HandlerPool:
     def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
         self._in_threads: set[object] = set()
+        #: Makes what each function runs in, in its thread; None where that is nothing.
+        self.around: Callable[[], AbstractContextManager[None]] | None = None
         _pools.add(self)
 
     @property
@@ -90,7 +93,10 @@ class HandlerPool:
         token = object()
         self._in_threads.add(token)
         try:
-            return function(*args, **kwargs)
+            if self.around is None:
+                return function(*args, **kwargs)
+            with self.around():
+                return function(*args, **kwargs)
         except StopIteration as e:
             # A future refuses to carry it, and would leave its caller waiting for ever.
             raise RuntimeError(f"{function!r} raised StopIteration") from e

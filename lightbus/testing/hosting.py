@@ -27,9 +27,11 @@ from lightbus.declared.settings import (
 )
 from lightbus.exceptions import ConfigurationError
 from lightbus.host.checks import client_for
+from lightbus.host.importing import set_up_django
 from lightbus.host.life import Life
 from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
+from lightbus.manifest.problems import Problems
 from lightbus.messages import EventMessage
 from lightbus.runtime.portal import run_blocking
 from lightbus.transports.events import DeadLetter
@@ -177,6 +179,9 @@ class Hosted:
 
     async def _live(self, ready: asyncio.Future[None]) -> None:
         manifest, folder = self._manifest()
+        problems = Problems()
+        set_up_django(manifest, problems)
+        problems.raise_errors()
         names = [each for each in self._what if isinstance(each, str)]
         modules = [importlib.import_module(each) for each in (*names, *manifest.modules)]
         modules += [each for each in self._what if isinstance(each, ModuleType)]

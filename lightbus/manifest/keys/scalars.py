@@ -15,7 +15,7 @@ from lightbus.declared.definition import API_NAME, API_NAME_RULE
 from lightbus.declared.listener import Events, Since
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import Cron, TimeZone
-from lightbus.manifest.model import ListenAddress, ModuleName
+from lightbus.manifest.model import DjangoSettings, ListenAddress, ModuleName
 from lightbus.manifest.text.nodes import Untyped
 from lightbus.manifest.text.yaml import plain_scalar
 from lightbus.options import Duration, Function, Secret, SecretUrl, parse_duration
@@ -102,6 +102,11 @@ def _listen(value: Any) -> Any:
     return _port(value)
 
 
+def _settings(value: Any) -> Any:
+    value = _typed(value)
+    return str(value).lower() if isinstance(value, bool) else _read_dotted(value)
+
+
 def _url(value: Any) -> Any:
     if isinstance(value, str) and url_problem(value) is not None:
         raise ValueError
@@ -158,6 +163,7 @@ def _exception(value: Any) -> Any:
 
 
 _read_cron = _pattern(_CRON)
+_read_dotted = _pattern(_DOTTED)
 _read_host_port = _pattern(rf"{_HOST}:[0-9]{{1,5}}")
 _IS_HANDLER = re.compile(rf"{_DOTTED}:{_DOTTED}", re.ASCII)
 _ON_ERROR = tuple(e.value for e in OnError)
@@ -193,6 +199,14 @@ _LEAVES: dict[Any, Leaf] = {
     ),
     Function: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
     ModuleName: _text("a module as package.module", _DOTTED, code=True),
+    DjangoSettings: Leaf(
+        "true, false or a settings module such as mysite.settings",
+        "text",
+        _settings,
+        {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^(?:{_DOTTED})$"}]},
+        lambda text: {"true": True, "false": False}.get(text, text),
+        code=True,
+    ),
     Events: _text(
         "an event as api.event, or api.* for all of an API", rf"{API_NAME.pattern}\.(?:{_WORD}|\*)"
     ),
