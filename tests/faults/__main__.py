@@ -16,6 +16,7 @@ from tests.support.servers import Kind, find_binary
 from tests.wire.peer_1x import find_peer
 
 from .campaign import run
+from .frameworks import SERVED, serve
 from .links import sweep
 from .mixed import mix
 from .overload import overload
@@ -24,7 +25,7 @@ from .report import Result, table
 from .rolling import roll
 from .settings import KINDS
 
-CAMPAIGNS = ("faults", "sentinel", "links", "mixed", "rolling", "overload")
+CAMPAIGNS = ("faults", "sentinel", "links", "mixed", "rolling", "frameworks", "overload")
 
 
 def main() -> int:
@@ -77,6 +78,9 @@ def _campaigns(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], 
             yield f"mixed, seed {seed}", partial(mix, seed, options.seconds)
     if "rolling" in wanted:
         yield "rolling", partial(roll, "valkey", seeds[0], options.restarts, options.rate)
+    for served in SERVED if "frameworks" in wanted else ():
+        for seed in seeds:
+            yield f"{served}, seed {seed}", partial(serve, served, seed)
     if "overload" in wanted:
         yield "overload", partial(overload, "valkey", seeds[0], options.overload)
 

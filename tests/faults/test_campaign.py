@@ -10,6 +10,7 @@ from tests.conftest import missing, require
 from tests.wire.peer_1x import find_peer
 
 from .campaign import run
+from .frameworks import SERVED, serve
 from .mixed import mix
 from .plants import find, found_by
 from .report import Result, table
@@ -48,6 +49,12 @@ def test_a_lightbus_1x_loses_nothing_while_hosts_beside_it_are_killed_and_restar
     if find_peer() is None:
         missing("no Lightbus 1.x: `make pytest` makes its venv")
     result = mix(SEED, SECONDS)
+    assert result.verdict.is_good, report(result)
+
+
+@pytest.mark.timeout(180)
+def test_a_page_of_a_framework_loses_and_doubles_nothing_while_redis_stops_and_is_killed() -> None:
+    result = serve(sorted(SERVED)[SEED % len(SERVED)], SEED, stopped=1.0, quiet=1.0)
     assert result.verdict.is_good, report(result)
 
 

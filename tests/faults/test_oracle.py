@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from . import frameworks
 from .bound import bound_of
+from .frameworks import GRACE, Try
 from .ledger import Line
 from .memory import Trend
 from .mixed import judge_failures
@@ -147,3 +149,26 @@ def test_memory_that_grows_more_than_heaps_do_is_no_longer_flat(growth: float, i
 
 def test_every_planted_bug_has_a_scenario() -> None:
     assert set(SCENARIOS) == set(BUGS)
+
+
+def of_site(*tries: Try, handled: tuple[str, ...] = ("a",)) -> set[str]:
+    good = (Try("fire", "a", 0, 1, 201), Try("call", "a", 0, 1, 200))
+    found = frameworks.judge([*good, *tries], [(2, 3)], handled)
+    return {name for name, examples in found.wrong.items() if examples}
+
+
+def test_a_site_may_fail_only_while_redis_is_away_or_hardly_back() -> None:
+    again = Try("call", "a", 3, 5, 200)
+    assert of_site() == set()
+    assert of_site(Try("call", "a", 2, 3 + GRACE, 503), again) == set()
+    assert of_site(Try("call", "a", 2, 3.1 + GRACE, 503), again) == {"late"}
+    assert of_site(Try("call", "a", 1, 1.9, 503), again) == {"late"}
+    assert of_site(Try("call", "a", 2, 2.5, 500), again) == {"uncaught"}
+    assert of_site(Try("call", "a", 2, 2.5, 0), again) == {"unanswered"}
+    assert of_site(Try("call", "b", 2, 2.5, 503)) == {"without end"}
+
+
+def test_what_a_site_has_confirmed_is_handled_once() -> None:
+    assert of_site(handled=()) == {"lost"}
+    assert of_site(handled=("a", "a")) == {"twice"}
+    assert of_site(handled=("a", "b")) == {"phantom"}

@@ -1,0 +1,249 @@
+"""The projects of the frameworks' pages, served and under load, while Redis stops and is killed."""
+
+from __future__ import annotations
+
+import random
+import re
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.docs.sites import Site
+from tests.support.eventually import eventually
+from tests.support.servers import Kind, Server
+
+from .cluster import pause
+from .oracle import Verdict
+from .report import Result
+
+#: Seconds after Redis is back from which on nothing may fail.
+GRACE = 0.5
+#: Seconds for which Redis does not answer.
+STOPPED = 3.0
+#: How many clients ask at a time, the seconds between two requests of one, and before it repeats one.
+_CLIENTS, _PAUSE, _AGAIN = 8, 0.05, 0.1
+#: Seconds within which every event is handled once nothing goes wrong any more, or a client gives up.
+_DRAIN = 30.0
+_HANDLED = re.compile(r"^(?:Order (?=\S+: thank you)|Welcome, )([\w-]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One framework under one server.
+
+    Args:
+        page: The page that the project is from.
+        server: The command that serves it.
+    """
+
+    page: str
+    server: str
+
+    @property
+    def is_django(self) -> bool:
+        return "django" in self.page
+
+    def fire(self, site: Site, name: str) -> int:
+        """Make the request that fires an event; returns the status."""
+        if self.is_django:
+            return site.post("/orders", number=name, customer="Ann")[0]
+        return site.post("/register", username=name)[0]
+
+    def call(self, site: Site, name: str) -> int:
+        """Make the request that calls a procedure; returns the status."""
+        if self.is_django:
+            return site.get(f"/orders/{name}")[0]
+        return site.post("/login", username="admin", password="secret")[0]
+
+    def handled(self, output: str) -> list[str]:
+        """The names in the events that the host has handled, by what it has printed."""
+        return _HANDLED.findall(output)
+
+
+_GUNICORN = "gunicorn --workers 2 --bind 127.0.0.1:{{port}} {}"
+_UVICORN = "uvicorn --workers 2 --port {{port}} --log-level warning {}"
+SERVED = {
+    "flask, gunicorn": Served("how-to/flask.md", _GUNICORN.format("--threads 8 app:app")),
+    "django, gunicorn": Served("how-to/django.md", _GUNICORN.format("--threads 8 mysite.wsgi")),
+    "django, uvicorn": Served("how-to/django.md", _UVICORN.format("mysite.asgi:application")),
+    "fastapi, gunicorn": Served("how-to/fastapi.md", _GUNICORN.format("--worker-class asgi app:app")),
+    "fastapi, uvicorn": Served("how-to/fastapi.md", _UVICORN.format("app:app")),
+}
+
+
+@dataclass(frozen=True)
+class Try:
+    """One request: what it was to do, for what name, when it began and ended, and how."""
+
+    verb: str
+    name: str
+    began: float
+    ended: float
+    status: int
+
+    @property
+    def is_good(self) -> bool:
+        return self.status in (200, 201)
+
+
+@dataclass
+class Load:
+    """Clients that make requests until they are stopped, and repeat what failed; use it as a context."""
+
+    served: Served
+    site: Site
+    tries: list[Try] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(_CLIENTS)
+        ]
+
+    def _run(self, number: int) -> None:
+        count = 0
+        while not self._stopping.is_set():
+            count += 1
+            name = f"n{number}-{count}"
+            for verb in ("fire", "call"):
+                give_up = time.monotonic() + _DRAIN
+                while not self._try(verb, name).is_good and time.monotonic() < give_up:
+                    pause(_AGAIN)
+                pause(_PAUSE)
+
+    def _try(self, verb: str, name: str) -> Try:
+        began = time.monotonic()
+        status = getattr(self.served, verb)(self.site, name)
+        tried = Try(verb, name, began, time.monotonic(), status)
+        self.tries.append(tried)
+        return tried
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+
+#: When Redis went, and when it was back.
+Outage = tuple[float, float]
+
+
+def serve(
+    name: str, seed: int, *, stopped: float = STOPPED, quiet: float = 2.0, kind: Kind = "valkey"
+) -> Result:
+    """Serve a page's project, and let Redis go twice, in an order that the seed says.
+
+    Args:
+        name: Of :data:`SERVED`.
+        seed: Of the order, and of the times between.
+        stopped: For how many seconds Redis does not answer.
+        quiet: For how many seconds, at most, all is well in between.
+        kind: Which server.
+    """
+    chance, served, began = random.Random(seed), SERVED[name], time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="served-") as folder,
+        Server(kind, aof=True) as redis,
+        Site(served.page, Path(folder), redis.url) as site,
+    ):
+        site.make()
+        host = site.host()
+        web = site.serve(served.server)
+        outages = []
+        with Load(served, site) as load:
+            for fault in chance.sample(["stop", "kill"], 2):
+                pause(quiet * chance.uniform(0.5, 1))
+                outages.append(_fail(redis, fault, stopped, chance))
+            pause(max(quiet, 2 * GRACE))
+        confirmed = {each.name for each in load.tries if each.verb == "fire" and each.is_good}
+        drained = time.monotonic()
+        _drain(confirmed, lambda: served.handled(host.output()))
+        drained = time.monotonic() - drained
+        status = host.terminate()
+        verdict = judge(load.tries, outages, served.handled(host.output()))
+        verdict.wrong["exit status"] = [f"host: {status}"] if status else []
+        outputs = [] if verdict.is_good else [each.output()[-3000:] for each in (host, web)]
+        web.terminate()
+    faults = {"stop": 1, "kill": 1}
+    seconds = time.monotonic() - began
+    return Result(name, kind, seed, seconds, verdict, drained, faults, outputs, _notes(load.tries, outages))
+
+
+def _fail(redis: Server, fault: str, stopped: float, chance: random.Random) -> Outage:
+    began = time.monotonic()
+    if fault == "stop":
+        redis.pause()
+        pause(stopped)
+        redis.resume()
+    else:
+        redis.kill()
+        pause(chance.uniform(0.2, 1.5))
+        redis.start()
+    return began, time.monotonic()
+
+
+def _drain(confirmed: set[str], handled: Callable[[], list[str]]) -> None:
+    """Wait until everything is handled; what is not is lost, which the verdict says."""
+    try:
+        eventually(lambda: confirmed <= set(handled()), _DRAIN)
+    except AssertionError:
+        return
+
+
+def judge(tries: Sequence[Try], outages: Iterable[Outage], handled: Sequence[str]) -> Verdict:
+    """Compare what clients were told with what was handled.
+
+    Args:
+        tries: All requests.
+        outages: When Redis was away.
+        handled: The name in each event that was handled.
+    """
+    away = list(outages)
+    fires = [each for each in tries if each.verb == "fire"]
+    confirmed = {each.name for each in fires if each.is_good}
+    verdict = Verdict(fired=len({each.name for each in fires}), confirmed=len(confirmed))
+    verdict.kept = len(confirmed)
+    calls = [each for each in tries if each.verb == "call"]
+    verdict.calls = len(calls)
+    verdict.outcomes = Counter("result" if each.is_good else str(each.status) for each in calls)
+    verdict.raised = Counter(str(each.status) for each in fires if not each.is_good)
+    twice = [name for name, times in Counter(handled).items() if times > 1]
+    verdict.duplicates = len(twice)
+    last = {(each.verb, each.name): each for each in tries}
+    failed = [each for each in tries if not each.is_good]
+    late = [each for each in failed if not any(b <= each.ended <= back + GRACE for b, back in away)]
+    verdict.wrong = {
+        "lost": sorted(confirmed - set(handled)),
+        "phantom": sorted(set(handled) - {each.name for each in fires}),
+        "twice": sorted(twice),
+        "late": [f"{each} after {_since(each, away):.2f} s" for each in late],
+        "uncaught": [str(each) for each in failed if each.status == 500],
+        "unanswered": [str(each) for each in failed if each.status == 0],
+        "without end": [str(each) for each in last.values() if not each.is_good],
+    }
+    return verdict
+
+
+def _since(each: Try, away: Sequence[Outage]) -> float:
+    """How long Redis had been back when a request failed."""
+    return min((each.ended - back for _, back in away if back < each.ended), default=0.0)
+
+
+def _notes(tries: Sequence[Try], outages: Iterable[Outage]) -> list[str]:
+    took = [each.ended - each.began for each in tries]
+    failed = Counter(f"{each.verb} {each.status}" for each in tries if not each.is_good)
+    return [
+        f"{len(tries)} requests, {statistics.median(took):.3f} s in the median, {max(took):.3f} s at most",
+        f"failed, and done again: {dict(failed)}",
+        f"Redis was away for {', '.join(f'{back - began:.1f} s' for began, back in outages)}",
+    ]
