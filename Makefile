@@ -11,7 +11,7 @@ SEEDS ?= 3
 SECONDS ?= 60
 SERVERS ?= valkey,redis7,redis62
 # Which campaigns, and the seconds of the overload.
-CAMPAIGNS ?= faults,sentinel,links,mixed,rolling,overload
+CAMPAIGNS ?= faults,sentinel,links,mixed,rolling,frameworks,overload
 OVERLOAD ?= 600
 # How many processes run the tests, which mostly wait for others.
 JOBS ?= 3
@@ -25,7 +25,7 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(patsubst benchmarks/peers/%.txt,%,$(wildcard benchmarks/peers/*.txt))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest test-all soak bench bench-peers docs dist clean
+.PHONY: help run test lint format pytest test-all installed soak bench bench-peers docs dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -74,8 +74,12 @@ test-all: lint ## the tests on every supported Python that is installed
 	    $(MAKE) --no-print-directory pytest PYTHON=$$found VENV=.venv-$$version PEER_VENV=$(PEER_VENV) \
 	        || failed="$$failed $$version"; \
 	done; \
+	$(VENV)/bin/python -m tests.docs.installed || failed="$$failed installed"; \
 	if [ -n "$$missing" ]; then echo "Not installed, so not tested:$$missing"; fi; \
 	if [ -n "$$failed" ]; then echo "Failed on:$$failed"; exit 1; fi
+
+installed: $(VENV)/.dev-stamp ## every page as a pip user reads it, in fresh venvs with the built wheel (ARGS="--pythons 3.12")
+	@$(VENV)/bin/python -m tests.docs.installed $(ARGS)
 
 docs: $(VENV)/.dev-stamp ## the documentation, as pages in site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet

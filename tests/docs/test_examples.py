@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,10 @@ import pytest
 
 from tests.guide.project import Project
 from tests.support.servers import Server
+
+from .installed import checkout_of, shop
+from .pages import DOCS
+from .requirements import only, requirements
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,3 +69,21 @@ def test_the_shop_of_three_services(checkout: Project) -> None:
 def test_its_manifests_are_right(checkout: Project, manifest: Path) -> None:
     done = checkout.run("check", "--imports", "-c", str(manifest.relative_to(ROOT)))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_shop_of_the_tutorial_as_the_wheel_brings_it(tmp_path: Path, redis_server: Server) -> None:
+    checkout_of(tmp_path / "checkout")
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    done = subprocess.run(
+        [sys.executable, "-c", build], cwd=tmp_path / "checkout", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    wheel = tmp_path / "checkout" / done.stdout.splitlines()[-1]
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    hidden = only(requirements(DOCS / "tutorial" / "three-services.md"), tmp_path / "hidden")
+    env = {
+        "LIGHTBUS__BUS__REDIS__URL": redis_server.url,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "installed"), hidden]),
+    }
+    (tmp_path / "empty").mkdir()
+    shop(Path(sys.executable), tmp_path / "empty", env)

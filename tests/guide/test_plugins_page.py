@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from tests.docs.requirements import only, requirements
 from tests.guide.project import Project
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/plugins.md"
@@ -45,8 +46,10 @@ def test_the_plugin_of_the_page_works(project: Project) -> None:
     assert [line.partition(" ")[2] for line in lines] == ["auth.greet done", "auth.greet failed"]
 
 
-def test_so_does_its_test(project: Project) -> None:
+def test_so_does_its_test_with_what_the_page_says_to_install(project: Project, tmp_path: Path) -> None:
     write_files_of_the_page(project)
     (project.folder / "lightbus.yaml").unlink()
-    done = project.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_audit.py")
+    path = only(requirements(PAGE), tmp_path / "hidden")
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_audit.py"]
+    done = project.python(*command, PYTHONPATH=path)
     assert done.returncode == 0, done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_init_overwrites_nothing(project: Project) -> None:
 def test_init_makes_a_service_name_of_any_folder(project: Project, name: str) -> None:
     assert project.run("init", name).returncode == 0
     assert project.within(name).run("check", "--imports").stdout == CLEAN
+
+
+def test_init_writes_the_shop_where_nothing_of_it_is(project: Project) -> None:
+    done = project.run("init", "new", "--example", "shop")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-5].startswith("Now run: cd new && lightbus run -c config")
+    written = project.folder / "new"
+    for path in written.rglob("*.yaml"):
+        [schema] = re.findall(r"\$schema=(\S+)", path.read_text())
+        assert (path.parent / schema).resolve() == written / ".lightbus/lightbus.schema.json"
+    done = project.run("init", "new", "--example", "shop")
+    assert done.returncode == 1
+    assert "nothing was written: new has config/00-bus.yaml, config/10-apis.yaml and " in done.stderr
 
 
 def test_config_show_prints_the_effective_manifest_and_where_it_was_written(project: Project) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from lightbus.cli.examples import EXAMPLES, files_of
 from lightbus.manifest.printing.jsonschema import json_schema
 
 _MANIFEST = """\
@@ -65,35 +67,55 @@ def send_welcome(event_message, username, email):
 #: The folder of what need not be committed; an embedded server keeps its data there.
 _UNCOMMITTED = ".lightbus/"
 _SCHEMA = f"{_UNCOMMITTED}lightbus.schema.json"
+#: The most files that are named.
+_LISTED = 2
 _TRY = """\
   lightbus call auth.check_password username=admin password=secret
   lightbus fire auth.user_registered username=admin email=admin@example.com"""
+_TRY_SHOP = """\
+  lightbus run -c examples/shop/payments.yaml
+  lightbus run -c examples/shop/mail.yaml
+  lightbus call shop.orders.place customer=Ann 'lines=[{"sku": "teapot", "quantity": 1}]'"""
 
 
 @click.command("init", epilog="Example: lightbus init && lightbus run")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
-def command(folder: Path) -> None:
+@click.option("--example", type=click.Choice(list(EXAMPLES)), help="Write this example instead.")
+def command(folder: Path, example: str | None) -> None:
     """Write a first lightbus.yaml and bus.py into FOLDER (here, if not given).
 
-    The schema for editors goes to .lightbus/, and that folder into .gitignore. Nothing is overwritten.
+    The schema for editors goes to .lightbus/, and that folder into .gitignore. Nothing is overwritten. The
+    example shop has three services; its page in the tutorial goes through them.
     """
+    if example is not None:
+        _write(folder, files_of(example, _SCHEMA))
+        _say(folder, "lightbus run -c config", "other terminals", _TRY_SHOP)
+        return
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.resolve().name).strip("-.") or "service"
-    files = {
-        "lightbus.yaml": _MANIFEST.format(name=_quoted(name), schema=_SCHEMA),
-        _SCHEMA: json_schema(),
-        "bus.py": _MODULE,
-    }
-    # The schema is the same for everybody, and no work of the user's.
-    there = [name for name in files if name != _SCHEMA and (folder / name).exists()]
+    _write(folder, {"lightbus.yaml": _MANIFEST.format(name=_quoted(name), schema=_SCHEMA), "bus.py": _MODULE})
+    _say(folder, "lightbus run", "another terminal", _TRY)
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write files, with the schema of manifests for editors."""
+    there = [name for name in files if (folder / name).exists()]
     if there:
-        raise click.ClickException(f"nothing was written: {folder} has {' and '.join(there)} already")
-    (folder / _UNCOMMITTED).mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
+        more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
+        names = (", " if more else " and ").join(there[:_LISTED])
+        raise click.ClickException(f"nothing was written: {folder} has {names}{more} already")
+    # The schema is the same for everybody, and no work of the user's.
+    for file, text in {**files, _SCHEMA: json_schema()}.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text, encoding="utf-8")
         print(f"wrote {folder / file}")
     _ignore(folder / ".gitignore")
-    print("Now run: lightbus run" if folder == Path() else f"Now run: cd {folder} && lightbus run")
-    print(f"Then, in another terminal{'' if folder == Path() else ' in that folder'}:\n{_TRY}")
+
+
+def _say(folder: Path, run: str, where: str, then: str) -> None:
+    """Say what to run next."""
+    is_here = folder == Path()
+    print(f"Now run: {run}" if is_here else f"Now run: cd {folder} && {run}")
+    print(f"Then, in {where}{'' if is_here else ' in that folder'}:\n{then}")
 
 
 def _ignore(file: Path) -> None:
