@@ -232,7 +232,7 @@ async def test_a_process_is_kept_running_though_what_keeps_it_ends_unasked(
 #: Tasks that have no row here, each with the reason.
 ELSEWHERE = {
     "lightbus permissions": "the next refusal begins it again",
-    "lightbus lost events": "whoever waits for it is told, and the next lost link begins it again",
+    "lightbus lost events": "it has its row in tests/transports/test_lost_events.py",
     "lightbus background NAME": "its coroutine is the user's, and runs once",
     **dict.fromkeys(("lightbus host", "lightbus hosted"), "it is the life itself"),
     **dict.fromkeys(("lightbus start", "lightbus stop"), "it is a part of the life, which ends with it"),

@@ -14,12 +14,14 @@ from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.events import lost_events
+from lightbus.transports.redis.events.lost_events import LostEvents
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import RedisEventOptions
 from lightbus.transports.redis.scripts import FIND, Run
 from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
+from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server
 
 from .conftest import fields_of
@@ -106,6 +108,41 @@ async def test_what_a_broken_link_still_holds_does_not_arrive_once_it_was_looked
     await transport.publish(events(1), 5)
     await eventually_async(lambda: proxy.connections == 1)
     assert len(stored(redis_server)) == 3
+    await transport.close()
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+@pytest.mark.parametrize("step", ["before it begins", "while it looks"])
+async def test_events_are_found_though_the_search_for_them_ends_unasked(
+    step: str,
+    how: How,
+    proxy: Proxy,
+    redis_server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    transport = transport_to(proxy.url)
+    await transport.publish(events(1), 5)
+    walk, ended = LostEvents._walk, []
+
+    async def ends(self: LostEvents, wanted: Any) -> None:
+        if not ended:
+            ended.append(asyncio.current_task())
+            raise asyncio.CancelledError if how == "cancel" else RuntimeError("it broke")
+        await walk(self, wanted)
+
+    if step == "while it looks":
+        monkeypatch.setattr(LostEvents, "_walk", ends)
+    else:
+        Sabotage("lightbus lost events", how)
+    proxy.set("drop_replies")
+    firing = [asyncio.ensure_future(transport.publish([message], 20)) for message in events(5)]
+    await eventually_async(lambda: redis_server.execute("XLEN", STREAM) == 6)
+    proxy.set("pass")
+    await asyncio.gather(*firing)
+    assert len(stored(redis_server)) == 6
+    (told,) = (r.getMessage() for r in caplog.records if "ended unasked" in r.getMessage())
+    assert told.startswith("the task 'lightbus lost events' ended unasked: ")
     await transport.close()
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Container
 from dataclasses import dataclass
+from itertools import chain
 
 from lightbus.exceptions import BusAlreadyClosed
-from lightbus.runtime.cancellation import end
+from lightbus.runtime.cancellation import end, is_ending
 from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import begin
 from lightbus.transports.redis.link.connection import LinkBroken
@@ -54,7 +55,13 @@ class LostEvents:
         self._pipe = pipe
         self._stream = stream
         self._wanted: dict[str, list[_Lost]] = {}
+        #: Those for which the stream is walked just now.
+        self._walked: dict[str, list[_Lost]] = {}
         self._search: asyncio.Task[None] | None = None
+        #: Set while a search that has ended by accident waits to be begun again.
+        self._again: asyncio.TimerHandle | None = None
+        #: How often in a row that was.
+        self._accidents = 0
 
     def find(
         self, message_id: str, after: str, sent_at: float, known: Container[str | None]
@@ -74,33 +81,56 @@ class LostEvents:
         loop = asyncio.get_running_loop()
         lost = _Lost(after, sent_at, known, loop.create_future())
         self._wanted.setdefault(message_id, []).append(lost)
-        if self._search is None:
-            self._search = begin(self._look(), "lightbus lost events")
+        if self._search is None and self._again is None:
+            self._begin()
         return lost.found
 
     async def close(self) -> None:
         """Look no more."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._search is not None:
             end(self._search)
             await asyncio.wait([self._search])
+        self._fail(BusAlreadyClosed("the bus was closed while it looked for an event"))
+
+    def _begin(self) -> None:
+        self._again = None
+        self._search = begin(self._look(), "lightbus lost events")
+        self._search.add_done_callback(self._after)
+
+    def _after(self, search: asyncio.Task[None]) -> None:
+        self._search = None
+        if is_ending(search) or not (search.cancelled() or search.exception()):
+            return
+        # The log has this accident. Those that wait are looked for once more, but not at once: no task may be
+        # begun where the event loop ends.
+        self._accidents += 1
+        for message_id, same in self._walked.items():
+            self._wanted.setdefault(message_id, []).extend(same)
+        pause = backoff(self._accidents, _LONGEST_PAUSE)
+        self._again = asyncio.get_running_loop().call_later(pause, self._begin)
 
     async def _look(self) -> None:
-        wanted: dict[str, list[_Lost]] = {}
         try:
             while self._wanted:
                 # All that the link has lost is told within one turn of the event loop.
                 await asyncio.sleep(0)
-                wanted, self._wanted = self._wanted, {}
-                await self._walk(wanted)
+                self._walked, self._wanted = self._wanted, {}
+                await self._walk(self._walked)
         except (ReplyError, BusAlreadyClosed) as e:
-            _fail(wanted, e)
-            _fail(self._wanted, e)
-        finally:
-            error = BusAlreadyClosed("the bus was closed while it looked for an event")
-            _fail(wanted, error)
-            _fail(self._wanted, error)
-            self._wanted = {}
-            self._search = None
+            self._fail(e)
+        self._walked = {}
+        self._accidents = 0
+
+    def _fail(self, error: Exception) -> None:
+        """Tell all who wait that their events can't be looked for."""
+        for lost in chain(*self._walked.values(), *self._wanted.values()):
+            if not lost.found.done():
+                lost.found.set_exception(error)
+                lost.found.exception()  # Nobody may be waiting for it any more.
+        self._walked, self._wanted = {}, {}
 
     async def _walk(self, wanted: dict[str, list[_Lost]]) -> None:
         """Go through the stream for some events, to before the oldest of them was sent."""
@@ -142,14 +172,6 @@ def _assign(same: list[_Lost], entry_id: str) -> None:
     lost = next((lost for lost in same if not lost.found.done() and entry_id not in lost.known), None)
     if lost is not None:
         lost.found.set_result(entry_id)
-
-
-def _fail(wanted: dict[str, list[_Lost]], error: Exception) -> None:
-    for same in wanted.values():
-        for lost in same:
-            if not lost.found.done():
-                lost.found.set_exception(error)
-                lost.found.exception()  # Nobody may be waiting for it any more.
 
 
 def _order(entry_id: str) -> tuple[int, int]:
