@@ -41,6 +41,10 @@ def test_links_lead_somewhere(name: str) -> None:
         assert file.exists() or (not ours and target.startswith("https://")), f"{name}: {target}"
 
 
+def test_links_of_the_readme_work_where_it_is_shown_without_the_repository() -> None:
+    assert [target for target in links("README.md") if not target.startswith("https://")] == []
+
+
 def commands(name: str) -> list[str]:
     """The indented lines of a text that are commands."""
     lines = re.findall(r"^(?: {4}| {8})(\S.*)$", (ROOT / name).read_text(), re.MULTILINE)
