@@ -61,11 +61,9 @@ class BusClient:
 
     def described(self) -> str:
         """Return the service, the process and the broker in words, without a secret; nothing is opened."""
-        parts = self.parts
-        chosen = parts.wiring.api("default").event_transport
-        address = Transports(parts.wiring, parts.metrics, parts.obstacles).event("default").address
+        broker = self.settings("default").event_transport
         closed = ", closed" if self.is_closed else ""
-        return f"{self.service_name!r}, process {self.process_name!r}, {chosen.name} at {address}{closed}"
+        return f"{self.service_name!r}, process {self.process_name!r}, {broker}{closed}"
 
     @property
     def is_closed(self) -> bool:

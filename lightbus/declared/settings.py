@@ -33,6 +33,10 @@ class ChosenTransport:
     name: str = "redis"
     options: Any = None
 
+    def __str__(self) -> str:
+        address = getattr(self.options, "address", "")
+        return f"{self.name} at {address}" if address else self.name
+
 
 #: A choice for each kind of transport: the manifest offers those of that kind.
 RpcTransport = NewType("RpcTransport", ChosenTransport)

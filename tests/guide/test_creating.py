@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import lightbus
+from lightbus.declared.settings import ApiSettings, ChosenTransport, EventTransport
 from lightbus.exceptions import ConfigurationError, ManifestError
+from lightbus.options import SecretUrl
+from lightbus.transports.redis.options import RedisEventOptions
 from tests.guide.project import Project, printed
 from tests.support.eventually import eventually
 
@@ -274,8 +278,17 @@ class TestRepr:
         assert repr(bus.auth.who) == f"<BusPath auth.who of {described}>"
         assert repr(bus.client) == f"<BusClient of {described}>"
 
+    def test_of_a_redis_that_can_not_be_used_says_so_and_raises_nothing(self) -> None:
+        bus = lightbus.create("redis://cache", service_name="shop", process_name="one")
+        options = RedisEventOptions(url=SecretUrl("redis://me:hush"))
+        settings = ApiSettings(event_transport=EventTransport(ChosenTransport("redis", options)))
+        parts = bus.client.parts
+        parts.connections.rewire(replace(parts.wiring, api=lambda name: settings))
+        described = "'shop', process 'one', redis at a URL that can't be used"
+        assert repr(bus.client) == f"<BusClient of {described}>"
+
     def test_says_that_it_is_closed(self, bus: lightbus.BusPath) -> None:
-        assert "memory at this process" in repr(bus)
+        assert repr(bus.client).endswith(", memory>")
         assert "closed" not in repr(bus)
         bus.client.close()
         assert repr(bus.client).endswith(", closed>")

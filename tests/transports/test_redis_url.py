@@ -13,7 +13,7 @@ from lightbus.exceptions import ConfigurationError
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions
-from lightbus.transports.redis.url import url_problem
+from lightbus.transports.redis.url import place_of, url_problem
 
 PASSWORDS = st.text(min_size=1) | st.text(alphabet="@#/?[]:%&= \tab\u2100", min_size=1)
 
@@ -58,6 +58,8 @@ def test_whatever_a_url_is_it_is_refused_or_leads_to_one_place(url: str) -> None
     if problem is None:
         settings = parse_url(url)
         assert settings.get("host") or settings.get("path")
+        at = settings.get("path") or f"{settings.get('host')}:{settings.get('port', 6379)}"
+        assert place_of(url) == f"{at}/{settings.get('db') or 0}"
     if "canary" in url and not url.startswith("canary"):
         assert problem is not None and "canary" not in problem
 
@@ -114,3 +116,22 @@ def test_a_url_that_can_not_be_used_is_told_with_what_is_wrong(url: str, told: s
 )
 def test_a_url_that_redis_py_reads_as_it_was_meant_is_taken(url: str) -> None:
     assert url_problem(url) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://user:secret@Cache", "cache:6379/0"),
+        ("rediss://cache:7/03?password=secret", "cache:7/3"),
+        ("redis://[::1]:7/3?db=2", "::1:7/2"),
+        ("unix://:secret@/run/redis.sock", "/run/redis.sock/0"),
+        ("unix:///run/redis.sock?db=1", "/run/redis.sock/1"),
+        ("redis://:secret", "a URL that can't be used"),
+    ],
+)
+def test_the_place_of_a_url_is_the_one_that_redis_py_connects_to_and_no_secret(url: str, place: str) -> None:
+    assert place_of(url) == place == RedisOptions(url=SecretUrl(url)).address
+    if url_problem(url) is None:
+        settings = parse_url(url)
+        at = settings.get("path") or f"{settings['host']}:{settings.get('port', 6379)}"
+        assert f"{at}/{settings.get('db') or 0}" == place

@@ -7,6 +7,8 @@ from typing import Literal, NewType
 
 from lightbus.options import Duration, Secret, SecretUrl, option
 
+from .url import place_of
+
 #: A host and a port with a colon between them.
 HostPort = NewType("HostPort", str)
 #: A class as ``package.module.Name``.
@@ -83,6 +85,15 @@ class RedisOptions:
         "How long Redis may leave commands unanswered until the connection counts as dead.",
         minimum=0.001,
     )
+
+    @property
+    def address(self) -> str:
+        """The address, without secrets; nothing is opened."""
+        place = place_of(self.url.current() if self.url is not None else DEFAULT_URL)
+        if self.sentinel is None:
+            return place
+        db = place.rpartition("/")[2]
+        return f"sentinel {self.sentinel.service} ({', '.join(self.sentinel.nodes)})/{db}"
 
     def contradiction(self) -> tuple[str, str] | None:
         """Return the key that can't stand beside another one and why; None if all go together."""

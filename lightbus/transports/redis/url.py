@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from lightbus.options import ESCAPE, misread
 
@@ -36,6 +36,21 @@ def url_problem(url: str) -> str | None:
         seen = f", but with {scheme}://" if _SCHEME.fullmatch(scheme) else ""
         return f"it does not begin with redis://, rediss:// or unix://{seen}"
     return misread(url) or (_of_socket(rest) if scheme == "unix" else _of_host(rest)) or _of_query(url)
+
+
+def place_of(url: str) -> str:
+    """Return the place that a URL of Redis leads to, as ``host:port/db`` or ``path/db``, without secrets.
+
+    Args:
+        url: The URL; of one with a :func:`url_problem`, nothing is repeated.
+    """
+    if url_problem(url) is not None:
+        return "a URL that can't be used"
+    parts = urlsplit(url)
+    is_socket = parts.scheme == "unix"
+    at = unquote(parts.path) if is_socket else f"{unquote(parts.hostname or '')}:{parts.port or 6379}"
+    numbers = [*parse_qs(parts.query).get("db", ()), "" if is_socket else parts.path.strip("/"), "0"]
+    return f"{at}/{int(next(filter(None, numbers)))}"
 
 
 def _of_socket(rest: str) -> str | None:

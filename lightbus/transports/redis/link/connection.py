@@ -68,7 +68,7 @@ class Connector:
         self._options = options
         settings = _settings(options)
         #: Its address, without secrets.
-        self.address = _address(options, settings)
+        self.address = options.address
         #: The user.
         self.username = str(settings.get("username") or "default")
         #: Whether it is on this machine.
@@ -343,12 +343,3 @@ def _find_files(tls: TlsOptions | None, key: str) -> None:
 
 def _current(secret: Secret | None) -> str | None:
     return secret.current() if secret is not None else None
-
-
-def _address(options: RedisOptions, settings: dict[str, Any]) -> str:
-    db = settings.get("db") or 0
-    if options.sentinel is not None:
-        return f"sentinel {options.sentinel.service} ({', '.join(options.sentinel.nodes)})/{db}"
-    if settings.get("path"):
-        return f"{settings['path']}/{db}"
-    return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{db}"
