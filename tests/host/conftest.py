@@ -10,6 +10,7 @@ import logging
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lightbus.bus import hosted
 from lightbus.bus.path import BusPath
 from lightbus.declared.registry import Registry
 from lightbus.host.checks import client_for
-from lightbus.host.loading import Loader
+from lightbus.host.life import Life
 from lightbus.host.reload import Reloader
 from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
@@ -80,19 +81,33 @@ class Hosted:
         self.server = server
         self.manifest = manifest
         self.client: BusClient = client_for(manifest)
-        self.client.set_features(manifest.features)
         self.client.register_api(ShopApi)
         self.bus = BusPath(self.client)
-        loader = Loader(manifest, self.client, folder)
-        loader.load(self.bus)
-        self.worker = Worker(self.client.parts)
-        self.worker.prepare(loader.ours())
-        self.reloader = Reloader(manifest, read, self.client, self.worker, folder)
+        self._read, self._folder = read, folder
+        self._life = Life(manifest, self.bus, folder)
+        self._life.load()
+        self._stop = asyncio.Event()
+
+    @property
+    def worker(self) -> Worker:
+        """Its consumers, once it was entered."""
+        assert self._life.worker is not None
+        return self._life.worker
+
+    @cached_property
+    def reloader(self) -> Reloader:
+        """Applies its manifest again, once it was entered."""
+        return Reloader(self.manifest, self._read, self.client, self.worker, self._folder)
 
     async def __aenter__(self) -> Hosted:
-        await self.worker.sign_on()
-        before = self._waiting()
-        self.worker.start()
+        loop, before = asyncio.get_running_loop(), self._waiting()
+        ready = loop.create_future()
+        patience = self.manifest.bus.drain_timeout
+        life = self._life.live(self._stop.wait, patience, lambda: ready.set_result(None))
+        self._task = loop.create_task(life, name="hosted shop")
+        await asyncio.wait([ready, self._task], return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            await self._task
         readers = len(self.worker.rpcs) + len(self.worker.events)
         await eventually_async(lambda: self._waiting() >= before + readers)
         return self
@@ -104,8 +119,8 @@ class Hosted:
 
     async def __aexit__(self, *error: object) -> None:
         ledger.gate.set()
-        await self.worker.drain(self.manifest.bus.drain_timeout)
-        await self.client.close_async()
+        self._stop.set()
+        await self._task
 
     async def fire(self, sku: str) -> None:
         """Fire ``shop.sold``."""

@@ -125,8 +125,8 @@ async def test_a_host_whose_clock_is_set_while_it_runs_goes_on(
     host = bench.host(TICKING)
     host.client.parts.clock = clock
     host.client.every(seconds=0.1, name="own")(lambda: ledger.counts.update(["own"]))
-    timekeeper = host.worker.schedules.timekeeper
     async with host:
+        timekeeper = host.worker.schedules.timekeeper
         await more_ticks()
         clock.ahead = ahead
         if ahead < 0:

@@ -16,6 +16,7 @@ from lightbus.exceptions import (
     NoWorker,
     PublishNotConfirmed,
 )
+from lightbus.worker import Worker
 from tests.host.conftest import Bench
 from tests.host.shop import ledger
 from tests.support.eventually import eventually_async
@@ -107,15 +108,17 @@ async def test_a_listener_that_takes_its_time_to_set_up_is_told(
     bench: Bench, redis_server: Server, patience: str, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     host = bench.host(LISTENER + f"apis: {{shop: {{event_listener_setup_timeout: {patience}}}}}")
+    worker = Worker(host.client.parts)
+    worker.prepare(["shop"])
     redis_server.pause()
-    joining = asyncio.create_task(host.worker.join())
+    joining = asyncio.create_task(worker.join())
     await eventually_async(lambda: "is not set up" in caplog.text or not warned)
     await asyncio.sleep(0.15)
     assert ("the listener note is not set up after 0.05 s" in caplog.text) is warned
     redis_server.resume()
     await joining
-    async with host:
-        pass
+    await worker.drain(0)
+    await host.client.close_async()
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])

@@ -415,12 +415,12 @@ def test_schedules_of_a_service_have_names_of_their_own(bench: Bench) -> None:
             client.every(seconds=1, name="mine")(tick)
 
 
-def test_a_name_of_the_code_is_not_free_in_the_manifest(
+async def test_a_name_of_the_code_is_not_free_in_the_manifest(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    host = bench.host()
-    host.client.every(seconds=1, name="tick")(tick)
-    bench.write(ticking())
-    assert not asyncio.run(host.reloader.reload())
+    async with bench.host() as host:
+        host.client.every(seconds=1, name="tick")(tick)
+        bench.write(ticking())
+        assert not await host.reloader.reload()
     assert host.client.parts.declarations.schedules == {}
     assert "schedules.tick: the code has a schedule of that name too; rename one of them" in caplog.text
