@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lightbus.contracts.expectations import advice
@@ -22,7 +24,7 @@ from lightbus.exceptions import (
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.runtime import traffic
 from lightbus.runtime.deadline import time_left
-from lightbus.transports.rpc import is_loss
+from lightbus.transports.rpc import RpcTransport, is_loss
 from lightbus.values import dump
 
 from .bus_options import timeout_of
@@ -31,11 +33,30 @@ from .parts import Parts
 _OUTCOMES: dict[type[RpcError], str] = {LightbusTimeout: "timeout", NoWorker: "no_worker"}
 
 
+@dataclass(slots=True, eq=False)
+class _Route:
+    """The settings and the transport of an API's calls, as one event loop has them.
+
+    Args:
+        loop: The event loop.
+        edition: The state of the connections in which they were looked up.
+        settings: The settings.
+        transport: The transport.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    edition: object
+    settings: ApiSettings
+    transport: RpcTransport
+
+
 class Caller:
     """Calls procedures by way of a bus."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._connections = parts.connections
+        self._routes: dict[str, _Route] = {}
         self._hooks = parts.hooks
         self._contracts = parts.contracts
         self._watch = parts.watch
@@ -70,10 +91,14 @@ class Caller:
                 traffic.log("called", message.canonical_name, message.id, outcome, seconds)
 
     async def _call(self, message: RpcMessage, options: Mapping[str, Any] | None) -> Any:
-        settings = self._parts.settings(message.api_name)
-        timeout = _within_deadline(timeout_of(options, settings.rpc_timeout), message.canonical_name)
-        transport = self._parts.transports().rpc(message.api_name)
-        hooks = self._hooks
+        loop, edition = asyncio.get_running_loop(), self._connections.edition
+        route = self._routes.get(message.api_name)
+        if route is None or route.loop is not loop or route.edition is not edition:
+            route = self._find_route(message.api_name, loop, edition)
+        settings, hooks = route.settings, self._hooks
+        timeout = timeout_of(options, settings.rpc_timeout) if options else settings.rpc_timeout
+        if (left := time_left()) is not None and left < timeout:
+            timeout = _rest_of(left, message.canonical_name)
         if hooks.before_rpc_call:
             await hooks.before_rpc_call(message)
         validate = settings.validate
@@ -85,7 +110,7 @@ class Caller:
             except LightbusException as e:
                 await self._check_again(e, message, settings)
         try:
-            result = await transport.call(message, timeout)
+            result = await route.transport.call(message, timeout)
         except NoWorker as e:
             self._name_known_apis(e, message.api_name)
             raise
@@ -96,6 +121,12 @@ class Caller:
         if validate.incoming:
             await self._check_result(message, result)
         return result.result
+
+    def _find_route(self, api_name: str, loop: asyncio.AbstractEventLoop, edition: object) -> _Route:
+        """Look up the settings and the transport of an API, and keep them for the next call."""
+        settings, transport = self._parts.settings(api_name), self._parts.transports().rpc(api_name)
+        route = self._routes[api_name] = _Route(loop, edition, settings, transport)
+        return route
 
     def _name_known_apis(self, error: NoWorker, api_name: str) -> None:
         """Add the known APIs to the error about one that is not known at all."""
@@ -144,11 +175,8 @@ class Caller:
             raise error
 
 
-def _within_deadline(timeout: float, name: str) -> float:
-    """Return the seconds that a call may take. A call within a call ends no later than the outer one."""
-    left = time_left()
-    if left is None or left > timeout:
-        return timeout
+def _rest_of(left: float, name: str) -> float:
+    """Return the seconds that are left to a call within another call, which must not end after that one."""
     if left <= 0:
         raise LightbusTimeout(
             f"{name} was not called, since the procedure that calls it has no time left: its own caller has "

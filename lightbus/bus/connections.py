@@ -127,6 +127,8 @@ class Connections:
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Transports] = WeakKeyDictionary()
         #: The loop that was asked for last, and its transports.
         self._latest: tuple[asyncio.AbstractEventLoop | None, Transports | None] = None, None
+        #: Another object after each change: settings and transports that were kept with it are out of date.
+        self.edition = object()
         self.is_closed = False
 
     def settings(self, api_name: str) -> ApiSettings:
@@ -140,6 +142,7 @@ class Connections:
         """Use other settings from now on; transports that are open stay."""
         self.wiring = wiring
         self._settings.clear()
+        self.edition = object()
 
     def transports(self) -> Transports:
         """Return the transports of the running event loop, which are made when first asked for."""
@@ -167,6 +170,7 @@ class Connections:
     async def close(self) -> None:
         """Close the transports of the running event loop; no others are made."""
         self.is_closed = True
+        self.edition = object()
         transports = self._open.pop(asyncio.get_running_loop(), None)
         if transports is not None:
             await transports.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from lightbus.metrics import Metrics
 from lightbus.runtime.obstacles import Obstacles
@@ -29,18 +30,15 @@ class RedisTransport:
 
     def __init__(self, options: RedisOptions) -> None:
         self._redis_options = options
-        self._session: Session | None = None
         self._told = self.obstacles
 
-    @property
+    @cached_property
     def session(self) -> Session:
         """The session, from the first use on."""
-        if self._session is None:
-            self._session = Session.acquire(self._redis_options, self.obstacles)
-            self._told = self.obstacles
-        return self._session
+        self._told = self.obstacles
+        return Session.acquire(self._redis_options, self.obstacles)
 
-    @property
+    @cached_property
     def pipe(self) -> Pipe:
         """The shared connection."""
         return self.session.pipe
@@ -54,13 +52,14 @@ class RedisTransport:
     @property
     def address(self) -> str:
         """The address of Redis, as ``host:port/db``."""
-        connector = Connector(self._redis_options) if self._session is None else self._session.connector
+        session = self._acquired
+        connector = Connector(self._redis_options) if session is None else session.connector
         return connector.address
 
     @property
     def reconnects(self) -> int:
         """How often the shared connection was made again."""
-        return 0 if self._session is None else self._session.pipe.reconnects
+        return 0 if self._acquired is None else self.pipe.reconnects
 
     async def open(self) -> None:
         """Connect.
@@ -96,6 +95,14 @@ class RedisTransport:
 
     async def close(self) -> None:
         """Give the connection back."""
-        session, self._session = self._session, None
+        session = self._acquired
+        # A use after this acquires another one.
+        vars(self).pop("session", None)
+        vars(self).pop("pipe", None)
         if session is not None:
             await session.release(self._told)
+
+    @property
+    def _acquired(self) -> Session | None:
+        """The session, if it was used before."""
+        return vars(self).get("session")

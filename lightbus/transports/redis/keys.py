@@ -17,6 +17,8 @@ _DEAD = re.compile(r"\{(.+:stream)\}:dead:(.+)", re.DOTALL)
 #: The set of the streams of events that a Redis has, and what says that it was searched for them once.
 STREAMS = "lightbus:streams"
 SEARCHED = "lightbus:streams:searched"
+#: The beginning of the key whose removal is the right to run a call; the call's id follows.
+EXPIRY = "rpc_expiry_key:"
 #: The set of the names of all APIs whose contracts were ever published.
 SCHEMAS = "schemas"
 
@@ -44,11 +46,6 @@ def taken_key(api_name: str, member: str) -> str:
 def presence_key(api_name: str, member: str) -> str:
     """Return the key that is there while a process of the register shows signs of life."""
     return f"{{{queue_key(api_name)}}}:present:{member}"
-
-
-def expiry_key(call_id: str) -> str:
-    """Return the key whose removal is the right to run a call."""
-    return f"rpc_expiry_key:{call_id}"
 
 
 def reply_key(caller: str) -> str:

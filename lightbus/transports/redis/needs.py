@@ -36,7 +36,7 @@ def hosts() -> Iterator[Need]:
 
 def calls(api: str) -> Iterator[Need]:
     """The needs of callers of an API, at the Redis of calls."""
-    expiry, queue = Key(keys.expiry_key(ANY)), Key(keys.queue_key(api))
+    expiry, queue = Key(keys.EXPIRY + ANY), Key(keys.queue_key(api))
     contract, publishers = Key(keys.schema_key(api)), Key(keys.publishers_key(api))
     commands: list[Command] = [
         *(("SET", expiry, 1, "EX", 1), ("DEL", expiry), ("RPUSH", queue, ""), ("LREM", queue, 1, "")),
@@ -83,7 +83,7 @@ def owns(api: str) -> Iterator[Need]:
 
 def serves(api: str) -> Iterator[Need]:
     """The needs of workers of an API, at the Redis of calls."""
-    expiry, queue, register = Key(keys.expiry_key(ANY)), Key(keys.queue_key(api)), Key(keys.register_key(api))
+    expiry, queue, register = Key(keys.EXPIRY + ANY), Key(keys.queue_key(api)), Key(keys.register_key(api))
     taken, present, served = (
         Key(keys.taken_key(api, ANY)),
         Key(keys.presence_key(api, ANY)),

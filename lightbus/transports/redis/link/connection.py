@@ -239,12 +239,9 @@ class Link:
                 replies = await wire.read()
                 while len(replies) < len(commands):
                     replies += await wire.read()
-            if any(map(must_reconnect, replies)):
-                await self.close()
-            if self._on_refusal is not None:
-                for reply in replies:
-                    if isinstance(reply, ReplyError):
-                        self._on_refusal(reply)
+            refusals = [reply for reply in replies if isinstance(reply, ReplyError)]
+            if refusals:
+                await self._note_refusals(refusals)
             return replies
         except TimeoutError as e:
             await self.close()
@@ -253,6 +250,13 @@ class Link:
             # A cancelled read leaves a reply on the way: such a connection must not be used again.
             await self.close()
             raise
+
+    async def _note_refusals(self, refusals: Sequence[ReplyError]) -> None:
+        if any(map(must_reconnect, refusals)):
+            await self.close()
+        if self._on_refusal is not None:
+            for refusal in refusals:
+                self._on_refusal(refusal)
 
     async def close(self) -> None:
         """Close the connection; the next exchange opens another."""

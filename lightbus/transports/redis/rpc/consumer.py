@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from lightbus.declared.settings import Identity
@@ -19,7 +19,7 @@ from lightbus.runtime.retrying import Retrying, backoff
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
-from lightbus.transports.redis.keys import expiry_key, queue_key
+from lightbus.transports.redis.keys import EXPIRY, queue_key
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.pipe import Pipe, failure_of, ignore_outcome
@@ -74,7 +74,9 @@ class RedisRpcConsumer(RpcConsumer):
         self._api_name = api_name
         self._queue = queue_key(api_name)
         self._presence = Presence(session.pipe, api_name, identity.process_name)
-        self._mine = self._presence.taken
+        self._mine = mine = self._presence.taken
+        #: The command that takes so many calls; made once for each number.
+        self._take = cache(lambda most: TAKE(queue=queue_key(api_name), mine=mine, most=most).by_name())
         self._blobs: dict[str, bytes] = {}
         self._stopping = self._may_hold_orphans = False
         what, longest = f"taking calls of {api_name}", options.consumption_restart_delay
@@ -86,12 +88,12 @@ class RedisRpcConsumer(RpcConsumer):
         self._showing: Kept | None = None
         #: The permissions of this user, at the Redis of calls and at that of answers.
         self.barred_by: Sequence[Permissions] = ()
+        self._purposes = frozenset((f"serve {api_name}", f"answer calls of {api_name}"))
 
     @property
     def _is_barred(self) -> bool:
         """Whether a call that is taken could not be finished, for want of a permission."""
-        ours = {f"serve {self._api_name}", f"answer calls of {self._api_name}"}
-        return any(not ours.isdisjoint(permissions.barred) for permissions in self.barred_by)
+        return any(not self._purposes.isdisjoint(permissions.barred) for permissions in self.barred_by)
 
     async def join(self) -> None:
         """Show that this process serves the API, and go on showing it."""
@@ -118,7 +120,7 @@ class RedisRpcConsumer(RpcConsumer):
             commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", BLOCK))
             more -= 1
         if more > 0:
-            commands.append(TAKE(queue=self._queue, mine=self._mine, most=more).by_name())
+            commands.append(self._take(more))
         try:
             # No take is under way now, so each call in the list that is not known here is an orphan.
             if self._may_hold_orphans:
@@ -218,7 +220,7 @@ class RedisRpcConsumer(RpcConsumer):
             replies = await self._pipe.send_many(
                 command
                 for call, _ in calls
-                for command in (("PTTL", expiry_key(call.id)), ("GETDEL", expiry_key(call.id)))
+                for command in (("PTTL", EXPIRY + call.id), ("GETDEL", EXPIRY + call.id))
             )
         except FAILURES as e:
             # The keys may be removed or not: the calls are looked at again, as orphans.
@@ -356,7 +358,7 @@ class RedisRpcConsumer(RpcConsumer):
             self._refuse(blob, e)
             return
         # Its key is there until somebody begins to run it; the next process that takes it removes the key.
-        if await self._pipe.send("EXISTS", expiry_key(call.id)):
+        if await self._pipe.send("EXISTS", EXPIRY + call.id):
             await self._pipe.run(RELEASE(queue=self._queue, mine=self._mine, call=blob))
             return
         self._answer(call, loss_of(call), blob)

@@ -17,7 +17,7 @@ from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
-from lightbus.transports.redis.keys import expiry_key, queue_key
+from lightbus.transports.redis.keys import EXPIRY, queue_key
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.pipe import ignore_outcome
@@ -54,14 +54,14 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._answers: RedisTransport = apart or self
         decode, obstacles = self._codec.decode_result, lambda: self.obstacles
         self._replies = ReplyList(self._answers, self._options.rpc_retry_delay, decode, obstacles)
-        #: The APIs that were called.
-        self._called: set[str] = set()
+        #: The APIs that were called, each with its queue.
+        self._queues: dict[str, str] = {}
         self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
         """Push the call and wait for its answer on this caller's reply list."""
-        if message.api_name not in self._called:
-            self._called.add(message.api_name)
+        if message.api_name not in self._queues:
+            self._queues[message.api_name] = queue_key(message.api_name)
             use = Use("calls", message.api_name)
             self.know(str(use), self._needs(use))
             self._answers.know(str(use), needs_of_answers(use))
@@ -96,8 +96,8 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         timeout = deadline - now
         sent = self.pipe.send_many(
             (
-                ("SET", expiry_key(message.id), *_patience(timeout, self._options.rpc_timeout)),
-                ("RPUSH", queue_key(message.api_name), blob),
+                ("SET", EXPIRY + message.id, *_patience(timeout, self._options.rpc_timeout)),
+                ("RPUSH", self._queues[message.api_name], blob),
             )
         )
         answer = self._replies.expect(message, blob, now)
@@ -214,7 +214,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 left = self.pipe.send("LREM", queue_key(message.api_name), end, blob)
                 left.add_done_callback(ignore_outcome)
 
-        removed = self.pipe.send("DEL", expiry_key(message.id))
+        removed = self.pipe.send("DEL", EXPIRY + message.id)
         removed.add_done_callback(tidy)
         return removed
 
