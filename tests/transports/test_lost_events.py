@@ -123,7 +123,8 @@ async def test_events_are_found_though_the_search_for_them_ends_unasked(
 ) -> None:
     transport = transport_to(proxy.url)
     await transport.publish(events(1), 5)
-    walk, ended = LostEvents._walk, []
+    walk = LostEvents._walk
+    ended: list[Any] = []
 
     async def ends(self: LostEvents, wanted: Any) -> None:
         if not ended:
