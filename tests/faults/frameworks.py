@@ -139,7 +139,13 @@ Outage = tuple[float, float]
 
 
 def serve(
-    name: str, seed: int, *, stopped: float = STOPPED, quiet: float = 2.0, kind: Kind = "valkey"
+    name: str,
+    seed: int,
+    *,
+    stopped: float = STOPPED,
+    quiet: float = 2.0,
+    grace: float = GRACE,
+    kind: Kind = "valkey",
 ) -> Result:
     """Serve a page's project, and let Redis go twice, in an order that the seed says.
 
@@ -148,6 +154,7 @@ def serve(
         seed: Of the order, and of the times between.
         stopped: For how many seconds Redis does not answer.
         quiet: For how many seconds, at most, all is well in between.
+        grace: Seconds after Redis is back from which on nothing may fail.
         kind: Which server.
     """
     chance, served, began = random.Random(seed), SERVED[name], time.monotonic()
@@ -170,7 +177,7 @@ def serve(
         _drain(confirmed, lambda: served.handled(host.output()))
         drained = time.monotonic() - drained
         status = host.terminate()
-        verdict = judge(load.tries, outages, served.handled(host.output()))
+        verdict = judge(load.tries, outages, served.handled(host.output()), grace)
         verdict.wrong["exit status"] = [f"host: {status}"] if status else []
         outputs = [] if verdict.is_good else [each.output()[-3000:] for each in (host, web)]
         web.terminate()
@@ -200,13 +207,16 @@ def _drain(confirmed: set[str], handled: Callable[[], list[str]]) -> None:
         return
 
 
-def judge(tries: Sequence[Try], outages: Iterable[Outage], handled: Sequence[str]) -> Verdict:
+def judge(
+    tries: Sequence[Try], outages: Iterable[Outage], handled: Sequence[str], grace: float = GRACE
+) -> Verdict:
     """Compare what clients were told with what was handled.
 
     Args:
         tries: All requests.
         outages: When Redis was away.
         handled: The name in each event that was handled.
+        grace: Seconds after an outage in which requests may still fail.
     """
     away = list(outages)
     fires = [each for each in tries if each.verb == "fire"]
@@ -221,7 +231,7 @@ def judge(tries: Sequence[Try], outages: Iterable[Outage], handled: Sequence[str
     verdict.duplicates = len(twice)
     last = {(each.verb, each.name): each for each in tries}
     failed = [each for each in tries if not each.is_good]
-    late = [each for each in failed if not any(b <= each.ended <= back + GRACE for b, back in away)]
+    late = [each for each in failed if not any(b <= each.ended <= back + grace for b, back in away)]
     verdict.wrong = {
         "lost": sorted(confirmed - set(handled)),
         "phantom": sorted(set(handled) - {each.name for each in fires}),
