@@ -76,6 +76,9 @@ class ListenerStatus:
         ended: How many processes have read them and are gone.
         is_served: Whether one of them was heard of within the last minute.
         gone: How many events left the stream before they were read, as far as that is known.
+        group: The group: the service and the listener, with a dash between them.
+        fired: How many events the stream has ever got; None if that is not known.
+        read: How many of them the group has read; likewise.
     """
 
     service: str
@@ -90,6 +93,9 @@ class ListenerStatus:
     ended: int = 0
     is_served: bool = True
     gone: int = 0
+    group: str = ""
+    fired: int | None = None
+    read: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +211,9 @@ def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:
         sum(not (c.is_alive or c.is_1x) for c in group.consumers),
         group.is_served,
         group.gone,
+        group.group,
+        group.fired,
+        group.read,
     )
 
 

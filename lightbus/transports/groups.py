@@ -55,6 +55,8 @@ class GroupStatus:
         limit: How many events the stream takes that a group has not acknowledged; None if it grows.
         gone: How many events left the stream before the group had read them, as far as that is known.
         removal: The command that removes the group.
+        fired: How many events the stream has ever got; None if that is not known.
+        read: How many of them the group has read; likewise.
     """
 
     group: str
@@ -70,6 +72,8 @@ class GroupStatus:
     limit: int | None = None
     gone: int = 0
     removal: str = ""
+    fired: int | None = None
+    read: int | None = None
 
     @property
     def idle(self) -> float | None:

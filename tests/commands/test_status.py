@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 import lightbus
-from lightbus.cli.commands.status import _cut, _listener, _processes
-from lightbus.insight.overview import ListenerStatus, Overview, ProcessStatus, overview
+from lightbus.cli.status_screen import Look, _listener, _processes, looked, screen
+from lightbus.cli.tables import Verdict
+from lightbus.insight.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, overview
 from lightbus.transports import events as questions
 from tests.guide.project import Project
 from tests.support.eventually import eventually
 from tests.support.servers import Server
+from tests.support.terminal import ESCAPES, on_terminal
 
 OWNER = """
     import asyncio
@@ -133,7 +135,7 @@ def test_apis_of_the_bus_itself_belong_to_each_service(project: Project) -> None
     project.within("owner").host("--set", "plugins.internal_state.enabled=true")
     eventually(lambda: "internal.state" in project.run("status").stdout)
     (line,) = [it for it in project.run("status").stdout.splitlines() if "internal.state" in it]
-    assert re.split(r"\s{2,}", line.strip())[:4] == ["internal.state", "each service", "published", "-"]
+    assert re.split(r"\s{2,}", line.strip())[:5] == ["ok", "internal.state", "each service", "published", "-"]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
@@ -193,19 +195,116 @@ def test_processes_that_ended_are_said_to_have_and_many_are_one_row() -> None:
         )
     )
     assert rows == [
-        ("shop", "q", "", "", "", "2 s ago"),
-        ("shop", "(102 more)", "", "", "mailer", "ended, 2 h ago"),
-        ("web", "old", "", "", "", "1.x, 5 min ago"),
+        (Verdict("ok"), "shop", "q", (), (), "2 s ago"),
+        (Verdict("ended", 1), "shop", "(102 more)", (), ("mailer",), "2 h ago"),
+        (Verdict("1.x"), "web", "old", (), (), "5 min ago"),
     ]
-    assert [row[1] for row in _processes(ended[:3])] == ["p000", "p001", "p002"]
+    assert [row[2] for row in _processes(ended[:3])] == ["p000", "p001", "p002"]
 
 
-def test_many_readers_of_a_listener_are_counted_and_long_names_cut() -> None:
-    readers = tuple(f"p{n}" for n in range(12))
-    one = ListenerStatus("shop", "mailer", "s", 0, True, 0, 0, 0, readers, ended=102)
-    assert _listener(one)[-1] == "p0, p1, p2, p3, p4, 7 more (102 ended)"
-    assert _listener(replace(one, processes=()))[-1] == "nobody (102 ended)"
-    assert _cut("a" * 80 + ", " + "b" * 81) == "a" * 80 + ", " + "b" * 79 + "…"
+def test_an_api_that_a_process_only_owns_or_only_serves_is_said_to_be() -> None:
+    (row,) = _processes([ProcessStatus("shop", "p", owns=["a", "b"], serves=["b", "c"])])
+    assert row[3] == ("a (owned only)", "b", "c (served only)")
+
+
+MAILER = ListenerStatus("shop", "mailer", "shop.*:stream", 0, True, 0, 0, 0, ("p1",), group="shop-mailer")
+
+
+@pytest.mark.parametrize(
+    ("listener", "state"),
+    [
+        (MAILER, Verdict("ok")),
+        (replace(MAILER, retrying=1), Verdict("retrying")),
+        (replace(MAILER, dead=1), Verdict("dead", 1)),
+        (replace(MAILER, is_served=False), Verdict("unserved", 1)),
+        (replace(MAILER, is_served=False, lag=1), Verdict("unserved", 2)),
+        (replace(MAILER, gone=1), Verdict("lost", 2)),
+    ],
+)
+def test_a_word_says_how_a_listener_fares(listener: ListenerStatus, state: Verdict) -> None:
+    assert _listener(listener)[0] == state
+
+
+def test_readers_that_have_ended_are_counted() -> None:
+    assert _listener(replace(MAILER, ended=102))[-1] == ("p1", "102 ended")
+    assert _listener(replace(MAILER, processes=()))[-1] == ("nobody",)
+
+
+LONG = "order-management-service"
+CROWDED = Overview(
+    [ProcessStatus(LONG, f"{LONG}-7f9c5d8b6-xk{n:02}lp", ["shop"], ["shop"], ["a", "b"]) for n in range(40)],
+    [ApiStatus("shop.orders", LONG, True, (f"{LONG}-1", f"{LONG}-2"), 0, 1),
+     ApiStatus("shop.refunds", LONG, True, (), 3, 0)],
+    [replace(MAILER, name=f"{n}", group=f"{LONG}-send_invoices_{n}") for n in range(12)]
+    + [replace(MAILER, group=f"{LONG}-old", is_served=False, lag=1_204_332, processes=())],
+    [],
+    [f"the group {LONG}-old: 1,204,332 unread; start its listener again, or remove the group"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_lines_fit_the_terminal_and_what_needs_help_comes_first(width: int) -> None:
+    lines = [line.plain for line in screen(Look(CROWDED, 0.0), width)]
+    assert max(map(len, lines)) <= width
+    (titles,) = [n for n, line in enumerate(lines) if line.startswith("Listeners: 13, 1 in need of help")]
+    assert lines[titles + 2].startswith("unserved") and "1,204,332" in lines[titles + 2]
+    (titles,) = [n for n, line in enumerate(lines) if line.startswith("APIs: 2, 1 in need of help")]
+    assert lines[titles + 2].startswith("stuck") and "shop.refunds" in lines[titles + 2]
+    assert lines[-1].startswith("  ") or lines[-1].startswith("! the group")
+
+
+def test_a_program_gets_whole_names() -> None:
+    text = "\n".join(line.plain for line in screen(Look(CROWDED, 0.0), None))
+    assert f"{LONG}-7f9c5d8b6-xk39lp" in text and "1204332" in text and "…" not in text
+
+
+def test_a_live_screen_shows_something_of_each_table_below_its_clock_and_what_needs_help() -> None:
+    lines = [line.plain for line in screen(Look(CROWDED, 0.0), 80, 24, "at 12:00:00")]
+    assert len(lines) <= 25 and lines[0] == "at 12:00:00" and lines[2].startswith("! the group")
+    tables = [line.partition(":")[0] for line in lines if line.startswith(("Processes", "APIs", "Listeners"))]
+    assert tables == ["Processes", "APIs", "Listeners"]
+    assert sum(line.endswith(" more)") for line in lines) == 2
+
+
+def test_rates_are_those_since_the_look_before() -> None:
+    seen = Overview([], [], [replace(MAILER, fired=100, read=90)], [])
+    before = looked(seen, None)
+    later = looked(
+        replace(seen, listeners=[replace(MAILER, fired=300, read=90)]), replace(before, at=before.at - 10)
+    )
+    ((fired, read),) = later.rates.values()
+    assert fired == pytest.approx(20, rel=0.1) and read == 0
+    lines = [line.plain for line in screen(later, 120, 40, "at 12:00:00")]
+    (row,) = [line for line in lines if "shop-mailer" in line]
+    assert re.search(r" (19\.\d|20) +0 +p1$", row), row
+    assert not looked(replace(seen, listeners=[MAILER]), before).rates[("shop", "mailer", "shop.*:stream")][0]
+
+
+def test_a_live_screen_keeps_what_it_saw_last_while_redis_is_away() -> None:
+    before = looked(CROWDED, None)
+    lines = [
+        line.plain for line in screen(Look(before.seen, before.at - 12, "no answer"), 80, 40, "at 12:00")
+    ]
+    assert lines[1:3] == ["no answer", "seen last 12 s ago:"]
+    assert any(line.startswith("Listeners: 13") for line in lines)
+
+
+def test_on_a_terminal_lines_fit_and_states_have_colours(project: Project, redis_server: Server) -> None:
+    group = f"{LONG}-{LONG}-send_invoices"
+    redis_server.execute("XGROUP", "CREATE", "auth.*:stream", group, "0", "MKSTREAM")
+    redis_server.execute("XADD", "auth.*:stream", "*", "a", "b")
+    for columns in (80, 120):
+        code, output = on_terminal("status", cwd=project.folder, env=project.env, columns=columns)
+        assert code == 0 and "\x1b[1;31munserved" in output
+        assert max(len(line) for line in ESCAPES.sub("", output).splitlines()) <= columns
+    code, output = on_terminal("status", cwd=project.folder, env={**project.env, "NO_COLOR": "1"})
+    assert code == 0 and "\x1b" not in output and "unserved" in output
+    shown = project.run("status").stdout
+    assert group in shown and "\x1b" not in shown
+
+
+def test_both_names_of_the_form_for_programs_give_the_same(project: Project) -> None:
+    assert json.loads(project.run("status", "--format", "json").stdout) == status(project)
 
 
 def test_a_process_that_ended_cleanly_is_not_listed(project: Project) -> None:

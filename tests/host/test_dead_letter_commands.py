@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.guide.project import Project
 from tests.support.eventually import eventually
 from tests.support.processes import clean_environment
 from tests.support.servers import Server
+from tests.support.terminal import ESCAPES, on_terminal
 
 MODULE = """
     from pathlib import Path
@@ -72,7 +74,8 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(shop: Project) -> No
     ann, bob = listed(shop)
     assert (ann["event"], ann["group"], ann["reason"]) == ("auth.user_registered", "shop-mailer", "failed")
     lines = shop.run("dlq", "list", "--listener", "mailer").stdout.splitlines()
-    assert "ValueError('no mail for ann')" in lines[0] and lines[-1] == "2 dead letters"
+    assert re.split(r"\s{2,}", lines[0]) == ["id", "put aside", "event", "listener", "reason", "error"]
+    assert "ValueError('no mail for ann')" in lines[1] and lines[-1] == "2 dead letters"
     assert listed(shop, "--listener", "audit") == listed(shop, "--older-than", "1h") == []
     assert listed(shop, "--api", "auth", "--reason", "failed", "--newer-than", "1h") == [ann, bob]
     shown = shop.run("dlq", "show", ann["id"]).stdout
@@ -136,6 +139,16 @@ def test_what_is_not_named_by_its_id_is_dropped_only_by_who_says_so(
     assert listed(shop) == []
 
 
+def test_on_a_terminal_the_list_has_titles_and_says_how_long_ago_it_was(shop: Project) -> None:
+    code, output = on_terminal("dlq", "list", cwd=shop.folder, env=shop.env)
+    titles, *letters, count = ESCAPES.sub("", output).splitlines()
+    assert code == 0 and titles.split()[:3] == ["id", "put", "aside"] and count == "2 dead letters"
+    assert len(letters) == 2 and all(len(line) <= 80 for line in letters)
+    assert all(re.search(r" (just now|\d+ s ago) ", line) for line in letters)
+    shown = shop.run("dlq", "show", listed(shop)[0]["id"]).stdout
+    assert re.search(r"^died_at +\d{4}-\S+ \((just now|\d+ s ago)\)$", shown, re.MULTILINE)
+
+
 def test_a_letter_that_is_named_by_its_id_is_dropped_at_once(shop: Project) -> None:
     ann, bob = listed(shop)
     assert shop.run("dlq", "drop", ann["id"]).stdout.startswith("dropped: ")
@@ -146,7 +159,8 @@ def test_a_letter_that_is_named_by_its_id_is_dropped_at_once(shop: Project) -> N
 def test_where_one_redis_is_away_the_letters_of_the_others_are_met_and_it_is_named(shop: Project) -> None:
     apis = "apis: {auth: {}, gone: {redis: {url: 'redis://127.0.0.1:1/0'}}}"
     shop.write("lightbus.yaml", f"service_name: shop\n{apis}\n")
-    for words, count in (("list",), 2), (("drop", "--all", "--yes"), 2), (("list",), 0):
+    # The list has a line of titles.
+    for words, count in (("list",), 3), (("drop", "--all", "--yes"), 2), (("list",), 0):
         done = shop.run("dlq", *words)
         assert (done.returncode, len(done.stdout.splitlines())) == (69, count)
         assert done.stderr.startswith("TransportUnavailable: Redis at 127.0.0.1:1/0 can't be reached")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lightbus.cli.manifest_options import begin, manifest_options
+from lightbus.cli.wording import counted, line_width, paragraph
 from lightbus.host.checks import check
 from lightbus.host.shutdown import EXIT_CONFIG
 from lightbus.manifest import DEFAULT_FILE
@@ -41,7 +42,10 @@ def command(imports: bool, connect: bool, form: Format, **options: Any) -> int:
     except InvalidManifest as e:
         problems = list(e.located)
     if problems or form == "json":
-        print(render(problems, form))
+        width = line_width() if form == "text" else None
+        for line in render(problems, form).splitlines():
+            # On a terminal, a long sentence is broken between its words.
+            print("\n".join(paragraph(line, width, rest="    ")))
     if form == "text":
         print(_summary(problems, imports, connect, manifest.sources if manifest is not None else None))
     return EXIT_CONFIG if any(problem.severity == "error" for problem in problems) else 0
@@ -57,7 +61,7 @@ def _summary(problems: list[Problem], imports: bool, connect: bool, sources: Seq
         sources: The files and URLs that make the manifest; None if it can't be read.
     """
     errors = sum(1 for problem in problems if problem.severity == "error")
-    count = f"{errors or 'no'} {'problem' if errors == 1 else 'problems'}"
+    count = counted(errors, "problem") if errors else "no problems"
     if sources is None:
         return count
     where = (

@@ -9,6 +9,7 @@ import click
 
 from lightbus.cli.manifest_options import begin, complete_files, manifest_options
 from lightbus.cli.project import project_bus
+from lightbus.cli.wording import counted
 from lightbus.contracts.compare import compare_all
 from lightbus.contracts.files import read_contracts
 from lightbus.contracts.printing import show as text_of
@@ -43,7 +44,7 @@ def check(against: str, **options: Any) -> int:
     for difference in differences:
         print(difference)
     breaking = sum(difference.breaking for difference in differences)
-    print(f"{len(differences)} differences, {breaking} of them breaking")
+    print(f"{counted(len(differences), 'difference')}, {breaking} of them breaking")
     return 1 if breaking else 0
 
 

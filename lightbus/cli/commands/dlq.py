@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,8 @@ import click
 from lightbus.bus.client import BusClient
 from lightbus.cli.acting import confirm, need_terminal, on_the_bus
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
+from lightbus.cli.tables import Column, Table
+from lightbus.cli.wording import ago, counted, line_width
 from lightbus.host.logs import on_one_line
 from lightbus.insight import dead_letters
 from lightbus.insight.dead_letters import Filter
@@ -21,6 +24,17 @@ from lightbus.options import parse_duration
 from lightbus.transports.events import DeadLetter
 
 _REASONS = ("failed", "invalid", "invalid_message", "process_died")
+
+#: The most letters of an error that are listed.
+_ERROR = 100
+_COLUMNS = (
+    Column("id"),
+    Column("put aside"),
+    Column("event", least=10),
+    Column("listener", least=10),
+    Column("reason", least=10),
+    Column("error", least=5),
+)
 
 Act = Callable[[BusClient, Sequence[str], Filter], AsyncIterator[DeadLetter]]
 
@@ -69,13 +83,13 @@ def _split(options: dict[str, Any]) -> tuple[Filter, Manifest]:
 def list_(as_json: bool, **options: Any) -> None:
     """List dead letters, one per line, the oldest of each listener first."""
     chosen, manifest = _split(options)
-
-    def show(letter: DeadLetter) -> None:
-        print(json.dumps(_fields(letter), ensure_ascii=False) if as_json else _line(letter))
-
-    count = _for_each(manifest, chosen, show)
-    if not as_json:
-        print(_counted(count))
+    if as_json:
+        _for_each(manifest, chosen, lambda each: print(json.dumps(_fields(each), ensure_ascii=False)))
+        return
+    width = line_width()
+    with Table(_COLUMNS, width) as table:
+        count = _for_each(manifest, chosen, lambda each: table.add(*_row(each, is_cut=width is not None)))
+    print(counted(count, "dead letter"))
 
 
 @command.command("show", epilog="Example: lightbus dlq show 1764000000000-0")
@@ -90,7 +104,8 @@ def show(**options: Any) -> None:
                 print("", *map(on_one_line, value.splitlines()), sep="\n")
             else:
                 text = json.dumps(value, ensure_ascii=False) if name == "kwargs" else str(value)
-                print(f"{name:10} {on_one_line(text)}")
+                since = f" ({ago(time.time() - letter.died_at)})" if name == "died_at" else ""
+                print(f"{name:10} {on_one_line(text)}{since}")
 
     if not _for_each(manifest, chosen, print_it):
         raise click.ClickException("there is no such dead letter")
@@ -121,7 +136,7 @@ def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]
     seen = set()
     count = _for_each(manifest, chosen, lambda letter: seen.add((letter.place, letter.id)))
     if count:
-        confirm(f"Drop {_counted(count)} for good?", "nothing was dropped")
+        confirm(f"Drop {counted(count, 'dead letter')} for good?", "nothing was dropped")
     return frozenset(seen)
 
 
@@ -161,15 +176,16 @@ def _for_each(
     return on_the_bus(manifest, walk)
 
 
-def _line(letter: DeadLetter) -> str:
+def _row(letter: DeadLetter, *, is_cut: bool) -> tuple[str, ...]:
+    """Return the cells of a letter; a program gets the time itself, and a person how long ago it was."""
+    when = ago(max(0.0, time.time() - letter.died_at)) if is_cut else _when(letter)
     name = letter.message.canonical_name if letter.message.api_name else "(unreadable)"
-    error = letter.error.splitlines()[0][:100] if letter.error else ""
-    why = f"{letter.reason} ({letter.attempts})  {error}"
-    return on_one_line(f"{letter.id}  {_when(letter)}  {name}  {letter.group}  {why}")
+    error = letter.error.splitlines()[0][:_ERROR] if letter.error else ""
+    return letter.id, when, name, letter.group, f"{letter.reason} ({letter.attempts})", error
 
 
-def _counted(count: int) -> str:
-    return f"{count} dead letters" if count != 1 else "1 dead letter"
+def _line(letter: DeadLetter) -> str:
+    return on_one_line("  ".join(_row(letter, is_cut=False)))
 
 
 def _when(letter: DeadLetter) -> str:

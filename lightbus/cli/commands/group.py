@@ -16,18 +16,29 @@ import click
 from lightbus.bus.client import BusClient
 from lightbus.cli.acting import confirm, need_terminal, on_the_bus
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
+from lightbus.cli.status_screen import state_of
+from lightbus.cli.tables import Cell, Column, Table
+from lightbus.cli.wording import counted, line_width
 from lightbus.host.logs import on_one_line
 from lightbus.insight import groups
 from lightbus.insight.groups import Found
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.transports.groups import GroupStatus, Move, Seek
-from lightbus.transports.unserved import duration, reader, state, waiting
+from lightbus.transports.unserved import duration, state, waiting
 
 command = click.Group(
     "group",
     help="Look after the groups of listeners: how far each has read, and what is kept for it.",
     epilog="Example: lightbus group list",
+)
+
+_COLUMNS = (
+    Column("state"),
+    Column("group", least=12),
+    Column("stream", least=8),
+    *(Column(name, is_number=True) for name in ("unread", "pending", "retrying", "dead")),
+    Column("read by", least=9),
 )
 
 _shared = together(scan_option, manifest_options)
@@ -44,12 +55,16 @@ _to_act = together(
 @_shared
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with everything.")
 def list_(as_json: bool, scan: bool, **options: Any) -> None:
-    """List the groups of all services, one per line and stream, with what waits for each."""
+    """List the groups of all services, a row for each and its stream, with what waits for it."""
     found = on_the_bus(begin(options), lambda client, names: groups.find(client, names, scan=scan))
-    for each in found:
-        print(_json(each.status) if as_json else _line(each.status))
-    if not as_json:
-        print(_counted(len(found), "group"))
+    if as_json:
+        for each in found:
+            print(_json(each.status))
+        return
+    with Table(_COLUMNS, line_width()) as table:
+        for each in found:
+            table.add(*_row(each.status))
+    print(counted(len(found), "group"))
 
 
 @command.command("show", epilog="Example: lightbus group show mailer-send")
@@ -194,13 +209,13 @@ def _sought(plan: Seek) -> str:
         start = "reads on with the next event"
     kept = f"{status.pending:,} pending and {status.retrying:,} waiting for another attempt"
     if plan.again:
-        count = _counted(plan.again, "event")
+        count = counted(plan.again, "event")
         return (
             f"{start}; {count} that it has read run again, also those that dedupe remembers; {kept} run "
-            f"once, with those or by themselves; {_counted(status.dead, 'dead letter')} stay"
+            f"once, with those or by themselves; {counted(status.dead, 'dead letter')} stay"
         )
-    skipped = f"{_counted(plan.skipped, 'unread event')} never run" if plan.skipped else "nothing is skipped"
-    return f"{start}; {skipped}; {kept} and {_counted(status.dead, 'dead letter')} stay"
+    skipped = f"{counted(plan.skipped, 'unread event')} never run" if plan.skipped else "nothing is skipped"
+    return f"{start}; {skipped}; {kept} and {counted(status.dead, 'dead letter')} stay"
 
 
 def _place(text: str) -> str:
@@ -243,11 +258,14 @@ def _kept(status: GroupStatus) -> str:
 
 
 def _rest(status: GroupStatus) -> str:
-    return f"{status.retrying:,} waiting for another attempt, {_counted(status.dead, 'dead letter')}"
+    return f"{status.retrying:,} waiting for another attempt, {counted(status.dead, 'dead letter')}"
 
 
-def _line(status: GroupStatus) -> str:
-    return on_one_line(f"{status.group}  {status.stream}  {_kept(status)}; {reader(status)}")
+def _row(status: GroupStatus) -> Iterable[Cell]:
+    unread: Cell = status.lag if status.lag_is_exact else f"~{status.lag}"
+    yield from (state_of(status), status.group, status.stream)
+    yield from (unread, status.pending, status.retrying, status.dead)
+    yield tuple(c.process_name for c in status.consumers if c.is_alive or c.is_1x) or "nobody"
 
 
 def _facts(status: GroupStatus) -> Iterable[tuple[str, str]]:
@@ -265,7 +283,3 @@ def _facts(status: GroupStatus) -> Iterable[tuple[str, str]]:
 
 def _json(status: GroupStatus) -> str:
     return json.dumps(asdict(status), ensure_ascii=False)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

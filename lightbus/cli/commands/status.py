@@ -5,51 +5,53 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
+from lightbus.cli.wording import line_width
 from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.host.checks import client_for
-from lightbus.host.logs import on_one_line
-from lightbus.insight.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, overview
+from lightbus.insight.overview import Overview, overview
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import run
-from lightbus.transports.unserved import duration
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
 
 #: Seconds between two looks.
 _INTERVAL = 2.0
 #: Seconds that one of them may take.
 _PATIENCE = 5.0
-#: The most ended processes that are shown one by one, and the most that read a listener's events.
-_MOST_ENDED = 3
-_MOST_READERS = 5
-#: The longest name that is shown in full.
-_LONGEST = 80
-#: The width of a table, if no terminal limits it.
-_WIDTH = 200
 
 
 @click.command("status", epilog="Example: lightbus status --watch")
 @click.option("-w", "--watch", is_flag=True, help="Look again every 2 seconds, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per look.")
+@click.option("--json", "form", flag_value="json", help="As --format json.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Tables for people, or one line of JSON per look, with everything.",
+)
 @scan_option
 @manifest_options
-def command(watch: bool, as_json: bool, scan: bool, **options: Any) -> None:
+def command(watch: bool, form: Literal["text", "json"], scan: bool, **options: Any) -> None:
     """Show the processes on the bus, who serves which API, and what waits for each listener.
 
-    Nothing has to run for that: it is what Redis knows.
+    Nothing has to run for that: it is what Redis knows. The first column of each table says what needs help.
     """
     manifest = begin(options, "error", "text")
-    show = _show_json if as_json else _watch if watch and sys.stdout.isatty() else _print
-    run(show(_looks(manifest, watch, scan)))
+    looks = _looks(manifest, watch, scan)
+    run(_show_json(looks) if form == "json" else _show(looks, watch=watch))
 
 
 async def _looks(manifest: Manifest, watch: bool, scan: bool) -> AsyncIterator[Overview | str]:
@@ -82,114 +84,31 @@ async def _show_json(looks: AsyncIterator[Overview | str]) -> None:
         click.echo(json.dumps(shown, ensure_ascii=False))
 
 
-async def _print(looks: AsyncIterator[Overview | str]) -> None:
-    console = _console()
-    async for look in looks:
-        console.print(_rendered(look))
+async def _show(looks: AsyncIterator[Overview | str], *, watch: bool) -> None:
+    from lightbus.cli.status_screen import Look, looked, screen
+    from lightbus.cli.tables import console
+
+    output, last = console(), Look(None, 0.0)
+    is_live = watch and sys.stdout.isatty()
+    with _live(output) if is_live else nullcontext() as live:
+        async for look in looks:
+            last = Look(last.seen, last.at, look) if isinstance(look, str) else looked(look, last)
+            clock = f"lightbus status at {time.strftime('%H:%M:%S')}, every {_INTERVAL:g} s; Ctrl-C ends it"
+            lines = screen(last, line_width(), output.height if live else None, clock if watch else "")
+            if live:
+                live.update(_joined(lines), refresh=True)
+            else:
+                for line in lines:
+                    output.print(line)
 
 
-async def _watch(looks: AsyncIterator[Overview | str]) -> None:
+def _live(output: Console) -> Live:
     from rich.live import Live
 
-    with Live(console=_console(), auto_refresh=False, screen=True) as live:
-        async for look in looks:
-            live.update(_rendered(look), refresh=True)
+    return Live(console=output, auto_refresh=False, screen=True)
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, highlight=False)
-
-
-def _rendered(look: Overview | str) -> RenderableType:
-    from rich.console import Group
+def _joined(lines: Iterator[Text]) -> Text:
     from rich.text import Text
 
-    if isinstance(look, str):
-        return Text(look)
-    return Group(
-        _table(
-            "Processes",
-            ("service", "process", "owns", "serves", "listens", "last heard of"),
-            list(_processes(look.processes)),
-        ),
-        _table(
-            "APIs",
-            ("api", "owner", "contract", "served by", "waiting", "running"),
-            [_api(api) for api in look.apis],
-        ),
-        _table(
-            "Listeners",
-            ("service", "listener", "stream", "lag", "pending", "retrying", "dead", "processes"),
-            [_listener(listener) for listener in look.listeners],
-        ),
-        *map(Text, map(on_one_line, (*look.notes, *look.unreachable))),
-    )
-
-
-def _processes(processes: list[ProcessStatus]) -> Iterator[tuple[str, ...]]:
-    """Go through the rows of processes; those of a service not known to live are one, where they are many."""
-    for service, group in groupby(processes, lambda p: p.service):
-        all_ = list(group)
-        gone = [[p for p in all_ if p.state == state] for state in ("ended", "unknown")]
-        many = [ended for ended in gone if len(ended) > _MOST_ENDED]
-        for p in all_:
-            if not any(p in folded for folded in many):
-                yield p.service or "?", p.name, *map(", ".join, (p.owns, p.serves, p.listens)), _last(p)
-        for folded in many:
-            listeners = sorted({name for p in folded for name in p.listens})
-            last = min(folded, key=lambda p: p.idle or 0.0)
-            yield service or "?", f"({len(folded)} more)", "", "", ", ".join(listeners), _last(last)
-
-
-def _last(process: ProcessStatus) -> str:
-    if process.idle is None:
-        return "now"
-    state = {"alive": "", "ended": "ended, ", "unknown": "1.x, "}[process.state]
-    return f"{state}{duration(process.idle)} ago"
-
-
-def _api(it: ApiStatus) -> tuple[str, ...]:
-    of_all = it.name.startswith("internal.")
-    owner, served = ("each service", "-") if of_all else ("nobody", "nobody")
-    if it.is_1x:
-        owner, served = "a Lightbus 1.x", "not known (1.x)"
-    return (
-        it.name,
-        it.owner or owner,
-        "published" if it.is_published else "-",
-        ", ".join(it.processes) or served,
-        str(it.waiting),
-        str(it.running),
-    )
-
-
-def _listener(it: ListenerStatus) -> tuple[str, ...]:
-    lag = str(it.lag) if it.lag_is_exact else f"~{it.lag}"
-    counts = (lag, str(it.pending), str(it.retrying), str(it.dead))
-    readers = list(it.processes[:_MOST_READERS])
-    if len(it.processes) > _MOST_READERS:
-        readers.append(f"{len(it.processes) - _MOST_READERS} more")
-    ended = f" ({it.ended} ended)" if it.ended else ""
-    return (it.service, it.name, it.stream, *counts, (", ".join(readers) or "nobody") + ended)
-
-
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        is_number = column in ("lag", "pending", "retrying", "dead", "waiting", "running")
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
-    for row in rows or [("none", *("" for _ in columns[1:]))]:
-        table.add_row(*(Text(on_one_line(_cut(cell))) for cell in row))
-    return table
-
-
-def _cut(cell: str) -> str:
-    """Shorten the names in a cell: they come from the bus, where they may be of any length."""
-    names = (name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in cell.split(", "))
-    return ", ".join(names)
+    return Text("\n", no_wrap=True).join(lines)

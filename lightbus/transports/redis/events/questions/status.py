@@ -112,6 +112,8 @@ async def _group(
         limit,
         _gone(about, group),
         f"lightbus group rm {quote(name)}",
+        about.get("entries-added"),
+        group.get("entries-read"),
     )
 
 

@@ -1,0 +1,277 @@
+"""The screen of ``lightbus status``: rows of its tables, the worst first, and what needs somebody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from rich.text import Text
+
+from lightbus.cli.tables import Cell, Column, Table, Verdict
+from lightbus.cli.wording import ago, paragraph
+from lightbus.host.logs import on_one_line
+from lightbus.insight.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus
+from lightbus.transports.events import GroupStatus
+
+#: The most ended processes that are shown one by one.
+_MOST_ENDED = 3
+#: The least rows of a table that are shown where the screen is too low for all.
+_LEAST_ROWS = 3
+
+Row = tuple[Cell, ...]
+#: Of each listener and stream, how many events per second were fired, and read.
+Rates = Mapping[tuple[str, str, str], tuple[float | None, float | None]]
+
+_PROCESSES = (
+    Column("state"),
+    Column("service", least=10),
+    Column("process", least=12),
+    Column("APIs", least=8),
+    Column("listeners", least=8),
+    Column("heard of"),
+)
+_APIS = (
+    Column("state"),
+    Column("api", least=12),
+    Column("owner", least=8),
+    Column("contract"),
+    Column("served by", least=8),
+    Column("waiting", is_number=True),
+    Column("running", is_number=True),
+)
+_LISTENERS = (
+    Column("state"),
+    Column("listener", least=12),
+    Column("stream", least=8),
+    Column("unread", is_number=True),
+    Column("pending", is_number=True),
+    Column("retrying", is_number=True),
+    Column("dead", is_number=True),
+    Column("read by", least=9),
+)
+_WITH_RATES = (
+    *_LISTENERS[:-1],
+    Column("in/s", is_number=True),
+    Column("out/s", is_number=True),
+    _LISTENERS[-1],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the bus.
+
+    Args:
+        seen: What was seen, now or when it was last seen; None if nothing was yet.
+        at: When that was, by ``time.time()``.
+        trouble: Why nothing can be seen now.
+        rates: The rates since the look before; empty for the first one.
+    """
+
+    seen: Overview | None
+    at: float
+    trouble: str = ""
+    rates: Rates = field(default_factory=dict)
+
+
+def looked(seen: Overview, before: Look | None) -> Look:
+    """Return a look at what is seen now, with the rates since the look before."""
+    now = time.time()
+    if before is None or before.seen is None or now <= before.at:
+        return Look(seen, now)
+    seconds = now - before.at
+    totals = {_key(it): (it.fired, it.read) for it in before.seen.listeners}
+    rates = {
+        _key(it): (
+            _rate(totals[_key(it)][0], it.fired, seconds),
+            _rate(totals[_key(it)][1], it.read, seconds),
+        )
+        for it in seen.listeners
+        if _key(it) in totals
+    }
+    return Look(seen, now, rates=rates)
+
+
+def screen(look: Look, width: int | None, height: int | None = None, clock: str = "") -> Iterator[Text]:
+    """Go through the lines of a look.
+
+    Args:
+        look: The look.
+        width: The width that lines have to fit; None if they are not cut.
+        height: How many lines there is room for; None if for any number.
+        clock: A line for the top of a screen that is renewed.
+    """
+    top = list(_top(look, width, clock))
+    yield from top
+    if look.seen is None:
+        return
+    sentences = (*look.seen.notes, *look.seen.unreachable)
+    told = [Text(line, "yellow") for each in sentences for line in paragraph(on_one_line(each), width, "! ")]
+    tables = _tables(look.seen, look.rates if clock else None, is_cut=width is not None)
+    room = None
+    if height is not None:
+        # Sentences come first on a screen, whose lower end may not be seen.
+        yield from told
+        room = height - len(top) - len(told) - 3 * len(tables)
+    shares = _shares([len(rows) for _, _, rows in tables], room)
+    for (title, columns, rows), most in zip(tables, shares, strict=True):
+        yield from _table(title, columns, rows, most, width)
+    if height is None:
+        yield from told
+
+
+def _tables(
+    seen: Overview, rates: Rates | None, *, is_cut: bool
+) -> list[tuple[str, Sequence[Column], list[Row]]]:
+    """Return title, columns and rows of each table, the rows that need help first."""
+    apis = sorted(seen.apis, key=lambda it: -it.waiting)
+    listeners = sorted(seen.listeners, key=lambda it: -it.lag - it.pending)
+    rows = [_listener(it, rates, is_cut=is_cut) for it in listeners]
+    tables = [
+        ("Processes", _PROCESSES, list(_processes(seen.processes))),
+        ("APIs", _APIS, [_api(it) for it in apis]),
+        ("Listeners", _LISTENERS if rates is None else _WITH_RATES, rows),
+    ]
+    return [(title, columns, sorted(rows, key=_severity, reverse=True)) for title, columns, rows in tables]
+
+
+def _top(look: Look, width: int | None, clock: str) -> Iterator[Text]:
+    if clock:
+        yield Text(clock, "bold")
+    if look.trouble:
+        yield from (Text(line, "bold red") for line in paragraph(on_one_line(look.trouble), width))
+        if look.seen is not None:
+            yield Text(f"seen last {ago(time.time() - look.at)}:", "yellow")
+    if clock:
+        yield Text("")
+
+
+def _table(
+    title: str, columns: Sequence[Column], rows: Sequence[Row], most: int | None, width: int | None
+) -> Iterator[Text]:
+    waiting = sum(_severity(row) == 2 for row in rows)
+    help_ = f", {waiting} in need of help" if waiting else ""
+    yield Text(f"{title}: {len(rows) or 'none'}{help_}", "bold")
+    table = Table(columns, width)
+    shown = rows if most is None or len(rows) <= most else rows[: most - 1]
+    for row in shown:
+        table.add(*row)
+    yield from table.lines()
+    if len(shown) < len(rows):
+        yield Text(f"({len(rows) - len(shown):,} more)", "dim")
+    yield Text("")
+
+
+def _shares(counts: Sequence[int], room: int | None) -> list[int | None]:
+    """Return how many lines of rows each table gets, so that the end of none is cut off."""
+    if room is None or sum(counts) <= room:
+        return [None for _ in counts]
+    shares = [min(count, _LEAST_ROWS) for count in counts]
+    while sum(shares) < room:
+        short = [i for i, count in enumerate(counts) if shares[i] < count]
+        if not short:
+            break
+        shares[min(short, key=shares.__getitem__)] += 1
+    return list(shares)
+
+
+def _severity(row: Row) -> int:
+    return row[0].severity if isinstance(row[0], Verdict) else 0
+
+
+def _processes(processes: Sequence[ProcessStatus]) -> Iterator[Row]:
+    """Go through the rows of processes; those of a service not known to live are one, where they are many."""
+    for service, group in groupby(processes, lambda p: p.service):
+        all_ = list(group)
+        gone = [[p for p in all_ if p.state == state] for state in ("ended", "unknown")]
+        many = [ended for ended in gone if len(ended) > _MOST_ENDED]
+        for p in all_:
+            if not any(p in folded for folded in many):
+                yield _state(p), p.service or "?", p.name, _apis(p), tuple(p.listens), _last(p)
+        for folded in many:
+            listeners = tuple(sorted({name for p in folded for name in p.listens}))
+            last = min(folded, key=lambda p: p.idle or 0.0)
+            yield _state(last), service or "?", f"({len(folded)} more)", (), listeners, _last(last)
+
+
+def _state(process: ProcessStatus) -> Verdict:
+    if process.state == "unknown":
+        return Verdict("1.x")
+    return Verdict("ok") if process.state == "alive" else Verdict("ended", 1)
+
+
+def _apis(process: ProcessStatus) -> tuple[str, ...]:
+    """Return the APIs that a process serves; those that it only owns, or does not own, say so."""
+    owns, serves = set(process.owns), set(process.serves)
+    return tuple(
+        name if name in owns & serves else f"{name} ({'owned only' if name in owns else 'served only'})"
+        for name in dict.fromkeys([*process.owns, *process.serves])
+    )
+
+
+def _last(process: ProcessStatus) -> str:
+    return "now" if process.idle is None else ago(process.idle)
+
+
+def _api(it: ApiStatus) -> Row:
+    of_all = it.name.startswith("internal.")
+    owner, served = ("each service", "-") if of_all else ("nobody", "nobody")
+    if it.is_1x:
+        owner, served = "a Lightbus 1.x", "not known (1.x)"
+    return (
+        _state_of_api(it, of_all=of_all),
+        it.name,
+        it.owner or owner,
+        "published" if it.is_published else "-",
+        it.processes or (served,),
+        it.waiting,
+        it.running,
+    )
+
+
+def _state_of_api(it: ApiStatus, *, of_all: bool) -> Verdict:
+    if it.is_1x:
+        return Verdict("1.x")
+    if it.processes or of_all:
+        return Verdict("ok")
+    return Verdict("stuck", 2) if it.waiting else Verdict("unserved", 1)
+
+
+def _listener(it: ListenerStatus, rates: Rates | None = None, *, is_cut: bool = False) -> Row:
+    unread: Cell = it.lag if it.lag_is_exact else f"~{it.lag}"
+    readers = it.processes or ("nobody",)
+    if it.ended:
+        readers = (*readers, f"{it.ended} ended")
+    counts: Row = (unread, it.pending, it.retrying, it.dead)
+    if rates is not None:
+        counts += tuple(map(_per_second, rates.get(_key(it), (None, None))))
+    # All of them end with that.
+    stream = it.stream.removesuffix(":stream") if is_cut else it.stream
+    return (state_of(it), it.group, stream, *counts, readers)
+
+
+def state_of(it: ListenerStatus | GroupStatus) -> Verdict:
+    """Return the word for how a listener or a group fares."""
+    if it.gone:
+        return Verdict("lost", 2)
+    if not it.is_served:
+        return Verdict("unserved", 2 if it.lag + it.pending else 1)
+    if it.dead:
+        return Verdict("dead", 1)
+    return Verdict("retrying") if it.retrying else Verdict("ok")
+
+
+def _key(it: ListenerStatus) -> tuple[str, str, str]:
+    return it.service, it.name, it.stream
+
+
+def _rate(before: int | None, now: int | None, seconds: float) -> float | None:
+    return None if before is None or now is None else max(0, now - before) / seconds
+
+
+def _per_second(rate: float | None) -> str:
+    if rate is None:
+        return "-"
+    return f"{rate:.1f}" if 0 < rate < 10 else f"{rate:,.0f}"
