@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from lightbus import __version__
+from lightbus.cli import completion
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
 from lightbus.host.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE
 from lightbus.runtime.interpreter import prepare_streams
@@ -53,6 +54,9 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if completion.is_asked() and args[0] in COMMANDS and not completion.wants_option():
+            # Looking for plugins takes longer than all else, and they add no names.
+            return super().resolve_command(ctx, args)
         offered = importlib.import_module("importlib.metadata").entry_points(group="lightbus_plugins")
         if any(not entry.value.startswith("lightbus.") for entry in offered):
             importlib.import_module(f"{__name__}.plugins").extend(self, ctx, args)
@@ -84,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     configuration, 130 after Ctrl-C.
     """
     prepare_streams()
+    if completion.is_asked():
+        completion.answer(cli)
     try:
         status = _run(arguments)
         sys.stdout.flush()

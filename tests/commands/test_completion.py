@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
+from lightbus.options import SecretUrl
+from lightbus.transports.redis.glance import Glance
+from lightbus.transports.redis.options import RedisOptions
+from tests.conftest import StartServer, missing
 from tests.support.processes import clean_environment
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 
 BASH = """
 eval "$(lightbus completion bash)"
@@ -24,6 +30,7 @@ ZSH = """
 autoload -U compinit; compinit -u -D
 eval "$(lightbus completion zsh)"
 _describe() {{ print -rl -- ${{(P)3}} }}
+compadd() {{ print -rl -- ${{(P)@[-1]}} }}
 words=({words}); CURRENT={last}+1
 _lightbus_completion
 """
@@ -33,23 +40,42 @@ complete -C "{words}"
 """
 
 
-def complete(tmp_path: Path, shell: str, words: str) -> list[str]:
+def complete(tmp_path: Path, shell: str, words: str, **env: str) -> list[str]:
     """What a shell offers after some words; skipped where it is not installed."""
     if shutil.which(shell) is None:
         missing(f"{shell} is not installed")
-    program = tmp_path / "lightbus"
+    program = tmp_path / "bin" / "lightbus"
+    program.parent.mkdir(exist_ok=True)
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m lightbus "$@"\n')
     program.chmod(0o755)
     script = {"bash": BASH, "zsh": ZSH, "fish": FISH}[shell]
+    path = f"{program.parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [shell, *(["-f"] if shell == "zsh" else []), "-c", script.format(words=words, last=words.count(" "))],
-        env=clean_environment({"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}),
+        env=clean_environment({"PATH": path, "HOME": str(tmp_path), **env}),
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return [line.replace("\t", ":").partition(":")[0] for line in done.stdout.splitlines()]
+    return [line.replace("\t", ":").partition(":")[0] for line in done.stdout.splitlines() if line]
+
+
+def asked(folder: Path, words: str, **env: str) -> list[str]:
+    """What bash is given for the last of some words, without starting it."""
+    index = str(words.count(" "))
+    asks = {"_LIGHTBUS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": index}
+    done = subprocess.run(
+        [sys.executable, "-m", "lightbus"],
+        env=clean_environment({**asks, **env}),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -60,13 +86,141 @@ def test_commands_and_options_are_completed(tmp_path: Path, shell: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["lightbus run -c bill", "lightbus contract check --against bill"])
-def test_shells_are_told_where_the_name_of_a_file_is_wanted(words: str) -> None:
-    asked = {"_LIGHTBUS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-    done = subprocess.run(
-        [sys.executable, "-m", "lightbus"],
-        env=clean_environment(asked),
-        capture_output=True,
-        text=True,
-        timeout=60,
+def test_shells_are_told_where_the_name_of_a_file_is_wanted(tmp_path: Path, words: str) -> None:
+    assert asked(tmp_path, words) == ["bill"]
+
+
+# Names
+
+
+def schema(**parameters: str) -> dict[str, object]:
+    return {"parameters": {"properties": {name: {"type": kind} for name, kind in parameters.items()}}}
+
+
+CONTRACTS: dict[str, dict[str, object]] = {
+    "auth": {
+        "rpcs": {"check_password": schema(username="string", password="string"), "reset": schema()},
+        "events": {"user_registered": schema(username="string")},
+    },
+    "audit": {"rpcs": {}, "events": {"noted": schema()}},
+    "billing.invoices": {"rpcs": {"send": schema()}, "events": {}},
+    "billing.refunds": {"rpcs": {"pay": schema()}, "events": {}},
+    "bad$(touch x)": {"rpcs": {"call": schema()}, "events": {}},
+}
+URL = "LIGHTBUS__BUS__REDIS__URL"
+NOBODY = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def bus(redis_server: Server) -> str:
+    """The URL of a Redis with contracts and groups."""
+    for name, contract in CONTRACTS.items():
+        redis_server.execute("SADD", "schemas", name)
+        redis_server.execute("SET", f"schema:{name}", json.dumps(contract))
+    redis_server.execute("XGROUP", "CREATE", "auth.*:stream", "mailer-send", "0", "MKSTREAM")
+    redis_server.execute("XGROUP", "CREATE", "shop.sold:stream", "shop-audit", "0", "MKSTREAM")
+    redis_server.execute("SADD", "lightbus:streams", "shop.sold:stream")
+    return redis_server.url
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_call_is_completed_from_its_api_to_its_parameters(tmp_path: Path, bus: str, shell: str) -> None:
+    env = {URL: bus}
+    assert complete(tmp_path, shell, "lightbus call b", **env) == ["billing.invoices.", "billing.refunds."]
+    assert complete(tmp_path, shell, "lightbus call au", **env) == ["auth.check_password", "auth.reset"]
+    assert complete(tmp_path, shell, "lightbus call auth.ch", **env) == ["auth.check_password"]
+    assert complete(tmp_path, shell, "lightbus call auth.check_password user", **env) == ["username="]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("lightbus call ", ["auth.", "billing.invoices.", "billing.refunds."]),
+        ("lightbus call billing.refunds.", ["billing.refunds.pay"]),
+        ("lightbus call auth.check_password ", ["username=", "password="]),
+        ("lightbus call auth.check_password username=a ", ["password="]),
+        ("lightbus call auth.check_password username = a ", ["password="]),
+        ("lightbus call auth.check_password username = a", []),
+        ("lightbus call auth.check_password username=a", []),
+        ("lightbus call auth.nothing ", []),
+        ("lightbus call x", []),
+        ("lightbus fire au", ["audit.", "auth."]),
+        ("lightbus fire auth.", ["auth.user_registered"]),
+        ("lightbus fire auth.user_registered ", ["username="]),
+        ("lightbus inspect --api a", ["audit", "auth"]),
+        ("lightbus inspect -a auth -e ", ["user_registered"]),
+        ("lightbus inspect --event no", ["noted"]),
+        ("lightbus dlq list --api au", ["audit", "auth"]),
+        ("lightbus dlq replay --listener ", ["mailer-send", "shop-audit"]),
+        ("lightbus group show m", ["mailer-send"]),
+        ("lightbus contract show bi", ["billing.invoices", "billing.refunds"]),
+    ],
+)
+def test_names_come_from_the_bus(tmp_path: Path, bus: str, words: str, offered: list[str]) -> None:
+    assert asked(tmp_path, words, **{URL: bus}) == offered
+
+
+def test_names_come_from_the_manifest_too_and_from_it_alone_without_redis(tmp_path: Path, bus: str) -> None:
+    tmp_path.joinpath("lightbus.yaml").write_text(MANIFEST)
+    tmp_path.joinpath("bus.py").write_text("open('imported', 'w')")
+    assert asked(tmp_path, "lightbus call a", **{URL: bus}) == ["auth.", "avatars."]
+    assert asked(tmp_path, "lightbus call a", **{URL: NOBODY}) == ["avatars."]
+    assert asked(tmp_path, "lightbus group show ", **{URL: bus}) == [
+        "mailer-send",
+        "shop-audit",
+        "shop-thumbs",
+    ]
+    assert asked(tmp_path, "lightbus dlq list --listener ", **{URL: NOBODY}) == ["shop-thumbs"]
+    # No module was imported, and no server of its own was started.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bus.py", "lightbus.yaml"]
+
+
+MANIFEST = """
+service_name: shop
+modules: [bus]
+apis: {avatars: {}}
+listeners: {thumbs: {events: [avatars.made], handler: "bus:thumbs"}}
+"""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "service_nam: shop", "include: [http://127.0.0.1:1/x.yaml]", "bus: {redis: {url: 5}}"]
+)
+def test_nothing_is_said_in_a_prompt_whatever_is_wrong(tmp_path: Path, text: str) -> None:
+    tmp_path.joinpath("lightbus.yaml").write_text(text)
+    assert asked(tmp_path, "lightbus call a", **{URL: NOBODY}) == []
+    assert asked(tmp_path, "lightbus call a", LIGHTBUS_CONFIG="http://127.0.0.1:1/lightbus.yaml") == []
+
+
+def test_a_redis_that_is_silent_is_not_waited_for(tmp_path: Path, proxy: Proxy) -> None:
+    proxy.set("blackhole")
+    tmp_path.joinpath("lightbus.yaml").write_text(MANIFEST)
+    assert asked(tmp_path, "lightbus call a", **{URL: proxy.url}) == ["avatars."]
+
+
+def test_a_user_with_a_password_and_another_database_is_served(
+    tmp_path: Path, start_server: StartServer
+) -> None:
+    server = start_server(password="s/cret")
+    url = f"redis://:s%2Fcret@127.0.0.1:{server.port}"
+    client = f"{url}/3"
+    with Glance(RedisOptions(url=SecretUrl(client)), 5.0) as glance:
+        glance.ask([("SADD", "schemas", "auth"), ("SET", "schema:auth", json.dumps(CONTRACTS["auth"]))])
+    assert asked(tmp_path, "lightbus call auth.r", **{URL: client}) == ["auth.reset"]
+    assert asked(tmp_path, "lightbus call auth.r", **{URL: f"{url}/0"}) == []
+
+
+def test_nothing_is_written_to_redis(tmp_path: Path, bus: str, redis_server: Server) -> None:
+    before = sorted(redis_server.execute("KEYS", "*"))
+    for words in ("lightbus call au", "lightbus group show ", "lightbus inspect -e "):
+        assert asked(tmp_path, words, **{URL: bus})
+    assert sorted(redis_server.execute("KEYS", "*")) == before
+
+
+def test_the_library_of_redis_is_not_waited_for() -> None:
+    show = (
+        "import sys, lightbus.cli.commands.call, lightbus.manifest.load, lightbus.transports.redis.glance\n"
     )
-    assert done.stdout == "file,bill\n"
+    show += "print('redis' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

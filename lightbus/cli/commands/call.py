@@ -10,6 +10,7 @@ import click
 
 from lightbus.bus.client import BusClient
 from lightbus.cli.arguments import parse, split
+from lightbus.cli.completion import parameters_of, procedures
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.plugins import act
 from lightbus.declared.registry import Registry, auto_registered
@@ -18,8 +19,8 @@ from lightbus.manifest.wiring import wiring_of
 
 
 @click.command("call", epilog="Example: lightbus call auth.check_password username=admin password=secret")
-@click.argument("procedure")
-@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.argument("procedure", shell_complete=procedures)
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...", shell_complete=parameters_of("rpcs"))
 @click.option("--json", "whole", metavar="OBJECT", help="All arguments as one JSON object.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for the answer.")
 @manifest_options

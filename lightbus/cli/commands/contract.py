@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from lightbus.cli.completion import apis
 from lightbus.cli.manifest_options import begin, complete_files, manifest_options
 from lightbus.cli.project import project_bus
 from lightbus.cli.wording import counted
@@ -49,7 +50,7 @@ def check(against: str, **options: Any) -> int:
 
 
 @command.command("show", epilog="Example: lightbus contract show auth")
-@click.argument("api")
+@click.argument("api", shell_complete=apis)
 @manifest_options
 def show(api: str, **options: Any) -> None:
     """Print API, such as auth, as a person would write its signatures.

@@ -13,6 +13,7 @@ import click
 
 from lightbus.bus.client import BusClient
 from lightbus.cli.acting import confirm, need_terminal, on_the_bus
+from lightbus.cli.completion import apis, groups
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.tables import Column, Table
 from lightbus.cli.wording import ago, counted, line_width
@@ -56,8 +57,13 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 
 _filters = together(
     click.argument("ids", nargs=-1, metavar="[ID]..."),
-    click.option("--api", metavar="NAME", help="Those of events of one API."),
-    click.option("--listener", metavar="NAME", help="Those of one listener, with or without its service."),
+    click.option("--api", metavar="NAME", shell_complete=apis, help="Those of events of one API."),
+    click.option(
+        "--listener",
+        metavar="NAME",
+        shell_complete=groups,
+        help="Those of one listener, with or without its service.",
+    ),
     click.option("--reason", type=click.Choice(_REASONS), help="Those put aside for this."),
     click.option("--older-than", callback=_duration, metavar="DURATION", help="Those put aside so long ago."),
     click.option("--newer-than", callback=_duration, metavar="DURATION", help="Those put aside since then."),

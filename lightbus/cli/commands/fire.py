@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lightbus.cli.arguments import parse, split
+from lightbus.cli.completion import events, parameters_of
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.plugins import act
 from lightbus.cli.project import project_bus
@@ -15,8 +16,8 @@ from lightbus.cli.project import project_bus
 @click.command(
     "fire", epilog="Example: lightbus fire auth.user_registered username=admin email=admin@example.com"
 )
-@click.argument("event")
-@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.argument("event", shell_complete=events)
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...", shell_complete=parameters_of("events"))
 @click.option("--json", "whole", metavar="OBJECT", help="All arguments as one JSON object.")
 @manifest_options
 def command(event: str, arguments: tuple[str, ...], whole: str | None, **options: Any) -> None:

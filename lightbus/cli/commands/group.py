@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
+from lightbus.cli import completion
 from lightbus.cli.acting import confirm, need_terminal, on_the_bus
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.status_screen import state_of
@@ -42,7 +43,7 @@ _COLUMNS = (
 )
 
 _shared = together(scan_option, manifest_options)
-_group = click.argument("group", metavar="GROUP")
+_group = click.argument("group", metavar="GROUP", shell_complete=completion.groups)
 _named = together(_group, _shared)
 _to_act = together(
     _shared,

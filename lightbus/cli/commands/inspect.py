@@ -14,6 +14,7 @@ import click
 
 from lightbus.bus.client import BusClient
 from lightbus.bus.path import BusPath
+from lightbus.cli.completion import apis, events_of_api
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
 from lightbus.exceptions import InvalidParameters
 from lightbus.host.checks import client_for
@@ -56,9 +57,21 @@ def _since(text: str) -> tuple[float | None, float | None]:
 @click.command("inspect", epilog="Example: lightbus inspect --api auth -j username=admin --since 1h -F human")
 @click.option("-i", "--id", metavar="ID", help="The event of this id.")
 @click.option("-n", "--native-id", metavar="ID", help="The event that has this id in Redis.")
-@click.option("-a", "--api", default="*", metavar="NAME", help="Events of this API; * stands for anything.")
 @click.option(
-    "-e", "--event", default="*", metavar="NAME", help="Events of this name; * stands for anything."
+    "-a",
+    "--api",
+    default="*",
+    metavar="NAME",
+    shell_complete=apis,
+    help="Events of this API; * stands for anything.",
+)
+@click.option(
+    "-e",
+    "--event",
+    default="*",
+    metavar="NAME",
+    shell_complete=events_of_api,
+    help="Events of this name; * stands for anything.",
 )
 @click.option(
     "-v", "--version", metavar="VERSION", callback=_parsed(comparison), help="1, '<2', '>=3' and so on."
