@@ -60,11 +60,12 @@ class ContractWatch:
         #: The time of the next read, by ``time.monotonic()``; 0 before the first one.
         self.due = 0.0
 
-    async def load(self, timeout: float = _TIMEOUT) -> None:
+    async def load(self, timeout: float = _TIMEOUT, *, only_look: bool = False) -> None:
         """Read the contracts on the bus.
 
         Args:
             timeout: Seconds that it may take.
+            only_look: Whether the broker is left as it is; else names without a contract may go.
 
         Raises:
             TransportError: They can't be read.
@@ -74,7 +75,8 @@ class ContractWatch:
             # Outside the timeout: the first time, this imports the broker's library.
             transport = self._transport()
             async with asyncio.timeout(timeout):
-                found = await transport.load({*self._concerned(), *self._asked})
+                names = {*self._concerned(), *self._asked}
+                found = await (transport.look(names) if only_look else transport.load(names))
         except (TimeoutError, LightbusException) as e:
             self.due = time.monotonic() + _SHORTEST
             if isinstance(e, TimeoutError):

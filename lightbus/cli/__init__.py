@@ -24,6 +24,7 @@ COMMANDS = {
     "config": "Show what is configured, or what can be.",
     "contract": "Compare and print the contracts of APIs.",
     "dlq": "Look after events that were put aside.",
+    "doctor": "Look at everything at once, and say what to do.",
     "dumpconfigschema": "Write the JSON Schema of a manifest, for editors.",
     "dumpschema": "Write the contracts of this project's APIs.",
     "export": "Write what runs this service: systemd, Docker, Kubernetes.",

@@ -56,16 +56,29 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
     problems = Problems(list(manifest.notes))
     client = client_for(manifest)
     if imports:
-        loader = Loader(manifest, client, folder)
-        with suppress(InvalidManifest):
-            loader.load(BusPath(client))
-        problems.found += loader.problems.found
-        if manifest.http.listen is not None:
-            problems.found += _metrics_problems(manifest)
+        problems.found += import_problems(manifest, client, folder)
     if connect:
         problems.found += run(_check_brokers(manifest, client, imports))
     client.parts.declarations.discard_background()
     return problems.ordered("error", "warning", "note")
+
+
+def import_problems(manifest: Manifest, client: BusClient, folder: Path) -> list[Problem]:
+    """Import what a manifest names, and declare it on a bus.
+
+    Args:
+        manifest: The manifest.
+        client: The bus.
+        folder: The folder in which modules are looked for first.
+
+    Returns:
+        What can't be imported or does not fit.
+    """
+    loader = Loader(manifest, client, folder)
+    with suppress(InvalidManifest):
+        loader.load(BusPath(client))
+    found = loader.problems.found
+    return [*found, *_metrics_problems(manifest)] if manifest.http.listen is not None else found
 
 
 def _metrics_problems(manifest: Manifest) -> list[Problem]:
@@ -77,45 +90,53 @@ def _metrics_problems(manifest: Manifest) -> list[Problem]:
     return []
 
 
-async def broker_problems(manifest: Manifest, client: BusClient, unreachable: Severity) -> list[Problem]:
+async def broker_problems(
+    manifest: Manifest, client: BusClient, unreachable: Severity, *, in_detail: bool = False
+) -> list[Problem]:
     """Ask every broker that is in use whether it has what the promises need.
 
     Args:
         manifest: The manifest.
         client: Its bus.
         unreachable: How bad it is where one does not answer.
+        in_detail: Whether to tell details, too.
 
     Returns:
         Their faults, each once, located at the place in the manifest that names the broker.
     """
     transports = client.transports()
-    checks = [_ask(manifest, client, unreachable, *made) for made in transports.in_use()]
+    checks = [_ask(manifest, client, unreachable, in_detail, *made) for made in transports.in_use()]
     problems = Problems()
     for found in await asyncio.gather(*checks):
         for problem in found:
-            problems.add(problem.place, problem.path, problem.what, problem.severity)
+            problems.add(problem.place, problem.path, problem.what, problem.severity, problem.topic)
     return problems.found
 
 
-async def _check_brokers(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
+def use_brokers(manifest: Manifest, client: BusClient) -> None:
+    """Make a transport to each broker that a manifest and its code have to do with; nothing is opened."""
     transports = client.transports()
     transports.schema()
     for name in names_of_apis(manifest, client):
         transports.rpc(name)
         transports.event(name)
+
+
+async def _check_brokers(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
+    use_brokers(manifest, client)
     try:
         found = await broker_problems(manifest, client, "error")
         works = all(problem.severity != "error" for problem in found)
         if works:
-            found += await _clock_problems(manifest, client)
-            found += await _unknown_events(manifest, client)
-            found += await _unserved_groups(manifest, client, imports)
+            found += await clock_problems(manifest, client)
+            found += await unknown_events(manifest, client)
+            found += await unserved_groups(manifest, client, imports=imports)
         return found
     finally:
         await client.close_async()
 
 
-async def _clock_problems(manifest: Manifest, client: BusClient) -> list[Problem]:
+async def clock_problems(manifest: Manifest, client: BusClient) -> list[Problem]:
     """Compare this machine's clock with that of each broker that answers."""
     problems = Problems()
     for kind, transport, api_names in client.transports().in_use():
@@ -131,10 +152,10 @@ async def _clock_problems(manifest: Manifest, client: BusClient) -> list[Problem
     return problems.found
 
 
-async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem]:
+async def unknown_events(manifest: Manifest, client: BusClient) -> list[Problem]:
     """Tell which events of listeners nobody on the bus has."""
     try:
-        await client.load_contracts()
+        await client.parts.watch.load(only_look=True)
     except LightbusException as e:
         path, place = _origin(manifest, "schema", "default")
         return [Problem(place, path, f"the events that listeners ask for were not checked: {e}", "warning")]
@@ -152,7 +173,7 @@ async def _unknown_events(manifest: Manifest, client: BusClient) -> list[Problem
     return found
 
 
-async def _unserved_groups(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
+async def unserved_groups(manifest: Manifest, client: BusClient, *, imports: bool) -> list[Problem]:
     """Tell which groups of the service nobody reads and no listener stands for."""
     try:
         return [problem async for problem in _stale_groups(manifest, client, imports)]
@@ -172,13 +193,16 @@ async def _stale_groups(manifest: Manifest, client: BusClient, imports: bool) ->
         events = {name: options.pairs for name, options in known.items()}
         heirs = await heirs_of(parts, status, events) if belongs(status, service) else ()
         told = what_to_tell(status, service, listeners, where, heirs)
-        yield Problem(Place(""), "", told or "", "warning" if status.waiting else "note")
+        is_near = status.limit is not None and 2 * status.waiting >= status.limit
+        severity: Severity = "warning" if status.waiting else "note"
+        yield Problem(Place(""), "", told or "", severity, "data" if is_near else "")
 
 
 async def _ask(
     manifest: Manifest,
     client: BusClient,
     unreachable: Severity,
+    in_detail: bool,
     kind: Kind,
     transport: Transport,
     api_names: Sequence[str],
@@ -187,13 +211,14 @@ async def _ask(
     try:
         found = await transport.check(uses_of(manifest, client, kind, api_names))
     except LightbusException as e:
-        return [Problem(place, path, str(e), unreachable)]
+        return [Problem(place, path, str(e), unreachable, "away")]
     is_check = unreachable == "error"
-    return [
-        Problem(place, path, f.what, "error" if f.fatal else f.severity if is_check else _milder(f.severity))
-        for f in found
-        if is_check or not f.is_watched
-    ]
+    problems = []
+    for f in found:
+        if (is_check or not f.is_watched) and (in_detail or not f.is_detail):
+            severity = "error" if f.fatal else f.severity if is_check else _milder(f.severity)
+            problems.append(Problem(place, path, f.what, severity, f.topic))
+    return problems
 
 
 def _milder(severity: Severity) -> Severity:

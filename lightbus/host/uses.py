@@ -46,7 +46,7 @@ def _uses(manifest: Manifest, client: BusClient) -> Iterator[Use]:
     listeners = list(_listeners(manifest, client))
     listened = {api for _, events, _, _ in listeners for api, _ in events}
     for name in names_of_apis(manifest, client):
-        if _is_ours(manifest, client, name):
+        if is_ours(manifest, client, name):
             yield from _of_owner(client, name)
         elif name != "default":
             yield Use("knows" if name in listened else "calls", name)
@@ -74,7 +74,8 @@ def _of_owner(client: BusClient, name: str) -> Iterator[Use]:
         yield Use("fires", name, ("*", *events), dedupes=dedupes)
 
 
-def _is_ours(manifest: Manifest, client: BusClient, name: str) -> bool:
+def is_ours(manifest: Manifest, client: BusClient, name: str) -> bool:
+    """Tell whether an API is this service's to serve, as far as the manifest or the code says it."""
     owner = manifest.api(name).owner
     if client.registry.find(name) is not None:
         return owner in (None, client.service_name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lightbus.exceptions import ManifestError
+from lightbus.transports.port import Topic
 
 Format = Literal["text", "json", "github"]
 Severity = Literal["error", "warning", "note"]
@@ -49,12 +50,14 @@ class Problem:
         path: The key that it is about, with dots; empty for a whole file.
         what: Says what is wrong and what to do; never holds a secret.
         severity: Whether it stops a start.
+        topic: Its topic, where a broker is at fault.
     """
 
     place: Place
     path: str
     what: str
     severity: Severity = "error"
+    topic: Topic = ""
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.what}" if self.path else self.what
@@ -81,14 +84,16 @@ class Problems:
     _seen: set[tuple[Place, str]] = field(default_factory=set)
     _suggested: int = 0
 
-    def add(self, place: Place, path: str, what: str, severity: Severity = "error") -> None:
+    def add(
+        self, place: Place, path: str, what: str, severity: Severity = "error", topic: Topic = ""
+    ) -> None:
         """Add a problem, unless the same was said of the same place."""
         # A mistake in apis.default would otherwise come up once for each API that lies above it; the advice
         # after the semicolon may then differ.
         told = place, what.partition(";")[0]
         if told not in self._seen and len(self.found) < 2 * MOST_PROBLEMS:
             self._seen.add(told)
-            self.found.append(Problem(place, path, what, severity))
+            self.found.append(Problem(place, path, what, severity, topic))
 
     def suggest(self, name: str, known: Iterable[str]) -> str:
         """Return ``; did you mean "..."?``, or the known names where none is near."""

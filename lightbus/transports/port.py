@@ -16,6 +16,8 @@ from lightbus.metrics import Metrics
 from lightbus.runtime.obstacles import Obstacles
 
 Kind = Literal["rpc", "result", "event", "schema"]
+#: What a fault is about: a broker that is away, data that may be lost, a permission that is missing.
+Topic = Literal["", "away", "data", "permission"]
 
 #: The most bytes that a message may have, whatever carries it.
 MAX_BYTES = 1024 * 1024
@@ -54,6 +56,10 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
         """
         return ()
 
+    async def about(self) -> str:
+        """Return what the broker is, in a few words; may raise TransportUnavailable."""
+        return self.address
+
     async def now(self) -> float:
         """Return the Unix time by the broker's clock, where it has one; may raise TransportUnavailable."""
         return time.time()
@@ -91,12 +97,16 @@ class Finding:
         fatal: Whether nothing can work until it is put right: a host does not start.
         severity: Its severity in ``lightbus check``.
         is_watched: Whether a host is told by :meth:`Transport.expect`, and again when it is put right.
+        topic: Its topic.
+        is_detail: Whether only ``lightbus doctor`` tells it.
     """
 
     what: str
     fatal: bool = False
     severity: Literal["error", "warning", "note"] = "warning"
     is_watched: bool = False
+    topic: Topic = ""
+    is_detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class SchemaTransport(SchemaQuestions, Coordination, Transport):
     async def withdraw(self, api_names: Sequence[str]) -> None:
         """Remove contracts that this process published, save those for which another process stands too."""
 
+    async def look(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+        """Return the same as :meth:`load`, and leave the broker as it is."""
+        return await self.load(first)
+
     @abstractmethod
     async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
         """Return every contract on the bus by API name; malformed ones are left out with a warning.

@@ -39,7 +39,7 @@ class Ownership:
         others = await asking.until_done(self._ask, TransportError)
         if others:
             await self.give_up()
-            raise ConfigurationError("\n".join(self._refused(*other) for other in others.items()))
+            raise ConfigurationError("\n".join(taken(self._parts, *other) for other in others.items()))
 
     async def keep(self) -> None:
         """Renew the lease for ever; APIs that were lost are logged, and asked for again."""
@@ -73,17 +73,6 @@ class Ownership:
         except (TimeoutError, LightbusException) as e:
             logger.debug("the ownership of APIs was not given up: %s", e)
 
-    def _refused(self, name: str, owner: str) -> str:
-        path, service = f"apis.{name}.owner", self._parts.identity.service_name
-        place = self._parts.wiring.origin(path)
-        where = f"{place}  {path}: " if place else ""
-        return (
-            f"{where}the API {name!r} is served by the service {owner!r} already, and this is "
-            f"{service!r}; stop that service, or leave the API to it with {path}: {owner}. "
-            "If that service has crashed, the API comes free by itself, within "
-            f"{self._parts.wiring.schema_ttl:g} s (bus.schema.ttl); start this one again then"
-        )
-
     async def _ask(self) -> dict[str, str]:
         """Ask for all APIs; return those that other services own, with the names of these services."""
         if not self._names:
@@ -92,3 +81,22 @@ class Ownership:
         schema = self._parts.transports().schema()
         owners = await schema.own(self._names, wiring.identity, wiring.schema_ttl)
         return {name: owner for name, owner in owners.items() if owner != wiring.identity.service_name}
+
+
+def taken(parts: Parts, name: str, owner: str) -> str:
+    """Say that an API of this service is another one's at present, and what to do.
+
+    Args:
+        parts: The bus of this service.
+        name: The API.
+        owner: The service that owns it.
+    """
+    path, service = f"apis.{name}.owner", parts.identity.service_name
+    place = parts.wiring.origin(path)
+    where = f"{place}  {path}: " if place else ""
+    return (
+        f"{where}the API {name!r} is served by the service {owner!r} already, and this is "
+        f"{service!r}; stop that service, or leave the API to it with {path}: {owner}. "
+        "If that service has crashed, the API comes free by itself, within "
+        f"{parts.wiring.schema_ttl:g} s (bus.schema.ttl); start this one again then"
+    )

@@ -49,6 +49,7 @@ TABLE = {
     "dlq show": ("1-1", FAILED, UNAVAILABLE),
     "dlq replay": ("--all", OK, UNAVAILABLE),
     "dlq drop": ("--all --yes", OK, UNAVAILABLE),
+    "doctor": ("", OK, UNAVAILABLE),
     "dumpconfigschema": ("", OK, OK),
     "dumpschema": ("", OK, OK),
     "export compose": (f"{SERVICE} --set http.listen=8099", OK, OK),
@@ -75,7 +76,7 @@ leaf = pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    server = Server("valkey")
+    server = Server("valkey", aof=True)  # one in which doctor finds nothing
     it = Project(tmp_path_factory.mktemp("project"), server.url)
     it.write("bus.py", BUS)
     it.host()

@@ -18,13 +18,17 @@ _PACKAGES = ("redis", "hiredis", "uvloop", "msgspec", "jsonschema-rs", "click")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(as_json: bool) -> None:
     """Print the versions of Lightbus, of Python and of what it uses."""
-    versions = {"lightbus": __version__, "python": platform.python_version()}
-    versions |= {name: _version(name) for name in _PACKAGES}
     if as_json:
-        print(json.dumps(versions))
+        print(json.dumps(versions()))
         return
-    for name, version in versions.items():
+    for name, version in versions().items():
         print(f"{name:14} {version}")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Lightbus, of Python and of what it uses, by name."""
+    ours = {"lightbus": __version__, "python": platform.python_version()}
+    return ours | {name: _version(name) for name in _PACKAGES}
 
 
 def _version(name: str) -> str:

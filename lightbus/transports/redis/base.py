@@ -10,7 +10,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.port import Finding, Use
 from lightbus.transports.redis.link.session import Session
 
-from .inspection import inspect
+from .inspection import describe, inspect
 from .link.connection import Connector, unavailable
 from .link.permissions import Need
 from .link.pipe import Pipe
@@ -42,6 +42,11 @@ class RedisTransport:
     def pipe(self) -> Pipe:
         """The shared connection."""
         return self.session.pipe
+
+    async def about(self) -> str:
+        """Return the version of Redis, and how full and how busy it is."""
+        with unavailable("it can't be asked about itself"):
+            return describe(self.address, await self.pipe.send("INFO"))
 
     async def now(self) -> float:
         """Return the Unix time by Redis's clock."""

@@ -14,6 +14,12 @@ from .link.refusals import ReplyError
 
 #: The oldest version that has every command.
 OLDEST = (6, 2)
+#: The oldest that knows how far each group has read.
+_COUNTS_LAG = (7, 0)
+#: The share of its memory, or of its connections, from which on a server counts as nearly full.
+_NEARLY_FULL = 0.9
+#: What INFO says of the last attempts to write to disk.
+_WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
 #: Commands that some servers lack, or that an administrator has renamed away.
 COMMANDS = (
     *("BLMOVE", "EVAL", "EVALSHA", "EXISTS", "GETDEL", "LMOVE", "MGET", "PEXPIRE", "PTTL", "RPUSH", "SET"),
@@ -50,15 +56,34 @@ async def inspect(connector: Connector, keys: Mapping[str, str], needs: Sequence
         await link.close()
     where = f"Redis at {connector.address}"
     found = [*_version(where, about), *_commands(where, commands)]
-    facts: dict[str, str] = {}
-    if isinstance(about, bytes):
-        facts = dict(re.findall(r"^(\w+):(.*?)\r?$", about.decode("utf-8", "replace"), re.MULTILINE))
-        found += [*_place(where, facts), *_eviction(where, facts)]
+    facts = _facts(about)
+    if facts:
+        found += [*_place(where, facts), *_eviction(where, facts), *_room(where, facts)]
         found += _persistence(where, facts, save, is_local=connector.is_local)
+        found += _disk(where, facts)
     found += _types(where, keys, types)
     if not any(finding.fatal for finding in found):
         found += await _permissions(connector, needs, is_replica=facts.get("role") == "slave")
     return found
+
+
+def describe(address: str, about: Any) -> str:
+    """Return what a server is, by its answer to INFO: its version, and how full and how busy it is."""
+    facts = _facts(about)
+    version = f"Redis {facts.get('redis_version', 'of unknown version')}"
+    if facts.get("server_name") == "valkey":
+        version = f"Valkey {facts.get('valkey_version', '')} (as {version})"
+    limit = facts.get("maxmemory_human", "0B")
+    room = "" if limit in ("0B", "") else f" of {limit}"
+    used, clients = facts.get("used_memory_human", "?"), facts.get("connected_clients", "?")
+    return f"{address}: {version}, {used}{room} of memory used, {clients} clients"
+
+
+def _facts(about: Any) -> dict[str, str]:
+    """Return the names and values of an answer to INFO."""
+    if not isinstance(about, bytes):
+        return {}
+    return dict(re.findall(r"^(\w+):(.*?)\r?$", about.decode("utf-8", "replace"), re.MULTILINE))
 
 
 async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replica: bool) -> list[Finding]:
@@ -70,6 +95,7 @@ async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replic
                 f"the permissions of the user {connector.username!r} of Redis at {connector.address} can't "
                 f"be looked at without MULTI, which changes nothing: {e}",
                 severity="note",
+                topic="permission",
             )
         ]
     # Of a replica, each write says the same, and it is told already.
@@ -77,8 +103,8 @@ async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replic
     sure = sentences(connector, [m for m in told if not m.need.is_assumed])
     assumed = sentences(connector, [m for m in told if m.need.is_assumed])
     return [
-        *(Finding(what, severity="error", is_watched=True) for what in sure),
-        *(Finding(what, is_watched=True) for what in assumed),
+        *(Finding(what, severity="error", is_watched=True, topic="permission") for what in sure),
+        *(Finding(what, is_watched=True, topic="permission") for what in assumed),
     ]
 
 
@@ -101,12 +127,21 @@ def _place(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
 def _version(where: str, about: Any) -> Iterable[Finding]:
     text = about if isinstance(about, bytes) else b""
     match = re.search(rb"^redis_version:(\d+)\.(\d+)(\S*)", text, re.MULTILINE)
-    if match and (int(match[1]), int(match[2])) < OLDEST:
-        version = f"{int(match[1])}.{int(match[2])}{match[3].decode('ascii', 'replace')}"
+    number = (int(match[1]), int(match[2])) if match else _COUNTS_LAG
+    version = f"{number[0]}.{number[1]}{match[3].decode('ascii', 'replace') if match else ''}"
+    if number < OLDEST:
         yield Finding(
             f"{where} is version {version}; the oldest that can take over what a killed host held "
             f"(XAUTOCLAIM, BLMOVE) is {OLDEST[0]}.{OLDEST[1]}; upgrade it",
             fatal=True,
+        )
+    elif number < _COUNTS_LAG:
+        yield Finding(
+            f"{where} is version {version}, which does not count what a group has read: how many events are "
+            "unread is an estimate where they are many, rates are not known, and events that somebody trims "
+            "unread are not noticed; upgrade it to 7.0 or newer",
+            severity="note",
+            is_detail=True,
         )
 
 
@@ -130,7 +165,35 @@ def _eviction(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
         when = "when memory runs out" if facts.get("maxmemory", "0") != "0" else "once maxmemory is set"
         yield Finding(
             f"{where} has maxmemory-policy {policy}: {when}, it drops keys, and with them events that fire() "
-            "has confirmed and the progress of listeners; set it to noeviction"
+            "has confirmed and the progress of listeners; set it to noeviction",
+            topic="data",
+        )
+
+
+def _room(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
+    used, most = (int(facts.get(name) or 0) for name in ("used_memory", "maxmemory"))
+    if most and used >= _NEARLY_FULL * most:
+        yield Finding(
+            f"{where} uses {used / most:.0%} of its maxmemory, {facts.get('maxmemory_human', most)}: once it "
+            "is full, no event can be fired and no call be made; see by lightbus status which listener is "
+            "behind, or raise maxmemory",
+            topic="data",
+        )
+    clients, limit = (int(facts.get(name) or 0) for name in ("connected_clients", "maxclients"))
+    if limit and clients >= _NEARLY_FULL * limit:
+        yield Finding(
+            f"{where} has {clients:,} of at most {limit:,} clients: further processes can't connect; "
+            "raise maxclients, or run fewer processes"
+        )
+
+
+def _disk(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
+    failed = [name for name in _WRITES if facts.get(name, "ok") != "ok"]
+    if failed:
+        yield Finding(
+            f"{where} could not write to disk when it tried last ({', '.join(failed)}): what it took since "
+            "is lost when it ends, and it may refuse writes; look into its log, as its disk may be full",
+            topic="data",
         )
 
 
@@ -141,7 +204,8 @@ def _persistence(where: str, facts: Mapping[str, str], save: Any, *, is_local: b
     if isinstance(save, list) and not (len(save) > 1 and save[1]):
         yield Finding(
             f"{where} writes nothing to disk: when it restarts, every event that fire() has confirmed and no "
-            "listener has handled is lost; set appendonly yes"
+            "listener has handled is lost; set appendonly yes",
+            topic="data",
         )
         return
     yield Finding(
@@ -149,6 +213,7 @@ def _persistence(where: str, facts: Mapping[str, str], save: Any, *, is_local: b
         "fire() confirmed in the last minutes are lost; set appendonly yes",
         # On the developer's own machine it is as it comes, and nothing to be alarmed about.
         severity="note" if is_local else "warning",
+        topic="data",
     )
 
 

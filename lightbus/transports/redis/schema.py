@@ -115,6 +115,18 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
         """Return every contract on the bus that can be read, up to a number; names that have none may go."""
+        contracts, stale = await self._read(first)
+        if len(stale) > _MOST_STALE:
+            await self._unlist(stale)
+        return contracts
+
+    async def look(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+        """Return every contract on the bus that can be read, up to a number."""
+        contracts, _ = await self._read(first)
+        return contracts
+
+    async def _read(self, first: Collection[str]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+        """Return the contracts, and the names that have none."""
         listed = {name.decode("utf-8", "replace") for name in await self.pipe.send("SMEMBERS", SCHEMAS)}
         names = [*sorted(first), *sorted(listed.difference(first))]
         contracts: dict[str, Mapping[str, Any]] = {}
@@ -130,9 +142,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
                 if contract is not None:
                     contracts[name] = contract
         self._tell_of_unread(len(names) - read)
-        if len(stale) > _MOST_STALE:
-            await self._unlist(stale)
-        return contracts
+        return contracts, stale
 
     def _contract(self, name: str, blob: bytes) -> Mapping[str, Any] | None:
         """Read a stored contract; None if it is none."""
