@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightbus.contracts.expectations import advice
+from lightbus.declared.names import advice, listed
 from lightbus.declared.settings import ApiSettings
 from lightbus.exceptions import (
     LightbusException,
@@ -147,7 +147,7 @@ class Caller:
                 f"no contract of the API {api_name!r} is on the bus, and strict_validation asks for one; "
                 "start the service that owns it, or give its contract with bus.schema.load_local(FILE)"
             )
-        known = ", ".join(sorted(contract.get("rpcs", {}))) or "none at all"
+        known = listed(name, contract.get("rpcs", {}))
         raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
 
     async def _check_result(self, message: RpcMessage, result: ResultMessage) -> None:

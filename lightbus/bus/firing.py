@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightbus.declared.definition import Event
+from lightbus.declared.names import did_you_mean
 from lightbus.declared.settings import ApiSettings
 from lightbus.exceptions import (
     EventsNotFired,
@@ -124,11 +125,12 @@ class Firer:
                 f"in {place} says, and this service is {service!r}"
             )
         if definition is None:
+            defined = self._parts.registry.public()
             raise NotAuthoritative(
                 f"{api_name}.{name} can't be fired here, since this process does not define the API "
                 f"{api_name!r}: before firing, import the module whose class has Meta.name = {api_name!r}, "
                 f"such as `from bus import {api_name.rpartition('.')[2].title().replace('_', '')}Api`; "
-                "only the service that owns an API fires its events"
+                f"only the service that owns an API fires its events{did_you_mean(api_name, defined)}"
             )
         self._contracts.set_local(definition)
         return definition.event(name), settings

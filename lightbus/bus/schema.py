@@ -8,6 +8,7 @@ from typing import Any
 
 from lightbus.contracts.files import write_contracts
 from lightbus.contracts.validator import Validator
+from lightbus.declared.names import listed
 from lightbus.exceptions import ProcedureNotFound, SchemaNotFound, SyncCallOnEventLoop
 from lightbus.runtime.portal import run_blocking
 from lightbus.values import dump, dump_answer
@@ -70,7 +71,7 @@ class BusSchema:
         contract = self.get(api_name)
         entry: dict[str, Any] | None = contract["rpcs"].get(name) or contract["events"].get(name)
         if entry is None:
-            known = ", ".join(sorted([*contract["rpcs"], *contract["events"]])) or "nothing at all"
+            known = listed(name, [*contract["rpcs"], *contract["events"]])
             raise ProcedureNotFound(f"the API {api_name!r} has no {name!r}; it has: {known}")
         schema: dict[str, Any] = entry["parameters"]
         return schema
@@ -84,7 +85,7 @@ class BusSchema:
         """
         entry = self.get(api_name)["rpcs"].get(name)
         if entry is None:
-            known = ", ".join(sorted(self.get(api_name)["rpcs"])) or "none at all"
+            known = listed(name, self.get(api_name)["rpcs"])
             raise ProcedureNotFound(f"the API {api_name!r} has no procedure {name!r}; it has: {known}")
         schema: dict[str, Any] = entry["response"]
         return schema

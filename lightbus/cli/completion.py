@@ -20,7 +20,7 @@ from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from lightbus.manifest.model import Manifest
-    from lightbus.transports.redis.glance import Glance
+    from lightbus.transports.redis.link.glance import Glance
 
 T = TypeVar("T")
 
@@ -171,7 +171,7 @@ def _connected(manifest: Manifest | None) -> Glance | None:
     chosen = manifest.bus.schema.transport if manifest is not None else None
     if chosen is None or chosen.name != "redis":
         return None
-    from lightbus.transports.redis.glance import Glance
+    from lightbus.transports.redis.link.glance import Glance
     from lightbus.transports.redis.options import RedisSchemaOptions
 
     # It is closed with the process, which ends with the answer.

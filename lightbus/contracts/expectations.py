@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-#: The most names that are listed, if none is near.
-_LISTED = 10
-_LONGEST_NAME = 64
+from lightbus.declared.names import advice, did_you_mean, meant
 
 Contract = Mapping[str, Any]
 
@@ -40,34 +37,51 @@ def doubts(
     listeners: Mapping[str, Iterable[tuple[str, str]]],
     contracts: Mapping[str, Contract],
     defined: Iterable[str] = (),
+    named: Iterable[str] = (),
 ) -> Iterator[Doubt]:
     """Go through the events that listeners ask for and that are not known.
 
     Args:
         listeners: Pairs of API and event name by listener; ``*`` as event stands for all of an API's.
-        contracts: The contracts on the bus, by API.
+        contracts: The contracts of others that are known, by API.
         defined: APIs whose class is here, so that their names are right.
+        named: APIs that a manifest names, one of which may have been meant.
     """
-    here = set(defined)
+    here, in_manifest = set(defined), set(named)
     for listener, events in listeners.items():
         for api_name, event_name in events:
             contract = contracts.get(api_name)
             if contract is not None:
-                names = list(contract.get("events", ()))
+                # It comes from others, and may be anything.
+                told = contract.get("events")
+                names = list(told) if isinstance(told, Mapping) else []
                 if event_name != "*" and event_name not in names:
                     what = f"{api_name} has no event {event_name}{advice(event_name, names, 'it has')}"
                     yield Doubt(listener, f"{api_name}.{event_name}", what, is_certain=True)
             elif api_name not in here:
                 known = [name for name in contracts if not name.startswith("internal.")]
-                what = f"no API {api_name} is known on the bus yet{advice(api_name, known, 'there is')}"
+                # If the manifest names it, its owner has only not started yet.
+                near = "" if api_name in in_manifest else did_you_mean(api_name, in_manifest | here)
+                near = near or advice(api_name, known, "there is")
+                what = f"no API {api_name} is known on the bus yet{near}"
                 yield Doubt(listener, f"{api_name}.{event_name}", what, is_certain=False, is_alone=not known)
 
 
-def advice(name: str, known: Iterable[str], what: str) -> str:
-    """Suggest the name that may have been meant by an unknown one, else list the names that there are."""
-    names = sorted(known)
-    near = get_close_matches(name, names, 1, 0.6) if len(name) <= _LONGEST_NAME else []
-    if near:
-        return f"; did you mean {near[0]}?"
-    listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
-    return f"; {what}: {listed or 'none at all'}"
+def misspelt(
+    listeners: Mapping[str, Iterable[tuple[str, str]]], named: Iterable[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Go through the events of APIs that no manifest and no code names, while one of nearly that name is.
+
+    Args:
+        listeners: As for :func:`doubts`.
+        named: The APIs that the manifest or the code names besides.
+
+    Returns:
+        The listener, the event with its API, and the API that was probably meant.
+    """
+    names = set(named)
+    for listener, events in listeners.items():
+        for api_name, event_name in events:
+            near = meant(api_name, names) if api_name not in names else None
+            if near is not None:
+                yield listener, f"{api_name}.{event_name}", near

@@ -105,6 +105,10 @@ class Contracts:
         """Return what the bus says of each API; not to be changed."""
         return self._remote
 
+    def of_others(self) -> dict[str, dict[str, Any]]:
+        """Return the contracts that files or the bus have; those of files are believed first."""
+        return {**self._remote, **self._files}
+
     def get_remote(self, api_name: str) -> dict[str, Any] | None:
         """Return what the bus says of an API, or None; not to be changed."""
         return self._remote.get(api_name)

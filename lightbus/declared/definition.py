@@ -19,6 +19,8 @@ from lightbus.exceptions import (
 )
 from lightbus.options import Duration, parse_duration
 
+from .names import listed
+
 EMPTY = inspect.Parameter.empty
 
 _IMMUTABLE = (type(None), bool, int, float, str, bytes)
@@ -232,7 +234,7 @@ class Definition:
         """
         event = self.events.get(name)
         if event is None:
-            known = ", ".join(sorted(self.events)) or "none at all"
+            known = listed(name, self.events)
             raise EventNotFound(f"the API {self.name!r} has no event {name[:80]!r}; it has: {known}")
         return event
 
@@ -244,7 +246,7 @@ class Definition:
         """
         procedure = self.procedures.get(name)
         if procedure is None:
-            known = ", ".join(sorted(self.procedures)) or "none at all"
+            known = listed(name, self.procedures)
             raise ProcedureNotFound(f"the API {self.name!r} has no procedure {name[:80]!r}; it has: {known}")
         return procedure
 

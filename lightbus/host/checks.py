@@ -12,7 +12,7 @@ from pathlib import Path
 from lightbus.bus.client import BusClient
 from lightbus.bus.groups import belongs, groups_of, heirs_of, what_to_tell
 from lightbus.bus.path import BusPath
-from lightbus.contracts.expectations import doubts
+from lightbus.contracts.expectations import doubts, misspelt
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusException, MissingExtra
@@ -59,8 +59,28 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
         problems.found += import_problems(manifest, client, folder)
     if connect:
         problems.found += run(_check_brokers(manifest, client, imports))
+    else:
+        problems.found += _misspelt_apis(manifest, client)
     client.parts.declarations.discard_background()
     return problems.ordered("error", "warning", "note")
+
+
+def _misspelt_apis(manifest: Manifest, client: BusClient) -> list[Problem]:
+    """Tell of listeners to an API that is named nowhere else, where one of nearly that name is."""
+    named = {*manifest.apis, *client.registry.names()}
+    found = []
+    for listener, event, near in misspelt(_listened(manifest, client), named):
+        path = f"listeners.{listener}.events"
+        what = f"{event}: neither manifest nor code names the API {event.rpartition('.')[0]} elsewhere"
+        place = manifest.origin(path) or Place("")
+        found.append(Problem(place, path, f"{what}; did you mean {near}?", "warning"))
+    return found
+
+
+def _listened(manifest: Manifest, client: BusClient) -> dict[str, Sequence[tuple[str, str]]]:
+    """Return the events that listeners of the manifest and of the code ask for."""
+    in_code = {record.name: record.events for record in client.listeners.values()}
+    return {**{name: options.pairs for name, options in manifest.listeners.items()}, **in_code}
 
 
 def import_problems(manifest: Manifest, client: BusClient, folder: Path) -> list[Problem]:
@@ -159,11 +179,11 @@ async def unknown_events(manifest: Manifest, client: BusClient) -> list[Problem]
     except LightbusException as e:
         path, place = _origin(manifest, "schema", "default")
         return [Problem(place, path, f"the events that listeners ask for were not checked: {e}", "warning")]
-    in_code = {record.name: record.events for record in client.listeners.values()}
-    listened = {**{name: options.pairs for name, options in manifest.listeners.items()}, **in_code}
+    listened = _listened(manifest, client)
     found = []
     ours = [name for name, record in manifest.apis.items() if record.owner == manifest.service_name]
-    for doubt in doubts(listened, client.parts.contracts.on_bus(), {*client.registry.names(), *ours}):
+    defined, named = {*client.registry.names(), *ours}, manifest.apis
+    for doubt in doubts(listened, client.parts.contracts.on_bus(), defined, named):
         path, what = f"listeners.{doubt.listener}.events", f"{doubt.event}: {doubt.what}"
         where = manifest.origin(path)
         if where is None:

@@ -96,7 +96,9 @@ class Outlook:
         listened = running if "events" in parts.declarations.features else {}
         found = {
             (doubt.listener, doubt.event): doubt
-            for doubt in doubts(listened, parts.contracts.on_bus(), parts.registry.names())
+            for doubt in doubts(
+                listened, parts.contracts.of_others(), parts.registry.names(), parts.wiring.api_names
+            )
         }
         for key, doubt in found.items():
             before = self._doubted.get(key)

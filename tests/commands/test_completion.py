@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.glance import Glance
+from lightbus.transports.redis.link.glance import Glance
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import StartServer, missing
+from tests.guide.project import ZYGOTE
 from tests.support.processes import clean_environment
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -66,16 +67,9 @@ def asked(folder: Path, words: str, **env: str) -> list[str]:
     """What bash is given for the last of some words, without starting it."""
     index = str(words.count(" "))
     asks = {"_LIGHTBUS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": index}
-    done = subprocess.run(
-        [sys.executable, "-m", "lightbus"],
-        env=clean_environment({**asks, **env}),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = ZYGOTE.run([], folder, clean_environment({**asks, **env}))
     assert (done.returncode, done.stderr) == (0, "")
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -218,9 +212,8 @@ def test_nothing_is_written_to_redis(tmp_path: Path, bus: str, redis_server: Ser
 
 
 def test_the_library_of_redis_is_not_waited_for() -> None:
-    show = (
-        "import sys, lightbus.cli.commands.call, lightbus.manifest.load, lightbus.transports.redis.glance\n"
-    )
+    show = "import sys, lightbus.cli.commands.call, lightbus.manifest.load\n"
+    show += "import lightbus.transports.redis.link.glance\n"
     show += "print('redis' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.contracts.expectations import Doubt, doubts
+from lightbus.contracts.expectations import Doubt, doubts, misspelt
 
 AUTH: dict[str, Any] = {"events": {"user_registered": {}, "user_left": {}}, "rpcs": {}}
 
@@ -53,3 +53,29 @@ def test_on_an_empty_bus_nothing_else_is_known_either() -> None:
 def test_long_names_and_many_are_not_compared_or_listed() -> None:
     (text,) = said("x" * 100 + ".y", {f"api{n:02}": {} for n in range(20)})
     assert text.endswith("; there is: " + ", ".join(f"api{n:02}" for n in range(10)) + ", ...")
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        ("atuh.left", "no API atuh is known on the bus yet; did you mean auth?"),
+        ("auth.left", "no API auth is known on the bus yet; there is: shop"),
+        ("billing.paid", "no API billing is known on the bus yet; there is: shop"),
+    ],
+)
+def test_an_api_that_the_manifest_names_may_be_meant_before_its_owner_has_started(
+    event: str, text: str
+) -> None:
+    api, _, name = event.rpartition(".")
+    found = doubts({"mailer": [(api, name)]}, {"shop": {"events": {}}}, named=["auth"])
+    assert [doubt.what for doubt in found] == [text]
+
+
+@pytest.mark.parametrize("contract", [{}, {"events": 5}, {"events": ["user_left"]}])
+def test_a_contract_of_others_may_be_anything(contract: dict[str, Any]) -> None:
+    assert said("auth.user_left", {"auth": contract}) == ["auth has no event user_left; it has: none at all"]
+
+
+def test_without_contracts_the_names_of_the_manifest_tell_a_slip() -> None:
+    listeners = {"one": [("atuh", "left")], "two": [("auth", "left")], "three": [("billing", "paid")]}
+    assert list(misspelt(listeners, ["auth", "shop"])) == [("one", "atuh.left", "auth")]

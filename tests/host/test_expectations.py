@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 
 import pytest
 
 from tests.guide.project import Project
 from tests.support.eventually import eventually
-from tests.support.servers import Server
+from tests.support.servers import Server, free_port
 
 OWNER = """
     from lightbus import Api, Event
@@ -92,3 +93,66 @@ def test_the_manifest_of_the_owner_itself_needs_no_contract(project: Project) ->
     assert " waits for " not in project.run("check", "--connect").stdout
     assert "is known on the bus yet" not in project.run("check", "--connect").stdout
     assert " waits for " not in project.host().output()
+
+
+def test_a_slip_is_told_without_redis_where_the_manifest_or_the_code_has_the_name(project: Project) -> None:
+    project.write("bus.py", OWNER)
+    project.write("handlers.py", HANDLERS)
+    project.write(
+        "lightbus.yaml",
+        """
+        service_name: mailer
+        apis: {billing: {owner: accounts}}
+        listeners:
+          one: {events: [biling.paid], handler: "handlers:on"}
+          two: {events: [billing.paid, far.away], handler: "handlers:on"}
+          three: {events: [auht.user_registered], handler: "handlers:on"}
+        """,
+    )
+    told = "neither manifest nor code names the API"
+    done = project.run("check")
+    assert done.returncode == 0
+    line = "lightbus.yaml:4:17  warning: listeners.one.events: biling.paid: "
+    assert f"{line}{told} biling elsewhere; did you mean billing?\n" in done.stdout
+    assert done.stdout.count(told) == 1, "the code is not imported"
+    done = project.run("check", "--imports")
+    assert (
+        f"listeners.three.events: auht.user_registered: {told} auht elsewhere; did you mean auth?"
+        in done.stdout
+    )
+    assert done.stdout.count(told) == 2
+
+
+def test_contracts_that_are_given_as_files_tell_a_slip_at_the_start(
+    project: Project, mailer: Project
+) -> None:
+    project.write("owner/bus.py", OWNER)
+    assert project.within("owner").run("dumpschema", "--out", "../mailer/contracts/").returncode == 0
+    host = mailer.host("--schema", "contracts")
+    assert "warning" in host.wait_for_line(NO_EVENT).lower()
+    assert "the listener fine waits for" not in host.output()
+
+
+def test_firing_an_event_or_an_api_of_nearly_that_name_is_told_with_the_right_one(project: Project) -> None:
+    project.write("bus.py", OWNER)
+    done = project.run("fire", "auth.user_registred", "username=a")
+    assert (
+        "has no event 'user_registred'; it has: user_registered; did you mean user_registered?" in done.stderr
+    )
+    done = project.run("fire", "atuh.user_registered", "username=a")
+    assert (
+        "this process does not define the API 'atuh'" in done.stderr and "did you mean auth?" in done.stderr
+    )
+    done = project.run("fire", "billing.paid", "username=a")
+    assert "did you mean" not in done.stderr
+
+
+def test_a_listener_of_what_is_not_there_does_not_keep_the_host_from_its_work(
+    project: Project, mailer: Project
+) -> None:
+    project.within("owner").host()
+    port = free_port()
+    host = mailer.host("--set", f"http.listen=127.0.0.1:{port}")
+    host.wait_for_line(NO_EVENT)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as reply:
+        assert reply.status == 200

@@ -65,13 +65,16 @@ def _lines(checks: Sequence[Check], width: int | None) -> Iterator[str]:
             first, *more = paragraph(on_one_line(told), width, start, " " * 6)
             yield click.style(first[: len(start)], fg=_MARKS[problem.severity][2]) + first[len(start) :]
             yield from more
-            yield from paragraph(on_one_line(then), width, "      -> ", " " * 9)
+            if then:
+                yield from paragraph(on_one_line(then), width, "      -> ", " " * 9)
 
 
 def _parts(problem: Problem) -> tuple[str, str]:
     """Return what is wrong, with its place, and what to do next."""
     what, semicolon, then = problem.what.rpartition("; ")
-    if not semicolon:
+    if problem.severity == "note":
+        what, then = problem.what, ""  # It is only good to know.
+    elif not semicolon:
         what, then = problem.what, "put that right, then run lightbus doctor again"
     path = f"{problem.path}: " if problem.path else ""
     place = f"{problem.place}  " if problem.place.source else ""

@@ -17,9 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import hiredis
 
 from lightbus.options import SecretUrl
-
-from .keys import PER_API, SCHEMAS, STREAMS, schema_key
-from .options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
+from lightbus.transports.redis.keys import PER_API, SCHEMAS, STREAMS, schema_key
+from lightbus.transports.redis.options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
 
 #: More is not read: names that a person chooses from are few.
 _MOST_BYTES = 8 * 1024 * 1024
