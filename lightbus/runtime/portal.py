@@ -12,7 +12,13 @@ from concurrent.futures import CancelledError as ThreadCancelledError
 from functools import partial
 from typing import Any, TypeVar
 
-from lightbus.exceptions import BusAlreadyClosed, ConfigurationError, LightbusException, SyncCallOnEventLoop
+from lightbus.exceptions import (
+    BusAlreadyClosed,
+    ConfigurationError,
+    LightbusException,
+    SyncCallOnEventLoop,
+    TransportError,
+)
 
 from .cancellation import end
 from .threads import replaced_by, result_of, start_thread
@@ -154,8 +160,10 @@ def run_blocking(
 def shorten(error: LightbusException) -> None:
     """Take an error's way through Lightbus out of its traceback; it says nothing that its text does not.
 
-    If other code is on that way, such as a hook, it stays.
+    So does an error of the broker that led to it. If other code is on that way, such as a hook, it stays.
     """
+    if isinstance(error.__cause__, TransportError):
+        error.__cause__ = None
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _OURS:

@@ -21,7 +21,7 @@ from lightbus.options import Secret, SecretUrl
 from lightbus.transports.redis.options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
 from lightbus.transports.redis.url import SAYS, url_problem
 
-from .reasons import is_known, reason_of, words_of
+from .reasons import LOOPBACK, is_known, reason_of, words_of
 from .refusals import ReplyError, must_reconnect
 from .remains import NAME, Remains
 from .sentinel import NoPrimary, primary
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 #: Seconds for which a blocking read waits before it is begun again, to find a dead link.
 BLOCK = 2.0
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _READ_SIZE = 256 * 1024
 _NOTHING: Any = object()
 
@@ -54,7 +53,7 @@ def unavailable(what: str) -> Iterator[None]:
     try:
         yield
     except (LinkBroken, ReplyError) as e:
-        raise TransportUnavailable(f"{what}: {e}") from e
+        raise TransportUnavailable(f"{what}: {e}") from None
 
 
 class Connector:
@@ -72,7 +71,7 @@ class Connector:
         #: The user.
         self.username = str(settings.get("username") or "default")
         #: Whether it is on this machine.
-        self.is_local = bool(settings.get("path")) or settings.get("host", "localhost") in _LOOPBACK
+        self.is_local = bool(settings.get("path")) or settings.get("host", "localhost") in LOOPBACK
 
     async def connect(self) -> Wire:
         """Open a connection and do its handshake.
@@ -142,7 +141,7 @@ class Wire:
         self._address = address
         self._failure: Exception | None = None
         if connection._reader is None or connection._writer is None:
-            raise EOFError("the server closed it")
+            raise EOFError
         self._stream = connection._reader
         self._writer = connection._writer
         self._parser = hiredis.Reader(
@@ -170,14 +169,14 @@ class Wire:
             while not replies:
                 data = await self._stream.read(_READ_SIZE)
                 if not data:
-                    raise EOFError("the server closed it")
+                    raise EOFError
                 self._parser.feed(data)
                 while (reply := self._parser.gets()) is not _NOTHING:
                     replies.append(reply)
         except Exception as e:
             # That it was closed when it was written to, uvloop says in a way that helps nobody.
             told = e if self._failure is None or isinstance(self._failure, RuntimeError) else self._failure
-            raise self.broken(words_of(told)) from e
+            raise self.broken(words_of(told) or "no answer in time") from (None if is_known(told) else e)
         return replies
 
     def broken(self, reason: str) -> LinkBroken:
@@ -243,9 +242,9 @@ class Link:
             if refusals:
                 await self._note_refusals(refusals)
             return replies
-        except TimeoutError as e:
+        except TimeoutError:
             await self.close()
-            raise wire.broken(f"no reply within {timeout:g} s") from e
+            raise wire.broken(f"no reply within {timeout:g} s") from None
         except BaseException:
             # A cancelled read leaves a reply on the way: such a connection must not be used again.
             await self.close()

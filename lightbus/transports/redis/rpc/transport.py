@@ -86,7 +86,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                     kind = QueueFull if e.code == "OOM" else TransportUnavailable
                     raise kind(
                         f"{message.canonical_name} was not called: Redis at {self.address} refused it: {e}"
-                    ) from e
+                    ) from None
                 await asyncio.sleep(pause)
 
     async def _call_once(self, message: RpcMessage, blob: bytes, deadline: float) -> ResultMessage:
@@ -112,7 +112,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         except LinkBroken as e:
             raise LightbusTimeout(
                 f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
-            ) from e
+            ) from None
         except asyncio.CancelledError:
             is_unsent = self.pipe.is_unsent(sent)
             sent.cancel()

