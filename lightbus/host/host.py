@@ -43,7 +43,7 @@ class Host:
         fail_fast: Whether to end with status 69 where a broker does not answer at the start.
         reread: Reads the manifest again, for SIGHUP.
         arguments: The arguments of the command line, for plugins.
-        supervised: Whether a supervisor has started this process.
+        number: Which of a supervisor's processes this is, from 1; None if it stands alone.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Host:
         fail_fast: bool = False,
         reread: Callable[[], Manifest] | None = None,
         arguments: Namespace | None = None,
-        supervised: bool = False,
+        number: int | None = None,
     ) -> None:
         self.manifest = manifest
         self._folder = Path.cwd()
         self._embedded: EmbeddedServer | None = None
-        self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon, supervised=supervised)
+        self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon, supervised=number is not None)
         self._reread = reread
         self._reloader: Reloader | None = None
         self._reloads: list[Kept] = []
@@ -71,7 +71,13 @@ class Host:
         self.observers: list[Callable[[Moment], None]] = []
         #: How far its service is.
         self.life = Life(
-            manifest, self.bus, self._folder, features=features, arguments=arguments, fail_fast=fail_fast
+            manifest,
+            self.bus,
+            self._folder,
+            features=features,
+            arguments=arguments,
+            fail_fast=fail_fast,
+            is_first=number in (None, 1),
         )
 
     def run(self) -> int:

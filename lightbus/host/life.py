@@ -19,6 +19,7 @@ from lightbus.runtime.cancellation import end, own
 from lightbus.runtime.retrying import Retrying
 from lightbus.worker import Worker
 
+from .banner import Banner
 from .checks import broker_problems
 from .loading import Loader
 from .user_code import run_located, run_start_functions
@@ -43,6 +44,7 @@ class Life:
         arguments: The arguments of the command line, for plugins.
         fail_fast: Whether to give up where a broker does not answer at the start.
         may_be_idle: Whether a service may live that declares nothing to do.
+        is_first: Whether no other process of the same supervisor tells what the service consists of.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Life:
         arguments: Namespace | None = None,
         fail_fast: bool = False,
         may_be_idle: bool = False,
+        is_first: bool = True,
     ) -> None:
         self._manifest = manifest
         self._bus = bus
@@ -65,7 +68,7 @@ class Life:
         self._may_be_idle = may_be_idle
         self._loader = Loader(manifest, bus.client, folder)
         self._modules: list[ModuleType] = []
-        self._announced: set[str] = set()
+        self._banner = Banner(manifest, bus.client, arguments, is_first=is_first)
         #: Its phase: its APIs and listeners work while it is ``ready``.
         self.phase: Literal["starting", "ready", "stopping"] = "starting"
         #: Waits for the brokers before it starts.
@@ -111,7 +114,7 @@ class Life:
             worker.start()
             self.phase = "ready"
             ready()
-            logger.info("ready: %s runs as %s", client.service_name, client.process_name)
+            self._banner.tell_ready(worker)
             await stop()
             self.phase = "stopping"
             logger.info("stopping: no more is taken; what runs has %g s to finish", patience)
@@ -183,26 +186,7 @@ class Life:
         for event in worker.events:
             for api, _ in event.listener.events:
                 transports.event(api)
-        self._say(f"plugins: {', '.join(sorted(client.plugins)) or 'none'}")
-        for kind, name, address in transports.made():
-            self._say(f"{kind} transport: {name} at {address}")
-        for name in client.registry.names():
-            if name not in served:
-                owner = self._manifest.api(name).owner
-                self._say(f"the API {name} is owned by {owner}: known here, but not served")
-        self._say(f"APIs in the registry: {', '.join(client.registry.public()) or 'none'}")
-        for event in worker.events:
-            listener = event.listener
-            names = ", ".join(f"{api}.{name}" for api, name in listener.events)
-            self._say(f"listener {listener.name}: {names} (concurrency {listener.concurrency})")
-        if "tasks" in client.parts.declarations.features:
-            for schedule in client.all_schedules().values():
-                self._say(f"schedule {schedule.name}: {schedule.times} ({schedule.scope})")
-
-    def _say(self, line: str) -> None:
-        if line not in self._announced:
-            self._announced.add(line)
-            logger.info("%s", line)
+        self._banner.tell(worker, served)
 
     def _refuse_idleness(self, may_come: bool) -> None:
         """Refuse to run where nothing is declared and nothing more may come."""

@@ -64,12 +64,13 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
         seconds = time.gmtime(record.created)
-        line = {
+        line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", seconds) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= getattr(record, "about", None) or {}
         message_id = _message_id(record)
         if message_id:
             line["message_id"] = message_id
@@ -135,6 +136,7 @@ class _Ours:
         self.handler: logging.Handler | None = None
         self.level = logging.NOTSET
         self.root_level = logging.NOTSET
+        self.is_text = False
 
 
 _ours = _Ours()
@@ -151,6 +153,7 @@ def configure(level: str = "info", style: LogFormat | None = None) -> None:
     colour = is_terminal and not os.environ.get("NO_COLOR")
     if style is None:
         style = "text" if is_terminal else "json"
+    _ours.is_text = style == "text"
     handler = _ours.handler if isinstance(_ours.handler, OutputHandler) else _handler()
     handler.setFormatter(TextFormatter(colour=colour) if style == "text" else JsonFormatter())
     root = logging.getLogger()
@@ -163,6 +166,11 @@ def configure(level: str = "info", style: LogFormat | None = None) -> None:
     root.addHandler(handler)
     set_level(level)
     root.setLevel(_ours.root_level)
+
+
+def is_text() -> bool:
+    """Tell whether the log is text, which people read."""
+    return _ours.is_text
 
 
 def set_level(level: str) -> None:

@@ -71,6 +71,9 @@ TABLE = {
     "version": ("", OK, OK),
 }
 
+NAMES_OF_SHARED = {
+    *("config", "set", "bus", "service-name", "process-name", "log-level", "trust-remote", "transport"),
+}
 leaf = pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 
 
@@ -83,6 +86,23 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     yield it
     it.close()
     server.close()
+
+
+@leaf
+def test_its_own_options_stand_above_those_that_all_commands_share(path: tuple[str, ...]) -> None:
+    command = LEAVES[path]
+    shown = command.get_help(click.Context(command, info_name=" ".join(path), terminal_width=80))
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    if not reads_manifest(command):
+        return
+    sections = re.findall(r"^(Options|Log|Manifest):$", shown, re.MULTILINE)
+    assert sections == ["Options", "Log", "Manifest"]
+    listed = re.findall(r"^  (?:-\w, )?--([a-z-]+)", shown, re.MULTILINE)
+    own = [each for each in listed if each not in NAMES_OF_SHARED]
+    # How the log looks is one command's, and stands beside how much of it there is.
+    assert [each for each in own if each != "log-format"] == listed[
+        : len([e for e in own if e != "log-format"])
+    ]
 
 
 def test_every_command_is_in_the_table() -> None:

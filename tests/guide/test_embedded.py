@@ -66,7 +66,7 @@ def is_open(port: int) -> bool:
 
 
 def start_line(project: Project, port: int) -> str:
-    return f"started an embedded Valkey at 127.0.0.1:{port}; its data is in {project.folder}/.lightbus"
+    return f"Redis: embedded Valkey at 127.0.0.1:{port}, its data in .lightbus"
 
 
 def call(project: Project) -> str:
@@ -120,7 +120,7 @@ def test_after_kill_9_the_next_host_adopts_it(project: Project, port: int) -> No
     assert is_open(port)
     project.fire("auth.user_registered", username="meanwhile")
     again = project.host()
-    assert f"using the embedded Valkey at 127.0.0.1:{port} that an earlier run left" in again.output()
+    assert f"Redis: embedded Valkey at 127.0.0.1:{port}, which an earlier run left" in again.output()
     eventually(lambda: printed(again) == ["heard meanwhile"])
     assert again.terminate() == 0
     assert not is_open(port)
@@ -141,7 +141,7 @@ def test_two_hosts_of_one_folder_share_it(project: Project, port: int) -> None:
     first = project.host()
     second = project.host()
     assert start_line(project, port) in first.output()
-    assert "Valkey" not in second.output() or "of another process" in second.output()
+    assert "Valkey" not in second.output() or "another process" in second.output()
     assert second.terminate() == 0
     assert is_open(port)
     assert call(project) == '"pong"'
@@ -162,7 +162,7 @@ def test_none_is_started_where_a_server_answers(project: Project, start_server: 
         "lightbus.yaml", f"bus: {{redis: {{embedded: true, url: 'redis://127.0.0.1:{server.port}/0'}}}}"
     )
     host = project.host()
-    assert f"no embedded Valkey is started: 127.0.0.1:{server.port} answers already" in host.output()
+    assert f"Redis: found at 127.0.0.1:{server.port}, so no embedded Valkey is started" in host.output()
     assert host.terminate() == 0
     assert server.execute("PING") == b"PONG"
     assert not (project.folder / ".lightbus" / "appendonlydir").exists()

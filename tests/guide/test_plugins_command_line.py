@@ -36,7 +36,7 @@ def test_an_option_of_a_plugin(project: Project, words: tuple[str, ...], flavour
     done = project.run(*words, *more)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"{words[0]} {flavour}"
-    assert "plugins: none" in host.output()
+    assert "plugins:" not in host.output()
 
 
 @pytest.mark.parametrize("how", [(), ("-c", "other.yaml"), ("--set", "plugins.acme.enabled=true")])

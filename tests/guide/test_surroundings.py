@@ -144,5 +144,5 @@ def test_a_redis_that_answers_already_is_told_of_unless_it_is_configured(
     url = {"LIGHTBUS__BUS__REDIS__URL": "redis://127.0.0.1:6379/0"} if is_configured else {}
     with caplog.at_level(logging.INFO, "lightbus"):
         assert embedded.provide(load([], cwd=tmp_path, environ=url), tmp_path) is None
-    line = "using the Redis that already answers at 127.0.0.1:6379, since none is configured"
+    line = "Redis: found at 127.0.0.1:6379, since none is configured"
     assert (line in caplog.text) is not is_configured

@@ -32,7 +32,7 @@ def test_answers_travel_over_the_redis_of_their_own(
         """,
     )
     host = project.host()
-    assert f"result transport: redis at 127.0.0.1:{answers.port}/0" in host.output()
+    assert f"Redis: 127.0.0.1:{answers.port}/0 (answers)" in host.output()
     redis_server.execute("CONFIG", "RESETSTAT")
     assert project.call("a.double", number=21) == 42
     assert b"cmdstat_lpush:calls=1," in answers.execute("INFO", "commandstats")

@@ -41,7 +41,7 @@ def test_it_is_hosted_with_a_redis_of_its_own(house: Project) -> None:
     host.wait_for_line("order 1: receipt for teapot sent to Ann")
     assert host.terminate() == 0
     output = host.output()
-    assert "started an embedded Valkey" in output and "stopped the embedded Valkey" in output
+    assert "Redis: embedded Valkey at" in output and "stopped the embedded Valkey" in output
     assert "schedule refill_shelves: 0 2 * * * (service)" in output
     assert " error" not in output and "Traceback" not in output
 
@@ -79,7 +79,7 @@ def test_production_is_hosted_over_tls_with_its_secret_from_a_file(
     assert wrong.wait() == 69
     host = house.start(*command, REDIS_URL=f"rediss://localhost:{port}")
     host.wait_for_line("ready: ")
-    assert f"rpc transport: redis at localhost:{port}/0" in host.output()
+    assert f"Redis: localhost:{port}/0" in host.output()
     clients = server.execute("CLIENT", "LIST").decode()
     assert "user=shop" in clients
     assert "health and metrics: http://0.0.0.0:8099" in host.output()

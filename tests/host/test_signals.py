@@ -79,7 +79,7 @@ class A(lightbus.Api):
 """
 
 #: As ``lightbus run``, with 3 s instead of 15 in which the processes of a supervisor have to end.
-RUN = "import lightbus.host.supervisor as s; s._CLOSING = 3.0; from lightbus.cli import main; main()"
+RUN = "import lightbus.host.processes.crew as s; s._CLOSING = 3.0; from lightbus.cli import main; main()"
 
 
 class Hosted:

@@ -132,7 +132,7 @@ def test_they_share_one_embedded_server(project: Project) -> None:
     )
     supervisor = project.host()
     both_ready(supervisor)
-    assert supervisor.output().count("started an embedded Valkey") == 1
+    assert supervisor.output().count("Redis: embedded Valkey at") == 1
     assert project.call("a.pid") in children(supervisor)
     assert supervisor.terminate() == 0
     assert "stopped the embedded Valkey" in supervisor.output()
@@ -141,3 +141,17 @@ def test_they_share_one_embedded_server(project: Project) -> None:
 def test_one_process_needs_no_supervisor(served: Project) -> None:
     host = served.host("--set", "processes=1")
     assert served.call("a.pid") == host.pid
+
+
+def test_the_command_line_says_how_many_whatever_the_manifest_says(served: Project) -> None:
+    supervisor = served.host("--processes", "3")
+    both_ready(supervisor, 3)
+    assert supervisor.terminate() == 0
+    host = served.host("--processes", "1")
+    assert served.call("a.pid") == host.pid
+
+
+@pytest.mark.parametrize("number", ["0", "1025", "two"])
+def test_a_number_of_processes_that_makes_no_sense_is_misuse(served: Project, number: str) -> None:
+    done = served.run("run", "--processes", number)
+    assert done.returncode == 64 and "--processes" in done.stderr

@@ -15,8 +15,8 @@ import pytest
 
 import lightbus
 from lightbus.exceptions import NoWorker
-from lightbus.host import supervisor
-from lightbus.host.supervisor import Supervisor
+from lightbus.host.processes import ending
+from lightbus.host.processes.supervisor import Supervisor
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
 from tests.guide.project import Project
@@ -208,7 +208,7 @@ async def test_a_process_is_kept_running_though_what_keeps_it_ends_unasked(
     name = "lightbus process 1"
     monkeypatch.chdir(bench.folder)
     # The process of the tests heeds signals afterwards.
-    monkeypatch.setattr(supervisor, "heed_no_more", lambda: None)
+    monkeypatch.setattr(ending, "heed_no_more", lambda: None)
     if how == "raise":
         Sabotage(name, how)
     it = Supervisor(bench.read("processes: 2"), [sys.executable, "-c", PROCESS], bench.folder)
@@ -216,17 +216,17 @@ async def test_a_process_is_kept_running_though_what_keeps_it_ends_unasked(
     started = bench.folder / "started"
     started.touch()
     await eventually_async(lambda: sorted(started.read_text()) == ["1", "2"], what="both have started")
-    before = dict(it._running)
+    before = dict(it._crew.running)
     if how == "cancel":
         (keeper,) = (task for task in asyncio.all_tasks() if task.get_name() == name)
         keeper.cancel()
         await eventually_async(lambda: sorted(started.read_text()) == ["1", "1", "2"])
         assert await asyncio.wait_for(before[1].wait(), 60) == 0, "it has ended with its standard input"
     assert was_told(caplog, name, how)
-    assert it._running.keys() == {1, 2} and it._running[2] is before[2]
-    it._on_stop("SIGTERM")
+    assert it._crew.running.keys() == {1, 2} and it._crew.running[2] is before[2]
+    it._ending._on_signal("SIGTERM")
     await supervising
-    assert it._running == {} and it._status == 0
+    assert it._crew.running == {} and it._crew.status == 0
 
 
 #: Tasks that have no row here, each with the reason.

@@ -11,6 +11,7 @@ import click
 from lightbus.bus.client import BusClient
 from lightbus.cli.arguments import parse, split
 from lightbus.cli.completion import parameters_of, procedures
+from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.plugins import act
 from lightbus.declared.registry import Registry, auto_registered
@@ -18,7 +19,9 @@ from lightbus.host.importing import look_in
 from lightbus.manifest.wiring import wiring_of
 
 
-@click.command("call", epilog="Example: lightbus call auth.check_password username=admin password=secret")
+@click.command(
+    "call", cls=Command, epilog="Example: lightbus call auth.check_password username=admin password=secret"
+)
 @click.argument("procedure", shell_complete=procedures)
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...", shell_complete=parameters_of("rpcs"))
 @click.option("--json", "whole", metavar="OBJECT", help="All arguments as one JSON object.")

@@ -8,18 +8,17 @@ from typing import Any
 
 import click
 
+from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.wording import counted, line_width, paragraph
+from lightbus.host.banner import listed
 from lightbus.host.checks import check
 from lightbus.host.shutdown import EXIT_CONFIG
 from lightbus.manifest import DEFAULT_FILE
 from lightbus.manifest.problems import Format, InvalidManifest, Problem, render
 
-#: The most files that are named.
-_LISTED = 3
 
-
-@click.command("check", epilog="Example: lightbus check -c config --imports --connect")
+@click.command("check", cls=Command, epilog="Example: lightbus check -c config --imports --connect")
 @manifest_options
 @click.option("--imports", is_flag=True, help="Import the modules and handlers, and see that they fit.")
 @click.option("--connect", is_flag=True, help="Ask each Redis whether it has what is promised.")
@@ -65,14 +64,9 @@ def _summary(problems: list[Problem], imports: bool, connect: bool, sources: Seq
     if sources is None:
         return count
     where = (
-        f" in {_listed(sources)}" if sources else f", but there is no manifest here: no {DEFAULT_FILE}, no -c"
+        f" in {listed(sources)}" if sources else f", but there is no manifest here: no {DEFAULT_FILE}, no -c"
     )
     to_note = f", {len(problems) - errors} to note" if len(problems) > errors else ""
     unseen = ["handlers were not imported (--imports)"] if not imports else []
     unseen += ["Redis was not asked (--connect)"] if not connect else []
     return f"{count}{where}{to_note}" + (f"; {', '.join(unseen)}" if unseen else "")
-
-
-def _listed(sources: Sequence[str]) -> str:
-    names = ", ".join(sources[:_LISTED])
-    return f"{names} and {len(sources) - _LISTED} more" if len(sources) > _LISTED else names

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import manifest_options, read
 from lightbus.manifest.printing.effective import show
 from lightbus.manifest.printing.jsonschema import json_schema
 
 
-@click.group("config", epilog="Example: lightbus config show")
+@click.group("config", cls=Group, epilog="Example: lightbus config show")
 def command() -> None:
     """Show what is configured, or what can be."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lightbus.cli.completion import apis
+from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, complete_files, manifest_options
 from lightbus.cli.project import project_bus
 from lightbus.cli.wording import counted
@@ -15,7 +16,7 @@ from lightbus.contracts.compare import compare_all
 from lightbus.contracts.files import read_contracts
 from lightbus.contracts.printing import show as text_of
 
-command = click.Group(
+command = Group(
     "contract", help="Compare and print the contracts of APIs.", epilog="Example: lightbus contract show auth"
 )
 

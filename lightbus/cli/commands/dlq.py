@@ -14,6 +14,7 @@ import click
 from lightbus.bus.client import BusClient
 from lightbus.cli.acting import confirm, need_terminal, on_the_bus
 from lightbus.cli.completion import apis, groups
+from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.tables import Column, Table
 from lightbus.cli.wording import ago, counted, line_width
@@ -39,7 +40,7 @@ _COLUMNS = (
 
 Act = Callable[[BusClient, Sequence[str], Filter], AsyncIterator[DeadLetter]]
 
-command = click.Group(
+command = Group(
     "dlq",
     help="Look at events that were put aside, replay them or drop them.",
     epilog="Example: lightbus dlq list",

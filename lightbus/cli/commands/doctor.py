@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from lightbus.cli.diagnosis import Check, diagnose, exit_status
+from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.wording import counted, is_plain, line_width, paragraph
 from lightbus.host.logs import on_one_line
@@ -26,7 +27,7 @@ _MARKS = {
 }
 
 
-@click.command("doctor", epilog="Example: lightbus doctor")
+@click.command("doctor", cls=Command, epilog="Example: lightbus doctor")
 @click.option(
     "--format",
     "form",

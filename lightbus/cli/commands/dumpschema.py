@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.project import project_bus
 from lightbus.contracts.asyncapi import document
 from lightbus.contracts.files import write_contracts
 
 
-@click.command("dumpschema", epilog="Example: lightbus dumpschema --out schemas/")
+@click.command("dumpschema", cls=Command, epilog="Example: lightbus dumpschema --out schemas/")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="FILE_OR_DIRECTORY", help="Where to write it."
 )

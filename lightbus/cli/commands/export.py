@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import manifest_options, read_unfilled, together
 from lightbus.export.compose import compose
 from lightbus.export.docker import image
@@ -52,7 +53,7 @@ _out = together(
 _image_option = click.option("--image", metavar="IMAGE", help="The image; left out, SERVICE:latest.")
 
 
-@click.group("export", epilog="Example: lightbus export kubernetes --out deploy")
+@click.group("export", cls=Group, epilog="Example: lightbus export kubernetes --out deploy")
 def command() -> None:
     """Write what runs this service elsewhere, as the manifest has it.
 

@@ -8,13 +8,16 @@ import click
 
 from lightbus.cli.arguments import parse, split
 from lightbus.cli.completion import events, parameters_of
+from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.plugins import act
 from lightbus.cli.project import project_bus
 
 
 @click.command(
-    "fire", epilog="Example: lightbus fire auth.user_registered username=admin email=admin@example.com"
+    "fire",
+    cls=Command,
+    epilog="Example: lightbus fire auth.user_registered username=admin email=admin@example.com",
 )
 @click.argument("event", shell_complete=events)
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...", shell_complete=parameters_of("events"))

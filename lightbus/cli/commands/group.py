@@ -16,6 +16,7 @@ import click
 from lightbus.bus.client import BusClient
 from lightbus.cli import completion
 from lightbus.cli.acting import confirm, need_terminal, on_the_bus
+from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.status_screen import state_of
 from lightbus.cli.tables import Cell, Column, Table
@@ -28,7 +29,7 @@ from lightbus.options import parse_duration
 from lightbus.transports.groups import GroupStatus, Move, Seek
 from lightbus.transports.unserved import duration, state, waiting
 
-command = click.Group(
+command = Group(
     "group",
     help="Look after the groups of listeners: how far each has read, and what is kept for it.",
     epilog="Example: lightbus group list",

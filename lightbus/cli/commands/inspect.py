@@ -15,6 +15,7 @@ import click
 from lightbus.bus.client import BusClient
 from lightbus.bus.path import BusPath
 from lightbus.cli.completion import apis, events_of_api
+from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
 from lightbus.exceptions import InvalidParameters
 from lightbus.host.checks import client_for
@@ -54,7 +55,11 @@ def _since(text: str) -> tuple[float | None, float | None]:
         raise InvalidParameters(f"{text!r} is no time; write 30s, 2h, 7d or 2026-01-31T12:00:00") from None
 
 
-@click.command("inspect", epilog="Example: lightbus inspect --api auth -j username=admin --since 1h -F human")
+@click.command(
+    "inspect",
+    cls=Command,
+    epilog="Example: lightbus inspect --api auth -j username=admin --since 1h -F human",
+)
 @click.option("-i", "--id", metavar="ID", help="The event of this id.")
 @click.option("-n", "--native-id", metavar="ID", help="The event that has this id in Redis.")
 @click.option(

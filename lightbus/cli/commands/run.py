@@ -6,37 +6,54 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
+from lightbus.cli.help import LOG, Command, shared_option
 from lightbus.cli.manifest_options import manifest_options, read
 from lightbus.cli.plugins import spoken
 from lightbus.declared.settings import FEATURES, Feature
 from lightbus.host import logs
+from lightbus.host.banner import tell_start
 from lightbus.host.host import Host
 from lightbus.host.http import serving
+from lightbus.host.processes.child import as_child, follow_supervisor
+from lightbus.host.processes.crew import this_command
+from lightbus.host.processes.imports import telling_imports
 from lightbus.host.processes.overseer import overseer_of
+from lightbus.host.processes.reloading import Reloading
 from lightbus.host.processes.reporter import reporting
+from lightbus.host.processes.supervisor import Supervisor
 from lightbus.host.shutdown import end_with
-from lightbus.host.supervisor import Supervisor, as_child, follow_supervisor, this_command
+from lightbus.manifest import DEFAULT_FILE
 from lightbus.manifest.model import LogFormat, Manifest
 from lightbus.runtime.interpreter import refuse_shadows
 
 logger = logging.getLogger(__name__)
 
 
-@click.command("run", epilog="Example: lightbus run -c config --log-level debug")
-@manifest_options
-@click.option(
-    "--log-format",
-    type=click.Choice(get_args(LogFormat), case_sensitive=False),
-    help="How log lines look, as bus.log_format; text on a terminal and JSON elsewhere, if neither says it.",
-)
+@click.command("run", cls=Command, epilog="Example: lightbus run -c config --log-level debug")
 @click.option("-o", "--only", metavar="FEATURES", help="Do only these: any of rpcs,events,tasks.")
 @click.option("-k", "--skip", metavar="FEATURES", help="Do all but these: any of rpcs,events,tasks.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="How many processes host it, instead of as many as processes in the manifest says.",
+)
+@click.option(
+    "--reload",
+    is_flag=True,
+    help="For development: start again whenever a module, what it imports from this project, or the "
+    "manifest changes.",
+)
+@click.option(
+    "--fail-fast", is_flag=True, help="End with status 69 where Redis does not answer at the start."
+)
 @click.option(
     "-m",
     "--schema",
@@ -44,31 +61,41 @@ logger = logging.getLogger(__name__)
     metavar="FILE_OR_DIRECTORY",
     help="Contracts of APIs of others, as lightbus dumpschema writes them, in place of those on the bus.",
 )
-@click.option(
-    "--fail-fast", is_flag=True, help="End with status 69 where Redis does not answer at the start."
+@shared_option(
+    LOG,
+    "--log-format",
+    type=click.Choice(get_args(LogFormat), case_sensitive=False),
+    help="How log lines look: text for people, or json, one object a line. If neither this nor "
+    "bus.log_format says it: text on a terminal and JSON elsewhere, as in a pipe or a file.",
 )
-def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: bool, **options: Any) -> int:
+@manifest_options
+def command(
+    only: str | None, skip: str | None, schema: Path | None, fail_fast: bool, reload: bool, **options: Any
+) -> int:
     """Host the APIs, listeners and tasks of this project's bus modules until SIGTERM or Ctrl-C."""
     features = _features(only, skip)
-    # Before any process is started that would be at a loss.
-    refuse_shadows(Path.cwd())
-    if isinstance(sys.stdout, TextIOWrapper):
-        # Output of a handler is seen at once, also in a pipe or a file.
-        sys.stdout.reconfigure(line_buffering=True)
-    logs.configure(options["log_level"] or "info", options["log_format"])
-    # Until the host is there to do something about it.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    number, overseer = follow_supervisor(), overseer_of(os.environ)
+    if reload and fail_fast:
+        raise click.UsageError(
+            "--fail-fast ends the host where it can't start, and --reload waits for a change then; leave one "
+            "of them out"
+        )
+    number, overseer = _begin(options), overseer_of(os.environ)
 
     def read_again() -> Manifest:
         manifest = read(**options)
         return as_child(manifest, number) if number is not None else manifest
 
+    if reload and number is None:
+        named = [*(options["config"] or [os.environ.get("LIGHTBUS_CONFIG") or DEFAULT_FILE])]
+        named += [str(path) for path in _files_in(schema)]
+        return Reloading(read_again, this_command(), Path.cwd(), named).run()
     manifest = read_again()
     logs.configure(manifest.bus.log_level, manifest.bus.log_format)
-    if manifest.processes > 1 and number is None:
-        return Supervisor(manifest, this_command(), Path.cwd()).run()
-    for problem in manifest.notes:
+    if number is None:
+        tell_start(manifest)
+        if manifest.processes > 1:
+            return Supervisor(manifest, this_command(), Path.cwd()).run()
+    for problem in manifest.notes if number in (None, 1) else ():
         if problem.severity == "warning":
             logger.warning("%s", problem)
     host = Host(
@@ -77,14 +104,34 @@ def command(only: str | None, skip: str | None, schema: Path | None, fail_fast: 
         fail_fast=fail_fast,
         reread=read_again,
         arguments=spoken(),
-        supervised=number is not None,
+        number=number,
     )
     if schema is not None:
         host.bus.schema.load_local(schema)
-    with serving(host), reporting(host, overseer, supervised=number is not None):
+    with telling_imports(), serving(host), reporting(host, overseer, supervised=number is not None):
         status = host.run()
         end_with(status)
     return status
+
+
+def _begin(options: Mapping[str, Any]) -> int | None:
+    """Prepare this process for hosting; return which of a supervisor's processes it is, if it has one."""
+    # Before any process is started that would be at a loss.
+    refuse_shadows(Path.cwd())
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Output of a handler is seen at once, also in a pipe or a file.
+        sys.stdout.reconfigure(line_buffering=True)
+    logs.configure(options["log_level"] or "info", options["log_format"])
+    # Until the host is there to do something about it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return follow_supervisor()
+
+
+def _files_in(schema: Path | None) -> list[Path]:
+    """Return the files with contracts that the command line names."""
+    if schema is None:
+        return []
+    return [schema, *sorted(schema.glob("*.json"))] if schema.is_dir() else [schema]
 
 
 def _features(only: str | None, skip: str | None) -> tuple[Feature, ...] | None:

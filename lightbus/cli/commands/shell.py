@@ -18,6 +18,7 @@ import click
 
 import lightbus
 from lightbus.bus.path import BusPath
+from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.plugins import hand_over, spoken
 from lightbus.cli.project import project_bus
@@ -29,7 +30,9 @@ _HISTORY = Path("~/.lightbus_history")
 
 
 @click.command(
-    "shell", epilog="Example: lightbus shell -e \"print(bus.auth.check_password(username='admin'))\""
+    "shell",
+    cls=Command,
+    epilog="Example: lightbus shell -e \"print(bus.auth.check_password(username='admin'))\"",
 )
 @click.option("-e", "--execute", "statements", metavar="CODE", help="Run CODE instead of asking for it.")
 @click.option("--plain", is_flag=True, help="Use Python's own console, even where IPython is installed.")

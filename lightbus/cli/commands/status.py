@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
 from lightbus.cli.wording import line_width
 from lightbus.exceptions import TransportError, TransportUnavailable
@@ -32,7 +33,7 @@ _INTERVAL = 2.0
 _PATIENCE = 5.0
 
 
-@click.command("status", epilog="Example: lightbus status --watch")
+@click.command("status", cls=Command, epilog="Example: lightbus status --watch")
 @click.option("-w", "--watch", is_flag=True, help="Look again every 2 seconds, until Ctrl-C.")
 @click.option("--json", "form", flag_value="json", help="As --format json.")
 @click.option(

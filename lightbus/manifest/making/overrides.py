@@ -28,6 +28,7 @@ FLAGS = {
     "log_level": ("--log-level", "bus.log_level"),
     "log_format": ("--log-format", "bus.log_format"),
     "features": ("--only/--skip", "features"),
+    "processes": ("--processes", "processes"),
 }
 _RANK = 1_000_000
 _LONGEST_NAME = 30

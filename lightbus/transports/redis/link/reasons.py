@@ -36,7 +36,7 @@ _BY_NUMBER = {
     errno.ECONNREFUSED: "nobody listens there",
     errno.ENOENT: "there is no such socket",
     errno.EACCES: "this user may not use that socket",
-    errno.ECONNRESET: "the server broke the connection off",
+    errno.ECONNRESET: _CLOSED,
     errno.EPIPE: _CLOSED,
     errno.ETIMEDOUT: "it does not answer",
     errno.EHOSTUNREACH: "no network leads there",

@@ -1,0 +1,65 @@
+"""The signals of a supervisor: it ends with its processes, and hands on what is meant for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable
+
+from lightbus.host.shutdown import ONE_WISH, heed_no_more
+
+from .crew import Crew
+
+logger = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Ending:
+    """The first SIGTERM or SIGINT ends the processes in good order, a second one at once.
+
+    Args:
+        crew: Returns the processes that run at present; None where there are none.
+    """
+
+    def __init__(self, crew: Callable[[], Crew | None]) -> None:
+        self._crew = crew
+        self._signalled: float | None = None
+        #: Set when the end has begun.
+        self.begun = asyncio.Event()
+
+    def heed(self) -> None:
+        """Heed the signals from now on, on the running event loop."""
+        loop = asyncio.get_running_loop()
+        for ending in _SIGNALS:
+            loop.add_signal_handler(ending, self._on_signal, ending.name)
+        loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
+
+    def close(self) -> None:
+        """Heed no more signals: this process ends already."""
+        loop = asyncio.get_running_loop()
+        for ending in _SIGNALS:
+            loop.remove_signal_handler(ending)
+        heed_no_more()
+        logger.info("stopped")
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        crew = self._crew()
+        if crew is not None:
+            crew.send(number)
+
+    def _on_signal(self, name: str) -> None:
+        crew, now = self._crew(), time.monotonic()
+        if self._signalled is None:
+            self._signalled = now
+            logger.info("%s received", name)
+            self.begun.set()
+            if crew is not None:
+                crew.end()
+        elif now - self._signalled >= ONE_WISH:
+            logger.warning("%s again: what still runs is left behind", name)
+            self._signalled = now
+            if crew is not None:
+                crew.end_at_once()
