@@ -28,7 +28,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^```(python run|text output|yaml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _STEP = re.compile(r"^```([\w ]*)\n(.*?)^```$|^    (\S[^\n]*)$", re.DOTALL | re.MULTILINE)
 #: In YAML that is no manifest, or is tested with the file or the plugin that it belongs to.
-_NOT_HERE = ("livenessProbe:", "scrape_configs:", "yaml-language-server:", "--8<--", "audit:")
+_NOT_HERE = (
+    "livenessProbe:",
+    "scrape_configs:",
+    "# compose.yaml",
+    "# production.yaml",
+    "yaml-language-server:",
+    "--8<--",
+    "audit:",
+)
 _NAMED = re.compile(r"# ([\w/]+\.(?:py|yaml))(, at its end)?\n")
 
 
