@@ -39,12 +39,16 @@ _CONNECTION = {f.name for f in fields(RedisOptions)}
 
 def reference() -> str:
     """Return the reference as YAML that loads and, but for its example entries, changes nothing."""
+    return _HEADER + "\n".join(_lines(everything().below(), 0)) + "\n"
+
+
+def everything() -> Entry:
+    """Return a manifest with an entry wherever a user may name some."""
     entries: dict[str, Any] = {
         **{key: {"example": None} for key in ("policies", "listeners", "schedules")},
         "plugins": {name: cls() for name, cls in OWN_PLUGINS.items()},
     }
-    everything = Entry(value=replace(Manifest(), **entries))
-    return _HEADER + "\n".join(_lines(everything.below(), 0)) + "\n"
+    return Entry(value=replace(Manifest(), **entries))
 
 
 def _lines(entries: Iterable[Entry], indent: int) -> Iterator[str]:

@@ -1,10 +1,12 @@
-"""What `make docs` does to a page: the words that mark code for tests are not for its readers."""
+"""The words that mark code for tests are not for readers; the changelog's links start from its page."""
+
+from __future__ import annotations
 
 import re
 from pathlib import Path
 from typing import Any
 
-_CHANGELOG = Path(__file__).parents[1] / "CHANGELOG.md"
+_CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 _MARKED = re.compile(r"^```(python run|text output)$", re.MULTILINE)
 
 
