@@ -25,7 +25,10 @@ After=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-{kind}ExecStart={command}
+# It says when it is ready, reloading or stopping, and why it is not ready: systemctl status {file}
+Type=notify
+NotifyAccess=main
+ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 WorkingDirectory={folder}
 {environment}User={user}
@@ -33,7 +36,9 @@ Restart=always
 RestartSec=2
 # Misuse and a wrong configuration: no further start cures them.
 RestartPreventExitStatus=64 78
-{watchdog}# bus.drain_timeout, and what closing takes.
+# http.dead_after: an event loop that is blocked for so long is started again.
+WatchdogSec={watchdog}
+# bus.drain_timeout, and what closing takes.
 TimeoutStopSec={grace}
 # SIGTERM is for the service itself, which ends what it has started.
 KillMode=mixed
@@ -64,17 +69,6 @@ RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 UMask=0077
 """
-_NOTIFY = """\
-# It says when it is ready, reloading or stopping, and why it is not ready: systemctl status {file}
-Type=notify
-NotifyAccess=main
-"""
-_WATCHDOG = """\
-# http.dead_after: an event loop that is blocked for so long is started again.
-WatchdogSec={seconds}
-"""
-#: A supervisor of several processes says nothing yet of how they are.
-_SEVERAL = "Type=exec\n"
 
 
 def unit(service: Service, folder: str) -> dict[str, str]:
@@ -93,7 +87,6 @@ def unit(service: Service, folder: str) -> dict[str, str]:
     hardening = _HARDENING.format(home=home)
     if service.manifest.bus.redis.embedded:
         hardening += f"# The data of the embedded Redis.\nReadWritePaths=-{folder}/.lightbus\n"
-    is_one = service.manifest.processes == 1
     program, *arguments = service.run()
     text = _UNIT.format(
         header=service.header,
@@ -104,8 +97,7 @@ def unit(service: Service, folder: str) -> dict[str, str]:
         inputs="".join(f"# {line}\n".replace("# \n", "#\n") for line in _inputs(service, folder)),
         command=" ".join((f"{folder}/.venv/bin/{program}", *(_quoted(each) for each in arguments))),
         environment=environment,
-        kind=_NOTIFY.format(file=f"{slug}.service") if is_one else _SEVERAL,
-        watchdog=_WATCHDOG.format(seconds=math.ceil(service.manifest.http.dead_after)) if is_one else "",
+        watchdog=math.ceil(service.manifest.http.dead_after),
         grace=service.grace,
         hardening=hardening,
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.guide.project import Project
+from tests.host.test_supervisor import children
 from tests.support.notify import NotifySocket
 from tests.support.processes import Process
 from tests.support.servers import Server
@@ -57,7 +58,7 @@ def start(project: Project, told: NotifySocket, processes: int, *args: str, **en
     return project.start("run", "--set", f"processes={processes}", *args, **told.environment(**env))
 
 
-both_kinds = pytest.mark.parametrize("processes", [1])
+both_kinds = pytest.mark.parametrize("processes", [1, 2])
 
 
 @both_kinds
@@ -144,6 +145,31 @@ def test_the_watchdog_of_another_process_hears_nothing(served: Project, told: No
     told.wait_for("READY")
     assert "lightbus reports" in served.call("a.threads")
     assert told.signs == []
+
+
+def test_the_watchdog_hears_nothing_while_one_process_of_several_is_frozen(
+    served: Project, told: NotifySocket
+) -> None:
+    supervisor = start(served, told, 2, WATCHDOG_USEC="1000000")
+    told.wait_for("READY")
+    told.wait_for_sign()
+    victim = children(supervisor)[0]
+    os.kill(victim, signal.SIGSTOP)
+    told.wait_for_silence(1.5)
+    os.kill(victim, signal.SIGCONT)
+    told.wait_for_sign()
+
+
+def test_one_process_of_several_that_dies_is_told_and_the_others_go_on(
+    served: Project, told: NotifySocket
+) -> None:
+    supervisor = start(served, told, 2, WATCHDOG_USEC="1000000")
+    told.wait_for("READY")
+    os.kill(children(supervisor)[0], signal.SIGKILL)
+    told.wait_for_status("1 of 2 processes are ready; process 1: it has ended")
+    told.wait_for_sign()
+    told.wait_for_status("ready, 2 processes")
+    assert told.states() == ["READY"]
 
 
 def test_a_start_that_fails_is_never_ready(served: Project, told: NotifySocket) -> None:

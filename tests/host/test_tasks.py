@@ -16,6 +16,7 @@ import pytest
 import lightbus
 from lightbus.exceptions import NoWorker
 from lightbus.host.processes import ending
+from lightbus.host.processes.overseer import Overseer
 from lightbus.host.processes.supervisor import Supervisor
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
@@ -229,6 +230,26 @@ async def test_a_process_is_kept_running_though_what_keeps_it_ends_unasked(
     assert it._crew.running == {} and it._crew.status == 0
 
 
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+async def test_the_watchdog_hears_of_processes_though_the_task_for_that_ends_unasked(
+    bench: Bench, how: How, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bench.folder)
+    # The process of the tests heeds signals afterwards.
+    monkeypatch.setattr(ending, "heed_no_more", lambda: None)
+    said: list[bytes] = []
+    name = "lightbus reports"
+    Sabotage(name, how)
+    overseer = Overseer(said.append, 0.2)
+    it = Supervisor(bench.read("processes: 2"), [sys.executable, "-c", PROCESS], bench.folder, overseer)
+    supervising = asyncio.create_task(it._supervise())
+    await eventually_async(lambda: was_told(caplog, name, how))
+    said.clear()
+    await eventually_async(lambda: b"WATCHDOG=1" in said)
+    it._ending._on_signal("SIGTERM")
+    await supervising
+
+
 #: Tasks that have no row here, each with the reason.
 ELSEWHERE = {
     "lightbus permissions": "the next refusal begins it again",
@@ -243,7 +264,7 @@ OWN_ROWS = [
         "lightbus start of the listener note",
         "lightbus end of the listener note",
     ),
-    *("lightbus reload", "lightbus process 1"),
+    *("lightbus reload", "lightbus process 1", "lightbus reports"),
 ]
 
 

@@ -94,7 +94,7 @@ def command(
     if number is None:
         tell_start(manifest)
         if manifest.processes > 1:
-            return Supervisor(manifest, this_command(), Path.cwd()).run()
+            return Supervisor(manifest, this_command(), Path.cwd(), overseer).run()
     for problem in manifest.notes if number in (None, 1) else ():
         if problem.severity == "warning":
             logger.warning("%s", problem)

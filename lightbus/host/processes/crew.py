@@ -13,13 +13,15 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
-from lightbus.host.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE
+from lightbus.host.shutdown import CLOSING, EXIT_CONFIG, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
 
 from .child import VARIABLE
 from .imports import Hearing
+from .overseer import Overseer
+from .reports import Reports
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ _STEADY = 60.0
 #: Seconds from the second signal to the end of those that did not heed it.
 _PATIENCE = 2.0
 #: Seconds after ``drain_timeout`` for a process to end; it ends itself a little sooner where it still can.
-_CLOSING = 15.0
+_CLOSING = CLOSING + 1.0
 #: Written to a process's standard input: leave behind what runs. A signal can't say that, since others may
 #: send the process the same one: systemd signals every process of a service.
 _AT_ONCE = b"!"
@@ -44,6 +46,7 @@ class Crew:
         manifest: The service that they host; ``processes`` is their number.
         command: The command that starts one.
         heard: Gets the files of the project that they import; None where nobody wants to know.
+        overseer: Whoever is told how they are; None for nobody.
     """
 
     def __init__(
@@ -51,10 +54,13 @@ class Crew:
         manifest: Manifest,
         command: Sequence[str],
         heard: Callable[[Sequence[Path]], None] | None = None,
+        overseer: Overseer | None = None,
     ) -> None:
         self._manifest = manifest
         self._command = command
         self._heard = heard
+        self._reports = Reports(overseer, manifest.processes)
+        self._reporting: Kept | None = None
         self._stop = asyncio.Event()
         self._keepers: list[Kept] = []
         #: Those that run now, by number.
@@ -64,6 +70,8 @@ class Crew:
 
     def start(self) -> None:
         """Start them."""
+        lost = "nobody is told how the processes are"
+        self._reporting = Kept(self._reports.keep, "lightbus reports", lost, Obstacles()).start()
         for number in range(1, self._manifest.processes + 1):
             name, lost = f"lightbus process {number}", f"process {number} is not kept running"
             self._keepers.append(Kept(partial(self._keep, number), name, lost, Obstacles()).start())
@@ -72,14 +80,17 @@ class Crew:
         """Wait until none runs, and none will."""
         for keeper in self._keepers:
             await keeper.ended()
+        if self._reporting is not None:
+            await self._reporting.stop()
 
     def end(self) -> None:
         """Ask every process to end, and see to it that each does."""
         if self._stop.is_set():
             return
         self._stop.set()
-        self.send(signal.SIGTERM)
         patience = self._manifest.bus.drain_timeout + _CLOSING
+        self._reports.stop(self._manifest.bus.drain_timeout, patience)
+        self.send(signal.SIGTERM)
         asyncio.get_running_loop().call_later(patience, self._kill, patience)
 
     def end_at_once(self) -> None:
@@ -88,6 +99,11 @@ class Crew:
             if process.stdin is not None:
                 process.stdin.write(_AT_ONCE)
         asyncio.get_running_loop().call_later(_PATIENCE, self._kill, _PATIENCE)
+
+    def reload(self) -> None:
+        """Let each read its manifest again."""
+        self._reports.reload()
+        self.send(signal.SIGHUP)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to each."""
@@ -125,10 +141,12 @@ class Crew:
     async def _run_once(self, number: int) -> int:
         with ExitStack() as listening:
             hearing = listening.enter_context(Hearing(self._heard)) if self._heard is not None else None
+            line = listening.enter_context(self._reports.line(number))
+            told = {**line.environ, **(hearing.variables if hearing else {})}
             process = await asyncio.create_subprocess_exec(
                 *self._command,
-                env={**os.environ, VARIABLE: str(number), **(hearing.variables if hearing else {})},
-                pass_fds=hearing.passed if hearing else (),
+                env={**os.environ, VARIABLE: str(number), **told},
+                pass_fds=(*line.passed, *(hearing.passed if hearing else ())),
                 # Its end tells the process that nobody supervises it any more; see also _AT_ONCE.
                 stdin=asyncio.subprocess.PIPE,
                 # Ctrl-C is for this process alone, which passes it on once.

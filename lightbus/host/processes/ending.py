@@ -35,7 +35,7 @@ class Ending:
         loop = asyncio.get_running_loop()
         for ending in _SIGNALS:
             loop.add_signal_handler(ending, self._on_signal, ending.name)
-        loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
 
     def close(self) -> None:
         """Heed no more signals: this process ends already."""
@@ -45,10 +45,10 @@ class Ending:
         heed_no_more()
         logger.info("stopped")
 
-    def _pass_on(self, number: signal.Signals) -> None:
+    def _on_hang_up(self) -> None:
         crew = self._crew()
         if crew is not None:
-            crew.send(number)
+            crew.reload()
 
     def _on_signal(self, name: str) -> None:
         crew, now = self._crew(), time.monotonic()

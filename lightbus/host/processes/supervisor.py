@@ -14,6 +14,7 @@ from lightbus.manifest.model import Manifest
 
 from .crew import Crew
 from .ending import Ending
+from .overseer import Overseer
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +26,15 @@ class Supervisor:
         manifest: The service that they host; ``processes`` is their number.
         command: The command that starts one.
         folder: The folder in which an embedded server keeps its data.
+        overseer: Whoever is told how they are; None for nobody.
     """
 
-    def __init__(self, manifest: Manifest, command: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, manifest: Manifest, command: Sequence[str], folder: Path, overseer: Overseer | None = None
+    ) -> None:
         self._manifest = manifest
         self._folder = folder
-        self._crew = Crew(manifest, command)
+        self._crew = Crew(manifest, command, overseer=overseer)
         self._ending = Ending(lambda: self._crew)
 
     def run(self) -> int:
