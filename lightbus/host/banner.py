@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 #: The most files of a manifest that are named.
 _MOST_NAMED = 3
 _CARRIED: dict[Kind, str] = {"rpc": "calls", "result": "answers", "event": "events", "schema": "contracts"}
-#: A value of each type that can be typed without thinking; the dots stand for text.
-_VALUES = {"string": "...", "integer": "1", "number": "1", "boolean": "true"}
+#: A value of each type that can be typed without thinking; one letter, so that the line fits a terminal.
+_VALUES = {"string": "x", "integer": "1", "number": "1", "boolean": "true"}
 #: Values that a shell must not read; not every procedure takes them.
 _EMPTY = {"array": "[]", "object": "{}"}
 

@@ -87,7 +87,7 @@ def test_it_says_what_runs_where_and_how_to_try_it(auth: Project, redis_server: 
         "listener send_welcome_email: auth.user_registered",
         "schedule tidy: every 3600 s (service)",
         "ready: shop runs as one",
-        "try: lightbus call auth.check_password username=... password=...",
+        "try: lightbus call auth.check_password username=x password=x",
     ]
 
 
@@ -101,7 +101,7 @@ def test_the_command_to_try_works_as_it_is_printed(auth: Project) -> None:
 
 def test_it_takes_a_procedure_whose_arguments_can_be_typed(auth: Project) -> None:
     auth.write("bus.py", SHOP)
-    auth.host().wait_for_line("try: lightbus call shop.find sku=... limit=1 exact=true")
+    auth.host().wait_for_line("try: lightbus call shop.find sku=x limit=1 exact=true")
     auth.write("bus.py", SHOP.partition("    def since")[0])
     auth.host().wait_for_line("try: lightbus call shop.place 'lines=[]'")
 

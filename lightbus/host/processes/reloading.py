@@ -83,15 +83,15 @@ class Reloading:
         try:
             manifest = await asyncio.to_thread(self._read)
             self._watch.follow(self._files_of(manifest))
+            logs.configure(manifest.bus.log_level, manifest.bus.log_format)
+            if self._manifest is None:
+                tell_start(manifest, reloads=True)
+            self._manifest = manifest
             await asyncio.to_thread(self._provide, manifest)
         except ConfigurationError as e:
             for line in str(e).splitlines():
                 logger.error("%s", line)
             return None
-        logs.configure(manifest.bus.log_level, manifest.bus.log_format)
-        if self._manifest is None:
-            tell_start(manifest, reloads=True)
-        self._manifest = manifest
         crew = Crew(manifest, self._command, self._watch.follow)
         crew.start()
         return crew
