@@ -7,7 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from lightbus.transports.redis.link.glance import Glance
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import StartServer, missing
 from tests.guide.project import ZYGOTE
+from tests.support.eventually import eventually
 from tests.support.processes import clean_environment
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -87,6 +91,16 @@ def test_shells_are_told_where_the_name_of_a_file_is_wanted(tmp_path: Path, word
 # Names
 
 
+def offers(offered: list[str], ask: Callable[..., list[str]], *args: Any, **env: str) -> None:
+    """See that this is offered; a busy machine may let the moment pass for which Redis is asked."""
+
+    def is_offered() -> bool:
+        assert ask(*args, **env) == offered
+        return True
+
+    eventually(is_offered, 30)
+
+
 def schema(**parameters: str) -> dict[str, object]:
     return {"parameters": {"properties": {name: {"type": kind} for name, kind in parameters.items()}}}
 
@@ -120,10 +134,10 @@ def bus(redis_server: Server) -> str:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_call_is_completed_from_its_api_to_its_parameters(tmp_path: Path, bus: str, shell: str) -> None:
     env = {URL: bus}
-    assert complete(tmp_path, shell, "lightbus call b", **env) == ["billing.invoices.", "billing.refunds."]
-    assert complete(tmp_path, shell, "lightbus call au", **env) == ["auth.check_password", "auth.reset"]
-    assert complete(tmp_path, shell, "lightbus call auth.ch", **env) == ["auth.check_password"]
-    assert complete(tmp_path, shell, "lightbus call auth.check_password user", **env) == ["username="]
+    offers(["billing.invoices.", "billing.refunds."], complete, tmp_path, shell, "lightbus call b", **env)
+    offers(["auth.check_password", "auth.reset"], complete, tmp_path, shell, "lightbus call au", **env)
+    offers(["auth.check_password"], complete, tmp_path, shell, "lightbus call auth.ch", **env)
+    offers(["username="], complete, tmp_path, shell, "lightbus call auth.check_password user", **env)
 
 
 @pytest.mark.parametrize(
@@ -151,20 +165,17 @@ def test_a_call_is_completed_from_its_api_to_its_parameters(tmp_path: Path, bus:
     ],
 )
 def test_names_come_from_the_bus(tmp_path: Path, bus: str, words: str, offered: list[str]) -> None:
-    assert asked(tmp_path, words, **{URL: bus}) == offered
+    offers(offered, asked, tmp_path, words, **{URL: bus})
 
 
 def test_names_come_from_the_manifest_too_and_from_it_alone_without_redis(tmp_path: Path, bus: str) -> None:
     tmp_path.joinpath("lightbus.yaml").write_text(MANIFEST)
     tmp_path.joinpath("bus.py").write_text("open('imported', 'w')")
-    assert asked(tmp_path, "lightbus call a", **{URL: bus}) == ["auth.", "avatars."]
-    assert asked(tmp_path, "lightbus call a", **{URL: NOBODY}) == ["avatars."]
-    assert asked(tmp_path, "lightbus group show ", **{URL: bus}) == [
-        "mailer-send",
-        "shop-audit",
-        "shop-thumbs",
-    ]
-    assert asked(tmp_path, "lightbus dlq list --listener ", **{URL: NOBODY}) == ["shop-thumbs"]
+    offers(["auth.", "avatars."], asked, tmp_path, "lightbus call a", **{URL: bus})
+    offers(["avatars."], asked, tmp_path, "lightbus call a", **{URL: NOBODY})
+    groups = ["mailer-send", "shop-audit", "shop-thumbs"]
+    offers(groups, asked, tmp_path, "lightbus group show ", **{URL: bus})
+    offers(["shop-thumbs"], asked, tmp_path, "lightbus dlq list --listener ", **{URL: NOBODY})
     # No module was imported, and no server of its own was started.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bus.py", "lightbus.yaml"]
 
@@ -182,14 +193,14 @@ listeners: {thumbs: {events: [avatars.made], handler: "bus:thumbs"}}
 )
 def test_nothing_is_said_in_a_prompt_whatever_is_wrong(tmp_path: Path, text: str) -> None:
     tmp_path.joinpath("lightbus.yaml").write_text(text)
-    assert asked(tmp_path, "lightbus call a", **{URL: NOBODY}) == []
-    assert asked(tmp_path, "lightbus call a", LIGHTBUS_CONFIG="http://127.0.0.1:1/lightbus.yaml") == []
+    offers([], asked, tmp_path, "lightbus call a", **{URL: NOBODY})
+    offers([], asked, tmp_path, "lightbus call a", LIGHTBUS_CONFIG="http://127.0.0.1:1/lightbus.yaml")
 
 
 def test_a_redis_that_is_silent_is_not_waited_for(tmp_path: Path, proxy: Proxy) -> None:
     proxy.set("blackhole")
     tmp_path.joinpath("lightbus.yaml").write_text(MANIFEST)
-    assert asked(tmp_path, "lightbus call a", **{URL: proxy.url}) == ["avatars."]
+    offers(["avatars."], asked, tmp_path, "lightbus call a", **{URL: proxy.url})
 
 
 def test_a_user_with_a_password_and_another_database_is_served(
@@ -200,14 +211,14 @@ def test_a_user_with_a_password_and_another_database_is_served(
     client = f"{url}/3"
     with Glance(RedisOptions(url=SecretUrl(client)), 5.0) as glance:
         glance.ask([("SADD", "schemas", "auth"), ("SET", "schema:auth", json.dumps(CONTRACTS["auth"]))])
-    assert asked(tmp_path, "lightbus call auth.r", **{URL: client}) == ["auth.reset"]
-    assert asked(tmp_path, "lightbus call auth.r", **{URL: f"{url}/0"}) == []
+    offers(["auth.reset"], asked, tmp_path, "lightbus call auth.r", **{URL: client})
+    offers([], asked, tmp_path, "lightbus call auth.r", **{URL: f"{url}/0"})
 
 
 def test_nothing_is_written_to_redis(tmp_path: Path, bus: str, redis_server: Server) -> None:
     before = sorted(redis_server.execute("KEYS", "*"))
     for words in ("lightbus call au", "lightbus group show ", "lightbus inspect -e "):
-        assert asked(tmp_path, words, **{URL: bus})
+        eventually(partial(asked, tmp_path, words, **{URL: bus}))
     assert sorted(redis_server.execute("KEYS", "*")) == before
 
 
