@@ -36,6 +36,8 @@ MANIFEST = """
     apis: {{shop: {{owner: shop, event_transport: {{redis: {{acknowledgement_timeout: 1s}}}}}}}}
     listeners: {{{name}: {{events: [shop.sold], handler: "bus:on_sold"{more}}}}}
 """
+#: On a busy machine, a process that can't leave its group in time counts as a reader for a minute.
+PATIENCE = 90.0
 RENAMED = ", renamed_from: old"
 STREAM = "shop.*:stream"
 WAITING = """
@@ -99,18 +101,18 @@ def test_a_rolling_restart_loses_and_doubles_nothing_and_waits_for_nobody(shop: 
     status, said = shop.ready("new")
     assert status == 200 and "reads the group shop-old" in said["waits"][0], "it is ready all the same"
     shop.fire(3)
-    eventually(shop.all_once)
+    eventually(shop.all_once, PATIENCE)
     assert shop.groups() == ["shop-old"]
     assert old.terminate() == 0
     shop.fire(3)
-    new.wait_for_line("the listener new has taken over what was old's")
+    new.wait_for_line("the listener new has taken over what was old's", PATIENCE)
     shop.fire(3)
-    eventually(shop.all_once)
+    eventually(shop.all_once, PATIENCE)
     assert shop.groups() == ["shop-new"] and "waits" not in shop.ready("new")[1]
     assert new.terminate() == 0
     shop.fire(3)
     again = shop.host("new")
-    eventually(shop.all_once)
+    eventually(shop.all_once, PATIENCE)
     assert "shop-old" not in again.output(), "the key may stay, and does nothing"
 
 
@@ -126,11 +128,11 @@ def test_a_process_that_is_killed_while_it_takes_over_leaves_that_to_the_next_on
     was_cut = True
     for _ in range(2):
         new = shop.project.within("new").start("run")
-        eventually(lambda: "shop-new" in shop.groups())
+        eventually(lambda: "shop-new" in shop.groups(), PATIENCE)
         new.kill()
         was_cut = was_cut and "shop-old" in shop.groups()
     shop.host("new")
-    eventually(lambda: shop.groups() == ["shop-new"] and len(shop.ledger) == 100)
+    eventually(lambda: shop.groups() == ["shop-new"] and len(shop.ledger) == 100, PATIENCE)
     for what, count in (("delayed", "ZCARD"), ("bodies", "HLEN")):
         of = [shop.server.execute(count, f"{{{STREAM}}}:{what}:shop-{name}") for name in ("old", "new")]
         assert of == [0, 20_000]
