@@ -252,7 +252,7 @@ async def test_the_watchdog_hears_of_processes_though_the_task_for_that_ends_una
 
 #: Tasks that have no row here, each with the reason.
 ELSEWHERE = {
-    "lightbus wait of the listener note": "it is begun again like all that are kept, and runs only after a renaming",
+    "lightbus wait of the listener note": "it is kept like the others, and runs only after a renaming",
     "lightbus permissions": "the next refusal begins it again",
     "lightbus lost events": "it has its row in tests/transports/test_lost_events.py",
     "lightbus background NAME": "its coroutine is the user's, and runs once",
