@@ -189,6 +189,8 @@ class BusMocker:
         stack = ExitStack()
         stack.callback(lambda: setattr(parts.watch, "due", due))
         stack.enter_context(patch.object(parts, "transports", lambda: transports))
+        # Callers keep the transport of an API until the connections are others.
+        stack.enter_context(patch.object(parts.connections, "edition", object()))
         # Results were checked when they were announced; the None of those that were not fits nothing.
         stack.enter_context(patch.object(parts.contracts, "rpc_response", lambda *names: None))
         self._stacks.append(stack)

@@ -27,6 +27,7 @@ TABLE = {
         "service_name process_name features": OPTIONS,
         "modules event_loop": PROCESS,
         "processes": SUPERVISOR,
+        "django": "host/test_django.py",
     },
     "BusOptions": {"log_level log_format drain_timeout": PROCESS, "expose_tracebacks": OPTIONS},
     "BusRedisOptions": {

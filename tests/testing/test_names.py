@@ -220,8 +220,8 @@ def test_parameters_may_have_all_names_of_our_own_parameters() -> None:
     exec(f"def plot{body}\nasync def plot_too{body}", scope)
     events = [name for name in names if not name.startswith("_")]
     heard: list[Any] = []
-    of_event = f"(message_itself, {', '.join(events)}): heard.append(({', '.join(events)}))"
-    scope["heard"] = heard
+    of_event = f"(message_itself, {', '.join(events)}): list_of_the_test.append(({', '.join(events)}))"
+    scope["list_of_the_test"] = heard
     exec(f"def hear{of_event}\nasync def hear_too{of_event}", scope)
     meta = type("Meta", (), {"name": "math", "auto_register": False})
     plotted = Event(parameters=tuple(Parameter(name, int) for name in events))
