@@ -33,8 +33,8 @@ Keys = Iterable[str]
 #: Any number of arguments, which come last.
 Many = Iterable[Any]
 
-#: The first line of a script that calls a function of another file.
-_SHARED = re.compile(r"-- begins with (\w+)\.lua\n")
+#: The first line of a script that calls functions of other files, which come before it.
+_SHARED = re.compile(r"-- begins with (.+)\.lua\n")
 _LINE = re.compile(r"@user_script: ?(\d+)")
 _CALLED = re.compile(r"redis\.p?call\('(\w+)'(?:, '(CREATE|DELCONSUMER|CONSUMERS|GROUPS|SETID|DESTROY)')?")
 
@@ -99,7 +99,7 @@ def _script(declared: Callable[P, None]) -> Script[P]:
     name = declared.__name__.lower()
     text = _text(name)
     shared = _SHARED.match(text)
-    text = (_text(shared[1]) if shared else "") + text
+    text = "".join(map(_text, shared[1].split(".lua, ") if shared else ())) + text
     kinds = {each: kind for each, kind in declared.__annotations__.items() if each != "return"}
     values = {each: f"*{each}" if kind in ("Keys", "Many") else each for each, kind in kinds.items()}
     keys = ", ".join(values[each] for each, kind in kinds.items() if kind in ("Key", "Keys"))

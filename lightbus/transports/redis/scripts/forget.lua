@@ -1,3 +1,4 @@
+-- begins with replies.lua
 -- Removes consumers of a group that hold nothing and have been idle for more than `idle` milliseconds; only the one
 -- named `only`, unless that is empty. Returns how many were removed.
 -- The last one stays, or where `stays` is a name, a consumer of that name stays instead of it: a Lightbus 1.x that
@@ -10,10 +11,7 @@ local consumers = redis.call('XINFO', 'CONSUMERS', source, group)
 local left = #consumers
 local removed = 0
 for _, consumer in ipairs(consumers) do
-  local info = {}
-  for i = 1, #consumer, 2 do
-    info[consumer[i]] = consumer[i + 1]
-  end
+  local info = by_name(consumer)
   local is_named = only == '' or only == info['name']
   if is_named and info['pending'] == 0 and info['idle'] >= tonumber(idle) then
     if left == 1 and stays ~= '' then

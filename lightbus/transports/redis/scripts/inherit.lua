@@ -1,4 +1,4 @@
--- begins with readers.lua
+-- begins with replies.lua, readers.lua, groups.lua, kinds.lua, ending.lua
 -- Gives up to `most` entries that are kept for a group of a stream to its heir, which the hash `groups` names: what it
 -- has not read, what is pending, what waits for a retry, its dead letters, in this order. Where nothing is left, removes
 -- the group. So this is run until it returns 'done'; until then, it returns 'more', or 'read' with a process that reads
@@ -21,35 +21,12 @@ local reader, idle = reader_of(stream, retry, group, nobody, silent, silent_1x)
 if reader then
   return {'read', reader, idle}
 end
-local kinds = {
+local wrong = wrong_kind({
   [heirs_retry] = 'stream', [heirs_dead] = 'stream', [heirs_delayed] = 'zset', [heirs_bodies] = 'hash',
   [retry] = 'stream', [dead] = 'stream', [delayed] = 'zset', [bodies] = 'hash',
-}
-for key, wanted in pairs(kinds) do
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'none' and kind ~= wanted then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' is not a ' .. wanted)
-  end
-end
-
-local function before(a, b)
-  local a_ms, a_seq = string.match(a, '^(%d+)%-?(%d*)$')
-  local b_ms, b_seq = string.match(b, '^(%d+)%-?(%d*)$')
-  a_ms, a_seq = tonumber(a_ms) or 0, tonumber(a_seq) or 0
-  b_ms, b_seq = tonumber(b_ms) or 0, tonumber(b_seq) or 0
-  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
-end
-
-local function place_of(source, name)
-  for _, each in ipairs(redis.call('XINFO', 'GROUPS', source)) do
-    local info = {}
-    for i = 1, #each, 2 do
-      info[each[i]] = each[i + 1]
-    end
-    if info['name'] == name then
-      return info['last-delivered-id']
-    end
-  end
+})
+if wrong then
+  return wrong
 end
 
 local function with_origin(fields, origin)
@@ -65,7 +42,7 @@ end
 redis.call('XACK', stream, group, '0-0')
 
 -- What it has not read: events that wait in the retry stream are read there. It ends behind all ids.
-local place = place_of(stream, group)
+local place = groups_of(stream)[group]['last-delivered-id']
 if place ~= last then
   local unread = before(place, till) and redis.call('XRANGE', stream, '(' .. place, till, 'COUNT', most) or {}
   redis.call('XGROUP', 'SETID', stream, group, place)
@@ -101,7 +78,7 @@ if #again == 0 then
 end
 if #again > 0 then
   local newest = redis.call('XREVRANGE', heirs_retry, '+', '-', 'COUNT', 1)[1]
-  local read = place_of(heirs_retry, heir)
+  local read = groups_of(heirs_retry)[heir]['last-delivered-id']
   local is_all_read = not newest or not before(read, newest[1])
   redis.call('XACK', retry, group, '0-0')
   redis.call('XDEL', retry, '0-0')
@@ -162,9 +139,5 @@ if #letters > 0 then
   return {'more'}
 end
 
-redis.call('XGROUP', 'DESTROY', stream, '\255')
-redis.call('HDEL', groups, '\255')
-redis.call('DEL', retry, delayed, bodies, dead)
-redis.call('HDEL', groups, group, group .. ' made', group .. ' began', group .. ' heir', group .. ' service')
-redis.call('XGROUP', 'DESTROY', stream, group)
+end_group(stream, retry, delayed, bodies, dead, groups, group)
 return {'done'}

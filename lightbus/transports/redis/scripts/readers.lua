@@ -10,10 +10,7 @@ local function reader_of(stream, retry, group, nobody, silent, silent_1x)
       consumers = redis.call('XINFO', 'CONSUMERS', source, group)
     end
     for _, consumer in ipairs(consumers.err and {} or consumers) do
-      local info = {}
-      for i = 1, #consumer, 2 do
-        info[consumer[i]] = consumer[i + 1]
-      end
+      local info = by_name(consumer)
       local name = info['name']
       if source == retry then
         reads_both[name] = true

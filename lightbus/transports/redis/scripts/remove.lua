@@ -1,4 +1,4 @@
--- begins with readers.lua
+-- begins with replies.lua, readers.lua, ending.lua
 -- Removes a group of a stream and all that is kept for it: what waits for a retry, its dead letters, how far it has read.
 -- Does nothing where a process reads it, which would make it again: returns that process and how long it was idle; else
 -- nothing.
@@ -10,9 +10,5 @@ if reader then
   return {reader, idle}
 end
 redis.call('XACK', stream, group, '0-0')
-redis.call('XGROUP', 'DESTROY', stream, '\255')
-redis.call('HDEL', groups, '\255')
-redis.call('DEL', retry, delayed, bodies, dead)
-redis.call('HDEL', groups, group, group .. ' made', group .. ' began', group .. ' heir', group .. ' service')
-redis.call('XGROUP', 'DESTROY', stream, group)
+end_group(stream, retry, delayed, bodies, dead, groups, group)
 return {}

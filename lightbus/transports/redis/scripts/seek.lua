@@ -1,4 +1,4 @@
--- begins with readers.lua
+-- begins with replies.lua, readers.lua, groups.lua, kinds.lua
 -- Moves the place of a group in its stream to the id `place`, after which it reads on. Then, so that an event runs once,
 -- what is pending or waits for a retry is kept no more if the group is going to read it again; it is kept if it is in the
 -- stream no more.
@@ -18,19 +18,9 @@ local noted = redis.call('HMGET', groups, group .. ' heir', group .. ' began')
 if noted[1] then
   return {'moved', string.match(noted[1], '^(.*) ')}
 end
-for _, each in ipairs({{retry, 'stream'}, {delayed, 'zset'}, {bodies, 'hash'}}) do
-  local kind = redis.call('TYPE', each[1]).ok
-  if kind ~= 'none' and kind ~= each[2] then
-    return redis.error_reply('WRONGTYPE ' .. each[1] .. ' is not a ' .. each[2])
-  end
-end
-
-local function before(a, b)
-  local a_ms, a_seq = string.match(a, '^(%d+)%-?(%d*)$')
-  local b_ms, b_seq = string.match(b, '^(%d+)%-?(%d*)$')
-  a_ms, a_seq = tonumber(a_ms) or 0, tonumber(a_seq) or 0
-  b_ms, b_seq = tonumber(b_ms) or 0, tonumber(b_seq) or 0
-  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
+local wrong = wrong_kind({[retry] = 'stream', [delayed] = 'zset', [bodies] = 'hash'})
+if wrong then
+  return wrong
 end
 
 local function is_read_again(id)
@@ -41,16 +31,7 @@ end
 redis.call('XACK', stream, group, '0-0')
 
 if what == 'begin' then
-  local now
-  for _, each in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local info = {}
-    for i = 1, #each, 2 do
-      info[each[i]] = each[i + 1]
-    end
-    if info['name'] == group then
-      now = info['last-delivered-id']
-    end
-  end
+  local now = groups_of(stream)[group]['last-delivered-id']
   redis.call('XGROUP', 'SETID', stream, group, now)
   local began = noted[2] and before(place, noted[2]) and {group .. ' began', place} or {}
   redis.call('HSET', groups, group, place, unpack(began))

@@ -1,21 +1,15 @@
--- begins with readers.lua
+-- begins with replies.lua, readers.lua, groups.lua
 -- Lets the group `heir` take the place of a group of a stream. Where there is no heir yet, it is made where the group
 -- stands. Where there is one, it is going to get only what came before it began; it has had the rest itself.
 -- The hash `groups` notes the heir and up to which id it gets things, so that a move that was cut short is gone on with.
--- Returns 'done' where that is so; 'gone' where there is no such group any more; 'read' with a process that reads the group and how many ms ago it was heard of; 'moved'
--- with another heir; or 'unknown' where nothing says when the heir began.
+-- Returns 'done' where that is so; 'gone' where there is no such group any more; 'read' with a process that reads the
+-- group and how many ms ago it was heard of; 'moved' with another heir; or 'unknown' where nothing says when the heir
+-- began.
 -- The group reads nothing any more once the heir stands there: its place is moved behind all ids. Rehearsed, by putting it
 -- where it is: it must not stay where its heir reads the same.
 local stream, retry, heirs_retry, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, heir, last, nobody, silent, silent_1x = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local known = {}
-for _, each in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-  local info = {}
-  for i = 1, #each, 2 do
-    info[each[i]] = each[i + 1]
-  end
-  known[info['name']] = info
-end
+local known = groups_of(stream)
 if not known[group] then
   return {'gone'}
 end

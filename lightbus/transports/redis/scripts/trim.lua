@@ -1,3 +1,4 @@
+-- begins with replies.lua, groups.lua
 -- Trims a stream towards `most` entries, but never past what some group has not acknowledged.
 -- The key `trimming` is a lease of so many milliseconds, so that one process at a time does it; it says since when, so
 -- that one from the future is known: Redis's clock was set back since, and it would last until that time. A trim of
@@ -22,26 +23,11 @@ if excess <= 0 then
   return {0, 0}
 end
 
-local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(seq)
-end
-
-local function before(a, b)
-  local a_ms, a_seq = parts(a)
-  local b_ms, b_seq = parts(b)
-  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
-end
-
 local safe = nil
-for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-  local info = {}
-  for i = 1, #group, 2 do
-    info[group[i]] = group[i + 1]
-  end
+for group, info in pairs(groups_of(stream)) do
   local id
   if info['pending'] > 0 then
-    id = redis.call('XPENDING', stream, info['name'])[2]
+    id = redis.call('XPENDING', stream, group)[2]
   else
     local ms, seq = string.match(info['last-delivered-id'], '^(%d+)-(%d+)$')
     id = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
