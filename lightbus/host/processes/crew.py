@@ -19,7 +19,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
 
 from .child import VARIABLE
-from .imports import Hearing
+from .imports import hearing
 from .overseer import Overseer
 from .reports import Reports
 
@@ -140,13 +140,13 @@ class Crew:
 
     async def _run_once(self, number: int) -> int:
         with ExitStack() as listening:
-            hearing = listening.enter_context(Hearing(self._heard)) if self._heard is not None else None
-            line = listening.enter_context(self._reports.line(number))
-            told = {**line.environ, **(hearing.variables if hearing else {})}
+            lines = [listening.enter_context(hearing(self._heard))] if self._heard is not None else []
+            lines += filter(None, [listening.enter_context(self._reports.line(number))])
+            told = {name: value for line in lines for name, value in line.environ.items()}
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 env={**os.environ, VARIABLE: str(number), **told},
-                pass_fds=(*line.passed, *(hearing.passed if hearing else ())),
+                pass_fds=[line.passed for line in lines],
                 # Its end tells the process that nobody supervises it any more; see also _AT_ONCE.
                 stdin=asyncio.subprocess.PIPE,
                 # Ctrl-C is for this process alone, which passes it on once.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -12,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from .line import Line
 
 _VARIABLE = "LIGHTBUS_CHILD_IMPORTS"
 #: Seconds between two looks at what a process has imported; some import only when they are called.
@@ -23,45 +22,19 @@ _INSTALLED = frozenset(("site-packages", "dist-packages"))
 _LIBRARIES = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
-class Hearing:
-    """The end of the supervisor: a pipe that is passed to one process.
+def hearing(heard: Callable[[Sequence[Path]], None]) -> Line:
+    """Return the way by which a process tells what it imports.
 
     Args:
         heard: Gets the files that are new.
     """
-
-    def __init__(self, heard: Callable[[Sequence[Path]], None]) -> None:
-        self._heard = heard
-        self._loop = asyncio.get_running_loop()
-        self._reading, self._writing = os.pipe()
-        self._rest = b""
-        os.set_blocking(self._reading, False)
-        # Python reads the text of a module from its cache where the second of the change and the size are the
-        # same: as they may be, where somebody saves a file as soon as it was read.
-        self.variables = {_VARIABLE: str(self._writing), "PYTHONDONTWRITEBYTECODE": "1"}
-        #: The descriptors that the process gets.
-        self.passed = (self._writing,)
-
-    def __enter__(self) -> Self:
-        self._loop.add_reader(self._reading, self._read)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._read()
-        self._loop.remove_reader(self._reading)
-        os.close(self._reading)
-        os.close(self._writing)
-
-    def _read(self) -> None:
-        # It does not end, since this process has the other end, too.
-        with suppress(BlockingIOError):
-            while True:
-                self._rest += os.read(self._reading, 65536)
-        *lines, self._rest = self._rest.split(b"\n")
-        for line in lines:
-            self._heard([Path(name) for name in json.loads(line)])
+    line = Line(
+        _VARIABLE, b"\n", lambda told: heard([Path(name) for each in told for name in json.loads(each)])
+    )
+    # Python reads the text of a module from its cache where the second of the change and the size are the
+    # same: as they may be, where somebody saves a file as soon as it was read.
+    line.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    return line
 
 
 @contextmanager

@@ -58,6 +58,34 @@ class Overseer:
             logger.log(level, "whoever started this process can't be told how it is: %s", e.strerror or e)
 
 
+class Account:
+    """All that an overseer was told of how a process is: the same is not told twice, and ready only once.
+
+    Args:
+        overseer: Whoever is told.
+    """
+
+    def __init__(self, overseer: Overseer) -> None:
+        self.overseer = overseer
+        #: Whether the process was ready once.
+        self.is_ready = False
+        self._said = ""
+
+    def tell(self, sentence: str, *, is_ready: bool) -> None:
+        """Tell how the process is now, if that is new."""
+        said = status(sentence)
+        if is_ready and not self.is_ready:
+            self.is_ready = True
+            self.overseer.tell(READY, said)
+        elif said != self._said:
+            self.overseer.tell(said)
+        self._said = said
+
+    def tell_reloaded(self) -> None:
+        """Tell that a reload is over, and how the process was before."""
+        self.overseer.tell(READY, self._said)
+
+
 def status(sentence: str) -> str:
     """Return the line that tells people how a process is."""
     line = " ".join(sentence.split())

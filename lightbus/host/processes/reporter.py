@@ -12,7 +12,7 @@ from lightbus.host.host import Host, Moment
 from lightbus.host.http.health import Health
 from lightbus.host.shutdown import CLOSING
 
-from .overseer import AT_WORK, READY, STOPPING, Overseer, extend, reloading, status
+from .overseer import AT_WORK, STOPPING, Account, Overseer, extend, reloading, status
 from .signs import Signs
 
 #: A start that waits for a broker is given so many seconds at a time, asked for so often.
@@ -48,15 +48,15 @@ class _Reporter:
     def __init__(self, host: Host, overseer: Overseer, *, supervised: bool) -> None:
         self._host = host
         self._overseer = overseer
+        self._account = Account(overseer)
         self._health = Health(host)
         self._signs = Signs(
             overseer, self._health.turned_within, steps=2 if supervised else 1, often=supervised
         )
         self._moments: SimpleQueue[tuple[Moment, tuple[str, ...]] | None] = SimpleQueue()
-        self._said = ""
         self._extended = float("-inf")
         self._reloads = 0
-        self._is_ready = self._is_stopping = False
+        self._is_stopping = False
 
     def note(self, moment: Moment) -> None:
         """Called by the host, which must not wait."""
@@ -90,32 +90,27 @@ class _Reporter:
         if moment == "stopping":
             self._is_stopping = True
             patience = self._host.manifest.bus.drain_timeout
-            running = f": what runs has {patience:g} s to finish" if self._is_ready else ""
+            running = f": what runs has {patience:g} s to finish" if self._account.is_ready else ""
             # As long as it takes at most: the host itself sees to it that it ends by then.
             self._overseer.tell(STOPPING, status(f"stopping{running}"), extend(patience + CLOSING))
-        elif moment == "reloading" and self._is_ready:
+        elif moment == "reloading" and self._account.is_ready:
             self._reloads += 1
             self._overseer.tell(*lines, status("reading the manifest again"))
         elif moment == "reloaded" and self._reloads:
             self._reloads -= 1
             if not self._reloads:
-                self._overseer.tell(READY, self._said)
+                self._account.tell_reloaded()
 
     def _look(self) -> None:
         obstacles = self._health.obstacles()
-        said = status("; ".join(obstacles) or f"{AT_WORK}as {self._host.client.process_name}")
-        if not obstacles and not self._is_ready:
-            self._is_ready = True
-            self._overseer.tell(READY, said)
-        elif said != self._said:
-            self._overseer.tell(said)
-        self._said = said
+        sentence = "; ".join(obstacles) or f"{AT_WORK}as {self._host.client.process_name}"
+        self._account.tell(sentence, is_ready=not obstacles)
         self._extend_start()
 
     def _extend_start(self) -> None:
         """Let a start take its time that waits for a broker; one that hangs is to be ended."""
         now = time.monotonic()
         is_due = now - self._extended >= _EXTENDED_EVERY
-        if is_due and not self._is_ready and self._host.life.opening.trouble:
+        if is_due and not self._account.is_ready and self._host.life.opening.trouble:
             self._extended = now
             self._overseer.tell(extend(_EXTENSION))

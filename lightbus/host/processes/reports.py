@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
+from .line import Line
 from .overseer import (
     ALIVE,
     AT_WORK,
@@ -18,14 +19,13 @@ from .overseer import (
     READY,
     STATUS,
     STOPPING,
+    Account,
     Overseer,
     extend,
     reloading,
     status,
 )
 from .signs import Signs
-
-_PIECE = 65536
 
 
 @dataclass(slots=True)
@@ -47,19 +47,6 @@ class _Process:
         return self.is_up and self.how.startswith(AT_WORK)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """The way from one process to its supervisor.
-
-    Args:
-        passed: The descriptors that the process is to have.
-        environ: What its environment is to say of it.
-    """
-
-    passed: tuple[int, ...] = ()
-    environ: dict[str, str] = field(default_factory=dict)
-
-
 class Reports:
     """Hears the processes of a supervisor, and speaks for all of them.
 
@@ -69,53 +56,45 @@ class Reports:
     """
 
     def __init__(self, overseer: Overseer | None, processes: int) -> None:
-        self._overseer = overseer
+        self._account = Account(overseer) if overseer is not None else None
         self._processes = {number: _Process() for number in range(1, processes + 1)}
-        self._said = ""
-        self._is_ready = self._is_stopping = False
+        self._is_stopping = False
         self._reloading: set[int] | None = None
 
     async def keep(self) -> None:
         """Give signs of life, until it is cancelled."""
-        if self._overseer is None:
+        if self._account is None:
             return
-        signs = Signs(self._overseer, self._turned_within, steps=2)
+        signs = Signs(self._account.overseer, self._turned_within, steps=2)
         self._tell_how()
         while True:
             signs.look()
             await asyncio.sleep(signs.pause)
 
     @contextmanager
-    def line(self, number: int) -> Iterator[Line]:
-        """Listen to one process, from before its start to its end."""
-        if self._overseer is None:
-            yield Line()
+    def line(self, number: int) -> Iterator[Line | None]:
+        """Listen to one process, from before its start to its end; None where nobody is told."""
+        if self._account is None:
+            yield None
             return
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        environ = {LINE: str(writing)}
-        if self._overseer.watchdog:
-            environ["WATCHDOG_USEC"] = str(round(self._overseer.watchdog * 1e6))
-        loop = asyncio.get_running_loop()
-        loop.add_reader(reading, self._read, reading, number, bytearray())
         self._processes[number] = _Process(how="it is starting")
+        watchdog = self._account.overseer.watchdog
         try:
-            # The end that is written to stays open here, so that there is none to be read.
-            yield Line((writing,), environ)
+            with Line(LINE, END, partial(self._on_messages, number)) as line:
+                if watchdog:
+                    line.environ["WATCHDOG_USEC"] = str(round(watchdog * 1e6))
+                yield line
         finally:
-            loop.remove_reader(reading)
-            os.close(reading)
-            os.close(writing)
             self._processes[number] = _Process(how="it has ended")
             self._note_reloaded(number)
             self._tell_how()
 
     def reload(self) -> None:
         """All processes that are up are about to read the manifest again."""
-        if self._overseer is None or not self._is_ready or self._is_stopping:
+        if self._account is None or not self._account.is_ready or self._is_stopping:
             return
         self._reloading = {number for number, process in self._processes.items() if process.is_up}
-        self._overseer.tell(*reloading(), status("reading the manifest again"))
+        self._account.overseer.tell(*reloading(), status("reading the manifest again"))
         self._note_reloaded(0)
 
     def stop(self, patience: float, at_most: float) -> None:
@@ -125,21 +104,17 @@ class Reports:
             patience: The seconds that what runs has to finish.
             at_most: The seconds until the last of them has ended.
         """
-        if self._overseer is None or self._is_stopping:
+        if self._account is None or self._is_stopping:
             return
         self._is_stopping = True
         how = status(f"stopping: what runs has {patience:g} s to finish")
-        self._overseer.tell(STOPPING, how, extend(at_most))
+        self._account.overseer.tell(STOPPING, how, extend(at_most))
 
-    def _read(self, reading: int, number: int, left: bytearray) -> None:
-        left += os.read(reading, _PIECE)
-        *messages, rest = left.split(END)
-        left[:] = rest
+    def _on_messages(self, number: int, messages: Sequence[bytes]) -> None:
         for message in messages:
             for line in message.decode(errors="replace").split("\n"):
                 self._hear(number, line)
-        if messages:
-            self._tell_how()
+        self._tell_how()
 
     def _hear(self, number: int, line: str) -> None:
         process = self._processes[number]
@@ -150,19 +125,19 @@ class Reports:
             self._note_reloaded(number)
         elif line.startswith(STATUS):
             process.how = line.removeprefix(STATUS)
-        elif line.startswith(EXTEND) and self._overseer is not None and not self._is_ready:
-            self._overseer.tell(line)
+        elif line.startswith(EXTEND) and self._account is not None and not self._account.is_ready:
+            self._account.overseer.tell(line)
 
     def _note_reloaded(self, number: int) -> None:
-        if self._overseer is None or self._reloading is None:
+        if self._account is None or self._reloading is None:
             return
         self._reloading.discard(number)
         if not self._reloading:
             self._reloading = None
-            self._overseer.tell(READY, self._said)
+            self._account.tell_reloaded()
 
     def _tell_how(self) -> None:
-        if self._overseer is None or self._is_stopping or self._reloading is not None:
+        if self._account is None or self._is_stopping or self._reloading is not None:
             return
         unready = {n: process.how for n, process in self._processes.items() if not process.is_ready}
         total = len(self._processes)
@@ -170,13 +145,7 @@ class Reports:
         if unready:
             number, why = next(iter(unready.items()))
             how = f"{total - len(unready)} of {total} processes are ready; process {number}: {why}"
-        said = status(how)
-        if not unready and not self._is_ready:
-            self._is_ready = True
-            self._overseer.tell(READY, said)
-        elif said != self._said:
-            self._overseer.tell(said)
-        self._said = said
+        self._account.tell(how, is_ready=not unready)
 
     def _turned_within(self, seconds: float) -> bool:
         now = time.monotonic()
