@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 #: The most names that are listed, if none is near.
@@ -26,6 +26,12 @@ def listed(name: str, known: Iterable[str]) -> str:
     """Return all names that there are, and the one that was probably meant."""
     names = sorted(known)
     return (", ".join(names) or "none at all") + did_you_mean(name, names)
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """Return the first names with commas between, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def advice(name: str, known: Iterable[str], what: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from lightbus import __version__
 from lightbus.bus.client import BusClient
 from lightbus.declared.listener import Listener
+from lightbus.declared.names import first_of
 from lightbus.declared.settings import FEATURES
 from lightbus.manifest.model import Manifest
 from lightbus.transports.port import Kind
@@ -50,8 +51,7 @@ def tell_start(manifest: Manifest, *, reloads: bool = False) -> None:
 
 def listed(names: Sequence[str]) -> str:
     """Return names with commas between, and only the number of those after the first few."""
-    shown = ", ".join(names[:_MOST_NAMED])
-    return f"{shown} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown
+    return first_of(names, _MOST_NAMED)
 
 
 class Banner:

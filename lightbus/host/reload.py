@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lightbus.bus.client import BusClient
 from lightbus.declared.listener import Listener
+from lightbus.declared.names import first_of
 from lightbus.declared.schedule import Schedule
 from lightbus.exceptions import ConfigurationError
 from lightbus.manifest.differences import differences
@@ -70,13 +71,10 @@ class Reloader:
         changed = differences(self.manifest, new)
         refused = [path for path in changed if not _may_change(path)]
         if refused:
-            names = ", ".join(".".join(path) for path in refused[:_MOST_SHOWN])
-            more = f" and {len(refused) - _MOST_SHOWN} more" if len(refused) > _MOST_SHOWN else ""
             logger.error(
-                "the manifest was not applied: %s%s can't change while the host runs; restart it, or take "
+                "the manifest was not applied: %s can't change while the host runs; restart it, or take "
                 "that back. The manifest that runs stays",
-                names,
-                more,
+                first_of([".".join(path) for path in refused], _MOST_SHOWN),
             )
             return False
         loader = Loader(new, self._client, self._folder)

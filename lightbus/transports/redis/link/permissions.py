@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightbus.declared.names import first_of
 from lightbus.runtime.cancellation import end
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import begin
@@ -186,9 +187,7 @@ def _purposes(group: Sequence[Missing]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    known = list(dict.fromkeys(names))
-    more = len(known) - _NAMED
-    return ", ".join(known[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return first_of(list(dict.fromkeys(names)), _NAMED)
 
 
 def _escaped(key: str) -> str:
