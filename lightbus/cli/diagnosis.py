@@ -20,6 +20,7 @@ from lightbus.bus.client import BusClient
 from lightbus.bus.groups import belongs, groups_of
 from lightbus.cli.commands.version import versions
 from lightbus.cli.wording import counted
+from lightbus.declared.names import first_of
 from lightbus.exceptions import LightbusException
 from lightbus.host.checks import (
     broker_problems,
@@ -193,8 +194,8 @@ async def _at_work(manifest: Manifest, client: BusClient) -> list[Check]:
     names = names_of_apis(manifest, client)
     try:
         async with asyncio.timeout(_PATIENCE):
-            seen = await overview(client, names, {}, only_look=True)
             groups = await groups_of(client.parts, [(name, "*") for name in names])
+            seen = await overview(client, names, {}, groups=groups)
     except (TimeoutError, LightbusException) as e:
         said = str(e) or "Redis did not answer in time"
         problem = Problem(Place(""), "", f"the groups and calls can't be seen: {said}", "warning")
@@ -247,9 +248,8 @@ def _versions(seen: Overview | None) -> Check:
     )
     if not old:
         return Check("versions", told)
-    listed = ", ".join(old[:_LISTED]) + (f" and {len(old) - _LISTED} more" if len(old) > _LISTED else "")
     what = (
-        f"there is a Lightbus 1.x on this bus ({listed}), which trims streams without regard for groups; "
-        "update it when you can"
+        f"there is a Lightbus 1.x on this bus ({first_of(old, _LISTED)}), which trims streams without regard "
+        "for groups; update it when you can"
     )
     return Check("versions", told, [Problem(Place(""), "", what, "note")])

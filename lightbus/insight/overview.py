@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.groups import belongs, groups_of, heirs_of
+from lightbus.bus.groups import belongs, heirs_of
 from lightbus.contracts.expectations import doubts
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportUnavailable
@@ -123,7 +123,7 @@ async def overview(
     listeners: Mapping[str, Iterable[tuple[str, str]]],
     *,
     scan: bool = False,
-    only_look: bool = False,
+    groups: Sequence[GroupStatus] | None = None,
 ) -> Overview:
     """Ask every broker.
 
@@ -132,8 +132,7 @@ async def overview(
         api_names: The APIs of the manifest; those with a contract on the bus are added.
         listeners: The events that the listeners of the manifest ask for.
         scan: Whether to search each broker as a whole for streams before.
-        only_look: Whether brokers are left as they are; then streams are not searched for, and only the
-            groups of these APIs are told.
+        groups: The groups, where they are known already; then brokers are left as they are.
 
     Raises:
         TransportUnavailable: The broker that has the contracts can't be reached.
@@ -141,16 +140,14 @@ async def overview(
     named = set(api_names)
     transports = client.transports()
     schema = transports.schema()
-    contracts = await (schema.look(named) if only_look else schema.load(named))
+    contracts = await (schema.load(named) if groups is None else schema.look(named))
     names = sorted({*named, *contracts})
     owners = await schema.owners(names)
     foreign = await schema.foreign([name for name in contracts if not owners[name]])
-    groups: list[GroupStatus] = []
     away: dict[str, None] = {}
-    if only_look:
-        groups += await _ask(groups_of(client.parts, [(name, "*") for name in names]), away)
-    for broker in transports.brokers(("default", *names)) if not only_look else ():
-        groups += await _ask(_groups(broker, scan), away)
+    if groups is None:
+        brokers = transports.brokers(("default", *names))
+        groups = [group for broker in brokers for group in await _ask(_groups(broker, scan), away)]
     questions = (_ask(transports.rpc(name).queue_status([name]), away) for name in names)
     queues = [queue for asked in await asyncio.gather(*questions) for queue in asked]
     services = {who.service_name for each in owners.values() for who in each}
