@@ -60,11 +60,8 @@ def load(
     variables = Variables(environ, cwd, problems, trust_remote=trust_remote, unfilled=unfilled)
     sources = Sources(cwd, problems, variables, trust_remote)
     looks_around = look_around and not paths
-    for path in _default_paths(environ, cwd) if looks_around else paths:
-        sources.read(path)
-    files = _created(create_arguments or {}, problems)
-    for _, layer in sources.layers():
-        files = merge(files, layer) or files
+    paths = _default_paths(environ, cwd) if looks_around else paths
+    files = _below(sources, paths, _created(create_arguments or {}, problems))
     root = variables.expand(_with_all_above(files, {} if unfilled else environ, overrides, flags, problems))
     transport = str(flags["transport"]) if flags.get("transport") else None
     manifest = build(root, problems, trust_remote=trust_remote, transport=transport)
@@ -72,6 +69,15 @@ def load(
     add_notes(files, root, environ, problems, looked_in=cwd if looks_around else None)
     notes = tuple(problems.ordered("warning", "note"))
     return replace(manifest, notes=notes, sources=tuple(name for name, _ in sources.layers()))
+
+
+def _below(sources: Sources, paths: Sequence[str], root: Node) -> Node:
+    """Return what the files say, above what ``root`` says."""
+    for path in paths:
+        sources.read(path)
+    for _, layer in sources.layers():
+        root = merge(root, layer) or root
+    return root
 
 
 def _with_all_above(

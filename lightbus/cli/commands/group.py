@@ -89,18 +89,17 @@ def rm(group: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None
     """Remove a group that nobody reads, and all that waits for it; says what goes, and asks first."""
     manifest = begin(options)
     found = _find(manifest, group, scan)
-    for each in found:
-        _announce(f"{each.status.stream}: {_kept(each.status)}")
-    if dry_run:
-        print(f"would be removed: {group}")
+    done = f"removed: {group}"
+    question = f"Remove {group}, and drop that and what is fired until it is gone?"
+    sentences = [f"{each.status.stream}: {_kept(each.status)}" for each in found]
+    if not _is_meant(sentences, done, question, dry_run, yes):
         return
-    _ask(yes, f"Remove {group}, and drop that and what is fired until it is gone?")
 
     async def remove(client: BusClient, names: list[str]) -> None:
         await groups.remove(await groups.find(client, names, group))
 
     on_the_bus(manifest, remove)
-    print(f"removed: {group}")
+    print(done)
 
 
 @command.command("move", epilog="Example: lightbus group move shop-welcome shop-greet --dry-run")
@@ -121,19 +120,16 @@ def move(old: str, new: str, dry_run: bool, yes: bool, scan: bool, **options: An
         return await groups.plan_move(await groups.find(client, names, old, scan=scan), new)
 
     plans = on_the_bus(manifest, plan)
-    for each in plans:
-        _announce(f"{each.status.stream}: {_moved(each)}")
-        _announce_1x(each.status)
-    if dry_run:
-        print(f"would be moved: {old} to {new}")
+    done, question = f"moved: {old} to {new}", f"Move all that from {old} to {new}, and remove {old}?"
+    sentences = [sentence for each in plans for sentence in _about(each.status, _moved(each))]
+    if not _is_meant(sentences, done, question, dry_run, yes):
         return
-    _ask(yes, f"Move all that from {old} to {new}, and remove {old}?")
 
     async def act(client: BusClient, names: list[str]) -> None:
         await groups.move(await groups.find(client, names, old), new)
 
     on_the_bus(manifest, act)
-    print(f"moved: {old} to {new}")
+    print(done)
 
 
 @command.command("seek", epilog="Example: lightbus group seek shop-greet --to 2h --dry-run")
@@ -152,37 +148,39 @@ def seek(group: str, to: str, dry_run: bool, yes: bool, scan: bool, **options: A
     async def plan(client: BusClient, names: list[str]) -> list[Seek]:
         return await groups.plan_seek(await groups.find(client, names, group, scan=scan), place)
 
-    for each in on_the_bus(manifest, plan):
-        _announce(f"{each.status.stream}: {_sought(each)}")
-        _announce_1x(each.status)
-    if dry_run:
-        print(f"would be moved: {group} to {to}")
+    plans = on_the_bus(manifest, plan)
+    done, question = f"moved: {group} to {to}", f"Let {group} read on from there?"
+    sentences = [sentence for each in plans for sentence in _about(each.status, _sought(each))]
+    if not _is_meant(sentences, done, question, dry_run, yes):
         return
-    _ask(yes, f"Let {group} read on from there?")
 
     async def act(client: BusClient, names: list[str]) -> None:
         found = await groups.find(client, names, group)
         await groups.seek(found, await groups.plan_seek(found, place))
 
     on_the_bus(manifest, act)
-    print(f"moved: {group} to {to}")
+    print(done)
 
 
-def _ask(yes: bool, question: str) -> None:
+def _is_meant(sentences: Iterable[str], done: str, question: str, dry_run: bool, yes: bool) -> bool:
+    """Say what is going to be done, and return whether it is to be done: unless it is sure, that is asked."""
+    for sentence in sentences:
+        print(on_one_line(sentence), file=sys.stderr)
+    if dry_run:
+        print(f"would be {done}")
+        return False
     if not yes:
         need_terminal()
         confirm(question, "nothing was done")
+    return True
 
 
-def _announce(sentence: str) -> None:
-    print(on_one_line(sentence), file=sys.stderr)
-
-
-def _announce_1x(status: GroupStatus) -> None:
-    """Tell of processes that may read the group although nobody has heard of them for long."""
+def _about(status: GroupStatus, sentence: str) -> Iterable[str]:
+    """Say a sentence of a group, and which processes may read it though they are silent."""
+    yield f"{status.stream}: {sentence}"
     for consumer in status.consumers:
         if consumer.is_1x:
-            _announce(
+            yield (
                 f"{status.stream}: {consumer.process_name} is a Lightbus 1.x, which is heard of only when it "
                 "reads something; see that it is stopped, or it makes the group again"
             )
