@@ -108,7 +108,7 @@ class Hosted:
         await asyncio.wait([ready, self._task], return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             await self._task
-        readers = len(self.worker.rpcs) + len(self.worker.events)
+        readers = len(self.worker.rpcs) + sum(not each.waits_for for each in self.worker.events)
         await eventually_async(lambda: self._waiting() >= before + readers)
         return self
 

@@ -150,6 +150,43 @@ async def test_a_listener_starts_or_ends_by_a_reload_though_the_task_for_that_en
 
 
 @pytest.mark.parametrize("how", ["cancel", "raise"])
+async def test_a_renamed_listener_takes_over_though_its_wait_for_that_ends_unasked(
+    bench: Bench, how: How, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, stream, reader = "lightbus wait of the listener note", "shop.*:stream", "another"
+    bench.server.execute("XGROUP", "CREATE", stream, "shop-before", "0", "MKSTREAM")
+    bench.server.execute("XREADGROUP", "GROUP", "shop-before", reader, "STREAMS", stream, ">")
+    sabotage = Sabotage(name, how)
+    note = "note: {events: [shop.sold], handler: 'tests.host.shop:note', renamed_from: before}"
+    async with bench.host(f"listeners: {{{note}}}") as host:
+        await eventually_async(lambda: sabotage.is_done and was_told(caplog, name, how))
+        await host.fire("cup")
+        host.server.execute("XGROUP", "DELCONSUMER", stream, "shop-before", reader)
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+        assert [each[1] for each in host.server.execute("XINFO", "GROUPS", stream)] == [b"shop-note"]
+        await eventually_async(lambda: not list(host.client.parts.obstacles))
+
+
+async def test_a_taker_that_is_cancelled_while_all_slots_are_full_takes_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "lightbus listener stay"
+    stay = "listeners: {stay: {events: [shop.sold], handler: 'tests.host.shop:stay', concurrency: 1}}"
+    async with bench.host(stay) as host:
+        for _ in range(3):
+            await host.fire("cup")
+        await eventually_async(lambda: bool(ledger.running))
+        (taker,) = (task for task in asyncio.all_tasks() if task.get_name() == name)
+        taker.cancel()
+        await eventually_async(lambda: was_told(caplog, name, "cancel"))
+        assert ledger.running == 1, "what was handled is handled on, and nothing beside it"
+        ledger.gate.set()
+        await eventually_async(lambda: ledger.counts["cup"] == 3)
+        await eventually_async(lambda: not list(host.client.parts.obstacles))
+    assert ledger.counts["cup"] == 3
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
 async def test_the_lease_of_a_tick_is_renewed_though_its_task_ends_unasked(
     bench: Bench, how: How, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -252,8 +289,7 @@ async def test_the_watchdog_hears_of_processes_though_the_task_for_that_ends_una
 
 #: Tasks that have no row here, each with the reason.
 ELSEWHERE = {
-    "lightbus wait of the listener note": "it is kept like the others, and runs only after a renaming",
-    "lightbus permissions": "the next refusal begins it again",
+    "lightbus permissions": "it has its row in tests/transports/test_permissions.py",
     "lightbus lost events": "it has its row in tests/transports/test_lost_events.py",
     "lightbus background NAME": "its coroutine is the user's, and runs once",
     **dict.fromkeys(("lightbus host", "lightbus hosted"), "it is the life itself"),
@@ -264,6 +300,7 @@ OWN_ROWS = [
         "lightbus room shop.*:stream",
         "lightbus start of the listener note",
         "lightbus end of the listener note",
+        "lightbus wait of the listener note",
     ),
     *("lightbus reload", "lightbus process 1", "lightbus reports"),
 ]

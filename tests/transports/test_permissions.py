@@ -12,6 +12,8 @@ from lightbus.options import Secret
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.events import Delivery, EventTransport
 from lightbus.transports.redis.keys import GroupKeys
+from tests.support.eventually import eventually_async
+from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server, ServerPool
 
 from .conftest import Ports, settled, take
@@ -102,6 +104,26 @@ async def test_events_that_can_not_be_settled_stay_held_and_are_settled_once_it_
         for delivery in again:
             delivery.ack()
     await settled(lambda: _is_clean(any_redis))
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+async def test_what_is_missing_is_shown_until_it_is_granted_though_the_look_for_it_ends_unasked(
+    any_redis: Server, any_ports: Ports, how: How, caplog: pytest.LogCaptureFixture
+) -> None:
+    sabotage = Sabotage("lightbus permissions", how)
+    transport = user_of(any_redis, any_ports)
+    consumer = await any_ports.listen(transport)
+    await any_ports.fire(any_ports.events(), "a")
+    (delivery,) = await take(consumer, 1)
+    may(any_redis, "-zadd")
+    settling = any_ports.run(fail(delivery))
+    told = "the task 'lightbus permissions' ended unasked"
+    await eventually_async(lambda: sabotage.is_done and told in caplog.text)
+    # The next refusal begins it again, and it finds which key the command is for.
+    await settled(lambda: _has(transport, "which it needs", "ZADD", "+zadd"))
+    may(any_redis)
+    await settling
+    await settled(lambda: _is_empty(transport))
 
 
 async def test_what_runs_again_is_not_acknowledged_where_it_may_not_be_deleted(
