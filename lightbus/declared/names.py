@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 #: The most names that are listed, if none is near.
 _LISTED = 10
@@ -12,6 +11,9 @@ _LONGEST_NAME = 64
 
 def meant(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is nearest to an unknown one; None if none is near."""
+    # Only a name that nobody has needs it: that is no part of a start.
+    from difflib import get_close_matches
+
     near = get_close_matches(name, sorted(known), 1, 0.6) if len(name) <= _LONGEST_NAME else []
     return near[0] if near else None
 
