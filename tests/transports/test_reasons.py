@@ -6,16 +6,17 @@ import asyncio
 import gc
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from lightbus.exceptions import TransportUnavailable
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.connection import Connector
-from lightbus.transports.redis.options import RedisOptions, TlsOptions
+from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
 from tests.conftest import StartServer, missing, require
 from tests.support.servers import Server, free_port
 
@@ -141,3 +142,35 @@ def test_a_host_that_is_not_known_can_not_be_started() -> None:
 
 def test_a_port_where_nobody_listens_can_be_helped_by_starting_one() -> None:
     assert "start it, or say where it is" in reason(f"redis://127.0.0.1:{free_port()}")
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("sentinel", [False, True], ids=["of Redis", "of a Sentinel"])
+def test_a_connection_that_is_cancelled_while_a_name_is_looked_up_leaves_no_error_behind(
+    factory: Callable[[], asyncio.AbstractEventLoop], sentinel: bool
+) -> None:
+    async def work() -> None:
+        left: list[str] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: left.append(context["message"]))
+        options = RedisOptions(url=SecretUrl("redis://nowhere.invalid:6379/0"))
+        if sentinel:
+            node = HostPort("nowhere.invalid:26379")
+            options = RedisOptions(sentinel=SentinelOptions(service="main", nodes=(node,)))
+        for steps in range(1, 6):
+            connecting = asyncio.create_task(Connector(options).connect())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            assert connecting.cancelled()
+            del connecting
+            # The one that follows is answered after the one that was given up.
+            with pytest.raises(OSError):
+                await loop.getaddrinfo("nowhere.invalid", 6379)
+            await asyncio.sleep(0)
+            gc.collect()
+        assert left == []
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work())

@@ -21,6 +21,7 @@ from lightbus.options import Secret, SecretUrl
 from lightbus.transports.redis.options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
 from lightbus.transports.redis.url import SAYS, url_problem
 
+from .lookup import look_up
 from .reasons import LOOPBACK, is_known, reason_of, words_of
 from .refusals import ReplyError, must_reconnect
 from .remains import NAME, Remains
@@ -90,6 +91,8 @@ class Connector:
                 kind, given = settings.get("connection_class", aioredis.Connection), dict(settings)
                 given.pop("connection_class", None)
                 connection = kind(**given)
+                if "path" not in given:
+                    await look_up(given.get("host", "localhost"), given.get("port", 6379))
                 await connection.connect()
                 # A server that asks for a password, or still loads its data, says so only to a command.
                 await connection.send_command("PING")

@@ -11,6 +11,7 @@ from redis import exceptions as redis_errors
 
 from lightbus.transports.redis.options import HostPort
 
+from .lookup import look_up
 from .reasons import reason_of
 from .refusals import code_of
 
@@ -89,6 +90,7 @@ async def _ask(node: str, service: str, settings: dict[str, Any]) -> tuple[str, 
     host, port = host_port(node)
     connection: Any = kind(host=host, port=port, **given)
     try:
+        await look_up(host, port)
         await connection.connect()
         try:
             state = await _send(connection, "MASTER", service)
