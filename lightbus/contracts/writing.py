@@ -61,7 +61,7 @@ class SchemaWriter:
         Raises:
             MisconfiguredApiOptions: The hint stands for values that can't travel over the bus.
         """
-        schema = self._of(values.read(hint))
+        schema = self._of(values.read(values.optional(hint, default)))
         if default is shapes.EMPTY:
             return schema
         try:

@@ -10,7 +10,7 @@ from .misfit import located, shown
 from .models import losses_of
 from .reading import read
 from .scalars import DECIMAL_PATTERN
-from .shapes import hints_of
+from .shapes import hints_of, optional
 
 __all__ = [
     "DECIMAL_PATTERN",
@@ -22,6 +22,7 @@ __all__ = [
     "located",
     "losses_of",
     "named_caster",
+    "optional",
     "read",
     "shown",
 ]

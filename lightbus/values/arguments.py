@@ -9,6 +9,7 @@ from typing import Any
 from .casting import Compiler
 from .misfit import Misfit
 from .scalars import Converter
+from .shapes import optional
 
 _TOO_DEEP = "is nested too deep"
 
@@ -58,7 +59,7 @@ def arguments_caster(
         if parameter.kind is parameter.VAR_KEYWORD:
             others = None if hint is Any else compiler.converter(hint)
         elif hint is not Any and parameter.kind is not parameter.VAR_POSITIONAL:
-            known[parameter.name] = compiler.converter(hint)
+            known[parameter.name] = compiler.converter(optional(hint, parameter.default))
     return _caster(known, others)
 
 

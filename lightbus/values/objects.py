@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired, Required, TypeVar, get_args, get_o
 
 import msgspec
 
-from .shapes import EMPTY, Field, Model, ObjectOf, Shape, hints_of
+from .shapes import EMPTY, Field, Model, ObjectOf, Shape, hints_of, optional
 
 _Fields = Callable[[type, Mapping[str, Any]], list[Field]]
 
@@ -150,7 +150,7 @@ def _dataclass_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
         Field(
             f.name,
             aliases.get(f.name, f.name),
-            hints.get(f.name, Any),
+            optional(hints.get(f.name, Any), f.default),
             f.default is missing and f.default_factory is missing,
             EMPTY if f.default is missing else f.default,
         )
@@ -160,10 +160,10 @@ def _dataclass_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
 
 
 def _named_tuple_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
-    defaults = cls._field_defaults
+    defaults = {name: cls._field_defaults.get(name, EMPTY) for name in cls._fields}
     return [
-        Field(name, name, hints.get(name, Any), name not in defaults, defaults.get(name, EMPTY))
-        for name in cls._fields
+        Field(name, name, optional(hints.get(name, Any), default), default is EMPTY, default)
+        for name, default in defaults.items()
     ]
 
 
@@ -188,7 +188,8 @@ def _attrs_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
         factory = type(a.default).__name__ == "Factory"
         default = EMPTY if nothing or factory else a.default
         if a.init:
-            fields.append(Field(a.name, a.alias, hints.get(a.name, Any), nothing, default))
+            hint = optional(hints.get(a.name, Any), default)
+            fields.append(Field(a.name, a.alias, hint, nothing, default))
     return fields
 
 
@@ -198,5 +199,6 @@ def _struct_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
         fields.append(Field(tag[0], tag[0], Literal[tag[1]], True))
     for f in msgspec.structs.fields(cls):
         default = EMPTY if f.default is msgspec.NODEFAULT else f.default
-        fields.append(Field(f.encode_name, f.name, hints.get(f.name, Any), f.required, default))
+        hint = optional(hints.get(f.name, Any), default)
+        fields.append(Field(f.encode_name, f.name, hint, f.required, default))
     return fields

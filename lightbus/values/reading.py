@@ -123,7 +123,7 @@ def _read_class(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape:
         key, item = read(args[0] if args else str), read(args[1] if args else Any)
         return MapOf(f"dict[{key.name}, {item.name}]", key, item, _MAPS[cls])
     if cls is tuple:
-        if not args and get_origin(hint) is None:
+        if hint in (tuple, typing.Tuple):  # noqa: UP006 - bare, in either spelling; tuple[()] is the empty one
             return _list(read(Any), tuple)
         if len(args) == 2 and args[1] is ...:
             return _list(read(args[0]), tuple)

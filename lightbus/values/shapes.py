@@ -126,6 +126,21 @@ class Alias(Shape):
         return self.read_target()
 
 
+def optional(hint: Any, default: Any) -> Any:
+    """Return the hint of what has a default: with None as default, None is one of its values.
+
+    Args:
+        hint: The hint as it is written, such as the ``int`` of ``n: int = None``.
+        default: The default, or :data:`EMPTY`.
+    """
+    if default is not None or hint in (Any, object, EMPTY):
+        return hint
+    try:
+        return typing.Optional[hint]  # noqa: UP045 - any object may be a hint
+    except TypeError:
+        return hint
+
+
 def hints_of(thing: Any) -> dict[str, Any]:
     """Return the resolved type hints of a function or class, ``Annotated`` included.
 

@@ -29,7 +29,7 @@ from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.deadline import Deadline
 from lightbus.runtime.isolation import Isolation
 from lightbus.transports.events import Delivery
-from lightbus.values import arguments_caster, dump_answer, hints_of, named_caster
+from lightbus.values import arguments_caster, dump_answer, hints_of, named_caster, optional
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +311,8 @@ class Dispatch:
 def _event_caster(parts: Parts, message: EventMessage) -> Caster | None:
     definition = parts.registry.find(message.api_name)
     event = definition.events.get(message.event_name) if definition is not None else None
-    hints = {p.name: p.type for p in event.parameters if p.type is not EMPTY} if event is not None else {}
+    parameters = event.parameters if event is not None else ()
+    hints = {p.name: optional(p.type, p.default) for p in parameters if p.type is not EMPTY}
     if not hints:
         return None
     return named_caster(hints)

@@ -6,6 +6,7 @@ import enum
 import importlib
 import sys
 import timeit
+import typing
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -258,6 +259,59 @@ def test_what_does_not_fit_is_an_error_with_its_path(hint: Any, sent: Any, messa
 def test_a_hint_of_what_cannot_travel_is_an_error_when_the_caster_is_made(hint: Any) -> None:
     with pytest.raises(MisconfiguredApiOptions, match="can't travel over the bus"):
         values.cast(None, hint)
+
+
+@dataclass
+class Note:
+    text: str = None  # type: ignore[assignment]
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int = None  # type: ignore[assignment]
+
+
+@attrs.define
+class Bag:
+    size: int = None  # type: ignore[assignment]
+
+
+class Ring(msgspec.Struct):
+    radius: float = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("hint", "sent", "value"),
+    [
+        (Note, {"text": None}, Note()),
+        (Note, {"text": "a"}, Note("a")),
+        (Pair, {"left": 1, "right": None}, Pair(1)),
+        (Bag, {"size": None}, Bag()),
+        (Ring, {"radius": None}, Ring()),
+    ],
+)
+def test_none_as_the_default_of_a_field_is_a_value_of_it(hint: Any, sent: Any, value: Any) -> None:
+    assert values.cast(sent, hint) == value
+    assert values.dump(values.cast(sent, hint)) == sent
+
+
+def test_any_other_default_makes_no_field_optional() -> None:
+    with pytest.raises(ValidationError, match="left: expected int, got None"):
+        values.cast({"left": None}, Pair)
+    with pytest.raises(ValidationError, match=r"^text: expected str or None, got 5$"):
+        values.cast({"text": 5}, Note)
+
+
+@pytest.mark.parametrize("hint", [tuple, typing.Tuple])  # noqa: UP006 - the older spelling
+def test_a_tuple_without_types_is_made_of_any_list(hint: Any) -> None:
+    assert values.cast([], hint) == ()
+    assert values.cast([1, "a", None], hint) == (1, "a", None)
+
+
+def test_the_empty_tuple_is_made_of_nothing_else() -> None:
+    assert values.cast([], tuple[()]) == ()
+    with pytest.raises(ValidationError, match="a list of 0"):
+        values.cast([1], tuple[()])
 
 
 def test_the_order_of_a_union_counts_although_python_calls_both_equal() -> None:
