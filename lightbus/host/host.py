@@ -58,6 +58,7 @@ class Host:
     ) -> None:
         self.manifest = manifest
         self._folder = Path.cwd()
+        self._is_alone = number is None
         self._embedded: EmbeddedServer | None = None
         self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon, supervised=number is not None)
         self._reread = reread
@@ -119,7 +120,8 @@ class Host:
             logs.keep()
             # Another failure may follow from that.
             self._refuse_greenlets()
-        self._embedded = provide(self.manifest, self._folder)
+        if self._is_alone:  # else its supervisor does, and says so
+            self._embedded = provide(self.manifest, self._folder)
         loop_factory = asyncio.new_event_loop if self.manifest.event_loop == "asyncio" else new_event_loop
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             serving = runner.get_loop().create_task(self._serve(), name="lightbus host")

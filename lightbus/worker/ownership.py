@@ -97,6 +97,6 @@ def taken(parts: Parts, name: str, owner: str) -> str:
     return (
         f"{where}the API {name!r} is served by the service {owner!r} already, and this is "
         f"{service!r}; stop that service, or leave the API to it with {path}: {owner}. "
-        "If that service has crashed, the API comes free by itself, within "
-        f"{parts.wiring.schema_ttl:g} s (bus.schema.ttl); start this one again then"
+        "If that service has crashed, the API comes free by itself within "
+        f"{parts.wiring.schema_ttl:g} s (bus.schema.ttl): start this one again then"
     )

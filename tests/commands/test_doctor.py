@@ -275,9 +275,10 @@ def test_an_api_that_another_service_has_is_told(shop: Project) -> None:
     shop.write("thief/lightbus.yaml", "service_name: thief\napis: {shop: {owner: thief}}\n")
     found = examined(shop.within("thief"))
     assert found["status"] == 78
-    assert (
-        "the API 'shop' is served by the service 'shop' already, and this is 'thief'" in one(found, "apis")[1]
-    )
+    told = "the API 'shop' is served by the service 'shop' already, and this is 'thief'"
+    assert told in one(found, "apis")[1]
+    # The place in the manifest stands before it.
+    assert found["apis"]["findings"][0]["next"].startswith("stop that service, or leave the API to it with ")
 
 
 def test_a_lightbus_1_on_the_bus_is_noted(shop: Project, server: Server) -> None:

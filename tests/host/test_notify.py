@@ -124,6 +124,16 @@ def test_a_socket_that_is_not_there_is_a_warning_and_no_more(served: Project) ->
     assert host.output().count("can't be told") == 1
 
 
+def test_with_reloading_nobody_is_told_and_a_line_says_so(served: Project, told: NotifySocket) -> None:
+    host = start(served, told, 1, "--reload")
+    host.wait_for_line("ready: ")
+    assert host.output().count("NOTIFY_SOCKET is set, but with --reload nobody is told") == 1
+    assert host.terminate() == 0
+    assert told.messages == [] and told.signs == []
+    alone = served.host("--reload")
+    assert "NOTIFY_SOCKET" not in alone.output()
+
+
 def test_without_the_variable_nobody_is_told_anything(served: Project) -> None:
     served.host(WATCHDOG_USEC="1000000")
     assert "lightbus reports" not in served.call("a.threads")

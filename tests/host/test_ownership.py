@@ -27,7 +27,7 @@ async def test_a_second_service_is_refused_by_name(bench: Bench) -> None:
     assert str(caught.value) == (
         "the API 'shop' is served by the service 'shop' already, and this is 'thief'; stop that service, or "
         "leave the API to it with apis.shop.owner: shop. If that service has crashed, the API comes free "
-        "by itself, within 60 s (bus.schema.ttl); start this one again then"
+        "by itself within 60 s (bus.schema.ttl): start this one again then"
     )
 
 
@@ -79,7 +79,7 @@ def test_a_crash_gives_the_api_free(project: Project, redis_server: Server) -> N
     status, output = project.refused("-s", "second")
     assert status == 78
     assert "the API 'a' is served by the service 'first' already, and this is 'second'" in output
-    assert "If that service has crashed, the API comes free by itself, within 2 s" in output
+    assert "If that service has crashed, the API comes free by itself within 2 s" in output
     assert "Traceback" not in output
     first.kill()
     eventually(lambda: not redis_server.execute("EXISTS", "lightbus:owner:a"))

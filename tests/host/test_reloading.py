@@ -59,7 +59,7 @@ def answers(project: Project, version: object) -> None:
         except (LightbusException, AssertionError):
             return None
 
-    eventually(lambda: answer() == version, 20, f"version {version} answers")
+    eventually(lambda: answer() == version, 60, f"version {version} answers")
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_what_is_wrong_from_the_start_is_waited_for_and_ctrl_c_ends_at_once(
     host.wait_for_line(told)
     host.wait_for_line("nothing runs now: waiting for a change")
     host.interrupt()
-    assert host.wait(timeout=3) == 78
+    assert host.wait() == 78
     host = shop.start("run", "--reload", LIGHTBUS__BUS__LOG_FORMAT="text")
     host.wait_for_line("nothing runs now")
     shop.write(name, f"{right}\n{before}")
@@ -174,9 +174,9 @@ def test_a_manifest_that_becomes_wrong_leaves_running_what_runs(shop: Project) -
 
 def test_all_of_several_processes_are_started_again(shop: Project) -> None:
     host = shop.host("--reload", "--processes", "2")
-    eventually(lambda: host.output().count("ready: ") == 2, 20)
+    eventually(lambda: host.output().count("ready: ") == 2, 60)
     save(shop, 2)
-    eventually(lambda: host.output().count("ready: ") == 4, 20)
+    eventually(lambda: host.output().count("ready: ") == 4, 60)
     answers(shop, 2)
     assert host.terminate() == 0
 
@@ -213,7 +213,10 @@ def test_an_embedded_redis_stays_with_its_data_and_a_new_manifest_is_read(
         host.wait_for_line("runs as told")
         redis.sendall(b"GET kept\r\n")
         assert redis.recv(16) == b"$1\r\n1\r\n"
-    assert pid_file.read_text() == pid and host.output().count("Redis: embedded") == 1
+    assert pid_file.read_text() == pid
+    assert re.findall("Redis: .*", host.output()) == [
+        f"Redis: embedded Valkey at 127.0.0.1:{port}, its data in .lightbus"
+    ], "told once, by whoever has started it"
     assert host.terminate() == 0
     assert "stopped the embedded Valkey" in host.output()
 
@@ -222,7 +225,7 @@ def test_a_process_that_died_is_started_again_without_a_change(shop: Project) ->
     host = shop.host("--reload")
     os.kill(shop.call("shop.pid"), signal.SIGKILL)
     host.wait_for_line("process 1 ended with status -9; starting it again in 1 s")
-    eventually(lambda: host.output().count("ready: ") == 2, 20)
+    eventually(lambda: host.output().count("ready: ") == 2, 60)
 
 
 def test_it_does_not_go_together_with_failing_fast(shop: Project) -> None:

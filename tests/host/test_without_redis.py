@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -20,9 +21,13 @@ import pytest
 
 import lightbus
 from lightbus.exceptions import TransportUnavailable
+from lightbus.host.host import Host
+from lightbus.host.http.health import Health
+from lightbus.manifest.load import load
 from tests.conftest import missing, require
 from tests.guide.project import Project
-from tests.support.eventually import eventually
+from tests.host.shop import ShopApi
+from tests.support.eventually import eventually, eventually_async
 from tests.support.servers import Server, free_port
 
 BUS = """
@@ -243,6 +248,27 @@ def test_a_host_that_waits_says_it_on_its_page_of_health(
 
     eventually(lambda: re.search(kinds[name].told, problems()))
     assert not FOREIGN.search(problems()) and not FOREIGN.search(host.output())
+
+
+@each_kind
+async def test_it_says_each_kind_there_as_it_is_said_elsewhere(
+    kinds: dict[str, Kind], name: str, tmp_path: Path
+) -> None:
+    redis = {"url": kinds[name].url, "connect_timeout": "300ms"}
+    (tmp_path / "lightbus.yaml").write_text(json.dumps({"modules": [], "bus": {"redis": redis}}))
+    host = Host(load(["lightbus.yaml"], environ={}, cwd=tmp_path))
+    host.client.register_api(ShopApi)
+    host.life.load()
+    health, stop = Health(host), asyncio.Event()
+    life = asyncio.create_task(host.life.live(stop.wait, 1.0, lambda: None))
+    try:
+        await eventually_async(
+            lambda: re.fullmatch(f"the host is starting: {kinds[name].told}", health.obstacles()[0]), 60
+        )
+        assert not FOREIGN.search(" ".join(health.obstacles()))
+    finally:
+        stop.set()
+        await life
 
 
 def test_where_none_is_configured_and_none_can_be_brought_the_lines_fit_together(project: Project) -> None:

@@ -46,7 +46,7 @@ class NotifySocket:
         told = ("READY", "RELOADING", "STOPPING")
         return [name for _, message in list(self.messages) for name in told if name in message]
 
-    def wait_for(self, *states: str, timeout: float = 20.0) -> None:
+    def wait_for(self, *states: str, timeout: float = 60.0) -> None:
         """Wait until these states were told and no others."""
         eventually(lambda: self.states() == [*states], timeout, f"{states}; told: {self.messages}")
 
@@ -57,19 +57,19 @@ class NotifySocket:
             last = self.all_of("STATUS")[-1:]
             return last[0] if last and text in last[0] else None
 
-        sentence = eventually(found, 20, f"a status with {text!r}; told: {self.all_of('STATUS')}")
+        sentence = eventually(found, 60, f"a status with {text!r}; told: {self.all_of('STATUS')}")
         assert sentence is not None
         return sentence
 
     def wait_for_sign(self, after: float | None = None) -> None:
         """Wait for a sign of life that comes from now on."""
         since = time.monotonic() if after is None else after
-        eventually(lambda: self.signs and self.signs[-1] > since, 20, "a sign of life")
+        eventually(lambda: self.signs and self.signs[-1] > since, 60, "a sign of life")
 
     def wait_for_silence(self, seconds: float) -> None:
         """Wait until there was no sign of life for so long."""
         eventually(
-            lambda: time.monotonic() - self.signs[-1] > seconds, 30, f"no sign of life for {seconds} s"
+            lambda: time.monotonic() - self.signs[-1] > seconds, 60, f"no sign of life for {seconds} s"
         )
 
     def _take(self) -> None:

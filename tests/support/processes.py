@@ -70,7 +70,7 @@ class Process:
         """All that it has printed so far."""
         return self._file.read_text(errors="replace")
 
-    def wait_for_line(self, text: str, timeout: float = 15.0) -> str:
+    def wait_for_line(self, text: str, timeout: float = 60.0) -> str:
         """Wait until some line contains `text`, and return the first that does."""
 
         def line() -> str | None:
@@ -87,7 +87,7 @@ class Process:
         assert found is not None
         return found
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """Wait for its end; returns the exit status."""
         try:
             return self._process.wait(timeout)

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, get_args
@@ -34,6 +34,11 @@ from lightbus.manifest.model import LogFormat, Manifest
 from lightbus.runtime.interpreter import refuse_shadows
 
 logger = logging.getLogger(__name__)
+
+_UNTOLD = (
+    "NOTIFY_SOCKET is set, but with --reload nobody is told when this is ready or how it is: leave --reload "
+    "out where a service manager starts it"
+)
 
 
 @click.command("run", cls=Command, epilog="Example: lightbus run -c config --log-level debug")
@@ -86,8 +91,9 @@ def command(
         return as_child(manifest, number) if number is not None else manifest
 
     if reload and number is None:
-        named = [*(options["config"] or [os.environ.get("LIGHTBUS_CONFIG") or DEFAULT_FILE])]
-        named += [str(path) for path in _files_in(schema)]
+        if overseer is not None:
+            logger.warning(_UNTOLD)
+        named = _files_named(options["config"], schema)
         return Reloading(read_again, this_command(), Path.cwd(), named).run()
     manifest = read_again()
     logs.configure(manifest.bus.log_level, manifest.bus.log_format)
@@ -127,11 +133,12 @@ def _begin(options: Mapping[str, Any]) -> int | None:
     return follow_supervisor()
 
 
-def _files_in(schema: Path | None) -> list[Path]:
-    """Return the files with contracts that the command line names."""
-    if schema is None:
-        return []
-    return [schema, *sorted(schema.glob("*.json"))] if schema.is_dir() else [schema]
+def _files_named(manifests: Sequence[str], schema: Path | None) -> list[str]:
+    """Return the manifests, and the files with contracts, that this process was told to read."""
+    named = [*(manifests or [os.environ.get("LIGHTBUS_CONFIG") or DEFAULT_FILE])]
+    if schema is not None:
+        named += map(str, [schema, *sorted(schema.glob("*.json"))] if schema.is_dir() else [schema])
+    return named
 
 
 def _features(only: str | None, skip: str | None) -> tuple[Feature, ...] | None:

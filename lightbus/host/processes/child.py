@@ -36,18 +36,17 @@ def as_child(manifest: Manifest, number: int) -> Manifest:
     """Return what one process of several is to host.
 
     Its name gets the number if nothing else in it differs between processes. Each has an HTTP port of its
-    own; an embedded server is the supervisor's.
+    own.
     """
     written = manifest.tree.get("process_name") if manifest.tree else None
     name = manifest.process_name
     if written is not None and manifest.processes > 1 and not tells_processes_apart(str(written.value)):
         name = f"{name}-{number}"
-    bus = replace(manifest.bus, redis=replace(manifest.bus.redis, embedded=False))
     http = manifest.http
     if http.listen is not None:
         host, _, port = http.listen.rpartition(":")
         http = replace(http, listen=ListenAddress(f"{host}:{int(port) + number - 1}"))
-    return replace(manifest, process_name=name, bus=bus, http=http)
+    return replace(manifest, process_name=name, http=http)
 
 
 def _follow(line: int) -> None:

@@ -44,8 +44,8 @@ class Refusal:
 
 
 _ANOTHER_PRIMARY = (
-    "connecting again finds the primary where bus.redis.sentinel or the host name leads to it; else correct "
-    "bus.redis.url"
+    "correct bus.redis.url, unless bus.redis.sentinel or the host name leads to the primary, which "
+    "connecting again finds then"
 )
 _CLUSTER = "see CLUSTER INFO on the server"
 
