@@ -5,6 +5,7 @@ from .bus.creation import create, get_bus
 from .bus.path import BusPath
 from .declared.api import Api
 from .declared.definition import Event, Parameter
+from .declared.old_names.lookup import know_old_names as _know_old_names
 from .declared.policy import Backoff, DeliveryPolicy, OnError
 from .exceptions import LightbusException
 from .messages import EventMessage, ResultMessage, RpcMessage
@@ -30,3 +31,5 @@ __all__ = [
     "create",
     "get_bus",
 ]
+
+_know_old_names()

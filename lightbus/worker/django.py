@@ -2,13 +2,68 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from lightbus.bus.parts import Parts
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@functools.cache
+def _db() -> Any:
+    # Late, as Django may be set up after a function was decorated.
+    return import_module("django.db")
+
+
+def renew() -> None:
+    """Close those connections of this thread that are broken or old, before they are used."""
+    _db().reset_queries()
+    _db().close_old_connections()
+
+
+@contextmanager
+def renewed() -> Iterator[None]:
+    """Renew the connections of this thread before a plain function, and close old ones after it."""
+    renew()
+    try:
+        yield
+    finally:
+        _db().close_old_connections()
+
+
+def uses_django_db(function: Callable[P, T]) -> Callable[P, T]:
+    """Look after Django's database connections around one function; ``django`` in the manifest does for all.
+
+    Args:
+        function: A procedure or a listener, plain or a coroutine function.
+
+    Returns:
+        It, with the same signature.
+    """
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
+            # All coroutines share one connection, in a thread of Django's.
+            to_thread = import_module("asgiref.sync").sync_to_async
+            await to_thread(renew)()
+            return await function(*args, **kwargs)
+
+        return cast("Callable[P, T]", awaited)
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        with renewed():
+            return function(*args, **kwargs)
+
+    return called
 
 
 class DjangoConnections:
@@ -19,7 +74,6 @@ class DjangoConnections:
     """
 
     def __init__(self) -> None:
-        self._db: Any = import_module("django.db")
         self._to_thread = import_module("asgiref.sync").sync_to_async
         self._here = threading.local()
         #: Whether coroutines have used the database: they share one connection, in a thread of Django's.
@@ -37,20 +91,13 @@ class DjangoConnections:
     def around(self) -> Iterator[None]:
         """Renew the connections of this thread before a plain function, and close old ones after it."""
         self._here.is_ours = True
-        self._renew()
-        try:
+        with renewed():
             yield
-        finally:
-            self._db.close_old_connections()
 
     async def before(self, **_: Any) -> None:
         """Renew the connection of coroutines before a message."""
         if self._is_shared:
-            await self._to_thread(self._renew)()
-
-    def _renew(self) -> None:
-        self._db.reset_queries()
-        self._db.close_old_connections()
+            await self._to_thread(renew)()
 
     def _on_created(self, **_: Any) -> None:
         if not getattr(self._here, "is_ours", False):

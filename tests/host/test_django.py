@@ -167,3 +167,51 @@ def test_a_broken_connection_is_replaced(django: Project, kind: str) -> None:
     )
     django.host()
     assert [django.call("orders.query") for _ in range(3)] == [True] * 3
+
+
+TUTORIAL = """
+    import asyncio
+    import os
+
+    import django
+    import lightbus
+    from lightbus.utilities.django import uses_django_db
+
+    bus = lightbus.create()
+
+    def query():
+        from django.db import connection
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.connection.close()  # as a database does that ends
+        return True
+
+    class OrdersApi(lightbus.Api):
+        class Meta:
+            name = "orders"
+
+        @uses_django_db
+        def query(self, times: int) -> bool:
+            return query()
+
+        @uses_django_db
+        async def query_in_a_coroutine(self, times: int) -> bool:
+            from asgiref.sync import sync_to_async
+            return await sync_to_async(query)()
+
+    bus.client.register_api(OrdersApi())
+
+    @bus.client.on_start()
+    def on_start(**kwargs):
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+        django.setup()
+    """
+
+
+def test_the_decorator_of_1x_replaces_broken_connections_without_the_manifest(django: Project) -> None:
+    django.write("shop/bus.py", TUTORIAL)
+    django.write("shop/apps.py", APP.replace("import shop.bus", "pass"))
+    django.write("lightbus.yaml", "service_name: shop\nmodules: [shop.bus]\n")
+    django.host()
+    for procedure in ("orders.query", "orders.query_in_a_coroutine"):
+        assert [django.call(procedure, times=3) for _ in range(3)] == [True] * 3
