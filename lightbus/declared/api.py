@@ -18,9 +18,11 @@ from .definition import (
     NAME,
     OPTIONS,
     RESERVED,
+    VERSION_RULE,
     Definition,
     Event,
     Procedure,
+    is_version,
     no_parameter,
     not_reached,
     where,
@@ -32,6 +34,8 @@ class Api:
 
     ``Meta.name``
         The API's name on the bus, such as ``auth`` or ``support.case``.
+    ``Meta.version``
+        The version of those of its events that have none of their own. Default: 1.
     ``Meta.internal``
         True for APIs that describe the bus itself; they are left out of listings. Default: False.
     ``Meta.auto_register``
@@ -55,17 +59,19 @@ class Api:
         options = {k: v for k, v in vars(meta).items() if not k.startswith("_")}
         name = _check_meta(cls, options)
         procedures, events = _collect(cls, name)
+        if "version" in options:
+            events = {each: event.of_api(options["version"]) for each, event in events.items()}
         cls.__lightbus__ = Definition(name, options.get("internal", False), cls, procedures, events)
         if options.get("auto_register", True):
             auto_registered.add(cls)
 
 
 def _check_meta(cls: type[Api], options: dict[str, Any]) -> str:
-    unknown = sorted(options.keys() - {"name", "internal", "auto_register"})
+    unknown = sorted(options.keys() - {"name", "version", "internal", "auto_register"})
     if unknown:
         raise MisconfiguredApiOptions(
             f"{where(cls)}: {cls.__name__}.Meta has the unknown option {unknown[0]!r}; "
-            "it may have name, internal and auto_register"
+            "it may have name, version, internal and auto_register"
         )
     name = options.get("name")
     if name is None:
@@ -79,6 +85,10 @@ def _check_meta(cls: type[Api], options: dict[str, Any]) -> str:
     for word in name.split("."):
         if word in RESERVED:
             raise InvalidName(f"{where(cls)}: an API can't {not_reached(name, word)}")
+    if not is_version(options.get("version", 1)):
+        raise MisconfiguredApiOptions(
+            f"{where(cls)}: {cls.__name__}.Meta.version is {options['version']!r}; {VERSION_RULE}"
+        )
     for flag in ("internal", "auto_register"):
         if not isinstance(options.get(flag, False), bool):
             raise MisconfiguredApiOptions(

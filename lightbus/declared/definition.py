@@ -31,6 +31,10 @@ API_NAME_RULE = "use letters, digits and _, with dots between words, each beginn
 #: The names of procedures, events and parameters.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
+#: The largest version of an event: listeners refuse longer numbers.
+MOST_VERSIONS = 999_999_999
+VERSION_RULE = f"give a whole number from 0 to {MOST_VERSIONS:,}"
+
 #: The names that every path of the bus has of its own: no API, procedure or event can be reached by them.
 RESERVED = frozenset(
     {
@@ -79,23 +83,29 @@ class Event:
 
     Args:
         parameters: Names, or :class:`Parameter` objects where types or defaults are wanted.
-        version: Raise it when the parameters change their meaning.
+        version: Raise it when the parameters change their meaning; that of the API's ``Meta`` if not given.
         dedupe: For how long an id that was fired is not stored again: seconds, or text such as ``10m``.
 
     Raises:
         InvalidName: A parameter's name can't be used, or is there twice.
-        MisconfiguredApiOptions: ``dedupe`` is no duration above zero.
+        MisconfiguredApiOptions: ``version`` is no number, or ``dedupe`` is no duration above zero.
     """
 
     def __init__(
-        self, parameters: Sequence[str | Parameter] = (), version: int = 1, dedupe: float | str | None = None
+        self,
+        parameters: Sequence[str | Parameter] = (),
+        version: int | None = None,
+        dedupe: float | str | None = None,
     ) -> None:
         if isinstance(parameters, str):
             raise InvalidName(
                 f"Event(parameters={parameters!r}) is a string; write a tuple: ({parameters!r},)"
             )
         self.parameters = tuple(p if isinstance(p, Parameter) else Parameter(p) for p in parameters)
-        self.version = version
+        if version is not None and not is_version(version):
+            raise MisconfiguredApiOptions(f"Event(version={version!r}): {VERSION_RULE}")
+        self.version = 1 if version is None else version
+        self._has_version = version is not None
         self.dedupe = _dedupe(dedupe)
         names = [p.name for p in self.parameters]
         for name in names:
@@ -106,6 +116,14 @@ class Event:
         self._defaults = {p.name: p.default for p in self.parameters if not p.is_required}
         # A hook that edits the default of one event must not edit that of the next.
         self._copied = {n for n, v in self._defaults.items() if not isinstance(v, _IMMUTABLE)}
+
+    def of_api(self, version: int) -> Event:
+        """Return the event as an API has it whose ``Meta`` gives its events this version."""
+        if self._has_version:
+            return self
+        event = copy.copy(self)
+        event.version = version
+        return event
 
     def bind(self, event: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Check the arguments with which an event is fired and add the defaults.
@@ -129,6 +147,11 @@ class Event:
         for name in self._copied - given:
             arguments[name] = copy.deepcopy(arguments[name])
         return arguments
+
+
+def is_version(value: object) -> bool:
+    """Tell whether an event may have this version."""
+    return type(value) is int and 0 <= value <= MOST_VERSIONS
 
 
 def _dedupe(value: float | str | None) -> float | None:

@@ -147,6 +147,36 @@ class TestTheTable:
             type("Child", (Base,), {})
 
 
+class TestVersions:
+    def test_that_of_the_api_is_that_of_its_events_but_for_those_that_have_one(self) -> None:
+        class Versioned(Base):
+            own = Event(version=7)
+
+            class Meta:
+                name = "versioned"
+                version = 5
+                auto_register = False
+
+        events = Versioned.__lightbus__.events
+        assert {name: event.version for name, event in events.items()} == {
+            "happened": 5, "own": 7, "replaced": 5,
+        }  # fmt: skip
+        assert {event.version for event in DEFINITION.events.values()} == {1}
+
+    @pytest.mark.parametrize("version", ["5", 1.5, True, None, -1, 10**9])
+    def test_what_listeners_would_refuse_is_refused(self, version: Any) -> None:
+        meta = type("Meta", (), {"name": "x", "version": version, "auto_register": False})
+        with pytest.raises(
+            MisconfiguredApiOptions, match=r"X\.Meta\.version is .*; give a whole number from 0"
+        ):
+            type("X", (Api,), {"Meta": meta})
+        if version is not None:
+            with pytest.raises(
+                MisconfiguredApiOptions, match=r"Event\(version=.*: give a whole number from 0"
+            ):
+                Event(version=version)
+
+
 class TestArguments:
     @pytest.mark.parametrize(
         ("name", "kwargs"),

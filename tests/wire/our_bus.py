@@ -64,6 +64,7 @@ class AuthApi(Api):
 
     class Meta:
         name = "auth"
+        version = 3
         auto_register = "owner" in ROLES
 
     def check_password(self, username: str, password: str) -> bool:
@@ -93,7 +94,12 @@ class AuthApi(Api):
 
 def on_user(event_message: EventMessage, **kwargs: Any) -> None:
     """Say what was heard, for the test to read."""
-    heard = {"id": event_message.id, "event": event_message.canonical_name, "kwargs": kwargs}
+    heard = {
+        "id": event_message.id,
+        "event": event_message.canonical_name,
+        "kwargs": kwargs,
+        "version": event_message.version,
+    }
     print("heard", json.dumps(heard, sort_keys=True), flush=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightbus.exceptions import InvalidMessage
@@ -215,6 +215,7 @@ class TestValuesThatAreNotJson:
 
 
 class TestRoundTrips:
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(NAMES, NAMES, ARGUMENTS, st.uuids())
     def test_calls(self, api: str, name: str, kwargs: dict[str, Any], call_id: uuid.UUID) -> None:
         path = f"redis+key://{api}.{name}:result:{call_id}"

@@ -90,7 +90,7 @@ class TestLightbus1xWithItself:
         wait_for_group(shared_redis, "old-on_user")
         identifier = peer.fire("user_registered", **USER)
         events = eventually(lambda: heard(worker))
-        assert events == [{"id": identifier, "event": "auth.user_registered", "kwargs": USER}]
+        assert events == [{"id": identifier, "event": "auth.user_registered", "kwargs": USER, "version": 3}]
 
 
 class TestA1xClientAndOurHost:
@@ -237,7 +237,7 @@ class TestEvents:
         wait_for_group(shared_redis, "new-on_user")
         identifier = peer.fire("user_registered", **USER)
         events = eventually(lambda: heard(host))
-        assert events == [{"id": identifier, "event": "auth.user_registered", "kwargs": USER}]
+        assert events == [{"id": identifier, "event": "auth.user_registered", "kwargs": USER, "version": 3}]
 
     def test_a_1x_listener_hears_us(self, peer_worker: StartHost, shared_redis: Server) -> None:
         worker = peer_worker("listener")
@@ -247,7 +247,7 @@ class TestEvents:
         message = bus.auth.user_registered.fire(**USER)
         bus.client.close()
         events = eventually(lambda: heard(worker))
-        assert events == [{"id": message.id, "event": "auth.user_registered", "kwargs": USER}]
+        assert events == [{"id": message.id, "event": "auth.user_registered", "kwargs": USER, "version": 3}]
 
     def test_a_1x_listener_finds_nothing_wrong_by_our_contract(
         self, peer_worker: StartHost, our_host: StartHost, shared_redis: Server

@@ -65,6 +65,7 @@ class AuthApi(Api):
 
     class Meta:
         name = "auth"
+        version = 3
 
     def check_password(self, username: str, password: str) -> bool:
         return username == "admin" and password == "secret"
@@ -94,7 +95,12 @@ class AuthApi(Api):
 
 def on_user(event_message: EventMessage, **kwargs: Any) -> None:
     """Say what was heard, for the test to read."""
-    heard = {"id": event_message.id, "event": event_message.canonical_name, "kwargs": kwargs}
+    heard = {
+        "id": event_message.id,
+        "event": event_message.canonical_name,
+        "kwargs": kwargs,
+        "version": event_message.version,
+    }
     print("heard", json.dumps(heard, sort_keys=True), flush=True)
 
 
