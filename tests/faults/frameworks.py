@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.docs.sites import Site
@@ -19,14 +19,19 @@ from tests.support.servers import Kind, Server
 
 from .cluster import pause
 from .oracle import Verdict
+from .pulse import Pulse
 from .report import Result
 
 #: Seconds after Redis is back from which on nothing may fail.
 GRACE = 0.5
 #: Seconds for which Redis does not answer.
 STOPPED = 3.0
-#: How many clients ask at a time, the seconds between two requests of one, and before it repeats one.
-_CLIENTS, _PAUSE, _AGAIN = 8, 0.05, 0.1
+#: How many clients there are, the seconds between two requests of one, and before it repeats one.
+CLIENTS, PAUSE, AGAIN = 200, 3.0, 0.4
+#: How many requests must be on their way while Redis is away, or nothing is proved.
+MET = 100
+#: Seconds after Redis is back in which the delay of the machine is looked at.
+_WATCHED = 3.0
 #: Seconds within which every event is handled once nothing goes wrong any more, or a client gives up.
 _DRAIN = 30.0
 _HANDLED = re.compile(r"^(?:Order (?=\S+: thank you)|Welcome, )([\w-]+)", re.MULTILINE)
@@ -93,28 +98,40 @@ class Try:
 
 @dataclass
 class Load:
-    """Clients that make requests until they are stopped, and repeat what failed; use it as a context."""
+    """Clients that make requests until they are stopped, and repeat what failed; use it as a context.
+
+    Args:
+        served: What they ask.
+        site: Where it is.
+        clients: How many they are.
+        between: Seconds from one request of a client to the next, on average.
+        tries: All requests that have ended.
+    """
 
     served: Served
     site: Site
+    clients: int
+    between: float
     tries: list[Try] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(_CLIENTS)
+            threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(self.clients)
         ]
 
     def _run(self, number: int) -> None:
-        count = 0
+        chance, count = random.Random(number), 0
+        # They do not begin all at once.
+        self._stopping.wait(self.between * chance.random())
         while not self._stopping.is_set():
             count += 1
             name = f"n{number}-{count}"
             for verb in ("fire", "call"):
                 give_up = time.monotonic() + _DRAIN
                 while not self._try(verb, name).is_good and time.monotonic() < give_up:
-                    pause(_AGAIN)
-                pause(_PAUSE)
+                    pause(AGAIN * chance.uniform(0.5, 1.5))
+                self._stopping.wait(self.between * chance.uniform(0.5, 1.5))
 
     def _try(self, verb: str, name: str) -> Try:
         began = time.monotonic()
@@ -134,8 +151,25 @@ class Load:
             thread.join()
 
 
-#: When Redis went, and when it was back.
-Outage = tuple[float, float]
+@dataclass(frozen=True)
+class Outage:
+    """One time without Redis.
+
+    Args:
+        fault: Whether it was stopped or killed.
+        began: When it went.
+        back: When it has answered a PING again.
+        delay: By how many seconds the machine was late just after that, by what a PING took.
+    """
+
+    fault: str
+    began: float
+    back: float
+    delay: float = 0.0
+
+    def met_by(self, each: Try) -> bool:
+        """Whether a request was on its way meanwhile."""
+        return each.began < self.back and each.ended > self.began
 
 
 def serve(
@@ -143,8 +177,11 @@ def serve(
     seed: int,
     *,
     stopped: float = STOPPED,
-    quiet: float = 2.0,
+    quiet: float = 5.0,
     grace: float = GRACE,
+    clients: int = CLIENTS,
+    between: float = PAUSE,
+    met: int = MET,
     kind: Kind = "valkey",
 ) -> Result:
     """Serve a page's project, and let Redis go twice, in an order that the seed says.
@@ -155,29 +192,34 @@ def serve(
         stopped: For how many seconds Redis does not answer.
         quiet: For how many seconds, at most, all is well in between.
         grace: Seconds after Redis is back from which on nothing may fail.
+        clients: How many clients ask.
+        between: Seconds from one request of a client to the next, on average.
+        met: How many requests each outage has to meet.
         kind: Which server.
     """
     chance, served, began = random.Random(seed), SERVED[name], time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="served-") as folder,
         Server(kind, aof=True) as redis,
+        Pulse(redis.port) as pulse,
         Site(served.page, Path(folder), redis.url) as site,
     ):
         site.make()
         host = site.host()
         web = site.serve(served.server)
         outages = []
-        with Load(served, site) as load:
+        with Load(served, site, clients, between) as load:
             for fault in chance.sample(["stop", "kill"], 2):
                 pause(quiet * chance.uniform(0.5, 1))
-                outages.append(_fail(redis, fault, stopped, chance))
-            pause(max(quiet, 2 * GRACE))
+                outages.append(_fail(redis, pulse, fault, stopped, chance))
+            pause(max(quiet / 2, 2 * GRACE))
+        outages = [replace(each, delay=pulse.delay(each.back, each.back + _WATCHED)) for each in outages]
         confirmed = {each.name for each in load.tries if each.verb == "fire" and each.is_good}
         drained = time.monotonic()
         _drain(confirmed, lambda: served.handled(host.output()))
         drained = time.monotonic() - drained
         status = host.terminate()
-        verdict = judge(load.tries, outages, served.handled(host.output()), grace)
+        verdict = judge(load.tries, outages, served.handled(host.output()), grace, met)
         verdict.wrong["exit status"] = [f"host: {status}"] if status else []
         outputs = [] if verdict.is_good else [each.output()[-3000:] for each in (host, web)]
         web.terminate()
@@ -186,17 +228,19 @@ def serve(
     return Result(name, kind, seed, seconds, verdict, drained, faults, outputs, _notes(load.tries, outages))
 
 
-def _fail(redis: Server, fault: str, stopped: float, chance: random.Random) -> Outage:
+def _fail(redis: Server, pulse: Pulse, fault: str, stopped: float, chance: random.Random) -> Outage:
     began = time.monotonic()
     if fault == "stop":
         redis.pause()
         pause(stopped)
+        again = time.monotonic()
         redis.resume()
     else:
         redis.kill()
-        pause(chance.uniform(0.2, 1.5))
+        pause(stopped * chance.uniform(0.7, 1.0))
+        again = time.monotonic()
         redis.start()
-    return began, time.monotonic()
+    return Outage(fault, began, pulse.back(again))
 
 
 def _drain(confirmed: set[str], handled: Callable[[], list[str]]) -> None:
@@ -208,7 +252,11 @@ def _drain(confirmed: set[str], handled: Callable[[], list[str]]) -> None:
 
 
 def judge(
-    tries: Sequence[Try], outages: Iterable[Outage], handled: Sequence[str], grace: float = GRACE
+    tries: Sequence[Try],
+    outages: Sequence[Outage],
+    handled: Sequence[str],
+    grace: float = GRACE,
+    met: int = 0,
 ) -> Verdict:
     """Compare what clients were told with what was handled.
 
@@ -216,9 +264,9 @@ def judge(
         tries: All requests.
         outages: When Redis was away.
         handled: The name in each event that was handled.
-        grace: Seconds after an outage in which requests may still fail.
+        grace: Seconds after an outage in which requests may still fail, if the machine is not late itself.
+        met: How many requests each outage has to meet.
     """
-    away = list(outages)
     fires = [each for each in tries if each.verb == "fire"]
     confirmed = {each.name for each in fires if each.is_good}
     verdict = Verdict(fired=len({each.name for each in fires}), confirmed=len(confirmed))
@@ -231,29 +279,40 @@ def judge(
     verdict.duplicates = len(twice)
     last = {(each.verb, each.name): each for each in tries}
     failed = [each for each in tries if not each.is_good]
-    late = [each for each in failed if not any(b <= each.ended <= back + grace for b, back in away)]
+    late = [
+        each for each in failed if not any(o.began <= each.ended <= o.back + o.delay + grace for o in outages)
+    ]
     verdict.wrong = {
         "lost": sorted(confirmed - set(handled)),
         "phantom": sorted(set(handled) - {each.name for each in fires}),
         "twice": sorted(twice),
-        "late": [f"{each} after {_since(each, away):.2f} s" for each in late],
+        "late": [f"{each} after {_since(each, outages):.2f} s" for each in late],
         "uncaught": [str(each) for each in failed if each.status == 500],
         "unanswered": [str(each) for each in failed if each.status == 0],
         "without end": [str(each) for each in last.values() if not each.is_good],
+        "hardly met": [each.fault for each in outages if sum(map(each.met_by, tries)) < met],
     }
     return verdict
 
 
-def _since(each: Try, away: Sequence[Outage]) -> float:
+def _since(each: Try, outages: Iterable[Outage]) -> float:
     """How long Redis had been back when a request failed."""
-    return min((each.ended - back for _, back in away if back < each.ended), default=0.0)
+    return min((each.ended - o.back for o in outages if o.back < each.ended), default=0.0)
 
 
 def _notes(tries: Sequence[Try], outages: Iterable[Outage]) -> list[str]:
     took = [each.ended - each.began for each in tries]
-    failed = Counter(f"{each.verb} {each.status}" for each in tries if not each.is_good)
-    return [
-        f"{len(tries)} requests, {statistics.median(took):.3f} s in the median, {max(took):.3f} s at most",
-        f"failed, and done again: {dict(failed)}",
-        f"Redis was away for {', '.join(f'{back - began:.1f} s' for began, back in outages)}",
+    notes = [
+        f"{len(tries)} requests, {statistics.median(took):.3f} s in the median, {max(took):.3f} s at most"
     ]
+    for each in outages:
+        met = [request for request in tries if each.met_by(request)]
+        failed = [request for request in met if not request.is_good]
+        how = dict(Counter(f"{request.verb} {request.status}" for request in failed))
+        last = max((request.ended - each.back for request in failed), default=0.0)
+        notes.append(
+            f"{each.fault}: away for {each.back - each.began:.1f} s, met by {len(met)} requests, of which "
+            f"{len(failed)} failed and were done again: {how}, the last {last:+.2f} s after Redis was back; "
+            f"the machine was late by {each.delay:.2f} s"
+        )
+    return notes

@@ -55,7 +55,16 @@ def test_a_lightbus_1x_loses_nothing_while_hosts_beside_it_are_killed_and_restar
 @pytest.mark.timeout(180)
 def test_a_page_of_a_framework_loses_and_doubles_nothing_while_redis_stops_and_is_killed() -> None:
     # How soon all is well again says something on a quiet machine only: `make soak` looks at that.
-    result = serve(sorted(SERVED)[SEED % len(SERVED)], SEED, stopped=1.0, quiet=1.0, grace=10)
+    result = serve(
+        sorted(SERVED)[SEED % len(SERVED)],
+        SEED,
+        stopped=1.0,
+        quiet=1.0,
+        grace=10,
+        clients=20,
+        between=0.2,
+        met=20,
+    )
     assert result.verdict.is_good, report(result)
 
 

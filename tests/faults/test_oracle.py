@@ -6,7 +6,7 @@ import pytest
 
 from . import frameworks
 from .bound import bound_of
-from .frameworks import GRACE, Try
+from .frameworks import GRACE, Outage, Try
 from .ledger import Line
 from .memory import Trend
 from .mixed import judge_failures
@@ -151,9 +151,9 @@ def test_every_planted_bug_has_a_scenario() -> None:
     assert set(SCENARIOS) == set(BUGS)
 
 
-def of_site(*tries: Try, handled: tuple[str, ...] = ("a",)) -> set[str]:
+def of_site(*tries: Try, handled: tuple[str, ...] = ("a",), delay: float = 0.0, met: int = 0) -> set[str]:
     good = (Try("fire", "a", 0, 1, 201), Try("call", "a", 0, 1, 200))
-    found = frameworks.judge([*good, *tries], [(2, 3)], handled)
+    found = frameworks.judge([*good, *tries], [Outage("stop", 2, 3, delay)], handled, met=met)
     return {name for name, examples in found.wrong.items() if examples}
 
 
@@ -166,6 +166,18 @@ def test_a_site_may_fail_only_while_redis_is_away_or_hardly_back() -> None:
     assert of_site(Try("call", "a", 2, 2.5, 500), again) == {"uncaught"}
     assert of_site(Try("call", "a", 2, 2.5, 0), again) == {"unanswered"}
     assert of_site(Try("call", "b", 2, 2.5, 503)) == {"without end"}
+
+
+def test_a_machine_that_is_late_itself_makes_no_answer_of_a_site_late() -> None:
+    tries = Try("call", "a", 2, 3.1 + GRACE, 503), Try("call", "a", 4, 5, 200)
+    assert of_site(*tries, delay=0.2) == set()
+    assert of_site(*tries, delay=0.05) == {"late"}
+
+
+def test_an_outage_that_hardly_a_request_has_met_proves_nothing() -> None:
+    during = [Try("call", "a", began, began + 0.9, 200) for began in (1.5, 2.5)]
+    assert of_site(*during, met=2) == set()
+    assert of_site(*during[1:], Try("call", "a", 3.1, 4, 200), met=2) == {"hardly met"}
 
 
 def test_what_a_site_has_confirmed_is_handled_once() -> None:
