@@ -2,12 +2,14 @@
 
 So many events wait for it, more are fired all the while, and the command that renames it is killed meanwhile.
 What holds: each event is handled once, and once more where a command has announced that; firing goes on.
+It is tried twice: with events of all fates, and with events that a process has taken which was killed then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import re
@@ -22,16 +24,41 @@ from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage
 from lightbus.options import Duration, SecretUrl
 from lightbus.transports.events import EventConsumer, Subscription
+from lightbus.transports.groups import SILENT
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.options import RedisEventOptions
-from tests.support.processes import clean_environment
+from tests.support.eventually import eventually
+from tests.support.processes import Process, clean_environment
 from tests.support.servers import KINDS, Kind, Server
 
+from . import holder
+
 STREAM = "shop.*:stream"
-#: Of a hundred events: how many are pending, wait for another attempt, and are dead letters.
-PENDING, AGAIN, DEAD = 5, 10, 5
 KILLS = 3
+#: The most seconds for which firing may stand still, and a script may keep Redis, on a busy machine.
+_FIRE, _SCRIPT = 2.0, 0.5
 _PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits: of a hundred events, how many have which fate; the others are unread.
+
+    Args:
+        pending: Were read, and not settled.
+        again: Wait for another attempt.
+        dead: Are dead letters.
+        is_held: Whether those that are pending were taken by a process that was killed just now.
+    """
+
+    pending: int
+    again: int = 0
+    dead: int = 0
+    is_held: bool = False
+
+
+#: Of each fate some; and all in the hands of a process that was killed.
+MIXED, HELD = Backlog(5, 10, 5), Backlog(100, is_held=True)
 
 
 @dataclass(slots=True)
@@ -63,7 +90,8 @@ class Outcome:
     @property
     def is_good(self) -> bool:
         """Whether each event was handled as often as was announced, and firing went on."""
-        return not (self.lost or self.doubled or self.remembered or self.left) and self.longest_fire < 2.0
+        is_quick = self.longest_fire < _FIRE and self.longest_script < _SCRIPT
+        return is_quick and not (self.lost or self.doubled or self.remembered or self.left)
 
 
 class Trial:
@@ -72,11 +100,13 @@ class Trial:
     Args:
         server: The server, empty.
         count: How many events wait before anything is done.
+        backlog: How they wait.
     """
 
-    def __init__(self, server: Server, count: int) -> None:
+    def __init__(self, server: Server, count: int, backlog: Backlog) -> None:
         self.server = server
         self.count = count
+        self.backlog = backlog
         self.outcome = Outcome()
         options = RedisEventOptions(
             url=SecretUrl(server.url),
@@ -94,6 +124,8 @@ class Trial:
         await self._leave_a_backlog()
         firing = asyncio.create_task(self._fire_regularly())
         await asyncio.to_thread(self._move)
+        if self.backlog.is_held:
+            await asyncio.to_thread(self._seek_what_is_held)
         await self._handle("new")
         await asyncio.to_thread(self._command, "seek", "shop-new", "--to", "start")
         again = sum(
@@ -101,6 +133,8 @@ class Trial:
         )
         self.expected.update(await asyncio.to_thread(self._first, again))
         await self._handle("new")
+        await asyncio.to_thread(self._leave_a_group_behind)
+        await asyncio.to_thread(self._command, "rm", "shop-gone")
         firing.cancel()
         await asyncio.wait([firing])
         await self._handle("new")
@@ -113,15 +147,61 @@ class Trial:
         consumer = await self._listen("old")
         for start in range(0, self.count, _PAGE):
             await self._fire(min(_PAGE, self.count - start))
-        for share, settle in ((DEAD, self._bury), (AGAIN, self._postpone)):
+        for share, settle in ((self.backlog.dead, self._bury), (self.backlog.again, self._postpone)):
             wanted = self.count * share // 100
             while wanted > 0:
                 taken = await consumer.take(min(wanted, 200))
                 wanted -= len(taken)
                 await asyncio.gather(*map(settle, taken))
         await _end(consumer)
-        nobody = ("GROUP", "shop-old", "lightbus:nobody", "COUNT", self.count * PENDING // 100)
-        self.server.execute("XREADGROUP", *nobody, "STREAMS", STREAM, ">", timeout=60)
+        held = self.count * self.backlog.pending // 100
+        if self.backlog.is_held:
+            await asyncio.to_thread(self._hold, held)
+        else:
+            self._read("shop-old", held)
+
+    def _read(self, group: str, count: int) -> None:
+        """Leave events as those of a process that is long gone."""
+        for start in range(0, count, _PAGE):
+            read = ("GROUP", group, "lightbus:nobody", "COUNT", min(_PAGE, count - start))
+            self.server.execute("XREADGROUP", *read, "STREAMS", STREAM, ">")
+
+    def _hold(self, count: int) -> None:
+        """Let a process take events, and kill it; nothing is done to the group before it counts as gone."""
+        command = [sys.executable, "-m", "tests.faults.holder", self.server.url, str(count)]
+        with Process(command) as holding:
+            holding.wait_for_line(holder.HOLDS, 30 + count / 100)
+            holding.kill()
+        refused = self._start("move", "shop-old", "shop-new")
+        said = "".join(refused.communicate(timeout=60))
+        assert refused.returncode != 0 and holder.NAME in said and b"shop-new" not in self._groups(), said
+        eventually(lambda: self._silence() > SILENT, 2 * SILENT)
+
+    def _silence(self) -> float:
+        """For how many seconds nobody who reads the old group was heard of."""
+        consumers = self.server.execute("XINFO", "CONSUMERS", STREAM, "shop-old")
+        return min(int(dict(zip(each[::2], each[1::2], strict=True))[b"idle"]) for each in consumers) / 1000
+
+    def _seek_what_is_held(self) -> None:
+        """Rewind the listener to the middle of what is pending; the command is killed, and given again."""
+        place = self.server.execute("XPENDING", STREAM, "shop-new", "-", "+", self.count // 2, timeout=60)
+        arguments = ("seek", "shop-new", "--to", place[-1][0].decode())
+        before = self._held()
+        seeking = self._start(*arguments)
+        while self._held() == before and seeking.poll() is None:
+            time.sleep(0.001)
+        seeking.kill()
+        seeking.communicate()
+        self.outcome.kills += self._held() > self.count // 2
+        self._command(*arguments)
+
+    def _held(self) -> int:
+        return int(self.server.execute("XPENDING", STREAM, "shop-new")[0])
+
+    def _leave_a_group_behind(self) -> None:
+        """Make a group that has read as many events, and settled none."""
+        self.server.execute("XGROUP", "CREATE", STREAM, "shop-gone", "0")
+        self._read("shop-gone", self.count)
 
     async def _bury(self, delivery: Any) -> None:
         del self.expected[delivery.message.id]
@@ -219,11 +299,11 @@ async def _end(consumer: EventConsumer) -> None:
     await consumer.close()
 
 
-def run(kind: Kind, count: int) -> Outcome:
+def run(kind: Kind, count: int, backlog: Backlog = MIXED) -> Outcome:
     """Try it against a kind of server, with so many events that wait."""
     server = Server(kind)
     try:
-        return asyncio.run(Trial(server, count).run())
+        return asyncio.run(Trial(server, count, backlog).run())
     finally:
         server.close()
 
@@ -231,11 +311,12 @@ def run(kind: Kind, count: int) -> Outcome:
 def main(count: int, kinds: list[Kind]) -> int:
     """Try it against each kind of server, and say what came of it."""
     is_good = True
-    for kind in kinds:
-        outcome = run(kind, count)
+    for kind, backlog in itertools.product(kinds, (MIXED, HELD)):
+        outcome = run(kind, count, backlog)
         is_good = is_good and outcome.is_good
         print(
-            f"{kind}: {'good' if outcome.is_good else 'BAD'}: {outcome.events:,} fired, {outcome.lost} lost, "
+            f"{kind}{', all held by a killed process' if backlog.is_held else ''}: "
+            f"{'good' if outcome.is_good else 'BAD'}: {outcome.events:,} fired, {outcome.lost} lost, "
             f"{outcome.doubled} doubled, {outcome.kills} kills; the longest script took "
             f"{outcome.longest_script * 1000:.0f} ms, the slowest event {outcome.longest_fire * 1000:.0f} ms"
         )
