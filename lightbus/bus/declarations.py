@@ -7,7 +7,14 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from lightbus.declared.api import Api
-from lightbus.declared.listener import Handler, Listener, ListenerOptions, default_name, shares_group
+from lightbus.declared.listener import (
+    Handler,
+    Listener,
+    ListenerOptions,
+    default_name,
+    share_api,
+    shares_group,
+)
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.registry import Registry
 from lightbus.declared.schedule import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, period_of
@@ -39,6 +46,7 @@ class Declarations:
         self.hooks = hooks
         #: The plugins that are in use, by name.
         self.plugins: dict[str, LightbusPlugin] = {}
+        #: The listeners, each under its key.
         self.listeners: dict[str, Listener] = {}
         #: The schedules of the code, by name.
         self.recurring: dict[str, Schedule] = {}
@@ -97,7 +105,7 @@ class Declarations:
             The listener's record.
 
         Raises:
-            DuplicateListenerName: Another function listens under this name.
+            DuplicateListenerName: Another function listens to the same API under this name.
             InvalidListener: The listener can't take the events.
         """
         given = dict(options or {})
@@ -119,8 +127,10 @@ class Declarations:
     def add_listener(self, record: Listener) -> Listener:
         """Add a listener's record; the same function under the same name handles the events of both.
 
+        Listeners of different APIs may have one name: they read the same group, each of its own streams.
+
         Raises:
-            DuplicateListenerName: Another function, or other options, have the name already.
+            DuplicateListenerName: Another function, or other options, have the name for the same API.
             InvalidListener: The handler can't take the events.
         """
         for api_name, event_name in record.events:
@@ -133,17 +143,38 @@ class Declarations:
                     f"the listeners {other.name!r} and {record.name!r} would both have what waits for one of "
                     "them: take out renamed_from, or give one of them another listener_name"
                 )
-        known = self.listeners.get(record.name)
-        if known is None:
-            self.listeners[record.name] = record
-            return record
-        if replace(known, events=record.events, enabled=record.enabled) != record:
-            raise DuplicateListenerName(
-                f"two listeners are named {record.name!r}, so each would get only some of the events: "
-                f"{known.handler!r} and {record.handler!r}; give one of them another listener_name"
-            )
-        known.events = tuple(dict.fromkeys([*known.events, *record.events]))
-        return known
+        of_its_name = [known for known in self.listeners.values() if known.name == record.name]
+        same = [k for k in of_its_name if replace(k, events=record.events, enabled=record.enabled) == record]
+        for known in of_its_name:
+            if known not in same and share_api(known, record):
+                raise DuplicateListenerName(
+                    f"two listeners are named {record.name!r}, so each would get only some of the events: "
+                    f"{known.handler!r} and {record.handler!r}; give one of them another listener_name"
+                )
+        if same:
+            known = same[0]
+            known.events = tuple(dict.fromkeys([*known.events, *record.events]))
+            return known
+        apis = ", ".join(dict.fromkeys(api for api, _ in record.events))
+        record.key = f"{record.name} of {apis}" if of_its_name else record.name
+        self.listeners[record.key] = record
+        return record
+
+    def find_listener(self, like: Listener) -> Listener:
+        """Return the listener that was added with this name and for an API of this one."""
+        return next(k for k in self.listeners.values() if k.name == like.name and share_api(k, like))
+
+    def listened(self, *, enabled: bool = False) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Return the events that are listened to by name, of listeners of one name together.
+
+        Args:
+            enabled: Whether only listeners that run are meant.
+        """
+        found: dict[str, tuple[tuple[str, str], ...]] = {}
+        for listener in self.listeners.values():
+            if listener.enabled or not enabled:
+                found[listener.name] = (*found.get(listener.name, ()), *listener.events)
+        return found
 
     def add_background_task(
         self, coroutine: Coroutine[Any, Any, Any], *, on_failure: OnFailure = "log"

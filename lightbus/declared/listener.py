@@ -6,7 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, KeysView, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NewType
 
@@ -86,14 +86,17 @@ class Listener(ListenerOptions):
     ``concurrency`` counts lists.
 
     Args:
-        name: Unique in its service; its consumer group is ``{service_name}-{name}``.
+        name: Its consumer group is ``{service_name}-{name}``. Unique among the listeners of each API.
+        key: Names it among all listeners of its process; set when it is added to them.
     """
 
     name: str
     events: tuple[tuple[str, str], ...]
     handler: Handler
+    key: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        self.key = self.key or self.name
         _check_callable(self.handler)
         if not self.events:
             raise InvalidListener(f"the listener {self.name!r} asks for no events")
@@ -248,10 +251,16 @@ def is_former_name(former: object, name: str) -> bool:
     return isinstance(former, str) and _NAME.fullmatch(former) is not None and former != name
 
 
+def share_api(options: ListenerOptions, of_other: ListenerOptions) -> bool:
+    """Tell whether two listeners ask for events of the same API; if not, they read other streams."""
+    return not {api for api, _ in options.pairs}.isdisjoint(api for api, _ in of_other.pairs)
+
+
 def shares_group(name: str, options: ListenerOptions, other: str, of_other: ListenerOptions) -> bool:
-    """Tell whether two listeners would have the same group, by their names now or before."""
+    """Tell whether two listeners would have the same group of a stream, by their names now or before."""
     former, formers = options.renamed_from, of_other.renamed_from
-    return (former is not None and former in (other, formers)) or formers == name
+    is_same = (former is not None and former in (other, formers)) or formers == name
+    return is_same and share_api(options, of_other)
 
 
 def _check_callable(handler: object) -> None:

@@ -79,7 +79,7 @@ def _misspelt_apis(manifest: Manifest, client: BusClient) -> list[Problem]:
 
 def _listened(manifest: Manifest, client: BusClient) -> dict[str, Sequence[tuple[str, str]]]:
     """Return the events that listeners of the manifest and of the code ask for."""
-    in_code = {record.name: record.events for record in client.listeners.values()}
+    in_code = client.parts.declarations.listened()
     return {**{name: options.pairs for name, options in manifest.listeners.items()}, **in_code}
 
 
@@ -204,13 +204,13 @@ async def unserved_groups(manifest: Manifest, client: BusClient, *, imports: boo
 
 async def _stale_groups(manifest: Manifest, client: BusClient, imports: bool) -> AsyncIterator[Problem]:
     parts, service = client.parts, client.service_name
-    known = {**manifest.listeners, **client.listeners}
-    listeners = {*known, *(each.renamed_from for each in known.values() if each.renamed_from)}
+    events = _listened(manifest, client)
+    known = (*manifest.listeners.values(), *client.listeners.values())
+    listeners = {*events, *(each.renamed_from for each in known if each.renamed_from)}
     where = "in manifest and modules" if imports else "in the manifest (--imports looks at modules)"
     for status in await groups_of(parts, [(name, "*") for name in names_of_apis(manifest, client)]):
         if status.is_served or what_to_tell(status, service, listeners, where) is None:
             continue
-        events = {name: options.pairs for name, options in known.items()}
         heirs = await heirs_of(parts, status, events) if belongs(status, service) else ()
         told = what_to_tell(status, service, listeners, where, heirs)
         is_near = status.limit is not None and 2 * status.waiting >= status.limit

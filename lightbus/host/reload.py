@@ -93,7 +93,7 @@ class Reloader:
             logs.set_level(new.bus.log_level)
         client.parts.connections.rewire(replace(client.parts.wiring, api=new.api))
         for record in listeners:
-            running = client.listeners[record.name]
+            running = client.parts.declarations.find_listener(record)
             running.on_error, running.concurrency = record.on_error, record.concurrency
             # One that its policy has stopped stays so, unless the manifest says something else than before.
             if old.listeners[record.name].enabled != record.enabled:

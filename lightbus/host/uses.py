@@ -89,8 +89,8 @@ def _known(client: BusClient, api: str, name: str) -> tuple[str, ...]:
 
 
 def _listeners(manifest: Manifest, client: BusClient) -> Iterator[_Listener]:
-    for name, record in client.listeners.items():
-        yield name, record.events, record.dedupe is not None, record.renamed_from or ""
+    for record in client.listeners.values():
+        yield record.name, record.events, record.dedupe is not None, record.renamed_from or ""
     for name, options in manifest.listeners.items():
         if name not in client.listeners:
             yield name, options.pairs, options.dedupe is not None, options.renamed_from or ""

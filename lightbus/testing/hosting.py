@@ -134,8 +134,9 @@ class Hosted:
     def dead_letters(self, listener_name: str) -> list[DeadLetter]:
         """Return the events that a listener of this service has put aside, oldest first."""
         name = f"{self.bus.client.service_name}-{listener_name}"
-        group = self._broker.groups.get(name)
-        return [kept.letter(name) for kept in group.dead] if group is not None else []
+        groups = [(key, group) for key, group in self._broker.groups.items() if group.name == name]
+        letters = [kept.letter(name, key) for key, group in groups for kept in group.dead]
+        return sorted(letters, key=lambda letter: letter.died_at)
 
     # Its life
 
@@ -239,11 +240,10 @@ class Hosted:
                 continue
             client = host.bus.client
             for listener in client.listeners.values():
-                name = f"{client.service_name}-{listener.name}"
-                group = self._broker.groups.get(name)
-                if group is not None and listener.enabled:
+                name, apis = f"{client.service_name}-{listener.name}", {api for api, _ in listener.events}
+                for group in self._broker.groups.values() if listener.enabled else ():
                     number = len(group) + sum(group.held.values())
-                    if number:
+                    if number and group.name == name and group.api_names & apis:
                         yield f"the listener {listener.name} has {number} events to handle"
             worker = host._life.worker
             if worker is not None and worker.schedules.running:

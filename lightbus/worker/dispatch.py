@@ -105,9 +105,9 @@ class Dispatch:
         Raises:
             MisconfiguredApiOptions: One of its hints can't be used.
         """
-        self._begin_here[listener.name] = listener.is_async
-        self._casters[listener.name] = listener.caster()
-        self._takes[listener.name] = listener.takes()
+        self._begin_here[listener.key] = listener.is_async
+        self._casters[listener.key] = listener.caster()
+        self._takes[listener.key] = listener.takes()
 
     def event_caster(self, message: EventMessage) -> Caster | None:
         """Return the caster of an event's JSON arguments to its declared types; None if it declares none."""
@@ -236,18 +236,18 @@ class Dispatch:
                     await parts.watch.validate_again(e, find, message.api_name, message.event_name, kwargs)
                 except ValidationError as e:
                     raise _Unfit(e) from e
-        if not self._takes[listener.name](kwargs.keys()):
+        if not self._takes[listener.key](kwargs.keys()):
             raise _Unfit(listener.misfit(kwargs))
         if settings.cast_values:
-            caster = self._casters[listener.name] if listener.batch is None else self.event_caster(message)
+            caster = self._casters[listener.key] if listener.batch is None else self.event_caster(message)
             try:
                 kwargs = caster(kwargs) if caster is not None else kwargs
             except ValidationError as e:
                 raise _Unfit(e) from e
         if listener.batch is not None:
             message.kwargs = kwargs
-            await self._pool.call(self._begin_here[listener.name], listener.handler, [message])
-        elif self._begin_here[listener.name]:
+            await self._pool.call(self._begin_here[listener.key], listener.handler, [message])
+        elif self._begin_here[listener.key]:
             await listener.handler(message, **kwargs)
         else:
             await self._pool.call(False, listener.handler, message, **kwargs)

@@ -78,21 +78,21 @@ class Outlook:
         parts = self._parts
         told, self._unserved = self._unserved, {}
         service, listeners = parts.identity.service_name, parts.declarations.listeners
-        names = {*listeners, *(each.renamed_from or each.name for each in listeners.values())}
+        names = {name for each in listeners.values() for name in (each.name, each.renamed_from) if name}
         for status in unserved:
             if what_to_tell(status, service, names, "in this process") is None:
                 continue
             key, waits = (status.group, status.stream), status.waiting > 0
             self._unserved[key] = waits or told.get(key, False)
             if self._unserved[key] != told.get(key):
-                events = {each.name: each.events for each in listeners.values()}
+                events = parts.declarations.listened()
                 heirs = await heirs_of(parts, status, events) if belongs(status, service) else ()
                 sentence = what_to_tell(status, service, names, "in this process", heirs)
                 logger.log(logging.WARNING if waits else logging.INFO, "%s", sentence)
 
     def _look_at_events(self) -> None:
         parts = self._parts
-        running = {each.name: each.events for each in parts.declarations.listeners.values() if each.enabled}
+        running = parts.declarations.listened(enabled=True)
         listened = running if "events" in parts.declarations.features else {}
         found = {
             (doubt.listener, doubt.event): doubt

@@ -67,10 +67,10 @@ class Worker:
                 self.ownership.add(name)
                 if "rpcs" in declared.features and not parts.registry.get(name).only_tells:
                     self.rpcs.append(RpcWorker(parts, self._dispatch, name))
-        for name, listener in declared.listeners.items() if "events" in declared.features else ():
-            if name not in self._listeners:
+        for key, listener in declared.listeners.items() if "events" in declared.features else ():
+            if key not in self._listeners:
                 self._dispatch.prepare_listener(listener)
-                self._listeners.add(name)
+                self._listeners.add(key)
                 if listener.enabled:
                     self.events.append(EventWorker(parts, self._dispatch, listener))
 
@@ -187,7 +187,7 @@ class Worker:
             name = f"lightbus end of the listener {listener.name}"
             lost = f"the listener {listener.name} is not ended"
             ending = Kept(partial(self._end, running), name, lost, self._parts.obstacles)
-            self._ending[listener.name] = ending.start()
+            self._ending[listener.key] = ending.start()
 
     def _keep(self, work: Work, name: str, lost: str) -> None:
         self._kept = [kept for kept in self._kept if not kept.is_over]
@@ -195,7 +195,7 @@ class Worker:
 
     async def _begin(self, event: EventWorker) -> None:
         # Two consumers of one group in one process would share its name, and so each other's events.
-        before = self._ending.get(event.listener.name)
+        before = self._ending.get(event.listener.key)
         if before is not None:
             await before.ended()
         await event.join()

@@ -22,6 +22,16 @@ from lightbus.testing import Hosted, VirtualClock, hosted
 from . import clerk, shop
 
 
+class Other(lightbus.Api):
+    """An API of another service."""
+
+    sold = lightbus.Event(parameters=("sku", "count"))
+
+    class Meta:
+        name = "other"
+        auto_register = False
+
+
 @pytest.fixture(autouse=True)
 def empty_logs() -> Iterator[None]:
     yield
@@ -84,6 +94,21 @@ def test_services_that_are_hosted_together_see_each_other() -> None:
         store.bus.store.sold.fire(sku="cup", count=1)
         other.settle()
         assert (shop.log, clerk.log) == (["sold 1 cup"], ["heard of cup"])
+
+
+def test_listeners_of_different_apis_have_one_name_and_each_its_own_events() -> None:
+    def refuse(event_message: EventMessage, sku: str, count: int) -> None:
+        raise RuntimeError(sku)
+
+    bus = lightbus.create({"service_name": "store"})
+    bus.store.sold.listen(shop.note_sale, listener_name="same")
+    bus.other.sold.listen(refuse, listener_name="same", on_error=DeliveryPolicy(attempts=1))
+    with hosted(shop.StoreApi, bus) as host, hosted(Other) as other:
+        host.bus.store.sold.fire(sku="cup", count=1)
+        other.bus.other.sold.fire(sku="pot", count=2)
+        host.settle()
+        assert shop.log == ["sold 1 cup"]
+        assert [letter.message.canonical_name for letter in host.dead_letters("same")] == ["other.sold"]
 
 
 def test_schedules_run_when_the_clock_is_advanced() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import Metric
@@ -85,8 +86,11 @@ def _at_present(host: Host) -> Iterator[Metric]:
     if host.life.worker is not None:
         for rpc in list(host.life.worker.rpcs):
             calls.add_metric([rpc.api_name], rpc.running)
+        running = Counts[str]()
         for event in list(host.life.worker.events):
-            events.add_metric([event.listener.name], event.running)
+            running[event.listener.name] += event.running
+        for name, number in running.items():
+            events.add_metric([name], number)
     yield calls
     yield events
     reconnects = CounterMetricFamily(

@@ -57,13 +57,15 @@ class KeptLetter:
     id: str
     stored: Stored
 
-    def letter(self, group: str) -> DeadLetter:
+    def letter(self, group: str, place: str) -> DeadLetter:
         """Return it as the port has it."""
         error = self.error
         trace = "".join(traceback.format_exception(error)) if error is not None else ""
         died_at = int(self.id.partition("-")[0]) / 1000
         text = text_of(error) if error is not None else ""
-        return DeadLetter(self.id, group, self.message, self.reason, text, trace, self.attempts, died_at)
+        return DeadLetter(
+            self.id, group, self.message, self.reason, text, trace, self.attempts, died_at, place
+        )
 
 
 class Recent:
@@ -90,8 +92,9 @@ class Recent:
 class Group(Inbox[Stored]):
     """The events of one listener, whichever process takes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
+        self.name = name
         self.api_names: set[str] = set()
         self.dead: deque[KeptLetter] = deque(maxlen=_KEPT)
         self.handled = Recent()
@@ -109,11 +112,16 @@ class Group(Inbox[Stored]):
         self.retrying += 1
         broker().clock.call_later(delay, put_back)
 
-    def status(self, name: str) -> GroupStatus:
-        """Return how far the group of this name is."""
+    @property
+    def stream(self) -> str:
+        """The place where its events are, in words."""
+        return ", ".join(sorted(self.api_names))
+
+    def status(self) -> GroupStatus:
+        """Return how far the group is."""
         consumers = tuple(ConsumerStatus(process, held) for process, held in sorted(self.held.items()))
-        stream, pending = ", ".join(sorted(self.api_names)), sum(self.held.values())
-        return GroupStatus(name, stream, len(self), True, pending, self.retrying, len(self.dead), consumers)
+        pending, dead = sum(self.held.values()), len(self.dead)
+        return GroupStatus(self.name, self.stream, len(self), True, pending, self.retrying, dead, consumers)
 
 
 class Queue(Inbox[tuple[RpcMessage, bytes, float]]):
@@ -129,6 +137,8 @@ class Broker:
     """The broker that the buses of one event loop share. Get it by :func:`broker`."""
 
     def __init__(self) -> None:
+        #: The groups by name. Listeners of one name and different APIs have one each, the later ones under
+        #: another key.
         self.groups: dict[str, Group] = {}
         self.queues: dict[str, Queue] = {}
         self.answers: dict[str, asyncio.Future[bytes]] = {}
@@ -169,7 +179,11 @@ class Broker:
 
     def join(self, name: str, api_names: Sequence[str], since: str) -> Group:
         """Return a group, made if it is not there; it gets the past of APIs that are new to it."""
-        group = self.groups.setdefault(name, Group())
+        same = [group for group in self.groups.values() if group.name == name]
+        group = next((each for each in same if each.api_names & set(api_names)), None)
+        if group is None:
+            group = Group(name)
+            self.groups[f"{name} of {', '.join(api_names)}" if same else name] = group
         new = set(api_names) - group.api_names
         group.api_names |= new
         if since != "new":
@@ -179,20 +193,23 @@ class Broker:
                     group.put(stored)
         return group
 
-    def unread(self, name: str) -> str:
-        """Return the name of a group; raise GroupRefused if it is not there, or a process reads it."""
-        group = self.groups.get(name)
-        if group is None:
-            raise GroupRefused(f"there is no group {name} any more")
-        if group.held:
-            raise StillRead(f"{', '.join(group.held)} reads {name}: stop it first")
-        return name
+    def unread(self, name: str, stream: str) -> str:
+        """Return the key of a group; raise GroupRefused if it is not there, or a process reads it."""
+        for key, group in self.groups.items():
+            if (group.name, group.stream) == (name, stream):
+                if group.held:
+                    raise StillRead(f"{', '.join(group.held)} reads {name}: stop it first")
+                return key
+        raise GroupRefused(f"there is no group {name} any more")
 
-    def move(self, name: str, heir: str) -> None:
+    def move(self, name: str, stream: str, heir: str) -> None:
         """Give a group another name, with all that waits there."""
-        if heir in self.groups:
+        key = self.unread(name, stream)
+        if any(each.name == heir and each.stream == stream for each in self.groups.values()):
             raise GroupRefused(f"there is a group {heir} already: remove it first, with what waits for it")
-        self.groups[heir] = self.groups.pop(self.unread(name))
+        group = self.groups.pop(key)
+        group.name = heir
+        self.groups[f"{heir} of {stream}" if heir in self.groups else heir] = group
 
     def queue(self, api_name: str) -> Queue:
         """Return the queue of an API."""

@@ -89,10 +89,7 @@ class MemoryDelivery(Delivery):
 class MemoryEventConsumer(EventConsumer):
     """Takes the events of a group that its listener wants."""
 
-    def __init__(
-        self, name: str, group: Group, subscription: Subscription, process_name: str, metrics: Metrics
-    ) -> None:
-        self._name = name
+    def __init__(self, group: Group, subscription: Subscription, process_name: str, metrics: Metrics) -> None:
         self.group = group
         self._process_name = process_name
         self._metrics = metrics
@@ -102,7 +99,7 @@ class MemoryEventConsumer(EventConsumer):
 
     async def status(self) -> Sequence[GroupStatus]:
         """Tell how far the group is."""
-        return [self.group.status(self._name)]
+        return [self.group.status()]
 
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Wait for an event, and return those that are there; others of the same APIs are dropped."""
@@ -166,23 +163,23 @@ class MemoryEventTransport(_InProcess, EventTransport):
         name = f"{identity.service_name}-{subscription.listener_name}"
         former = f"{identity.service_name}-{subscription.renamed_from}"
         if subscription.renamed_from and former in broker().groups and name not in broker().groups:
-            broker().move(former, name)
+            broker().move(former, broker().groups[former].stream, name)
         api_names = [api_name for api_name, _ in subscription.events]
         group = broker().join(name, api_names, subscription.since)
         group.held[identity.process_name] += 0
-        return MemoryEventConsumer(name, group, subscription, identity.process_name, self.metrics)
+        return MemoryEventConsumer(group, subscription, identity.process_name, self.metrics)
 
     async def list_dead(self) -> AsyncIterator[DeadLetter]:
         """Go through the dead letters of every group of this event loop."""
-        for name, group in list(broker().groups.items()):
+        for key, group in list(broker().groups.items()):
             for kept in list(group.dead):
-                yield kept.letter(name)
+                yield kept.letter(group.name, key)
 
     async def replay(self, letter: DeadLetter) -> bool:
         """Hand a dead letter to its group again."""
         kept = self._take_out(letter)
         if kept is not None:
-            broker().groups[letter.group].put_back(replace(kept.stored, attempt=1))
+            broker().groups[letter.place].put_back(replace(kept.stored, attempt=1))
         return kept is not None
 
     async def drop(self, letter: DeadLetter) -> bool:
@@ -219,12 +216,12 @@ class MemoryEventTransport(_InProcess, EventTransport):
     async def group_status(self, events: Sequence[tuple[str, str]] | None = None) -> Sequence[GroupStatus]:
         """Tell how far the groups of this event loop are."""
         wanted = None if events is None else {api_name for api_name, _ in events}
-        groups = broker().groups.items()
-        return [g.status(name) for name, g in groups if wanted is None or g.api_names & wanted]
+        groups = broker().groups.values()
+        return [group.status() for group in groups if wanted is None or group.api_names & wanted]
 
     async def remove_group(self, status: GroupStatus) -> None:
         """Forget a group, and what it has not handled."""
-        del broker().groups[broker().unread(status.group)]
+        del broker().groups[broker().unread(status.group, status.stream)]
 
     async def plan_move(self, status: GroupStatus, heir: str) -> Move:
         """Look what a move would do."""
@@ -232,10 +229,10 @@ class MemoryEventTransport(_InProcess, EventTransport):
 
     async def move_group(self, status: GroupStatus, heir: str) -> None:
         """Give a group another name, which must be free."""
-        broker().move(status.group, heir)
+        broker().move(status.group, status.stream, heir)
 
     def _take_out(self, letter: DeadLetter) -> KeptLetter | None:
-        group = broker().groups.get(letter.group)
+        group = broker().groups.get(letter.place)
         for kept in list(group.dead) if group is not None else ():
             if kept.id == letter.id and group is not None:
                 group.dead.remove(kept)
