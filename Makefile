@@ -54,6 +54,7 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	@$(VENV)/bin/python -m tests.faults --plants all
 	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)
 	@$(VENV)/bin/python -m tests.faults.groups 100000 $(SERVERS)
+	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m tests.faults.going_back 5 $(SECONDS)
 
 bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor (ARGS="--only rpc,consume --quick ...")
 	@$(VENV)/bin/python -m benchmarks $(ARGS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import GroupRefused, TransportUnavailable
 from lightbus.transports.events import EventTransport
-from lightbus.transports.groups import GroupStatus, Move, Seek
+from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
 from lightbus.transports.unserved import is_read
 
 
@@ -105,6 +105,26 @@ async def seek(found: Sequence[Found], plans: Sequence[Seek]) -> None:
     """
     for each, plan in zip(found, plans, strict=True):
         await each.transport.seek_group(plan)
+
+
+async def plan_hand_back(found: Sequence[Found], *, letters: bool) -> list[HandBack]:
+    """Look what would be handed back of each stream of a group to a Lightbus 1.x.
+
+    Raises:
+        GroupRefused: A process of this version reads it.
+        TransportUnavailable: A broker can't be reached, or refuses.
+    """
+    return [await each.transport.plan_hand_back(each.status, letters=letters) for each in found]
+
+
+async def hand_back(found: Sequence[Found], *, letters: bool) -> list[HandBack]:
+    """Hand what waits for a group in all its streams back to a Lightbus 1.x, one stream after the other.
+
+    Raises:
+        GroupRefused: A process of this version reads it.
+        TransportUnavailable: A broker can't be reached, or refuses.
+    """
+    return [await each.transport.hand_back_group(each.status, letters=letters) for each in found]
 
 
 def _refuse_read(found: Sequence[Found]) -> None:

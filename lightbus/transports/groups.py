@@ -129,6 +129,29 @@ class Seek:
     is_oldest: bool
 
 
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """What is handed back of one stream to a Lightbus 1.x, which knows no retries and no dead letters.
+
+    Args:
+        status: The group.
+        pending: How many events are in the stream still, and pending there again.
+        added: How many have left the stream, and are added to it anew for this group alone.
+        letters: How many of all of these are dead letters.
+        broken: How many stay, since they are no events.
+        waits: How many stay, since they would be added while another group has unread events.
+        behind: That group.
+    """
+
+    status: GroupStatus
+    pending: int = 0
+    added: int = 0
+    letters: int = 0
+    broken: int = 0
+    waits: int = 0
+    behind: str = ""
+
+
 class GroupChanges(ABC):  # noqa: B024 - a transport may have none of them
     """What may be done to groups of a transport of events; each refuses while a process reads the group."""
 
@@ -196,6 +219,35 @@ class GroupChanges(ABC):  # noqa: B024 - a transport may have none of them
             TransportUnavailable: The broker can't be reached, or refuses.
         """
         raise _unable("seek")
+
+    async def plan_hand_back(self, status: GroupStatus, *, letters: bool) -> HandBack:
+        """Look what :meth:`hand_back_group` would do; nothing is changed.
+
+        Args:
+            status: The group.
+            letters: Whether dead letters are meant, too.
+
+        Raises:
+            GroupRefused: A process of this version reads it, or it can't be done.
+            TransportUnavailable: The broker can't be reached, or refuses.
+        """
+        raise _unable("hand back")
+
+    async def hand_back_group(self, status: GroupStatus, *, letters: bool) -> HandBack:
+        """Give what waits for another attempt to the Lightbus 1.x that reads the group, or is going to.
+
+        Args:
+            status: The group.
+            letters: Whether dead letters are meant, too.
+
+        Returns:
+            What was done.
+
+        Raises:
+            GroupRefused: A process of this version reads it, or it can't be done.
+            TransportUnavailable: The broker can't be reached, or refuses.
+        """
+        raise _unable("hand back")
 
 
 def _unable(what: str) -> GroupRefused:

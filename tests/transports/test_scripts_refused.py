@@ -123,6 +123,34 @@ def seeks(what: str, cursor: str | int, nobody: str = "me", silent: int = 0) -> 
     return Row(scripts.SEEK, SOUGHT, arguments, (*KEPT, *more))
 
 
+#: The fields ["id", "1", "attempts", "1", "origin", "1-1"], and the same of an event that is in no stream.
+WITH_ORIGIN = "\x96\xa2id\xa11\xa8attempts\xa11\xa6origin\xa31-1"
+WITHOUT = WITH_ORIGIN.replace("\xa31-1", "\xa30-7")
+
+
+def to_retry(origin: str, id: str = "1-1") -> tuple[Command, ...]:
+    """An event in the retry stream that a process was given, which is gone."""
+    group: Command = ("XGROUP", "CREATE", RETRY, "g", 0, "MKSTREAM")
+    return (
+        *(() if id != "1-1" else (group,)),
+        ("XADD", RETRY, id, *FIELDS, "attempts", "1", "origin", origin),
+        ("XREADGROUP", "GROUP", "g", "you", "STREAMS", RETRY, ">"),
+    )
+
+
+def waiting_too(origin: str, body: str) -> tuple[Command, ...]:
+    """Another event that waits for its next attempt."""
+    return ("ZADD", DELAYED, FUTURE, origin), ("HSET", BODIES, origin, body)
+
+
+def hands_back(what: str, cursor: str, *before: Command, silent: int = -1) -> Row:
+    """One run of what gives a group back to Lightbus 1.x."""
+    keys = (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS)
+    arguments = ("g", 100, what, cursor, 1, 1, 90_000, "me", silent)
+    other: Command = ("XGROUP", "CREATE", STREAM, "h", "1-2")
+    return Row(scripts.HAND_BACK, keys, arguments, (*delivered(STREAM), *SETTLED, other, *before))
+
+
 ROWS = {
     "take": Row(scripts.TAKE, (QUEUE, MINE), (2,), CALLS),
     "release": Row(scripts.RELEASE, (QUEUE, MINE), ("0",), CALLS),
@@ -231,6 +259,11 @@ ROWS = {
     "seek, again": seeks("again", "-"),
     "seek, waiting": seeks("waiting", 0),
     "seek, read": seeks("begin", "-", "nobody", TTL),
+    "hand_back": hands_back("again", "-", *to_retry("1-1")),
+    "hand_back, gone": hands_back("again", "-", *to_retry("1-1"), *to_retry("0-7", "1-3")),
+    "hand_back, waiting": hands_back("waiting", "0", *waiting(WITH_ORIGIN), *waiting_too("1-9", WITHOUT)),
+    "hand_back, dead": hands_back("dead", "-", ("XADD", DEAD, "1-1", *FIELDS, *WHY_DEAD)),
+    "hand_back, read": hands_back("again", "-", *to_retry("1-1"), silent=TTL),
     "span": Row(scripts.SPAN, (STREAM,), ("0", "1-9", 1), delivered(STREAM)),
     "forget": Row(
         scripts.FORGET,

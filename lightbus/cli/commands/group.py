@@ -26,7 +26,7 @@ from lightbus.insight import groups
 from lightbus.insight.groups import Found
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
-from lightbus.transports.groups import GroupStatus, Move, Seek
+from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
 from lightbus.transports.unserved import duration, state, waiting
 
 command = Group(
@@ -162,6 +162,38 @@ def seek(group: str, to: str, dry_run: bool, yes: bool, scan: bool, **options: A
     print(done)
 
 
+@command.command("hand-back", epilog="Example: lightbus group hand-back shop-greet --dry-run")
+@_group
+@click.option("--dead-letters", is_flag=True, help="Also hand back its dead letters.")
+@_to_act
+def hand_back(group: str, dead_letters: bool, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None:
+    """Give what waits for a group to Lightbus 1.x, which knows no retries and no dead letters.
+
+    For going back to 1.x once no process of this version reads the group; one of 1.x may. If the command is
+    cut short, run it again.
+    """
+    manifest = begin(options)
+
+    async def plan(client: BusClient, names: list[str]) -> list[HandBack]:
+        found = await groups.find(client, names, group, scan=scan)
+        return await groups.plan_hand_back(found, letters=dead_letters)
+
+    plans = on_the_bus(manifest, plan)
+    done, question = f"handed back: {group}", f"Hand that of {group} back to Lightbus 1.x?"
+    sentences = [f"{each.status.stream}: {_handed_back(each, dead_letters)}" for each in plans]
+    if not _is_meant(sentences, done, question, dry_run, yes):
+        return
+
+    async def act(client: BusClient, names: list[str]) -> list[HandBack]:
+        return await groups.hand_back(await groups.find(client, names, group), letters=dead_letters)
+
+    outcome = on_the_bus(manifest, act)
+    print(f"{done}: {counted(sum(each.pending + each.added for each in outcome), 'event')}")
+    for each in outcome:
+        if each.waits:
+            raise click.ClickException(f"{_waits(each)}: run this again then")
+
+
 def _is_meant(sentences: Iterable[str], done: str, question: str, dry_run: bool, yes: bool) -> bool:
     """Say what is going to be done, and return whether it is to be done: unless it is sure, that is asked."""
     for sentence in sentences:
@@ -216,6 +248,28 @@ def _sought(plan: Seek) -> str:
         )
     skipped = f"{counted(plan.skipped, 'unread event')} never run" if plan.skipped else "nothing is skipped"
     return f"{start}; {skipped}; {kept} and {counted(status.dead, 'dead letter')} stay"
+
+
+def _handed_back(plan: HandBack, letters: bool) -> str:
+    """Say what becomes of the events that wait for a group that goes back to 1.x."""
+    said = [f"into the pending list: {counted(plan.pending, 'event')}"]
+    if plan.added:
+        said.append(f"added again to the stream, which they left: {counted(plan.added, 'event')}")
+    kept = plan.letters if letters else plan.status.dead
+    said.append(f"dead letters {'among these' if letters else 'that stay'}: {kept:,}")
+    if plan.broken:
+        said.append(f"that stay since they are no events: {plan.broken:,}")
+    if plan.waits:
+        said.append(_waits(plan))
+    return "; ".join(said)
+
+
+def _waits(plan: HandBack) -> str:
+    """Say which events can't be handed back yet."""
+    return (
+        f"{counted(plan.waits, 'event')} can't be added again to {plan.status.stream} before the group "
+        f"{plan.behind} has read it, which would get them, too"
+    )
 
 
 def _place(text: str) -> str:

@@ -17,7 +17,7 @@ from lightbus.transports.events import (
     Outgoing,
     Subscription,
 )
-from lightbus.transports.groups import Move, Seek
+from lightbus.transports.groups import HandBack, Move, Seek
 from lightbus.transports.port import Use
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import event_codec
@@ -28,7 +28,7 @@ from lightbus.transports.redis.options import RedisEventOptions
 from .consumer import RedisEventConsumer
 from .membership import Membership
 from .publishing import Publishing, append
-from .questions import changes, dead_letters, history
+from .questions import changes, dead_letters, hand_back, history
 from .questions.noted import search
 from .questions.status import group_status
 from .streams import Streams
@@ -166,6 +166,14 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def seek_group(self, seek: Seek) -> None:
         """Let a group of one stream read on from another place."""
         await changes.seek(self.pipe, seek)
+
+    async def plan_hand_back(self, status: GroupStatus, *, letters: bool) -> HandBack:
+        """Look what would be handed back."""
+        return await hand_back.plan_hand_back(self.pipe, status, letters=letters)
+
+    async def hand_back_group(self, status: GroupStatus, *, letters: bool) -> HandBack:
+        """Put what waits for another attempt where a Lightbus 1.x finds it."""
+        return await hand_back.hand_back(self.pipe, status, letters=letters)
 
     async def find_streams(self) -> None:
         """Search this Redis as a whole."""

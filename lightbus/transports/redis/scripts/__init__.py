@@ -157,6 +157,12 @@ def SEEK(
     nobody: str, silent: int, silent_1x: int,
 ) -> None: ...  # fmt: skip
 @_script
+def HAND_BACK(
+    *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, groups: Key,
+    group: str, most: int, what: bytes, cursor: bytes, letters: int, acts: int,
+    idle: int, nobody: str, silent: int,
+) -> None: ...  # fmt: skip
+@_script
 def SPAN(*, stream: Key, after: str, till: str, most: int) -> None: ...
 @_script
 def FORGET(*, source: Key, group: str, idle: int, only: str, stays: str) -> None: ...

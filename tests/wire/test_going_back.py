@@ -1,0 +1,87 @@
+"""A service goes back to a real Lightbus 1.x, and comes again: nothing that waits is stranded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lightbus
+from tests.guide.project import Project
+from tests.support.eventually import eventually
+from tests.support.servers import Server
+from tests.wire.our_bus import AuthApi
+from tests.wire.peer_1x import Peer, heard
+
+STREAM, GROUP = "auth.*:stream", "old-on_user"
+BUS = """
+    from pathlib import Path
+    from lightbus import Backoff, DeliveryPolicy
+
+    def on_user(event_message, username, **kwargs):
+        if username == "hopeless":
+            raise KeyError(username)
+        if username.startswith("later"):
+            raise ValueError(username)
+        with Path("heard").open("a") as heard:
+            heard.write(f"{username}\\n")
+
+    def before_server_start(bus):
+        policy = DeliveryPolicy(backoff=Backoff(initial=3600, max=3600), give_up_on=(KeyError,))
+        bus.auth.user_registered.listen(on_user, listener_name="on_user", on_error=policy)
+"""
+MANIFEST = """
+    service_name: old
+    modules: [bus]
+    apis: {auth: {event_transport: {redis: {acknowledgement_timeout: 1s}}}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, shared_redis: Server) -> Iterator[Project]:
+    it = Project(tmp_path, shared_redis.url)
+    it.write("bus.py", BUS)
+    it.write("lightbus.yaml", MANIFEST)
+    yield it
+    it.close()
+
+
+def fire(server: Server, *usernames: str) -> None:
+    """Fire events as their owner would."""
+    with lightbus.create(server.url) as bus:
+        bus.client.register_api(AuthApi)
+        for username in usernames:
+            bus.auth.user_registered.fire(username=username, email="", is_admin=False)
+
+
+def test_a_1x_handles_what_waited_for_us_and_we_what_it_left(
+    project: Project, shared_redis: Server, peer: Peer
+) -> None:
+    host = project.host()
+    fire(shared_redis, "fine", "later", "hopeless", "later still")
+    keys = [f"{{{STREAM}}}:{what}:{GROUP}" for what in ("delayed", "dead")]
+    eventually(lambda: shared_redis.execute("ZCARD", keys[0]) + shared_redis.execute("XLEN", keys[1]) == 3)
+    refused = project.run("group", "hand-back", GROUP, "--yes")
+    assert refused.returncode == 1 and f"reads the group {GROUP}" in refused.stderr
+    assert host.terminate() == 0
+    # A 1.x that fires would trim the stream so.
+    fourth = shared_redis.execute("XRANGE", STREAM, "-", "+")[3][0]
+    shared_redis.execute("XDEL", STREAM, fourth)
+    looked = project.run("group", "hand-back", GROUP, "--dead-letters", "--dry-run")
+    said = "into the pending list: 2 events; added again to the stream, which they left: 1 event"
+    assert looked.stderr == f"{STREAM}: {said}; dead letters among these: 1\n"
+    done = project.run("group", "hand-back", GROUP, "--dead-letters", "--yes")
+    assert (done.returncode, done.stdout) == (0, f"handed back: {GROUP}: 3 events\n")
+    with peer.worker("listener") as theirs:
+        names = ["hopeless", "later", "later still"]
+        eventually(lambda: sorted(each["kwargs"]["username"] for each in heard(theirs)) == names, 30)
+        theirs.terminate()
+    # As one of them leaves an event that is killed while it runs.
+    fire(shared_redis, "left", "new")
+    shared_redis.execute("XREADGROUP", "GROUP", GROUP, "old1", "COUNT", 1, "STREAMS", STREAM, ">")
+    with project.host() as again:
+        ledger = project.folder / "heard"
+        eventually(lambda: Counter(ledger.read_text().split()) == Counter(["fine", "left", "new"]), 30)
+        assert again.terminate() == 0
