@@ -205,6 +205,29 @@ def test_only_the_redis_transport_knows_the_redis_library() -> None:
     assert [name for name in sorted(knowing) if not name.startswith("transports.redis")] == []
 
 
+def where_to_find() -> list[str]:
+    """The second column of the table that leads from a question to its code."""
+    section = PAGE.read_text().partition("\n## Where to find\n")[2].partition("\n## ")[0]
+    return [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][1:]
+
+
+def test_each_place_that_the_page_sends_a_reader_to_is_there() -> None:
+    places = [place for cell in where_to_find() for place in re.findall(r"`([a-z_]+(?:/[a-z_]+)+)`", cell)]
+    paths = [PACKAGE / place.removeprefix("lightbus/") for place in places]
+    assert len(paths) > len(where_to_find())  # Most cells name one, some several.
+    assert [str(path) for path in paths if not (path.is_dir() or path.with_suffix(".py").exists())] == []
+
+
+def test_each_name_that_the_page_says_is_in_a_file_is_defined_there() -> None:
+    named = [pair for cell in where_to_find() for pair in re.findall(r"`(\w+)` in `([a-z_/]+)`", cell)]
+    assert named
+    assert [
+        f"{name} in {place}"
+        for name, place in named
+        if not re.search(rf"^((class|def) )?{name}\b", (PACKAGE / f"{place}.py").read_text(), re.MULTILINE)
+    ] == []
+
+
 def entries(folder: Path) -> list[str]:
     """The modules and packages in a folder, without its own ``__init__``."""
     return sorted(

@@ -9,8 +9,17 @@ from lightbus.exceptions import InvalidParameters
 from lightbus.messages import MAX_ID, is_message_id
 
 
-def many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float | None, Sequence[str | None]]:
-    """Return the seconds to wait, None if they are not given, and the id of each event."""
+def fire_options(options: Mapping[str, Any] | None) -> tuple[float | None, str]:
+    """Return the seconds to wait, None if they are not given, and the event's id, empty for a new one."""
+    if not options:
+        return None, ""
+    rest = dict(options)
+    message_id = _checked_id(rest.pop("id")) if "id" in rest else ""
+    return (timeout_of(rest, 0.0, "timeout and id") if rest else None), message_id
+
+
+def many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float | None, Sequence[str]]:
+    """Return the seconds to wait, None if not given, and the ids of the events, empty for new ones."""
     rest = dict(options or {})
     ids = rest.pop("ids", None)
     ids = [None] * count if ids is None else list(ids)
@@ -18,9 +27,7 @@ def many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float |
         raise InvalidParameters(
             f"bus_options: there are {len(ids)} ids for {count} events; give one for each"
         )
-    for message_id in ids:
-        if message_id is not None:
-            _check_id(message_id)
+    ids = ["" if each is None else _checked_id(each) for each in ids]
     return (timeout_of(rest, 0.0, "timeout and ids") if rest else None), ids
 
 
@@ -41,18 +48,9 @@ def timeout_of(options: Mapping[str, Any] | None, default: float, known: str = "
     return float(timeout)
 
 
-def fire_options(options: Mapping[str, Any] | None, default: float) -> tuple[float, str]:
-    """Return the seconds to wait and the event's id, empty for a new one."""
-    if not options or "id" not in options:
-        return timeout_of(options, default, "timeout and id"), ""
-    rest = dict(options)
-    message_id = rest.pop("id")
-    _check_id(message_id)
-    return timeout_of(rest, default, "timeout and id"), message_id
-
-
-def _check_id(message_id: object) -> None:
+def _checked_id(message_id: object) -> str:
     if not isinstance(message_id, str) or not is_message_id(message_id):
         raise InvalidParameters(
             f"bus_options: id is {message_id!r:.80}; give a UUID, or up to {MAX_ID} printable characters"
         )
+    return message_id

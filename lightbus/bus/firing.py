@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lightbus.declared.definition import Event
+from lightbus.contracts.validator import Validator
+from lightbus.declared.definition import Definition, Event
 from lightbus.declared.names import did_you_mean
-from lightbus.declared.settings import ApiSettings
 from lightbus.exceptions import (
     EventsNotFired,
     FireOutcome,
@@ -30,18 +31,57 @@ from .bus_options import fire_options, many_options
 from .parts import Parts
 
 
-class Firer:
-    """Fires events by way of a bus.
+@dataclass(slots=True, eq=False)
+class Preparation:
+    """All that firing an event needs besides its arguments, as one event loop has it.
 
-    One event and a list of events are prepared alike, and sent differently. One event takes the shortest way,
-    and its hooks nest. For a list, the hooks of its events run beside each other.
+    Args:
+        loop: The event loop.
+        edition: The state of the connections in which this was looked up.
+        definition: The API, which this process owns.
+        name: The event's name.
+        event: The event.
+        timeout: Seconds to wait for the broker, unless ``bus_options`` give others.
+        transport: The transport.
+        validator: Checks the arguments; None where they are not checked.
     """
+
+    loop: asyncio.AbstractEventLoop
+    edition: object
+    definition: Definition
+    name: str
+    event: Event
+    timeout: float
+    transport: EventTransport
+    validator: Validator | None
+
+    def message(self, kwargs: Mapping[str, Any], message_id: str) -> EventMessage:
+        """Make a message, with its arguments as JSON values; without an id, it gets a new one."""
+        api_name, event = self.definition.name, self.event
+        arguments = dump(event.bind(f"{api_name}.{self.name}", kwargs))
+        return EventMessage(api_name, self.name, arguments, event.version, message_id)
+
+    def outgoing(self, message: EventMessage) -> Outgoing:
+        """Check the arguments, which hooks may have changed, and encode them."""
+        if self.validator is not None:
+            self.validator.validate(message.kwargs)
+        return Outgoing(message, self.transport.encode(message), self.event.dedupe)
+
+
+Made = tuple[Preparation, EventMessage]
+
+
+class Firer:
+    """Fires events by way of a bus; a single one is a list of one, whose error is raised as it is."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._connections = parts.connections
+        self._find_api = parts.registry.find
         self._hooks = parts.hooks
         self._contracts = parts.contracts
         self._count = parts.metrics.events_fired.add
+        self._preparations: dict[tuple[str, str], Preparation] = {}
 
     async def fire(
         self,
@@ -52,23 +92,21 @@ class Firer:
     ) -> EventMessage:
         """Fire an event; see :meth:`BusClient.fire_event`."""
         started = time.perf_counter()
-        outcome, message = "failed", None
+        labels, message = (api_name, name), None
+        ready: list[Outgoing] = []
         try:
-            event, settings = self._own(api_name, name)
-            timeout, message_id = fire_options(options, settings.event_fire_timeout)
-            message = _message(api_name, name, event, kwargs or {}, message_id)
-            if self._hooks.around_event_sent:
-                with self._hooks.around_event_sent(message):
-                    await self._send(message, event, settings, timeout)
-            else:
-                await self._send(message, event, settings, timeout)
-            outcome = "ok"
-            return message
+            timeout, message_id = fire_options(options)
+            preparation = self._prepare(labels)
+            message = preparation.message(kwargs or {}, message_id)
+            await self._fire(((preparation, message),), timeout, ready)
         finally:
             seconds = time.perf_counter() - started
-            self._count((api_name, name), outcome, seconds)
+            self._count(labels, _outcome(message), seconds)
             if message is not None and traffic.is_logged(traffic.DEBUG):
-                traffic.log("fired", message.canonical_name, message.id, outcome, seconds)
+                _tell(message, seconds)
+        if ready[0].error is not None:
+            raise ready[0].error
+        return message
 
     async def fire_many(
         self, events: Iterable[tuple[str, str, Mapping[str, Any]]], options: Mapping[str, Any] | None
@@ -79,43 +117,83 @@ class Firer:
             _check_shape(index, each)
         timeout, ids = many_options(options, len(wanted))
         started = time.perf_counter()
-        sent: list[Outgoing] = []
+        made: list[Made] = []
+        ready: list[Outgoing] = []
         try:
-            await self._fire_many(wanted, ids, timeout, sent)
+            known: dict[tuple[str, str], Preparation] = {}
+            for (api_name, name, kwargs), message_id in zip(wanted, ids, strict=True):
+                names = api_name, name
+                preparation = known.get(names)
+                if preparation is None:
+                    preparation = known[names] = self._prepare(names)
+                made.append((preparation, preparation.message(kwargs, message_id)))
+            await self._fire(made, timeout, ready)
+        except LightbusException as e:
+            # Nothing was sent: from then on, an error is the outcome of its event.
+            index = len(ready) if len(made) == len(wanted) else len(made)
+            e.args = (f"event {index} of the list: {e}; none of the {len(wanted)} events was fired",)
+            raise
         finally:
-            stored = Counter(
-                (e.message.api_name, e.message.event_name) for e in sent if e.message.native_id is not None
-            )
             # Each event has its share of the time.
             seconds = (time.perf_counter() - started) / max(1, len(wanted))
-            for labels, count in Counter((api_name, name) for api_name, name, _ in wanted).items():
-                for outcome, n in (("ok", stored[labels]), ("failed", count - stored[labels])):
-                    if n:
-                        self._count(labels, outcome, seconds, n)
-            for message in [event.message for event in sent] if traffic.is_logged(traffic.DEBUG) else ():
-                outcome = "failed" if message.native_id is None else "ok"
-                traffic.log("fired", message.canonical_name, message.id, outcome, seconds)
-        if any(event.error is not None for event in sent):
-            raise _not_all_fired(sent)
-        return [event.message for event in sent]
+            outcomes = [_outcome(message) for _, message in made]
+            outcomes += ["failed"] * (len(wanted) - len(made))
+            labels = [(api_name, name) for api_name, name, _ in wanted]
+            for (names, outcome), n in Counter(zip(labels, outcomes, strict=True)).items():
+                self._count(names, outcome, seconds, n)
+            for _, message in made if traffic.is_logged(traffic.DEBUG) else ():
+                _tell(message, seconds)
+        if any(event.error is not None for event in ready):
+            raise _not_all_fired(ready)
+        return [message for _, message in made]
 
-    async def _send(self, message: EventMessage, event: Event, settings: ApiSettings, timeout: float) -> None:
+    async def _fire(self, made: Sequence[Made], timeout: float | None, ready: list[Outgoing]) -> None:
+        """Check all events, then send all; ``ready`` takes each as it is checked, and then its outcome."""
         hooks = self._hooks
-        if hooks.before_event_sent:
-            await hooks.before_event_sent(message)
-        self._check(message, settings)
-        await self._parts.transports().event(message.api_name).publish((message,), timeout, event.dedupe)
-        if hooks.after_event_sent:
-            await hooks.after_event_sent(message)
+        around = Beside(alone=len(made) == 1) if hooks.around_event_sent else None
+        try:
+            if around is not None and hooks.around_event_sent:
+                for _, message in made:
+                    around.enter(hooks.around_event_sent(message))
+            for preparation, message in made:
+                if hooks.before_event_sent:
+                    await hooks.before_event_sent(message)
+                ready.append(preparation.outgoing(message))
+            await _publish_all(made, ready, timeout)
+            if hooks.after_event_sent:
+                for event in ready:
+                    if event.error is None:
+                        await hooks.after_event_sent(event.message)
+        except BaseException as e:
+            if around is not None:
+                around.leave([e] * len(made))
+            raise
+        if around is not None:
+            around.leave([event.error for event in ready])
 
-    def _check(self, message: EventMessage, settings: ApiSettings) -> None:
-        if settings.validate.outgoing:
-            validator = self._contracts.event(message.api_name, message.event_name)
-            if validator is not None:
-                validator.validate(message.kwargs)
+    def _prepare(self, names: tuple[str, str]) -> Preparation:
+        """Return what firing an event needs; it is kept until something changes."""
+        loop, edition = asyncio.get_running_loop(), self._connections.edition
+        kept = self._preparations.get(names)
+        if (
+            kept is not None
+            and kept.loop is loop
+            and kept.edition is edition
+            and kept.definition is self._find_api(names[0])
+        ):
+            return kept
+        api_name, name = names
+        settings, definition = self._parts.settings(api_name), self._own(api_name, name)
+        self._contracts.set_local(definition)
+        event, transport = definition.event(name), self._parts.transports().event(api_name)
+        validator = self._contracts.event(api_name, name) if settings.validate.outgoing else None
+        timeout = settings.event_fire_timeout
+        made = Preparation(loop, edition, definition, name, event, timeout, transport, validator)
+        self._preparations[names] = made
+        return made
 
-    def _own(self, api_name: str, name: str) -> tuple[Event, ApiSettings]:
-        """Return an event and the settings of its API, which this process must own."""
+    def _own(self, api_name: str, name: str) -> Definition:
+        """Return an API, which this process must own."""
         settings, definition = self._parts.settings(api_name), self._parts.registry.find(api_name)
         if settings.owner is not None and settings.owner != (service := self._parts.identity.service_name):
             path = f"apis.{api_name}.owner"
@@ -132,69 +210,21 @@ class Firer:
                 f"such as `from bus import {api_name.rpartition('.')[2].title().replace('_', '')}Api`; "
                 f"only the service that owns an API fires its events{did_you_mean(api_name, defined)}"
             )
-        self._contracts.set_local(definition)
-        return definition.event(name), settings
-
-    async def _fire_many(
-        self,
-        wanted: Sequence[tuple[str, str, Mapping[str, Any]]],
-        ids: Sequence[str | None],
-        timeout: float | None,
-        sent: list[Outgoing],
-    ) -> None:
-        """Check all events, then send all; they are put into ``sent`` just before they are sent."""
-        index, hooks = 0, self._hooks
-        made: list[tuple[EventMessage, Event, ApiSettings]] = []
-        known: dict[tuple[str, str], tuple[Event, ApiSettings]] = {}
-        around = Beside()
-        try:
-            for index, (api_name, name, kwargs) in enumerate(wanted):
-                if (api_name, name) not in known:
-                    known[api_name, name] = self._own(api_name, name)
-                event, settings = known[api_name, name]
-                message = _message(api_name, name, event, kwargs, ids[index] or "")
-                made.append((message, event, settings))
-            if hooks.around_event_sent:
-                for message, _, _ in made:
-                    around.enter(hooks.around_event_sent(message))
-            ready: list[Outgoing] = []
-            for index, (message, event, settings) in enumerate(made):  # noqa: B007 - told below
-                if hooks.before_event_sent:
-                    await hooks.before_event_sent(message)
-                self._check(message, settings)
-                body = self._parts.transports().event(message.api_name).encode(message)
-                ready.append(Outgoing(message, body, event.dedupe))
-        except BaseException as e:
-            around.leave([e] * len(made))
-            if isinstance(e, LightbusException):
-                e.args = (f"event {index} of the list: {e}; none of the {len(wanted)} events was fired",)
-            raise
-        if timeout is None:
-            timeout = max((settings.event_fire_timeout for _, settings in known.values()), default=0.0)
-        sent += ready
-        try:
-            await self._publish_many(ready, timeout)
-        finally:
-            around.leave([event.error for event in ready])
-        if hooks.after_event_sent:
-            for stored in ready:
-                if stored.error is None:
-                    await hooks.after_event_sent(stored.message)
-
-    async def _publish_many(self, events: Sequence[Outgoing], timeout: float) -> None:
-        """Send events over their transports, all at the same time."""
-        groups: dict[EventTransport, list[Outgoing]] = {}
-        for event in events:
-            groups.setdefault(self._parts.transports().event(event.message.api_name), []).append(event)
-        await asyncio.gather(*(_publish(transport, group, timeout) for transport, group in groups.items()))
+        return definition
 
 
-def _message(
-    api_name: str, name: str, event: Event, kwargs: Mapping[str, Any], message_id: str
-) -> EventMessage:
-    """Make the message of an event, with its arguments as JSON values."""
-    arguments = dump(event.bind(f"{api_name}.{name}", kwargs))
-    return EventMessage(api_name, name, arguments, event.version, message_id)
+async def _publish_all(made: Sequence[Made], ready: Sequence[Outgoing], timeout: float | None) -> None:
+    """Send events over their transports, all at the same time."""
+    if len(ready) == 1:
+        preparation = made[0][0]
+        await _publish(preparation.transport, ready, preparation.timeout if timeout is None else timeout)
+        return
+    if timeout is None:
+        timeout = max((preparation.timeout for preparation, _ in made), default=0.0)
+    groups: dict[EventTransport, list[Outgoing]] = {}
+    for (preparation, _), event in zip(made, ready, strict=True):
+        groups.setdefault(preparation.transport, []).append(event)
+    await asyncio.gather(*(_publish(transport, group, timeout) for transport, group in groups.items()))
 
 
 async def _publish(transport: EventTransport, events: Sequence[Outgoing], timeout: float) -> None:
@@ -206,8 +236,16 @@ async def _publish(transport: EventTransport, events: Sequence[Outgoing], timeou
                 event.error = e
 
 
+def _outcome(message: EventMessage | None) -> str:
+    return "failed" if message is None or message.native_id is None else "ok"
+
+
+def _tell(message: EventMessage, seconds: float) -> None:
+    traffic.log("fired", message.canonical_name, message.id, _outcome(message), seconds)
+
+
 def _not_all_fired(sent: Sequence[Outgoing]) -> EventsNotFired:
-    outcomes = [_outcome(index, event) for index, event in enumerate(sent)]
+    outcomes = [_fire_outcome(index, event) for index, event in enumerate(sent)]
     first = next(outcome for outcome in outcomes if outcome.error is not None)
     states = Counter(outcome.state for outcome in outcomes)
     return EventsNotFired(
@@ -218,7 +256,7 @@ def _not_all_fired(sent: Sequence[Outgoing]) -> EventsNotFired:
     )
 
 
-def _outcome(index: int, event: Outgoing) -> FireOutcome:
+def _fire_outcome(index: int, event: Outgoing) -> FireOutcome:
     message, error = event.message, event.error
     if error is None:
         return FireOutcome(index, message.id, "stored", message.native_id)

@@ -6,7 +6,7 @@ import logging
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -166,16 +166,21 @@ class Hooks:
 
 
 class Beside:
-    """The context managers of an ``around_*`` hook for a list of messages: beside, not within, each other."""
+    """The context managers of an ``around_*`` hook for a list of messages: beside, not within, each other.
 
-    def __init__(self) -> None:
-        self._entered: list[tuple[Context, AbstractContextManager[None]]] = []
+    Args:
+        alone: Whether there is only one message: its manager begins in the context that goes on.
+    """
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self._alone = alone
+        self._entered: list[tuple[Callable[..., Any], AbstractContextManager[None]]] = []
 
     def enter(self, manager: AbstractContextManager[None]) -> None:
-        """Begin another one, in a context of its own."""
-        context = copy_context()
-        context.run(manager.__enter__)
-        self._entered.append((context, manager))
+        """Begin another one, in a context of its own unless it is alone."""
+        run = _run_here if self._alone else copy_context().run
+        run(manager.__enter__)
+        self._entered.append((run, manager))
 
     def leave(self, errors: Sequence[BaseException | None]) -> list[BaseException | None]:
         """End all, each with the error of its message.
@@ -185,13 +190,17 @@ class Beside:
         """
         entered, self._entered = self._entered, []
         outcomes = list(errors)
-        for i, ((context, manager), error) in enumerate(zip(entered, errors, strict=False)):
+        for i, ((run, manager), error) in enumerate(zip(entered, errors, strict=False)):
             trace = error.__traceback__ if error is not None else None
             try:
-                context.run(manager.__exit__, type(error) if error is not None else None, error, trace)
+                run(manager.__exit__, type(error) if error is not None else None, error, trace)
             except BaseException as e:
                 outcomes[i] = e
         return outcomes
+
+
+def _run_here(function: Callable[..., Any], *args: Any) -> None:
+    function(*args)
 
 
 class _Nested(AbstractContextManager[None]):

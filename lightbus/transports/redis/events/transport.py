@@ -56,40 +56,28 @@ class RedisEventTransport(RedisTransport, EventTransport):
 
     async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
         """Store events, in order; search for those that have lost their confirmation."""
-        deadline = asyncio.get_running_loop().time() + timeout
-        await Publishing(self._streams, self.pipe, events, timeout, deadline).run()
-
-    async def publish(
-        self, messages: Sequence[EventMessage], timeout: float, dedupe: float | None = None
-    ) -> None:
-        """Store events, in order; a single one, as they mostly are, by the shortest way."""
-        if len(messages) != 1:
-            await super().publish(messages, timeout, dedupe)
-            return
-        message = messages[0]
-        stream = self._streams.of(message)
-        trimmer = stream.trimmer
-        if trimmer is not None and trimmer.is_full:
-            await super().publish(messages, timeout, dedupe)
-            return
-        body = self._codec.encode(message)
-        if trimmer is not None:
-            trimmer.note_added()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        pipe = self.pipe
-        sent = append(pipe, stream.key, message.id, body, dedupe)
-        due = pipe.deadlines.add(sent, deadline, timeout)
-        try:
-            stream.confirmed = message.native_id = (await sent).decode()
-            return
-        except (LightbusException, TimeoutError):
-            event = Outgoing(message, body, dedupe)
-        finally:
-            due.discard(sent)
-        await Publishing(self._streams, pipe, (event,), timeout, deadline).run(sent)
-        if event.error is not None:
-            raise event.error
+        sent = None
+        if len(events) == 1:  # As they mostly are: by the shortest way, as long as nothing goes wrong.
+            event = events[0]
+            message = event.message
+            stream = self._streams.of(message)
+            trimmer = stream.trimmer
+            if trimmer is None or not trimmer.is_full:
+                if trimmer is not None:
+                    trimmer.note_added()
+                pipe = self.pipe
+                sent = append(pipe, stream.key, message.id, event.body, event.dedupe)
+                due = pipe.deadlines.add(sent, deadline, timeout)
+                try:
+                    stream.confirmed = message.native_id = (await sent).decode()
+                    return
+                except (LightbusException, TimeoutError):
+                    pass  # The outcome is looked at again below.
+                finally:
+                    due.discard(sent)
+        await Publishing(self._streams, self.pipe, events, timeout, deadline).run(sent)
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making those that are not there."""
