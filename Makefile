@@ -25,7 +25,7 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(patsubst benchmarks/peers/%.txt,%,$(wildcard benchmarks/peers/*.txt))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest test-all installed soak bench bench-peers docs dist clean
+.PHONY: help run test lint format pytest test-all installed soak bench bench-peers docs site-check dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,9 @@ installed: $(VENV)/.dev-stamp ## every page as a pip user reads it, in fresh ven
 
 docs: $(VENV)/.dev-stamp ## the documentation, as pages in site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+
+site-check: docs ## every page in Chromium, read from the disk: what is cut, broken, missing or too pale
+	@$(VENV)/bin/python -m tests.website site
 
 dist: $(VENV)/.dev-stamp ## the files of a release, checked, in dist/
 	@$(PIP) install -e '.[release]'

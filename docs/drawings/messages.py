@@ -96,7 +96,7 @@ def retries() -> Drawing:
         drawing.box(left, 52, 38, 38, str(attempt), kind="r")
         drawing.arrow((left + 38, 71), (left + 76, 71))
         drawing.words(left + 57, 108, wait)
-    drawing.box(648, 44, 108, 54, "dead letter", "in 36 min", kind="bad")
+    drawing.box(642, 44, 110, 54, "dead letter", "18 to 36 min", kind="bad")
     drawing.arrow((43, 90), (43, 132), (120, 132), dashed=True)
     drawing.box(122, 122, 240, 54, "acknowledged", "at whichever attempt it returns", kind="good")
     drawing.box(

@@ -44,16 +44,16 @@ def rolling_restart() -> Drawing:
         760,
         300,
     )
-    drawing.words(24, 30, "new process", kind="n", anchor="start")
+    drawing.words(16, 47, "new process", kind="n", anchor="start")
     drawing.box(150, 12, 120, 60, "starts", "`/readyz` 503", kind="wait")
     drawing.box(270, 12, 420, 60, "serves", "`/readyz` 200", kind="good")
-    drawing.words(24, 120, "old process", kind="n", anchor="start")
+    drawing.words(16, 135, "old process", kind="n", anchor="start")
     drawing.box(150, 100, 170, 60, "serves", "`/readyz` 200", kind="good")
     drawing.box(320, 100, 250, 60, "finishes what runs", "takes nothing more, at most 25 s", kind="wait")
     drawing.box(570, 100, 120, 60, "ended", "status 0")
     drawing.line((320, 84), (320, 176), dashed=True)
     drawing.words(320, 194, "SIGTERM")
-    drawing.words(24, 232, "other process", kind="n", anchor="start")
+    drawing.words(16, 247, "other process", kind="n", anchor="start")
     drawing.box(
         150, 212, 540, 60, "serves", "and gets what the old process fetched and did not start", kind="good"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 _CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
-_MARKED = re.compile(r"^```(python run|text output)$", re.MULTILINE)
+_MARKED = re.compile(r"^```(python run|text output|text acl)$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **rest: Any) -> str:

@@ -22,7 +22,13 @@ class Line:
 class OrdersApi(Api):
     """What customers order."""
 
-    placed = Event((Parameter("order_id", int), Parameter("customer", str), Parameter("skus", list[str])))
+    placed = Event(
+        (
+            Parameter("order_id", int),
+            Parameter("customer", str),
+            Parameter("skus", list[str]),
+        )
+    )
 
     class Meta:
         name = "shop.orders"

@@ -1,4 +1,4 @@
-"""The mail service: it owns nothing, and writes to customers when something happened."""
+"""The mail service: it owns nothing, and writes to customers when they have paid."""
 
 from __future__ import annotations
 

@@ -26,7 +26,12 @@ class PaymentsApi(Api):
         return _paid.get(order_id, 0.0)
 
 
-async def charge(event: EventMessage, order_id: int, customer: str, skus: list[str]) -> None:
+async def charge(
+    event: EventMessage,
+    order_id: int,
+    customer: str,
+    skus: list[str],
+) -> None:
     """Take the money for an order, and tell everybody."""
     amount = sum(_PRICES[sku] for sku in skus)
     _paid[order_id] = amount

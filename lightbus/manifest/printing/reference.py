@@ -16,11 +16,14 @@ from lightbus.transports.redis.options import RedisOptions
 
 from .yaml_text import yaml_value
 
+#: As wide as the code of a page of the docs, where it is shown.
+_WIDTH = 88
 _HEADER = """\
 # yaml-language-server: $schema=./lightbus.schema.json
 #
-# Every key of a manifest, once, with its default. Nothing is required: write down what differs.
-# Durations are 500ms, 30s, 5m, 2h, 7d or a number of seconds. null removes what a lower layer set.
+# Every key of a manifest, once, with its default. Nothing is required: write down what
+# differs. Durations are 500ms, 30s, 5m, 2h, 7d or a number of seconds. null removes what
+# a lower layer set.
 # ${NAME}, ${NAME:-default}, ${NAME:?message} and ${file:/path} may stand in any value.
 # Generated from the definitions in lightbus/.
 """
@@ -82,5 +85,5 @@ def _entry(entry: Entry, indent: int) -> Iterator[str]:
 
 def _comment(description: str, indent: int) -> Iterator[str]:
     space = "  " * indent
-    for line in textwrap.wrap(description, 100 - len(space)):
+    for line in textwrap.wrap(description, _WIDTH - len(f"{space}# ")):
         yield f"{space}# {line}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,10 +16,12 @@ from docs.hooks import home, repository
 from lightbus.manifest.keys.entries import Entry
 from lightbus.manifest.printing.reference import everything
 from lightbus.transports.redis.options import RedisOptions
+from tests.docs.pages import DOCS
 
 from .built import Page, pages
 from .conftest import ROOT
-from .pages import DOCS
+
+RESULTS = ROOT / "benchmarks" / "results" / "floor.json"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,17 @@ def test_a_page_loads_only_files_of_the_site(built: dict[Path, Page], site: Path
     assert [
         style.name for style in styles if re.search(r"(?:url\(|@import) *[\"']?https?:", style.read_text())
     ] == []
+
+
+def test_code_fits_into_the_88_columns_of_a_page(site: Path) -> None:
+    long = [
+        f"{page.relative_to(site)}: {line}"
+        for page in sorted(site.rglob("*.html"))
+        for code in re.findall(r"<pre\b.*?</pre>", page.read_text(), re.DOTALL)
+        for line in unescape(re.sub("<[^>]*>", "", code)).splitlines()
+        if len(line) > 88
+    ]
+    assert long == []
 
 
 def test_each_key_of_the_manifest_can_be_linked_to(built: dict[Path, Page], site: Path) -> None:
@@ -101,9 +116,16 @@ def test_a_measured_figure_is_shown_with_two_digits(figure: float, shown: str) -
 
 
 def test_the_home_page_has_the_figures_of_the_last_benchmark(site: Path) -> None:
-    found = re.findall(r'<b data-figure="(\w+)">([^<]*)</b>', (site / "index.html").read_text())
+    page = (site / "index.html").read_text()
+    found = re.findall(r'<b data-figure="(\w+)">([^<]*)</b>', page)
     assert [name for name, _ in found] == ["rpc_50", "fire_50", "consume", "latency_p50_ms"]
-    assert [shown for _, shown in found] == [home.shown(home.measured(name)) for name, _ in found]
+    assert [shown for _, shown in found] == [home.measured(name) for name, _ in found]
+
+    slowest = min(each["rpc_50"] for each in json.loads(RESULTS.read_text())["rounds"]["Lightbus"])
+    assert found[0][1] == home.shown(slowest)
+    where = re.findall(r'<span data-figure="where">([^<]*)</span>', page)
+    assert where == [home.measured("where")]
+    assert all(part in RESULTS.read_text() for part in where[0].split(" with "))
 
 
 def test_the_link_to_the_repository_is_that_of_the_package(tmp_path: Path) -> None:
