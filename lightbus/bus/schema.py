@@ -136,11 +136,11 @@ class BusSchema:
         """
         return write_contracts(self.own(), Path(path))
 
-    def published(self, api_names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return the contracts of some APIs that are on the bus now.
+    def published(self, api_names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Return the contracts that are on the bus now.
 
         Args:
-            api_names: The APIs.
+            api_names: The APIs; all that are there if not given.
 
         Returns:
             Contracts by API; those that are not on the bus are left out.
@@ -150,11 +150,12 @@ class BusSchema:
             TransportUnavailable: The bus can't be reached.
         """
         self._load("bus.schema.published(...)")
-        wanted = list(api_names)
+        wanted = sorted(self._parts.contracts.on_bus()) if api_names is None else list(api_names)
         found = {name: self._parts.contracts.get_remote(name) for name in wanted}
         if not any(found.values()):
+            of_none = "any API" if api_names is None else "this process, which owns no API"
             raise SchemaNotFound(
-                f"the bus has no contract of {', '.join(wanted) or 'this process, which owns no API'}; "
+                f"the bus has no contract of {', '.join(wanted) or of_none}; "
                 "owners publish theirs while they run, so start them, or compare with a file"
             )
         return {name: contract for name, contract in found.items() if contract is not None}

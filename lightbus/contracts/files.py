@@ -82,7 +82,7 @@ def write_contracts(contracts: Mapping[str, Any], path: Path) -> list[Path]:
     Args:
         contracts: Contracts by API.
         path: A file for all of them, or a directory, which is made, for a file of each API. A path that does
-            not exist and has no suffix is a directory.
+            not exist and has no suffix is a directory. Each file has contracts by API, as 1.x reads them.
 
     Returns:
         The files.
@@ -91,7 +91,7 @@ def write_contracts(contracts: Mapping[str, Any], path: Path) -> list[Path]:
         files = {path: contracts}
     else:
         path.mkdir(parents=True, exist_ok=True)
-        files = {path / f"{name}.json": contract for name, contract in contracts.items()}
+        files = {path / f"{name}.json": {name: contract} for name, contract in contracts.items()}
     for file, content in files.items():
         file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return list(files)

@@ -151,7 +151,8 @@ async def search(
         client: The bus.
         api_names: APIs whose brokers are searched.
         query: Chooses the events.
-        follow: Whether to go through those that come from now on instead, or from ``query.since`` on.
+        follow: Whether to begin with the oldest and go on with those that come; ``query.since`` has the
+            oldest that is wanted.
         limit: How many are enough.
 
     Raises:
@@ -160,7 +161,7 @@ async def search(
     brokers = client.transports().brokers(api_names)
     away: list[str] = []
     if follow:
-        times = [await _since(broker, query) for broker in brokers]
+        times = [await _since(broker, query) or 0.0 for broker in brokers]
         names = (query.api, query.event)
         events = as_they_come(
             [b.follow(*names, since=since) for b, since in zip(brokers, times, strict=True)]

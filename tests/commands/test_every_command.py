@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from lightbus import __version__
 from tests.guide.project import Project
 from tests.support.servers import Server
 
@@ -242,4 +243,6 @@ def test_help_imports_no_command() -> None:
 
 def test_the_version_is_printed_either_way(project: Project) -> None:
     assert project.run("--version").stdout.startswith("lightbus, version 2")
+    assert project.run("version").stdout == f"{__version__}\n", "scripts of 1.x read it"
+    assert f"lightbus       {__version__}\npython " in project.run("version", "--all").stdout
     assert '"redis": "' in project.run("version", "--json").stdout

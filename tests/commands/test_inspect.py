@@ -164,16 +164,27 @@ def test_whoever_reads_may_stop(project: Project, redis_server: Server, command:
     assert (len(shown), status, done.stderr) == (command.count("head"), "1", "")
 
 
+def test_following_begins_with_what_is_there_as_in_1x(project: Project, redis_server: Server) -> None:
+    add(redis_server, OLD, "auth.first")
+    add(redis_server, OLD + 1, "auth.second")
+    following = project.start("inspect", "--follow", "--api", "auth")
+    following.wait_for_line('"second"')
+    add(redis_server, OLD + 2, "auth.third")
+    following.wait_for_line('"third"')
+    shown = [json.loads(line)["event_name"] for line in following.output().splitlines()]
+    assert shown == ["first", "second", "third"]
+
+
 def test_following_shows_what_comes_until_ctrl_c(project: Project, redis_server: Server) -> None:
     add(redis_server, 1, "auth.old")
-    following = project.start("inspect", "--follow", "--event", "n*")
+    following = project.start("inspect", "--follow", "--since", "0s", "--event", "*")
 
     def seen() -> list[str]:
         return [json.loads(line)["event_name"] for line in following.output().splitlines()]
 
-    started = int(time.time() * 1000)
+    started = 0
     while not seen():  # It does not say when it has begun.
-        started += 1
+        started = max(started + 1, int(time.time() * 1000))
         add(redis_server, started, "auth.new")
         add(redis_server, started, "shop.nothing_else", key="shop.x:stream")
         time.sleep(0.05)

@@ -163,6 +163,16 @@ async def test_what_travels_by_debug_is_logged_and_no_more(
     assert redis_server.execute("KEYS", "shop*") == [] and ledger.counts["price"] == 0
 
 
+async def test_contracts_that_travel_by_debug_are_logged_and_known_here_alone(
+    bench: Bench, redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "lightbus")
+    async with bench.host("bus: {schema: {transport: {debug: {}}}}") as host:
+        assert await host.bus.shop.price.call_async(sku="cup") == 3
+        assert redis_server.execute("KEYS", "schema:*") == []
+    assert "the contract of shop goes nowhere, since its transport is debug" in caplog.text
+
+
 @pytest.mark.parametrize(("kept", "at_most"), [("null", 62), ("5s", 7)])
 async def test_a_call_is_kept_for_a_worker_so_long(
     bench: Bench, redis_server: Server, kept: str, at_most: int

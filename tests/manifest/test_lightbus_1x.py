@@ -270,6 +270,8 @@ def test_the_transport_debug_is_there(folder: Folder) -> None:
     manifest = folder.read(f"apis: {{auth: {{{', '.join(f'{kind}: {{debug: {{}}}}' for kind in kinds)}}}}}")
     assert [getattr(manifest.apis["auth"], kind).name for kind in kinds] == ["debug"] * 3
     assert manifest.notes == ()
+    manifest = folder.read("bus: {schema: {transport: {debug: {}}}}")
+    assert (manifest.bus.schema.transport.name, manifest.notes) == ("debug", ())
 
 
 def test_an_environment_that_wins_over_the_file_is_noted(folder: Folder) -> None:

@@ -21,6 +21,14 @@ from lightbus.contracts.files import write_contracts
     "-o", "--out", type=click.Path(path_type=Path), metavar="FILE_OR_DIRECTORY", help="Where to write it."
 )
 @click.option(
+    "--from",
+    "source",
+    type=click.Choice(["project", "bus"]),
+    default="project",
+    show_default=True,
+    help="The APIs that this project owns, or all that are published now.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["json", "asyncapi"]),
@@ -29,13 +37,17 @@ from lightbus.contracts.files import write_contracts
     help="Contracts as Lightbus reads them, or one AsyncAPI 3.0 document.",
 )
 @manifest_options
-def command(out: Path | None, form: str, **options: Any) -> None:
-    """Print the contracts of the APIs that this project owns, or write them to a file or a directory.
+def command(out: Path | None, source: str, form: str, **options: Any) -> None:
+    """Print the contracts of APIs, or write them to a file or a directory, which gets a file for each API.
 
-    A directory gets a file for each API. Redis is not needed.
+    Redis is needed for those on the bus only.
     """
-    bus = project_bus(begin(options))
-    contracts: dict[str, Any] = bus.schema.own()
+    is_of_bus = source == "bus"
+    bus = project_bus(begin(options), may_lack_modules=is_of_bus)
+    try:
+        contracts: dict[str, Any] = bus.schema.published() if is_of_bus else bus.schema.own()
+    finally:
+        bus.client.close()
     if form == "asyncapi":
         contracts = document(contracts, bus.client.service_name, "1.0.0")
         if out is not None and out.is_dir():

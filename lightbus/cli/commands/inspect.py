@@ -101,7 +101,12 @@ def _since(text: str) -> tuple[float | None, float | None]:
     show_default=True,
     help="A line of JSON per event, indented JSON, or text.",
 )
-@click.option("-f", "--follow", is_flag=True, help="Show events as they come, until Ctrl-C.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Begin with the oldest and go on as events come, until Ctrl-C; --since 0s shows new ones only.",
+)
 @click.option(
     "-d", "--validate", is_flag=True, help="Check each by its contract; status 1 if one does not fit."
 )

@@ -14,15 +14,18 @@ from lightbus import __version__
 _PACKAGES = ("redis", "hiredis", "uvloop", "msgspec", "jsonschema-rs", "click")
 
 
-@click.command("version", epilog="Example: lightbus version --json")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(as_json: bool) -> None:
-    """Print the versions of Lightbus, of Python and of what it uses."""
+@click.command("version", epilog="Example: lightbus version --all")
+@click.option("-a", "--all", "is_all", is_flag=True, help="The versions of Python and of what it uses, too.")
+@click.option("--json", "as_json", is_flag=True, help="All versions as one JSON object.")
+def command(is_all: bool, as_json: bool) -> None:
+    """Print the version of Lightbus."""
     if as_json:
         print(json.dumps(versions()))
-        return
-    for name, version in versions().items():
-        print(f"{name:14} {version}")
+    elif is_all:
+        for name, version in versions().items():
+            print(f"{name:14} {version}")
+    else:
+        print(__version__)
 
 
 def versions() -> dict[str, str]:

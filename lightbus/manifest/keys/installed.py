@@ -25,8 +25,7 @@ _BUILT_IN: dict[tuple[str, str], type[Any] | None] = {
     ("event", "redis"): RedisEventOptions,
     ("result", "redis"): RedisResultOptions,
     ("schema", "redis"): RedisSchemaOptions,
-    **{(kind, "memory"): None for kind in get_args(Kind)},
-    **{(kind, "debug"): None for kind in ("rpc", "event", "result")},
+    **{(kind, name): None for kind in get_args(Kind) for name in ("memory", "debug")},
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.events import Outgoing
@@ -11,6 +12,7 @@ from lightbus.transports.events import Outgoing
 from .broker import to_json
 from .events import MemoryEventTransport
 from .rpc import MemoryRpcTransport
+from .schema import MemorySchemaTransport
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,18 @@ class DebugRpcTransport(MemoryRpcTransport):
         to_json(message.canonical_name, message.kwargs)
         _log("%s (call %s) goes nowhere, since its transport is debug", message.canonical_name, message.id)
         return ResultMessage(None, message.id)
+
+
+class DebugSchemaTransport(MemorySchemaTransport):
+    """Logs the contracts that are published; only this process knows them."""
+
+    async def store(
+        self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
+    ) -> None:
+        """Log contracts, and keep them for this process."""
+        for api_name in contracts:
+            logger.debug("the contract of %s goes nowhere, since its transport is debug", api_name)
+        await super().store(contracts, ttl, human_readable=human_readable)
 
 
 def _log(text: str, name: str, message_id: str) -> None:
