@@ -80,7 +80,8 @@ class ContractWatch:
         except (TimeoutError, LightbusException) as e:
             self.due = time.monotonic() + _SHORTEST
             if isinstance(e, TimeoutError):
-                raise TransportUnavailable("the contracts on the bus could not be read in time") from None
+                what = f"the contracts on the bus could not be read in time: {transport.address} is silent"
+                raise TransportUnavailable(what) from None
             raise
         self.due = time.monotonic() + self._interval
         for gone in set(self._contracts.api_names()) - found.keys():

@@ -116,14 +116,19 @@ def _run(arguments: Sequence[str] | None) -> int:
     except click.exceptions.Abort:
         return EXIT_INTERRUPTED
     except ConfigurationError as e:
-        print(e, file=sys.stderr)
+        _complain(str(e))
         return EXIT_CONFIG
     except LightbusException as e:
-        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        _complain(f"{type(e).__name__}: {e}")
         return EXIT_UNAVAILABLE if isinstance(e, TransportUnavailable) else EXIT_FAILED
     except OSError as e:
         if e.filename is None:
             raise
-        print(f"{e.filename}: {e.strerror}", file=sys.stderr)
+        _complain(f"{e.filename}: {e.strerror}")
         return EXIT_FAILED
     return status if isinstance(status, int) else 0
+
+
+def _complain(text: str) -> None:
+    # Not at the top: what it imports takes longer than the help.
+    importlib.import_module(f"{__name__}.wording").complain(text)

@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import TextIO
 
 from rich.cells import cell_len, chop_cells
 
@@ -71,9 +72,19 @@ def paragraph(text: str, width: int | None, first: str = "", rest: str | None = 
     return wrapper.wrap(text) or [first]
 
 
-def line_width() -> int | None:
-    """Return the width of the terminal that is written to; None if it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def line_width(output: TextIO | None = None) -> int | None:
+    """Return the width of the terminal that is written to; None if it is none.
+
+    Args:
+        output: Where that goes; standard output if not given.
+    """
+    return shutil.get_terminal_size().columns if (output or sys.stdout).isatty() else None
+
+
+def complain(text: str) -> None:
+    """Write sentences to standard error; on a terminal, their lines are broken between words."""
+    for sentence in text.splitlines():
+        print(*paragraph(sentence, line_width(sys.stderr)), sep="\n", file=sys.stderr)
 
 
 def is_plain() -> bool:

@@ -105,7 +105,7 @@ class EmbeddedServer:
             )
         self._pid_file.write_text(f"{self._process.pid}\n")
         self._wait_until_ready()
-        self._tell_own(f"its data in {_shown(self._folder)}")
+        self._tell_own(f"data in {_shown(self._folder)}")
         return True
 
     def _tell_own(self, more: str) -> None:

@@ -22,6 +22,7 @@ from . import logs
 from .checks import client_for
 from .embedded import EmbeddedServer, provide
 from .life import Life
+from .processes.signals import terminal_is_closed
 from .reload import Reloader
 from .shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, Shutdown
 
@@ -183,7 +184,10 @@ class Host:
         asyncio.get_running_loop().call_later(_LOG_KEPT, self._keep_log)
 
     def _on_hang_up(self) -> None:
-        """SIGHUP: read the manifest again."""
+        """SIGHUP: read the manifest again, or end where it means that the terminal was closed."""
+        if terminal_is_closed():
+            self._shutdown.request("the terminal was closed")
+            return
         if self._reloader is None or self._shutdown.is_requested:
             state = "stopping" if self._shutdown.is_requested else "starting"
             logger.warning("SIGHUP received and ignored: the host is %s", state)

@@ -67,7 +67,7 @@ def is_open(port: int) -> bool:
 
 
 def start_line(project: Project, port: int) -> str:
-    return f"Redis: embedded Valkey at 127.0.0.1:{port}, its data in .lightbus"
+    return f"Redis: embedded Valkey at 127.0.0.1:{port}, data in .lightbus"
 
 
 def call(project: Project) -> str:

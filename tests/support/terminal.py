@@ -20,6 +20,46 @@ from tests.support.processes import clean_environment
 #: Colours and the like.
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
+#: A process whose terminal it is: it hears of the end of that, as from a shell.
+_IN_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from lightbus.cli import main
+sys.argv[0] = "lightbus"
+main(sys.argv[1:])
+"""
+
+
+def opened_and_closed(
+    *args: str, cwd: Path, env: Mapping[str, str], until: str, times: int = 1
+) -> int | None:
+    """Run ``lightbus ARGS`` in a terminal that is closed once it has written something so often.
+
+    Returns:
+        Its status; None if it did not end by that.
+    """
+    terminal, inside = pty.openpty()
+    command = [sys.executable, "-c", _IN_TERMINAL, *args]
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=clean_environment(env),
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    ) as process:
+        os.close(inside)
+        written = b""
+        while written.count(until.encode()) < times:
+            written += os.read(terminal, 65_536)
+        os.close(terminal)
+        try:
+            return process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            return None
+
 
 def on_terminal(
     *args: str, cwd: Path, env: Mapping[str, str], columns: int = 80, rows: int = 24

@@ -115,7 +115,7 @@ def show(**options: Any) -> None:
                 print(f"{name:10} {on_one_line(text)}{since}")
 
     if not _for_each(manifest, chosen, print_it):
-        raise click.ClickException("there is no such dead letter")
+        raise click.ClickException("there is no such dead letter; lightbus dlq list shows those there are")
 
 
 @command.command("replay", epilog="Example: lightbus dlq replay --listener mailer --dry-run")
@@ -164,7 +164,7 @@ def _act(done: str, act: Act, chosen: Filter, manifest: Manifest, dry_run: bool)
     ):
         return
     if chosen.ids:
-        raise click.ClickException("there is no such dead letter")
+        raise click.ClickException("there is no such dead letter; lightbus dlq list shows those there are")
     print(f"no dead letter fits; nothing {'would be' if dry_run else 'was'} {done}")
 
 

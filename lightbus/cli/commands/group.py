@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.status_screen import state_of
 from lightbus.cli.tables import Cell, Column, Table
-from lightbus.cli.wording import counted, line_width
+from lightbus.cli.wording import complain, counted, line_width
 from lightbus.host.logs import on_one_line
 from lightbus.insight import groups
 from lightbus.insight.groups import Found
@@ -197,7 +196,7 @@ def hand_back(group: str, dead_letters: bool, dry_run: bool, yes: bool, scan: bo
 def _is_meant(sentences: Iterable[str], done: str, question: str, dry_run: bool, yes: bool) -> bool:
     """Say what is going to be done, and return whether it is to be done: unless it is sure, that is asked."""
     for sentence in sentences:
-        print(on_one_line(sentence), file=sys.stderr)
+        complain(on_one_line(sentence))
     if dry_run:
         print(f"would be {done}")
         return False

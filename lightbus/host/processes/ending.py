@@ -11,6 +11,7 @@ from collections.abc import Callable
 from lightbus.host.shutdown import ONE_WISH, heed_no_more
 
 from .crew import Crew
+from .signals import terminal_is_closed
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ class Ending:
         logger.info("stopped")
 
     def _on_hang_up(self) -> None:
+        if terminal_is_closed():
+            self._on_signal("SIGHUP of a closed terminal")
+            return
         crew = self._crew()
         if crew is not None:
             crew.reload()

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
+import sys
+import termios
 import threading
 from contextlib import suppress
+
+
+def terminal_is_closed() -> bool:
+    """Tell whether the terminal is gone that this process writes to, or reads from.
+
+    The hang-up of a terminal comes as the same signal by which others have a manifest read again. Under nohup
+    or a service manager no standard stream is a terminal.
+    """
+    for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        try:
+            termios.tcgetattr(stream.fileno() if stream is not None else -1)
+        except termios.error as e:
+            if e.args[0] == errno.EIO:
+                return True
+        except (OSError, ValueError):
+            continue  # It is closed.
+    return False
 
 
 class SignalPipe:
