@@ -57,6 +57,7 @@ class GroupStatus:
         removal: The command that removes the group.
         fired: How many events the stream has ever got; None if that is not known.
         read: How many of them the group has read; likewise.
+        gone_is_exact: Whether those that are gone were counted, or are an estimate.
     """
 
     group: str
@@ -74,6 +75,7 @@ class GroupStatus:
     removal: str = ""
     fired: int | None = None
     read: int | None = None
+    gone_is_exact: bool = True
 
     @property
     def idle(self) -> float | None:

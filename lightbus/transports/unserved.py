@@ -72,9 +72,23 @@ def consequence(status: GroupStatus) -> str:
 
 def loss(status: GroupStatus) -> str:
     """Say that events are gone that a group had not read."""
+    return lost(whose(status), status.stream, status.gone, is_exact=status.gone_is_exact)
+
+
+def lost(group: str, stream: str, gone: int, *, is_exact: bool) -> str:
+    """Say how many events are gone that a group had not read, why, and what to do.
+
+    Args:
+        group: Names the group.
+        stream: The stream.
+        gone: How many.
+        is_exact: Whether that is known.
+    """
+    about = "" if is_exact else "about "  # Redis before 7.0 does not count them.
     return (
-        f"{status.gone:,} events of {whose(status)} are gone unread: its last id is older than the first "
-        f"entry of {status.stream}, which somebody trims without regard for groups, as Lightbus 1.x does"
+        f"{about}{gone:,} events of {group} are gone unread: its last id is older than the first entry of "
+        f"{stream}, which somebody trims without regard for groups, as Lightbus 1.x does: raise the "
+        "max_stream_length of those that fire, or start more processes of the listener"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,10 @@ import pytest
 import lightbus
 from tests.guide.project import Project
 from tests.support.eventually import eventually
+from tests.support.processes import Process
 from tests.support.servers import Server
 from tests.wire.our_bus import AuthApi
-from tests.wire.peer_1x import Peer, heard
+from tests.wire.peer_1x import SCRIPTS, Peer, config, find_peer, heard
 
 STREAM, GROUP = "auth.*:stream", "old-on_user"
 BUS = """
@@ -36,6 +39,13 @@ MANIFEST = """
     service_name: old
     modules: [bus]
     apis: {auth: {event_transport: {redis: {acknowledgement_timeout: 1s}}}}
+"""
+
+FIRES = """
+from bus import bus
+for n in range(350):
+    bus.auth.user_registered.fire(username=str(n), email="", is_admin=False)
+bus.client.close()
 """
 
 
@@ -85,3 +95,25 @@ def test_a_1x_handles_what_waited_for_us_and_we_what_it_left(
         ledger = project.folder / "heard"
         eventually(lambda: Counter(ledger.read_text().split()) == Counter(["fine", "left", "new"]), 30)
         assert again.terminate() == 0
+
+
+def test_the_host_says_how_many_events_a_1x_has_trimmed_while_it_was_away(
+    project: Project, shared_redis: Server, peer: Peer
+) -> None:
+    with project.host() as host:
+        fire(shared_redis, "fine")
+        eventually((project.folder / "heard").exists, 20)
+        assert host.terminate() == 0
+    settings = config(shared_redis.url)
+    events = {"url": shared_redis.url, "max_stream_length": 100}
+    settings["apis"]["default"]["event_transport"] = {"redis": events}
+    env = {"PEER_CONFIG": json.dumps(settings), "PEER_ROLES": "owner", "PYTHONPATH": str(SCRIPTS)}
+    with Process([str(find_peer()), "-c", FIRES], cwd=SCRIPTS, env=env) as firing:
+        assert firing.wait(60) == 0, firing.output()
+    gone = 350 - shared_redis.execute("XLEN", STREAM)
+    assert gone > 100
+    status = json.loads(project.run("status", "--json").stdout)
+    assert [each["gone"] for each in status["listeners"]] == [gone]
+    with project.host() as again:
+        line = again.wait_for_line("are gone unread")
+        assert re.search(rf"\b{gone} events of the group {GROUP} are gone", line), line

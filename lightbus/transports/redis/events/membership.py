@@ -20,10 +20,11 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisEventOptions
 from lightbus.transports.redis.scripts import FORGET, MAKE
+from lightbus.transports.unserved import lost
 
 from .questions.changes import LAST_ID
 from .questions.noted import note
-from .questions.status import NOBODY, events_gone
+from .questions.status import NOBODY, Gone, events_gone, note_surplus
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +73,8 @@ class Membership:
         self.sources.update({stream: stream for stream in streams})
         #: The last id that was read of each stream.
         self.last_seen: dict[str, str] = {}
-        #: How many events each stream has lost before they were read, as it was told last.
-        self._gone: dict[str, int] = {}
+        #: How many events each stream has lost before they were read, as it was told last, and where.
+        self._gone: dict[str, Gone] = {}
         #: Whether this process is about to leave: it takes nothing more.
         self.is_leaving = False
         self.refusals = Denials(obstacles, f"the consumer group {self.group}")
@@ -145,20 +146,31 @@ class Membership:
     async def notice_gone(self) -> None:
         """Tell of events that were taken out of a stream before the group had read them."""
         try:
-            found = await events_gone(self.pipe, list(self.keys), self.group)
+            for stream, gone in (await events_gone(self.pipe, list(self.keys), self.group)).items():
+                self._tell_gone(stream, gone)
+                if gone.is_over and gone.number != gone.noted:
+                    await note_surplus(self.pipe, stream, self.group, self.keys[stream].made, gone.number)
         except FAILURES as e:
             logger.debug("what is gone from the streams of %s: %s", self.group, e)
-            return
-        for stream, gone in found.items():
-            more = gone - self._gone.get(stream, 0)
+
+    def _tell_gone(self, stream: str, gone: Gone) -> None:
+        told = self._gone.get(stream)
+        if gone.is_exact and told is None:
+            # It is not known when that was, where the group is beyond it.
+            more = 0 if gone.is_over else gone.number - gone.noted
+        elif gone.is_exact and told is not None:
+            # Newer servers begin to count anew once the group is beyond a loss.
+            more = gone.number - (told.number if gone.number >= told.number else 0)
+        elif told is not None and told.place == gone.place:
+            # An estimate changes all the while.
+            more = gone.number - told.number if gone.number >= 2 * told.number else 0
+        else:
+            more = gone.number
+        if more or told is None or gone.is_exact:
             self._gone[stream] = gone
-            if more > 0:
-                self.metrics.events_gone.add(self.group, by=more)
-                logger.error(
-                    "%d events of the group %s are gone unread: its last id is older than the first entry of "
-                    "%s, which somebody trims without regard for groups, as Lightbus 1.x does",
-                    *(more, self.group, stream),
-                )
+        if more > 0:
+            self.metrics.events_gone.add(self.group, by=more)
+            logger.error("%s", lost(f"the group {self.group}", stream, more, is_exact=gone.is_exact))
 
     def refuse(self, source: str, reason: object) -> None:
         """Say and count that something is no event."""

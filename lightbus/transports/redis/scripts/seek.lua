@@ -34,7 +34,7 @@ if what == 'begin' then
   local now = groups_of(stream)[group]['last-delivered-id']
   redis.call('XGROUP', 'SETID', stream, group, now)
   local began = noted[2] and before(place, noted[2]) and {group .. ' began', place} or {}
-  redis.call('HSET', groups, group, place, unpack(began))
+  redis.call('HSET', groups, group, place, group .. ' placed', place, unpack(began))
   redis.call('XGROUP', 'SETID', stream, group, place)
   return {'pending', '-'}
 end

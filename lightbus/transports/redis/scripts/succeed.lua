@@ -34,8 +34,8 @@ local place = known[group]['last-delivered-id']
 local counted = known[group]['entries-read']
 counted = counted and {'ENTRIESREAD', counted} or {}
 redis.call('XGROUP', 'SETID', stream, group, place, unpack(counted))
-redis.call('HSET', groups, group .. ' heir', heir .. ' ' .. last, heir, place, heir .. ' made', '1', heir .. ' began',
-  noted[2] or '', heir .. ' service', noted[3] or '')
+redis.call('HSET', groups, group .. ' heir', heir .. ' ' .. last, heir, place, heir .. ' placed', place,
+  heir .. ' made', '1', heir .. ' began', noted[2] or '', heir .. ' service', noted[3] or '')
 local made = redis.pcall('XGROUP', 'CREATE', heirs_retry, heir, '0', 'MKSTREAM')
 if made.err and not string.find(made.err, 'BUSYGROUP') then
   return made

@@ -23,17 +23,22 @@ if excess <= 0 then
   return {0, 0}
 end
 
-local safe = nil
+-- The last entry that a group has read stays: where it is gone, somebody else has trimmed beyond it, which nothing else
+-- tells before Redis 7.0.
+local safe, needed = nil, nil
 for group, info in pairs(groups_of(stream)) do
-  local id
+  local last = info['last-delivered-id']
+  local ms, seq = string.match(last, '^(%d+)-(%d+)$')
+  local id = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
   if info['pending'] > 0 then
     id = redis.call('XPENDING', stream, group)[2]
-  else
-    local ms, seq = string.match(info['last-delivered-id'], '^(%d+)-(%d+)$')
-    id = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
+    last = before(id, last) and id or last
   end
-  if safe == nil or before(id, safe) then
-    safe = id
+  if safe == nil or before(last, safe) then
+    safe = last
+  end
+  if needed == nil or before(id, needed) then
+    needed = id
   end
 end
 if safe == nil then
@@ -46,7 +51,7 @@ if excess <= 0 then
   return {0, 0}
 end
 -- Whole nodes of the stream are trimmed, so a few entries stay that might go: they count as room.
-local free = #redis.call('XRANGE', stream, '-', '(' .. safe, 'COUNT', excess)
+local free = #redis.call('XRANGE', stream, '-', '(' .. needed, 'COUNT', excess)
 if free >= excess then
   return {0, 0}
 end

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from shlex import quote
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightbus.transports.events import ConsumerStatus, GroupStatus
 from lightbus.transports.redis.keys import GroupKeys
@@ -54,9 +55,67 @@ async def most_behind(pipe: Pipe, stream: str, limit: int) -> GroupStatus | None
     return min(statuses, key=lambda status: _number(status.oldest.encode()), default=None)
 
 
-async def events_gone(pipe: Pipe, streams: Sequence[str], group: str) -> dict[str, int]:
-    """Return how many events each stream has lost that the group had not read, as far as Redis knows."""
-    return {stream: _gone(about, facts) for stream, _, about, facts in await _groups(pipe, streams, group)}
+class _Notes(NamedTuple):
+    """Notes about a group in the hash of its stream's groups; empty where there are none.
+
+    Args:
+        service: Its service.
+        placed: The id to which it was set without reading.
+        surplus: How often it was made, and how many events Redis will always count as unread.
+        made: How often it was made.
+    """
+
+    service: bytes
+    placed: bytes
+    surplus: bytes
+    made: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The events that a stream has lost before a group had read them.
+
+    Args:
+        number: How many, all that are noted included.
+        is_exact: Whether Redis has counted them. Else it is the number that came in the same time later.
+        noted: How many of them Redis will always count as unread, although the group is beyond them.
+        is_over: Whether the group has read all there is.
+        place: The id after which the group reads on.
+    """
+
+    number: int
+    is_exact: bool
+    noted: int
+    is_over: bool
+    place: bytes
+
+
+async def events_gone(pipe: Pipe, streams: Sequence[str], group: str) -> dict[str, Gone]:
+    """Return what each stream has lost that the group had not read, as far as that can be told now."""
+    known = await _groups(pipe, streams, group)
+    many = len(_Notes._fields)
+    asked = [question for stream, *_ in known for question in _asks_notes(stream, group)]
+    replies = await pipe.send_many(asked) if asked else []
+    found = {}
+    for i, (stream, _, about, facts) in enumerate(known):
+        gone = _gone(about, facts, _notes(replies[many * i : many * (i + 1)]))
+        if gone is not None:
+            found[stream] = gone
+    return found
+
+
+def note_surplus(pipe: Pipe, stream: str, group: str, made: str, surplus: int) -> Awaitable[Any]:
+    """Note how many events Redis will always count as unread, although the group is beyond them."""
+    return pipe.send("HSET", GroupKeys(stream, group).groups, f"{group} surplus", f"{made} {surplus}")
+
+
+def _asks_notes(stream: str, name: str) -> list[tuple[Any, ...]]:
+    groups = GroupKeys(stream, name).groups
+    return [("HGET", groups, f"{name} {what}") for what in _Notes._fields]
+
+
+def _notes(replies: Sequence[Any]) -> _Notes:
+    return _Notes(*(reply if isinstance(reply, bytes) else b"" for reply in replies))
 
 
 async def _groups(
@@ -89,15 +148,16 @@ async def _group(
             ("ZCARD", keys.delayed),
             ("XLEN", keys.dead),
             ("XPENDING", stream, name),
-            ("HGET", keys.groups, f"{name} service"),
+            *_asks_notes(stream, name),
         ]
     )
     # A group of Lightbus 1.x has no retry stream.
     consumers, retried = ([] if isinstance(reply, ReplyError) else reply for reply in replies[:2])
     retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in replies[2:5])
-    held, service = replies[5:]
+    held, notes = replies[5], _notes(replies[6:])
+    gone = _gone(about, group, notes)
     held_again = sum(_facts(consumer)["pending"] for consumer in retried)
-    lag, is_exact = await _lag(pipe, stream, about, group)
+    lag, is_exact = await _lag(pipe, stream, about, group, is_off=_surplus(notes) > 0)
     return GroupStatus(
         name,
         stream,
@@ -107,24 +167,43 @@ async def _group(
         delayed + max(0, retry_length - held_again),
         dead,
         _consumers(consumers, retried),
-        service.decode("utf-8", "replace") if isinstance(service, bytes) else "",
+        notes.service.decode("utf-8", "replace"),
         (held[1] if isinstance(held, list) and held[0] else group["last-delivered-id"]).decode(),
         limit,
-        _gone(about, group),
+        0 if gone is None or gone.is_over else gone.number - gone.noted,
         f"lightbus group rm {quote(name)}",
         about.get("entries-added"),
         group.get("entries-read"),
+        gone is None or gone.is_exact,
     )
 
 
-def _gone(about: _Facts, group: _Facts) -> int:
-    """Return how many entries went before the group had read them; Redis before 7.0 does not know."""
+def _gone(about: _Facts, group: _Facts, notes: _Notes) -> Gone | None:
+    """Return what a group has lost; None where nothing tells of a loss.
+
+    Redis from 7.0 on counts what was added and what was read. Before, and for a group that began in the
+    middle, it is estimated where the entry that was read last is gone, which Lightbus never trims. As many
+    are missing as come in such a time, but for the one that follows in any case.
+    """
     added, read, first = about.get("entries-added"), group.get("entries-read"), about["first-entry"]
-    if not isinstance(added, int) or not isinstance(read, int):
-        return 0
-    if first is not None and _number(group["last-delivered-id"]) >= _number(first[0]):
-        return 0
-    return max(0, added - read - int(about["length"]))
+    place, noted = group["last-delivered-id"], _surplus(notes)
+    is_over = _number(place) >= _number(about["last-generated-id"])
+    if not is_over and first is not None and _number(place) >= _number(first[0]):
+        return None
+    if isinstance(added, int) and isinstance(read, int):
+        number = added - read - (0 if is_over else int(about["length"]))
+        return Gone(max(noted, number) if not is_over else max(0, number), True, noted, is_over, place)
+    if is_over or first is None or place in (b"0-0", notes.placed):
+        return None
+    (last, _), (begin, _), (newest, _) = map(_number, (place, first[0], about["last-generated-id"]))
+    number = round((begin - last) * (int(about["length"]) - 1) / max(1, newest - begin)) - 1
+    return Gone(number, False, 0, False, place) if number > 0 else None
+
+
+def _surplus(notes: _Notes) -> int:
+    """Return what :func:`note_surplus` has noted of the group as it is now."""
+    made, _, number = notes.surplus.partition(b" ")
+    return int(number) if made and made == notes.made else 0
 
 
 def _consumers(
@@ -143,14 +222,22 @@ def _consumers(
     return tuple(found[name] for name in sorted(found))
 
 
-async def _lag(pipe: Pipe, stream: str, about: _Facts, group: _Facts) -> tuple[int, bool]:
-    """Return how many entries a group has not read, and whether that is exact."""
+async def _lag(pipe: Pipe, stream: str, about: _Facts, group: _Facts, *, is_off: bool) -> tuple[int, bool]:
+    """Return how many entries a group has not read, and whether that is exact.
+
+    Args:
+        pipe: The Redis.
+        stream: The stream.
+        about: The facts about it.
+        group: Those about the group.
+        is_off: Whether Redis counts entries as unread that were gone before the group came there.
+    """
     read, newest, first = group["last-delivered-id"], about["last-generated-id"], about["first-entry"]
     if first is None or _number(read) >= _number(newest):
         return 0, True
     if _number(read) < _number(first[0]):
         return about["length"], True  # Redis would count those that are gone before the first, too.
-    if isinstance(group.get("lag"), int):
+    if isinstance(group.get("lag"), int) and not is_off:
         return group["lag"], True
     unread = await pipe.run(COUNT(stream=stream, after=read, most=_COUNTED))
     if unread <= _COUNTED:
