@@ -92,6 +92,19 @@ def test_a_group_that_is_read_is_neither_moved_nor_set_to_another_place(
     assert "2 unread, 1 pending" in project.run("group", "show", "shop-old").stdout
 
 
+@pytest.mark.parametrize("change", ["seek shop-old --to end", "move shop-old shop-new"])
+def test_one_that_is_read_in_one_of_its_streams_is_left_alone_in_all(
+    project: Project, any_redis: Server, change: str
+) -> None:
+    any_redis.execute("XGROUP", "CREATE", "web.*:stream", "shop-old", "0", "MKSTREAM")
+    any_redis.execute("XADD", "web.*:stream", "*", "id", "4")
+    any_redis.execute("XREADGROUP", "GROUP", "shop-old", "p1", "STREAMS", "web.*:stream", ">")
+    done = project.run("group", *change.split(), "--yes")
+    assert done.returncode == 1 and "p1 reads the group shop-old of web.*:stream" in done.stderr
+    (untouched,) = [group for group in any_redis.execute("XINFO", "GROUPS", STREAM) if b"shop-old" in group]
+    assert untouched[untouched.index(b"last-delivered-id") + 1] == b"0-0"
+
+
 @pytest.mark.parametrize(
     ("place", "said"),
     [
