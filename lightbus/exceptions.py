@@ -15,13 +15,13 @@
     │   ├── TransportNotFound
     │   └── MissingExtra            an optional dependency is not installed
     ├── UnknownApi                  the code asks for something that does not exist
+    │   ├── NotAuthoritative        only an API's owner fires its events
+    │   └── SchemaNotFound          no contract is known
     ├── EventNotFound
     ├── ProcedureNotFound
     ├── InvalidParameters           the arguments are not what the procedure takes
     │   └── InvalidEventArguments
     ├── ValidationError             a value does not fit the contract
-    ├── NotAuthoritative            only an API's owner fires its events
-    ├── SchemaNotFound
     ├── InvalidMessage              bytes that are not a message
     ├── SyncCallOnEventLoop
     ├── BusAlreadyClosed
@@ -121,6 +121,14 @@ class UnknownApi(LightbusException):
     """No API of that name is known here or on the bus."""
 
 
+class NotAuthoritative(UnknownApi):
+    """Only the service that owns an API may fire its events."""
+
+
+class SchemaNotFound(UnknownApi):
+    """No contract is known for that API; its owner publishes one while it runs."""
+
+
 class EventNotFound(LightbusException):
     """The API has no event of that name."""
 
@@ -139,14 +147,6 @@ class InvalidEventArguments(InvalidParameters):
 
 class ValidationError(LightbusException):
     """A value does not fit the API's contract; the message gives the path to it."""
-
-
-class NotAuthoritative(LightbusException):
-    """Only the service that owns an API may fire its events."""
-
-
-class SchemaNotFound(LightbusException):
-    """No contract is known for that API; its owner publishes one while it runs."""
 
 
 class InvalidMessage(LightbusException):

@@ -12,6 +12,7 @@ from typing import Any
 from lightbus.contracts.validator import Validator
 from lightbus.declared.definition import Definition, Event
 from lightbus.declared.names import did_you_mean
+from lightbus.declared.registry import Registry
 from lightbus.exceptions import (
     EventsNotFired,
     FireOutcome,
@@ -194,23 +195,42 @@ class Firer:
 
     def _own(self, api_name: str, name: str) -> Definition:
         """Return an API, which this process must own."""
-        settings, definition = self._parts.settings(api_name), self._parts.registry.find(api_name)
-        if settings.owner is not None and settings.owner != (service := self._parts.identity.service_name):
-            path = f"apis.{api_name}.owner"
-            place = self._parts.wiring.origin(path) or "the manifest"
-            raise NotAuthoritative(
-                f"{api_name}.{name} can't be fired here: {settings.owner!r} owns the API, as {path} "
-                f"in {place} says, and this service is {service!r}"
-            )
+        settings, registry = self._parts.settings(api_name), self._parts.registry
+        definition = registry.offered(api_name)
+        if settings.owner is not None:
+            if settings.owner != self._parts.identity.service_name:
+                raise _not_ours(self._parts, f"{api_name}.{name}", api_name, settings.owner)
+            # The manifest gives it to this service, whether or not the code registers it.
+            definition = definition or registry.find(api_name)
         if definition is None:
-            defined = self._parts.registry.public()
-            raise NotAuthoritative(
-                f"{api_name}.{name} can't be fired here, since this process does not define the API "
-                f"{api_name!r}: before firing, import the module whose class has Meta.name = {api_name!r}, "
-                f"such as `from bus import {api_name.rpartition('.')[2].title().replace('_', '')}Api`; "
-                f"only the service that owns an API fires its events{did_you_mean(api_name, defined)}"
-            )
+            raise _not_defined(registry, f"{api_name}.{name}", api_name)
         return definition
+
+
+def _not_ours(parts: Parts, event: str, api_name: str, owner: str) -> NotAuthoritative:
+    path = f"apis.{api_name}.owner"
+    place = parts.wiring.origin(path) or "the manifest"
+    return NotAuthoritative(
+        f"{event} can't be fired here: {owner!r} owns the API, as {path} in {place} says, and this service "
+        f"is {parts.identity.service_name!r}"
+    )
+
+
+def _not_defined(registry: Registry, event: str, api_name: str) -> NotAuthoritative:
+    known, what = registry.find(api_name), f"{event} can't be fired here, since this"
+    rule = "only the service that owns an API fires its events"
+    if known is not None:
+        name = known.cls.__name__
+        return NotAuthoritative(
+            f"{what} service imports the API {api_name!r} and does not register it; if it owns the API, "
+            f"write bus.client.register_api({name}()), or apis.{api_name}.owner into the manifest: {rule}"
+        )
+    example = f"{api_name.rpartition('.')[2].title().replace('_', '')}Api"
+    return NotAuthoritative(
+        f"{what} process does not define the API {api_name!r}: before firing, import the module whose class "
+        f"has Meta.name = {api_name!r}, such as `from bus import {example}`; {rule}"
+        f"{did_you_mean(api_name, registry.public())}"
+    )
 
 
 async def _publish_all(made: Sequence[Made], ready: Sequence[Outgoing], timeout: float | None) -> None:

@@ -64,6 +64,13 @@ class Parts:
         """The names of this service and process."""
         return self.connections.wiring.identity
 
+    def owns(self, api_name: str) -> bool:
+        """Whether an API is this service's to serve and to fire: the manifest says so, else the code."""
+        owner = self.settings(api_name).owner
+        if owner is None:
+            return self.registry.is_offered(api_name)
+        return owner == self.identity.service_name and self.registry.find(api_name) is not None
+
     def request_shutdown(self, reason: str) -> None:
         """Ask the host, if there is one, to finish running work and to end."""
         if self.shutdown_handler is not None:

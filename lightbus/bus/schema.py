@@ -48,7 +48,7 @@ class BusSchema:
         """
         parts = self._parts
         definition = parts.registry.find(api_name)
-        if definition is not None and parts.settings(api_name).owner in (None, parts.identity.service_name):
+        if definition is not None and parts.owns(api_name):
             parts.contracts.set_local(definition)
         contract = parts.contracts.get(api_name)
         if contract is None:
@@ -162,8 +162,8 @@ class BusSchema:
 
     def own(self) -> dict[str, dict[str, Any]]:
         """Return the contracts of the APIs that this process owns, but for those that describe the bus."""
-        parts, owners = self._parts, (None, self._parts.identity.service_name)
-        return {n: self.get(n) for n in parts.registry.public() if parts.settings(n).owner in owners}
+        parts = self._parts
+        return {name: self.get(name) for name in parts.registry.public() if parts.owns(name)}
 
     def _load(self, blocking: str) -> None:
         """Read the contracts on the bus; on an event loop, those that were read before must do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightbus.bus.hosted import hosted
+from lightbus.bus.offers import Offers
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import FailedToImportBusModule
 from lightbus.host.checks import client_for
@@ -14,18 +15,22 @@ from lightbus.manifest.problems import Problems
 from lightbus.manifest.wiring import wiring_of
 
 
-def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPath:
+def project_bus(
+    manifest: Manifest, *, may_lack_modules: bool = False, fires_imported: bool = False
+) -> BusPath:
     """Import a project's bus modules and return the bus on which they register; nothing is connected.
 
     Args:
         manifest: The option that names the modules.
         may_lack_modules: Whether it is no error that a module which nobody named is not there.
+        fires_imported: Whether a person may fire events of APIs that modules only import, as programs may.
 
     Raises:
         InvalidManifest: Django is to be set up, and can't be.
         FailedToImportBusModule: A module is not there or raises.
     """
     client, folder = client_for(manifest), Path.cwd()
+    offers = Offers(client.registry)
     bus = BusPath(client)
     hosted(bus, manifest)
     try:
@@ -34,11 +39,13 @@ def project_bus(manifest: Manifest, *, may_lack_modules: bool = False) -> BusPat
         set_up_django(manifest, problems)
         problems.raise_errors()
         for name in manifest.modules:
-            import_bus_module(name, folder, manifest.modules_given)
+            offers.add(import_bus_module(name, folder, manifest.modules_given))
     except FailedToImportBusModule as e:
         is_there = getattr(e.__cause__, "name", None) not in manifest.modules
         if is_there or manifest.modules_given or not may_lack_modules:
             raise
+    if fires_imported:
+        client.registry.offers = None
     if not client.service_name:
         client.parts.connections.rewire(wiring_of(manifest, client.registry))
     return bus

@@ -63,7 +63,7 @@ class Api:
             events = {each: event.of_api(options["version"]) for each, event in events.items()}
         cls.__lightbus__ = Definition(name, options.get("internal", False), cls, procedures, events)
         if options.get("auto_register", True):
-            auto_registered.add(cls)
+            auto_registered.know(cls.__lightbus__)
 
 
 def _check_meta(cls: type[Api], options: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightbus import __version__
 from lightbus.bus.client import BusClient
+from lightbus.bus.offers import Offers
 from lightbus.declared.listener import Listener
 from lightbus.declared.names import first_of
 from lightbus.declared.settings import FEATURES
@@ -73,14 +74,15 @@ class Banner:
         self._level = logging.INFO if is_first else logging.DEBUG
         self._told: set[str] = set()
 
-    def tell(self, worker: Worker, served: Sequence[str]) -> None:
+    def tell(self, worker: Worker, served: Sequence[str], offers: Offers) -> None:
         """Tell what was made ready by now.
 
         Args:
             worker: It has the listeners.
             served: The APIs that are this process's own.
+            offers: It knows why they are.
         """
-        for line, about in self._lines(worker, served):
+        for line, about in self._lines(worker, served, offers):
             if line not in self._told:
                 self._told.add(line)
                 _log(line, about, self._level)
@@ -93,7 +95,7 @@ class Banner:
         if command and logs.is_text():
             _log(f"try: {command}", {}, self._level)
 
-    def _lines(self, worker: Worker, served: Sequence[str]) -> Iterator[Line]:
+    def _lines(self, worker: Worker, served: Sequence[str], offers: Offers) -> Iterator[Line]:
         client = self._client
         yield from self._of_brokers()
         if client.plugins:
@@ -102,10 +104,14 @@ class Banner:
         for name in client.registry.names():
             if name not in served:
                 owner = self._manifest.api(name).owner
-                about = {"api": name, "owner": owner}
-                yield f"the API {name} is owned by {owner}: known here, but not served", about
-        if apis := client.registry.public():
-            yield f"APIs in the registry: {', '.join(apis)}", {"apis": apis}
+                why = (
+                    f"is owned by {owner}: known here, but" if owner else "is imported, not registered: it is"
+                )
+                yield f"the API {name} {why} not served", {"api": name, "owner": owner}
+        if reasons := self._reasons(served, offers):
+            apis = [name for names in reasons.values() for name in names]
+            listed = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
+            yield f"APIs in the registry: {listed}", {"apis": apis}
         if set(self._features) != set(FEATURES):
             yield f"features: {', '.join(self._features)}", {"features": list(self._features)}
         for event in worker.events:
@@ -113,6 +119,15 @@ class Banner:
         for schedule in client.all_schedules().values() if "tasks" in self._features else ():
             about = {"schedule": schedule.name, "times": schedule.times, "scope": schedule.scope}
             yield f"schedule {schedule.name}: {schedule.times} ({schedule.scope})", about
+
+    def _reasons(self, served: Sequence[str], offers: Offers) -> dict[str, list[str]]:
+        """Return the APIs that are served, by the reason for it."""
+        found: dict[str, list[str]] = {}
+        for name in self._client.registry.public():
+            if name in served:
+                is_given = self._manifest.api(name).owner is not None
+                found.setdefault("by the manifest" if is_given else offers.reason(name), []).append(name)
+        return found
 
     def _of_brokers(self) -> Iterator[Line]:
         """Yield each broker once, and what it carries unless that is everything."""

@@ -91,7 +91,8 @@ class Life:
             logger.warning("%s", problem)
         self._choose_features()
         starts = any(hasattr(module, "before_server_start") for module in self._modules)
-        self._refuse_idleness(may_come=starts or bool(self._client.parts.hooks.before_worker_start))
+        hooks = self._client.parts.hooks
+        self._look_for_work(may_come=starts or self._loader.offers.has_bus or bool(hooks.before_worker_start))
 
     async def live(self, stop: Stop, patience: float, ready: Callable[[], None]) -> None:
         """Start, serve until it is to stop, and close the bus.
@@ -145,7 +146,7 @@ class Life:
             await run_located(hooks, "receive_args", "receive_args() of a plugin", self._arguments)
         await run_start_functions(self._modules, self._bus)
         self._prepare(worker)
-        self._refuse_idleness(may_come=bool(hooks.before_worker_start))
+        self._look_for_work(may_come=bool(hooks.before_worker_start))
         for transport in client.transports().all():
             await self._insist(transport.open)
         await self._check_brokers()
@@ -155,7 +156,7 @@ class Life:
                 await run_located(hooks, "before_worker_start", "the callback of before_worker_start")
                 # What it has declared joins as well.
                 self._prepare(worker)
-                self._refuse_idleness(may_come=False)
+                self._look_for_work(may_come=False)
                 await worker.sign_on()
         except BaseException:
             # Else others would take it for one who serves, until its leases run out.
@@ -186,15 +187,24 @@ class Life:
         for event in worker.events:
             for api, _ in event.listener.events:
                 transports.event(api)
-        self._banner.tell(worker, served)
+        self._banner.tell(worker, served, self._loader.offers)
 
-    def _refuse_idleness(self, may_come: bool) -> None:
-        """Refuse to run where nothing is declared and nothing more may come."""
+    def _look_for_work(self, may_come: bool) -> None:
+        """Refuse to run where nothing is declared and nothing more may come; where a bus is made, warn."""
         client = self._client
         declared = (client.listeners, client.all_schedules(), client.parts.declarations.background)
-        apis = [name for name in client.registry.names() if not client.registry.get(name).only_tells]
-        if not (apis or any(declared) or may_come or self._may_be_idle):
-            names = ", ".join(self._manifest.modules)
+        known = [name for name in client.registry.names() if not client.registry.get(name).only_tells]
+        apis = [name for name in known if client.parts.owns(name)]
+        if apis or any(declared) or may_come or self._may_be_idle:
+            return
+        names = ", ".join(self._manifest.modules)
+        if self._loader.offers.has_bus:
+            logger.warning(
+                "there is nothing to do yet: %s registers no API, listener, schedule or background task; "
+                "bus.client.register_api(...) in it serves an API",
+                names,
+            )
+        elif not known:
             raise ConfigurationError(
                 f"there is nothing to host: {names} defines no API, listener, schedule or background "
                 "task; derive a class from lightbus.Api, or name another module with --bus"

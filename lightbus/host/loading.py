@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from lightbus.bus.client import BusClient
 from lightbus.bus.hosted import hosted
+from lightbus.bus.offers import Offers
 from lightbus.bus.path import BusPath
 from lightbus.declared.definition import Event
 from lightbus.declared.listener import Listener, ListenerOptions
@@ -47,6 +48,8 @@ class Loader:
         self._manifest = manifest
         self._client = client
         self._folder = folder
+        #: Which of the APIs that its modules define or import it offers.
+        self.offers = Offers(client.registry)
         self.problems = Problems()
 
     def load(self, bus: BusPath) -> list[ModuleType]:
@@ -68,12 +71,12 @@ class Loader:
         # Without it, each module that has to do with models would fail as well.
         self.problems.raise_errors()
         modules: list[ModuleType] = []
-        registry = self._client.registry
-        given = self._manifest.modules_given
+        registry, given = self._client.registry, self._manifest.modules_given
         for index, module_name in enumerate(self._manifest.modules):
             module = self._try("modules", index, import_bus_module, module_name, self._folder, given)
             if module is not None:
                 modules.append(module)
+                self.offers.add(module)
         self._name_service()
         self._client.use_plugins(make_plugins(self._manifest, self._client.service_name, self.problems))
         for name in self.ours():
@@ -153,8 +156,7 @@ class Loader:
 
     def ours(self) -> list[str]:
         """Return the names of the APIs that are defined here and this service's to serve."""
-        owners = (None, self._client.service_name)
-        return [name for name in self._client.registry.names() if self._manifest.api(name).owner in owners]
+        return [name for name in self._client.registry.names() if self._client.parts.owns(name)]
 
     def _look_for_owned(self) -> None:
         """Tell about APIs that the manifest gives to this service and no module defines."""

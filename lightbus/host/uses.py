@@ -77,9 +77,7 @@ def _of_owner(client: BusClient, name: str) -> Iterator[Use]:
 def is_ours(manifest: Manifest, client: BusClient, name: str) -> bool:
     """Tell whether an API is this service's to serve, as far as the manifest or the code says it."""
     owner = manifest.api(name).owner
-    if client.registry.find(name) is not None:
-        return owner in (None, client.service_name)
-    return owner is not None and owner == client.service_name
+    return client.registry.is_offered(name) if owner is None else owner == client.service_name
 
 
 def _known(client: BusClient, api: str, name: str) -> tuple[str, ...]:

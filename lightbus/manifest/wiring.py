@@ -20,7 +20,8 @@ def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
         manifest: The manifest.
         registry: The APIs of this process, the first of which names a service that has no name.
     """
-    owned = [name for name in registry.public() if manifest.api(name).owner is None]
+    offered = [name for name in registry.public() if registry.is_offered(name)]
+    owned = [name for name in offered if manifest.api(name).owner is None]
     return Wiring(
         Identity(manifest.service_name or default_service_name(owned), manifest.process_name),
         manifest.api,

@@ -64,14 +64,13 @@ class StatePlugin(LightbusPlugin):
             self._outbox.put(client, "worker_ping", self._state(client))
 
     def _state(self, client: Any) -> dict[str, Any]:
-        own = (None, client.service_name)
         listeners = [listener for listener in client.listeners.values() if listener.enabled]
         events = [pair for listener in listeners for pair in listener.events]
         return {
             "service_name": client.service_name,
             "process_name": client.process_name,
             "metrics_enabled": "internal_metrics" in client.plugins,
-            "api_names": [name for name in client.registry.public() if client.settings(name).owner in own],
+            "api_names": [name for name in client.registry.public() if client.parts.owns(name)],
             "listening_for": [f"{api_name}.{name}" for api_name, name in events],
             "timestamp": time.time(),
             "ping_interval": self.ping_interval,

@@ -200,6 +200,48 @@ class TestRegistering:
         assert "listener handle: auth.user_registered" in host.output()
 
 
+class TestNothingToDoYet:
+    """A bus module that makes a bus is waited with, as in 1.x, and says what is missing."""
+
+    WARNING = "there is nothing to do yet: bus registers no API, listener, schedule or background task"
+
+    def test_a_bus_alone(self, project: Project) -> None:
+        project.write("bus.py", "import lightbus\nbus = lightbus.create()\n")
+        host = project.host()
+        assert f"warning  {self.WARNING}; bus.client.register_api(...)" in host.output()
+        assert host.output().count(self.WARNING) == 1
+        assert host.terminate() == 0
+
+    def test_a_bus_with_hooks_which_run(self, project: Project) -> None:
+        project.write(
+            "bus.py",
+            """
+            import lightbus
+            bus = lightbus.create()
+
+            @bus.client.on_start()
+            def start(client):
+                print('started', flush=True)
+
+            @bus.client.on_stop()
+            def stop(client):
+                print('stopped', flush=True)
+            """,
+        )
+        host = project.host()
+        assert host.output().count(self.WARNING) == 1
+        assert host.terminate() == 0
+        assert printed(host) == ["started", "stopped"]
+
+    def test_not_where_a_hook_registers_something(self, project: Project) -> None:
+        start = "@bus.client.on_start()\ndef start(client):\n    client.register_api(AuthApi)\n"
+        project.write("apis.py", API)
+        project.write("bus.py", f"from apis import *\nbus = lightbus.create()\n{start}")
+        host = project.host()
+        assert "APIs in the registry: auth (by register_api())" in host.output()
+        assert self.WARNING not in host.output()
+
+
 class TestByUrl:
     """The URL of a Redis in place of a manifest."""
 

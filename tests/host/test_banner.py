@@ -83,7 +83,7 @@ def test_it_says_what_runs_where_and_how_to_try_it(auth: Project, redis_server: 
     assert re.fullmatch(rf"Lightbus \S+, process {host.pid}, manifest lightbus.yaml", lines[0])
     assert lines[1:] == [
         f"Redis: 127.0.0.1:{redis_server.port}/0",
-        "APIs in the registry: auth",
+        "APIs in the registry: auth (defined in bus)",
         "listener send_welcome_email: auth.user_registered",
         "schedule tidy: every 3600 s (service)",
         "ready: shop runs as one",

@@ -32,5 +32,5 @@ def command(event: str, arguments: tuple[str, ...], whole: str | None, **options
     api_name, name = split(event)
     kwargs = parse(arguments, whole)
     manifest = begin(options)
-    client = project_bus(manifest).client
+    client = project_bus(manifest, fires_imported=True).client
     print(act(client, manifest, lambda: client.fire_event(api_name, name, kwargs)).id)

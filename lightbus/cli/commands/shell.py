@@ -43,7 +43,7 @@ def command(statements: str | None, plain: bool, **options: Any) -> int:
     A program that comes through a pipe is run.
     """
     manifest = begin(options, "warning", "text")
-    bus = project_bus(manifest, may_lack_modules=True)
+    bus = project_bus(manifest, may_lack_modules=True, fires_imported=True)
     bus.client.use_plugins(enabled_plugins(manifest, bus.client.service_name))
     if bus.client.parts.hooks.receive_args:
         _wait(hand_over(bus.client, spoken()))
