@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.eventually import eventually
 from tests.support.processes import clean_environment
 
 #: Colours and the like.
@@ -62,9 +64,17 @@ def opened_and_closed(
 
 
 def on_terminal(
-    *args: str, cwd: Path, env: Mapping[str, str], columns: int = 80, rows: int = 24
+    *args: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    columns: int = 80,
+    rows: int = 24,
+    until: str | None = None,
 ) -> tuple[int, str]:
-    """Run ``lightbus ARGS`` to its end; returns its status, and all that it wrote, colours included."""
+    """Run ``lightbus ARGS`` to its end; returns its status, and all that it wrote, colours included.
+
+    With `until` it is interrupted once it has written a line with these words, the last that is returned.
+    """
     terminal, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     environment = {name: value for name, value in clean_environment(env).items() if name != "NO_COLOR"}
@@ -84,7 +94,16 @@ def on_terminal(
     ) as process:
         os.close(inside)
         reader.start()
-        status = process.wait(timeout=60)
+        try:
+            if until is not None:
+                lines = re.compile(rf".*{re.escape(until)}[^\n]*\n".encode(), re.DOTALL)
+                shown = eventually(lambda: lines.findall(written), 60, f"{until!r} on the terminal")[0]
+                process.send_signal(signal.SIGINT)
+            status = process.wait(timeout=60)
+        finally:
+            process.kill()
     reader.join()
     os.close(terminal)
-    return status, written.decode().replace("\r\n", "\n")
+    if until is None:
+        shown = bytes(written)
+    return status, shown.decode().replace("\r\n", "\n")
