@@ -209,6 +209,9 @@ TUTORIAL = """
 
 
 def test_the_decorator_of_1x_replaces_broken_connections_without_the_manifest(django: Project) -> None:
+    django.write(
+        "mysite/settings.py", SETTINGS.replace('"django.contrib.auth", "django.contrib.contenttypes", ', "")
+    )
     django.write("shop/bus.py", TUTORIAL)
     django.write("shop/apps.py", APP.replace("import shop.bus", "pass"))
     django.write("lightbus.yaml", "service_name: shop\nmodules: [shop.bus]\n")
