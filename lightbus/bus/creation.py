@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 _buses: dict[str, BusPath] = {}
 #: A configuration that begins with one of these and ``://`` is a URL, not a file.
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
+#: A name that means itself, whoever reads it.
+_PLAIN_NAME = re.compile(r"[\w.:-]{0,200}", re.ASCII)
 
 
 def create(
@@ -126,7 +129,7 @@ def get_bus(service_name: str | None = None) -> BusPath:
 def read_manifest(
     config: str | os.PathLike[str] | Mapping[str, Any] | None, arguments: Mapping[str, str]
 ) -> Manifest:
-    """Read the manifest; if nothing is configured, its reader is not even imported.
+    """Read the manifest; if nothing is configured, its reader is mostly not even imported.
 
     Args:
         config: As :func:`create` takes it.
@@ -139,7 +142,10 @@ def read_manifest(
         ManifestError: It has problems.
     """
     is_configured = any(name.upper().startswith("LIGHTBUS_") for name in os.environ)
-    if config is None and not is_configured and not any(map(os.path.exists, (DEFAULT_FILE, *OVERLOOKED))):
+    # A name that has placeholders, or can't be used, is for the reader to fill in or to refuse.
+    is_plain = all(map(_PLAIN_NAME.fullmatch, arguments.values()))
+    is_without = config is None and not any(map(os.path.exists, (DEFAULT_FILE, *OVERLOOKED)))
+    if is_plain and is_without and not is_configured:
         from lightbus.manifest.model import Manifest
 
         process = arguments.get("process_name") or f"{socket.gethostname()}-{os.getpid()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,21 @@ class TestNames:
         project.write("bus.py", API)
         host = project.host()
         assert f"ready: auth runs as {socket.gethostname()}-{host.pid}" in host.output()
+
+    def test_one_that_a_manifest_could_not_have_is_refused_without_a_manifest_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ManifestError, match="without spaces and single braces"):
+            lightbus.create(service_name="shop\norders")
+
+    def test_one_has_its_placeholders_filled_without_a_manifest_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert (
+            lightbus.create(process_name="at-{hostname}").client.process_name == f"at-{socket.gethostname()}"
+        )
 
     def test_without_an_api_after_the_folder_with_a_warning(self, project: Project) -> None:
         project.write("bus.py", "def before_server_start(bus):\n    bus.x.y.listen(h)\ndef h(m): ...\n")

@@ -149,3 +149,35 @@ async def test_a_caller_that_can_not_read_answers_says_why(
     await settled(told)
     with pytest.raises(LightbusTimeout):
         await calling
+
+
+async def test_an_answer_that_is_given_up_before_it_is_sent_again_does_not_hold_up_the_end(
+    redis_ports: Ports,
+    redis_server: Server,
+    between: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    waits: list[int] = []
+
+    def backoff(failures: int, longest: float) -> float:
+        waits.append(failures)
+        return 0.3
+
+    monkeypatch.setattr("lightbus.transports.redis.rpc.consumer.backoff", backoff)
+    transport = redis_ports.rpc(results=at(between.url))
+    consumer = await redis_ports.serve(transport)
+    push(redis_server, f"redis+key://{REPLY_LIST}")
+    call = await take_call(consumer)
+    between.set("refuse")
+    consumer.answer(call, ResultMessage("done", call.id))
+
+    async def waits_to_be_sent_again() -> bool:
+        return bool(waits)
+
+    await settled(waits_to_be_sent_again)
+    assert transport.answers is not None
+    await transport.answers.close()
+    await consumer.close()
+    assert "gave up sending an answer of auth: the bus was closed" in caplog.text
+    assert "could not sign off" not in caplog.text

@@ -261,8 +261,9 @@ class RedisRpcConsumer(RpcConsumer):
         """Send commands, again after a failure while they are of use; then more to the API's Redis."""
         if failures == 0:
             self._sending += 1
-        elif pipe.is_closed:
+        if pipe.is_closed:
             logger.error("gave up sending an answer of %s: the bus was closed", self._api_name)
+            self._note_end(call_id)
             return
         sent = pipe.send_many(commands)
         sent.add_done_callback(partial(self._note_sent, pipe, commands, call_id, then, failures))
@@ -287,9 +288,14 @@ class RedisRpcConsumer(RpcConsumer):
         if then and not self._pipe.is_closed:
             # This counts as one more that is sent, before the one that is done is discounted.
             self._send(self._pipe, then, call_id)
+            self._note_end()
         else:
             # Only now that it is struck off the list, in which a call that is not known here is an orphan.
-            self._blobs.pop(call_id, None)
+            self._note_end(call_id)
+
+    def _note_end(self, call_id: str = "") -> None:
+        """Note that nothing more is sent for a call; closing waits for the last one."""
+        self._blobs.pop(call_id, None)
         self._sending -= 1
         if self._all_sent is not None and not self._sending:
             self._all_sent.set()
