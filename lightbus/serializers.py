@@ -17,10 +17,44 @@ from .messages import EventMessage, ResultMessage, RpcMessage
 
 Message = RpcMessage | ResultMessage | EventMessage
 
+_NOT_FINITE = {"inf": b"Infinity", "-inf": b"-Infinity", "nan": b"NaN"}
+
+
+class NotFinite(float):
+    """An infinite number, or none (``nan``), on its way to the bus.
+
+    The fast encoder writes null for such a float and asks nobody. For an object of a class it asks.
+    """
+
+    __slots__ = ()
+
+
+def _written(value: Any) -> msgspec.Raw:
+    if isinstance(value, float):
+        return msgspec.Raw(_NOT_FINITE.get(float.__repr__(value)) or float.__repr__(value).encode())
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+#: JSON values as ``values.dump()`` makes them to bytes.
+json_bytes = msgspec.json.Encoder(enc_hook=_written).encode
+
+
+def read_json(blob: bytes) -> Any:
+    """Read JSON as Python and Lightbus 1.x do, with ``NaN`` and ``Infinity``, where the fast decoder refuses.
+
+    Raises:
+        ValueError: It is not JSON, or has text with half a surrogate pair.
+    """
+    text = blob.decode()
+    value = json.loads(text)
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
 
 def encode_json(value: Any) -> str:
     """Return a value as JSON."""
-    return msgspec.json.encode(value).decode()
+    return json_bytes(value).decode()
 
 
 class MessageSerializer:

@@ -25,7 +25,7 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.runtime import traffic
 from lightbus.runtime.deadline import time_left
 from lightbus.transports.rpc import RpcTransport, is_loss
-from lightbus.values import dump
+from lightbus.values import dump, marked
 
 from .bus_options import timeout_of
 from .parts import Parts
@@ -101,6 +101,7 @@ class Caller:
             timeout = _rest_of(left, message.canonical_name)
         if hooks.before_rpc_call:
             await hooks.before_rpc_call(message)
+            message.kwargs = marked(message.kwargs)
         validate = settings.validate
         if validate.outgoing or validate.incoming or settings.strict_validation:
             if time.monotonic() >= self._watch.due:

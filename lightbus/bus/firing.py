@@ -26,7 +26,7 @@ from lightbus.messages import EventMessage
 from lightbus.plugins.hooks import Beside
 from lightbus.runtime import traffic
 from lightbus.transports.events import EventTransport, Outgoing
-from lightbus.values import dump
+from lightbus.values import dump, marked
 
 from .bus_options import fire_options, many_options
 from .parts import Parts
@@ -159,6 +159,7 @@ class Firer:
             for preparation, message in made:
                 if hooks.before_event_sent:
                     await hooks.before_event_sent(message)
+                    message.kwargs = marked(message.kwargs)
                 ready.append(preparation.outgoing(message))
             await _publish_all(made, ready, timeout)
             if hooks.after_event_sent:

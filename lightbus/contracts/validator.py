@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import reduce
+from operator import getitem
 from typing import Any, Final, NoReturn
 
 from lightbus.exceptions import InvalidMessage, ValidationError
-from lightbus.values import located, shown
+from lightbus.values import located, shown, stand_ins
 
 from .safety import check_schema
 
@@ -42,7 +45,22 @@ class Validator:
         try:
             self._check(value)
         except ValueError as e:
-            raise ValidationError(f"{self._what}: {_explain(e)}") from None
+            error = self._misfit(value, e)
+            if error is not None:
+                raise ValidationError(f"{self._what}: {_explain(error, value)}") from None
+
+    def _misfit(self, value: Any, error: ValueError) -> ValueError | None:
+        """Return what is wrong with a value that was refused, perhaps for a number that is infinite or none.
+
+        The compiled schema takes such a number for null, or for no value at all.
+        """
+        copies = stand_ins(value)
+        try:
+            for copy in copies:
+                self._check(copy)
+        except ValueError as e:
+            return e
+        return None if copies else error
 
 
 def compile(schema: dict[str, Any], what: str = "the value") -> Validator:
@@ -113,13 +131,21 @@ def _never(uri: str) -> NoReturn:
     raise LookupError(f"{uri[:80]} is not fetched")
 
 
-def _explain(error: Any) -> str:
-    """Say in one short line what is wrong and where; ``error`` is jsonschema-rs's, or a plain ValueError."""
+def _explain(error: Any, value: Any) -> str:
+    """Say in one short line what is wrong with a value, and where.
+
+    Args:
+        error: That of jsonschema-rs, or a plain ValueError.
+        value: The value.
+    """
     kind = getattr(error, "kind", None)
     if kind is None:
         return f"not a JSON value: {str(error)[:_SHOWN]}"
     error = _innermost(error)
-    return located(error.instance_path, _reason(error, error.kind.name, error.kind.as_dict()))
+    wrong = error.instance
+    if isinstance(wrong, Decimal):  # It stands for what is there.
+        wrong = reduce(getitem, error.instance_path, value)
+    return located(error.instance_path, _reason(wrong, error.kind.name, error.kind.as_dict()))
 
 
 def _innermost(error: Any) -> Any:
@@ -134,8 +160,8 @@ def _innermost(error: Any) -> Any:
     return error
 
 
-def _reason(error: Any, rule: str, details: dict[str, Any]) -> str:
-    value = shown(error.instance)
+def _reason(wrong: Any, rule: str, details: dict[str, Any]) -> str:
+    value = shown(wrong)
     if rule == "type":
         return f"expected {' or '.join(details['types'])}, got {value}"
     if rule == "required":

@@ -68,6 +68,9 @@ class SchemaWriter:
             note = {"default": values.dump(default)}
         except LightbusException:
             return schema
+        # A contract is read by others, too: it is JSON by its standard, which has no infinity.
+        if not values.is_finite(note):
+            return schema
         if "anyOf" in schema:
             return {**schema, "anyOf": [{**branch, **note} for branch in schema["anyOf"]]}
         return {**schema, **note}
@@ -124,6 +127,8 @@ class SchemaWriter:
 
     def _choice(self, shape: shapes.Choice) -> dict[str, Any]:
         allowed = [values.dump(sent) for sent, _ in shape.members]
+        if not values.is_finite(allowed):
+            return {}
         kinds = {TYPE_NAMES[type(a)] for a in allowed}
         return {"enum": allowed, "type": kinds.pop()} if len(kinds) == 1 else {"enum": allowed}
 
@@ -202,6 +207,8 @@ def _constrain(schema: Mapping[str, Any], rules: tuple[tuple[str, Any], ...]) ->
     constrained = dict(schema)
     kind = schema.get("type", "")
     for rule, limit in rules:
+        if not values.is_finite(limit):
+            continue
         if rule in _NUMERIC and kind in ("integer", "number") and isinstance(limit, int | float):
             constrained[rule] = limit
         elif rule in ("minLength", "maxLength") and kind in _LENGTHS and _is_measured(schema):

@@ -13,6 +13,7 @@ from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, LightbusExcept
 from lightbus.messages import EventMessage
 from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept
+from lightbus.values import marked
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Outbox:
             if self._process != os.getpid():
                 self._process = os.getpid()
                 atexit.register(self._flush_others, self._process)
-        queue.put(EventMessage(self._api_name, event_name, kwargs))
+        queue.put(EventMessage(self._api_name, event_name, marked(kwargs)))
 
     async def flush(self) -> None:
         """Send what waits on the running event loop, as far as that can be done within two seconds."""

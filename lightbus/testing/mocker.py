@@ -10,14 +10,13 @@ from types import TracebackType
 from typing import Any
 from unittest.mock import patch
 
-import msgspec
-
 from lightbus.bus.client import BusClient
 from lightbus.bus.connections import Transports
 from lightbus.bus.path import BusPath
 from lightbus.contracts.known import Contracts
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.events import Outgoing
+from lightbus.transports.memory.broker import from_json, to_json
 from lightbus.transports.memory.events import MemoryEventTransport
 from lightbus.transports.memory.rpc import MemoryRpcTransport
 from lightbus.transports.memory.schema import MemorySchemaTransport
@@ -71,7 +70,7 @@ class MockResult:
             validator = Contracts.rpc_response(contracts, api_name, procedure_name)
             if validator is not None:
                 validator.validate(value)
-        self._results[name] = msgspec.json.encode(value), error, trace
+        self._results[name] = to_json(f"the result of {name}", value), error, trace
 
     def mock_event_firing(self, name: str) -> None:
         """Let an event be fired.
@@ -161,7 +160,7 @@ class MockResult:
                 validator.validate(message.kwargs)
         self._called.append(message)
         result, error, trace = self._results.get(name, (b"null", False, None))
-        value = msgspec.json.decode(result)
+        value = from_json(result)
         names = {"api_name": message.api_name, "procedure_name": message.procedure_name}
         return ResultMessage(value, message.id, error=error, trace=trace, **names)
 

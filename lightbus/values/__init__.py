@@ -8,6 +8,7 @@ from .arguments import arguments_caster, cast, named_caster
 from .dumping import dump, dump_answer
 from .misfit import located, shown
 from .models import losses_of
+from .not_finite import is_finite, marked, stand_ins
 from .reading import read
 from .scalars import DECIMAL_PATTERN
 from .shapes import hints_of, optional
@@ -19,10 +20,13 @@ __all__ = [
     "dump",
     "dump_answer",
     "hints_of",
+    "is_finite",
     "located",
     "losses_of",
+    "marked",
     "named_caster",
     "optional",
     "read",
     "shown",
+    "stand_ins",
 ]

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from . import shapes
 from .constraints import checker
 from .misfit import Misfit, shown
+from .not_finite import written
 from .reading import read
 from .scalars import (
     INT_KEY,
@@ -246,7 +245,7 @@ class Compiler:
 
         def convert(value: Any) -> Any:
             try:
-                return validate(msgspec.json.encode(value), strict=True)
+                return validate(written(value), strict=True)
             except (ValueError, TypeError) as e:
                 errors = getattr(e, "errors", None)
                 if not callable(errors):

@@ -48,5 +48,7 @@ def checker(rules: Sequence[tuple[str, Any]]) -> Callable[[Any], str]:
 def _is_multiple(value: Any, of: Any) -> bool:
     if isinstance(value, float) or isinstance(of, float):
         quotient = value / of
+        if not math.isfinite(quotient):
+            return False
         return math.isclose(quotient, round(quotient), rel_tol=1e-9, abs_tol=1e-9)
     return bool(value % of == 0)

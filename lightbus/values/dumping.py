@@ -18,6 +18,8 @@ from uuid import UUID
 
 import msgspec
 
+from lightbus.serializers import NotFinite
+
 from .misfit import Misfit, shown
 from .models import answering, difference, dump_model
 from .objects import is_model, keywords_of, sent_fields, struct_tag, unsent_fields
@@ -28,6 +30,7 @@ MAX_DEPTH: Final = 100
 _LEAST_INT: Final = -(2**63)
 _GREATEST_INT: Final = 2**64 - 1
 _MOST_DIGITS: Final = 4000
+_MOST_BITS: Final = int(_MOST_DIGITS * math.log2(10))
 
 _Encoder = Callable[[Any, int], Any]
 
@@ -79,15 +82,14 @@ def _str(value: str, depth: int) -> str:
 
 
 def _int(value: int, depth: int) -> int:
-    if not _LEAST_INT <= value <= _GREATEST_INT:
-        raise Misfit(f"{shown(value)} is beyond 64 bits; send it as a str or a Decimal")
+    # The comparison is quicker than the question for bits.
+    if not _LEAST_INT <= value <= _GREATEST_INT and value.bit_length() > _MOST_BITS:
+        raise Misfit(f"{shown(value)} has more than {_MOST_DIGITS} digits; send it as a str")
     return value
 
 
 def _float(value: float, depth: int) -> float:
-    if not math.isfinite(value):
-        raise Misfit(f"{value!r} is not a JSON number; send None, or leave it out")
-    return value
+    return value if math.isfinite(value) else NotFinite(value)
 
 
 def _decimal(value: Decimal, depth: int) -> str:

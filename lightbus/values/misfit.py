@@ -60,7 +60,7 @@ def shown(value: Any) -> str:
         return "an empty list" if not value else f"a list of {len(value)}"
     if type(value) is dict:
         return "an empty object" if not value else f"an object of {len(value)}"
-    if value is None or type(value) in (bool, float):
+    if value is None or type(value) is bool or isinstance(value, float):
         return repr(value)
     if type(value) is int:
         return repr(value) if value.bit_length() < 200 else f"an int of {value.bit_length()} bits"

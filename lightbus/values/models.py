@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from .misfit import Misfit
+from .not_finite import written
 from .objects import is_model, is_named_tuple
 from .shapes import hints_of
 
@@ -179,7 +180,7 @@ def _read_back(value: Any, dumped: Any) -> None:
     """Refuse a model that its own serializers change, so that another one would arrive."""
     cls = type(value)
     try:
-        again = cls.model_validate_json(msgspec.json.encode(dumped), strict=True)
+        again = cls.model_validate_json(written(dumped), strict=True)
     except (ValueError, TypeError) as e:
         errors = getattr(e, "errors", None)
         first = errors(include_url=False)[0] if callable(errors) else {}

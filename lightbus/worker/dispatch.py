@@ -29,7 +29,7 @@ from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.deadline import Deadline
 from lightbus.runtime.isolation import Isolation
 from lightbus.transports.events import Delivery
-from lightbus.values import arguments_caster, dump_answer, hints_of, named_caster, optional
+from lightbus.values import arguments_caster, dump_answer, hints_of, marked, named_caster, optional
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +149,7 @@ class Dispatch:
             traffic.log("answered", message.canonical_name, message.id, outcome, seconds)
         if hooks.after_rpc_execution:
             await hooks.after_rpc_execution(message, result)
+            result.result = marked(result.result)
         return result
 
     async def handle(self, listener: Listener, delivery: Delivery) -> None:

@@ -15,6 +15,7 @@ from lightbus.contracts.compare import compare
 from lightbus.contracts.printing import show
 from lightbus.contracts.validator import compile
 from lightbus.exceptions import InvalidMessage, ValidationError
+from lightbus.values import dump
 
 LOGIN = {
     "$schema": "http://json-schema.org/draft-07/schema#",
@@ -212,3 +213,43 @@ def test_validating_a_small_message_takes_about_a_microsecond() -> None:
     validator = compile(LOGIN)
     value = {"username": "admin", "password": "secret"}
     assert min(timeit.repeat(lambda: validator.validate(value), number=2000, repeat=5)) / 2000 < 10e-6
+
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "number"}, INF),
+        ({"type": "number"}, float("nan")),
+        ({"type": "number", "minimum": 0}, INF),
+        ({"type": ["number", "null"]}, -INF),
+        ({"properties": {"a": {"items": {"type": "number"}}}}, {"a": [1.5, -INF, INF]}),
+        ({"type": "integer"}, 2**70),
+    ],
+)
+@pytest.mark.parametrize("prepare", [lambda value: value, dump], ids=["received", "to be sent"])
+def test_a_number_without_end_is_a_number(schema: Any, value: Any, prepare: Any) -> None:
+    compile(schema).validate(prepare(value))
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        ({"type": "integer"}, INF, "expected integer, got inf"),
+        ({"type": "string"}, float("nan"), "expected string, got nan"),
+        ({"type": "number", "maximum": 5}, INF, "inf does not fit maximum 5"),
+        ({"type": "number", "minimum": 5}, -INF, "-inf does not fit minimum 5"),
+        ({"type": "number", "minimum": 5}, float("nan"), "nan does not fit minimum 5"),
+        ({"type": "number", "maximum": 5}, float("nan"), "nan does not fit maximum 5"),
+        ({"items": {"type": "integer"}}, [1, INF], r"\[1\]: expected integer, got inf"),
+        ({"items": {"type": "number"}}, [INF, "x"], r"\[1\]: expected number, got 'x'"),
+    ],
+)
+@pytest.mark.parametrize("prepare", [lambda value: value, dump], ids=["received", "to be sent"])
+def test_a_number_without_end_fits_no_more_than_it_should(
+    schema: Any, value: Any, message: str, prepare: Any
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        compile(schema).validate(prepare(value))

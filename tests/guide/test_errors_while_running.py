@@ -74,7 +74,7 @@ UNKIND = """
     RESULTS = {
         'object': object,
         'function': lambda: circle,
-        'nan': lambda: math.nan,
+        'nan': lambda: [math.nan, math.inf, 2**70],
         'circle': circle,
         'deep': deep,
         'huge': lambda: 'x' * 3_000_000,
@@ -205,13 +205,15 @@ class TestProceduresThatFail:
         unkind.wait_for_line("ValueError: no such user")
         assert "unkind.fail (call " in unkind.output()
 
-    @pytest.mark.parametrize(
-        "what", ["object", "function", "nan", "circle", "deep", "huge", "surrogate", "keys"]
-    )
+    @pytest.mark.parametrize("what", ["object", "function", "circle", "deep", "huge", "surrogate", "keys"])
     def test_a_result_that_cannot_be_sent(self, bus: lightbus.BusPath, what: str) -> None:
         with pytest.raises(LightbusWorkerError, match=r"unkind\.give failed in its worker: "):
             bus.unkind.give(what=what)
         assert bus.unkind.fine() == 1
+
+    def test_a_result_of_numbers_that_json_does_not_have(self, bus: lightbus.BusPath) -> None:
+        nan, *rest = bus.unkind.give(what="nan")
+        assert nan != nan and rest == [float("inf"), 2**70]
 
     def test_a_result_that_is_not_what_its_hint_says(self, bus: lightbus.BusPath) -> None:
         with pytest.raises(LightbusWorkerError, match="ValidationError"):

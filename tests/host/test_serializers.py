@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.exceptions import InvalidMessage, LightbusTimeout
+from lightbus.exceptions import InvalidMessage
 from lightbus.manifest.problems import InvalidManifest
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.serializers import (
@@ -130,11 +130,15 @@ async def test_what_they_can_not_write_is_not_sent(bench: Bench) -> None:
             await host.fire("cup")
 
 
-async def test_an_answer_that_nobody_can_read_or_write_ends_nothing(bench: Bench) -> None:
-    broken = shop("rpc_timeout: 1s", transport("result", serializer="Broken", deserializer="Broken"))
+async def test_an_answer_that_nobody_can_read_or_write_is_an_error_at_once_and_ends_nothing(
+    bench: Bench,
+) -> None:
+    broken = shop("rpc_timeout: 60s", transport("result", serializer="Broken", deserializer="Broken"))
     async with bench.host(broken) as host:
         for _ in range(2):
-            with pytest.raises(LightbusTimeout):
+            with pytest.raises(
+                InvalidMessage, match=r"shop\.price was run, but its answer can't be read: Broken"
+            ):
                 await host.bus.shop.price.call_async(sku="cup")
     assert ledger.counts["price"] == 2
 

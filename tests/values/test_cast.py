@@ -314,6 +314,22 @@ def test_the_empty_tuple_is_made_of_nothing_else() -> None:
         values.cast([1], tuple[()])
 
 
+class Reading(pydantic.BaseModel):
+    value: float
+    spare: float | None = None
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf")])
+def test_an_infinite_number_is_a_float_and_nothing_else(number: float) -> None:
+    assert values.cast(number, float) == values.cast(number, float | None) == number
+    assert values.cast({"value": number, "spare": number}, Reading) == Reading(value=number, spare=number)
+    for hint in (int, str, Decimal, Annotated[float, at.Le(1e9), at.Ge(-1e9)]):
+        with pytest.raises(ValidationError):
+            values.cast(number, hint)
+    with pytest.raises(ValidationError, match="is not a multiple"):
+        values.cast(number, Annotated[float, at.MultipleOf(0.5)])
+
+
 def test_the_order_of_a_union_counts_although_python_calls_both_equal() -> None:
     text = "2026-01-02T03:04:05"
     assert values.cast([text], list[str | datetime]) == [text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 import timeit
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import pytest
 
 from lightbus import values
 from lightbus.exceptions import ValidationError
+from lightbus.serializers import json_bytes, read_json
 
 
 class Colour(enum.Enum):
@@ -122,14 +124,12 @@ def test_a_value_travels_as_json(value: Any, sent: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (float("nan"), "nan is not a JSON number"),
-        ({"order": {"lines": [1, 2, 3, {"qty": float("inf")}]}}, "order.lines[3].qty: inf is not"),
+        ({"order": {"lines": [1, 2, 3, {"qty": object()}]}}, "order.lines[3].qty: a value of type object"),
         (Box([Item("a"), Item(object())]), r"items[1].sku: a value of type object can't be sent"),  # type: ignore[arg-type]
         (Decimal("NaN"), "can't be sent"),
         (Decimal("1e100000"), "digits"),
         (complex("inf"), "can't be sent"),
-        (2**64, "beyond 64 bits"),
-        (["ok", 10**5000], "[1]: an int of 16610 bits is beyond 64 bits"),
+        (["ok", 10**5000], "[1]: an int of 16610 bits has more than 4000 digits"),
         ("\ud800", "half a surrogate pair"),
         ({"\ud800": 1}, "half a surrogate pair"),
         ({(1, 2): 3}, "can't be a name in a JSON object"),
@@ -148,6 +148,25 @@ def test_what_cannot_be_sent_is_an_error_with_its_path(value: Any, message: str)
         values.dump(value)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), float("-inf"), [{"a": float("inf")}], 2**64, -(2**70), 10**3999]
+)
+def test_numbers_of_any_size_are_written_as_python_writes_them(value: Any) -> None:
+    written = json_bytes(values.dump({"value": value, "none": None}))
+    assert json.loads(written) == {"value": value, "none": None} == read_json(written)
+
+
+def test_what_is_no_number_is_written_as_python_writes_it() -> None:
+    assert json_bytes(values.dump([math.nan, None])) == b"[NaN,null]"
+
+
+def test_a_hooks_infinite_number_is_not_written_as_null() -> None:
+    put_in = {"a": [math.inf, None, {"b": -math.inf}], "c": 1.5}
+    assert json_bytes(values.marked(put_in)) == b'{"a":[Infinity,null,{"b":-Infinity}],"c":1.5}'
+    finite = {"a": [1, None]}
+    assert values.marked(finite) is finite
 
 
 def test_a_structure_that_contains_itself_is_an_error() -> None:

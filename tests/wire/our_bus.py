@@ -61,6 +61,7 @@ class AuthApi(Api):
             Parameter("is_admin", bool, default=False),
         )
     )
+    measured = Event(parameters=(Parameter("value", float), Parameter("number", int)))
 
     class Meta:
         name = "auth"
@@ -88,6 +89,12 @@ class AuthApi(Api):
         types = [type(v).__name__ for v in (item, price, when, day, colour, uid, pts[0], raw)]
         return {note or "none": Item(" ".join([*types, raw.decode()]), item.qty)}
 
+    def same(self, value: float, number: int) -> list:  # type: ignore[type-arg]
+        return [value, number]
+
+    def many(self, count: int, value: float) -> list:  # type: ignore[type-arg]
+        return [value] * count
+
     def boom(self, x: int) -> None:
         raise ValueError(f"no such x: {x}")
 
@@ -107,3 +114,4 @@ def before_server_start(bus: Any) -> None:
     """Listen, if that is the role."""
     if "listener" in ROLES:
         bus.auth.user_registered.listen(on_user, listener_name="on_user")
+        bus.auth.measured.listen(on_user, listener_name="on_measured")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,7 +17,7 @@ import pytest
 import lightbus
 from lightbus.contracts.compare import compare
 from lightbus.contracts.contract import contract_of
-from lightbus.exceptions import ValidationError
+from lightbus.exceptions import InvalidMessage, ValidationError
 from tests.conftest import StartServer
 from tests.support.eventually import eventually
 from tests.support.servers import Server
@@ -282,3 +283,59 @@ class TestEvents:
         fired = [peer.fire("user_registered", **{**USER, "username": name}) for name in ("one", "two")]
         eventually(lambda: len(heard(old)) == len(heard(new)) == 2)
         assert [event["id"] for event in heard(old)] == [event["id"] for event in heard(new)] == fired
+
+
+BIG = -(2**70)
+
+
+class TestNumbersThatPythonAloneWrites:
+    """Infinity, what is no number, and integers beyond 64 bits."""
+
+    def test_a_1x_client_is_answered_by_our_host(
+        self, peer: Peer, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        our_host("owner")
+        wait_for_contract(shared_redis)
+        assert peer.call("auth.same", value=math.inf, number=BIG) == [math.inf, BIG]
+        assert math.isnan(peer.call("auth.same", value=math.nan, number=1)[0])
+
+    def test_our_client_is_answered_by_a_1x_worker(
+        self, peer_worker: StartHost, shared_redis: Server
+    ) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        bus = client(shared_redis)
+        assert bus.auth.same(value=-math.inf, number=BIG) == [-math.inf, BIG]
+        assert math.isnan(bus.auth.same(value=math.nan, number=1)[0])
+        bus.client.close()
+
+    def test_our_listener_hears_them_from_a_1x_client(
+        self, peer: Peer, our_host: StartHost, shared_redis: Server
+    ) -> None:
+        host = our_host("listener")
+        wait_for_group(shared_redis, "new-on_measured")
+        peer.fire("measured", value=math.inf, number=BIG)
+        assert [e["kwargs"] for e in eventually(lambda: heard(host))] == [{"value": math.inf, "number": BIG}]
+
+    def test_a_1x_listener_hears_them_from_us(self, peer_worker: StartHost, shared_redis: Server) -> None:
+        worker = peer_worker("listener")
+        wait_for_group(shared_redis, "old-on_measured")
+        bus = client(shared_redis)
+        bus.client.register_api(AuthApi())
+        bus.auth.measured.fire(value=math.inf, number=BIG)
+        bus.client.close()
+        assert [e["kwargs"] for e in eventually(lambda: heard(worker))] == [
+            {"value": math.inf, "number": BIG}
+        ]
+
+    def test_an_answer_that_cannot_be_read_is_an_error_at_once(
+        self, peer_worker: StartHost, shared_redis: Server
+    ) -> None:
+        peer_worker("owner")
+        wait_for_contract(shared_redis)
+        bus = client(shared_redis)
+        with pytest.raises(
+            InvalidMessage, match=r"auth\.many was run, but .* can't be read: more than 10000"
+        ):
+            bus.auth.many(count=20_000, value=math.nan, bus_options={"timeout": 60})
+        bus.client.close()

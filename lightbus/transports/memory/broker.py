@@ -18,6 +18,7 @@ from lightbus.declared.settings import Identity
 from lightbus.exceptions import GroupRefused, InvalidMessage, text_of
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.runtime.clock import Clock
+from lightbus.serializers import json_bytes, read_json
 from lightbus.transports.events import ConsumerStatus, DeadLetter, GroupStatus
 from lightbus.transports.groups import StillRead
 from lightbus.transports.port import MAX_BYTES
@@ -42,7 +43,7 @@ class Stored:
     def copy(self) -> EventMessage:
         """Return the event for one handler, with arguments of its own."""
         m = self.message
-        arguments = msgspec.json.decode(self.arguments)
+        arguments = from_json(self.arguments)
         return EventMessage(m.api_name, m.event_name, arguments, m.version, m.id, m.native_id, m.headers)
 
 
@@ -234,6 +235,14 @@ def result_fields(result: ResultMessage) -> dict[str, Any]:
     return {name: getattr(result, name) for name in ResultMessage.__slots__}
 
 
+def from_json(blob: bytes) -> Any:
+    """Return the value of what :func:`to_json` has made."""
+    try:
+        return msgspec.json.decode(blob)
+    except msgspec.MsgspecError:
+        return read_json(blob)  # It has a number that is infinite, or none.
+
+
 def to_json(what: str, value: Any) -> bytes:
     """Return a value as it would travel.
 
@@ -241,7 +250,7 @@ def to_json(what: str, value: Any) -> bytes:
         InvalidMessage: It is no JSON value, or larger than any transport takes.
     """
     try:
-        blob = msgspec.json.encode(value)
+        blob = json_bytes(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as e:
         raise InvalidMessage(f"{what} can't travel as JSON: {e}") from e
     if len(blob) > MAX_BYTES:

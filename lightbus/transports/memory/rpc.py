@@ -8,12 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
-
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, QueueFull
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.transports.memory.broker import Broker, result_fields, to_json
+from lightbus.transports.memory.broker import Broker, from_json, result_fields, to_json
 from lightbus.transports.memory.broker import broker as broker
 from lightbus.transports.memory.events import _InProcess
 from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport, loss_of
@@ -46,7 +44,7 @@ class MemoryRpcConsumer(RpcConsumer):
             if call is None:
                 break
             m, arguments, deadline = call
-            kwargs = msgspec.json.decode(arguments)
+            kwargs = from_json(arguments)
             taken.append(
                 RpcMessage(m.api_name, m.procedure_name, kwargs, m.return_path, m.id, m.headers, deadline)
             )
@@ -103,7 +101,7 @@ class MemoryRpcTransport(_InProcess, RpcTransport):
         queue.put(call)
         try:
             async with asyncio.timeout(timeout):
-                return ResultMessage(**msgspec.json.decode(await waiting))
+                return ResultMessage(**from_json(await waiting))
         except TimeoutError:
             executed: Literal["no", "unknown"] = "no" if queue.remove(call) else "unknown"
             what = "was not started" if executed == "no" else "gave no answer"

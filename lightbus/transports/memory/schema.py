@@ -6,10 +6,10 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-import msgspec
-
 from lightbus.declared.settings import Identity
+from lightbus.serializers import json_bytes
 from lightbus.transports.memory.broker import broker as broker
+from lightbus.transports.memory.broker import from_json
 from lightbus.transports.memory.events import _InProcess
 from lightbus.transports.memory.ticks import Ticks
 from lightbus.transports.schema import SchemaTransport
@@ -24,7 +24,7 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         """Publish contracts for ``ttl`` seconds; who has started later has the last word."""
         expires = time.monotonic() + ttl
         for api_name, contract in contracts.items():
-            broker().contracts.setdefault(api_name, {})[self] = (expires, msgspec.json.encode(contract))
+            broker().contracts.setdefault(api_name, {})[self] = (expires, json_bytes(contract))
 
     async def withdraw(self, api_names: Sequence[str]) -> None:
         """Remove those for which nobody else stands."""
@@ -37,7 +37,7 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         for api_name, stored in broker().contracts.items():
             blobs = [blob for expires, blob in stored.values() if expires > now]
             if blobs:
-                found[api_name] = msgspec.json.decode(blobs[-1])
+                found[api_name] = from_json(blobs[-1])
         return found
 
     async def own(self, api_names: Sequence[str], identity: Identity, ttl: float) -> Mapping[str, str]:

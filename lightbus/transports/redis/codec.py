@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage, is_message_id
+from lightbus.serializers import json_bytes, read_json
 from lightbus.transports.port import MAX_BYTES
 
 from .keys import REPLY_KEYS, reply_key
@@ -39,8 +40,11 @@ HEADERS = ("traceparent", "tracestate")
 #: The errors of encoding a value that is not JSON.
 _NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError)
 
-encode_json = msgspec.json.Encoder().encode
-decode_json = msgspec.json.Decoder().decode
+encode_json = json_bytes
+_decode_json = msgspec.json.Decoder().decode
+#: The errors of decoding, by either decoder.
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+T = TypeVar("T")
 
 
 class _CallMetadata(msgspec.Struct):
@@ -60,6 +64,14 @@ class _CallHead(msgspec.Struct):
     metadata: _CallMetadata
 
 
+class _ResultHeadMetadata(msgspec.Struct):
+    rpc_message_id: str
+
+
+class _ResultHead(msgspec.Struct):
+    metadata: _ResultHeadMetadata
+
+
 class _ResultMetadata(msgspec.Struct):
     rpc_message_id: str
     id: str = ""
@@ -75,6 +87,7 @@ class _Result(msgspec.Struct):
 _decode_call = msgspec.json.Decoder(_Call).decode
 _decode_head = msgspec.json.Decoder(_CallHead).decode
 _decode_result = msgspec.json.Decoder(_Result).decode
+_decode_result_head = msgspec.json.Decoder(_ResultHead).decode
 
 
 def encode_call(message: RpcMessage, return_path: str) -> bytes:
@@ -106,8 +119,8 @@ def decode_call(blob: bytes) -> RpcMessage:
     check_limits(blob)
     try:
         call = _decode_call(blob)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-        raise InvalidMessage(f"not a call: {_reason(e)}") from e
+    except _UNREADABLE as e:
+        call = _again(blob, _Call, "not a call", e)
     metadata = call.metadata
     if len(call.kwargs) > MAX_FIELDS:
         raise InvalidMessage(f"not a call: more than {MAX_FIELDS} arguments")
@@ -136,8 +149,11 @@ def decode_sender(blob: bytes) -> RpcMessage | None:
         return None
     try:
         metadata = _decode_head(blob).metadata
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+    except _UNREADABLE as e:
+        try:
+            metadata = _again(blob, _CallHead, "not a call", e).metadata
+        except InvalidMessage:
+            return None
     if not is_call_id(metadata.id):
         return None
     return RpcMessage(metadata.api_name, metadata.procedure_name, {}, metadata.return_path or "", metadata.id)
@@ -171,12 +187,23 @@ def decode_result(blob: bytes) -> ResultMessage:
     check_limits(blob)
     try:
         result = _decode_result(blob)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
-        raise InvalidMessage(f"not an answer: {_reason(e)}") from e
+    except _UNREADABLE as e:
+        result = _again(blob, _Result, "not an answer", e)
     metadata = result.metadata
     return ResultMessage(
         result.kwargs.get("result"), metadata.rpc_message_id, metadata.error, metadata.trace, metadata.id
     )
+
+
+def decode_answered(blob: bytes) -> str | None:
+    """Return the id of the call that an answer is for which can't be read; None if that can't be known."""
+    try:
+        return _decode_result_head(blob).metadata.rpc_message_id
+    except _UNREADABLE as e:
+        try:
+            return _again(blob, _ResultHead, "not an answer", e).metadata.rpc_message_id
+        except InvalidMessage:
+            return None
 
 
 def is_call_id(text: str) -> bool:
@@ -253,7 +280,10 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
             if name[:1] == b":":
                 if len(value) > MAX_DEPTH:  # A shorter one can't pass any limit.
                     check_limits(value)
-                kwargs[name[1:].decode()] = decode_json(value)
+                try:
+                    kwargs[name[1:].decode()] = _decode_json(value)
+                except msgspec.MsgspecError as e:
+                    kwargs[name[1:].decode()] = _again(value, object, "not an event", e)
             else:
                 metadata[name.decode()] = value.decode()
         message = EventMessage(
@@ -266,7 +296,7 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
         )
     except KeyError as e:
         raise InvalidMessage(f"not an event: the field {e.args[0]!r} is missing") from e
-    except (msgspec.MsgspecError, ValueError, RecursionError) as e:
+    except _UNREADABLE as e:
         raise InvalidMessage(f"not an event: {_reason(e)}") from e
     if metadata:
         message.headers = {name: metadata.pop(name) for name in HEADERS if name in metadata} or None
@@ -293,6 +323,32 @@ def check_limits(blob: bytes) -> None:
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             raise InvalidMessage(f"more than {MAX_DEPTH} levels")
+
+
+def decode_json(blob: bytes) -> Any:
+    """Return the value of JSON, in which numbers may be infinite or none.
+
+    Raises:
+        InvalidMessage: It is no JSON.
+    """
+    try:
+        return _decode_json(blob)
+    except _UNREADABLE as e:
+        return _again(blob, object, "not JSON", e)
+
+
+def _again(blob: bytes, cls: type[T], what: str, error: Exception) -> T:
+    """Decode once more what the fast decoder refuses: Lightbus 1.x also writes NaN and Infinity.
+
+    Raises:
+        InvalidMessage: It is wrong all the same, by the error of the fast decoder.
+    """
+    try:
+        if len(blob) <= MAX_BYTES:
+            return msgspec.convert(read_json(blob), cls)
+    except _UNREADABLE:
+        pass
+    raise InvalidMessage(f"{what}: {_reason(error)}") from error
 
 
 def _bounded(what: str, value: Mapping[str, Any]) -> bytes:

@@ -149,7 +149,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         try:
             check_limits(blob)
             contract = decode_json(blob)
-        except (InvalidMessage, msgspec.MsgspecError, ValueError, RecursionError) as e:
+        except InvalidMessage as e:
             what = "the contract of the API %.80r is unreadable and ignored: %s"
             self._complaints.tell("schemas", what, name, e)
             return None

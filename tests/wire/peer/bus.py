@@ -62,6 +62,7 @@ class AuthApi(Api):
             Parameter("is_admin", bool, default=False),
         )
     )
+    measured = Event(parameters=(Parameter("value", float), Parameter("number", int)))
 
     class Meta:
         name = "auth"
@@ -89,6 +90,12 @@ class AuthApi(Api):
         # 1.x on newer Pythons leaves some of them strings
         return {note or "none": Item(" ".join([type(item).__name__, str(day), str(uid)]), item.qty)}
 
+    def same(self, value: float, number: int) -> list:  # type: ignore[type-arg]
+        return [value, number]
+
+    def many(self, count: int, value: float) -> list:  # type: ignore[type-arg]
+        return [value] * count
+
     def boom(self, x: int) -> None:
         raise ValueError(f"no such x: {x}")
 
@@ -109,3 +116,4 @@ if "owner" in roles:
     bus.client.register_api(AuthApi())
 if "listener" in roles:
     bus.auth.user_registered.listen(on_user, listener_name="on_user")
+    bus.auth.measured.listen(on_user, listener_name="on_measured")

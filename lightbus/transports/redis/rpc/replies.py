@@ -17,6 +17,7 @@ from lightbus.runtime.tasks import Kept
 from lightbus.transports.port import Finding, Transport, Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
+from lightbus.transports.redis.codec import decode_answered
 from lightbus.transports.redis.keys import reply_key
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, LinkBroken
 from lightbus.transports.redis.link.permissions import Need
@@ -144,7 +145,17 @@ class ReplyList:
             what = "an unreadable answer arrived and is dropped: %s"
             self._complaints.tell("the answers to this process", what, e)
             self._transport.metrics.messages_refused.add("lightbus:reply")
+            self._fail(decode_answered(blob), e)
             return
         waiting = self.expected.get(result.rpc_message_id)
         if waiting is not None and not waiting.answer.done():
             waiting.answer.set_result(result)
+
+    def _fail(self, call_id: str | None, error: InvalidMessage) -> None:
+        """Tell a caller now that its answer can't be read, not by its timeout."""
+        waiting = self.expected.get(call_id) if call_id is not None else None
+        if waiting is not None and not waiting.answer.done():
+            name = waiting.message.canonical_name
+            waiting.answer.set_exception(
+                InvalidMessage(f"{name} was run, but its answer can't be read: {error}")
+            )
