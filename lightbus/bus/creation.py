@@ -7,12 +7,15 @@ import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Unpack
 
 from lightbus.bus import hosted
+from lightbus.declared.old_names.arguments import OldArguments, with_old_arguments
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import Feature
-from lightbus.exceptions import ConfigurationError
+from lightbus.exceptions import ConfigurationError, FailedToImportBusModule
 from lightbus.manifest import DEFAULT_FILE, OVERLOOKED
 from lightbus.manifest.wiring import wiring_of
 from lightbus.plugins import LightbusPlugin
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _buses: dict[str, BusPath] = {}
+#: The bus module of those who name none, and whether it was looked for in vain: that takes long.
+_DEFAULT_MODULE = "bus"
+_absent: set[str] = set()
 #: A configuration that begins with one of these and ``://`` is a URL, not a file.
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 #: A name that means itself, whoever reads it.
@@ -40,6 +46,7 @@ def create(
     process_name: str | None = None,
     features: Sequence[Feature] | None = None,
     plugins: Sequence[LightbusPlugin] = (),
+    **of_1x: Unpack[OldArguments],
 ) -> BusPath:
     """Make a bus for this process; while a host loads its modules, return the host's own.
 
@@ -51,6 +58,7 @@ def create(
         process_name: This process's name.
         features: The features of a host of this bus: any of ``rpcs``, ``events`` and ``tasks``.
         plugins: Plugins besides those that the manifest switches on.
+        of_1x: Arguments of Lightbus 1.x, which warn.
 
     Returns:
         The bus.
@@ -60,6 +68,8 @@ def create(
         ConfigurationError: The arguments contradict each other, or the manifest of the host that loads this
             module.
     """
+    if of_1x:
+        config = with_old_arguments(config, of_1x)
     config = _with_url(config, url)
     host = hosted.current()
     if host is not None:
@@ -108,22 +118,72 @@ def _configured(manifest: Manifest) -> BusClient:
     return client
 
 
-def get_bus(service_name: str | None = None) -> BusPath:
-    """Return the bus that this process made first, for code that did not make it.
+def get_bus(bus_module_name: str | None = None, *, service_name: str | None = None) -> BusPath:
+    """Return the bus of a bus module, for code that did not make it.
 
     Args:
-        service_name: The service of the bus; any service if not given.
+        bus_module_name: The module, which is imported where it was not yet. If not given: in a host, the
+            host's bus; elsewhere, that of the modules in ``LIGHTBUS_MODULE``, else of the module ``bus``.
+        service_name: The service whose bus is meant, in place of a module's; this process has made it.
 
     Returns:
-        The bus; a new one from :func:`create` if there is none yet.
+        The bus that the module has by the name ``bus``. If it has none, or nobody named a module and there is
+        none, the bus that this process made first, and a new one from :func:`create` if there is none yet.
+
+    Raises:
+        FailedToImportBusModule: The module is not there, or its ``bus`` is no bus.
     """
     host = hosted.current()
-    if host is not None and service_name in (None, host.bus.client.service_name):
+    if bus_module_name is None:
+        if host is not None and service_name in (None, host.bus.client.service_name):
+            return host.bus
+        bus_module_name = os.environ.get("LIGHTBUS_MODULE")
+    bus = _bus_of(bus_module_name) if service_name is None else None
+    if bus is None and host is not None and service_name is None:
         return host.bus
-    for name, bus in _buses.items():
-        if service_name in (None, name) and not bus.client.is_closed:
-            return bus
+    if bus is not None:
+        return bus
+    for name, made in _buses.items():
+        if service_name in (None, name) and not made.client.is_closed:
+            return made
     return create(service_name=service_name)
+
+
+def _bus_of(names: str | None) -> BusPath | None:
+    """Import bus modules, as ``lightbus run`` names them, and return the first bus that one of them has."""
+    modules = [_imported(name.strip()) for name in names.split(",")] if names else [_default_module()]
+    for module in modules:
+        bus = getattr(module, "bus", None)
+        if isinstance(bus, BusPath):
+            return bus
+        if module is not None and bus is not None:
+            raise FailedToImportBusModule(
+                f"{module.__name__}.bus is of the type {type(bus).__name__}, and no bus; write "
+                "bus = lightbus.create() into the module, or name another one with LIGHTBUS_MODULE"
+            )
+    return None
+
+
+def _default_module() -> ModuleType | None:
+    if _DEFAULT_MODULE in _absent:
+        return None
+    try:
+        return _imported(_DEFAULT_MODULE)
+    except FailedToImportBusModule as e:
+        if getattr(e.__cause__, "name", None) != _DEFAULT_MODULE:
+            raise
+        _absent.add(_DEFAULT_MODULE)
+        return None
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError as e:
+        if isinstance(e, ModuleNotFoundError) and e.name and f"{name}.".startswith(f"{e.name}."):
+            advice = "check the name given to lightbus.get_bus() or by LIGHTBUS_MODULE, and sys.path"
+            raise FailedToImportBusModule(f"there is no module {name!r}; {advice}") from e
+        raise FailedToImportBusModule(f"importing the module {name!r} raised {type(e).__name__}: {e}") from e
 
 
 def read_manifest(

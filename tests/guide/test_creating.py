@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import lightbus
+from lightbus.declared.old_names import arguments
 from lightbus.declared.settings import ApiSettings, ChosenTransport, EventTransport
 from lightbus.exceptions import ConfigurationError, ManifestError
 from lightbus.options import SecretUrl
@@ -362,7 +363,7 @@ def test_two_buses_in_one_process_do_not_mix(project: Project) -> None:
         one = lightbus.create(service_name='one')
         two = lightbus.create(service_name='two')
         assert lightbus.get_bus() is one
-        assert lightbus.get_bus('two') is two
+        assert lightbus.get_bus(service_name='two') is two
 
         class Mine(lightbus.Api):
             happened = lightbus.Event()
@@ -406,3 +407,73 @@ def test_a_bus_for_another_redis(project: Project) -> None:
     said = project.script("import lightbus\nprint(lightbus.create().auth.who())", LIGHTBUS_CONFIG="my.yaml")
     assert said == "auto\n"
     assert os.listdir(project.folder)
+
+
+class TestArgumentsOf1x:
+    """`config_file` and `flask` work, and warn once."""
+
+    def test_a_file(self, project: Project) -> None:
+        url = project.env.pop("LIGHTBUS__BUS__REDIS__URL")
+        project.write("my.yaml", f"service_name: mine\nbus: {{redis: {{url: '{url}'}}}}\n")
+        said = project.script(
+            """
+            import lightbus
+            import warnings
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter('always')
+                for _ in range(2):
+                    bus = lightbus.create(config_file='my.yaml')
+            print(bus.client.service_name)
+            print(len(caught), caught[0].category.__name__, caught[0].filename.endswith('script.py'))
+            print(caught[0].message)
+            """
+        )
+        assert said.splitlines() == [
+            "mine",
+            "1 DeprecationWarning True",
+            "config_file is an argument of lightbus.create() in Lightbus 1.x; give the file as the first "
+            "argument: lightbus.create('my.yaml')",
+        ]
+
+    @pytest.mark.parametrize("is_on", [True, False])
+    def test_flask(self, is_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(arguments, "_told", set())
+        with pytest.warns(DeprecationWarning, match=r"leave it out: create\(\) connects to nothing"):
+            bus = lightbus.create(flask=is_on)
+        assert isinstance(bus, lightbus.BusPath)
+
+    def test_a_file_beside_a_configuration_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(arguments, "_told", {"config_file"})
+        with pytest.raises(ConfigurationError, match="a configuration and a config_file; give one of them"):
+            lightbus.create({}, config_file="my.yaml")
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [("client_class", "; the client is always lightbus.BusClient"), ("confg", "$")],
+    )
+    def test_others_are_refused_as_python_does(self, name: str, said: str) -> None:
+        given: dict[str, Any] = {name: None}
+        with pytest.raises(TypeError, match=rf"create\(\) got an unexpected keyword argument '{name}'{said}"):
+            lightbus.create(**given)
+
+    def test_in_a_hosted_module_the_file_is_that_of_the_host(self, project: Project) -> None:
+        project.write("lightbus.yaml", "service_name: shop\n")
+        project.write(
+            "bus.py", f"{API}\n    bus = lightbus.create(config_file='lightbus.yaml', flask=True)\n"
+        )
+        project.host()
+        project.write("bus.py", f"{API}\n    bus = lightbus.create(config_file='other.yaml')\n")
+        # Where warnings are no errors, as they are in refused().
+        host = project.start("run")
+        assert host.wait() == 78
+        assert "contradicts the host's own configuration" in host.output()
+
+
+def test_two_buses_of_one_hosted_module_are_the_host_s(project: Project) -> None:
+    project.write(
+        "bus.py",
+        f"{API}\n    one, two = lightbus.create(), lightbus.create()\n    assert one is two\n"
+        "    two.client.every(seconds=0.1, also_run_immediately=True)(lambda: print('ran', flush=True))\n",
+    )
+    host = project.host()
+    eventually(lambda: "ran" in printed(host), what=host.output())

@@ -50,7 +50,7 @@ class ShopApi(Api):
 
     def price_by_call(self, sku: str) -> int:
         """Synchronous code in a thread that calls, over the bus of its host."""
-        price: int = lightbus.get_bus("shop").shop.price(sku=sku)
+        price: int = lightbus.get_bus(service_name="shop").shop.price(sku=sku)
         return price
 
     async def fail(self) -> None:
