@@ -6,6 +6,7 @@ import pytest
 
 from lightbus.exceptions import GroupRefused
 from lightbus.transports.events import EventTransport, GroupStatus
+from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 from tests.transports.conftest import take
 
@@ -45,6 +46,25 @@ async def test_a_group_that_is_removed_leaves_nothing_and_others_keep_all(ports:
     if ports.server is not None:
         assert [key for key in ports.server.execute("KEYS", "*") if b"shop-old" in key] == []
         assert ports.server.execute("HGET", f"{{{STREAM}}}:groups", "shop-old") is None
+
+
+async def test_a_group_for_which_much_waits_is_removed_without_keeping_redis(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    """Redis frees what is large beside its work, if it is unlinked."""
+    transport = any_ports.events()
+    await with_every_fate(any_ports, transport, "old")
+    bodies = f"{{{STREAM}}}:bodies:shop-old"
+    any_redis.execute("HSET", bodies, *(word for n in range(10_000) for word in (f"1-{n}", "body")))
+    status = await status_of(transport, "shop-old")
+    assert status is not None
+
+    def freed_beside() -> int:
+        return int(any_redis.execute("INFO").split(b"lazyfreed_objects:")[1].split()[0])
+
+    before = freed_beside()
+    await transport.remove_group(status)
+    await eventually_async(lambda: freed_beside() > before)
 
 
 async def test_a_group_that_a_process_reads_is_not_removed(ports: Ports) -> None:

@@ -9,6 +9,7 @@ import pytest
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.messages import EventMessage
 from lightbus.transports.events import EventConsumer
+from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
 from .conftest import Ports, fields_of, settled, take
@@ -397,3 +398,24 @@ async def test_how_many_are_taken_over_at_a_time_is_configured(
     await settled(swept)
     await asyncio.sleep(0.05)
     assert pending(redis_server) == 4 - taken
+
+
+async def test_what_a_process_with_many_slots_has_held_is_taken_over_at_one_look(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    """Each turn takes ten times as many as are read at a time, and the next one follows at once."""
+    redis_server.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    for _ in range(25):
+        redis_server.execute("XADD", STREAM, "*", *GOOD)
+    redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    await asyncio.sleep(LEASE)
+    options = {"acknowledgement_timeout": LEASE, "reclaim_interval": 60, "batch_size": 1}
+    consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
+
+    async def work() -> None:
+        while True:
+            for delivery in await consumer.take(1):
+                delivery.ack()
+
+    redis_ports.run(work())
+    await eventually_async(lambda: pending(redis_server) == 0)

@@ -224,7 +224,7 @@ def takes_over(stream: str, group: str, heir: str, *, dedupes: bool = False) -> 
         *(("HGET", groups, ""), ("HMGET", groups, ""), ("HSET", groups, "", ""), ("HDEL", groups, "")),
         *(("XGROUP", "SETID", source, group, 0) for source in (key, heirs)),
         *(("XGROUP", "CREATE", heirs, heir, 0), ("XGROUP", "CREATE", key, heir, 0)),
-        *(("XGROUP", "DESTROY", key, group), ("DEL", retry, delayed, bodies, dead)),
+        *(("XGROUP", "DESTROY", key, group), ("UNLINK", retry, delayed, bodies, dead)),
         *(("TYPE", each) for each in (retry, dead, delayed, bodies, *of_heir)),
         *((what, source, group) for what in ("XPENDING",) for source in (key, retry)),
         *(("XACK", source, group, "0-0") for source in (key, retry)),

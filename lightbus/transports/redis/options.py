@@ -126,7 +126,7 @@ class RedisEventOptions(RedisOptions):
         minimum=1,
     )
     reclaim_batch_size: int | None = option(
-        None, "The most abandoned events taken over at a time; left out, 10 times batch_size.", minimum=1
+        None, "The most abandoned events taken over at a time; left out, all that there are.", minimum=1
     )
     serializer: ClassName = option(
         ClassName("lightbus.serializers.ByFieldMessageSerializer"),

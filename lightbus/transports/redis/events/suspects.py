@@ -97,16 +97,20 @@ class Takeover:
         """Look in every stream, again and again."""
         membership = self._membership
         while True:
+            is_more = False
             try:
                 for source in membership.sources:
-                    await self._sweep(source)
+                    is_more = await self._sweep(source) or is_more
                 membership.refusals.clear(_SWEEPING)
             except FAILURES as e:
+                is_more = False
                 if isinstance(e, LinkBroken):
                     # An entry that was claimed just now may be held here without a delivery.
                     self._on_lost_reply()
                 membership.refusals.meet(_SWEEPING, e, only="NOPERM")
-            await membership.pause()
+            # What a process with thousands of slots has held is not to wait for many leases.
+            if not is_more or membership.options.reclaim_batch_size is not None:
+                await membership.pause()
 
     async def rerun(self, source: str, entry_id: str, fields: Fields, delivered: int) -> None:
         """Run a suspect that was claimed by a command without a reply; that is no further death."""
@@ -115,8 +119,8 @@ class Takeover:
         async with self._suspects.turn:
             await self._run(source, entry_id, fields, delivered)
 
-    async def _sweep(self, source: str) -> None:
-        """Take over the entries of one stream, and go on after the last sweep's end."""
+    async def _sweep(self, source: str) -> bool:
+        """Take over entries of one stream, going on after the last sweep; returns whether more may follow."""
         membership, options = self._membership, self._membership.options
         for _ in range(options.reclaim_batch_size or options.batch_size * 10):
             room = self._deliveries.room
@@ -126,7 +130,7 @@ class Takeover:
             # Room comes before the turn: a listener that has the turn must claim, or it keeps others waiting.
             async with self._suspects.turn:
                 if membership.is_leaving:
-                    return  # It would only be handed back, and the count of its deaths forgotten.
+                    return False  # It would only be handed back, and the count of its deaths forgotten.
                 claim = CLAIM(
                     source=source, group=membership.group, consumer=membership.consumer,
                     lease=int(options.acknowledgement_timeout * 1000), cursor=self._cursors.get(source, "-"),
@@ -140,6 +144,7 @@ class Takeover:
             if self._cursors[source] == "-":
                 break
         await self._tidy(source)
+        return self._cursors[source] != "-"
 
     async def _tidy(self, source: str) -> None:
         """Let leases from the future begin now, and forget consumers that are long gone."""
