@@ -10,7 +10,7 @@
 -- ago it was heard of; 'moved' and the group's heir; or 'gone'.
 -- Rehearsed: nothing is in both places, or in neither. What is added comes first.
 local stream, retry, delayed, bodies, dead, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local group, most, what, cursor, letters, acts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
+local group, most, what, cursor, letters, acts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local idle, nobody, silent = ARGV[7], ARGV[8], ARGV[9]
 
 local known = groups_of(stream)
@@ -98,7 +98,7 @@ for _, event in ipairs(found) do
   end
 end
 
-if acts and #pending + #added > 0 then
+if acts == '1' and #pending + #added > 0 then
   -- The first write, one that needs no memory: so all of it is done where Redis has none left.
   redis.call('XACK', stream, group, '0-0')
   redis.call('XDEL', retry, '0-0')
@@ -149,7 +149,7 @@ if acts and #pending + #added > 0 then
   end
 end
 if what == 'waiting' then
-  last = cursor + kept + waits + (acts and 0 or #pending + #added)
+  last = cursor + kept + waits + (acts == '1' and 0 or #pending + #added)
 end
 if next_what ~= what then
   last = next_what == 'waiting' and '0' or '-'
