@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol
 
 import pytest
 
+from lightbus.bus import hosted
 from lightbus.declared.registry import auto_registered
 from tests.support.processes import Process, lightbus_process
 from tests.support.proxy import Proxy
@@ -40,12 +41,13 @@ class RunLightbus(Protocol):
 
 
 @pytest.fixture(autouse=True)
-def no_api_left() -> Iterator[None]:
-    """What a test registers is there for all tests after it: `auto_register = False`, or `bench`."""
-    before = auto_registered.names()
+def nothing_left() -> Iterator[None]:
+    """What a test registers or hosts is there for all tests after it: `auto_register = False`, or `bench`."""
+    before, host = auto_registered.names(), hosted.current()
     yield
     left = auto_registered.names()
     assert left == before
+    assert hosted.current() is host
 
 
 def missing(what: str) -> NoReturn:

@@ -173,7 +173,8 @@ def test_an_old_name_warns_once_with_the_new_one_and_the_line_that_has_it() -> N
 
 def test_the_table_of_old_names_is_no_part_of_a_start() -> None:
     code = "import sys, lightbus; print(*(n for n in sys.modules if 'old_names' in n))"
-    assert run(code).stdout.split() == ["lightbus.declared.old_names", "lightbus.declared.old_names.lookup"]
+    package = "lightbus.declared.old_names"
+    assert run(code).stdout.split() == [package, f"{package}.arguments", f"{package}.lookup"]
 
 
 @pytest.mark.parametrize(

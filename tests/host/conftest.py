@@ -172,12 +172,17 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """Hosts in this process, over an empty Redis; what they register is forgotten afterwards."""
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts may be in this process: what they register, and which bus they hand out, is forgotten."""
     empty = Registry()
     for module in ("lightbus.host.checks", "lightbus.bus.creation"):
         monkeypatch.setattr(f"{module}.auto_registered", empty)
     monkeypatch.setattr(hosted, "_hosted", [])
+
+
+@pytest.fixture
+def bench(tmp_path: Path, redis_server: Server, in_process: None) -> Iterator[Bench]:
+    """Hosts in this process, over an empty Redis."""
     ledger.reset()
     levels = {name: logging.getLogger(name).level for name in (None, "lightbus")}
     yield Bench(tmp_path, redis_server)

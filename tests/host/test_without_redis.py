@@ -259,6 +259,7 @@ def test_a_host_that_waits_says_it_on_its_page_of_health(
 
 
 @each_kind
+@pytest.mark.usefixtures("in_process")
 async def test_it_says_each_kind_there_as_it_is_said_elsewhere(
     kinds: dict[str, Kind], name: str, tmp_path: Path
 ) -> None:
