@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar, get_args, get_origin
+import logging
+from collections.abc import Awaitable, Coroutine, Iterable
+from functools import lru_cache
+from typing import Any, get_args, get_origin
 
 from lightbus.declared.definition import EMPTY, Definition, Procedure, where
 from lightbus.exceptions import MisconfiguredApiOptions
@@ -12,7 +14,7 @@ from lightbus.values import hints_of
 from .safety import DRAFT_07
 from .writing import SchemaWriter
 
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 def contract_of(definition: Definition) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def _rpc(api: str, name: str, procedure: Procedure) -> dict[str, Any]:
     if get_origin(result) in (Awaitable, Coroutine):
         result = get_args(result)[-1]
     writer = SchemaWriter("answers")
-    response = _located(f"{place}: what it returns", writer.schema, result)
+    response = _located(f"{place}: what it returns", writer, result)
     response = {"$schema": DRAFT_07, **response, "title": f"RPC {api}.{name}() response"}
     return {
         "parameters": _parameters(
@@ -66,12 +68,12 @@ def _parameters(
 ) -> dict[str, Any]:
     """Return the schema of parameters: name, hint and default of each, and the hint of ``**kwargs``."""
     if not isinstance(others, bool):
-        others = _located(f"{place}: parameter **", writer.schema, others) or True
+        others = _located(f"{place}: parameter **", writer, others) or True
     properties, required = {}, []
     for name, hint, default in parameters:
         if hint is EMPTY and type(default) in (str, int, float, bool):
             hint = type(default)
-        properties[name] = _located(f"{place}: parameter {name}", writer.schema, hint, default)
+        properties[name] = _located(f"{place}: parameter {name}", writer, hint, default)
         if default is EMPTY:
             required.append(name)
     return writer.finish(
@@ -86,9 +88,23 @@ def _parameters(
     )
 
 
-def _located(place: str, write: Callable[..., T], *args: Any) -> T:
-    """Write a schema; what can't be written is an error that says where."""
+def _located(place: str, writer: SchemaWriter, hint: Any, default: Any = EMPTY) -> dict[str, Any]:
+    """Write a schema; what can't be written is an error that says where, and what is not known a warning."""
     try:
-        return write(*args)
+        schema = writer.schema(hint, default)
     except MisconfiguredApiOptions as e:
         raise MisconfiguredApiOptions(f"{place}: {e}") from e
+    for name, what in writer.unknown.items():
+        _warn(place, name, what)
+    writer.unknown.clear()
+    return schema
+
+
+@lru_cache(maxsize=1024)
+def _warn(place: str, hint: str, what: str) -> None:
+    """Tell of a hint once in a process, however many buses it has."""
+    logger.warning(
+        "%s: the type hint %s %s; use a dataclass or another supported type, or give the class __to_bus__() "
+        "and __from_bus__()",
+        place, hint, what,
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -45,6 +45,8 @@ class SchemaWriter:
     def __init__(self, direction: Direction = "arguments") -> None:
         self._direction = direction
         self.definitions: dict[str, Any] = {}
+        #: The hints of which values are not converted, each with what is done with them.
+        self.unknown: dict[str, str] = {}
         self._open: list[shapes.Shape] = []
         self._names: dict[shapes.Shape, str] = {}
 
@@ -80,7 +82,7 @@ class SchemaWriter:
         return {**schema, "definitions": self.definitions} if self.definitions else schema
 
     def _of(self, shape: shapes.Shape) -> dict[str, Any]:
-        if not isinstance(shape, shapes.ObjectOf | shapes.Alias):
+        if not isinstance(shape, shapes.ObjectOf | shapes.Plain | shapes.Alias):
             write = getattr(self, f"_{type(shape).__name__.lower()}")
             return dict(write(shape))
         if shape in self._open and shape not in self._names:
@@ -102,6 +104,16 @@ class SchemaWriter:
 
     def _anything(self, shape: shapes.Anything) -> dict[str, Any]:
         return {}
+
+    def _unknown(self, shape: shapes.Unknown) -> dict[str, Any]:
+        self.unknown[shape.name] = "can not be checked: its values pass as they are"
+        return {}
+
+    def _plain(self, shape: shapes.Plain) -> dict[str, Any]:
+        self.unknown[shape.name] = (
+            "is a class without a way to make it: a dict with its fields is handed over"
+        )
+        return self._object(shape.name, shape.fields)
 
     def _scalar(self, shape: shapes.Scalar) -> dict[str, Any]:
         return _SCALARS.get(shape.type, {"type": "string"})
@@ -142,11 +154,14 @@ class SchemaWriter:
         return _constrain(schema, shape.rules)
 
     def _objectof(self, shape: shapes.ObjectOf) -> dict[str, Any]:
+        return self._object(shape.name, shape.fields)
+
+    def _object(self, name: str, fields: Sequence[shapes.Field]) -> dict[str, Any]:
         return {
             "type": "object",
-            "title": shape.name,
-            "properties": {f.name: self.schema(f.hint, f.default) for f in shape.fields},
-            "required": [f.name for f in shape.fields if f.required],
+            "title": name,
+            "properties": {f.name: self.schema(f.hint, f.default) for f in fields},
+            "required": [f.name for f in fields if f.required],
             "additionalProperties": False,
         }
 

@@ -55,6 +55,17 @@ class Compiler:
     def _anything(self, shape: shapes.Anything) -> Converter:
         return Converter(identity, JSON_TYPES, JSON_TYPES)
 
+    def _unknown(self, shape: shapes.Unknown) -> Converter:
+        return Converter(identity, JSON_TYPES, JSON_TYPES)
+
+    def _plain(self, shape: shapes.Plain) -> Converter:
+        def convert(value: Any) -> Any:
+            if type(value) is not dict:
+                raise misfit(value, f"an object with the fields of {shape.name}")
+            return value
+
+        return Converter(convert, OBJECT, OBJECT)
+
     def _scalar(self, shape: shapes.Scalar) -> Converter:
         converter = scalar(shape.type, shape.name)
         if shape.cls is None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired, Required, TypeVar, get_args, get_o
 
 import msgspec
 
-from .shapes import EMPTY, Field, Model, ObjectOf, Shape, hints_of, optional
+from .shapes import EMPTY, Field, Model, ObjectOf, Plain, Shape, hints_of, optional
 
 _Fields = Callable[[type, Mapping[str, Any]], list[Field]]
 
@@ -41,6 +41,21 @@ def read_object(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape | None:
     if (tag := struct_tag(cls)) is not None:
         make = partial(_make_tagged, cls, tag[0])
     return ObjectOf(name, make, lambda: reader(cls, _field_hints(cls, args)))
+
+
+def read_plain(cls: type) -> Plain | None:
+    """Return the shape of a class that has annotations and nothing that makes it of fields.
+
+    Args:
+        cls: A class that is of no other kind.
+
+    Returns:
+        The shape, or None if it has no annotations.
+    """
+    annotations = getattr(cls, "__annotations__", None)
+    if not isinstance(annotations, dict) or all(name.startswith("_") for name in annotations):
+        return None
+    return Plain(cls.__name__, lambda: _annotated_fields(cls))
 
 
 def is_model(cls: type) -> bool:
@@ -140,6 +155,15 @@ def _type_variables(cls: type, args: tuple[Any, ...]) -> dict[Any, Any]:
             below = tuple(substitute(a, known) for a in get_args(base))
             known = {**_type_variables(origin, below), **known}
     return known
+
+
+def _annotated_fields(cls: type) -> list[Field]:
+    fields = []
+    for name, hint in hints_of(cls).items():
+        default = getattr(cls, name, EMPTY)
+        if not name.startswith("_") and (default is EMPTY or not callable(default)):
+            fields.append(Field(name, name, optional(hint, default), default is EMPTY, default))
+    return fields
 
 
 def _dataclass_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:

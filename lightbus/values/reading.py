@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NewType, NotRequired, Required, TypeVar,
 from lightbus.exceptions import MisconfiguredApiOptions
 
 from .dumping import dump
-from .objects import read_object, substitute
+from .objects import read_object, read_plain, substitute
 from .shapes import (
     EMPTY,
     SCALARS,
@@ -29,6 +29,7 @@ from .shapes import (
     Shape,
     TupleOf,
     UnionOf,
+    Unknown,
     hints_of,
 )
 
@@ -64,7 +65,7 @@ def read(hint: Any) -> Shape:
         The shape; the same object each time, so that recursive types end.
 
     Raises:
-        MisconfiguredApiOptions: Values of that type can't travel over the bus.
+        MisconfiguredApiOptions: It is a text that names nothing.
     """
     try:
         hash(hint)
@@ -105,7 +106,9 @@ def _read(hint: Any) -> Shape:
         return read(args[0])
     if isinstance(alias, type):
         return _read_class(hint, alias, args)
-    raise _unsupported(hint)
+    if isinstance(hint, str | typing.ForwardRef):
+        raise _unresolved(hint)
+    return _unknown(hint)
 
 
 def _read_class(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape:
@@ -135,7 +138,7 @@ def _read_class(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape:
     for base in (str, int, float):
         if issubclass(cls, base):
             return _scalar(base, cls)
-    raise _unsupported(hint)
+    return read_plain(cls) or _unknown(hint)
 
 
 def _scalar(kind: Any, cls: Any = None) -> Scalar:
@@ -155,10 +158,10 @@ def _sent_hint(cls: Any) -> Any:
     return hints_of(cls.__to_bus__).get("return", Any) if hasattr(cls, "__to_bus__") else Any
 
 
-def _read_literal(args: tuple[Any, ...]) -> Shape:
+def _read_literal(args: tuple[Any, ...]) -> Choice | Unknown:
     members = tuple((a.value if isinstance(a, enum.Enum) else a, a) for a in args)
     if any(type(sent) not in (str, int, bool, type(None)) for sent, _ in members):
-        raise _unsupported(Literal[args])
+        return _unknown(Literal[args])
     return Choice(" or ".join(repr(sent) for sent, _ in members), members)
 
 
@@ -197,9 +200,12 @@ def _is_read_only(origin: Any) -> bool:
     )
 
 
-def _unsupported(hint: Any) -> MisconfiguredApiOptions:
-    text = getattr(hint, "__qualname__", None) or repr(hint)
+def _unknown(hint: Any) -> Unknown:
+    return Unknown((getattr(hint, "__qualname__", None) or repr(hint))[:100])
+
+
+def _unresolved(hint: Any) -> MisconfiguredApiOptions:
     return MisconfiguredApiOptions(
-        f"the type hint {text[:100]} stands for values that can't travel over the bus; use a dataclass "
-        "or another supported type, or give the class __to_bus__() and __from_bus__()"
+        f"the type hint {str(hint)[:100]!r} is a text that names no type; hints must name things that exist "
+        "at the top of the module"
     )

@@ -110,6 +110,21 @@ class ObjectOf(Shape):
         return self.read_fields()
 
 
+class Plain(Shape):
+    """A class whose annotations alone say what it has: its values stay what JSON has for them, a dict."""
+
+    read_fields: Callable[[], list[Field]]
+
+    @cached_property
+    def fields(self) -> list[Field]:
+        """The fields, in their order."""
+        return self.read_fields()
+
+
+class Unknown(Shape):
+    """A hint that says nothing here: its values are neither checked nor converted."""
+
+
 class Alias(Shape):
     """A hint whose values travel as those of another one, which may mention it.
 

@@ -85,13 +85,20 @@ class TestDumpschema:
         assert status == 0
         assert json.loads(output)["asyncapi"] == "3.0.0"
 
-    def test_names_the_line_of_a_hint_that_cannot_be_used(self, project: Path) -> None:
+    @pytest.mark.parametrize(("hint", "wanted"), [("type", 0), ("list['Nobody']", 78)])
+    def test_takes_a_hint_that_is_not_known_and_names_one_that_names_nothing(
+        self, project: Path, hint: str, wanted: int
+    ) -> None:
         (project / "bus.py").write_text(
-            SHOP.format(qty=" = 1", event="sku").replace("item: Item", "item: type")
+            SHOP.format(qty=" = 1", event="sku").replace("item: Item", f"item: {hint}")
         )
         status, output = lightbus(project, "dumpschema")
-        assert status == 78
-        assert "bus.py:" in output and "shop.price()" in output and "item" in output
+        assert status == wanted
+        if status == 0:
+            parameters = json.loads(output)["shop"]["rpcs"]["price"]["parameters"]
+            assert parameters["properties"]["item"] == {}
+        else:
+            assert "ShopApi.price" in output and "Nobody" in output
 
 
 class TestContractCheck:

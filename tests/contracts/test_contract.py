@@ -22,7 +22,6 @@ import pytest
 from lightbus import Api, Event, Parameter
 from lightbus.contracts.contract import contract_of
 from lightbus.contracts.writing import SchemaWriter
-from lightbus.exceptions import MisconfiguredApiOptions
 
 CAPTURE = Path(__file__).parent.parent / "wire" / "lightbus-1.3-commands.json"
 
@@ -240,20 +239,48 @@ def test_further_arguments_are_described_where_they_have_a_hint() -> None:
     assert parameters["additionalProperties"] == {"type": "integer"}
 
 
-def test_a_hint_of_what_cannot_travel_is_an_error_that_names_the_parameter() -> None:
-    def connect(self: Any, socket: memoryview) -> None:
-        pass
-
-    with pytest.raises(MisconfiguredApiOptions, match=r"x.connect\(\): parameter socket: .*memoryview"):
-        contract_of(_api(connect=connect))
-
-    def make(self: Any) -> memoryview:
+def test_a_hint_that_is_not_known_takes_anything_and_is_told_once_with_its_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def connect(self: Any, socket: memoryview) -> memoryview:
         raise NotImplementedError
 
-    with pytest.raises(MisconfiguredApiOptions, match=r"x.make\(\): what it returns: .*memoryview"):
-        contract_of(_api(make=make))
+    api = _api(connect=connect, seen=Event([Parameter("who", memoryview)]))
+    contract = contract_of(api)
+    assert contract["rpcs"]["connect"]["parameters"]["properties"] == {"socket": {}}
+    assert contract["events"]["seen"]["parameters"]["properties"] == {"who": {}}
+    assert contract["rpcs"]["connect"]["response"].keys() == {"$schema", "title"}
+    contract_of(api)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3
+    for line, place in zip(
+        told, ("x.seen: parameter who", "x.connect(): what it returns", "x.connect(): parameter socket"),
+        strict=True,
+    ):  # fmt: skip
+        assert "test_contract" in line
+        assert f"{place}: the type hint memoryview can not be checked" in line
+        assert "use a dataclass" in line
 
 
-def test_an_events_hint_of_what_cannot_travel_is_an_error_that_names_the_parameter() -> None:
-    with pytest.raises(MisconfiguredApiOptions, match=r"x.seen: parameter who: "):
-        contract_of(_api(seen=Event([Parameter("who", memoryview)])))
+class Crate:
+    """A class with annotations alone."""
+
+    weight: float
+    label: str = "none"
+    lid: Crate = None  # type: ignore[assignment]
+    _secret: int = 1
+
+
+def test_a_class_with_annotations_alone_is_published_as_an_object_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def pack(self: Any, crate: Crate) -> None:
+        raise NotImplementedError
+
+    parameters = contract_of(_api(pack=pack))["rpcs"]["pack"]["parameters"]
+    assert parameters["properties"]["crate"] == {"$ref": "#/definitions/Crate"}
+    crate = parameters["definitions"]["Crate"]
+    assert crate["required"] == ["weight"]
+    assert crate["properties"]["label"] == {"type": "string", "default": "none"}
+    assert crate["properties"].keys() == {"weight", "label", "lid"}
+    assert "parameter crate: the type hint Crate is a class without a way to make it" in caplog.text

@@ -255,10 +255,33 @@ def test_what_does_not_fit_is_an_error_with_its_path(hint: Any, sent: Any, messa
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("hint", [Callable[[], int], type(pytest), "Line", list["Line"]])
-def test_a_hint_of_what_cannot_travel_is_an_error_when_the_caster_is_made(hint: Any) -> None:
-    with pytest.raises(MisconfiguredApiOptions, match="can't travel over the bus"):
+@pytest.mark.parametrize("hint", ["Line", list["Line"]])
+def test_a_hint_that_is_a_text_which_names_nothing_is_an_error_when_the_caster_is_made(hint: Any) -> None:
+    with pytest.raises(MisconfiguredApiOptions, match="is a text that names no type"):
         values.cast(None, hint)
+
+
+@pytest.mark.parametrize("hint", [Callable[[], int], type(pytest), memoryview, list[memoryview]])
+def test_values_of_a_hint_that_is_not_known_pass_as_they_are(hint: Any) -> None:
+    for sent in ([{"a": 1}, None, 1.5], []):
+        assert values.cast(sent, hint) == sent
+
+
+class Address1x:
+    """A class as code for Lightbus 1.x has them: annotations, and nothing that makes it of fields."""
+
+    street: str
+    number: int = 1
+
+    def label(self) -> str:
+        raise NotImplementedError
+
+
+def test_values_of_a_class_with_annotations_alone_stay_dicts() -> None:
+    assert values.cast({"street": "High"}, Address1x) == {"street": "High"}
+    assert values.cast([{"street": "High"}], list[Address1x]) == [{"street": "High"}]
+    with pytest.raises(ValidationError, match="an object with the fields of Address1x"):
+        values.cast("High", Address1x)
 
 
 @dataclass

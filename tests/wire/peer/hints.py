@@ -25,6 +25,13 @@ class Spot(NamedTuple):
     y: int = None  # type: ignore[assignment]
 
 
+class Crate:
+    """A class that has annotations, and nothing that makes it of fields."""
+
+    weight: float
+    label: str = "none"
+
+
 class HintsApi(Api):
     """What the tests compare the contracts of."""
 
@@ -39,6 +46,9 @@ class HintsApi(Api):
 
     def spot(self, spot: Spot) -> Spot:
         return spot
+
+    def pack(self, crate: Crate, view: memoryview) -> memoryview:
+        return view
 
     def anything_in_it(self, items: Tuple, more: tuple = ()) -> Tuple:  # type: ignore[type-arg]
         return (*items, *more)
