@@ -61,6 +61,7 @@ def screens() -> Iterator[tuple[str, str]]:
 
 def _first_run(folder: Path) -> str:
     env = {
+        "LIGHTBUS__PROCESS_NAME": "laptop-4711",  # a long name of the machine would break lines
         "LIGHTBUS__BUS__REDIS__EMBEDDED": "true",
         "LIGHTBUS__BUS__REDIS__URL": f"redis://127.0.0.1:{free_port()}/0",
     }
