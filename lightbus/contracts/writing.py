@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -82,7 +82,7 @@ class SchemaWriter:
         return {**schema, "definitions": self.definitions} if self.definitions else schema
 
     def _of(self, shape: shapes.Shape) -> dict[str, Any]:
-        if not isinstance(shape, shapes.ObjectOf | shapes.Plain | shapes.Alias):
+        if not isinstance(shape, shapes.Fielded | shapes.Alias):
             write = getattr(self, f"_{type(shape).__name__.lower()}")
             return dict(write(shape))
         if shape in self._open and shape not in self._names:
@@ -107,13 +107,13 @@ class SchemaWriter:
 
     def _unknown(self, shape: shapes.Unknown) -> dict[str, Any]:
         self.unknown[shape.name] = "can not be checked: its values pass as they are"
-        return {}
+        return self._anything(shape)
 
     def _plain(self, shape: shapes.Plain) -> dict[str, Any]:
         self.unknown[shape.name] = (
             "is a class without a way to make it: a dict with its fields is handed over"
         )
-        return self._object(shape.name, shape.fields)
+        return self._objectof(shape)
 
     def _scalar(self, shape: shapes.Scalar) -> dict[str, Any]:
         return _SCALARS.get(shape.type, {"type": "string"})
@@ -153,15 +153,12 @@ class SchemaWriter:
             return {**schema, "anyOf": [_constrain(branch, shape.rules) for branch in schema["anyOf"]]}
         return _constrain(schema, shape.rules)
 
-    def _objectof(self, shape: shapes.ObjectOf) -> dict[str, Any]:
-        return self._object(shape.name, shape.fields)
-
-    def _object(self, name: str, fields: Sequence[shapes.Field]) -> dict[str, Any]:
+    def _objectof(self, shape: shapes.Fielded) -> dict[str, Any]:
         return {
             "type": "object",
-            "title": name,
-            "properties": {f.name: self.schema(f.hint, f.default) for f in fields},
-            "required": [f.name for f in fields if f.required],
+            "title": shape.name,
+            "properties": {f.name: self.schema(f.hint, f.default) for f in shape.fields},
+            "required": [f.name for f in shape.fields if f.required],
             "additionalProperties": False,
         }
 

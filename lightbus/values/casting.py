@@ -55,8 +55,7 @@ class Compiler:
     def _anything(self, shape: shapes.Anything) -> Converter:
         return Converter(identity, JSON_TYPES, JSON_TYPES)
 
-    def _unknown(self, shape: shapes.Unknown) -> Converter:
-        return Converter(identity, JSON_TYPES, JSON_TYPES)
+    _unknown = _anything
 
     def _plain(self, shape: shapes.Plain) -> Converter:
         def convert(value: Any) -> Any:
@@ -217,7 +216,9 @@ class Compiler:
         return Converter(convert, NOTHING, inner.takes)
 
     def _objectof(self, shape: shapes.ObjectOf) -> Converter:
-        fields = {f.name: (f.keyword, self.converter(f.hint)) for f in shape.fields}
+        fields = {
+            f.name: (f.keyword, self.converter(shapes.optional(f.hint, f.default))) for f in shape.fields
+        }
         required = frozenset(f.name for f in shape.fields if f.required)
         make, name = shape.make, shape.name
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired, Required, TypeVar, get_args, get_o
 
 import msgspec
 
-from .shapes import EMPTY, Field, Model, ObjectOf, Plain, Shape, hints_of, optional
+from .shapes import EMPTY, Field, Model, ObjectOf, Plain, Shape, hints_of
 
 _Fields = Callable[[type, Mapping[str, Any]], list[Field]]
 
@@ -40,7 +40,7 @@ def read_object(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape | None:
     make: Any = dict if typing.is_typeddict(cls) else cls
     if (tag := struct_tag(cls)) is not None:
         make = partial(_make_tagged, cls, tag[0])
-    return ObjectOf(name, make, lambda: reader(cls, _field_hints(cls, args)))
+    return ObjectOf(name, lambda: reader(cls, _field_hints(cls, args)), make)
 
 
 def read_plain(cls: type) -> Plain | None:
@@ -162,7 +162,7 @@ def _annotated_fields(cls: type) -> list[Field]:
     for name, hint in hints_of(cls).items():
         default = getattr(cls, name, EMPTY)
         if not name.startswith("_") and (default is EMPTY or not callable(default)):
-            fields.append(Field(name, name, optional(hint, default), default is EMPTY, default))
+            fields.append(Field(name, name, hint, default is EMPTY, default))
     return fields
 
 
@@ -174,7 +174,7 @@ def _dataclass_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
         Field(
             f.name,
             aliases.get(f.name, f.name),
-            optional(hints.get(f.name, Any), f.default),
+            hints.get(f.name, Any),
             f.default is missing and f.default_factory is missing,
             EMPTY if f.default is missing else f.default,
         )
@@ -186,7 +186,7 @@ def _dataclass_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
 def _named_tuple_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
     defaults = {name: cls._field_defaults.get(name, EMPTY) for name in cls._fields}
     return [
-        Field(name, name, optional(hints.get(name, Any), default), default is EMPTY, default)
+        Field(name, name, hints.get(name, Any), default is EMPTY, default)
         for name, default in defaults.items()
     ]
 
@@ -212,8 +212,7 @@ def _attrs_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
         factory = type(a.default).__name__ == "Factory"
         default = EMPTY if nothing or factory else a.default
         if a.init:
-            hint = optional(hints.get(a.name, Any), default)
-            fields.append(Field(a.name, a.alias, hint, nothing, default))
+            fields.append(Field(a.name, a.alias, hints.get(a.name, Any), nothing, default))
     return fields
 
 
@@ -223,6 +222,5 @@ def _struct_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
         fields.append(Field(tag[0], tag[0], Literal[tag[1]], True))
     for f in msgspec.structs.fields(cls):
         default = EMPTY if f.default is msgspec.NODEFAULT else f.default
-        hint = optional(hints.get(f.name, Any), default)
-        fields.append(Field(f.encode_name, f.name, hint, f.required, default))
+        fields.append(Field(f.encode_name, f.name, hints.get(f.name, Any), f.required, default))
     return fields

@@ -35,6 +35,10 @@ class Anything(Shape):
     """No hint, or one that says nothing."""
 
 
+class Unknown(Anything):
+    """A hint that says nothing here: its values are neither checked nor converted."""
+
+
 class Scalar(Shape):
     """One of :data:`SCALARS`; ``cls`` makes the value from it where that is a class of its own."""
 
@@ -98,31 +102,25 @@ class Field(msgspec.Struct, eq=False):
     default: Any = EMPTY
 
 
-class ObjectOf(Shape):
-    """A class with named fields; ``make`` takes them as keywords. Fields are read when first wanted."""
+class Fielded(Shape):
+    """A class with named fields, which are read when they are first wanted."""
+
+    read_fields: Callable[[], list[Field]]
+
+    @cached_property
+    def fields(self) -> list[Field]:
+        """The fields, in their order."""
+        return self.read_fields()
+
+
+class ObjectOf(Fielded):
+    """A class that is made of its fields; ``make`` takes them as keywords."""
 
     make: Callable[..., Any]
-    read_fields: Callable[[], list[Field]]
-
-    @cached_property
-    def fields(self) -> list[Field]:
-        """The fields, in their order."""
-        return self.read_fields()
 
 
-class Plain(Shape):
+class Plain(Fielded):
     """A class whose annotations alone say what it has: its values stay what JSON has for them, a dict."""
-
-    read_fields: Callable[[], list[Field]]
-
-    @cached_property
-    def fields(self) -> list[Field]:
-        """The fields, in their order."""
-        return self.read_fields()
-
-
-class Unknown(Shape):
-    """A hint that says nothing here: its values are neither checked nor converted."""
 
 
 class Alias(Shape):
