@@ -7,7 +7,7 @@ Calls and answers are one JSON blob each. An event is a stream entry: bare metad
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -147,15 +147,10 @@ def decode_sender(blob: bytes) -> RpcMessage | None:
     """
     if len(blob) > MAX_BYTES:
         return None
-    try:
-        metadata = _decode_head(blob).metadata
-    except _UNREADABLE as e:
-        try:
-            metadata = _again(blob, _CallHead, "not a call", e).metadata
-        except InvalidMessage:
-            return None
-    if not is_call_id(metadata.id):
+    head = _head(blob, _decode_head, _CallHead)
+    if head is None or not is_call_id(head.metadata.id):
         return None
+    metadata = head.metadata
     return RpcMessage(metadata.api_name, metadata.procedure_name, {}, metadata.return_path or "", metadata.id)
 
 
@@ -197,13 +192,8 @@ def decode_result(blob: bytes) -> ResultMessage:
 
 def decode_answered(blob: bytes) -> str | None:
     """Return the id of the call that an answer is for which can't be read; None if that can't be known."""
-    try:
-        return _decode_result_head(blob).metadata.rpc_message_id
-    except _UNREADABLE as e:
-        try:
-            return _again(blob, _ResultHead, "not an answer", e).metadata.rpc_message_id
-        except InvalidMessage:
-            return None
+    head = _head(blob, _decode_result_head, _ResultHead)
+    return head.metadata.rpc_message_id if head is not None else None
 
 
 def is_call_id(text: str) -> bool:
@@ -349,6 +339,17 @@ def _again(blob: bytes, cls: type[T], what: str, error: Exception) -> T:
     except _UNREADABLE:
         pass
     raise InvalidMessage(f"{what}: {_reason(error)}") from error
+
+
+def _head(blob: bytes, decode: Callable[[bytes], T], cls: type[T]) -> T | None:
+    """Return what can be read of a message that can't be read as a whole; None if nothing can."""
+    try:
+        return decode(blob)
+    except _UNREADABLE as e:
+        try:
+            return _again(blob, cls, "no head", e)
+        except InvalidMessage:
+            return None
 
 
 def _bounded(what: str, value: Mapping[str, Any]) -> bytes:
