@@ -68,9 +68,7 @@ def create(
         ConfigurationError: The arguments contradict each other, or the manifest of the host that loads this
             module.
     """
-    if of_1x:
-        config = with_old_arguments(config, of_1x)
-    config = _with_url(config, url)
+    config = _with_url(with_old_arguments(config, of_1x), url)
     host = hosted.current()
     if host is not None:
         bus = hosted.of_host(host, config, service_name, process_name, features)
@@ -138,11 +136,12 @@ def get_bus(bus_module_name: str | None = None, *, service_name: str | None = No
         if host is not None and service_name in (None, host.bus.client.service_name):
             return host.bus
         bus_module_name = os.environ.get("LIGHTBUS_MODULE")
-    bus = _bus_of(bus_module_name) if service_name is None else None
-    if bus is None and host is not None and service_name is None:
-        return host.bus
-    if bus is not None:
-        return bus
+    if service_name is None:
+        bus = _bus_of(bus_module_name)
+        if bus is not None:
+            return bus
+        if host is not None:
+            return host.bus
     for name, made in _buses.items():
         if service_name in (None, name) and not made.client.is_closed:
             return made
