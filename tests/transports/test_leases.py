@@ -373,24 +373,30 @@ async def test_how_often_is_swept_is_configured(
     assert holder == ("dead" if interval == 60 else "p1")
 
 
+async def abandon(server: Server, count: int) -> None:
+    """Let a dead process hold events, until their leases have run out."""
+    server.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+    for _ in range(count):
+        server.execute("XADD", STREAM, "*", *GOOD)
+    server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    await asyncio.sleep(LEASE)
+
+
+async def acknowledge(consumer: EventConsumer) -> None:
+    """Take one event after the other."""
+    while True:
+        for delivery in await consumer.take(1):
+            delivery.ack()
+
+
 @pytest.mark.parametrize(("most", "taken"), [(2, 2), (None, 4)])
 async def test_how_many_are_taken_over_at_a_time_is_configured(
     redis_ports: Ports, redis_server: Server, most: int | None, taken: int
 ) -> None:
-    redis_server.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
-    for _ in range(4):
-        redis_server.execute("XADD", STREAM, "*", *GOOD)
-    redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
-    await asyncio.sleep(LEASE)
+    await abandon(redis_server, 4)
     options = {"acknowledgement_timeout": LEASE, "reclaim_interval": 60, "reclaim_batch_size": most}
     consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
-
-    async def work() -> None:
-        while True:
-            for delivery in await consumer.take(1):
-                delivery.ack()
-
-    redis_ports.run(work())
+    redis_ports.run(acknowledge(consumer))
 
     async def swept() -> bool:
         return pending(redis_server) == 4 - taken
@@ -404,18 +410,8 @@ async def test_what_a_process_with_many_slots_has_held_is_taken_over_at_one_look
     redis_ports: Ports, redis_server: Server
 ) -> None:
     """Each turn takes ten times as many as are read at a time, and the next one follows at once."""
-    redis_server.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
-    for _ in range(25):
-        redis_server.execute("XADD", STREAM, "*", *GOOD)
-    redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
-    await asyncio.sleep(LEASE)
+    await abandon(redis_server, 25)
     options = {"acknowledgement_timeout": LEASE, "reclaim_interval": 60, "batch_size": 1}
     consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
-
-    async def work() -> None:
-        while True:
-            for delivery in await consumer.take(1):
-                delivery.ack()
-
-    redis_ports.run(work())
+    redis_ports.run(acknowledge(consumer))
     await eventually_async(lambda: pending(redis_server) == 0)
