@@ -11,8 +11,9 @@ from lightbus.declared.definition import EMPTY, Definition, Procedure, where
 from lightbus.exceptions import MisconfiguredApiOptions
 from lightbus.values import hints_of
 
+from .docstrings import Docs, docs_of, docs_of_attributes
 from .safety import DRAFT_07
-from .writing import SchemaWriter
+from .writing import CLASS, SchemaWriter
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,34 @@ def contract_of(definition: Definition) -> dict[str, Any]:
         MisconfiguredApiOptions: A type hint can't be read, or stands for what can't travel over the bus.
     """
     api, events = definition.name, {}
+    below = _docs_of_events(definition)
     for name, event in definition.events.items():
         parameters = [(p.name, p.type, p.default) for p in event.parameters]
         place = f"{where(definition.cls)}: {api}.{name}"
         writer = SchemaWriter("events")
         schema = _parameters(f"Event {api}.{name} parameters", place, parameters, writer)
-        events[name] = {"parameters": schema}
-    return {"events": events, "rpcs": {n: _rpc(api, n, p) for n, p in definition.procedures.items()}}
+        events[name] = {"parameters": _described(schema, below.get(name, Docs()))}
+    rpcs = {n: _rpc(api, n, p) for n, p in definition.procedures.items()}
+    return {**_note(docs_of(definition.cls.__doc__).text), "events": events, "rpcs": rpcs}
+
+
+def _docs_of_events(definition: Definition) -> dict[str, Docs]:
+    if not definition.events:
+        return {}
+    bases = [base for base in reversed(definition.cls.__mro__) if hasattr(base, "__lightbus__")]
+    return {name: docs for base in bases for name, docs in docs_of_attributes(base).items()}
+
+
+def _described(schema: dict[str, Any], docs: Docs) -> dict[str, Any]:
+    """Add to the schema of parameters what a docstring says of them."""
+    properties = schema["properties"]
+    for name in properties.keys() & docs.parameters.keys():
+        properties[name] = {**properties[name], **_note(docs.parameters[name])}
+    return {**schema, **_note(docs.text)}
+
+
+def _note(text: str) -> dict[str, str]:
+    return {"description": text} if text else {}
 
 
 def _rpc(api: str, name: str, procedure: Procedure) -> dict[str, Any]:
@@ -50,11 +72,14 @@ def _rpc(api: str, name: str, procedure: Procedure) -> dict[str, Any]:
         result = get_args(result)[-1]
     writer = SchemaWriter("answers")
     response = _located(f"{place}: what it returns", writer, result)
-    response = {"$schema": DRAFT_07, **response, "title": f"RPC {api}.{name}() response"}
+    docs = docs_of(procedure.function.__doc__)
+    titles = {"title": f"RPC {api}.{name}() response"}
+    if "title" in response:
+        titles[CLASS] = response["title"]
+    response = {"$schema": DRAFT_07, **response, **titles, **_note(docs.returns)}
+    title = f"RPC {api}.{name}() parameters"
     return {
-        "parameters": _parameters(
-            f"RPC {api}.{name}() parameters", place, parameters, SchemaWriter(), others
-        ),
+        "parameters": _described(_parameters(title, place, parameters, SchemaWriter(), others), docs),
         "response": writer.finish(response),
     }
 

@@ -10,10 +10,13 @@ from .printing import default_of, type_text
 from .safety import follow
 from .writing import TYPE_NAMES
 
-#: Keywords that do not change which values fit.
+#: Keywords that do not change which values fit; nor do those that begin with ``x-``.
 _NOTES: Final = frozenset(
     {"$schema", "$comment", "title", "description", "default", "examples", "definitions", "deprecated"}
+    | {"readOnly", "writeOnly", "contentEncoding", "contentMediaType"}
 )
+#: The formats that count. Any other is a note, which no contract of Lightbus 1.x has.
+_FORMATS: Final = frozenset({"date-time", "date", "time", "duration"})
 _SHOWN: Final = 120
 _ORDERED: Final = frozenset(
     f"{most}{of}" for most in ("min", "max") for of in ("imum", "Length", "Items", "Properties")
@@ -114,8 +117,15 @@ class Differ:
         if len(before) == len(after) == 1:
             self._compare_same(before[0], after[0], path)
             return
-        left = list(after)
+        left, unpaired = list(after), []
         for old in before:
+            # A Lightbus of before, or 1.x, gives an enum no title.
+            same = next((a for a in left if _rules_of(a) == _rules_of(old)), None)
+            if same is None:
+                unpaired.append(old)
+            else:
+                left.remove(same)
+        for old in unpaired:
             found = next((a for a in left if _name(a) == _name(old)), None)
             if found is None:
                 self._note(path, f"may no longer be {self._text_old(old)}", narrows=True)
@@ -128,7 +138,7 @@ class Differ:
     def _compare_same(self, old: dict[str, Any], new: dict[str, Any], path: str) -> None:
         """Compare two schemas of one type."""
         self._compare_enum(old.get("enum"), new.get("enum"), path)
-        for rule in sorted({*old, *new} - _NOTES - _SHAPE):
+        for rule in sorted({*_rules_of(old), *_rules_of(new)} - _SHAPE):
             self._compare_rule(rule, old.get(rule), new.get(rule), path)
         if old["type"] == "array":
             self._compare_items(old.get("items", True), new.get("items", True), path)
@@ -244,10 +254,10 @@ def alternatives(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[d
         return alternatives(follow(dict(root), schema["$ref"]), root, depth + 1)
     for key in ("anyOf", "oneOf", "allOf"):
         if key in schema and (key != "allOf" or len(schema[key]) == 1):
-            rest = {k: v for k, v in schema.items() if k != key and k not in _NOTES}
+            rest = {k: v for k, v in _rules_of(schema).items() if k != key}
             parts = [a for option in schema[key] for a in alternatives(option, root, depth + 1)]
             return _both(parts, alternatives(rest, root, depth + 1)) if rest else parts
-    rules = {k: v for k, v in schema.items() if k not in _NOTES - {"title"}}
+    rules = _rules_of(schema) | {k: v for k, v in schema.items() if k == "title"}
     if "const" in rules:
         rules["enum"] = [rules.pop("const")]
     if "enum" in rules and "type" not in rules:
@@ -270,6 +280,15 @@ def _both(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[dict
         for other in others
         if not (one and other) or one["type"] == other["type"]
     ]
+
+
+def _rules_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords that change which values fit."""
+    return {
+        key: value
+        for key, value in schema.items()
+        if not (key in _NOTES or key.startswith("x-") or (key == "format" and value not in _FORMATS))
+    }
 
 
 def _is_reference(schema: Any) -> bool:

@@ -99,6 +99,6 @@ def write_contracts(contracts: Mapping[str, Any], path: Path) -> list[Path]:
 
 def _is_one(content: dict[str, Any]) -> bool:
     """Tell one contract from an object of contracts by API."""
-    if not content or not content.keys() <= _PARTS.keys():
+    if not content or not content.keys() <= {*_PARTS, "description"}:
         return False
-    return not all(isinstance(v, dict) and v.keys() == _PARTS.keys() for v in content.values())
+    return not all(isinstance(v, dict) and v.keys() >= _PARTS.keys() for v in content.values())

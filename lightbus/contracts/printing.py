@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from lightbus.exceptions import InvalidMessage
@@ -11,7 +12,9 @@ from lightbus.values import DECIMAL_PATTERN
 from .safety import follow
 
 _TYPES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-_FORMATS: Final = {"date-time": "datetime", "date": "date", "time": "time", "duration": "timedelta"}
+_FORMATS: Final = {
+    "date-time": "datetime", "date": "date", "time": "time", "duration": "timedelta", "uuid": "UUID",
+}  # fmt: skip
 _WIDTH: Final = 100
 
 
@@ -19,17 +22,20 @@ def show(api_name: str, contract: dict[str, Any]) -> str:
     """Print an API.
 
     Returns:
-        One signature per procedure and event, then the classes that they mention.
+        One signature per procedure and event, below what it is for, then the classes that they mention.
     """
-    lines: list[str] = []
+    lines = _comment(contract)
+    lines += [""] if lines else []
     classes: dict[str, list[str]] = {}
     for name, entry in sorted(contract["rpcs"].items()):
         returned = type_text(entry["response"], entry["response"], top=True)
         arrow = "" if returned == "Any" else f" -> {returned}"
+        lines += _comment(entry["parameters"])
         lines.append(_signature(f"{api_name}.{name}", entry["parameters"], arrow))
         _collect(entry["parameters"], entry["parameters"], classes)
         _collect(entry["response"], entry["response"], classes, top=True)
     for name, entry in sorted(contract["events"].items()):
+        lines += _comment(entry["parameters"])
         lines.append(_signature(f"event {api_name}.{name}", entry["parameters"], ""))
         _collect(entry["parameters"], entry["parameters"], classes)
     for name in sorted(classes):
@@ -70,6 +76,8 @@ def type_text(schema: Any, root: dict[str, Any], *, top: bool = False) -> str:
         return f"dict[str, {type_text(item, root)}]" if isinstance(item, dict) else "dict"
     if schema.get("pattern") == DECIMAL_PATTERN:
         return "Decimal"
+    if schema.get("contentEncoding") == "base64":
+        return "bytes"
     return _FORMATS.get(schema.get("format", ""), _TYPES.get(str(kind), "Any"))
 
 
@@ -108,16 +116,30 @@ def _parameter(name: str, schema: Any, root: dict[str, Any], required: bool) -> 
     return text if required else f"{text}{'=' if kind == 'Any' else ' = '}..."
 
 
+def _comment(described: Mapping[str, Any]) -> list[str]:
+    """Return the first paragraph of a description."""
+    text = described.get("description")
+    first = text.partition("\n\n")[0] if isinstance(text, str) else ""
+    return [f"# {line.strip()}" for line in first.splitlines()]
+
+
+def _with_comment(parameter: str, schema: Any) -> str:
+    text = schema.get("description") if isinstance(schema, dict) else None
+    return f"    {parameter},  # {' '.join(text.split())}" if isinstance(text, str) else f"    {parameter},"
+
+
 def _signature(name: str, schema: dict[str, Any], arrow: str) -> str:
-    required = schema.get("required", ())
-    parts = [_parameter(n, s, schema, n in required) for n, s in schema.get("properties", {}).items()]
+    required, properties = schema.get("required", ()), schema.get("properties", {})
+    parts = [_parameter(n, s, schema, n in required) for n, s in properties.items()]
+    lines = [_with_comment(part, properties[n]) for part, n in zip(parts, properties, strict=True)]
     others = schema.get("additionalProperties", True)
     if others is not False:
         parts.append("**kwargs" if others is True else f"**kwargs: {type_text(others, schema)}")
+        lines.append(f"    {parts[-1]},")
     line = f"{name}({', '.join(parts)}){arrow}"
-    if len(line) <= _WIDTH:
+    if len(line) <= _WIDTH and not any("  # " in line for line in lines):
         return line
-    return "\n".join([f"{name}(", *(f"    {part}," for part in parts), f"){arrow}"])
+    return "\n".join([f"{name}(", *lines, f"){arrow}"])
 
 
 def _collect(schema: Any, root: dict[str, Any], classes: dict[str, list[str]], *, top: bool = True) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
+from uuid import UUID
 
 from lightbus import values
 from lightbus.exceptions import LightbusException, MisconfiguredApiOptions
@@ -22,7 +24,12 @@ _SCALARS: Final[dict[Any, dict[str, Any]]] = {
     time: {"type": "string", "format": "time"},
     timedelta: {"type": "string", "format": "duration"},
     Decimal: {"type": "string", "pattern": values.DECIMAL_PATTERN},
+    UUID: {"type": "string", "format": "uuid"},
+    **{cls: {"type": "string", "contentEncoding": "base64"} for cls in (bytes, bytearray)},
 }
+#: The class of a result, whose title is that of the message; the names in Python of the members of an enum.
+CLASS: Final = "x-class"
+MEMBERS: Final = "x-enum-varnames"
 #: The names in JSON Schema of the types that JSON values have in Python.
 TYPE_NAMES: Final = {
     str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null", list: "array",
@@ -142,7 +149,12 @@ class SchemaWriter:
         if not values.is_finite(allowed):
             return {}
         kinds = {TYPE_NAMES[type(a)] for a in allowed}
-        return {"enum": allowed, "type": kinds.pop()} if len(kinds) == 1 else {"enum": allowed}
+        schema = {"enum": allowed, "type": kinds.pop()} if len(kinds) == 1 else {"enum": allowed}
+        members = [member for _, member in shape.members]
+        cls = type(members[0]) if members else None
+        if cls is not None and issubclass(cls, enum.Enum) and members == list(cls):
+            schema |= {"title": cls.__name__, MEMBERS: [member.name for member in members]}
+        return schema
 
     def _unionof(self, shape: shapes.UnionOf) -> dict[str, Any]:
         return {"anyOf": [self._of(m) for m in shape.members]}
@@ -206,7 +218,9 @@ def repointed(schema: Any, names: Mapping[str, str]) -> Any:
 def _names_schema(key: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of the names of an object, if its keys may not be any text."""
     if "enum" in key:
-        return {"enum": [str(sent) for sent in key["enum"]]}
+        # The members of an enum of numbers can't be told from their names here, which are text.
+        notes = {n: key[n] for n in ("title", MEMBERS) if n in key and key.get("type") == "string"}
+        return {"enum": [str(sent) for sent in key["enum"]], **notes}
     if key.get("type") == "integer":
         return {"pattern": r"^-?\d+$"}
     if key.get("type") == "string":

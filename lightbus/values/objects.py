@@ -5,6 +5,7 @@ attrs and pydantic are never imported here: a class of theirs is known by what i
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import typing
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ import msgspec
 
 from .shapes import EMPTY, Field, Model, ObjectOf, Plain, Shape, hints_of
 
+#: Factories whose values are always the same: empty.
+_EMPTY_MAKERS = (list, dict, set, frozenset, tuple, str, bytes, collections.deque, collections.OrderedDict)
 _Fields = Callable[[type, Mapping[str, Any]], list[Field]]
 
 
@@ -122,6 +125,11 @@ def substitute(hint: Any, known: Mapping[Any, Any]) -> Any:
     return hint[tuple(known.get(p, p) for p in parameters)]
 
 
+def _made_by(factory: Any) -> Any:
+    """Return the default that a factory makes, if it is always the same; code of the user's is not run."""
+    return factory() if factory in _EMPTY_MAKERS else EMPTY
+
+
 def _make_tagged(cls: type, tag_field: str, **fields: Any) -> Any:
     del fields[tag_field]
     return cls(**fields)
@@ -176,7 +184,7 @@ def _dataclass_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
             aliases.get(f.name, f.name),
             hints.get(f.name, Any),
             f.default is missing and f.default_factory is missing,
-            EMPTY if f.default is missing else f.default,
+            f.default if f.default is not missing else _made_by(f.default_factory),
         )
         for f in dataclasses.fields(cls)
         if f.init
@@ -210,7 +218,7 @@ def _attrs_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
     for a in cls.__attrs_attrs__:
         nothing = type(a.default).__name__ == "_Nothing" or getattr(a.default, "name", "") == "NOTHING"
         factory = type(a.default).__name__ == "Factory"
-        default = EMPTY if nothing or factory else a.default
+        default = _made_by(a.default.factory) if factory else EMPTY if nothing else a.default
         if a.init:
             fields.append(Field(a.name, a.alias, hints.get(a.name, Any), nothing, default))
     return fields
@@ -221,6 +229,6 @@ def _struct_fields(cls: Any, hints: Mapping[str, Any]) -> list[Field]:
     if (tag := struct_tag(cls)) is not None:
         fields.append(Field(tag[0], tag[0], Literal[tag[1]], True))
     for f in msgspec.structs.fields(cls):
-        default = EMPTY if f.default is msgspec.NODEFAULT else f.default
+        default = f.default if f.default is not msgspec.NODEFAULT else _made_by(f.default_factory)
         fields.append(Field(f.encode_name, f.name, hints.get(f.name, Any), f.required, default))
     return fields

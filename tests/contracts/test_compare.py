@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import annotated_types as at
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from lightbus import Api, Event, Parameter
 from lightbus.contracts.compare import Difference, compare, compare_all
 from lightbus.contracts.contract import contract_of
+from lightbus.contracts.differences import Differ
 
 C, O, CO, NOBODY = "C", "O", "CO", ""  # noqa: E741
 EMPTY = Parameter("x").default
@@ -104,6 +106,61 @@ HINTS: list[tuple[str, Any, Any, str, str, str, str]] = [
     ("deep in a recursive type", Node, _tree(float), O, C, C, "int becomes float"),
     ("recursive type unchanged", Node, Node, NOBODY, NOBODY, NOBODY, ""),
 ]  # fmt: skip
+
+
+UUID_TEXT = {"type": "string", "format": "uuid"}
+
+#: Two schemas that mean the same, and in one of them what is only noted.
+NOTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"type": "string"}, UUID_TEXT),
+    ({"type": "string"}, {"type": "string", "format": "email"}),
+    (UUID_TEXT, {"type": "string", "format": "email"}),
+    ({"type": "string"}, {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}),
+    ({"type": "string"}, {"type": "string", "title": "Name", "description": "A name.", "x-unit": "none"}),
+    ({}, {"title": "Anything", "description": "Whatever it is.", "x-class": "Any"}),
+    ({"type": "integer"}, {"type": "integer", "readOnly": True, "writeOnly": False, "x-": 1}),
+    (
+        {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        {"anyOf": [UUID_TEXT, {"type": "null", "x-a": 1}], "description": "An id.", "x-b": 2},
+    ),
+    (
+        {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "string", "pattern": "^b"}]},
+        {"anyOf": [{"type": "string", "pattern": "^b"}, {"type": "string", "enum": ["a"], "title": "A"}]},
+    ),
+    (
+        {"$ref": "#/definitions/A", "definitions": {"A": {"type": "integer"}}},
+        {"$ref": "#/definitions/B", "definitions": {"B": {"type": "integer", "title": "B"}}, "x-class": "B"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("bare", "noted"), NOTED, ids=[str(noted)[:60] for _, noted in NOTED])
+def test_what_is_only_noted_makes_no_difference(bare: dict[str, Any], noted: dict[str, Any]) -> None:
+    assert Differ(bare, noted).changes("x") == Differ(noted, bare).changes("x") == []
+
+
+def test_a_format_that_makes_another_type_still_counts() -> None:
+    (change,) = Differ(UUID_TEXT, {"type": "string", "format": "date"}).changes("x")
+    assert (change.what, change.narrows) == ("str becomes date", True)
+    (change,) = Differ({"type": "string", "format": "date"}, UUID_TEXT).changes("x")
+    assert (change.what, change.widens) == ("date becomes str", True)
+
+
+def test_a_docstring_and_the_names_of_an_enum_make_no_difference() -> None:
+    def paint(self: Any, x: Literal["red", "blue"], id: str) -> Literal["red", "blue"]:
+        raise NotImplementedError
+
+    def documented(self: Any, x: Colour, id: UUID) -> Colour:
+        """Paint it.
+
+        Args:
+            x: The colour.
+        """
+        raise NotImplementedError
+
+    bare, noted = _contract(paint=paint), _contract(paint=documented, __doc__="A shop.")
+    assert noted["description"] == "A shop."
+    assert compare(bare, noted) == compare(noted, bare) == []
 
 
 def _contract(**members: Any) -> dict[str, Any]:

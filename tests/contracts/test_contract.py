@@ -112,9 +112,17 @@ class AuthApi(Api):
         return a
 
 
-def test_the_contract_is_the_one_that_lightbus_1_publishes() -> None:
+def test_the_contract_is_the_one_that_lightbus_1_publishes_and_notes_that_it_does_not_read() -> None:
     captured = json.loads(CAPTURE.read_text())["schema"]["schema:auth"]
-    assert json.loads(json.dumps(contract_of(AuthApi.__lightbus__))) == captured
+    made = json.loads(json.dumps(contract_of(AuthApi.__lightbus__)))
+    echoed = made["rpcs"]["echo"]["parameters"]["properties"]
+    assert echoed["uid"].pop("format") == "uuid"
+    assert echoed["raw"].pop("contentEncoding") == "base64"
+    assert (echoed["colour"].pop("title"), echoed["colour"].pop("x-enum-varnames")) == (
+        "Colour",
+        ["RED", "BLUE"],
+    )
+    assert made == captured
 
 
 @pytest.mark.parametrize(
@@ -150,6 +158,31 @@ def test_the_contract_is_the_one_that_lightbus_1_publishes() -> None:
         ),
         (timedelta, {"type": "string", "format": "duration"}),
         (complex, {"type": "string"}),
+        (UUID, {"type": "string", "format": "uuid"}),
+        (bytes, {"type": "string", "contentEncoding": "base64"}),
+        (Annotated[bytes, at.MaxLen(5)], {"type": "string", "contentEncoding": "base64"}),
+        (
+            Colour,
+            {
+                "type": "string",
+                "enum": ["red", "blue"],
+                "title": "Colour",
+                "x-enum-varnames": ["RED", "BLUE"],
+            },
+        ),
+        (Literal[Colour.RED], {"type": "string", "enum": ["red"]}),
+        (
+            dict[Colour, int],
+            {
+                "type": "object",
+                "additionalProperties": {"type": "integer"},
+                "propertyNames": {
+                    "enum": ["red", "blue"],
+                    "title": "Colour",
+                    "x-enum-varnames": ["RED", "BLUE"],
+                },
+            },
+        ),
         (Right, {"type": "integer"}),
         (Money, {"type": "object", "additionalProperties": {"type": "integer"}}),
         (Annotated[int, at.Ge(1), at.Lt(9)], {"type": "integer", "minimum": 1, "exclusiveMaximum": 9}),
@@ -202,7 +235,7 @@ def test_a_class_that_contains_itself_is_written_once() -> None:
     complete = writer.finish(writer.schema(Node))
     assert complete["$ref"] == "#/definitions/Node"
     children = complete["definitions"]["Node"]["properties"]["children"]
-    assert children == {"type": "array", "items": {"$ref": "#/definitions/Node"}}
+    assert children == {"type": "array", "items": {"$ref": "#/definitions/Node"}, "default": []}
     jsonschema.Draft7Validator(complete).validate({"children": [{"children": []}]})
     assert not jsonschema.Draft7Validator(complete).is_valid({"children": [{"x": 1}]})
 
@@ -216,6 +249,108 @@ def test_a_pydantic_model_brings_its_own_schema() -> None:
 
 def test_a_default_that_cannot_be_sent_is_left_out() -> None:
     assert SchemaWriter().schema(int, object()) == {"type": "integer"}
+
+
+@dataclass
+class Basket:
+    lines: list[int] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    number: int = field(default_factory=lambda: 7)
+
+
+@attrs.define
+class AttrsBasket:
+    lines: list[int] = attrs.Factory(list)
+    number: int = attrs.Factory(lambda: 7)
+
+
+class StructBasket(msgspec.Struct):
+    lines: list[int] = []
+    number: int = msgspec.field(default_factory=lambda: 7)
+
+
+@pytest.mark.parametrize("cls", [Basket, AttrsBasket, StructBasket])
+def test_the_default_of_a_factory_is_noted_where_it_is_always_the_same(cls: Any) -> None:
+    properties = SchemaWriter().schema(cls)["properties"]
+    assert properties["lines"]["default"] == []
+    assert properties.get("notes", {"default": {}})["default"] == {}
+    assert "default" not in properties["number"]  # Its code is not run.
+
+
+class LibraryApi(Api):
+    """Books and who has them.
+
+    Two shelves.
+    """
+
+    lent = Event([Parameter("isbn", str), Parameter("reader", str)])
+    """A book went out.
+
+    Args:
+        isbn: The book's number.
+    """
+    lost = Event(["isbn"])
+
+    class Meta:
+        name = "library"
+        auto_register = False
+
+    def lend(self, isbn: str, days: int = 14) -> Item:
+        """Lend a book.
+
+        Args:
+            isbn: The book's number,
+                with dashes.
+            days: For how long.
+
+        Returns:
+            What was lent.
+
+        Raises:
+            LookupError: There is none.
+        """
+        raise LookupError
+
+    def paint(self) -> Colour:
+        return Colour.RED
+
+
+def test_what_docstrings_say_is_in_the_contract() -> None:
+    contract = contract_of(LibraryApi.__lightbus__)
+    assert contract["description"] == "Books and who has them.\n\nTwo shelves."
+    lend = contract["rpcs"]["lend"]
+    assert lend["parameters"]["description"] == "Lend a book."
+    assert lend["parameters"]["properties"]["isbn"] == {
+        "type": "string",
+        "description": "The book's number, with dashes.",
+    }
+    assert lend["parameters"]["properties"]["days"]["description"] == "For how long."
+    assert lend["response"]["description"] == "What was lent."
+    lent = contract["events"]["lent"]["parameters"]
+    assert lent["description"] == "A book went out."
+    assert lent["properties"]["isbn"]["description"] == "The book's number."
+    assert "description" not in lent["properties"]["reader"]
+    assert "description" not in contract["events"]["lost"]["parameters"]
+
+
+class BranchApi(LibraryApi):
+    class Meta:
+        name = "branch"
+        auto_register = False
+
+
+def test_an_inherited_event_keeps_its_description_and_an_api_has_only_its_own() -> None:
+    contract = contract_of(BranchApi.__lightbus__)
+    assert contract["events"]["lent"]["parameters"]["description"] == "A book went out."
+    assert "description" not in contract
+
+
+def test_the_class_of_a_result_is_named_beside_the_title_of_the_message() -> None:
+    rpcs = contract_of(LibraryApi.__lightbus__)["rpcs"]
+    assert rpcs["lend"]["response"]["title"] == "RPC library.lend() response"
+    assert rpcs["lend"]["response"]["x-class"] == "Item"
+    assert rpcs["paint"]["response"]["x-class"] == "Colour"
+    assert "x-class" not in contract_of(AuthApi.__lightbus__)["rpcs"]["check_password"]["response"]
 
 
 def _api(**members: Any) -> Any:

@@ -77,7 +77,49 @@ class Line:
 class Order:
     lines: list[Line]
     parent: Order | None = None
-    notes: list[str] = ...
+    notes: list[str] = []
+"""
+    )
+
+
+class ReadersApi(Api):
+    """Who may read.
+
+    A second paragraph.
+    """
+
+    joined = Event([Parameter("name", str)])
+    """A reader is new."""
+
+    class Meta:
+        name = "readers"
+        auto_register = False
+
+    def find(self, name: str, limit: int = 10) -> list[str]:
+        """Find readers
+        by their names.
+
+        Slow where there are many.
+
+        Args:
+            name: A part of it.
+        """
+        return []
+
+
+def test_what_it_is_for_is_printed_with_it() -> None:
+    assert show("readers", contract_of(ReadersApi.__lightbus__)) == (
+        """\
+# Who may read.
+
+# Find readers
+# by their names.
+readers.find(
+    name: str,  # A part of it.
+    limit: int = 10,
+) -> list[str]
+# A reader is new.
+event readers.joined(name: str)
 """
     )
 

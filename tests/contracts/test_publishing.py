@@ -73,7 +73,7 @@ class TestThePublishedText:
             async with hosted(bus_of(ShopApi, url=redis_server.url, bus={"schema": schema})):
                 blob = redis_server.execute("GET", "schema:shop")
                 assert (b'\n  "rpcs"' in blob) is lines
-                assert json.loads(blob).keys() == {"events", "rpcs"}
+                assert json.loads(blob).keys() == {"description", "events", "rpcs"}
                 assert redis_server.execute("SMEMBERS", "schemas") == [b"shop"]
 
         run(scenario())
