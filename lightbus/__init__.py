@@ -3,6 +3,7 @@
 from .bus.client import BusClient
 from .bus.creation import create, get_bus
 from .bus.path import BusPath
+from .bus.schema import BusSchema as _BusSchema
 from .declared.api import Api
 from .declared.definition import Event, Parameter
 from .declared.old_names.lookup import know_old_names as _know_old_names
@@ -32,4 +33,4 @@ __all__ = [
     "get_bus",
 ]
 
-_know_old_names()
+_know_old_names(Api, BusClient, BusPath, _BusSchema)

@@ -185,6 +185,9 @@ class BusPath:
                 names.add(api_name[len(prefix) :].partition(".")[0])
         return sorted({*names, *(n for n in dir(type(self)) if not n.startswith("__"))})
 
+    def __str__(self) -> str:
+        return self._name or repr(self)
+
     def __repr__(self) -> str:
         name = f" {self._name}" if self._name else ""
         return f"<BusPath{name} of {self._client.described()}>"

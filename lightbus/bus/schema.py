@@ -26,6 +26,9 @@ class BusSchema:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
+    def __contains__(self, api_name: object) -> bool:
+        return api_name in self.api_names
+
     @property
     def api_names(self) -> list[str]:
         """The names of all APIs whose contract is known."""

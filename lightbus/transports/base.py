@@ -1,5 +1,6 @@
 """All that an author of a transport needs: the ports and what passes through them."""
 
+from lightbus.declared.old_names.lookup import know_old_names_of
 from lightbus.declared.settings import Identity
 from lightbus.transports.coordination import Coordination
 from lightbus.transports.events import (
@@ -39,3 +40,5 @@ __all__ = [
     "Subscription",
     "Transport",
 ]
+
+know_old_names_of(__name__)

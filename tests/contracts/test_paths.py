@@ -65,6 +65,7 @@ class TestAClientThatHasReadNothingYet:
         assert client.shop.sold.parameter_schema == CONTRACT["events"]["sold"]["parameters"]
         assert client.shop.schema == CONTRACT
         assert client.schema.api_names == ["shop"]
+        assert "shop" in client.schema and "nope" not in client.schema
 
     def test_validates_parameters(self, client: BusPath) -> None:
         client.shop.price.validate_parameters({"sku": "x", "discount": Decimal("0.5")})

@@ -1,4 +1,7 @@
-"""Prints the public names of the installed Lightbus 1.x as JSON, module by module: run it with its Python."""
+"""Prints what the installed Lightbus 1.x offers as JSON: run it with its Python.
+
+``names_1x.py`` prints the public names of each module; ``names_1x.py members`` those of the objects of a bus.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,27 @@ def names() -> dict[str, str]:
     return found
 
 
+def members() -> dict[str, str]:
+    """The names that objects of a bus have, by today's name of their class."""
+
+    class ShopApi(lightbus.Api):
+        class Meta:
+            name = "shop"
+
+    bus: Any = lightbus.create(config={})
+    # Before the client, there is what hands out one for each thread.
+    things = [("BusClient", bus.client), ("BusClient", bus.client.proxied_client)]
+    things += [("BusPath", bus), ("Api", ShopApi()), ("BusSchema", bus.client.schema)]
+    found: dict[str, set[str]] = {}
+    for of, thing in things:
+        ours = [cls for cls in type(thing).__mro__ if cls.__module__.startswith("lightbus.")]
+        known = {*vars(thing), *(name for cls in ours for name in vars(cls))}
+        found.setdefault(of, set()).update(name for name in known if not name.startswith("_"))
+    found["Api"].add("meta")  # Each class below has it by its metaclass.
+    return {of: " ".join(sorted(known)) for of, known in found.items()}
+
+
 if __name__ == "__main__":
-    json.dump(names(), sys.stdout, indent=1, sort_keys=True)
+    found = members() if sys.argv[1:] == ["members"] else names()
+    json.dump(found, sys.stdout, indent=1, sort_keys=True)
     print()

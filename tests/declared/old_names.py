@@ -8,23 +8,22 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from lightbus.declared.old_names.members import MEMBERS
 from lightbus.declared.old_names.table import INNER, INTERNAL, MODULES, NAMES
 
 LIST: Final = Path(__file__).with_name("lightbus-1x-names.json")
+MEMBERS_LIST: Final = Path(__file__).with_name("lightbus-1x-members.json")
 PAGE: Final = Path(__file__).parents[2] / "docs" / "names-of-1x.md"
-#: Names of 1.x in modules that today's Python finds first, so that no sentence of ours can be told.
-SILENT: Final = {
-    "lightbus.serializers": "it was internal to 1.x",
-    "lightbus.serializers.base": "import it from `lightbus.serializers`",
-    "lightbus.serializers.blob": "import it from `lightbus.serializers`",
-    "lightbus.serializers.by_field": "import it from `lightbus.serializers`",
-    "lightbus.transports.base": "results are a part of `RpcTransport`",
-    "lightbus.transports.redis": "name the transport in the configuration",
-    "lightbus.transports.redis.rpc": "name the transport in the configuration",
-}
 THE_SAME: Final = "the same"
 #: Same names with other methods: transports of one's own are written anew.
 OTHER_METHODS: Final = {"lightbus.transports.base", "lightbus.transports.redis.schema"}
+#: How the objects of each class are written.
+OBJECTS: Final = {
+    "BusPath": "a bus and of the names on it",
+    "BusClient": "bus.client",
+    "BusSchema": "bus.schema",
+    "Api": "an API",
+}
 HEAD: Final = """\
 # Names of Lightbus 1.x
 
@@ -32,6 +31,8 @@ Every public name of Lightbus 1.x and where it is now. An old name works, and gi
 with the new one, once in each process: pytest shows them, and so does `python -W default -m lightbus run`. A
 name that is gone is refused in the sentence that stands here. [Coming from Lightbus 1.x](coming-from-1x.md)
 has everything else that changed.
+
+What objects have comes first, then the names of each module.
 """
 
 
@@ -62,12 +63,22 @@ def now(module: str, name: str) -> str:
         return f"gone: {gone}"
     if is_the_same(module, name):
         return f"{THE_SAME}, with other methods" if module in OTHER_METHODS else THE_SAME
-    if module in SILENT:
-        return f"gone: {SILENT[module]}"
     old = NAMES.get(f"{module}.{name}", INNER)
     if old.place is None:
         return f"gone: {old.instead}"
     return f"`{old.place}`" if old.instead == f"write {old.place}" else f"an alias; {old.instead}"
+
+
+def members_of_1x() -> dict[str, list[str]]:
+    """What objects of 1.x had, by today's name of their class."""
+    return {of: names.split() for of, names in json.loads(MEMBERS_LIST.read_text()).items()}
+
+
+def member_now(of: str, name: str) -> str:
+    """Where a member of a class is now, as the page has it."""
+    if name in MEMBERS[of]:
+        return f"gone: {MEMBERS[of][name]}"
+    return THE_SAME
 
 
 def table(rows: list[tuple[str, str]]) -> str:
@@ -83,6 +94,9 @@ def page() -> str:
     names = names_of_1x()
     exceptions = set(names["lightbus.exceptions"]) - {"LightbusException"}
     parts = [HEAD]
+    for of, written in OBJECTS.items():
+        rows = [(member_now(of, name), f"`{name}`") for name in members_of_1x()[of]]
+        parts.append(f"## Members of {written}\n\n{table(rows)}")
     for module in sorted(names):
         rows = [(now(module, name), f"`{name}`") for name in names[module]]
         if module == "lightbus":

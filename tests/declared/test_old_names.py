@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -16,37 +17,53 @@ import pytest
 
 import lightbus
 from lightbus import Api, Event
+from lightbus.bus.schema import BusSchema
+from lightbus.declared.old_names.members import MEMBERS
 from lightbus.declared.old_names.table import INTERNAL, MODULES, NAMES, POOL_ERRORS, RENAMED, UNRAISED
 from lightbus.exceptions import LightbusException
 from tests.conftest import missing
 from tests.wire.peer_1x import find_peer
 
-from .old_names import LIST, PAGE, SILENT, internal, names_of_1x, now, page
+from .old_names import (
+    LIST,
+    MEMBERS_LIST,
+    PAGE,
+    internal,
+    member_now,
+    members_of_1x,
+    names_of_1x,
+    now,
+    page,
+)
 
 ROOT = Path(__file__).parents[2]
 ALL = [(module, name) for module, names in names_of_1x().items() for name in names]
 
 
-def test_the_list_has_the_names_of_a_real_1x() -> None:
+@pytest.mark.parametrize(("what", "kept"), [([], LIST), (["members"], MEMBERS_LIST)])
+def test_the_list_has_the_names_of_a_real_1x(what: list[str], kept: Path) -> None:
     python = find_peer()
     if python is None:
         missing("no Lightbus 1.x: `make pytest` makes its venv")
     program = Path(__file__).with_name("names_1x.py")
-    done = subprocess.run([python, program], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == json.loads(LIST.read_text())
+    done = subprocess.run([python, program, *what], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == json.loads(kept.read_text())
 
 
 def test_the_page_has_every_name() -> None:
     assert PAGE.read_text() == page(), "write it anew: python -m tests.declared.old_names"
     for module, name in ALL:
         assert f"`{name}`" in PAGE.read_text() or internal(module), f"{module}.{name}"
+    for of, names in members_of_1x().items():
+        for name in names:
+            assert f"`{name}`" in PAGE.read_text(), f"{of}.{name}"
 
 
 def test_each_name_works_or_is_refused_in_the_sentence_of_the_page() -> None:
     text = PAGE.read_text()
     for module, name in ALL:
         place = now(module, name)
-        if module in SILENT or place.startswith("the same"):
+        if place.startswith("the same"):
             continue
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -78,6 +95,90 @@ def test_every_exception_of_1x_can_be_caught() -> None:
             error = getattr(import_module("lightbus.exceptions"), name)
             assert issubclass(error, LightbusException), name
             assert getattr(lightbus, name) is error
+
+
+MEMBERS_OF_1X = [(of, name) for of, names in members_of_1x().items() for name in names]
+
+
+@pytest.mark.parametrize(("of", "name"), MEMBERS_OF_1X)
+def test_each_member_of_an_object_is_there_or_is_refused_in_the_sentence_of_the_page(
+    of: str, name: str
+) -> None:
+    bus = lightbus.create({})
+    bus.client.register_api(ShopApi())
+    things = {"BusPath": bus.shop.ordered, "BusClient": bus.client, "BusSchema": bus.schema, "Api": ShopApi()}
+    place = member_now(of, name)
+    if place == "the same":
+        # Of the class, where it is a property that would ask the bus.
+        assert hasattr(type(things[of]), name)
+        return
+    with pytest.raises(AttributeError) as caught:
+        getattr(things[of], name)
+    said = place.removeprefix("gone: ")
+    about = f"{name!r} of {of} was a part of Lightbus 1.x and is gone; {said}"
+    assert str(caught.value) == f"{about} (see the page 'Names of Lightbus 1.x')"
+
+
+def test_what_the_sentences_say_instead_is_there() -> None:
+    bus = lightbus.create({})
+    path = bus.shop.ordered
+    assert (str(path), str(path).rpartition(".")[0]) == ("shop.ordered", "shop")
+    assert str(path).rpartition(".")[2] == "ordered"
+    for of, thing in (("bus.client.", bus.client), ("bus.schema.", bus.schema)):
+        for sentences in MEMBERS.values():
+            for sentence in sentences.values():
+                for word in re.findall(rf"{re.escape(of)}(\w+)\(", sentence):
+                    assert callable(getattr(thing, word)), sentence
+
+
+def test_what_paths_had_of_their_own_are_names_on_the_bus_where_something_may_have_them() -> None:
+    bus = lightbus.create({})
+    assert str(bus.shop.ordered.api_name) == "shop.ordered.api_name", "an API may be called shop.ordered"
+    bus.client.register_api(ShopApi())
+    assert str(bus.shop.name) == "shop.name", "it may be a procedure"
+    assert str(bus.shop["count"]["parent"]) == "shop.count.parent"
+    with pytest.raises(AttributeError):
+        bus.shop.count.parent  # noqa: B018
+    bus = lightbus.create({})
+    count = {"parameters": {"type": "object"}, "response": {}}
+    bus.client.parts.contracts.set_remote("shop", {"rpcs": {"count": count}, "events": {}})
+    with pytest.raises(AttributeError):
+        bus.shop.count.name  # noqa: B018
+
+
+def test_a_class_tells_what_its_objects_would_tell() -> None:
+    with pytest.raises(AttributeError, match=r"'meta' of Api .* is gone; write api\.Meta"):
+        ShopApi.meta  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(ShopApi, "get_event")
+
+    class Own(Api):
+        class Meta:
+            name = "own"
+            auto_register = False
+
+        def meta(self) -> str:
+            return "its own"
+
+    assert Own().meta() == "its own"
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        (lightbus.create({}).client, "'BusClient' object has no attribute 'no_such_thing'"),
+        (lightbus.create({}).schema, "'BusSchema' object has no attribute 'no_such_thing'"),
+    ],
+)
+def test_a_member_that_never_was_is_refused_as_python_does_it(thing: object, said: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        thing.no_such_thing  # type: ignore[attr-defined]  # noqa: B018
+    assert str(caught.value) == said
+
+
+def test_the_table_of_members_names_nothing_that_1x_did_not_have() -> None:
+    known = members_of_1x()
+    assert [(of, name) for of, names in MEMBERS.items() for name in names if name not in known[of]] == []
+    assert BusSchema.__name__ in MEMBERS and lightbus.BusClient.__name__ in MEMBERS
 
 
 class ShopApi(Api):

@@ -116,6 +116,12 @@ _LOGGING: Final = OldName(
 _MOCKS: Final = _gone("lightbus.testing.hosted() runs a whole bus in memory")
 _WILDCARD: Final = _gone("name the event's parameters, or give it one parameter that is a dict")
 _MODULE: Final = _gone("import the module as any other, or use lightbus.get_bus()")
+_RESULTS: Final = _gone("results are a part of lightbus.transports.base.RpcTransport")
+_SERIALIZERS: Final = {
+    "base": ("MessageDeserializer", "MessageSerializer"),
+    "blob": ("BlobMessageDeserializer", "BlobMessageSerializer"),
+    "by_field": ("ByFieldMessageDeserializer", "ByFieldMessageSerializer"),
+}
 
 #: The modules that only 1.x had and of which something is left, each with its names.
 _IN_MODULES: Final[dict[str, dict[str, OldName]]] = {
@@ -154,6 +160,10 @@ _IN_MODULES: Final[dict[str, dict[str, OldName]]] = {
         "Schema": _now("lightbus.bus.schema.BusSchema"),
         "WildcardParameter": _WILDCARD,
         "api_to_schema": _CONTRACT,
+    },
+    **{
+        f"serializers.{name}": {each: _now(f"lightbus.serializers.{each}") for each in classes}
+        for name, classes in _SERIALIZERS.items()
     },
     "utilities": {},
     "utilities.async_tools": {"block": _BLOCK},
@@ -227,6 +237,7 @@ _OF_EXCEPTIONS: Final = {
         for old in (*UNRAISED, *POOL_ERRORS)
     },
 }
+_OVER_REDIS: Final = tuple(f"Redis{kind}Transport" for kind in ("Event", "Result", "Rpc", "Schema"))
 _TRANSPORTS: Final = (
     "EventTransport",
     "ResultTransport",
@@ -234,7 +245,7 @@ _TRANSPORTS: Final = (
     "SchemaTransport",
     "Transport",
     *(f"Debug{kind}Transport" for kind in ("Event", "Result", "Rpc", "Schema")),
-    *(f"Redis{kind}Transport" for kind in ("Event", "Result", "Rpc", "Schema")),
+    *_OVER_REDIS,
 )
 #: Every name of 1.x that is not where it was, by its full name.
 NAMES: Final[dict[str, OldName]] = {
@@ -255,7 +266,18 @@ NAMES: Final[dict[str, OldName]] = {
         ),
         _PLUGINS,
     ),
+    "lightbus.serializers.InvalidSerializerConfiguration": _OF_EXCEPTIONS["InvalidSerializerConfiguration"],
+    **dict.fromkeys(
+        (f"lightbus.serializers.{name}" for name in ("decode_bytes", "json_encode", "sanity_check_metadata")),
+        INNER,
+    ),
     **{f"lightbus.transports.{name}": _TRANSPORT for name in _TRANSPORTS},
+    "lightbus.transports.base.ResultTransport": _RESULTS,
+    "lightbus.transports.base.TransportMetaclass": INNER,
+    **{
+        f"lightbus.transports.redis.{name}": _TRANSPORT
+        for name in ("RedisEventMessage", *_OVER_REDIS, "rpc.RedisRpcTransport")
+    },
     **{
         f"lightbus.{module}.{name}": old
         for module, names in _IN_MODULES.items()

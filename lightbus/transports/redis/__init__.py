@@ -1,1 +1,5 @@
 """The ports over Redis (6.2 and later) or Valkey."""
+
+from lightbus.declared.old_names.lookup import know_old_names_of
+
+know_old_names_of(__name__)
