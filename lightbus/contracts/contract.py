@@ -120,14 +120,20 @@ def _located(place: str, writer: SchemaWriter, hint: Any, default: Any = EMPTY) 
     except MisconfiguredApiOptions as e:
         raise MisconfiguredApiOptions(f"{place}: {e}") from e
     for name, what in writer.unknown.items():
-        _warn(place, name, what)
+        warn_of_hint(place, name, what)
     writer.unknown.clear()
     return schema
 
 
 @lru_cache(maxsize=1024)
-def _warn(place: str, hint: str, what: str) -> None:
-    """Tell of a hint once in a process, however many buses it has."""
+def warn_of_hint(place: str, hint: str, what: str) -> None:
+    """Tell of a hint once in a process, however many buses it has.
+
+    Args:
+        place: The code that has it.
+        hint: Its name.
+        what: What is done with its values, as a part of a sentence.
+    """
     logger.warning(
         "%s: the type hint %s %s; use a dataclass or another supported type, or give the class __to_bus__() "
         "and __from_bus__()",

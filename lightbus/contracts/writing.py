@@ -113,13 +113,11 @@ class SchemaWriter:
         return {}
 
     def _unknown(self, shape: shapes.Unknown) -> dict[str, Any]:
-        self.unknown[shape.name] = "can not be checked: its values pass as they are"
+        self.unknown[shape.name] = shape.told
         return self._anything(shape)
 
     def _plain(self, shape: shapes.Plain) -> dict[str, Any]:
-        self.unknown[shape.name] = (
-            "is a class without a way to make it: a dict with its fields is handed over"
-        )
+        self.unknown[shape.name] = shape.told
         return self._objectof(shape)
 
     def _scalar(self, shape: shapes.Scalar) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, KeysView, Mapping, Sequence
+from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NewType
 
 from lightbus.exceptions import InvalidListener
 from lightbus.options import Duration, Function, option, parse_duration
-from lightbus.values import arguments_caster, hints_of
+from lightbus.values import arguments_caster, hints_of, unconverted
 
 from .definition import NAME, Event, where
 from .policy import DeliveryPolicy
@@ -223,12 +223,20 @@ class Listener(ListenerOptions):
 
         A handler of lists has no such hints: what it gets is as the event's parameters are declared.
         """
+        return arguments_caster(*self._arguments())
+
+    def unconverted(self) -> Iterable[tuple[str, str, str]]:
+        """Return each argument's name and hint of which the values are handed over as they come, and how."""
+        return ((name, shape.name, shape.told) for name, shape in unconverted(*self._arguments()))
+
+    def _arguments(self) -> tuple[inspect.Signature, dict[str, Any]]:
+        """Return the parameters after the event message, and their hints; a handler of lists has none."""
         if self.batch is not None:
-            return arguments_caster(inspect.Signature(), {})
+            return inspect.Signature(), {}
         signature = inspect.signature(self.handler)
         parameters = list(signature.parameters.values())
         rest = parameters if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else parameters[1:]
-        return arguments_caster(signature.replace(parameters=rest), hints_of(_function(self.handler)))
+        return signature.replace(parameters=rest), hints_of(_function(self.handler))
 
 
 def default_name(handler: Handler) -> str:

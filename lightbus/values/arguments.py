@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .casting import Compiler
 from .misfit import Misfit
 from .scalars import Converter
-from .shapes import optional
+from .shapes import Plain, Unknown, optional
 
 _TOO_DEEP = "is nested too deep"
 
@@ -54,13 +54,40 @@ def arguments_caster(
     compiler = Compiler()
     known: dict[str, Converter] = {}
     others: Converter | None = None
+    for parameter, hint in _hinted(signature, hints):
+        if parameter.kind is parameter.VAR_KEYWORD:
+            others = compiler.converter(hint)
+        else:
+            known[parameter.name] = compiler.converter(hint)
+    return _caster(known, others)
+
+
+def unconverted(
+    signature: inspect.Signature, hints: Mapping[str, Any]
+) -> Iterator[tuple[str, Unknown | Plain]]:
+    """Return the parameters of one handler whose values its caster hands over as they come, at least in part.
+
+    Args:
+        signature: The handler's signature.
+        hints: Its resolved hints by parameter name.
+
+    Returns:
+        The names, each with what its hint mentions that says nothing here.
+    """
+    for parameter, hint in _hinted(signature, hints):
+        compiler = Compiler()
+        compiler.converter(hint)
+        yield from ((parameter.name, shape) for shape in compiler.unconverted())
+
+
+def _hinted(
+    signature: inspect.Signature, hints: Mapping[str, Any]
+) -> Iterator[tuple[inspect.Parameter, Any]]:
+    """Return the parameters that are given by name, each with its hint, where it has one."""
     for parameter in signature.parameters.values():
         hint = hints.get(parameter.name, Any)
-        if parameter.kind is parameter.VAR_KEYWORD:
-            others = None if hint is Any else compiler.converter(hint)
-        elif hint is not Any and parameter.kind is not parameter.VAR_POSITIONAL:
-            known[parameter.name] = compiler.converter(optional(hint, parameter.default))
-    return _caster(known, others)
+        if hint is not Any and parameter.kind is not parameter.VAR_POSITIONAL:
+            yield parameter, optional(hint, parameter.default)
 
 
 def named_caster(hints: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:

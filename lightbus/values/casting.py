@@ -39,6 +39,10 @@ class Compiler:
         """Return the converter of a hint."""
         return self._of(read(hint))
 
+    def unconverted(self) -> list[shapes.Unknown | shapes.Plain]:
+        """Return what was mentioned of which values are handed over as they come."""
+        return [shape for shape in self._known if isinstance(shape, shapes.Unknown | shapes.Plain)]
+
     def _of(self, shape: shapes.Shape) -> Converter:
         known = self._known.get(shape)
         if known is None:

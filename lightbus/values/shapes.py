@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -37,6 +37,8 @@ class Anything(Shape):
 
 class Unknown(Anything):
     """A hint that says nothing here: its values are neither checked nor converted."""
+
+    told: ClassVar[str] = "can not be checked: its values pass as they are"
 
 
 class Scalar(Shape):
@@ -121,6 +123,8 @@ class ObjectOf(Fielded):
 
 class Plain(Fielded):
     """A class whose annotations alone say what it has: its values stay what JSON has for them, a dict."""
+
+    told: ClassVar[str] = "is a class without a way to make it: a dict with its fields is handed over"
 
 
 class Alias(Shape):

@@ -9,8 +9,9 @@ from collections.abc import Callable, KeysView
 from typing import Any
 
 from lightbus.bus.parts import Parts
+from lightbus.contracts.contract import warn_of_hint
 from lightbus.contracts.validator import Validator
-from lightbus.declared.definition import EMPTY, Procedure
+from lightbus.declared.definition import EMPTY, Procedure, where
 from lightbus.declared.listener import Listener
 from lightbus.declared.policy import OnError
 from lightbus.declared.settings import ApiSettings
@@ -108,6 +109,9 @@ class Dispatch:
         self._begin_here[listener.key] = listener.is_async
         self._casters[listener.key] = listener.caster()
         self._takes[listener.key] = listener.takes()
+        for name, hint, what in listener.unconverted():
+            place = f"{where(listener.handler)}: the listener {listener.name}: parameter {name}"
+            warn_of_hint(place, hint, what)
 
     def event_caster(self, message: EventMessage) -> Caster | None:
         """Return the caster of an event's JSON arguments to its declared types; None if it declares none."""

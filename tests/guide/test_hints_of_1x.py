@@ -58,6 +58,39 @@ BUS = """
 """
 
 
+# Classes that say nothing of how their objects are made, of an API and of a listener.
+UNKNOWN = """
+    import lightbus
+
+
+    class Address:
+        street: str
+        number: int = 1
+
+
+    class PostApi(lightbus.Api):
+        moved = lightbus.Event(parameters=('who', lightbus.Parameter('to', Address)))
+
+        class Meta:
+            name = 'post'
+
+        def move(self, who: memoryview, to: Address) -> Address:
+            bus.post.moved.fire(who=who, to=to)
+            return {**to, 'number': 2}
+
+
+    def on_moved(event_message, who: memoryview, to: Address, **more: memoryview):
+        print(f'{who} moved to {sorted(to.items())}\\n', end='', flush=True)
+
+
+    bus = lightbus.create()
+    bus.client.register_api(PostApi())
+    bus.post.moved.listen(on_moved, listener_name='on_moved')
+"""
+PASSES = "can not be checked: its values pass as they are"
+A_DICT = "is a class without a way to make it: a dict with its fields is handed over"
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     server = Server("valkey")
@@ -98,3 +131,35 @@ def test_the_contract_tells_it(project: Project, host: Process) -> None:
     assert [branch["type"] for branch in buyer["anyOf"]] == ["string", "null"]
     assert procedures["turned"]["response"]["type"] == "array"
     assert "maxItems" not in procedures["turned"]["response"]
+
+
+def test_hints_that_are_not_known_are_told_once_each_with_its_place_and_values_pass(
+    project: Project,
+) -> None:
+    place = project.within("post")
+    path = place.write("bus.py", UNKNOWN)
+    host = place.host()
+    to = {"street": "Hill Road", "number": 7}
+    assert place.call("post.move", who="ann", to=to) == {"street": "Hill Road", "number": 2}
+    assert place.call("post.move", who=[1], to={"street": "Hill Road"}) == {
+        "street": "Hill Road",
+        "number": 2,
+    }
+    heard = {
+        "ann moved to [('number', 7), ('street', 'Hill Road')]",
+        "[1] moved to [('street', 'Hill Road')]",
+    }
+    eventually(lambda: heard <= set(printed(host)))
+    told = [line for line in host.output().splitlines() if "the type hint" in line]
+    of_listener = f"{path}:20: the listener on_moved: parameter"
+    for said in (
+        f"{path}:9: post.moved: parameter to: the type hint Address {A_DICT}",
+        f"{path}:15: post.move(): what it returns: the type hint Address {A_DICT}",
+        f"{path}:15: post.move(): parameter who: the type hint memoryview {PASSES}",
+        f"{path}:15: post.move(): parameter to: the type hint Address {A_DICT}",
+        f"{of_listener} who: the type hint memoryview {PASSES}",
+        f"{of_listener} to: the type hint Address {A_DICT}",
+        f"{of_listener} more: the type hint memoryview {PASSES}",
+    ):
+        assert sum(said in line for line in told) == 1, (said, told)
+    assert len(told) == 7
