@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from lightbus.declared.api import Api
 from lightbus.declared.listener import (
@@ -15,6 +15,7 @@ from lightbus.declared.listener import (
     share_api,
     shares_group,
 )
+from lightbus.declared.old_names.arguments import OldTaskArguments, check_task_arguments
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.registry import Registry
 from lightbus.declared.schedule import BackgroundTask, Job, Missed, OnFailure, Schedule, Scope, period_of
@@ -177,7 +178,11 @@ class Declarations:
         return found
 
     def add_background_task(
-        self, coroutine: Coroutine[Any, Any, Any], *, on_failure: OnFailure = "log"
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        *,
+        on_failure: OnFailure = "log",
+        **of_1x: Unpack[OldTaskArguments],
     ) -> None:
         """Run a coroutine for as long as the host runs; it is cancelled at the end.
 
@@ -185,11 +190,14 @@ class Declarations:
             coroutine: The coroutine to run.
             on_failure: The reaction of the host if it raises: ``log`` to go on, ``shutdown`` to finish
                 running work and end with status 1. The failure is logged in any case.
+            of_1x: Arguments of Lightbus 1.x, which warn.
 
         Raises:
-            InvalidSchedule: It is no coroutine.
+            InvalidSchedule: It is no coroutine, or is not to be cancelled.
         """
-        self.background.append(BackgroundTask(coroutine, on_failure))
+        task = BackgroundTask(coroutine, on_failure)
+        check_task_arguments(of_1x, task.discard)
+        self.background.append(task)
 
     def discard_background(self) -> None:
         """Forget background tasks that were never begun; Python would warn of their coroutines."""

@@ -112,6 +112,10 @@ def test_schedule(project: Project) -> None:
             "async def f(): ...\n    client.add_background_task(f(), on_failure='end')",
             "on_failure='end'): give 'log' or 'shutdown'",
         ),
+        (
+            "async def f(): ...\n    client.add_background_task(f(), cancel_on_close=False)",
+            "is gone; leave it out: a task is cancelled once all else has finished",
+        ),
     ],
 )
 def test_what_can_never_run_is_refused_at_the_start(project: Project, line: str, said: str) -> None:
@@ -151,6 +155,30 @@ def test_background_tasks(project: Project) -> None:
     assert "ValueError: cannot watch" in host.output()
     assert host.terminate() == 0
     assert printed(host)[-1] == "no longer watching"
+
+
+def test_a_background_task_of_1x_may_say_that_it_is_cancelled_in_the_end(project: Project) -> None:
+    project.write(
+        "bus.py",
+        f"""{BUS}
+    async def watch(number):
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            say('finished', number)
+            raise
+
+    for number in range(2):
+        client.add_background_task(watch(number), cancel_on_close=True)
+""",
+    )
+    host = project.host(PYTHONWARNINGS="default")
+    assert host.terminate() == 0
+    assert {"finished 0", "finished 1"} <= set(printed(host))
+    said = "cancel_on_close is an argument of add_background_task() in Lightbus 1.x; leave it out"
+    assert [line.partition("/bus.py:")[2] for line in printed(host) if said in line] == [
+        f"30: DeprecationWarning: {said}"
+    ]
 
 
 def test_a_background_task_may_be_one_without_which_the_host_is_not_to_go_on(project: Project) -> None:

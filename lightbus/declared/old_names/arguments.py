@@ -1,13 +1,13 @@
-"""The arguments of Lightbus 1.x that ``lightbus.create()`` has no more."""
+"""The arguments of Lightbus 1.x that ``create()`` and ``add_background_task()`` have no more."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
-from lightbus.exceptions import ConfigurationError
+from lightbus.exceptions import ConfigurationError, InvalidSchedule
 
 _INSTEAD = {
     "config_file": "give the file as the first argument: lightbus.create({})",
@@ -57,3 +57,38 @@ def with_old_arguments(
             "lightbus.create() got a configuration and a config_file; give one of them, as the first argument"
         )
     return config if file is None else file
+
+
+class OldTaskArguments(TypedDict, total=False):
+    """The argument of 1.x that is accepted still where it says what is done anyway."""
+
+    cancel_on_close: bool
+
+
+def check_task_arguments(old: OldTaskArguments, discard: Callable[[], None]) -> None:
+    """Warn of the old argument once, or refuse what it asks for.
+
+    Args:
+        old: The arguments that are not today's, as the caller of ``add_background_task()`` has given them.
+        discard: Forgets the coroutine that is refused.
+
+    Raises:
+        TypeError: One of them never was an argument of it.
+        InvalidSchedule: The task is not to be cancelled.
+    """
+    for name in old:
+        if name != "cancel_on_close":
+            discard()
+            raise TypeError(f"add_background_task() got an unexpected keyword argument {name!r}")
+    if not old.get("cancel_on_close", True):
+        discard()
+        raise InvalidSchedule(
+            "add_background_task(cancel_on_close=False) was a part of Lightbus 1.x and is gone; leave it "
+            "out: a task is cancelled once all else has finished, and may finish its work in "
+            "`except asyncio.CancelledError`"
+        )
+    if old and "cancel_on_close" not in _told:
+        _told.add("cancel_on_close")
+        what = "cancel_on_close is an argument of add_background_task() in Lightbus 1.x; leave it out"
+        # Above this function are those of the declarations and of the client.
+        warnings.warn(what, DeprecationWarning, stacklevel=4)
