@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -186,7 +185,9 @@ class Web:
                 elif self.path == "/endless":
                     self.send_response(200)
                     self.end_headers()
-                    while not outer.stop.wait(0.02):
+                    for _ in range(1000):
+                        if outer.stop.wait(0.02):
+                            break
                         self.wfile.write(b"# more\n")
                 elif self.path == "/silent":
                     outer.stop.wait(20)
@@ -248,8 +249,6 @@ def test_a_manifest_may_come_from_a_url(folder: Folder, web: Web) -> None:
     ("page", "told"),
     [
         ("/redirect", "redirects (302), which is not followed; name the final URL"),
-        ("/endless", "gave no whole answer within 0.5 s"),
-        ("/silent", "gave no whole answer within 0.5 s"),
         ("/missing", "was answered with status 404"),
         ("/huge", "is larger than 1024 KiB"),
         ("/short.yaml", "was cut off before its end"),
@@ -257,14 +256,19 @@ def test_a_manifest_may_come_from_a_url(folder: Folder, web: Web) -> None:
         ("/bad.yaml", ':1:1  servce_name: unknown key; did you mean "service_name"?'),
     ],
 )
-def test_a_url_that_fails_is_one_clear_line(
-    folder: Folder, web: Web, page: str, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(source, "URL_SECONDS", 0.5)
-    started = time.perf_counter()
+def test_a_url_that_fails_is_one_clear_line(folder: Folder, web: Web, page: str, told: str) -> None:
     (problem,) = folder.problems_of(web.url + page)
     assert problem.startswith(web.url + page) and told in problem
-    assert time.perf_counter() - started < 8
+
+
+@pytest.mark.parametrize("page", ["/endless", "/silent"])
+def test_a_url_that_gives_no_whole_answer_is_given_up(
+    folder: Folder, web: Web, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both pages end after twenty seconds: without the limit, something else is told then.
+    monkeypatch.setattr(source, "URL_SECONDS", 0.5)
+    (problem,) = folder.problems_of(web.url + page)
+    assert problem.startswith(web.url + page) and "gave no whole answer within 0.5 s" in problem
 
 
 def test_a_user_in_a_url_is_sent_and_not_shown(folder: Folder, web: Web) -> None:
