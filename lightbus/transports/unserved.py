@@ -104,7 +104,7 @@ def is_read(status: GroupStatus, process: str, idle: float) -> str:
     """Say why nothing is done to a group that a process reads."""
     return (
         f"{process} reads the group {status.group} of {status.stream}, and was heard of {idle:.0f} s ago: "
-        f"stop it first; if it was killed, wait until it has been silent for {SILENT:.0f} s"
+        f"stop it first; if it was killed, run this again in {max(SILENT - idle, 0) + 1:.0f} s"
     )
 
 
