@@ -88,7 +88,7 @@ class Caller:
             seconds = time.perf_counter() - started
             self._count((api_name, name), outcome, seconds)
             if message is not None and traffic.is_logged(traffic.DEBUG):
-                traffic.log("called", message.canonical_name, message.id, outcome, seconds)
+                traffic.log("called", message, outcome, seconds)
 
     async def _call(self, message: RpcMessage, options: Mapping[str, Any] | None) -> Any:
         loop, edition = asyncio.get_running_loop(), self._connections.edition

@@ -262,7 +262,7 @@ def _outcome(message: EventMessage | None) -> str:
 
 
 def _tell(message: EventMessage, seconds: float) -> None:
-    traffic.log("fired", message.canonical_name, message.id, _outcome(message), seconds)
+    traffic.log("fired", message, _outcome(message), seconds)
 
 
 def _not_all_fired(sent: Sequence[Outgoing]) -> EventsNotFired:

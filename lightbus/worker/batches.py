@@ -177,7 +177,7 @@ class BatchRunner:
         for names_of, count in Counter([(m.api_name, m.event_name) for m in messages]).items():
             parts.metrics.event_handlings.add((listener.name, *names_of), "ok", seconds, count)
         for message in messages if traffic.is_logged(traffic.DEBUG) else ():
-            traffic.log(f"{listener.name} got", message.canonical_name, message.id, "ok", seconds)
+            traffic.log("got", message, "ok", seconds, listener.name)
 
     async def _tell_failure(self, count: int, error: BaseException) -> None:
         what = "the listener %s raised on a list of %d events, and gets each of them alone now: %r"

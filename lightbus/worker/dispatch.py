@@ -150,7 +150,7 @@ class Dispatch:
         seconds = time.perf_counter() - started
         self._metrics.rpc_executions.add((message.api_name, name), outcome, seconds)
         if traffic.is_logged(traffic.DEBUG):
-            traffic.log("answered", message.canonical_name, message.id, outcome, seconds)
+            traffic.log("answered", message, outcome, seconds)
         if hooks.after_rpc_execution:
             await hooks.after_rpc_execution(message, result)
             result.result = marked(result.result)
@@ -180,7 +180,7 @@ class Dispatch:
         seconds = time.perf_counter() - started
         self._metrics.event_handlings.add(labels, outcome, seconds)
         if traffic.is_logged(traffic.DEBUG):
-            traffic.log(f"{listener.name} got", message.canonical_name, message.id, outcome, seconds)
+            traffic.log("got", message, outcome, seconds, listener.name)
 
     async def _call(self, call: Call, message: RpcMessage) -> ResultMessage:
         hooks = self._hooks

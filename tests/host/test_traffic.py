@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from lightbus.exceptions import LightbusWorkerError
+from lightbus.host.logs import JsonFormatter
 from tests.host.conftest import Bench
 from tests.host.shop import ledger
 from tests.support.eventually import eventually_async
@@ -75,6 +77,27 @@ async def test_an_event_that_is_not_stored_has_one_too(bench: Bench, lines: Call
             with pytest.raises(Exception, match="WRONGTYPE"):
                 await fire
     assert [line[:3] for line in lines()] == [("fired", "shop.sold", "failed")] * 2
+
+
+async def test_as_json_each_has_what_it_says_as_fields(
+    bench: Bench, lines: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench.host(LISTENING) as host, bench.client() as bus:
+        assert await bus.shop.price.call_async(sku="secret cup") == 10
+        await host.fire("cup")
+        await eventually_async(lambda: len(lines()) == 4)
+    records = [record for record in caplog.records if record.name == "lightbus.runtime.traffic"]
+    written = [json.loads(JsonFormatter().format(record)) for record in records]
+    for line, (*_, message_id) in zip(written, lines(), strict=True):
+        assert line["message_id"] == message_id
+        assert line["message"].endswith(f": ok, {line['ms']:.1f} ms") and line["ms"] >= 0
+    names = ("done", "api", "procedure", "event", "listener", "outcome")
+    found = [{name: line[name] for name in names if name in line} for line in written]
+    call = {"api": "shop", "procedure": "price", "outcome": "ok"}
+    event = {"api": "shop", "event": "sold", "outcome": "ok"}
+    assert found[:2] == [{"done": "answered", **call}, {"done": "called", **call}]
+    assert {"done": "fired", **event} in found[2:]
+    assert {"done": "got", **event, "listener": "notes"} in found[2:]
 
 
 async def test_a_name_from_the_wire_makes_no_line_of_its_own(
