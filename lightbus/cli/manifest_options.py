@@ -96,6 +96,18 @@ scan_option = click.option(
 )
 
 
+def format_option(*forms: str, help: str, short: str | None = None) -> Callable[[F], F]:
+    """Declare ``--format``, of which the command gets ``form``.
+
+    Args:
+        forms: The forms, the default first.
+        help: What each of them is.
+        short: A letter for it, such as ``-F``.
+    """
+    names = ("--format", "form") if short is None else (short, "--format", "form")
+    return click.option(*names, type=click.Choice(forms), default=forms[0], show_default=True, help=help)
+
+
 def begin(options: Mapping[str, Any], level: str = "error", style: LogFormat | None = None) -> Manifest:
     """Log from a level on, unless ``--log-level`` says another, and read the manifest.
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lightbus.cli.help import Command
-from lightbus.cli.manifest_options import begin, manifest_options
+from lightbus.cli.manifest_options import begin, format_option, manifest_options
 from lightbus.cli.wording import counted, line_width, paragraph
 from lightbus.host.banner import listed
 from lightbus.host.checks import check
@@ -22,12 +22,8 @@ from lightbus.manifest.problems import Format, InvalidManifest, Problem, render
 @manifest_options
 @click.option("--imports", is_flag=True, help="Import the modules and handlers, and see that they fit.")
 @click.option("--connect", is_flag=True, help="Ask each Redis whether it has what is promised.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    help="Lines for people, JSON for programs, or annotations for GitHub.",
+@format_option(
+    "text", "json", "github", help="Lines for people, JSON for programs, or annotations for GitHub."
 )
 def command(imports: bool, connect: bool, form: Format, **options: Any) -> int:
     """Say everything that is wrong with the manifest, and where; exit status 78 if anything is.

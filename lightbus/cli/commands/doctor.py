@@ -12,7 +12,7 @@ import click
 
 from lightbus.cli.diagnosis import Check, diagnose, exit_status
 from lightbus.cli.help import Command
-from lightbus.cli.manifest_options import begin, manifest_options
+from lightbus.cli.manifest_options import begin, format_option, manifest_options
 from lightbus.cli.wording import counted, is_plain, line_width, paragraph
 from lightbus.host.logs import on_one_line
 from lightbus.manifest.problems import Problem
@@ -28,13 +28,7 @@ _MARKS = {
 
 
 @click.command("doctor", cls=Command, epilog="Example: lightbus doctor")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Lines for people, or one object for programs.",
-)
+@format_option("text", "json", help="Lines for people, or one object for programs.")
 @manifest_options
 def command(form: Literal["text", "json"], **options: Any) -> int:
     """Look at everything at once: the manifest, the code, each Redis, groups, clocks and versions.

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lightbus.cli.help import Command
-from lightbus.cli.manifest_options import begin, manifest_options
+from lightbus.cli.manifest_options import begin, format_option, manifest_options
 from lightbus.cli.project import project_bus
 from lightbus.contracts.asyncapi import document
 from lightbus.contracts.files import write_contracts
@@ -28,14 +28,7 @@ from lightbus.contracts.files import write_contracts
     show_default=True,
     help="The APIs that this project owns, or all that are published now.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["json", "asyncapi"]),
-    default="json",
-    show_default=True,
-    help="Contracts as Lightbus reads them, or one AsyncAPI 3.0 document.",
-)
+@format_option("json", "asyncapi", help="Contracts as Lightbus reads them, or one AsyncAPI 3.0 document.")
 @manifest_options
 def command(out: Path | None, source: str, form: str, **options: Any) -> None:
     """Print the contracts of APIs, or write them to a file or a directory, which gets a file for each API.

@@ -16,7 +16,7 @@ from lightbus.bus.client import BusClient
 from lightbus.bus.path import BusPath
 from lightbus.cli.completion import apis, events_of_api
 from lightbus.cli.help import Command
-from lightbus.cli.manifest_options import begin, manifest_options, scan_option
+from lightbus.cli.manifest_options import begin, format_option, manifest_options, scan_option
 from lightbus.exceptions import InvalidParameters
 from lightbus.host.checks import client_for
 from lightbus.host.loading import Loader
@@ -92,14 +92,8 @@ def _since(text: str) -> tuple[float | None, float | None]:
 )
 @click.option("--since", metavar="TIME", callback=_parsed(_since), help="Events since 30s, 2h or 2026-01-31.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="No more than N events.")
-@click.option(
-    "-F",
-    "--format",
-    "form",
-    type=click.Choice(["json", "pretty", "human"]),
-    default="json",
-    show_default=True,
-    help="A line of JSON per event, indented JSON, or text.",
+@format_option(
+    *("json", "pretty", "human"), short="-F", help="A line of JSON per event, indented JSON, or text."
 )
 @click.option(
     "-f",

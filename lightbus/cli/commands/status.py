@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lightbus.cli.help import Command
-from lightbus.cli.manifest_options import begin, manifest_options, scan_option
+from lightbus.cli.manifest_options import begin, format_option, manifest_options, scan_option
 from lightbus.cli.wording import line_width
 from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.host.checks import client_for
@@ -36,13 +36,7 @@ _PATIENCE = 5.0
 @click.command("status", cls=Command, epilog="Example: lightbus status --watch")
 @click.option("-w", "--watch", is_flag=True, help="Look again every 2 seconds, until Ctrl-C.")
 @click.option("--json", "form", flag_value="json", help="As --format json.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Tables for people, or one line of JSON per look, with everything.",
-)
+@format_option("text", "json", help="Tables for people, or one line of JSON per look, with everything.")
 @scan_option
 @manifest_options
 def command(watch: bool, form: Literal["text", "json"], scan: bool, **options: Any) -> None:
