@@ -51,6 +51,7 @@ class Loader:
         #: Which of the APIs that its modules define or import it offers.
         self.offers = Offers(client.registry)
         self.problems = Problems()
+        self._unimportable: set[str] = set()
 
     def load(self, bus: BusPath) -> list[ModuleType]:
         """Import the modules, and declare on the bus what the manifest says.
@@ -77,6 +78,8 @@ class Loader:
             if module is not None:
                 modules.append(module)
                 self.offers.add(module)
+            else:
+                self._unimportable.add(module_name)
         self._name_service()
         self._client.use_plugins(make_plugins(self._manifest, self._client.service_name, self.problems))
         for name in self.ours():
@@ -99,7 +102,7 @@ class Loader:
         made = {}
         for name, options in self._manifest.listeners.items():
             path = f"listeners.{name}.handler"
-            handler = self._try(path, None, import_object, options.handler)
+            handler = self._import(path, None, options.handler)
             if handler is not None:
                 policy = _with_exceptions(options.on_error, known)
                 made[name] = self._try(path, None, _listener, name, options, handler, policy)
@@ -110,7 +113,7 @@ class Loader:
         made = {}
         for name, options in self._manifest.schedules.items():
             path = f"schedules.{name}"
-            function = self._try(f"{path}.call", None, import_object, options.call)
+            function = self._import(f"{path}.call", None, options.call)
             if name in self._client.parts.declarations.recurring:
                 what = "the code has a schedule of that name too; rename one of them"
                 self.problems.add(self._place(path), path, what)
@@ -128,7 +131,7 @@ class Loader:
             path = f"policies.{policy_name}.give_up_on"
             for name in policy.give_up_on_names:
                 index = self._index(path, name)
-                cls = found.get(name) or self._try(path, index, import_object, name)
+                cls = found.get(name) or self._import(path, index, name)
                 if isinstance(cls, type) and issubclass(cls, BaseException):
                     found[name] = cls
                 elif cls is not None:
@@ -210,6 +213,12 @@ class Loader:
             self.problems.add(self._place(path), path, what)
         except ValueError:
             logger.debug("%s has no signature to look at", function)
+
+    def _import(self, path: str, index: int | None, name: Any) -> Any:
+        """Import what a key names, unless its module is told to be unimportable already."""
+        if name.partition(":")[0] in self._unimportable:
+            return None
+        return self._try(path, index, import_object, name)
 
     def _try(self, path: str, index: int | None, function: Callable[..., T], *arguments: Any) -> T | None:
         """Call something; what it raises on purpose becomes a problem of the manifest."""

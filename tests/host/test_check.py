@@ -144,6 +144,25 @@ def test_imports_find_what_the_code_does_not_have(shop: Project) -> None:
     assert "lacks sku" in found[4] and "write: def narrow(event_message, sku)" in found[4]
 
 
+@pytest.mark.parametrize("code", [None, "import nowhere"], ids=["not there", "raises"])
+def test_a_bus_module_that_can_not_be_imported_is_told_once(shop: Project, code: str | None) -> None:
+    (shop.folder / "bus.py").unlink()
+    if code is not None:
+        shop.write("bus.py", code)
+    shop.write(
+        "lightbus.yaml",
+        """
+        service_name: s
+        policies: {p: {give_up_on: [bus:Wrong]}}
+        listeners: {mails: {events: [a.sold], handler: bus:handle, on_error: p}}
+        schedules: {nightly: {every: 1s, call: bus:job}}
+        """,
+    )
+    told, summary = shop.run("check", "--imports").stdout.splitlines()
+    assert "there is no module 'bus'" in told if code is None else "bus.py:1: importing the module" in told
+    assert summary.startswith("1 problem")
+
+
 def test_an_api_that_nobody_defines_is_warned_of(shop: Project) -> None:
     shop.write("lightbus.yaml", "service_name: s\napis: {a: {owner: s}, b: {owner: s}}")
     done = shop.run("check", "--imports")
