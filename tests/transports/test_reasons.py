@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
+import lightbus
 from lightbus.exceptions import TransportUnavailable
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.connection import Connector
@@ -68,6 +69,8 @@ def reason(url: str, tls: TlsOptions | None = None, timeout: float = 1.5) -> str
         except TransportUnavailable as e:
             return str(e)
         await wire.close()
+        # TLS ends with words of both sides.
+        await wire._writer.wait_closed()
         return ""
 
     try:
@@ -109,6 +112,21 @@ def test_tls_with_the_right_certificates_connects(tls: Tls) -> None:
 def test_tls_at_a_plain_port_is_told(tls: Tls) -> None:
     said = reason(f"rediss://127.0.0.1:{tls.server.port}", tls.options())
     assert "speaks no TLS there; write redis://" in said and "start it" not in said
+
+
+def test_tls_at_a_plain_port_is_told_before_firing_gives_up(tls: Tls) -> None:
+    class Shop(lightbus.Api):
+        sold = lightbus.Event()
+
+        class Meta:
+            name = "shop"
+            auto_register = False
+
+    url = f"rediss://127.0.0.1:{tls.server.port}/0"
+    with lightbus.create(url, service_name="shop") as bus:
+        bus.client.register_api(Shop())
+        with pytest.raises(TransportUnavailable, match="it speaks no TLS there; write redis://"):
+            bus.shop.sold.fire()
 
 
 @pytest.mark.parametrize("login", ["", "user:pass@"])

@@ -22,7 +22,7 @@ from lightbus.transports.redis.options import DEFAULT_URL, RedisOptions, Sentine
 from lightbus.transports.redis.url import SAYS, url_problem
 
 from .lookup import look_up
-from .reasons import LOOPBACK, is_known, reason_of, words_of
+from .reasons import LOOPBACK, NoTls, doubt, is_known, is_tls, reason_of, words_of
 from .refusals import ReplyError, must_reconnect
 from .remains import NAME, Remains
 from .sentinel import NoPrimary, primary
@@ -93,7 +93,7 @@ class Connector:
                 connection = kind(**given)
                 if "path" not in given:
                     await look_up(given.get("host", "localhost"), given.get("port", 6379))
-                await connection.connect()
+                await (_connect_by_tls(connection, settings) if is_tls(settings) else connection.connect())
                 # A server that asks for a password, or still loads its data, says so only to a command.
                 await connection.send_command("PING")
                 await connection.read_response()
@@ -112,7 +112,7 @@ class Connector:
                 address = f"{settings['host']}:{settings['port']}, as {address} says,"
             told = TransportUnavailable(await reason_of(e, address, settings, patience))
             # An unexpected error is a fault, whose traceback is needed.
-            raise told from (None if is_known(e) else e)
+            raise told from (None if is_known(e) or isinstance(e, NoTls) else e)
 
     async def _ask_sentinel(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Return where the primary is, where Sentinel has to be asked."""
@@ -266,6 +266,27 @@ class Link:
         self.remains.leave()
         if wire is not None:
             await wire.close()
+
+
+async def _connect_by_tls(connection: Any, settings: dict[str, Any]) -> None:
+    """Connect, and find out meanwhile if no TLS is spoken there: else nothing but time would end that.
+
+    Raises:
+        NoTls: It is not.
+    """
+    connecting = asyncio.create_task(connection.connect(), name="lightbus redis tls")
+    doubting = asyncio.create_task(doubt(settings), name="lightbus redis tls doubt")
+    try:
+        await asyncio.wait((connecting, doubting), return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            doubting.result()
+            await asyncio.wait((connecting,))
+        connecting.result()
+    finally:
+        for task in (connecting, doubting):
+            task.cancel()
+        # They end before the connection is closed, and asyncio is not to complain that nobody reads how.
+        await asyncio.gather(connecting, doubting, return_exceptions=True)
 
 
 async def _discard(connection: AbstractConnection) -> None:

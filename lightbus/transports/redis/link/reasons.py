@@ -48,6 +48,8 @@ _NUMBER = re.compile(r"\[Errno (\d+)\]")
 _PLAIN = ("NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "MAXCLIENTS")
 #: The names of this machine.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+#: Seconds without an answer to a first word of TLS, after which the port is asked whether it speaks any.
+_DOUBTED_AFTER = 1.0
 #: The most seconds for finding out the protocol of a port.
 _ASKING = 1.0
 #: Seconds to wait for a server that speaks first: it has too many clients.
@@ -86,6 +88,24 @@ _NOBODY = (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.ga
 _OTHER_TLS = "compare bus.redis.tls with the tls settings of that server"
 
 
+class NoTls(Exception):
+    """TLS was begun with a server that speaks none."""
+
+
+async def doubt(settings: dict[str, Any]) -> None:
+    """Find out that a port speaks no TLS while that is begun there: such a server only waits for more.
+
+    Args:
+        settings: The settings that the library got.
+
+    Raises:
+        NoTls: It speaks none.
+    """
+    await asyncio.sleep(_DOUBTED_AFTER)
+    if await _is_plain(settings):
+        raise NoTls
+
+
 async def reason_of(
     error: Exception,
     address: str,
@@ -118,13 +138,14 @@ async def _reason(error: Exception, address: str, settings: dict[str, Any], pati
     refused = _refusal(error)
     if refused:
         return f"{address} can't be used: {refused}"
-    is_tls = "ssl_cert_reqs" in settings or "SSL" in getattr(settings.get("connection_class"), "__name__", "")
+    if isinstance(error, NoTls):
+        return f"{address} can't be used: {_NO_TLS}"
     cause = next((e for e in _causes(error) if isinstance(e, ssl.SSLError)), None)
     if cause is not None:
         found = _tls_fault(cause)
         if found != _OTHER_TLS or not await _is_plain(settings):
             return f"{address} can't be reached by TLS: {_words(cause)}: {found}"
-    spoken = await _what_is_wrong_with(error, settings, is_tls=is_tls)
+    spoken = await _what_is_wrong_with(error, settings)
     if spoken:
         return f"{address} can't be used: {spoken}"
     unknown = next((e for e in _causes(error) if isinstance(e, socket.gaierror)), None)
@@ -138,6 +159,12 @@ async def _reason(error: Exception, address: str, settings: dict[str, Any], pati
         return f"{address} can't be reached: {reason}; {_ALLOW}"
     is_there = reason == _CLOSED or number in (errno.ECONNRESET, errno.EPIPE)
     return f"{address} can't be reached: {reason}; {_LOOK if is_there else _START}"
+
+
+def is_tls(settings: dict[str, Any]) -> bool:
+    """Tell whether the library is to speak TLS with these settings."""
+    kind = settings.get("connection_class")
+    return "ssl_cert_reqs" in settings or "SSL" in getattr(kind, "__name__", "")
 
 
 def is_known(error: Exception) -> bool:
@@ -200,11 +227,11 @@ def _words(error: ssl.SSLError) -> str:
     return text.partition("] ")[2].partition(" (_ssl")[0].rstrip(".") or text
 
 
-async def _what_is_wrong_with(error: Exception, settings: dict[str, Any], *, is_tls: bool) -> str:
+async def _what_is_wrong_with(error: Exception, settings: dict[str, Any]) -> str:
     """Find out the protocol of a port that was reached, but gave no answer that can be read."""
     if any(isinstance(e, _NOBODY) for e in _causes(error)):
         return ""
-    if is_tls:
+    if is_tls(settings):
         if await _is_plain(settings):
             return _NO_TLS
         return "" if isinstance(error, TimeoutError) else _ASKED_FOR_ONE
@@ -216,10 +243,11 @@ async def _what_is_wrong_with(error: Exception, settings: dict[str, Any], *, is_
 
 
 async def _is_plain(settings: dict[str, Any]) -> bool:
-    return await _spoken_at(settings) in ("redis", "full")
+    """Tell whether a port answers without TLS, be it that it has too many clients."""
+    return await _spoken_at(settings, or_tls=False) in ("redis", "full")
 
 
-async def _spoken_at(settings: dict[str, Any]) -> Literal["redis", "full", "tls", ""]:
+async def _spoken_at(settings: dict[str, Any], *, or_tls: bool = True) -> Literal["redis", "full", "tls", ""]:
     """Return the protocol of a port; empty if it can't be told."""
     host, port = settings.get("host"), settings.get("port")
     if settings.get("path") or not host or not port:
@@ -231,7 +259,7 @@ async def _spoken_at(settings: dict[str, Any]) -> Literal["redis", "full", "tls"
                 return "full"
             if said.startswith((b"+", b"-")):
                 return "redis"
-            return "tls" if await _takes_tls(host, port) else ""
+            return "tls" if or_tls and await _takes_tls(host, port) else ""
     except (OSError, TimeoutError):
         return ""
 
