@@ -45,16 +45,29 @@ complete -C "{words}"
 """
 
 
+#: A shell at a terminal, without the settings of anybody, and what is typed there once.
+TYPED = {
+    "bash": ("bash --norc --noprofile", 'eval "$(lightbus completion bash)"'),
+    "zsh": ("zsh -f", 'autoload -U compinit; compinit -u -D; eval "$(lightbus completion zsh)"'),
+    "fish": ("fish --no-config", "lightbus completion fish | source"),
+}
+
+
+def program_in(folder: Path) -> Path:
+    """Make a folder with a program `lightbus`."""
+    program = folder / "bin" / "lightbus"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m lightbus "$@"\n')
+    program.chmod(0o755)
+    return program.parent
+
+
 def complete(tmp_path: Path, shell: str, words: str, **env: str) -> list[str]:
     """What a shell offers after some words; skipped where it is not installed."""
     if shutil.which(shell) is None:
         missing(f"{shell} is not installed")
-    program = tmp_path / "bin" / "lightbus"
-    program.parent.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m lightbus "$@"\n')
-    program.chmod(0o755)
     script = {"bash": BASH, "zsh": ZSH, "fish": FISH}[shell]
-    path = f"{program.parent}:{os.environ['PATH']}"
+    path = f"{program_in(tmp_path)}:{os.environ['PATH']}"
     done = subprocess.run(
         [shell, *(["-f"] if shell == "zsh" else []), "-c", script.format(words=words, last=words.count(" "))],
         env=clean_environment({"PATH": path, "HOME": str(tmp_path), **env}),
@@ -138,6 +151,46 @@ def test_a_call_is_completed_from_its_api_to_its_parameters(tmp_path: Path, bus:
     offers(["auth.check_password", "auth.reset"], complete, tmp_path, shell, "lightbus call au", **env)
     offers(["auth.check_password"], complete, tmp_path, shell, "lightbus call auth.ch", **env)
     offers(["username="], complete, tmp_path, shell, "lightbus call auth.check_password user", **env)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_key_completes_what_is_typed_at_a_terminal(tmp_path: Path, bus: str, shell: str) -> None:
+    for each in (shell, "tmux"):
+        if shutil.which(each) is None:
+            missing(f"{each} is not installed")
+    start, script = TYPED[shell]
+    path = f"{program_in(tmp_path)}:{os.environ['PATH']}"
+    env = clean_environment({"PATH": path, "HOME": str(tmp_path), "TERM": "screen", URL: bus})
+
+    def tmux(*args: str) -> str:
+        command = ["tmux", "-S", str(tmp_path / "socket"), "-f", "/dev/null", *args]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=30).stdout
+
+    def shown(words: str) -> bool:
+        return words in tmux("capture-pane", "-p")
+
+    def completed(typed: str, words: str) -> None:
+        """Type, and press the key until the line is this: a busy machine may let the moment pass."""
+
+        def is_completed() -> bool:
+            tmux("send-keys", "Tab")
+            eventually(lambda: shown(words), 10, words)
+            return True
+
+        tmux("send-keys", "-l", typed)
+        eventually(lambda: shown(typed), 10, typed)
+        eventually(is_completed, 60, words)
+
+    tmux("new-session", "-d", "-x", "80", "-y", "24", start)
+    try:
+        tmux("send-keys", "-l", f"{script}; echo re''ady")
+        tmux("send-keys", "Enter")
+        eventually(lambda: shown("ready"), 30, "a prompt")
+        completed("lightbus call au", "lightbus call auth.")
+        completed("ch", "lightbus call auth.check_password")
+        completed("us", "lightbus call auth.check_password username=")
+    finally:
+        tmux("kill-server")
 
 
 @pytest.mark.parametrize(
