@@ -15,7 +15,8 @@ def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
 
     Args:
         pairs: The text that was typed.
-        whole: All arguments as one JSON object; the pairs are added to it.
+        whole: All arguments as one JSON object, which may have ``NaN`` and ``Infinity``; the pairs are added
+            to it.
 
     Returns:
         The arguments by name.
@@ -26,7 +27,8 @@ def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if whole is not None:
         try:
-            values = _loads(whole)
+            # The bus carries NaN and Infinity, and `lightbus call` prints them.
+            values = json.loads(whole, parse_float=_finite)
         except (ValueError, RecursionError) as e:
             raise click.UsageError(f"--json is not JSON: {e}") from e
         if not isinstance(values, dict):
@@ -55,7 +57,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def _loads(text: str) -> Any:
-    """Read JSON as its standard has it: Python would take ``NaN``, and make infinity of ``1e999``."""
+    """Read JSON as its standard has it: ``NaN`` may be a name, and Python makes infinity of ``1e999``."""
     return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 

@@ -83,11 +83,18 @@ def argument_test(text: str) -> Callable[[Mapping[str, Any]], bool]:
             # A string may be written with or without its quotes.
             return compare(value, wanted if isinstance(wanted, str) else written)
         if compare in (operator.eq, operator.ne):
-            return compare((value, isinstance(value, bool)), (wanted, isinstance(wanted, bool)))
+            return compare(_told_apart(value), _told_apart(wanted))
         are_numbers = all(type(each) in (int, float) for each in (value, wanted))
         return are_numbers and compare(value, wanted)
 
     return lambda kwargs: any(map(matches, _walk(kwargs, tuple(steps))))
+
+
+def _told_apart(value: Any) -> tuple[Any, type | None]:
+    """Return a JSON value as what is equal to the same value alone: True is no 1, and NaN is itself."""
+    if isinstance(value, float) and value != value:
+        return None, float
+    return value, bool if isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
