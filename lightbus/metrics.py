@@ -149,7 +149,8 @@ class Metrics:
     events_gone: Counter = _counter(
         "events_gone",
         ("group",),
-        "Events that were taken out of a stream before the group had read them, as by Lightbus 1.x.",
+        "Events that were taken out of a stream before the group had read them, as by Lightbus 1.x; each "
+        "process of the group counts them all.",
     )
     reloads: Counter = _counter(
         "reloads", ("outcome",), "Readings of the manifest by SIGHUP: applied or refused."
