@@ -76,7 +76,8 @@ def describe(address: str, about: Any) -> str:
     limit = facts.get("maxmemory_human", "0B")
     room = "" if limit in ("0B", "") else f" of {limit}"
     used, clients = facts.get("used_memory_human", "?"), facts.get("connected_clients", "?")
-    return f"{address}: {version}, {used}{room} of memory used, {clients} clients"
+    count = f"{clients} client{'' if clients == '1' else 's'}"
+    return f"{address}: {version}, {used}{room} of memory used, {count}"
 
 
 def _facts(about: Any) -> dict[str, str]:
