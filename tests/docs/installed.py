@@ -2,7 +2,8 @@
 
 For each Python and each set of packages that pages name there is one venv with nothing else. In it the code
 of those pages is run; besides, the quickstart, ``lightbus init``, the shop of three services, and the
-projects of the frameworks' pages.
+projects of the frameworks' pages. The commands of the how-tos are given, too, where there is what they are
+about.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from pathlib import Path
 from tests.support.eventually import eventually
 from tests.support.servers import Server, free_port
 
+from .console import Console
 from .pages import DOCS, sections, steps
 from .requirements import requirements
+from .scenes import SCENES
 from .sites import Reader, Site
 
 ROOT = DOCS.parent
@@ -103,6 +106,13 @@ def code_of(page: Path, url: str, python: Path, folder: Path) -> None:
         assert section.output in (None, done.stdout), f"{section.title}: {done.stdout}"
 
 
+def commands_of(page: str, server: Server, python: Path, folder: Path) -> None:
+    """The commands of a how-to, where there is what they are about."""
+    with Console(page, folder, server, python) as console:
+        SCENES[page](console)
+        assert console.left == []
+
+
 def quickstart(python: Path, folder: Path) -> None:
     """The tutorial's first page, from its first block to its last."""
     from tests.guide.test_quickstart import BUS, BUS_WITH_EVENT, CALL_PROCEDURE, FIRE_EVENT
@@ -179,6 +189,8 @@ def checks(server: Server) -> Iterator[tuple[str, list[str], Check]]:
         name = str(page.relative_to(DOCS))
         if sections(page):
             yield name, requirements(page), partial(code_of, page, server.url)
+        if name in SCENES:
+            yield f"the commands of {name}", requirements(page), partial(commands_of, name, server)
         if name in frameworks:
             yield f"the project of {name}", requirements(page), partial(framework, name, server.url)
     embedded = requirements(DOCS / "tutorial" / "quickstart.md")

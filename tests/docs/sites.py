@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.support.eventually import eventually
 from tests.support.processes import Process, clean_environment
@@ -36,7 +36,8 @@ class Reader:
     ) -> None:
         self.folder = folder
         self._programs = Path(python).parent
-        self._env = {"LIGHTBUS__BUS__LOG_FORMAT": "text", **(env or {})}
+        #: What is in the environment of every process.
+        self.env = {"LIGHTBUS__BUS__LOG_FORMAT": "text", **(env or {})}
         self._closing = contextlib.ExitStack()
 
     def write(self, step: Step) -> None:
@@ -50,7 +51,7 @@ class Reader:
         done = subprocess.run(
             self._line(command),
             cwd=self.folder,
-            env=clean_environment(self._env),
+            env=clean_environment(self.env),
             capture_output=True,
             text=True,
             timeout=60,
@@ -61,7 +62,7 @@ class Reader:
 
     def start(self, command: str) -> Process:
         """Give a command that goes on."""
-        process = Process(self._line(command), cwd=self.folder, env=self._env)
+        process = Process(self._line(command), cwd=self.folder, env=self.env)
         return self._closing.enter_context(process)
 
     def host(self, command: str = _HOST) -> Process:
@@ -71,10 +72,11 @@ class Reader:
         return process
 
     def _line(self, command: str) -> list[str]:
-        program, *words = shlex.split(command)
-        return [str(self._programs / program), *words]
+        program, *words = shlex.split(command, comments=True)
+        ours = self._programs / program
+        return [str(ours) if ours.exists() else program, *words]
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,6 +149,3 @@ class Site(Reader):
             except (OSError, http.client.HTTPException):
                 return 0, None
         return answer.status, json.loads(text) if text.startswith(b"{") else text
-
-    def __enter__(self) -> Site:
-        return self

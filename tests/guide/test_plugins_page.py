@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.docs.requirements import only, requirements
 from tests.guide.project import Project
@@ -23,18 +25,19 @@ BUS = """
 """
 
 
-def write_files_of_the_page(project: Project) -> None:
-    """Each block begins with the name of its file."""
-    for name, text in re.findall(r"```\w+\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        project.write(name, text)
-    offered = tomllib.loads((project.folder / "pyproject.toml").read_text())["project"]["entry-points"]
+def write_plugin(write: Callable[[str, str], Any]) -> None:
+    """Write the files of the page, each of whose blocks begins with a name, and what makes them a package."""
+    files = dict(re.findall(r"```\w+\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    offered = tomllib.loads(files["pyproject.toml"])["project"]["entry-points"]
     lines = [f"{name} = {value}" for name, value in offered["lightbus_plugins"].items()]
-    project.write("audit-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: audit\nVersion: 1.0\n")
-    project.write("audit-1.0.dist-info/entry_points.txt", "\n".join(["[lightbus_plugins]", *lines, ""]))
+    files["audit-1.0.dist-info/METADATA"] = "Metadata-Version: 2.1\nName: audit\nVersion: 1.0\n"
+    files["audit-1.0.dist-info/entry_points.txt"] = "\n".join(["[lightbus_plugins]", *lines, ""])
+    for name, text in files.items():
+        write(name, text)
 
 
 def test_the_plugin_of_the_page_works(project: Project) -> None:
-    write_files_of_the_page(project)
+    write_plugin(project.write)
     project.write("bus.py", BUS)
     host = project.host("--set", "plugins.audit.max_calls=1")
     assert "plugins: audit" in host.output()
@@ -47,7 +50,7 @@ def test_the_plugin_of_the_page_works(project: Project) -> None:
 
 
 def test_so_does_its_test_with_what_the_page_says_to_install(project: Project, tmp_path: Path) -> None:
-    write_files_of_the_page(project)
+    write_plugin(project.write)
     (project.folder / "lightbus.yaml").unlink()
     path = only(requirements(PAGE), tmp_path / "hidden")
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_audit.py"]
