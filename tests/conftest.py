@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,6 +40,17 @@ class RunLightbus(Protocol):
     def __call__(self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Process:
         """Start ``lightbus ARGS`` for this test."""
         ...
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run coroutine functions as tests."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from lightbus.metrics import Metrics
 from lightbus.plugins.hooks import Hooks
 from lightbus.runtime.clock import Clock
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.runtime.pool import HandlerPool
+from lightbus.runtime.threads.pool import HandlerPool
 
 from .connections import Connections
 from .contract_watch import ContractWatch

@@ -16,7 +16,7 @@ from lightbus.exceptions import ConfigurationError, TransportUnavailable, text_o
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import new_event_loop
 from lightbus.runtime.tasks import Kept
-from lightbus.runtime.threads import replaced_by
+from lightbus.runtime.threads.native import replaced_by
 
 from . import logs
 from .checks import client_for

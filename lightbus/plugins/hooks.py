@@ -13,7 +13,7 @@ from typing import Any
 
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.runtime.cancellation import is_cancelled
-from lightbus.runtime.pool import HandlerPool
+from lightbus.runtime.threads.pool import HandlerPool
 
 Callback = Callable[..., Any]
 
@@ -81,6 +81,9 @@ class Hooks:
     around_rpc_execution: AroundCall = None
     around_event_sent: Callable[[EventMessage], AbstractContextManager[None]] | None = None
     around_event_execution: Callable[[EventMessage, str], AbstractContextManager[None]] | None = None
+    #: Whether the task that begins a message has to end it: its callbacks may rely on that.
+    bind_rpc_execution = False
+    bind_event_execution = False
 
     def __init__(self, pool: HandlerPool, client: Any) -> None:
         self._pool = pool
@@ -88,15 +91,19 @@ class Hooks:
         self._early: dict[str, list[Callback]] = {}
         self._plugins: dict[str, list[Callback]] = {}
         self._late: dict[str, list[Callback]] = {}
+        self._free: set[Callback] = set()
 
-    def add(self, name: str, callback: Callback, *, before_plugins: bool = False) -> None:
+    def add(self, name: str, callback: Callback, *, before_plugins: bool = False, binds: bool = True) -> None:
         """Register a callback.
 
         Args:
             name: One of :data:`HOOKS`.
             callback: A function, plain or async, that takes the hook's keyword arguments.
             before_plugins: Whether it runs before those of plugins and those registered without this.
+            binds: Whether it may rely on the order of messages, and on one task for each.
         """
+        if not binds:
+            self._free.add(callback)
         (self._early if before_plugins else self._late).setdefault(name, []).append(callback)
         self._arrange(name)
 
@@ -114,6 +121,7 @@ class Hooks:
         """Have the callbacks that another bus has."""
         self._early = {name: list(callbacks) for name, callbacks in other._early.items()}
         self._late = {name: list(callbacks) for name, callbacks in other._late.items()}
+        self._free = set(other._free)
         self.set_plugins(other._plugins)
 
     def callbacks(self, name: str) -> tuple[Callback, ...]:
@@ -149,6 +157,10 @@ class Hooks:
         run = self._around if name.startswith("around_") else self.run
         callbacks = self.callbacks(name)
         setattr(self, name, partial(run, name, callbacks) if callbacks else None)
+        if name.endswith("_execution"):
+            what = name.partition("_")[2]
+            around = (self.callbacks(f"{when}_{what}") for when in ("before", "around", "after"))
+            setattr(self, f"bind_{what}", any(not self._free.issuperset(some) for some in around))
 
     def _around(self, name: str, callbacks: Sequence[Callback], *about: Any) -> AbstractContextManager[None]:
         """Return the context managers of an ``around_*`` hook as one.

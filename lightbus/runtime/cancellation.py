@@ -16,6 +16,10 @@ _ending: WeakSet[asyncio.Task[Any]] = WeakSet()
 _closing: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
+class NotStarted(asyncio.CancelledError):
+    """A plain function was not called any more: its message is left to others, as at the end of its task."""
+
+
 def own(task: _Task) -> _Task:
     """Let nobody end a task but :func:`end` and the end of its event loop."""
     _owned.add(task)
@@ -24,8 +28,13 @@ def own(task: _Task) -> _Task:
 
 def end(task: asyncio.Task[Any]) -> None:
     """Cancel a task, and let it know that this is not user code's doing."""
-    _ending.add(task)
+    note_end(task)
     task.cancel()
+
+
+def note_end(task: asyncio.Task[Any]) -> None:
+    """Let a task know that it is to end, without cancelling it."""
+    _ending.add(task)
 
 
 def is_ending(task: asyncio.Task[Any]) -> bool:
@@ -41,6 +50,8 @@ def is_ending(task: asyncio.Task[Any]) -> bool:
 
 def is_cancelled(error: BaseException) -> bool:
     """Tell whether an error means that the running task is to end, and not only that user code raised it."""
+    if isinstance(error, NotStarted):
+        return True
     task = _running()
     if task is not None and task in _owned:
         return isinstance(error, asyncio.CancelledError) and is_ending(task)

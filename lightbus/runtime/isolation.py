@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from types import coroutine
-from typing import Any
+from typing import Any, Union
+
+from .threads.call import ThreadCall
 
 #: The variable in which ``decimal`` keeps its precision: in an object that is changed in place.
 _DECIMAL = "decimal_context"
+
+#: The rest of a coroutine that has been taken a step further: nothing; a call of a function in a thread,
+#: after which :func:`go_on` takes it further; or something to await, which returns the rest after that.
+Left = Union[None, ThreadCall, "Awaitable[Left]"]
 
 
 class Isolation:
@@ -28,28 +34,49 @@ class Isolation:
             context.run(self._decimal.set, self._base[self._decimal].copy())
         return context
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+    def begin(self, work: Coroutine[Any, Any, None]) -> Left:
         """Run a coroutine in the running task, but in a context of its own, until it first waits.
 
         Returns:
-            The rest of it, to be awaited; None if it has returned: quick code costs no more than a call.
+            What is left; None if it has returned: quick code costs no more than a call.
         """
-        context = self.context()
-        try:
-            awaited = context.run(work.send, None)
-        except StopIteration:
-            return None
-        return _rest(context, work, awaited)
+        return _step(self.context(), work, work.send, None)
 
     async def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in the running task, but in a context of its own."""
-        rest = self.begin(work)
-        if rest is not None:
-            await rest
+        """Run a coroutine that calls nothing in threads in the running task, but in a context of its own."""
+        left = self.begin(work)
+        while left is not None:
+            left = await left
+
+
+def go_on(call: ThreadCall, waiter: Awaitable[None] | None = None) -> Left:
+    """Take the coroutine of a call further in the running task.
+
+    Args:
+        call: The call, which has ended.
+        waiter: For a call that has not: awaited by the coroutine until it has.
+    """
+    return _step(call.context, call.work, call.work.send, waiter)
+
+
+def give_up(call: ThreadCall, error: BaseException) -> Left:
+    """Let the coroutine of a call end by an error, in the running task."""
+    return _step(call.context, call.work, call.work.throw, error)
+
+
+def _step(context: Context, work: Coroutine[Any, Any, None], step: Callable[[Any], Any], given: Any) -> Left:
+    try:
+        awaited = context.run(step, given)
+    except StopIteration:
+        return None
+    if type(awaited) is ThreadCall:
+        awaited.context, awaited.work = context, work
+        return awaited
+    return _rest(context, work, awaited)
 
 
 @coroutine
-def _rest(context: Context, work: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+def _rest(context: Context, work: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, Left]:
     """Let the running task wait for what a coroutine awaits, and take each further step in its context."""
     while True:
         step: Callable[[Any], Any] = work.send
@@ -64,4 +91,7 @@ def _rest(context: Context, work: Coroutine[Any, Any, None], awaited: Any) -> Ge
         try:
             awaited = context.run(step, given)
         except StopIteration:
-            return
+            return None
+        if type(awaited) is ThreadCall:
+            awaited.context, awaited.work = context, work
+            return awaited

@@ -21,7 +21,7 @@ from lightbus.exceptions import (
 )
 
 from .cancellation import end
-from .threads import replaced_by, result_of, start_thread
+from .threads.native import replaced_by, result_of, start_thread
 
 logger = logging.getLogger(__name__)
 

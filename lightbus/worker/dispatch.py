@@ -29,6 +29,7 @@ from lightbus.runtime.cancellation import is_cancelled, withstand
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.deadline import Deadline
 from lightbus.runtime.isolation import Isolation
+from lightbus.runtime.threads.call import ThreadCall
 from lightbus.transports.events import Delivery
 from lightbus.values import arguments_caster, dump_answer, hints_of, marked, named_caster, optional
 
@@ -130,24 +131,27 @@ class Dispatch:
         """
         hooks = self._hooks
         started, name, outcome = time.perf_counter(), message.procedure_name, "ok"
+        in_thread: ThreadCall | None = None
         try:
             call = self._calls[message.api_name].get(name)
             if call is None:
                 name = _UNKNOWN
                 self._parts.registry.get(message.api_name).procedure(message.procedure_name)
                 raise ProcedureNotFound(message.procedure_name[:80])
+            if not call.is_async:
+                in_thread = ThreadCall(call.function, is_bound=hooks.bind_rpc_execution)
             if hooks.around_rpc_execution:
                 with hooks.around_rpc_execution(message):
-                    result = await self._call(call, message)
+                    result = await self._call(call, message, in_thread)
             else:
-                result = await self._call(call, message)
+                result = await self._call(call, message, in_thread)
         except BaseException as e:
             if is_cancelled(e):
                 raise
             await withstand()
             outcome = "refused" if isinstance(e, _REFUSED) else "error"
             result = await self._failed(message, e)
-        seconds = time.perf_counter() - started
+        seconds = (in_thread and in_thread.seconds) or time.perf_counter() - started
         self._metrics.rpc_executions.add((message.api_name, name), outcome, seconds)
         if traffic.is_logged(traffic.DEBUG):
             traffic.log("answered", message, outcome, seconds)
@@ -160,12 +164,17 @@ class Dispatch:
         """Run a listener on an event and settle the delivery, whatever happens."""
         hooks = self._hooks
         started, outcome = time.perf_counter(), "ok"
+        in_thread: ThreadCall | None = None
+        if not self._begin_here[listener.key] and listener.batch is None:
+            # With dedupe, it is bound: whether the event was handled before is asked just before it is.
+            is_bound = hooks.bind_event_execution or listener.dedupe is not None
+            in_thread = ThreadCall(listener.handler, delivery.message, is_bound=is_bound)
         try:
             if hooks.around_event_execution:
                 with hooks.around_event_execution(delivery.message, listener.name):
-                    await self._run_listener(listener, delivery)
+                    await self._run_listener(listener, delivery, in_thread)
             else:
-                await self._run_listener(listener, delivery)
+                await self._run_listener(listener, delivery, in_thread)
         except BaseException as e:
             if is_cancelled(e):
                 raise
@@ -177,12 +186,12 @@ class Dispatch:
             delivery.ack()
         message = delivery.message
         labels = (listener.name, message.api_name, message.event_name)
-        seconds = time.perf_counter() - started
+        seconds = (in_thread and in_thread.seconds) or time.perf_counter() - started
         self._metrics.event_handlings.add(labels, outcome, seconds)
         if traffic.is_logged(traffic.DEBUG):
             traffic.log("got", message, outcome, seconds, listener.name)
 
-    async def _call(self, call: Call, message: RpcMessage) -> ResultMessage:
+    async def _call(self, call: Call, message: RpcMessage, in_thread: ThreadCall | None) -> ResultMessage:
         hooks = self._hooks
         if hooks.before_rpc_execution:
             await hooks.before_rpc_execution(message)
@@ -193,10 +202,10 @@ class Dispatch:
         if call.caster is not None:
             kwargs = call.caster(kwargs)
         with Deadline(message.deadline):
-            if call.is_async:
+            if in_thread is None:
                 value = await call.function(**kwargs)
             else:
-                value = await self._pool.call(False, call.function, **kwargs)
+                value = await _in_thread(in_thread, kwargs)
         result = dump_answer(value)
         if call.response is not None:
             call.response.validate(result)
@@ -222,7 +231,9 @@ class Dispatch:
             procedure_name=message.procedure_name,
         )
 
-    async def _run_listener(self, listener: Listener, delivery: Delivery) -> None:
+    async def _run_listener(
+        self, listener: Listener, delivery: Delivery, in_thread: ThreadCall | None
+    ) -> None:
         hooks, parts, message = self._hooks, self._parts, delivery.message
         if hooks.before_event_execution:
             await hooks.before_event_execution(message)
@@ -249,13 +260,13 @@ class Dispatch:
                 kwargs = caster(kwargs) if caster is not None else kwargs
             except ValidationError as e:
                 raise _Unfit(e) from e
-        if listener.batch is not None:
-            message.kwargs = kwargs
-            await self._pool.call(self._begin_here[listener.key], listener.handler, [message])
-        elif self._begin_here[listener.key]:
+        if in_thread is not None:
+            await _in_thread(in_thread, kwargs)
+        elif listener.batch is None:
             await listener.handler(message, **kwargs)
         else:
-            await self._pool.call(False, listener.handler, message, **kwargs)
+            message.kwargs = kwargs
+            await self._pool.call(self._begin_here[listener.key], listener.handler, [message])
 
     async def _check_unknown(self, message: EventMessage, settings: ApiSettings) -> None:
         """Look on the bus for an event that no known contract has; ``strict_validation`` demands one."""
@@ -311,6 +322,22 @@ class Dispatch:
         else:
             self._parts.request_shutdown(f"the listener {listener.name} raised on {what}")
         return "stopped"
+
+
+async def _in_thread(call: ThreadCall, kwargs: Arguments) -> Any:
+    """Call a function in a thread; if its result can be awaited, await that here."""
+    if call.is_bound:
+        await withstand()  # User code that ran before this one must not cancel it.
+    call.kwargs = kwargs
+    result = await call
+    if not call.goes_on:
+        return result
+    # From now on, the time of the message counts, and not that of the thread.
+    call.seconds = 0.0
+    try:
+        return await result
+    finally:
+        await withstand()
 
 
 def _event_caster(parts: Parts, message: EventMessage) -> Caster | None:

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, ParamSpec, TypeVar, cast
 
 from lightbus.bus.parts import Parts
+from lightbus.plugins.hooks import Hooks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,7 +68,9 @@ def uses_django_db(function: Callable[P, T]) -> Callable[P, T]:
 
 
 class DjangoConnections:
-    """Django's database connections, looked after around each message as Django does it around each request.
+    """Django's database connections, looked after around messages as Django does it around each request.
+
+    Plain functions that follow each other in a thread, without an error, have it done once for some of them.
 
     One that is broken, or older than CONN_MAX_AGE, is closed, and the next query makes a new one. Without
     that, a thread whose connection the database has closed would fail for ever.
@@ -76,29 +79,30 @@ class DjangoConnections:
     def __init__(self) -> None:
         self._to_thread = import_module("asgiref.sync").sync_to_async
         self._here = threading.local()
-        #: Whether coroutines have used the database: they share one connection, in a thread of Django's.
-        self._is_shared = False
+        self._hooks: Hooks | None = None
         created = import_module("django.db.backends.signals").connection_created
         created.connect(self._on_created)
 
     def look_after(self, parts: Parts) -> None:
         """Look after those that the handlers of a bus use."""
         parts.pool.around = self.around
-        for hook in ("before_rpc_execution", "before_event_execution"):
-            parts.hooks.add(hook, self.before, before_plugins=True)
+        self._hooks = parts.hooks
 
     @contextmanager
     def around(self) -> Iterator[None]:
-        """Renew the connections of this thread before a plain function, and close old ones after it."""
+        """Renew the connections of this thread before plain functions, and close old ones after them."""
         self._here.is_ours = True
         with renewed():
             yield
 
     async def before(self, **_: Any) -> None:
         """Renew the connection of coroutines before a message."""
-        if self._is_shared:
-            await self._to_thread(renew)()
+        await self._to_thread(renew)()
 
     def _on_created(self, **_: Any) -> None:
-        if not getattr(self._here, "is_ours", False):
-            self._is_shared = True
+        """Note that coroutines use the database: they share one connection, in a thread of Django's."""
+        if self._hooks is None or getattr(self._here, "is_ours", False):
+            return
+        hooks, self._hooks = self._hooks, None
+        for hook in ("before_rpc_execution", "before_event_execution"):
+            hooks.add(hook, self.before, before_plugins=True, binds=False)

@@ -234,14 +234,14 @@ class EventWorker:
 
     def _make_slots(self, take: Take, limit: int) -> Slots[Any]:
         batch = self.listener.batch
-        name, isolation = f"listener {self.listener.name}", self._dispatch.isolation
+        name, isolation, pool = f"listener {self.listener.name}", self._dispatch.isolation, self._parts.pool
         if batch is None:
             leave = lambda delivery: delivery.release()  # noqa: E731
-            return Slots(name, isolation, take, self._handle, leave, limit, _AHEAD)
+            return Slots(name, isolation, pool, take, self._handle, leave, limit, _AHEAD)
         collector = Collector(take, batch, self.listener.batch_wait or 0.0)
         self._collectors.append(collector)
         ahead = limit + max(1, _AHEAD // batch)
-        return Slots(name, isolation, collector.take, self._handle_list, release, limit, ahead)
+        return Slots(name, isolation, pool, collector.take, self._handle_list, release, limit, ahead)
 
     async def _handle_list(self, deliveries: Sequence[Delivery]) -> None:
         self._in_lists += len(deliveries)
@@ -305,6 +305,10 @@ class EventWorker:
                     await self._dispatch.handle(self.listener, delivery)
                 else:
                     await self._handle_once(delivery)
+                if not self.listener.enabled:
+                    # Its policy has stopped it: events that wait for a thread are left to others.
+                    for slots in self._slots:
+                        slots.hand_back()
             except (asyncio.CancelledError, Exception):
                 # The process ends: a released event goes to another process at once, not after its lease.
                 await delivery.release()

@@ -48,8 +48,8 @@ class RpcWorker:
         transport = self._parts.transports().rpc(self.api_name)
         self._consumer = await transport.serve(self.api_name, self._parts.identity)
         limit = self._parts.settings(self.api_name).rpc_concurrency
-        isolation, take = self._dispatch.isolation, self._consumer.take
-        self._slots = Slots(f"API {self.api_name}", isolation, take, self._execute, None, limit)
+        isolation, pool, take = self._dispatch.isolation, self._parts.pool, self._consumer.take
+        self._slots = Slots(f"API {self.api_name}", isolation, pool, take, self._execute, None, limit)
 
     def start(self) -> None:
         """Serve from now on, until :meth:`stop`."""

@@ -8,9 +8,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from lightbus.runtime.cancellation import end, is_ending, own
-from lightbus.runtime.isolation import Isolation
+from lightbus.runtime.cancellation import NotStarted, end, is_ending, note_end, own
+from lightbus.runtime.isolation import Isolation, Left, give_up, go_on
 from lightbus.runtime.tasks import why_ended
+from lightbus.runtime.threads.call import ThreadCall
+from lightbus.runtime.threads.lane import Lane
+from lightbus.runtime.threads.pool import HandlerPool
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +29,13 @@ class Slots(Generic[T]):
     If handling is quick, more items are fetched ahead than there are slots: as many as are handled within a
     tenth of a second. If it is slow, none are.
 
+    Tasks handle one item after the other. An item that calls a plain function leaves its task for as long as
+    that runs in a thread; when it has ended, any of the tasks takes the item further.
+
     Args:
         name: The owner of the items, for the names of tasks and the log, such as "listener mailer".
         isolation: Makes the context in which each item is handled.
+        pool: Has the threads of plain functions.
         take: Waits for items, and returns at most as many as it is asked for.
         handle: Handles one item; never raises.
         leave: Hands back an item that was taken but is not started before the end; None if items that were
@@ -41,6 +48,7 @@ class Slots(Generic[T]):
         self,
         name: str,
         isolation: Isolation,
+        pool: HandlerPool,
         take: Callable[[int], Awaitable[Sequence[T]]],
         handle: Callable[[T], Coroutine[Any, Any, None]],
         leave: Callable[[T], Awaitable[None]] | None,
@@ -63,8 +71,16 @@ class Slots(Generic[T]):
         self._stopping = False
         self._taking = False
         self._all_done: asyncio.Future[None] | None = None
-        #: The number of items that are being handled.
-        self.running = 0
+        self._lane = Lane(pool, limit, self._go_on)
+        #: How many items are begun and not over.
+        self._begun = 0
+        #: How many tasks wait for something in an item that has not called its function yet, or has none.
+        self._occupied = 0
+
+    @property
+    def running(self) -> int:
+        """The number of items that are being handled."""
+        return self._begun - self._lane.waiting
 
     async def run(self) -> None:
         """Take and handle items until :meth:`stop`; handlers that run then go on."""
@@ -84,15 +100,20 @@ class Slots(Generic[T]):
         if self._leave is not None:
             left = list(self._ready)
             self._ready.clear()
+            self.hand_back()
             # All at the same time: if the broker is silent, each waits for its whole timeout.
             await asyncio.gather(*map(self._leave, left))
+
+    def hand_back(self) -> None:
+        """Call no function in threads any more: items that wait for one end by :class:`NotStarted`."""
+        self._lane.hand_back()
 
     def resize(self, limit: int) -> None:
         """Handle up to ``limit`` items at a time from now on; handlers that run already go on."""
         self.limit = limit
         self._ahead = max(self._most_ahead, limit)
-        for _ in range(min(limit, len(self._ready))):
-            self._wake()
+        self._lane.resize(limit)
+        self._wake_many()
         self._room.set()
 
     async def finish(self, timeout: float) -> int:
@@ -104,9 +125,15 @@ class Slots(Generic[T]):
         if not self._is_done():
             self._all_done = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._all_done], timeout=timeout)
-        left = self.running + len(self._ready)
+        running = self._lane.abandon()
+        if self._lane.finished:
+            # What has ended just now is settled as it deserves: its turn comes before ours.
+            await asyncio.sleep(0)
+        left = self._begun + len(self._ready)
         for worker in self._workers:
             end(worker)
+        for call in running:
+            self._add_worker(self._give_up(call))
         if self._workers:
             # Not for ever: a handler in a thread can't be cancelled, and is left behind.
             await asyncio.wait(self._workers, timeout=1)
@@ -125,12 +152,13 @@ class Slots(Generic[T]):
         if not items:
             # A take that returns nothing, and at once, must not keep other tasks from running.
             await asyncio.sleep(0)
-        for item in items:
-            self._ready.append(item)
-            self._wake()
+            return
+        self._ready.extend(items)
+        # One is enough for quick items. Where one has to wait, others are woken.
+        self._wake()
 
     def _is_done(self) -> bool:
-        return not (self.running or self._ready or self._taking)
+        return self._lane.is_idle and not (self._begun or self._ready or self._taking)
 
     def _note_progress(self) -> None:
         if self._all_done is not None and self._is_done() and not self._all_done.done():
@@ -139,24 +167,49 @@ class Slots(Generic[T]):
     def _wanted(self) -> int:
         """Return the number of items to take now."""
         if self._ahead == self.limit:
-            return self.limit - self.running - len(self._ready)
+            return self.limit - self._begun - len(self._ready)
         ahead = min(self._ahead, max(self.limit, int(self.limit * _AHEAD / self._seconds)))
         # Items are taken when half of those ahead are used up, so that each read brings many. No slot stays
         # free for that.
-        held = len(self._ready) + self.running
+        held = len(self._ready) + self._begun
         return ahead - held if held <= ahead // 2 else max(0, self.limit - held)
 
-    def _wake(self) -> None:
+    def _wake(self) -> bool:
+        """Have a task look for work; return whether there was one that did not already, or could be made."""
+        if self._wake_idle():
+            return True
+        if len(self._workers) >= self.limit:
+            return False
+        self._add_worker(self._work())
+        return True
+
+    def _wake_many(self) -> None:
+        """Have a task begin with each item that is ready, as far as there are tasks."""
+        for _ in range(len(self._ready)):
+            if not self._wake():
+                return
+
+    def _wake_idle(self) -> bool:
         while self._idle:
             idle = self._idle.popleft()
             if not idle.done():
                 idle.set_result(None)
-                return
-        if len(self._workers) < self.limit:
-            name = f"lightbus worker of the {self.name}"
-            worker = own(asyncio.get_running_loop().create_task(self._work(), name=name))
-            self._workers.add(worker)
-            worker.add_done_callback(self._after_worker)
+                return True
+        return False
+
+    def _go_on(self) -> None:
+        """Have those items taken further whose functions have ended, whatever all the tasks wait for."""
+        if self._lane.finished:
+            if not self._wake_idle():
+                self._add_worker(self._work())
+        elif self._all_done is not None:
+            self._note_progress()
+
+    def _add_worker(self, work: Coroutine[Any, Any, None]) -> None:
+        name = f"lightbus worker of the {self.name}"
+        worker = own(asyncio.get_running_loop().create_task(work, name=name))
+        self._workers.add(worker)
+        worker.add_done_callback(self._after_worker)
 
     def _after_worker(self, worker: asyncio.Task[None]) -> None:
         is_known = worker in self._workers
@@ -167,31 +220,33 @@ class Slots(Generic[T]):
         what = "a worker of the %s ended unasked: %s. Another one takes its place"
         logger.error(what, self.name, why_ended(worker), exc_info=error)
         self._room.set()
-        if self._ready:
-            self._wake()
+        self._pass_on()
 
     async def _work(self) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        ready = self._ready
+        ready, ended, park = self._ready, self._lane.finished, self._lane.add
         while True:
-            while ready:
-                if len(self._workers) > self.limit:
-                    self._retire()
-                    return
-                item = ready.popleft()
-                self.running += 1
-                started = loop.time()
+            while ended or (ready and self._occupied < self.limit):
+                call, is_over, started = None, True, loop.time()
                 try:
-                    if (rest := self._isolation.begin(self._handle(item))) is not None:
-                        await rest
+                    if ended:
+                        call = ended.popleft()
+                        left = go_on(call)
+                    else:
+                        self._begun += 1
+                        left = self._isolation.begin(self._handle(ready.popleft()))
+                    if type(left) is ThreadCall and not left.is_bound:
+                        is_over = False
+                        park(left)
+                    elif left is not None:
+                        is_over = await (self._begin_slowly(left) if call is None else self._follow(left))
+                except NotStarted:
+                    logger.debug("the %s leaves an item that was not started", self.name)
                 finally:
-                    self.running -= 1
-                    if self._all_done is not None:
-                        self._note_progress()
-                # A moving average over about ten items.
-                self._seconds += 0.1 * (max(loop.time() - started, 1e-6) - self._seconds)
-                if not self._room.is_set() and self._wanted() > 0:
-                    self._room.set()
+                    if call is not None:
+                        self._lane.settled(call)
+                    if is_over:
+                        self._note_end(call.seconds if call is not None else loop.time() - started)
                 if task is not None and task.cancelling():
                     # Code that has cancelled this task may do so again, and must not hit another item.
                     self._retire()
@@ -200,10 +255,60 @@ class Slots(Generic[T]):
             self._idle.append(idle)
             await idle
 
+    async def _begin_slowly(self, left: Left) -> bool:
+        """Wait for what is left of an item that was begun; return as :meth:`_follow` does."""
+        self._occupied += 1
+        try:
+            self._wake_many()
+            return await self._follow(left)
+        finally:
+            self._occupied -= 1
+
+    async def _follow(self, left: Left) -> bool:
+        """Wait for what is left of an item; return whether it is over, and not in the lane."""
+        while left is not None:
+            if type(left) is ThreadCall:
+                self._lane.add(left)
+                if not left.is_bound:
+                    return False
+                left = go_on(left, left.waiter)
+            else:
+                self._pass_on()
+                left = await left
+        return True
+
+    async def _give_up(self, call: ThreadCall) -> None:
+        """End an item whose function still runs, as if its task had been ended."""
+        task = asyncio.current_task()
+        if task is not None:
+            note_end(task)
+        try:
+            left = give_up(call, asyncio.CancelledError())
+            while left is not None:
+                left = await left
+        finally:
+            self._begun -= 1
+
+    def _note_end(self, seconds: float) -> None:
+        """Note that an item is over, and how long it took."""
+        self._begun -= 1
+        if self._all_done is not None:
+            self._note_progress()
+        # A moving average over about ten items.
+        self._seconds += 0.1 * (max(seconds, 1e-6) - self._seconds)
+        if not self._room.is_set() and self._wanted() > 0:
+            self._room.set()
+
     def _retire(self) -> None:
         """End the running worker, and leave its work to another one."""
         task = asyncio.current_task()
         if task is not None:
             self._workers.discard(task)
-        if self._ready:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Let another task go on with what there is to do."""
+        if self._lane.finished:
+            self._go_on()
+        elif self._ready:
             self._wake()

@@ -169,6 +169,46 @@ def test_a_broken_connection_is_replaced(django: Project, kind: str) -> None:
     assert [django.call("orders.query") for _ in range(3)] == [True] * 3
 
 
+def test_messages_that_follow_each_other_in_a_thread_have_it_done_once(django: Project) -> None:
+    django.write(
+        "shop/bus.py",
+        """
+        from lightbus import Api
+        from lightbus.worker import django as looked_after
+
+        renewals = []
+        renew = looked_after.renew
+
+        def counted():
+            renewals.append(True)
+            renew()
+
+        looked_after.renew = counted
+
+        class OrdersApi(Api):
+            class Meta:
+                name = "orders"
+
+            def count(self) -> int:
+                return len(renewals)
+        """,
+    )
+    django.host()
+    django.script(
+        """
+        import asyncio, lightbus
+
+        async def call():
+            bus = lightbus.create()
+            await asyncio.gather(*(bus.orders.count.call_async() for _ in range(200)))
+            await bus.client.close_async()
+
+        asyncio.run(call())
+        """
+    )
+    assert 0 < django.call("orders.count") < 200
+
+
 TUTORIAL = """
     import asyncio
     import os

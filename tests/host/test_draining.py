@@ -9,6 +9,7 @@ import pytest
 
 from lightbus.messages import RpcMessage
 from lightbus.runtime.isolation import Isolation
+from lightbus.runtime.threads.pool import HandlerPool
 from lightbus.transports.redis.rpc.consumer import RedisRpcConsumer
 from lightbus.worker import worker
 from lightbus.worker.slots import Slots
@@ -78,7 +79,7 @@ async def test_all_that_was_fetched_is_handed_back_at_once() -> None:
     async def leave(_: int) -> None:
         await all_together.wait()
 
-    slots = Slots("test", Isolation(), take, handle, leave, 1, 4)
+    slots = Slots("test", Isolation(), HandlerPool(), take, handle, leave, 1, 4)
     running = asyncio.create_task(slots.run())
     await eventually_async(lambda: slots.running == 1)
     async with asyncio.timeout(5):

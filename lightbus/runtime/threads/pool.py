@@ -7,14 +7,15 @@ import contextvars
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from weakref import WeakSet
 
-from .cancellation import withstand
-from .threads import replaced_by, start_thread
+from lightbus.runtime.cancellation import withstand
+
+from .native import replaced_by, start_thread
 
 #: Threads are started as they are needed, up to this many in a process.
 MAX_THREADS = 64
@@ -48,9 +49,28 @@ class HandlerPool:
         call = functools.partial(context.run, self._guarded, function, *args, **kwargs)
         if replaced_by() is not None:
             return _in_thread_of_its_own(call)
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="lightbus")
-        return asyncio.get_running_loop().run_in_executor(self._executor, call)
+        return asyncio.get_running_loop().run_in_executor(self._threads(), call)
+
+    def start(self, run: Callable[[], None]) -> None:
+        """Run in a thread what tells of its end by itself, and raises nothing."""
+        if replaced_by() is not None:
+            start_thread(run, "lightbus")
+        else:
+            self._threads().submit(run)
+
+    @contextmanager
+    def in_thread(self) -> Iterator[None]:
+        """Count a thread as running, and surround what it does."""
+        token = object()
+        self._in_threads.add(token)
+        try:
+            if self.around is None:
+                yield
+            else:
+                with self.around():
+                    yield
+        finally:
+            self._in_threads.discard(token)
 
     async def invoke(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function of either kind: await it, or run it in a thread.
@@ -89,19 +109,18 @@ class HandlerPool:
         self._executor = None
         self._in_threads = set()
 
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="lightbus")
+        return self._executor
+
     def _guarded(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        token = object()
-        self._in_threads.add(token)
-        try:
-            if self.around is None:
+        with self.in_thread():
+            try:
                 return function(*args, **kwargs)
-            with self.around():
-                return function(*args, **kwargs)
-        except StopIteration as e:
-            # A future refuses to carry it, and would leave its caller waiting for ever.
-            raise RuntimeError(f"{function!r} raised StopIteration") from e
-        finally:
-            self._in_threads.discard(token)
+            except StopIteration as e:
+                # A future refuses to carry it, and would leave its caller waiting for ever.
+                raise RuntimeError(f"{function!r} raised StopIteration") from e
 
 
 def _in_thread_of_its_own(call: Callable[[], Any]) -> asyncio.Future[Any]:
