@@ -11,9 +11,9 @@ from lightbus.transports.port import Finding, Use
 from lightbus.transports.redis.link.session import Session
 
 from .inspection import describe, inspect
+from .link.channel import Channel
 from .link.connection import Connector, unavailable
 from .link.permissions import Need
-from .link.pipe import Pipe
 from .needs import everybody
 from .options import RedisOptions
 
@@ -39,7 +39,7 @@ class RedisTransport:
         return Session.acquire(self._redis_options, self.obstacles)
 
     @cached_property
-    def pipe(self) -> Pipe:
+    def pipe(self) -> Channel:
         """The shared connection."""
         return self.session.pipe
 

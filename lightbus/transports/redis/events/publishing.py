@@ -16,9 +16,9 @@ from lightbus.exceptions import (
 from lightbus.runtime.retrying import backoff
 from lightbus.transports.events import Outgoing
 from lightbus.transports.redis.keys import fired_key
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.deadlines import expire
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FIRE, Run
 from lightbus.transports.unserved import remedy, state, whose
@@ -53,7 +53,7 @@ class Publishing:
     )  # fmt: skip
 
     def __init__(
-        self, streams: Streams, pipe: Pipe, events: Sequence[Outgoing], timeout: float, deadline: float
+        self, streams: Streams, pipe: Channel, events: Sequence[Outgoing], timeout: float, deadline: float
     ) -> None:
         self._streams = streams
         self._pipe = pipe
@@ -202,7 +202,7 @@ class Publishing:
 
     @property
     def _address(self) -> str:
-        return self._pipe.connector.address
+        return self._pipe.address
 
     def _fail(self, event: Outgoing, error: LightbusException) -> None:
         is_known = event not in self._doubtful or isinstance(error, PublishNotConfirmed)
@@ -244,7 +244,7 @@ class Publishing:
 
 
 def append(
-    pipe: Pipe, stream: str, message_id: str, body: Sequence[Any], dedupe: float | None
+    pipe: Channel, stream: str, message_id: str, body: Sequence[Any], dedupe: float | None
 ) -> asyncio.Future[Any]:
     """Send one event; returns the future of its id in the stream."""
     if dedupe is None:

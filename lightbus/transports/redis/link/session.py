@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import Connector, Link
 from lightbus.transports.redis.link.permissions import Permissions
 from lightbus.transports.redis.link.pipe import Pipe
@@ -29,7 +30,9 @@ class Session:
         self.connector = Connector(options)
         #: The obstacles of its users, once for each.
         self._users: list[Obstacles] = []
-        self.pipe = Pipe(self.connector, options.command_timeout, self._users)
+        #: Whether the keys are spread over the nodes of a cluster.
+        self.is_cluster = options.is_cluster
+        self.pipe: Channel = Pipe(self.connector, options.command_timeout, self._users)
         #: The permissions of this user.
         self.permissions = Permissions(self.connector)
         self.pipe.on_refusal = self.permissions.note
@@ -54,12 +57,17 @@ class Session:
         """Give back the session; the last user closes it."""
         self._users.remove(obstacles)
         if obstacles not in self._users:
-            obstacles.clear(self.pipe.outages.obstacle)
+            self.pipe.forget(obstacles)
         if not self._users:
             _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
             await self.permissions.close()
             await self.pipe.close()
 
-    def link(self) -> Link:
-        """Return a new connection for commands that block."""
+    def link(self, key: str | None = None) -> Link:
+        """Return a new connection for commands that block.
+
+        Args:
+            key: The key that they wait at. In a cluster, the connection goes to whichever primary has it.
+                Left out, it is the first key of the first commands.
+        """
         return Link(self.connector, self.permissions.note)

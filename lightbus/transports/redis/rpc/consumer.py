@@ -20,9 +20,9 @@ from lightbus.runtime.tasks import Kept
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
 from lightbus.transports.redis.keys import EXPIRY, queue_key
+from lightbus.transports.redis.link.channel import Channel, failure_of, ignore_outcome
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
-from lightbus.transports.redis.link.pipe import Pipe, failure_of, ignore_outcome
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisRpcOptions
@@ -58,7 +58,7 @@ class RedisRpcConsumer(RpcConsumer):
     def __init__(
         self,
         session: Session,
-        answers: Pipe,
+        answers: Channel,
         options: RedisRpcOptions,
         codec: RpcCodec,
         api_name: str,
@@ -256,7 +256,7 @@ class RedisRpcConsumer(RpcConsumer):
             self._answer(call, ResultMessage(repr(error), call.id, error=True), blob)
 
     def _send(
-        self, pipe: Pipe, commands: _Commands, call_id: str = "", then: _Commands = (), failures: int = 0
+        self, pipe: Channel, commands: _Commands, call_id: str = "", then: _Commands = (), failures: int = 0
     ) -> None:
         """Send commands, again after a failure while they are of use; then more to the API's Redis."""
         if failures == 0:
@@ -269,7 +269,7 @@ class RedisRpcConsumer(RpcConsumer):
         sent.add_done_callback(partial(self._note_sent, pipe, commands, call_id, then, failures))
 
     def _note_sent(
-        self, pipe: Pipe, commands: _Commands, call_id: str, then: _Commands, failures: int, sent: _Sent
+        self, pipe: Channel, commands: _Commands, call_id: str, then: _Commands, failures: int, sent: _Sent
     ) -> None:
         error = failure_of(sent)
         if error is not None:

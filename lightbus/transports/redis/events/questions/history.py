@@ -12,8 +12,8 @@ from lightbus.runtime.retrying import Retrying
 from lightbus.transports.merging import NATIVE_ID, matcher, newest_first
 from lightbus.transports.redis.custom_codec import Decode
 from lightbus.transports.redis.keys import is_stream, stream_key
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, unavailable
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
 
@@ -29,7 +29,7 @@ _LAST = 2**64 - 1
 
 
 async def past(
-    pipe: Pipe, decode: Decode, api: str, event: str, since: float | None, native_id: str | None
+    pipe: Channel, decode: Decode, api: str, event: str, since: float | None, native_id: str | None
 ) -> AsyncIterator[EventMessage]:
     """Go through the events that are there now, the newest first; see :meth:`EventTransport.history`."""
     if native_id is not None and not NATIVE_ID.fullmatch(native_id):
@@ -81,7 +81,7 @@ async def coming(
         await link.close()
 
 
-async def _start(pipe: Pipe, key: bytes, since: float | None) -> str:
+async def _start(pipe: Channel, key: bytes, since: float | None) -> str:
     """Return the id after which the events of a stream lie that are meant."""
     if since is not None:
         before = int(since * 1000) - 1
@@ -94,7 +94,7 @@ async def _start(pipe: Pipe, key: bytes, since: float | None) -> str:
 
 
 async def _backwards(
-    pipe: Pipe, decode: Decode, key: bytes, newest: str, oldest: str
+    pipe: Channel, decode: Decode, key: bytes, newest: str, oldest: str
 ) -> AsyncIterator[EventMessage]:
     count = _FIRST_PAGE
     while entries := await pipe.send("XREVRANGE", key, newest, oldest, "COUNT", count):
@@ -107,7 +107,7 @@ async def _backwards(
         count = max(1, min(_LARGEST_PAGE, 2 * count, len(entries) * _PAGE_BYTES // max(1, size)))
 
 
-async def stream_keys(pipe: Pipe, api: str = "*", event: str = "*") -> list[bytes]:
+async def stream_keys(pipe: Channel, api: str = "*", event: str = "*") -> list[bytes]:
     """Return the keys of the streams that may carry some events, however they are spread over streams.
 
     Args:

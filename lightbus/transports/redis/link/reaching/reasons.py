@@ -14,8 +14,7 @@ from typing import Any, Literal
 from redis import exceptions as redis_errors
 
 from lightbus.exceptions import ConfigurationError
-
-from .refusals import REFUSALS, code_of, explain
+from lightbus.transports.redis.link.refusals import REFUSALS, code_of, explain
 
 #: The errors that the library makes of a refused handshake, each with its code.
 _REFUSED_AT_FIRST: tuple[tuple[type[Exception], str], ...] = (
@@ -105,8 +104,11 @@ async def reason_of(
         options: The key of its options in the manifest.
     """
     text = await _reason(error, f"{who} at {address}", settings, patience)
-    if who == "Redis":
+    if options == "bus.redis":
         return text.replace(_START, f"{_START}{_BROUGHT}") if settings.get("host") in LOOPBACK else text
+    if who == "Redis":
+        text = text.replace(_START, f"start it, or name other nodes in {options}.nodes")
+        return text.replace("bus.redis.url", f"{options}.nodes")
     return (
         text.replace(f"; {_START}", "")
         .replace("bus.redis.url", f"{options}.nodes")
