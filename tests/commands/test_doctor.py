@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lightbus.transports.port import Finding
-from lightbus.transports.redis.inspection import _disk, _room
+from lightbus.transports.redis.inspection.server import _disk, _room
 from tests.conftest import StartServer, missing
 from tests.guide.project import Project
 from tests.support.eventually import eventually

@@ -259,7 +259,8 @@ def test_a_replica_is_told_with_its_primary(project: Project, start_server: Star
 def test_a_node_of_a_cluster_is_told(project: Project, start_server: StartServer) -> None:
     server = start_server(aof=True, args=("--cluster-enabled", "yes"))
     status, lines = connect(project, f"bus: {{redis: {{url: '{server.url}'}}}}\nservice_name: s\n")
-    assert status == 78 and "is a node of a Redis Cluster" in lines[0]
+    assert status == 78 and "is a cluster, of which each node" in lines[0]
+    assert "; use bus.redis.cluster, with some of its nodes, in place of bus.redis.url" in lines[0]
 
 
 @pytest.mark.parametrize(
