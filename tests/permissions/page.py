@@ -15,7 +15,10 @@ _BLOCK = re.compile(r"^```text acl\n# (.*?)\n(.*?)^```$", re.DOTALL | re.MULTILI
 
 #: The parts of the page by the user that has them.
 USERS = {
-    "shop": ("everybody", "hosts", "owns shop.orders", "schedules of shop"),
+    "shop": (
+        *("everybody", "hosts", "owns shop.orders", "replicas have events of shop.orders"),
+        "schedules of shop",
+    ),
     "mailer": (
         *("everybody", "hosts", "listens to shop.orders as mailer-send"),
         "remembers events of shop.orders as mailer-send",

@@ -15,6 +15,7 @@ from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.link.permissions import Need, NotKnown, Permissions, look, sentences
+from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.needs import everybody
 from lightbus.transports.redis.options import RedisOptions
@@ -27,7 +28,8 @@ API, STREAM = "shop.orders", "shop.orders.*:stream"
 NEEDS = {
     "shop": [
         *(*everybody(), *needs.hosts(), *needs.publishes(API), *needs.owns(API), *needs.serves(API)),
-        *(*needs.answers(API), *needs.fires(API, STREAM, dedupes=True), *needs.runs("shop:beat")),
+        *(*needs.answers(API), *needs.runs("shop:beat")),
+        *needs.fires(API, STREAM, dedupes=True, promise=Promise(replicas=1, timeout=1)),
     ],
     "mailer": [*everybody(), *needs.hosts(), *needs.listens("send", STREAM, "mailer-send", dedupes=True)],
     "web": [*everybody(), *needs.calls(API), *needs.reads_answers()],

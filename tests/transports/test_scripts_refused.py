@@ -324,7 +324,7 @@ ROWS = {
         scripts.FINISH, (RETRY, "{a.*:stream}:handled:g:x"), ("g", TTL, 1, "1-1"), delivered(RETRY)
     ),
     "fire": Row(
-        scripts.FIRE, (STREAM, "{a.*:stream}:fired:x"), (TTL, *FIELDS), delivered(STREAM), when_full=False
+        scripts.FIRE, (STREAM, "{a.*:stream}:fired:x"), (TTL, 0, *FIELDS), delivered(STREAM), when_full=False
     ),
     "make": Row(scripts.MAKE, (STREAM, RETRY, GROUPS), ("g", "$"), harmless=frozenset([GROUPS])),
     "make, both there": Row(

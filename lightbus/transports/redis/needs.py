@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from . import keys, scripts
 from .link.permissions import Command, Key, Need
+from .link.promise import Promise
 from .scripts import Script
 
 #: Stands for what differs from process to process and from message to message.
@@ -124,13 +125,14 @@ def answers(api: str) -> Iterator[Need]:
     yield from _all(commands, f"answer calls of {api}", is_vital=True)
 
 
-def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
+def fires(api: str, stream: str, *, dedupes: bool = False, promise: Promise | None = None) -> Iterator[Need]:
     """The needs of processes that fire the events of a stream.
 
     Args:
         api: The API of the events.
         stream: The stream.
         dedupes: Whether some event of it has ``dedupe``.
+        promise: The replicas that must have an event before it counts as fired.
     """
     key, trimming, fired = Key(stream), Key(keys.trimming_key(stream)), Key(keys.fired_key(stream, ANY))
     commands: list[Command] = [
@@ -145,6 +147,8 @@ def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
     ]
     if dedupes:
         commands += [*_runs(scripts.FIRE, [key, fired]), ("GET", fired), ("SET", fired, "")]
+    if promise is not None:
+        commands.append(promise.command)
     yield from _all(commands, f"fire events of {api}")
     yield from _notes(stream)
     side = keys.GroupKeys(stream, ANY)

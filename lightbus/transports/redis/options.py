@@ -194,6 +194,19 @@ class RedisEventOptions(RedisOptions):
         "When a stream is full of events that a group has not acknowledged: wait, then StreamFull is raised; "
         "or drop_oldest, which loses events, and counts them.",
     )
+    replicas_before_confirmed: int = option(
+        0,
+        "How many replicas must have an event before fire() returns; with 0, a failover may lose events that "
+        "were just fired.",
+        minimum=0,
+        maximum=100,
+    )
+    replicas_timeout: Duration = option(
+        Duration(1),
+        "How long those replicas are waited for, before PublishNotConfirmed is raised; event_fire_timeout "
+        "bounds it, too.",
+        minimum=0.001,
+    )
     stream_use: Literal["per_api", "per_event"] = option(
         "per_api", "Whether the events of an API share one stream or have one each."
     )

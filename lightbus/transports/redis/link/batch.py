@@ -15,6 +15,8 @@ class Batch:
     packed: bytes
     wanted: int
     single: bool
+    #: Whether its reply comes only when replicas have what it wrote, where they are promised.
+    is_promised: bool = False
     replies: list[Any] = field(default_factory=list)
     sent: float = 0.0
     #: Whether Redis refused one of them.

@@ -43,6 +43,14 @@ class Channel(ABC):
         """
 
     @abstractmethod
+    def store(self, *command: Any) -> asyncio.Future[Any]:
+        """Send a write, whose reply comes once as many replicas have it as this channel promises.
+
+        Returns:
+            A future of its reply, as that of :meth:`send`. It may fail with ``TooFewReplicas``, too.
+        """
+
+    @abstractmethod
     def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
         """Send commands that follow each other; those of one slot have no other command between them.
 

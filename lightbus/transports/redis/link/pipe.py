@@ -24,6 +24,7 @@ from .batch import Batch
 from .channel import Channel, failure_of, ignore_outcome
 from .connection import Connector, Link, LinkBroken, Wire
 from .deadlines import Deadlines
+from .promise import Promise, Replicas
 from .reaching.outages import Outages
 from .reaching.reasons import words_of
 from .refusals import ReplyError, must_reconnect
@@ -46,15 +47,24 @@ class Pipe(Channel):
         connector: Opens the connection.
         command_timeout: Seconds without a reply, while one is due, after which the connection counts as dead.
         told: Shows that commands don't reach Redis, while that is so.
+        promise: The replicas that must have a write of :meth:`store` before its sender hears of it.
     """
 
     def __init__(
-        self, connector: Connector, command_timeout: float, told: Collection[Obstacles] = ()
+        self,
+        connector: Connector,
+        command_timeout: float,
+        told: Collection[Obstacles] = (),
+        promise: Promise | None = None,
     ) -> None:
         self.connector = connector
         self.address = connector.address
-        self.outages = Outages(connector.address, told)
+        self.outages = Outages(connector.address, told, promise)
         self._timeout = command_timeout
+        self._replicas: Replicas | None = None
+        if promise is not None:
+            self._replicas = Replicas(promise, connector.address, self._deliver, self._flush)
+            self._timeout += promise.timeout  # For so long WAIT may hold up all replies.
         #: After how many seconds, while replies are due, it is looked whether any have come.
         self._look_after = command_timeout
         self._loop = asyncio.get_running_loop()
@@ -82,6 +92,12 @@ class Pipe(Channel):
         """Send one command."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self.put(Batch(future, hiredis.pack_command(command), 1, True))
+        return future
+
+    def store(self, *command: Any) -> asyncio.Future[Any]:
+        """Send a write, whose reply comes once what was promised of replicas is kept."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.put(Batch(future, hiredis.pack_command(command), 1, True, True))
         return future
 
     def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
@@ -174,9 +190,14 @@ class Pipe(Channel):
         wire = self._wire
         if wire is None or not self._waiting or self._leaving is not None:
             return
+        batches: Iterable[Batch] = self._waiting
+        if self._replicas is not None:
+            if self._replicas.is_asked:
+                return  # Redis would not read it before it has answered.
+            batches = self._replicas.bind(batches)
         now = self._loop.time()
         chunks = []
-        for batch in self._waiting:
+        for batch in batches:
             if not batch.future.done():  # Else its sender has taken it back.
                 batch.sent = now
                 chunks.append(batch.packed)
@@ -324,7 +345,7 @@ class Pipe(Channel):
                 raise wire.broken(f"it is left, since {self._leaving}")
 
     def _deliver(self, batch: Batch, reply: Any) -> None:
-        """Hand out the reply to a batch of which something was refused."""
+        """Hand out the reply to a batch of which something was refused, or which waited for replicas."""
         if isinstance(reply, ReplyError):
             batch.future.set_exception(reply)
         else:

@@ -12,6 +12,7 @@ from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import Connector, Link
 from lightbus.transports.redis.link.permissions import Permissions
 from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.options import RedisOptions
 
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Session]] = WeakKeyDictionary()
@@ -32,10 +33,12 @@ class Session:
         self._users: list[Obstacles] = []
         #: Whether the keys are spread over the nodes of a cluster.
         self.is_cluster = options.is_cluster
-        self.pipe: Channel = Pipe(self.connector, options.command_timeout, self._users)
+        self._command_timeout = options.command_timeout
         #: The permissions of this user.
         self.permissions = Permissions(self.connector)
-        self.pipe.on_refusal = self.permissions.note
+        self.pipe = self._channel()
+        # Apart, since WAIT holds up all that comes after it on its connection.
+        self._promising: dict[Promise, Channel] = {}
 
     @classmethod
     def acquire(cls, options: RedisOptions, obstacles: Obstacles) -> Session:
@@ -53,15 +56,30 @@ class Session:
         session._users.append(obstacles)
         return session
 
+    def promising(self, promise: Promise) -> Channel:
+        """Return a shared way to it on which writes are answered once so many replicas have them."""
+        channel = self._promising.get(promise)
+        if channel is None:
+            channel = self._promising[promise] = self._channel(promise)
+        return channel
+
+    def _channel(self, promise: Promise | None = None) -> Channel:
+        channel = Pipe(self.connector, self._command_timeout, self._users, promise)
+        channel.on_refusal = self.permissions.note
+        return channel
+
     async def release(self, obstacles: Obstacles) -> None:
         """Give back the session; the last user closes it."""
         self._users.remove(obstacles)
+        channels = [self.pipe, *self._promising.values()]
         if obstacles not in self._users:
-            self.pipe.forget(obstacles)
+            for channel in channels:
+                channel.forget(obstacles)
         if not self._users:
             _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
             await self.permissions.close()
-            await self.pipe.close()
+            for channel in channels:
+                await channel.close()
 
     def link(self, key: str | None = None) -> Link:
         """Return a new connection for commands that block.
