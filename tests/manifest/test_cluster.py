@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import lightbus
 from lightbus.options import Secret
 
 from .conftest import Folder
@@ -75,3 +76,8 @@ def test_saying_where_redis_is_takes_the_place_of_a_cluster_beneath_and_the_othe
     )
     assert manifest.bus.redis.is_cluster
     assert not manifest.apis["watched"].redis.is_cluster
+
+
+def test_create_takes_the_url_of_a_cluster() -> None:
+    bus = lightbus.create("redis+cluster://c1:6379,c2:6380", service_name="web")
+    assert "cluster (c1:6379, c2:6380)" in repr(bus)

@@ -82,7 +82,9 @@ class RedisTransport:
         """Look whether Redis has all that the promises need, and allows it."""
         needs = [need for use in uses for need in self._needs(use)]
         needed = [*everybody(), *needs]
-        return await inspect(self._redis_options, self._keys(uses), needed, self._replicas_before_confirmed)
+        # Those that only listen promise nothing.
+        replicas = self._replicas if any(use.role == "fires" for use in uses) else 0
+        return await inspect(self._redis_options, self._keys(uses), needed, replicas)
 
     async def expect(self, uses: Sequence[Use]) -> None:
         """Look whether Redis allows these uses, and watch those that it does not allow."""
@@ -96,7 +98,7 @@ class RedisTransport:
         self.session.permissions.know(name, needs, self.obstacles)
 
     @property
-    def _replicas_before_confirmed(self) -> int:
+    def _replicas(self) -> int:
         """The number of replicas that must have a message before it counts as sent."""
         return 0
 

@@ -54,6 +54,11 @@ class RedisEventTransport(RedisTransport, EventTransport):
         """Return the fields of the event's entry."""
         return self._codec.encode(message)
 
+    @property
+    def _replicas(self) -> int:
+        """The number of replicas that must have an event before it counts as fired."""
+        return self._options.replicas_before_confirmed
+
     async def open(self) -> None:
         """Connect, also for events that replicas must have."""
         await super().open()

@@ -237,8 +237,8 @@ def lacking_replicas(servers: Iterable[Server], promised: int) -> Iterator[Findi
         if server.facts and not server.is_replica and server.replicas < promised:
             yield Finding(
                 f"{server.where} has {server.replicas} of the {promised} replicas that events wait for by "
-                "replicas_before_confirmed: each fire() there raises PublishNotConfirmed; add replicas, or "
-                "lower it",
+                "replicas_before_confirmed: each fire() there raises PublishNotConfirmed after "
+                "replicas_timeout; add replicas, or lower it",
                 severity="error",
                 topic="data",
             )
