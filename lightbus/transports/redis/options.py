@@ -112,6 +112,13 @@ class RedisOptions:
         return tuple(map(HostPort, nodes_of(self.url.current()))) if self.url and self.is_cluster else ()
 
     @property
+    def key_of_nodes(self) -> str:
+        """The key of a manifest that names nodes of a cluster; empty for one Redis."""
+        if not self.is_cluster:
+            return ""
+        return "bus.redis.url" if self.cluster is None else "bus.redis.cluster.nodes"
+
+    @property
     def address(self) -> str:
         """The address, without secrets; nothing is opened."""
         if self.cluster is not None:

@@ -108,6 +108,16 @@ class Channel(ABC):
         """Close all connections; commands that wait fail."""
 
     @abstractmethod
+    def link(self, key: str | None, on_refusal: Callable[[ReplyError], None]) -> Link:
+        """Return a new connection for commands that block.
+
+        Args:
+            key: The key that they wait at. In a cluster, the connection goes to whichever primary has it.
+                Left out, it is the first key of the first commands.
+            on_refusal: Is told of each refusal.
+        """
+
+    @abstractmethod
     def unblock(self, link: Link) -> None:
         """Make a read that blocks on another connection return at once."""
 

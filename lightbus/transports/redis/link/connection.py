@@ -112,8 +112,8 @@ class Connector:
             patience, address = self._options.connect_timeout, self.address
             if self._options.sentinel is not None and "host" in settings:
                 address = f"{settings['host']}:{settings['port']}, as {address} says,"
-            key = "bus.redis" if self._options.cluster is None else "bus.redis.cluster"
-            told = TransportUnavailable(await reason_of(e, address, settings, patience, options=key))
+            key = self._options.key_of_nodes
+            told = TransportUnavailable(await reason_of(e, address, settings, patience, nodes=key))
             # An unexpected error is a fault, whose traceback is needed.
             raise told from (None if is_known(e) else e)
 
@@ -248,7 +248,8 @@ class Link:
         """
         if self._wire is None:
             self._wire = await self._connector.connect()
-            number, name = await self.exchange([("CLIENT", "ID"), NAME], timeout)
+            # Not by way of a class that looks for another node.
+            number, name = await Link.exchange(self, [("CLIENT", "ID"), NAME], timeout)
             self.client_id = number if isinstance(number, int) else None
             self.remains.note(name)
         wire = self._wire
@@ -276,6 +277,11 @@ class Link:
         if self._on_refusal is not None:
             for refusal in refusals:
                 self._on_refusal(refusal)
+
+    def abort(self) -> None:
+        """Break the connection: whoever reads gets an error."""
+        if self._wire is not None:
+            self._wire.abort()
 
     async def close(self) -> None:
         """Close the connection; the next exchange opens another."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -66,7 +66,7 @@ class Pipe(Channel):
             self._replicas = Replicas(promise, connector.address, self._deliver, self._flush)
             self._timeout += promise.timeout  # For so long WAIT may hold up all replies.
         #: After how many seconds, while replies are due, it is looked whether any have come.
-        self._look_after = command_timeout
+        self._look_after = self._timeout
         self._loop = asyncio.get_running_loop()
         self.deadlines = Deadlines(self._loop)
         self._waiting: deque[Batch] = deque()
@@ -125,6 +125,10 @@ class Pipe(Channel):
         self._waiting.clear()
         self._drop(BusAlreadyClosed("the bus was closed while the command waited"))
 
+    def link(self, key: str | None, on_refusal: Callable[[ReplyError], None]) -> Link:
+        """Return a new connection for commands that block."""
+        return Link(self.connector, on_refusal)
+
     def unblock(self, link: Link) -> None:
         """Make a read that blocks on another connection return at once."""
         if link.client_id is not None and not self.is_closed:
@@ -132,11 +136,15 @@ class Pipe(Channel):
 
     def end_remains(self, link: Link) -> None:
         """Let what is left of another connection end before anything that is sent from now on is done."""
-        endings = link.remains.endings()
+        self.end(link.remains)
+
+    def end(self, remains: Remains) -> None:
+        """Let these end before anything that is sent from now on is done."""
+        endings = remains.endings()
         if endings and not self.is_closed:
             ended = self.send_many(endings)
             ended.add_done_callback(
-                lambda done: link.remains.forget(endings) if failure_of(done) is None else None
+                lambda done: remains.forget(endings) if failure_of(done) is None else None
             )
 
     @property

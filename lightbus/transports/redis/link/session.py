@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link.channel import Channel
+from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
 from lightbus.transports.redis.link.connection import Connector, Link
 from lightbus.transports.redis.link.permissions import Permissions
 from lightbus.transports.redis.link.pipe import Pipe
@@ -33,7 +34,7 @@ class Session:
         self._users: list[Obstacles] = []
         #: Whether the keys are spread over the nodes of a cluster.
         self.is_cluster = options.is_cluster
-        self._command_timeout = options.command_timeout
+        self._options = options
         #: The permissions of this user.
         self.permissions = Permissions(self.connector)
         self.pipe = self._channel()
@@ -64,7 +65,11 @@ class Session:
         return channel
 
     def _channel(self, promise: Promise | None = None) -> Channel:
-        channel = Pipe(self.connector, self._command_timeout, self._users, promise)
+        channel: Channel
+        if self.is_cluster:
+            channel = ClusterPipe(self._options, self._users, promise)
+        else:
+            channel = Pipe(self.connector, self._options.command_timeout, self._users, promise)
         channel.on_refusal = self.permissions.note
         return channel
 
@@ -88,4 +93,4 @@ class Session:
             key: The key that they wait at. In a cluster, the connection goes to whichever primary has it.
                 Left out, it is the first key of the first commands.
         """
-        return Link(self.connector, self.permissions.note)
+        return self.pipe.link(key, self.permissions.note)

@@ -50,7 +50,7 @@ async def ask(options: RedisOptions, node: HostPort, patience: float) -> Topolog
     except FAILURES as e:
         if isinstance(e, TransportUnavailable):
             raise
-        raise TransportUnavailable(f"Redis at {node} does not say who has which slot: {e}") from None
+        raise TransportUnavailable(silent(node, str(e))) from None
     finally:
         await link.close()
 
@@ -67,8 +67,13 @@ def understood(replies: list[object], node: HostPort) -> Topology:
         if "cluster support disabled" in e.said:
             told = "is no cluster; give its URL as bus.redis.url in place of bus.redis.cluster"
             raise TransportUnavailable(f"Redis at {node} {told}") from None
-        raise TransportUnavailable(f"Redis at {node} does not say who has which slot: {e}") from None
+        raise TransportUnavailable(silent(node, str(e))) from None
     if not topology.owned:
         told = "belongs to a cluster without slots; give them to its nodes, as CLUSTER ADDSLOTSRANGE does"
         raise TransportUnavailable(f"Redis at {node} {told}")
     return topology
+
+
+def silent(node: HostPort, reason: str) -> str:
+    """Say that a node does not answer who has which slot."""
+    return f"Redis at {node} does not say who has which slot: {reason}"

@@ -11,11 +11,10 @@ SLOTS = 16_384
 #: The place of a command without a key: any primary will do.
 ANYWHERE = -1
 
-#: The commands whose first key is not what follows their name. A key lies so many words behind it.
+#: The place of the first key in a command, where that is not just behind its name.
 _KEY_AT = {"EVAL": 3, "EVALSHA": 3, "XINFO": 2, "XGROUP": 2, "OBJECT": 2, "MEMORY": 2}
 #: The commands that read streams: their keys begin behind this word, and are half of what follows it.
-_READS = frozenset({"XREAD", "XREADGROUP"})
-_STREAMS = "STREAMS"
+_STREAMS, _READS = "STREAMS", ("XREAD", "XREADGROUP")
 #: The commands of which everything behind their name is a key.
 _ALL_KEYS = frozenset({"DEL", "UNLINK", "EXISTS", "MGET", "TOUCH", "WATCH", "SSUBSCRIBE", "SUNSUBSCRIBE"})
 #: The commands of which so many words behind their name are keys, if more than one is.
@@ -30,6 +29,10 @@ _WITHOUT_KEY = frozenset(
         *("SLOWLOG", "MODULE", "MONITOR", "UNWATCH", "KEYS", "DEBUG", "SHUTDOWN", "REPLICAOF"),
     }
 )
+
+#: The commands whose first key has to be looked for, each with its place; of others it follows their name.
+_NONE, _BEHIND_A_WORD, _BEHIND_A_SCRIPT = 0, -1, 3
+_SPECIAL = {**_KEY_AT, **dict.fromkeys(_WITHOUT_KEY, _NONE), **dict.fromkeys(_READS, _BEHIND_A_WORD)}
 
 #: The slots of tags: the keys of a bus have few.
 _known: dict[str, int] = {}
@@ -57,15 +60,12 @@ def slot_of_key(key: str | bytes) -> int:
 
 def slot_of_command(command: Sequence[Any]) -> int:
     """Return the slot of the first key of a command; :data:`ANYWHERE` if it has none."""
-    name = command[0]
-    if name in _WITHOUT_KEY:
+    at = _SPECIAL.get(command[0], 1)
+    if at == _BEHIND_A_WORD:
+        at = command.index(_STREAMS) + 1
+    elif at == _NONE or (at == _BEHIND_A_SCRIPT and not int(command[2])):
         return ANYWHERE
-    if name in _READS:
-        return slot_of_key(command[command.index(_STREAMS) + 1])
-    at = _KEY_AT.get(name, 1)
-    if at == 3 and not int(command[2]):
-        return ANYWHERE
-    return slot_of_key(command[at]) if len(command) > at else ANYWHERE
+    return slot_of_key(command[at])
 
 
 def keys_of(command: Sequence[Any]) -> Sequence[str | bytes]:
@@ -77,7 +77,7 @@ def keys_of(command: Sequence[Any]) -> Sequence[str | bytes]:
         sources = command[command.index(_STREAMS) + 1 :]
         return sources[: len(sources) // 2]
     at = _KEY_AT.get(name, 1)
-    if at == 3:
+    if at == _BEHIND_A_SCRIPT:
         return command[at : at + int(command[2])]
     if name in _ALL_KEYS:
         return command[1:]

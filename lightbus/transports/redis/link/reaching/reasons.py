@@ -92,6 +92,7 @@ async def reason_of(
     patience: float,
     who: str = "Redis",
     options: str = "bus.redis",
+    nodes: str = "",
 ) -> str:
     """Say why there is no connection, and what to do.
 
@@ -102,13 +103,15 @@ async def reason_of(
         patience: Seconds after which connecting was given up.
         who: The name of the server.
         options: The key of its options in the manifest.
+        nodes: The key that names the nodes of the cluster that it belongs to.
     """
     text = await _reason(error, f"{who} at {address}", settings, patience)
-    if options == "bus.redis":
-        return text.replace(_START, f"{_START}{_BROUGHT}") if settings.get("host") in LOOPBACK else text
+    if who == "Redis" and nodes:
+        return text.replace(_START, f"start it, or name other nodes in {nodes}").replace(
+            "bus.redis.url", nodes
+        )
     if who == "Redis":
-        text = text.replace(_START, f"start it, or name other nodes in {options}.nodes")
-        return text.replace("bus.redis.url", f"{options}.nodes")
+        return text.replace(_START, f"{_START}{_BROUGHT}") if settings.get("host") in LOOPBACK else text
     return (
         text.replace(f"; {_START}", "")
         .replace("bus.redis.url", f"{options}.nodes")
