@@ -21,7 +21,7 @@ def everybody() -> Iterator[Need]:
     """The needs of every process."""
     commands: list[Command] = [
         *(("PING",), ("CLIENT", "ID"), ("CLIENT", "INFO"), ("INFO",), ("COMMAND", "INFO", "GET"), ("TIME",)),
-        *(("SMEMBERS", Key(keys.SCHEMAS)), ("MGET", Key(keys.schema_key(ANY)))),
+        *(("SMEMBERS", Key(keys.SCHEMAS)), ("GET", Key(keys.schema_key(ANY)))),
     ]
     yield from _all(commands, "use the bus at all")
 
@@ -35,14 +35,16 @@ def hosts() -> Iterator[Need]:
     yield from _all(commands, "take calls and events")
 
 
-def calls(api: str) -> Iterator[Need]:
+def calls(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
     """The needs of callers of an API, at the Redis of calls."""
-    expiry, queue = Key(keys.EXPIRY + ANY), Key(keys.queue_key(api))
+    expiry, queue = _expiry(api, is_cluster=is_cluster), Key(keys.queue_key(api))
     contract, publishers = Key(keys.schema_key(api)), Key(keys.publishers_key(api))
     commands: list[Command] = [
         *(("SET", expiry, 1, "EX", 1), ("DEL", expiry), ("RPUSH", queue, ""), ("LREM", queue, 1, "")),
         ("EXISTS", Key(keys.served_key(api))),
         *(("GET", contract), ("ZRANGEBYSCORE", publishers, 0, "+inf")),
+        # Sent by its text only, so that a node that does not know it needs no second round.
+        *((("EVAL", "return 1", 2, queue, expiry),) if is_cluster else ()),
     ]
     yield from _all(commands, f"call {api}", is_assumed=True)
 
@@ -82,9 +84,10 @@ def owns(api: str) -> Iterator[Need]:
     yield from _all(own, f"own {api}")
 
 
-def serves(api: str) -> Iterator[Need]:
+def serves(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
     """The needs of workers of an API, at the Redis of calls."""
-    expiry, queue, register = Key(keys.EXPIRY + ANY), Key(keys.queue_key(api)), Key(keys.register_key(api))
+    expiry, queue = _expiry(api, is_cluster=is_cluster), Key(keys.queue_key(api))
+    register = Key(keys.register_key(api))
     taken, present, served = (
         Key(keys.taken_key(api, ANY)),
         Key(keys.presence_key(api, ANY)),
@@ -175,7 +178,7 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
     purpose = f"listen as {listener}"
     both = [command for source in (key, retry) for command in _of_source(source, group)]
     vital: list[Command] = [
-        *(("XREADGROUP", "GROUP", group, "", "keys.STREAMS", source, ">") for source in (key, retry)),
+        *(("XREADGROUP", "GROUP", group, "", "STREAMS", source, ">") for source in (key, retry)),
         *(("XACK", source, group, "0-0") for source in (key, retry)),
     ]
     more: list[Command] = [
@@ -253,6 +256,10 @@ def runs(schedule: str) -> Iterator[Need]:
         *(("HSET", key, "", ""), ("PEXPIRE", key, 1)),
     ]
     yield from _all(commands, f"run the schedule {schedule}")
+
+
+def _expiry(api: str, *, is_cluster: bool) -> Key:
+    return Key(keys.expiry_prefix(api, is_cluster=is_cluster) + ANY)
 
 
 def _notes(stream: str) -> Iterator[Need]:

@@ -108,9 +108,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
             session, self._options, subscription, identity, streams, self.metrics, self.obstacles
         )
         suspects = Suspects.of(session)
-        consumer = RedisEventConsumer(
-            membership, subscription, self._codec.decode, suspects, session.permissions
-        )
+        consumer = RedisEventConsumer(session, membership, subscription, self._codec.decode, suspects)
         await consumer.join()
         return consumer
 

@@ -18,8 +18,6 @@ from .cluster import Cluster
 from .server import QUESTIONS, Server, lacking_replicas
 
 _TIMEOUT = 5.0
-#: A permission is judged first: these only say that another node has the keys, or, once told, that none has.
-_ELSEWHERE = ("MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN")
 
 
 async def inspect(
@@ -94,7 +92,7 @@ async def _ask(
 
 async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replica: bool) -> list[Finding]:
     try:
-        missing = await look(connector, needs)
+        missing = await look([connector], needs)
     except NotKnown as e:
         return [
             Finding(
@@ -105,8 +103,7 @@ async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replic
             )
         ]
     # Of a replica, each write says the same, and it is told already.
-    known = (*_ELSEWHERE, "READONLY") if is_replica else _ELSEWHERE
-    told = [m for m in missing if m.code not in known]
+    told = [m for m in missing if not (is_replica and m.code == "READONLY")]
     sure = sentences(connector, [m for m in told if not m.need.is_assumed])
     assumed = sentences(connector, [m for m in told if m.need.is_assumed])
     return [

@@ -19,7 +19,7 @@ _NEARLY_FULL = 0.9
 _WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
 #: Commands that some servers lack, or that an administrator has renamed away.
 COMMANDS = (
-    *("BLMOVE", "EVAL", "EVALSHA", "EXISTS", "GETDEL", "LMOVE", "MGET", "PEXPIRE", "PTTL", "RPUSH", "SET"),
+    *("BLMOVE", "EVAL", "EVALSHA", "EXISTS", "GET", "GETDEL", "LMOVE", "PEXPIRE", "PTTL", "RPUSH", "SET"),
     *("XACK", "XADD", "XAUTOCLAIM", "XCLAIM", "XGROUP", "XINFO", "XPENDING", "XRANGE", "XREADGROUP"),
     *("XREVRANGE", "XTRIM", "ZADD", "ZRANGE"),
 )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
+from lightbus.transports.redis.link.cluster.slots import slot_of_key
 from lightbus.transports.redis.link.connection import Connector, Link
 from lightbus.transports.redis.link.permissions import Permissions
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.options import RedisOptions
+
+#: A key.
+K = TypeVar("K", str, bytes)
 
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Session]] = WeakKeyDictionary()
 
@@ -36,7 +41,7 @@ class Session:
         self.is_cluster = options.is_cluster
         self._options = options
         #: The permissions of this user.
-        self.permissions = Permissions(self.connector)
+        self.permissions = Permissions(options)
         self.pipe = self._channel()
         # Apart, since WAIT holds up all that comes after it on its connection.
         self._promising: dict[Promise, Channel] = {}
@@ -94,3 +99,12 @@ class Session:
                 Left out, it is the first key of the first commands.
         """
         return self.pipe.link(key, self.permissions.note)
+
+    def together(self, keys: Iterable[K]) -> list[list[K]]:
+        """Return keys in lists of those that one command may name: on a cluster, by their slots."""
+        if not self.is_cluster:
+            return [list(keys)]
+        by_slot: dict[int, list[K]] = {}
+        for key in keys:
+            by_slot.setdefault(slot_of_key(key), []).append(key)
+        return list(by_slot.values())

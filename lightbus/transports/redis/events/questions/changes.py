@@ -20,6 +20,7 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import INHERIT, REMOVE, SEEK, SPAN, SUCCEED
 from lightbus.transports.unserved import being_moved, holds_up, is_read, not_known, waiting
 
+from .noted import scan
 from .status import NOBODY, group_status
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ _FOR_EVER = 2**53
 #: How many entries are moved, and how many are looked at, by one script.
 _MOVED_AT_ONCE = 200
 _SEEN_AT_ONCE = 1_000
-_SCANNED = 1_000
 
 
 async def remove(pipe: Channel, status: GroupStatus) -> None:
@@ -183,16 +183,13 @@ async def seek(pipe: Channel, plan: Seek) -> None:
 async def _move_memory(pipe: Channel, prefix: str, heirs_prefix: str) -> None:
     """Rename the keys that remember handled events; those that lapse meanwhile are no matter."""
     pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in prefix) + "*"
-    cursor = b"0"
-    while True:
-        cursor, found = await pipe.send("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "string")
-        start = prefix.encode()
-        renamed = [("RENAMENX", key, heirs_prefix.encode() + key.removeprefix(start)) for key in found]
-        for reply in await pipe.send_many(renamed) if renamed else ():
-            if isinstance(reply, ReplyError) and "no such key" not in reply.said:
-                raise reply
-        if cursor == b"0":
-            return
+    start = prefix.encode()
+    for primary in await pipe.primaries():
+        async for found in scan(primary, pattern, "string"):
+            renamed = [("RENAMENX", key, heirs_prefix.encode() + key.removeprefix(start)) for key in found]
+            for reply in await pipe.send_many(renamed) if renamed else ():
+                if isinstance(reply, ReplyError) and "no such key" not in reply.said:
+                    raise reply
 
 
 async def _read_till(pipe: Channel, stream: str, group: str) -> str:

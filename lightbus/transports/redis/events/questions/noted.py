@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from weakref import WeakKeyDictionary
 
 from lightbus.transports.redis.keys import (
@@ -90,10 +90,18 @@ async def search(pipe: Channel) -> set[bytes]:
 async def _scan(pipe: Channel, pattern: str) -> set[bytes]:
     """Return the keys of all streams that match a pattern of Redis."""
     keys: set[bytes] = set()
+    for primary in await pipe.primaries():
+        async for found in scan(primary, pattern, "stream"):
+            keys.update(found)
+    return keys
+
+
+async def scan(pipe: Channel, pattern: str, kind: str) -> AsyncIterator[list[bytes]]:
+    """Go through the keys of one server that match a pattern of Redis and have a type."""
     cursor = b"0"
     while True:
-        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "stream")
+        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", kind)
         cursor, found = await pipe.send(*command)
-        keys.update(found)
+        yield found
         if cursor == b"0":
-            return keys
+            return
