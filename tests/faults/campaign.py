@@ -11,6 +11,7 @@ from functools import partial
 
 import redis
 
+from tests.support.eventually import eventually
 from tests.support.servers import Kind
 
 from . import ledger
@@ -57,6 +58,7 @@ def run(
     with Cluster(backing, env, configured) as cluster, Watcher(backing) as watcher:
         cluster.start_clients(seed)
         driver = Driver(cluster, watcher, random.Random(seed))
+        eventually(lambda: _has_begun(cluster), 60, "an event that is confirmed")
         pause(1)
         driver.run(seconds, faults or (REPLICATED if replicated else ALONE))
         end = finish(
@@ -78,6 +80,10 @@ def run(
         end.outputs,
         unheard if replicated else [],
     )
+
+
+def _has_begun(cluster: Cluster) -> bool:
+    return any(line.verb == "confirmed" for line in ledger.read(cluster.folder))
 
 
 @dataclass

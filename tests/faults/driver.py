@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -149,17 +150,22 @@ class Driver:
         self._promote(kill=True)
 
     def kill_lagging(self, _: Host) -> None:
-        """The primary is killed while its replica is behind."""
-        self._promote(kill=True, lag=self.chance.uniform(0.3, 0.9))
+        """The primary is killed while its replica is behind, and before a host has read what that lacks."""
+        with contextlib.ExitStack() as frozen:
+            for host in self.cluster.hosts:
+                frozen.enter_context(host.ended)
+                host.process.pause()
+                frozen.callback(host.process.resume)
+            self._promote(kill=True, lag=self.chance.uniform(0.3, 0.9), killed=frozen.close)
 
-    def _promote(self, *, kill: bool, lag: float = 0.0) -> None:
+    def _promote(self, *, kill: bool, lag: float = 0.0, killed: Callable[[], None] = lambda: None) -> None:
         def promoted() -> None:
             # What the replica had not heard to be acknowledged may run again.
             self.unsettled += self.watcher.left().total
 
         assert isinstance(self.cluster.backing, Replicated)
         began = time.monotonic()
-        self.cluster.backing.fail_over(kill=kill, promoted=promoted, lag=lag)
+        self.cluster.backing.fail_over(kill=kill, promoted=promoted, lag=lag, killed=killed)
         self.cluster.ledger.write("promotion", f"{began:.6f}", f"{time.monotonic():.6f}")
 
 

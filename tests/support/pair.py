@@ -48,7 +48,8 @@ class Pair:
         self._between.set("pass")
         for server in (self.primary, self.replica):
             server.execute("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        if self.primary.execute("ROLE")[0] != b"master" or self.replica.execute("ROLE")[0] == b"master":
+        follows = [b"slave", b"127.0.0.1", self._between.port]
+        if self.primary.execute("ROLE")[0] != b"master" or self.replica.execute("ROLE")[:3] != follows:
             for server in (self.primary, self.replica):
                 server.execute("REPLICAOF", "NO", "ONE")
                 server.execute("FLUSHALL")

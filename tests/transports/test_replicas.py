@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
-from lightbus.exceptions import LightbusException, PublishNotConfirmed, TransportUnavailable
+import lightbus
+from lightbus import Api, Event, Parameter
+from lightbus.bus.parts import Parts
+from lightbus.declared.registry import Registry
+from lightbus.exceptions import EventsNotFired, LightbusException, PublishNotConfirmed, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.options import Duration, Secret, SecretUrl
 from lightbus.runtime.obstacles import Obstacles
@@ -286,6 +290,20 @@ async def test_a_user_who_may_not_wait_is_told_so(pair: Pair) -> None:
         pair.primary.execute("ACL", "DELUSER", "shop")
 
 
+async def test_fewer_replicas_than_are_waited_for_are_found_by_a_check_of_who_fires(pair: Pair) -> None:
+    fires = Use("fires", "auth", ("user_registered",))
+    listens = Use("listens", "auth", ("user_registered",), "on_user", "shop")
+
+    async def told(replicas: int, use: Use) -> list[str]:
+        async with transport_to(pair.primary.url, replicas) as transport:
+            found = await transport.check([use])
+        return [each.what for each in found if "replicas_before_confirmed" in each.what]
+
+    (what,) = await told(2, fires)
+    assert "has 1 of the 2 replicas" in what and "PublishNotConfirmed" in what
+    assert await told(1, fires) == await told(2, listens) == []
+
+
 async def test_such_events_have_a_connection_from_the_start_on(pair: Pair) -> None:
     async with transport_to(pair.primary.url, replicas=9, replicas_timeout=Duration(LONG)) as transport:
         begun = asyncio.get_running_loop().time()
@@ -308,3 +326,52 @@ async def test_an_obstacle_of_that_connection_is_shown_and_taken_back(pair: Pair
             with contextlib.suppress(LightbusException):
                 await transport.close()
             assert not list(obstacles)
+
+
+async def test_the_option_of_an_api_holds_for_its_events_alone_by_one_and_in_lists(pair: Pair) -> None:
+    """By a bus with a manifest, as people use it."""
+    promised = {"redis": {"replicas_before_confirmed": 1, "replicas_timeout": SHORT}}
+    bus = lightbus.create(
+        {
+            "bus": {"redis": {"url": pair.primary.url}},
+            "apis": {"orders": {"event_transport": promised}},
+        },
+        plugins=[],
+    )
+    bus.client.parts = Parts(bus.client.parts.wiring, Registry(), bus.client)
+    for api in OrdersApi, ViewsApi:
+        bus.client.register_api(api)
+    try:
+        await eventually_async(lambda: _is_fired(bus.orders.placed))
+        with pair.lagging():
+            await bus.views.placed.fire_async(number=1)
+            with pytest.raises(PublishNotConfirmed, match=r"0 of 1 replicas had it within 0\.1 s"):
+                await bus.orders.placed.fire_async(number=1)
+            with pytest.raises(EventsNotFired) as several:
+                await bus.orders.placed.fire_many_async([{"number": 1}, {"number": 2}])
+            assert [outcome.state for outcome in several.value.outcomes] == ["unknown", "unknown"]
+    finally:
+        await bus.client.close_async()
+
+
+async def _is_fired(event: Any) -> bool:
+    with contextlib.suppress(PublishNotConfirmed):
+        await event.fire_async(number=0)
+        return True
+    return False
+
+
+class OrdersApi(Api):
+    placed = Event(parameters=(Parameter("number", int),))
+
+    class Meta:
+        name = "orders"
+        auto_register = False
+
+
+class ViewsApi(Api):
+    placed = Event(parameters=(Parameter("number", int),))
+
+    class Meta:
+        name = "views"
+        auto_register = False
