@@ -11,7 +11,7 @@ SEEDS ?= 3
 SECONDS ?= 60
 SERVERS ?= valkey,redis7,redis62
 # Which campaigns, and the seconds of the overload.
-CAMPAIGNS ?= faults,sentinel,links,mixed,rolling,frameworks,overload
+CAMPAIGNS ?= faults,sentinel,replicas,links,mixed,rolling,frameworks,overload
 OVERLOAD ?= 600
 # How many processes run the tests, which mostly wait for others.
 JOBS ?= 3

@@ -14,6 +14,7 @@ import pytest
 
 from lightbus.bus import hosted
 from lightbus.declared.registry import auto_registered
+from tests.support.cluster import PATIENT, RedisCluster
 from tests.support.processes import Process, lightbus_process
 from tests.support.proxy import Proxy
 from tests.support.servers import KINDS, WHERE_FROM, Kind, Server, ServerPool, find_binary, server_pool
@@ -31,6 +32,23 @@ class StartServer(Protocol):
         args: tuple[str, ...] = (),
     ) -> Server:
         """Start a server for this test alone."""
+        ...
+
+
+class StartCluster(Protocol):
+    """What the fixture `start_cluster` gives."""
+
+    def __call__(
+        self,
+        kind: Kind = "valkey",
+        *,
+        primaries: int = 3,
+        replicas: int = 1,
+        aof: bool = False,
+        password: str | None = None,
+        args: tuple[str, ...] = (),
+    ) -> RedisCluster:
+        """Start a cluster for this test alone."""
         ...
 
 
@@ -117,6 +135,44 @@ def start_server() -> Iterator[StartServer]:
         ) -> Server:
             require(kind)
             return started.enter_context(Server(kind, aof=aof, password=password, args=args))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[RedisCluster]:
+    """Three primaries with a replica each, for the whole session; no test may kill or freeze a node of it."""
+    require("valkey")
+    with RedisCluster(node_timeout=PATIENT) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def redis_cluster(shared_cluster: RedisCluster) -> RedisCluster:
+    """The shared cluster, whole and empty. Its slots may be moved, and its replicas asked to take over."""
+    shared_cluster.clean()
+    return shared_cluster
+
+
+@pytest.fixture
+def start_cluster() -> Iterator[StartCluster]:
+    """Starts clusters for this test alone, which takes some three seconds each: to be killed and frozen."""
+    with contextlib.ExitStack() as started:
+
+        def start(
+            kind: Kind = "valkey",
+            *,
+            primaries: int = 3,
+            replicas: int = 1,
+            aof: bool = False,
+            password: str | None = None,
+            args: tuple[str, ...] = (),
+        ) -> RedisCluster:
+            require(kind)
+            cluster = RedisCluster(
+                kind, primaries=primaries, replicas=replicas, aof=aof, password=password, args=args
+            )
+            return started.enter_context(cluster)
 
         yield start
 

@@ -33,7 +33,7 @@ _buses: dict[str, BusPath] = {}
 _DEFAULT_MODULE = "bus"
 _absent: set[str] = set()
 #: A configuration that begins with one of these and ``://`` is a URL, not a file.
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 #: A name that means itself, whoever reads it.
 _PLAIN_NAME = re.compile(r"[\w.:-]{0,200}", re.ASCII)
 

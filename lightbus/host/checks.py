@@ -251,7 +251,7 @@ def _origin(manifest: Manifest, kind: Kind, api_name: str) -> tuple[str, Place]:
     own = "bus.schema.transport.redis" if kind == "schema" else f"apis.{api_name}.{kind}_transport.redis"
     beneath = ("bus.redis", "apis.default.redis", f"apis.{api_name}.redis")
     for path in (own, f"apis.default.{kind}_transport.redis", "bus.redis"):
-        for key in ("url", "sentinel"):
+        for key in ("url", "sentinel", "cluster"):
             place = manifest.origin(f"{path}.{key}")
             if place is not None:
                 # The options beneath a transport are named by their own key.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lightbus.transports.port import Finding
-from lightbus.transports.redis.inspection import _disk, _room, describe
+from lightbus.transports.redis.inspection.server import _disk, _room, describe
 from tests.conftest import StartServer, missing
 from tests.guide.project import Project
 from tests.support.eventually import eventually
@@ -177,7 +177,7 @@ def test_a_disk_that_takes_nothing_is_told(name: str) -> None:
 @pytest.mark.parametrize(("clients", "said"), [(1, "1 client"), (4, "4 clients")])
 def test_the_clients_of_a_server_are_counted(clients: int, said: str) -> None:
     about = f"# Clients\r\nconnected_clients:{clients}\r\nredis_version:7.0.15\r\nused_memory_human:2M\r\n"
-    described = describe("redis:6379/0", about.encode())
+    described = describe([("redis:6379/0", about.encode())])
     assert described == f"redis:6379/0: Redis 7.0.15, 2M of memory used, {said}"
 
 

@@ -25,7 +25,7 @@ from .report import Result, table
 from .rolling import roll
 from .settings import KINDS
 
-CAMPAIGNS = ("faults", "sentinel", "links", "mixed", "rolling", "frameworks", "overload")
+CAMPAIGNS = ("faults", "sentinel", "replicas", "links", "mixed", "rolling", "frameworks", "overload")
 
 
 def main() -> int:
@@ -35,8 +35,12 @@ def main() -> int:
         "--campaigns", default=",".join(CAMPAIGNS), help="which; all unless it says otherwise"
     )
     parser.add_argument("--seeds", default="3", help="how many, or the seeds themselves: 1,2,3")
-    parser.add_argument("--seconds", type=float, default=60, help="for each of faults, sentinel and mixed")
-    parser.add_argument("--servers", default=",".join(get_args(Kind)), help="for faults, sentinel and links")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="for each of faults, sentinel, replicas, mixed"
+    )
+    parser.add_argument(
+        "--servers", default=",".join(get_args(Kind)), help="for faults, sentinel, replicas, links"
+    )
     parser.add_argument("--faults", default="", help="only these, such as kill,freeze")
     parser.add_argument("--kinds", default=KINDS, help="of a hundred events or calls, how many of which kind")
     parser.add_argument("--restarts", type=int, default=20, help="how many of rolling")
@@ -60,14 +64,15 @@ def _campaigns(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], 
     wanted = options.campaigns.split(",")
     seeds = _seeds(options.seeds)
     faults = tuple(filter(None, options.faults.split(",")))
-    for name in ("faults", "sentinel"):
+    for name in ("faults", "sentinel", "replicas"):
         for kind in options.servers.split(",") if name in wanted else ():
             if find_binary(kind) is None:
                 print(f"{kind} is not installed, and left out", flush=True)
                 continue
             for seed in seeds:
                 begin = partial(run, kind, seed, options.seconds, faults, kinds=options.kinds)
-                yield f"{name}, {kind}, seed {seed}", partial(begin, replicated=name == "sentinel")
+                how = {"replicated": name != "faults", "promised": name == "replicas"}
+                yield f"{name}, {kind}, seed {seed}", partial(begin, **how)
     for kind in options.servers.split(",") if "links" in wanted else ():
         if find_binary(kind) is not None:
             yield f"links, {kind}", partial(sweep, kind, seeds[0])

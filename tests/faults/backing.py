@@ -68,16 +68,33 @@ class Replicated(Alone):
         nodes = [f"127.0.0.1:{port}" for port in self._sentinels]
         return {"sentinel": {"service": _SERVICE, "nodes": nodes}}, None
 
-    def fail_over(self, *, kill: bool, promoted: Callable[[], None]) -> None:
+    def fail_over(
+        self,
+        *,
+        kill: bool,
+        promoted: Callable[[], None],
+        lag: float = 0.0,
+        killed: Callable[[], None] = lambda: None,
+    ) -> None:
         """Have the replica promoted, and wait until the old primary is the new one's replica.
 
         Args:
             kill: Whether the primary is killed; else Sentinel is told to make the change.
             promoted: Called as soon as the replica is the primary.
+            lag: So many seconds before it is killed the replica hears of nothing any more.
+            killed: Called when it was killed after that.
         """
         eventually(self._is_in_sync, 60, "a replica in sync")
         old, new = self.servers
-        if kill:
+        if kill and lag:
+            # Stopped alone, it would find in its socket what the primary has sent before it was killed.
+            new.pause()
+            old.execute("CLIENT", "KILL", "TYPE", "replica")
+            time.sleep(lag)
+            old.kill()
+            new.resume()
+            killed()
+        elif kill:
             old.kill()
         else:
             # Refused with NOGOODSLAVE while it has not yet heard from the replica.

@@ -7,9 +7,11 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import redis
 
+from tests.support.eventually import eventually
 from tests.support.servers import Kind
 
 from . import ledger
@@ -19,7 +21,7 @@ from .cluster import Cluster, pause
 from .driver import ALONE, REPLICATED, Driver
 from .oracle import Verdict, judge
 from .report import Result
-from .settings import KINDS
+from .settings import KINDS, manifest
 from .watcher import Left, Watcher
 
 #: Seconds within which everything must be dealt with once nothing goes wrong any more.
@@ -35,6 +37,7 @@ def run(
     kinds: str = KINDS,
     *,
     replicated: bool = False,
+    promised: bool = False,
 ) -> Result:
     """Run one campaign.
 
@@ -46,24 +49,28 @@ def run(
         plant: The name of a bug to plant.
         kinds: Of a hundred events, how many are of which kind.
         replicated: Whether there is a replica that Sentinel may promote; what it heard of must not be lost.
+        promised: Whether firing waits for that replica, so that nothing confirmed may be lost.
     """
-    env = {"CAMPAIGN_PLANT": plant, "CAMPAIGN_KINDS": kinds, "CAMPAIGN_REPLICATED": "1" if replicated else ""}
-    backing = Replicated(kind, guarded=seed % 2 == 1) if replicated else Alone(kind)
-    with Cluster(backing, env) as cluster, Watcher(backing) as watcher:
+    asks = replicated and not promised
+    env = {"CAMPAIGN_PLANT": plant, "CAMPAIGN_KINDS": kinds, "CAMPAIGN_REPLICATED": "1" if asks else ""}
+    backing = Replicated(kind, guarded=asks and seed % 2 == 1) if replicated else Alone(kind)
+    configured = partial(manifest, replicas=int(promised))
+    with Cluster(backing, env, configured) as cluster, Watcher(backing) as watcher:
         cluster.start_clients(seed)
         driver = Driver(cluster, watcher, random.Random(seed))
+        eventually(lambda: _has_begun(cluster), 60, "an event that is confirmed")
         pause(1)
         driver.run(seconds, faults or (REPLICATED if replicated else ALONE))
         end = finish(
             cluster,
             watcher,
             lambda lines: bound_of(lines, driver.struck) + driver.unsettled,
-            "replicated" if replicated else "confirmed",
+            "replicated" if asks else "confirmed",
         )
     verdict = end.verdict
     unheard = [f"lost since no replica had it: {verdict.unreplicated}", f"calls run again: {verdict.rerun}"]
     return Result(
-        "sentinel" if replicated else "faults",
+        "replicas" if promised else "sentinel" if replicated else "faults",
         kind,
         seed,
         seconds,
@@ -73,6 +80,10 @@ def run(
         end.outputs,
         unheard if replicated else [],
     )
+
+
+def _has_begun(cluster: Cluster) -> bool:
+    return any(line.verb == "confirmed" for line in ledger.read(cluster.folder))
 
 
 @dataclass

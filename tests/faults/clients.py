@@ -18,8 +18,8 @@ import lightbus
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import LightbusException, LightbusTimeout
 from lightbus.transports.redis.events.transport import RedisEventTransport
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import FAILURES
-from lightbus.transports.redis.link.pipe import Pipe
 
 from . import bus as bus  # it defines the API
 from .ledger import Ledger, own_ledger
@@ -57,7 +57,7 @@ class Replication:
         pipe: The connection that the events go over; WAIT tells of what one connection has written.
     """
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Channel) -> None:
         self._pipe = pipe
         self._reconnects = pipe.reconnects
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -148,14 +149,23 @@ class Driver:
         """The primary is killed, and comes back as the replica of what was its own."""
         self._promote(kill=True)
 
-    def _promote(self, *, kill: bool) -> None:
+    def kill_lagging(self, _: Host) -> None:
+        """The primary is killed while its replica is behind, and before a host has read what that lacks."""
+        with contextlib.ExitStack() as frozen:
+            for host in self.cluster.hosts:
+                frozen.enter_context(host.ended)
+                host.process.pause()
+                frozen.callback(host.process.resume)
+            self._promote(kill=True, lag=self.chance.uniform(0.3, 0.9), killed=frozen.close)
+
+    def _promote(self, *, kill: bool, lag: float = 0.0, killed: Callable[[], None] = lambda: None) -> None:
         def promoted() -> None:
             # What the replica had not heard to be acknowledged may run again.
             self.unsettled += self.watcher.left().total
 
         assert isinstance(self.cluster.backing, Replicated)
         began = time.monotonic()
-        self.cluster.backing.fail_over(kill=kill, promoted=promoted)
+        self.cluster.backing.fail_over(kill=kill, promoted=promoted, lag=lag, killed=killed)
         self.cluster.ledger.write("promotion", f"{began:.6f}", f"{time.monotonic():.6f}")
 
 
@@ -176,11 +186,12 @@ FAULTS: dict[str, Fault] = {
     "quiet": Driver.quiet,
     "fail_over": Driver.fail_over,
     "kill_primary": Driver.kill_primary,
+    "kill_lagging": Driver.kill_lagging,
 }
 #: What a server and its replica can have.
-REPLICATED = ("kill", "freeze", "roll", "fail_over", "kill_primary")
+REPLICATED = ("kill", "freeze", "roll", "fail_over", "kill_primary", "kill_lagging")
 #: What a server alone can have.
-ALONE = tuple(name for name in FAULTS if name not in ("fail_over", "kill_primary"))
+ALONE = tuple(name for name in FAULTS if name not in ("fail_over", "kill_primary", "kill_lagging"))
 #: Which hosts each touches, where that is not one.
 TOUCHED = {
     "kill_all": "all",
@@ -188,6 +199,7 @@ TOUCHED = {
     "destroy_groups": "all",
     "fail_over": "all",
     "kill_primary": "all",
+    "kill_lagging": "all",
     "client_link": "none",
     "roll": "none",
     "quiet": "none",

@@ -13,6 +13,7 @@ from lightbus.transports.redis.events import leases
 from lightbus.transports.redis.events.leases import Leases
 from lightbus.transports.redis.events.membership import Membership
 from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.promise import Replicas
 from lightbus.transports.redis.scripts import RENEW
 from lightbus.worker.dispatch import Dispatch
 
@@ -76,7 +77,14 @@ def trimming_by_length() -> None:
     setattr(Pipe, "send", trimmed)  # noqa: B010
 
 
+def wait_ignored() -> None:
+    """Firing takes any answer of the replicas for a yes."""
+    setattr(Replicas, "_failure", lambda *_: None)  # noqa: B010
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
-    for bug in (acknowledge_first, group_at_end, no_renewal, stealing_renewal, trimming_by_length)
+    for bug in (
+        *(acknowledge_first, group_at_end, no_renewal, stealing_renewal, trimming_by_length, wait_ignored),
+    )
 }

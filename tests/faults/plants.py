@@ -15,6 +15,8 @@ class Scenario:
     faults: tuple[str, ...]
     seconds: float
     kinds: str = ""
+    #: Whether there is a replica, which firing waits for.
+    promised: bool = False
 
 
 SCENARIOS = {
@@ -23,6 +25,7 @@ SCENARIOS = {
     "no_renewal": Scenario(("quiet",), 5, "slow=5"),
     "stealing_renewal": Scenario(("freeze",), 9, "slow=5"),
     "trimming_by_length": Scenario(("kill_all",), 2),
+    "wait_ignored": Scenario(("kill_lagging",), 1, promised=True),
 }
 
 
@@ -41,7 +44,16 @@ def find(name: str) -> Result:
     """
     scenario = SCENARIOS[name]
     for seed in range(1, _SEEDS + 1):
-        result = run("valkey", seed, scenario.seconds, scenario.faults, name, scenario.kinds)
+        result = run(
+            "valkey",
+            seed,
+            scenario.seconds,
+            scenario.faults,
+            name,
+            scenario.kinds,
+            replicated=scenario.promised,
+            promised=scenario.promised,
+        )
         if found_by(result):
             break
     return result

@@ -23,15 +23,22 @@ KINDS = "flaky=5 poison=1.5 slow=1.5 killer=0 impatient=25"
 HEAVY = 0.2
 #: Seconds for which the caller of a heavy one waits.
 PATIENCE = 1.0
+#: Seconds for which firing waits for replicas, where it does: less than a replica may be behind.
+REPLICAS_WITHIN = 0.2
 #: How many events the publisher has on the way at a time.
 FIRING = 8
 
 
 def manifest(
-    redis: Mapping[str, Any], lease: float = LEASE, stream_length: int = STREAM_LENGTH
+    redis: Mapping[str, Any],
+    lease: float = LEASE,
+    stream_length: int = STREAM_LENGTH,
+    replicas: int = 0,
 ) -> dict[str, Any]:
     """What every process is configured with; each reaches Redis by a link of its own."""
     events = {"acknowledgement_timeout": lease, "max_stream_length": stream_length}
+    if replicas:
+        events |= {"replicas_before_confirmed": replicas, "replicas_timeout": REPLICAS_WITHIN}
     return {
         "service_name": SERVICE,
         "modules": ["tests.faults.bus"],

@@ -38,6 +38,12 @@ def test_nothing_that_a_replica_had_is_lost_when_sentinel_promotes_it() -> None:
 
 
 @pytest.mark.timeout(180)
+def test_nothing_confirmed_is_lost_with_a_primary_whose_replica_lags_where_firing_waits_for_it() -> None:
+    result = run("valkey", SEED, 1, ("kill_lagging",), replicated=True, promised=True)
+    assert result.verdict.is_good and result.verdict.kept, report(result)
+
+
+@pytest.mark.timeout(180)
 def test_rolling_restarts_fail_no_call_run_no_event_twice_and_leave_none_waiting() -> None:
     result = roll("valkey", SEED, restarts=5, rate=100)
     assert result.verdict.is_good, report(result)

@@ -278,7 +278,8 @@ def test_a_replica_is_told_with_its_primary(project: Project, start_server: Star
 def test_a_node_of_a_cluster_is_told(project: Project, start_server: StartServer) -> None:
     server = start_server(aof=True, args=("--cluster-enabled", "yes"))
     status, lines = connect(project, f"bus: {{redis: {{url: '{server.url}'}}}}\nservice_name: s\n")
-    assert status == 78 and "is a node of a Redis Cluster" in lines[0]
+    assert status == 78 and "is a cluster, of which each node" in lines[0]
+    assert "; use bus.redis.cluster, with some of its nodes, in place of bus.redis.url" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -461,3 +462,24 @@ def test_variables_that_are_nobodys_mistake_are_passed_over(tmp_path: Path) -> N
     variables = [*(f"LIGHTBUS_{name}" for name in of_kubernetes), "LIGHTBUS_PEER_PYTHON", "LIGHTBUS_"]
     assert not load(cwd=tmp_path, environ=dict.fromkeys(variables, "x")).notes
     assert not load(cwd=tmp_path, environ={"LIGHTBUS_SERVICE_NAME": "x"}).notes
+
+
+def test_fewer_replicas_than_firing_waits_for_are_an_error_where_events_are_fired(
+    project: Project, start_server: StartServer
+) -> None:
+    server = start_server(aof=True)
+
+    def told(replicas: int, owner: str) -> list[str]:
+        api = f"owner: {owner}, event_transport: {{redis: {{replicas_before_confirmed: {replicas}}}}}"
+        text = f"service_name: s\nbus: {{redis: {{url: '{server.url}'}}}}\napis: {{a: {{{api}}}}}\n"
+        status, lines = connect(project, text + "listeners: {x: {events: [a.sold], handler: bus:handle}}")
+        found = [line for line in lines if "replicas_before_confirmed" in line]
+        assert status == (78 if found else 0)
+        return found
+
+    (line,) = told(1, "s")
+    assert "has 0 of the 1 replicas that events wait for" in line
+    assert told(0, "s") == told(1, "t") == []
+    start_server(aof=True, args=("--replicaof", f"127.0.0.1 {server.port}"))
+    eventually(lambda: b"state=online" in server.execute("INFO", "replication"))
+    assert told(1, "s") == []

@@ -37,6 +37,7 @@ TABLE = {
     },
     "TlsOptions": {"ca_file cert_file key_file verify": PROCESS},
     "SentinelOptions": {"service nodes username password": PROCESS, "tls": SENTINEL},
+    "ClusterOptions": {"nodes": "transports/cluster/test_options.py"},
     "SentinelTlsOptions": {"ca_file cert_file key_file verify enabled": SENTINEL},
     "ContractOptions": {"human_readable ttl": PUBLISHING},
     "ApiRecord": {

@@ -120,3 +120,13 @@ def test_a_file_of_nothing_but_mistakes_ends(folder: Folder) -> None:
     assert len(told) == 101 and "lightbus.yaml:1:1  and 3,900 more mistakes in this map" in told
     told = folder.problems("apis:\n" + "\n".join(f"  a{i}: {{x: 1}}" for i in range(2_000)))
     assert len(told) == 1001 and told[-1].endswith("more like these")
+
+
+def test_replicas_and_their_time_are_numbers_that_there_can_be(folder: Folder) -> None:
+    redis = "{replicas_before_confirmed: -1, replicas_timeout: 0}"
+    told = folder.problems(f"apis: {{orders: {{event_transport: {{redis: {redis}}}}}}}")
+    event = "apis.orders.event_transport.redis"
+    assert told == [
+        f"lightbus.yaml:1:70  {event}.replicas_before_confirmed: must be at least 0",
+        f"lightbus.yaml:1:92  {event}.replicas_timeout: must be at least 1ms",
+    ]

@@ -15,13 +15,21 @@ _BLOCK = re.compile(r"^```text acl\n# (.*?)\n(.*?)^```$", re.DOTALL | re.MULTILI
 
 #: The parts of the page by the user that has them.
 USERS = {
-    "shop": ("everybody", "hosts", "owns shop.orders", "schedules of shop"),
+    "shop": (
+        *("everybody", "hosts", "owns shop.orders", "replicas have events of shop.orders"),
+        "schedules of shop",
+    ),
     "mailer": (
         *("everybody", "hosts", "listens to shop.orders as mailer-send"),
         "remembers events of shop.orders as mailer-send",
     ),
     "web": ("everybody", "calls shop.orders"),
     "operator": ("everybody", "operator", "changes groups"),
+}
+#: The same where Redis is a cluster.
+ON_CLUSTER = {
+    "cluster-shop": (*USERS["shop"], "owns shop.orders on a cluster"),
+    "cluster-web": (*USERS["web"], "calls shop.orders on a cluster"),
 }
 PASSWORD = "secret"
 
@@ -34,7 +42,10 @@ def rules() -> dict[str, list[str]]:
 def rules_of(user: str) -> list[str]:
     """All rules of a user."""
     parts = rules()
-    return [rule for part in USERS[user] for rule in parts[part]]
+    if user in USERS:
+        return [rule for part in USERS[user] for rule in parts[part]]
+    found = [rule for part in ON_CLUSTER[user] for rule in parts[part]]
+    return [rule for rule in found if "~rpc_expiry_key:" not in rule]
 
 
 def without(all_rules: list[str], word: str, nth: int) -> list[str]:

@@ -310,7 +310,7 @@ def test_calls_that_could_not_be_finished_are_not_taken(
     ("rule", "word"),
     [
         ("(%R~{shop.orders:rpc_queue}", "+exists"),
-        ("(%R~schema:shop.orders", "+get"),
+        ("(%R~schema:*", "+get"),
         ("(%R~{schema:shop.orders}", "+zrangebyscore"),
         ("(%W~rpc_expiry_key", "+del"),
     ],

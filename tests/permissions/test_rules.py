@@ -15,22 +15,32 @@ from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.link.permissions import Need, NotKnown, Permissions, look, sentences
+from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.needs import everybody
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import require
 from tests.support.servers import Kind, Server, ServerPool
 
-from .page import USERS, As, rules_of, set_user, url_of, without
+from .page import ON_CLUSTER, USERS, As, rules_of, set_user, url_of, without
 
 API, STREAM = "shop.orders", "shop.orders.*:stream"
 NEEDS = {
     "shop": [
         *(*everybody(), *needs.hosts(), *needs.publishes(API), *needs.owns(API), *needs.serves(API)),
-        *(*needs.answers(API), *needs.fires(API, STREAM, dedupes=True), *needs.runs("shop:beat")),
+        *(*needs.answers(API), *needs.runs("shop:beat")),
+        *needs.fires(API, STREAM, dedupes=True, promise=Promise(replicas=1, timeout=1)),
     ],
     "mailer": [*everybody(), *needs.hosts(), *needs.listens("send", STREAM, "mailer-send", dedupes=True)],
     "web": [*everybody(), *needs.calls(API), *needs.reads_answers()],
+}
+NEEDS |= {
+    "cluster-shop": [
+        *(*everybody(), *needs.hosts(), *needs.publishes(API), *needs.owns(API)),
+        *(*needs.serves(API, is_cluster=True), *needs.answers(API), *needs.runs("shop:beat")),
+        *needs.fires(API, STREAM, dedupes=True, promise=Promise(replicas=1, timeout=1)),
+    ],
+    "cluster-web": [*everybody(), *needs.calls(API, is_cluster=True), *needs.reads_answers()],
 }
 
 
@@ -40,19 +50,19 @@ def server(request: pytest.FixtureRequest, servers: ServerPool) -> Iterator[Serv
     require(kind)
     it = servers.clean(kind)
     yield it
-    for user in USERS:
+    for user in (*USERS, *ON_CLUSTER):
         it.execute("ACL", "DELUSER", user)
 
 
-def connector(server: Server, user: str) -> Connector:
-    return Connector(RedisOptions(url=SecretUrl(url_of(server, user))))
+def options(server: Server, user: str) -> RedisOptions:
+    return RedisOptions(url=SecretUrl(url_of(server, user)))
 
 
 def missing(server: Server, user: str, needed: list[Need]) -> list[str]:
     """What a user is told that it lacks."""
-    it = connector(server, user)
+    it = Connector(options(server, user))
     try:
-        return sentences(it, asyncio.run(look(it, needed)))
+        return sentences(it, asyncio.run(look([it], needed)))
     except (NotKnown, TransportUnavailable) as e:  # without MULTI, without PING
         return [str(e).upper()]
 
@@ -117,7 +127,7 @@ def test_a_user_who_may_not_ask_is_told_what_redis_refuses(server: Server) -> No
     told = Obstacles()
 
     async def work() -> list[str]:
-        permissions = Permissions(connector(server, "web"))
+        permissions = Permissions(options(server, "web"))
         permissions.know("calls", NEEDS["web"], told)
         permissions.note(ReplyError("NOPERM this user has no permissions to run the 'rpush' command"))
         await asyncio.sleep(0.2)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import pytest
 
@@ -30,8 +30,16 @@ from lightbus.transports.redis.schema import RedisSchemaTransport
 from lightbus.transports.rpc import RpcConsumer, RpcTransport
 from lightbus.transports.schema import SchemaTransport
 from tests.conftest import require
+from tests.support.cluster import PATIENT, RedisCluster
 from tests.support.eventually import eventually_async
+from tests.support.guard import guarded
 from tests.support.servers import KINDS, Kind, Server, ServerPool
+from tests.support.spread import Spread
+
+#: Whether the cluster has several nodes, over which the keys are spread.
+SPREAD = bool(os.environ.get("LIGHTBUS_TEST_SPREAD"))
+#: The servers over which transports are tested.
+ANY_REDIS = (*KINDS, "cluster")
 
 USER_REGISTERED = (("auth", "user_registered"),)
 T = TypeVar("T", bound=Transport)
@@ -182,15 +190,27 @@ class Ports:
         self._consumers.remove(consumer)
         if isinstance(consumer, RedisEventConsumer):
             await consumer.end_tasks()
+            for link in consumer.links:
+                await link.close()
         elif isinstance(consumer, RedisRpcConsumer):
             assert consumer._showing is not None and self.server is not None
             consumer._showing.end()
             self.server.execute("DEL", presence_key(consumer._api_name, consumer._presence.member))
-        await cast(Any, consumer)._link.close()
+            await consumer._link.close()
 
     def _keep(self, transport: T) -> T:
         self._transports.append(transport)
         return transport
+
+
+def expiry_key(server: Server, call_id: str, api: str = "auth") -> str:
+    """The key whose removal is the right to run a call; ``*`` as its id stands for any."""
+    return f"{{{api}:rpc_queue}}:expiry:{call_id}" if is_cluster(server) else f"rpc_expiry_key:{call_id}"
+
+
+def is_cluster(server: Any) -> bool:
+    """Whether a server is a cluster."""
+    return isinstance(server, Spread)
 
 
 def fields_of(entry: Sequence[bytes]) -> dict[str, str]:
@@ -221,20 +241,38 @@ async def settled(condition: Callable[[], Awaitable[Any]]) -> None:
     await eventually_async(condition)
 
 
-@contextlib.contextmanager
-def _ports(kind: Kind | None, servers: ServerPool) -> Iterator[Ports]:
-    if kind is None:
-        yield Ports(None)
-    else:
-        require(kind)
-        yield Ports(servers.clean(kind))
+@pytest.fixture(scope="session")
+def whole_cluster() -> Iterator[RedisCluster]:
+    """A cluster of one node, or of three primaries where :data:`SPREAD` is set, for the whole session."""
+    require("valkey")
+    with RedisCluster(primaries=3 if SPREAD else 1, replicas=0, node_timeout=PATIENT) as cluster:
+        yield cluster
 
 
-@pytest.fixture(params=("memory", *KINDS))
-def ports(request: pytest.FixtureRequest, servers: ServerPool) -> Iterator[Ports]:
-    """The ports in memory and over each kind of server in turn."""
-    with _ports(None if request.param == "memory" else request.param, servers) as made:
-        yield made
+@pytest.fixture
+def cluster(whole_cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spread]:
+    """A cluster, empty; what is sent to it may not span slots."""
+    whole_cluster.clean()
+    with guarded(monkeypatch):
+        yield Spread(whole_cluster)
+
+
+@pytest.fixture
+def cluster_ports(cluster: Spread) -> Ports:
+    """The ports over a cluster, empty."""
+    return Ports(cast(Server, cluster))
+
+
+@pytest.fixture(params=ANY_REDIS)
+def any_redis(request: pytest.FixtureRequest) -> Server:
+    """Each kind of server in turn, and a cluster, empty."""
+    return _server(request)
+
+
+@pytest.fixture(params=("memory", *ANY_REDIS))
+def ports(request: pytest.FixtureRequest) -> Ports:
+    """The ports in memory, over each kind of server in turn, and over a cluster."""
+    return Ports(None if request.param == "memory" else _server(request))
 
 
 @pytest.fixture
@@ -247,3 +285,12 @@ def redis_ports(redis_server: Server) -> Ports:
 def any_ports(any_redis: Server) -> Ports:
     """The ports over each kind of server in turn, empty."""
     return Ports(any_redis)
+
+
+def _server(request: pytest.FixtureRequest) -> Server:
+    kind: Kind | Literal["cluster"] = request.param
+    if kind == "cluster":
+        return cast(Server, request.getfixturevalue("cluster"))
+    require(kind)
+    pool: ServerPool = request.getfixturevalue("servers")
+    return pool.clean(kind)

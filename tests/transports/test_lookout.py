@@ -14,7 +14,7 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.redis.rpc import presence
 from tests.support.servers import Server
 
-from .conftest import Ports, settled, take_call
+from .conftest import Ports, expiry_key, settled, take_call
 
 
 async def test_right_after_the_last_server_has_gone_there_is_none(any_ports: Ports) -> None:
@@ -38,7 +38,7 @@ async def test_a_process_that_publishes_a_contract_serves_nothing_by_that(
     refused = RpcMessage("auth", "check")
     with pytest.raises(NoWorker):
         await any_ports.rpc().call(refused, 30)
-    assert any_redis.execute("EXISTS", f"rpc_expiry_key:{refused.id}") == 0
+    assert any_redis.execute("EXISTS", expiry_key(any_redis, refused.id)) == 0
 
 
 async def test_the_contract_of_a_lightbus_1x_means_that_it_serves(
@@ -108,7 +108,7 @@ async def test_what_others_write_into_an_expiry_key_is_taken_as_it_may_be(
     id = str(uuid.uuid4())
     names = {"id": id, "api_name": "auth", "procedure_name": "check"}
     blob = {"metadata": {**names, "return_path": "redis+key://" + path.format(id=id)}, "kwargs": {}}
-    any_redis.execute("SET", f"rpc_expiry_key:{id}", value, "EX", 30)
+    any_redis.execute("SET", expiry_key(any_redis, id), value, "EX", 30)
     any_redis.execute("RPUSH", "auth:rpc_queue", json.dumps(blob))
     call = await take_call(consumer)
     if path.startswith("lightbus") and not is_number:
@@ -122,7 +122,7 @@ async def test_an_expiry_key_of_another_kind_keeps_nobody_busy(any_ports: Ports,
     transport = any_ports.rpc()
     await any_ports.answer(transport)
     id = str(uuid.uuid4())
-    any_redis.execute("LPUSH", f"rpc_expiry_key:{id}", "x")
+    any_redis.execute("LPUSH", expiry_key(any_redis, id), "x")
     any_redis.execute(
         "RPUSH",
         "auth:rpc_queue",

@@ -8,8 +8,8 @@ import pytest
 
 from lightbus.exceptions import LightbusTimeout
 from lightbus.messages import RpcMessage
-from lightbus.transports.redis.events import consumer as event_consumer
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
+from lightbus.transports.redis.events.reading import reader as event_reader
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
@@ -59,7 +59,7 @@ async def test_events_whose_reply_was_lost_are_handled_at_once_and_count_no_deat
     proxied: Ports, proxy: Proxy, redis_server: Server, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lease is 30 s, so nothing but the loss itself brings them back in time."""
-    monkeypatch.setattr(event_consumer, "BLOCK", 30)  # So that the read waits when the events come.
+    monkeypatch.setattr(event_reader, "BLOCK", 30)  # So that the read waits when the events come.
     consumer = await proxied.listen(proxied.events())
     names = [f"e{n}" for n in range(count)]
     taking = asyncio.ensure_future(take(consumer, count, 100))
@@ -135,19 +135,19 @@ async def test_a_claim_whose_reply_was_lost_is_run_as_the_suspect_that_it_is(
 async def test_a_read_that_is_still_on_its_way_when_its_link_breaks_takes_nothing(
     proxied: Ports, proxy: Proxy, redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_consumer, "BLOCK", 0.1)
+    monkeypatch.setattr(event_reader, "BLOCK", 0.1)
     consumer = await proxied.listen(proxied.events())
     assert isinstance(consumer, RedisEventConsumer)
     await consumer.take(1)
-    number = consumer._link.client_id
+    number = consumer.links[0].client_id
     proxy.hold()
     reading = asyncio.ensure_future(consumer.take(1))
     await asyncio.sleep(0.1)  # Now the proxy has it.
-    wire = consumer._link._wire
+    wire = consumer.links[0]._wire
     assert wire is not None
     wire.abort()
     await reading
-    while consumer._link.client_id in (number, None):
+    while consumer.links[0].client_id in (number, None):
         await consumer.take(1)
     fire(redis_server, "event")
     proxy.let_go()

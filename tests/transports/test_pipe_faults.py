@@ -131,13 +131,13 @@ def test_a_link_that_is_reset_just_before_it_is_written_to_raises_nothing(
 async def test_a_fault_while_connecting_is_told_once_and_is_an_obstacle_while_it_lasts(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def settings(options: RedisOptions) -> dict[str, Any]:
+    def settings(options: RedisOptions, node: str | None = None) -> dict[str, Any]:
         raise TypeError("planted")
 
     told = Obstacles()
     pipe = pipe_to(redis_url, told)
     with monkeypatch.context() as patch:
-        patch.setattr(connections, "_settings", settings)
+        patch.setattr(connections, "settings_of", settings)
         for _ in range(3):
             async with asyncio.timeout(PATIENCE):
                 with pytest.raises(TransportUnavailable, match="TypeError: planted"):

@@ -12,7 +12,7 @@ from lightbus.messages import RpcMessage
 from lightbus.transports.memory import rpc as memory
 from tests.support.servers import Server
 
-from .conftest import Ports, settled
+from .conftest import Ports, expiry_key, settled
 
 
 async def test_a_call_beyond_the_most_that_may_wait_is_refused_at_once(
@@ -40,7 +40,7 @@ async def test_what_was_refused_is_in_the_queue_no_more(any_ports: Ports, any_re
     refused = RpcMessage("auth", "check")
     with pytest.raises(QueueFull):
         await transport.call(refused, 30)
-    assert any_redis.execute("EXISTS", f"rpc_expiry_key:{refused.id}") == 0
+    assert any_redis.execute("EXISTS", expiry_key(any_redis, refused.id)) == 0
 
     async def withdrawn() -> bool:
         return bool(any_redis.execute("LLEN", "auth:rpc_queue") == 1)

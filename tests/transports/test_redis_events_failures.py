@@ -9,7 +9,7 @@ import pytest
 from lightbus.exceptions import PublishNotConfirmed, TransportUnavailable
 from lightbus.messages import EventMessage
 from lightbus.transports.events import Delivery, EventConsumer
-from lightbus.transports.redis.events import consumer as event_consumer
+from lightbus.transports.redis.events.reading import reader as event_reader
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
@@ -278,7 +278,7 @@ class TestFiringWhileRedisIsAway:
 async def test_a_listener_that_is_stopped_before_its_first_read_does_not_wait(
     any_ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_consumer, "BLOCK", 60.0)
+    monkeypatch.setattr(event_reader, "BLOCK", 60.0)
     consumer = await any_ports.listen(any_ports.events())
     reading = any_ports.run(consumer.take(1))
     await asyncio.sleep(0)
@@ -290,7 +290,7 @@ async def test_a_listener_that_is_stopped_before_its_first_read_does_not_wait(
 async def test_a_listener_is_woken_although_the_wake_up_came_before_its_read(
     any_ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_consumer, "BLOCK", 60.0)
+    monkeypatch.setattr(event_reader, "BLOCK", 60.0)
     transport = any_ports.events()
     consumer = await any_ports.listen(transport)
     await any_ports.fire(transport, "a")

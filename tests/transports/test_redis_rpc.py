@@ -17,7 +17,7 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.rpc import RpcConsumer
 from tests.support.servers import Server
 
-from .conftest import Ports, settled, take_call
+from .conftest import Ports, expiry_key, settled, take_call
 
 REPLY_LIST = "lightbus:reply:" + "x" * 43
 
@@ -26,7 +26,7 @@ def push(server: Server, return_path: str, *, call_id: str = "", **changes: obje
     """Push a call by hand, as anybody who reaches Redis can."""
     call_id = call_id or str(uuid.uuid4())
     metadata = {"id": call_id, "api_name": "auth", "procedure_name": "check", "return_path": return_path}
-    server.execute("SET", f"rpc_expiry_key:{call_id}", 1, "EX", 60)
+    server.execute("SET", expiry_key(server, call_id), 1, "EX", 60)
     server.execute("RPUSH", "auth:rpc_queue", json.dumps({"metadata": {**metadata, **changes}, "kwargs": {}}))
     return call_id
 
@@ -49,7 +49,7 @@ async def test_an_answered_call_leaves_nothing_behind(any_ports: Ports, any_redi
     consumer = await any_ports.answer(transport)
     await transport.call(RpcMessage("auth", "check"), 5)
     await nothing_taken(any_redis)
-    assert keys(any_redis, "rpc_expiry_key:*") == []
+    assert keys(any_redis, expiry_key(any_redis, "*")) == []
     assert any_redis.execute("LLEN", "auth:rpc_queue") == 0
     await consumer.stop()
 
@@ -180,7 +180,7 @@ async def test_a_call_that_passes_a_limit_is_answered_with_an_error(redis_ports:
 
 async def test_a_call_whose_time_is_over_is_not_run(any_ports: Ports, any_redis: Server) -> None:
     call_id = push(any_redis, f"redis+key://{REPLY_LIST}")
-    any_redis.execute("DEL", f"rpc_expiry_key:{call_id}")
+    any_redis.execute("DEL", expiry_key(any_redis, call_id))
     transport = any_ports.rpc()
     consumer = await any_ports.serve(transport)
     calling = any_ports.run(transport.call(RpcMessage("auth", "next"), 5))

@@ -24,6 +24,7 @@ STREAM, RETRY, DEAD = "a.*:stream", "{a.*:stream}:retry:g", "{a.*:stream}:dead:g
 DELAYED, BODIES, GROUPS = "{a.*:stream}:delayed:g", "{a.*:stream}:bodies:g", "{a.*:stream}:groups"
 TRIMMING = "{a.*:stream}:trimming"
 QUEUE, MINE, THEIRS = "a:rpc_queue", "{a:rpc_queue}:taken:me", "{a:rpc_queue}:taken:other"
+EXPIRY = "{a:rpc_queue}:expiry:x"
 REGISTER, SERVED = "{a:rpc_queue}:processes", "{a:rpc_queue}:served"
 PRESENT, ABSENT = "{a:rpc_queue}:present:me", "{a:rpc_queue}:present:other"
 CONTRACT, PUBLISHERS, OWNERS = "schema:a", "{schema:a}:publishers", "lightbus:owner:a"
@@ -152,6 +153,14 @@ def hands_back(what: str, cursor: str, *before: Command, silent: int = -1) -> Ro
 
 
 ROWS = {
+    "call": Row(
+        scripts.CALL,
+        (QUEUE, EXPIRY),
+        (1, 60, "4"),
+        CALLS,
+        when_full=False,
+        harmless=frozenset([EXPIRY]),
+    ),
     "take": Row(scripts.TAKE, (QUEUE, MINE), (2,), CALLS),
     "release": Row(scripts.RELEASE, (QUEUE, MINE), ("0",), CALLS),
     "recover": Row(
@@ -295,7 +304,6 @@ ROWS = {
         harmless=frozenset([CONTRACT]),
     ),
     "enlist": Row(scripts.ENLIST, ("schemas",), ("a", "b"), (("SADD", "schemas", "b"),)),
-    "unlist": Row(scripts.UNLIST, ("schemas", CONTRACT), ("a",), (("SADD", "schemas", "a", "b"),)),
     "own": Row(scripts.OWN, (OWNERS,), ("shop", "me", TTL)),
     "own, from the future": Row(
         scripts.OWN,
@@ -324,7 +332,7 @@ ROWS = {
         scripts.FINISH, (RETRY, "{a.*:stream}:handled:g:x"), ("g", TTL, 1, "1-1"), delivered(RETRY)
     ),
     "fire": Row(
-        scripts.FIRE, (STREAM, "{a.*:stream}:fired:x"), (TTL, *FIELDS), delivered(STREAM), when_full=False
+        scripts.FIRE, (STREAM, "{a.*:stream}:fired:x"), (TTL, 0, *FIELDS), delivered(STREAM), when_full=False
     ),
     "make": Row(scripts.MAKE, (STREAM, RETRY, GROUPS), ("g", "$"), harmless=frozenset([GROUPS])),
     "make, both there": Row(

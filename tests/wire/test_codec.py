@@ -17,7 +17,7 @@ from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.port import MAX_BYTES
 from lightbus.transports.redis import codec
-from lightbus.transports.redis.keys import EXPIRY, queue_key, stream_key
+from lightbus.transports.redis.keys import expiry_prefix, queue_key, stream_key
 
 CAPTURE = json.loads((Path(__file__).parent / "lightbus-1.3-commands.json").read_text())
 COMMANDS: list[list[str]] = CAPTURE["commands"]
@@ -62,7 +62,7 @@ class TestLightbus1:
         call = codec.decode_call(blob.encode())
         assert key == queue_key(call.api_name)
         assert json.loads(encode_call(call)) == json.loads(blob)
-        assert ["SET", EXPIRY + call.id, "1"] in COMMANDS
+        assert ["SET", expiry_prefix(call.api_name, is_cluster=False) + call.id, "1"] in COMMANDS
 
     @pytest.mark.parametrize("command", ANSWERS, ids=lambda c: c[1].partition(":")[0])
     def test_an_answer_is_read_and_written_alike(self, command: list[str]) -> None:

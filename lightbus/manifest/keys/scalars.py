@@ -185,7 +185,7 @@ _LEAVES: dict[Any, Leaf] = {
         SAYS,
         "text",
         _url,
-        {"type": "string", "pattern": "^(rediss?|unix)://"},
+        {"type": "string", "pattern": "^(rediss?([+]cluster)?|unix)://"},
         SecretUrl,
         explain=url_problem,
         secret=True,

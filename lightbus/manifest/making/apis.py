@@ -24,11 +24,14 @@ from lightbus.transports.redis.options import (
     RedisRpcOptions,
     is_unix,
 )
+from lightbus.transports.redis.url import is_of_cluster
 
 from .records import Blocks
 
 _TRANSPORTS = ("result_transport", "rpc_transport", "event_transport")
 _CONNECTION = tuple(f.name for f in fields(RedisOptions))
+#: The keys that say where Redis is.
+_PLACES = ("url", "sentinel", "cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ def _beside_calls(layers: _Layers) -> Node | None:
         and not (key in theirs and node.value == theirs[key].value)
     }
     taken = {key: node for key, node in theirs.items() if key not in said}
-    if said & {"url", "sentinel"} or taken == {key: node for key, node in own.items() if key not in said}:
+    if said & set(_PLACES) or taken == {key: node for key, node in own.items() if key not in said}:
         return results
     place = (results or calls or Node({}, Place("the manifest"))).place
     return merge(Node(taken, place), _without(results, *(own.keys() - said)))
@@ -240,14 +243,17 @@ def layer(lower: Node | None, upper: Node | None) -> Node | None:
         return lower if upper is None or upper.value is None else upper
     url, sentinel, beneath = upper.get("url"), upper.get("sentinel"), lower.get("url")
     dropped: set[str] = set()
-    if url is not None and url.value is not None:
-        dropped = {"sentinel"}
+    if (cluster := upper.get("cluster")) is not None and cluster.value is not None:
+        dropped = {"url", "sentinel"}
+    elif url is not None and url.value is not None:
+        dropped = {"sentinel", "cluster"}
         if _has_userinfo(url):
             dropped |= {"username", "password"}
         if is_unix(str(url.value)):
             dropped |= {"tls"}
-    elif sentinel and sentinel.value is not None and beneath and is_unix(str(beneath.value)):
-        dropped = {"url"}
+    elif sentinel and sentinel.value is not None:
+        is_elsewhere = beneath and (is_unix(str(beneath.value)) or is_of_cluster(str(beneath.value)))
+        dropped = {"cluster", "url"} if is_elsewhere else {"cluster"}
     return merge(_without(lower, *(dropped - upper.value.keys())) if dropped else lower, upper)
 
 
@@ -265,7 +271,7 @@ def _has_userinfo(url: Node) -> bool:
 
 
 def _says_where(node: Node | None) -> bool:
-    found = (_child(node, "url"), _child(node, "sentinel"))
+    found = (_child(node, key) for key in _PLACES)
     return any(n is not None and n.value is not None for n in found)
 
 

@@ -35,7 +35,8 @@ _EXAMPLES: dict[str, str] = {
     "call": "shop.jobs:beat",
     "every": "30s",
     "service": "main",
-    "nodes": '["sentinel-1:26379", "sentinel-2:26379", "sentinel-3:26379"]',
+    "sentinel.nodes": '["sentinel-1:26379", "sentinel-2:26379", "sentinel-3:26379"]',
+    "cluster.nodes": '["redis-1:6379", "redis-2:6379", "redis-3:6379"]',
 }
 _CONNECTION = {f.name for f in fields(RedisOptions)}
 
@@ -67,7 +68,8 @@ def _entry(entry: Entry, indent: int) -> Iterator[str]:
     start = f"{space}{entry.name}:"
     if isinstance(form, Leaf | Leaves):
         default = "null" if entry.value is MISSING else yaml_value(entry.key, entry.value)
-        yield f"{start} {_EXAMPLES.get(entry.name, default)}"
+        example = _EXAMPLES.get(".".join(entry.path[-2:]), default)
+        yield f"{start} {_EXAMPLES.get(entry.name, example)}"
     elif entry.is_left_out:
         yield from (f"{space}# {line}" for line in (f"{entry.name}:", *_lines(entry.below(), 1)))
     elif isinstance(form, Block) and form.cls is RedisOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -10,10 +11,11 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.port import Finding, Use
 from lightbus.transports.redis.link.session import Session
 
-from .inspection import describe, inspect
+from .inspection.asking import inspect
+from .inspection.server import describe
+from .link.channel import Channel
 from .link.connection import Connector, unavailable
 from .link.permissions import Need
-from .link.pipe import Pipe
 from .needs import everybody
 from .options import RedisOptions
 
@@ -39,14 +41,16 @@ class RedisTransport:
         return Session.acquire(self._redis_options, self.obstacles)
 
     @cached_property
-    def pipe(self) -> Pipe:
+    def pipe(self) -> Channel:
         """The shared connection."""
         return self.session.pipe
 
     async def about(self) -> str:
-        """Return the version of Redis, and how full and how busy it is."""
+        """Return the version of Redis, and how full and how busy it is; of a cluster, for each primary."""
         with unavailable("it can't be asked about itself"):
-            return describe(self.address, await self.pipe.send("INFO"))
+            primaries = await self.pipe.primaries()
+            answers = await asyncio.gather(*(primary.send("INFO") for primary in primaries))
+        return describe([(primary.address, about) for primary, about in zip(primaries, answers, strict=True)])
 
     async def now(self) -> float:
         """Return the Unix time by Redis's clock."""
@@ -77,7 +81,10 @@ class RedisTransport:
     async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
         """Look whether Redis has all that the promises need, and allows it."""
         needs = [need for use in uses for need in self._needs(use)]
-        return await inspect(Connector(self._redis_options), self._keys(uses), [*everybody(), *needs])
+        needed = [*everybody(), *needs]
+        # Those that only listen promise nothing.
+        replicas = self._replicas if any(use.role == "fires" for use in uses) else 0
+        return await inspect(self._redis_options, self._keys(uses), needed, replicas)
 
     async def expect(self, uses: Sequence[Use]) -> None:
         """Look whether Redis allows these uses, and watch those that it does not allow."""
@@ -89,6 +96,11 @@ class RedisTransport:
     def know(self, name: str, needs: Iterable[Need]) -> None:
         """Note needs, to look at them when something is refused."""
         self.session.permissions.know(name, needs, self.obstacles)
+
+    @property
+    def _replicas(self) -> int:
+        """The number of replicas that must have a message before it counts as sent."""
+        return 0
 
     def _needs(self, use: Use) -> Iterable[Need]:
         """Return the needs of a use."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .keys import contract_digest, publishers_key, schema_key
-from .link.pipe import Pipe
+from .link.channel import Channel
 from .link.refusals import ReplyError
 
 
-async def is_foreign(pipe: Pipe, api_name: str) -> bool:
+async def is_foreign(pipe: Channel, api_name: str) -> bool:
     """Tell whether the contract of an API comes from a Lightbus 1.x: nobody of this version stands for it.
 
     The names of its publishers end with its digest. No script reads them, since a script needs keys that are

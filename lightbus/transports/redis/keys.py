@@ -17,8 +17,6 @@ _DEAD = re.compile(r"\{(.+:stream)\}:dead:(.+)", re.DOTALL)
 #: The set of the streams of events that a Redis has, and what says that it was searched for them once.
 STREAMS = "lightbus:streams"
 SEARCHED = "lightbus:streams:searched"
-#: The beginning of the key whose removal is the right to run a call; the call's id follows.
-EXPIRY = "rpc_expiry_key:"
 #: The set of the names of all APIs whose contracts were ever published.
 SCHEMAS = "schemas"
 
@@ -26,6 +24,15 @@ SCHEMAS = "schemas"
 def queue_key(api_name: str) -> str:
     """Return the key of an API's queue of calls."""
     return f"{api_name}:rpc_queue"
+
+
+def expiry_prefix(api_name: str, *, is_cluster: bool) -> str:
+    """Return the beginning of the keys whose removal is the right to run a call; the call's id follows.
+
+    On a cluster, the tag in braces keeps them in the slot of the queue, so that one script sets the key and
+    pushes the call. Elsewhere they have the name that Lightbus 1.x gives them.
+    """
+    return f"{{{queue_key(api_name)}}}:expiry:" if is_cluster else "rpc_expiry_key:"
 
 
 def served_key(api_name: str) -> str:

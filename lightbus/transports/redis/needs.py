@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from . import keys, scripts
 from .link.permissions import Command, Key, Need
+from .link.promise import Promise
 from .scripts import Script
 
 #: Stands for what differs from process to process and from message to message.
@@ -20,7 +21,7 @@ def everybody() -> Iterator[Need]:
     """The needs of every process."""
     commands: list[Command] = [
         *(("PING",), ("CLIENT", "ID"), ("CLIENT", "INFO"), ("INFO",), ("COMMAND", "INFO", "GET"), ("TIME",)),
-        *(("SMEMBERS", Key(keys.SCHEMAS)), ("MGET", Key(keys.schema_key(ANY)))),
+        *(("SMEMBERS", Key(keys.SCHEMAS)), ("GET", Key(keys.schema_key(ANY)))),
     ]
     yield from _all(commands, "use the bus at all")
 
@@ -34,14 +35,16 @@ def hosts() -> Iterator[Need]:
     yield from _all(commands, "take calls and events")
 
 
-def calls(api: str) -> Iterator[Need]:
+def calls(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
     """The needs of callers of an API, at the Redis of calls."""
-    expiry, queue = Key(keys.EXPIRY + ANY), Key(keys.queue_key(api))
+    expiry, queue = _expiry(api, is_cluster=is_cluster), Key(keys.queue_key(api))
     contract, publishers = Key(keys.schema_key(api)), Key(keys.publishers_key(api))
     commands: list[Command] = [
         *(("SET", expiry, 1, "EX", 1), ("DEL", expiry), ("RPUSH", queue, ""), ("LREM", queue, 1, "")),
         ("EXISTS", Key(keys.served_key(api))),
         *(("GET", contract), ("ZRANGEBYSCORE", publishers, 0, "+inf")),
+        # Sent by its text only, so that a node that does not know it needs no second round.
+        *((("EVAL", "return 1", 2, queue, expiry),) if is_cluster else ()),
     ]
     yield from _all(commands, f"call {api}", is_assumed=True)
 
@@ -81,9 +84,10 @@ def owns(api: str) -> Iterator[Need]:
     yield from _all(own, f"own {api}")
 
 
-def serves(api: str) -> Iterator[Need]:
+def serves(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
     """The needs of workers of an API, at the Redis of calls."""
-    expiry, queue, register = Key(keys.EXPIRY + ANY), Key(keys.queue_key(api)), Key(keys.register_key(api))
+    expiry, queue = _expiry(api, is_cluster=is_cluster), Key(keys.queue_key(api))
+    register = Key(keys.register_key(api))
     taken, present, served = (
         Key(keys.taken_key(api, ANY)),
         Key(keys.presence_key(api, ANY)),
@@ -124,13 +128,14 @@ def answers(api: str) -> Iterator[Need]:
     yield from _all(commands, f"answer calls of {api}", is_vital=True)
 
 
-def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
+def fires(api: str, stream: str, *, dedupes: bool = False, promise: Promise | None = None) -> Iterator[Need]:
     """The needs of processes that fire the events of a stream.
 
     Args:
         api: The API of the events.
         stream: The stream.
         dedupes: Whether some event of it has ``dedupe``.
+        promise: The replicas that must have an event before it counts as fired.
     """
     key, trimming, fired = Key(stream), Key(keys.trimming_key(stream)), Key(keys.fired_key(stream, ANY))
     commands: list[Command] = [
@@ -145,6 +150,8 @@ def fires(api: str, stream: str, *, dedupes: bool = False) -> Iterator[Need]:
     ]
     if dedupes:
         commands += [*_runs(scripts.FIRE, [key, fired]), ("GET", fired), ("SET", fired, "")]
+    if promise is not None:
+        commands.append(promise.command)
     yield from _all(commands, f"fire events of {api}")
     yield from _notes(stream)
     side = keys.GroupKeys(stream, ANY)
@@ -171,7 +178,7 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
     purpose = f"listen as {listener}"
     both = [command for source in (key, retry) for command in _of_source(source, group)]
     vital: list[Command] = [
-        *(("XREADGROUP", "GROUP", group, "", "keys.STREAMS", source, ">") for source in (key, retry)),
+        *(("XREADGROUP", "GROUP", group, "", "STREAMS", source, ">") for source in (key, retry)),
         *(("XACK", source, group, "0-0") for source in (key, retry)),
     ]
     more: list[Command] = [
@@ -249,6 +256,10 @@ def runs(schedule: str) -> Iterator[Need]:
         *(("HSET", key, "", ""), ("PEXPIRE", key, 1)),
     ]
     yield from _all(commands, f"run the schedule {schedule}")
+
+
+def _expiry(api: str, *, is_cluster: bool) -> Key:
+    return Key(keys.expiry_prefix(api, is_cluster=is_cluster) + ANY)
 
 
 def _notes(stream: str) -> Iterator[Need]:

@@ -7,7 +7,7 @@ from typing import Literal, NewType
 
 from lightbus.options import Duration, Secret, SecretUrl, option
 
-from .url import place_of
+from .url import is_of_cluster, nodes_of, place_of, place_of_cluster
 
 #: A host and a port with a colon between them.
 HostPort = NewType("HostPort", str)
@@ -54,6 +54,15 @@ class SentinelOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """The cluster that the keys are spread over."""
+
+    nodes: tuple[HostPort, ...] = option(
+        description="Some of its nodes, each as host:port; they name the others."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionParameters:
     """The connection options of Lightbus 1.x."""
 
@@ -74,6 +83,10 @@ class RedisOptions:
     password: Secret | None = option(None, "That user's password; wins over one in the URL.")
     tls: TlsOptions | None = option(None, "Connect by TLS, with these certificates.")
     sentinel: SentinelOptions | None = option(None, "Ask Sentinel where the primary is.")
+    cluster: ClusterOptions | None = option(
+        None,
+        "Redis Cluster or Valkey Cluster: in place of url, as is a URL redis+cluster://host:port,host:port.",
+    )
     connection_parameters: ConnectionParameters = option(
         factory=ConnectionParameters, description="From Lightbus 1.x."
     )
@@ -87,8 +100,29 @@ class RedisOptions:
     )
 
     @property
+    def is_cluster(self) -> bool:
+        """Whether the keys are spread over the nodes of a cluster."""
+        return self.cluster is not None or (self.url is not None and is_of_cluster(self.url.current()))
+
+    @property
+    def seeds(self) -> tuple[HostPort, ...]:
+        """The nodes of a cluster that are known from the start; empty for one Redis."""
+        if self.cluster is not None:
+            return self.cluster.nodes
+        return tuple(map(HostPort, nodes_of(self.url.current()))) if self.url and self.is_cluster else ()
+
+    @property
+    def key_of_nodes(self) -> str:
+        """The key of a manifest that names nodes of a cluster; empty for one Redis."""
+        if not self.is_cluster:
+            return ""
+        return "bus.redis.url" if self.cluster is None else "bus.redis.cluster.nodes"
+
+    @property
     def address(self) -> str:
         """The address, without secrets; nothing is opened."""
+        if self.cluster is not None:
+            return place_of_cluster(self.cluster.nodes)
         place = place_of(self.url.current() if self.url is not None else DEFAULT_URL)
         if self.sentinel is None:
             return place
@@ -97,6 +131,12 @@ class RedisOptions:
 
     def contradiction(self) -> tuple[str, str] | None:
         """Return the key that can't stand beside another one and why; None if all go together."""
+        if self.is_cluster and self.sentinel is not None:
+            return "sentinel", "a cluster replaces its primaries by itself; leave sentinel or the cluster out"
+        if self.cluster is not None and self.url is not None:
+            return "cluster", "its nodes say where Redis is, and so does the url; leave one of them out"
+        if self.cluster is not None and not self.cluster.nodes:
+            return "cluster", "it names no node to begin with; give one or more, as nodes: [host:port]"
         if self.url is not None and is_unix(self.url.current()):
             if self.tls is not None:
                 return "tls", "there is no TLS over a unix:// URL; leave it out, or give a rediss:// URL"
@@ -114,6 +154,13 @@ class BusRedisOptions(RedisOptions):
         "Whether the process starts a Redis of its own; left out, it does so if no URL is configured "
         "and nothing answers at the default one.",
     )
+
+    def contradiction(self) -> tuple[str, str] | None:
+        """Return the key that can't stand beside another one and why; None if all go together."""
+        if self.embedded and self.is_cluster:
+            return "embedded", "a Redis of the process's own is no cluster; leave it or the cluster out"
+        # By its class: a dataclass with slots is another one than super() without arguments knows.
+        return RedisOptions.contradiction(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +200,19 @@ class RedisEventOptions(RedisOptions):
         "wait",
         "When a stream is full of events that a group has not acknowledged: wait, then StreamFull is raised; "
         "or drop_oldest, which loses events, and counts them.",
+    )
+    replicas_before_confirmed: int = option(
+        0,
+        "How many replicas must have an event before fire() returns; with 0, a failover may lose events that "
+        "were just fired.",
+        minimum=0,
+        maximum=100,
+    )
+    replicas_timeout: Duration = option(
+        Duration(1),
+        "How long those replicas are waited for, before PublishNotConfirmed is raised; event_fire_timeout "
+        "bounds it, too.",
+        minimum=0.001,
     )
     stream_use: Literal["per_api", "per_event"] = option(
         "per_api", "Whether the events of an API share one stream or have one each."

@@ -29,9 +29,9 @@ from .foreign import is_foreign
 from .keys import SCHEMAS, contract_digest, owner_key, publishers_key, schedule_key, schema_key
 from .link.connection import unavailable
 from .link.permissions import Need
-from .link.refusals import ReplyError
+from .link.refusals import Reaction, ReplyError
 from .options import RedisSchemaOptions
-from .scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, UNLIST, WITHDRAW
+from .scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, WITHDRAW
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +95,10 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             )
             for name, blob in blobs.items()
         ]  # fmt: skip
-        enlisted = ENLIST(schemas=SCHEMAS, names=contracts)
-        replies = await asyncio.gather(*map(self.pipe.run, [*published, enlisted]))
-        for (name, blob), shared in zip(blobs.items(), replies, strict=False):
+        replies = await asyncio.gather(*map(self.pipe.run, published))
+        # After the contracts: who finds a name without a contract takes it out of the set.
+        await self.pipe.run(ENLIST(schemas=SCHEMAS, names=contracts))
+        for (name, blob), shared in zip(blobs.items(), replies, strict=True):
             # Empty: a Lightbus 1.x publishes it too, so that it is not ours to remove.
             self._stored[name] = b"" if shared or self._stored.get(name) == b"" else blob
 
@@ -135,7 +136,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         while read < len(names) and len(contracts) < _MOST_APIS:
             page = names[read : read + _PAGE]
             read += len(page)
-            blobs = await self.pipe.send("MGET", *map(schema_key, page))
+            blobs = await self._blobs(page)
             stale += [name for name, blob in zip(page, blobs, strict=True) if blob is None]
             for name, blob in zip(page, blobs, strict=True):
                 contract = self._contract(name, blob) if blob is not None else None
@@ -143,6 +144,15 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
                     contracts[name] = contract
         self._tell_of_unread(len(names) - read)
         return contracts, stale
+
+    async def _blobs(self, api_names: Sequence[str]) -> list[bytes | None]:
+        """Return stored contracts, None where there is none. Each may lie on another node of a cluster."""
+        blobs = await self.pipe.send_many([("GET", schema_key(name)) for name in api_names])
+        for blob in blobs:
+            # A key that holds something else has no contract.
+            if isinstance(blob, ReplyError) and blob.reaction is not Reaction.GIVE_UP:
+                raise blob
+        return [blob if isinstance(blob, bytes) else None for blob in blobs]
 
     def _contract(self, name: str, blob: bytes) -> Mapping[str, Any] | None:
         """Read a stored contract; None if it is none."""
@@ -175,8 +185,13 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         try:
             for start in range(0, len(names), _PAGE):
                 page = names[start : start + _PAGE]
-                contracts = map(schema_key, page)
-                await self.pipe.run(UNLIST(schemas=SCHEMAS, contracts=contracts, names=page))
+                await self.pipe.send("SREM", SCHEMAS, *page)
+                # An owner publishes a contract first, and enlists its name then. So if it has enlisted it
+                # before it was taken out just now, the contract is found here.
+                blobs = await self._blobs(page)
+                back = [name for name, blob in zip(page, blobs, strict=True) if blob is not None]
+                if back:
+                    await self.pipe.run(ENLIST(schemas=SCHEMAS, names=back))
         except ReplyError as e:
             self._may_not_unlist = True
             logger.info("%d names without a contract stay in the set schemas: %s", len(names), e)
@@ -201,15 +216,20 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def owners(self, api_names: Sequence[str]) -> Mapping[str, Sequence[Identity]]:
         """Return the processes whose lease on an API has not run out."""
         with _refusals():
-            seconds, micros = await self.pipe.send("TIME")
-            now = int(seconds) * 1000 + int(micros) // 1000
-            asked = [self.pipe.send("ZRANGEBYSCORE", owner_key(name), now, "+inf") for name in api_names]
-            replies = await asyncio.gather(*asked)
-        names = [
-            [member.decode("utf-8", "replace").partition("\n") for member in r if member] for r in replies
-        ]
-        found = [tuple(Identity(service, process) for service, _, process in each) for each in names]
-        return dict(zip(api_names, found, strict=True))
+            owners = await asyncio.gather(*map(self._owners, api_names))
+        return dict(zip(api_names, owners, strict=True))
+
+    async def _owners(self, api_name: str) -> Sequence[Identity]:
+        # The time and the owners are asked of the same server: nodes of a cluster have clocks of their own.
+        asked = ("ZRANGEBYSCORE", owner_key(api_name), "-inf", "+inf", "WITHSCORES")
+        owners, time = await self.pipe.send_many([asked, ("TIME",)])
+        refusal = next((reply for reply in (owners, time) if isinstance(reply, ReplyError)), None)
+        if refusal is not None:
+            raise refusal
+        now = int(time[0]) * 1000 + int(time[1]) // 1000
+        until = zip(owners[::2], owners[1::2], strict=True)
+        names = (member.decode("utf-8", "replace") for member, end in until if member and float(end) >= now)
+        return tuple(Identity(service, process) for service, _, process in (n.partition("\n") for n in names))
 
     async def foreign(self, api_names: Sequence[str]) -> Collection[str]:
         """Return the APIs whose contract nobody of this version stands for."""

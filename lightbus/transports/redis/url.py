@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from lightbus.options import ESCAPE, misread
 
 #: The form of a URL, in words.
 SAYS = "a URL such as redis://host:6379/0, rediss://host:6379/0 or unix:///path"
+#: The port of a Redis that names none.
+PORT = 6379
 
 _OF_TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
-_SCHEMES = ("redis", "rediss", "unix")
+#: The schemes of a cluster, each with that of one of its nodes.
+_CLUSTERS = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+_SCHEMES = ("redis", "rediss", "unix", *_CLUSTERS)
 #: Another product's scheme, but no password that happens to have :// in it.
 _SCHEME = re.compile(r"[a-z]{1,10}([+-][a-z]{1,10})?", re.ASCII | re.IGNORECASE)
 _PLACE = re.compile(r"[A-Za-z0-9.-]{1,253}:[0-9]{1,5}(/[0-9]{1,3})?", re.ASCII)
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]|[^\[\]:%]+")
 _END_OF_HOST = re.compile(r"[/?]")
+_HAS_PORT = re.compile(r":[0-9]+\Z", re.ASCII)
 
 
 def url_problem(url: str) -> str | None:
@@ -35,7 +41,28 @@ def url_problem(url: str) -> str | None:
     if scheme not in _SCHEMES:
         seen = f", but with {scheme}://" if _SCHEME.fullmatch(scheme) else ""
         return f"it does not begin with redis://, rediss:// or unix://{seen}"
+    if scheme in _CLUSTERS:
+        return misread(url) or _of_nodes(rest) or _of_query(at_node(url, "host"))
     return misread(url) or (_of_socket(rest) if scheme == "unix" else _of_host(rest)) or _of_query(url)
+
+
+def is_of_cluster(url: str) -> bool:
+    """Tell whether a URL names nodes of a cluster."""
+    return url.partition("://")[0] in _CLUSTERS
+
+
+def nodes_of(url: str) -> tuple[str, ...]:
+    """Return the nodes that the URL of a cluster names, each as ``host:port``."""
+    places = _END_OF_HOST.split(url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2].split(",")
+    return tuple(place if _HAS_PORT.search(place) else f"{place.rstrip(':')}:{PORT}" for place in places)
+
+
+def at_node(url: str, node: str) -> str:
+    """Return the URL of one node of a cluster, with the credentials and options of the cluster's URL."""
+    scheme, _, rest = url.partition("://")
+    authority = _END_OF_HOST.split(rest, maxsplit=1)[0]
+    user, at, _ = authority.rpartition("@")
+    return f"{_CLUSTERS[scheme]}://{user}{at}{node}{rest[len(authority) :]}"
 
 
 def place_of(url: str) -> str:
@@ -46,11 +73,28 @@ def place_of(url: str) -> str:
     """
     if url_problem(url) is not None:
         return "a URL that can't be used"
+    if is_of_cluster(url):
+        return place_of_cluster(nodes_of(url))
     parts = urlsplit(url)
     is_socket = parts.scheme == "unix"
     at = unquote(parts.path) if is_socket else f"{unquote(parts.hostname or '')}:{parts.port or 6379}"
     numbers = [*parse_qs(parts.query).get("db", ()), "" if is_socket else parts.path.strip("/"), "0"]
     return f"{at}/{int(next(filter(None, numbers)))}"
+
+
+def place_of_cluster(nodes: Iterable[str]) -> str:
+    """Return the address of a cluster, for people."""
+    return f"cluster ({', '.join(nodes)})"
+
+
+def _of_nodes(rest: str) -> str | None:
+    authority = _END_OF_HOST.split(rest, maxsplit=1)[0]
+    end, (user, at, places) = rest[len(authority) :], authority.rpartition("@")
+    if "@" not in end and end.partition("?")[0].strip("/") not in ("", "0"):
+        return "a cluster has no database but 0: leave out what follows the slash"
+    # Each as if it stood alone, so that what ends a host is found in the same way.
+    problems = (_of_host(f"{user}{at}{place}{end}") for place in places.split(","))
+    return next(filter(None, problems), None)
 
 
 def _of_socket(rest: str) -> str | None:

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Sequence
-from typing import Any
 
 from lightbus.exceptions import TransportUnavailable
-from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.events import Delivery, EventConsumer, GroupStatus, Subscription
 from lightbus.transports.redis.custom_codec import Decode
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, LinkBroken, unavailable
-from lightbus.transports.redis.link.permissions import LACKING, Permissions
-from lightbus.transports.redis.link.refusals import Reaction, ReplyError
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, unavailable
+from lightbus.transports.redis.link.permissions import LACKING
+from lightbus.transports.redis.link.session import Session
 
 from .delivery import Deliveries
 from .leases import Leases
-from .lost_reads import LostReads
 from .membership import Membership
 from .questions.status import group_status
+from .reading.reader import Reader
+from .reading.readers import WAKE_AGAIN, Readers
+from .reading.turns import Turns
 from .settling import Settling
 from .suspects import Suspects, Takeover
 
 logger = logging.getLogger(__name__)
 
-_WAKE_AGAIN = 0.05
 #: The most seconds for each of the last questions.
 _AT_THE_END = 2.0
 
@@ -36,27 +34,27 @@ class RedisEventConsumer(EventConsumer):
     """Reads the streams of one listener for one process.
 
     Args:
+        session: The Redis.
         membership: The group that is read, and as whom.
         subscription: The events that the listener wants.
         decode: Makes an event of an entry's fields.
         suspects: The events of dead processes that run here.
-        permissions: The permissions of this user of Redis.
     """
 
     def __init__(
         self,
+        session: Session,
         membership: Membership,
         subscription: Subscription,
         decode: Decode,
         suspects: Suspects,
-        permissions: Permissions,
     ) -> None:
         self.membership = membership
         self.obstacles = membership.obstacles
         self.longest_delay = subscription.longest_delay
         self._subscription = subscription
-        self._pipe, self._link = membership.pipe, membership.link
-        self._permissions = permissions
+        self._pipe = membership.pipe
+        self._permissions = session.permissions
         self._purpose = f"listen as {subscription.listener_name}"
         self._leases = Leases(membership)
         self._settling = Settling(
@@ -66,15 +64,13 @@ class RedisEventConsumer(EventConsumer):
         self._takeover = Takeover(
             self._deliveries, suspects, lambda: self.max_deaths, on_lost_reply=self.note_lost_reply
         )
-        self._lost_reads = LostReads(self._deliveries, self._takeover)
-        #: The source that is asked next, if one is asked after the other.
-        self._turn = 0
-        what, longest = f"reading events as {membership.group}", membership.options.consumption_restart_delay
-        self._reading = Retrying(logger, what, longest=longest)
-        #: The sources whose keys hold something else, and when to look again whether they still do.
-        self._left_out: list[str] = []
-        self._look_again = math.inf
+        self._readers = self._make_readers(session)
         self._kept: list[Kept] = []
+
+    @property
+    def links(self) -> list[Link]:
+        """The connections over which it reads."""
+        return [reader.link for reader in self._readers.all]
 
     async def join(self) -> None:
         """Make the groups that are not there yet, and begin to keep leases.
@@ -100,6 +96,7 @@ class RedisEventConsumer(EventConsumer):
                 (self.membership.show_regularly, "presence", "it is not shown that this process lives"),
             )
         ]
+        self._readers.start()
 
     async def status(self) -> Sequence[GroupStatus]:
         """Ask the streams about the group."""
@@ -119,7 +116,7 @@ class RedisEventConsumer(EventConsumer):
             deliveries.room.set()
             try:
                 await self._settling.keep_up()
-                await self._read(min(limit, page))
+                await self._readers.read(min(limit, page))
             finally:
                 deliveries.room.clear()
         return deliveries.take(limit)
@@ -129,9 +126,9 @@ class RedisEventConsumer(EventConsumer):
         if not self.membership.is_leaving:
             self._settling.spawn(self._excuse, "the end of this process counts against what it runs")
         self.membership.is_leaving = True
-        self.membership.wake()
+        self._readers.interrupt()
         # Once more, since the first one may overtake a read that is just on its way to Redis.
-        asyncio.get_running_loop().call_later(_WAKE_AGAIN, self.membership.wake)
+        asyncio.get_running_loop().call_later(WAKE_AGAIN, self._readers.interrupt)
         await self._deliveries.hand_back()
 
     async def close(self) -> None:
@@ -139,12 +136,12 @@ class RedisEventConsumer(EventConsumer):
         self.membership.is_leaving = True
         await self.end_tasks()
         # Before the search for events of lost replies: a read that is still on its way would lose more.
-        await self._link.close()
+        await self._readers.close()
         if self._pipe.is_closed:
             return
         try:
             async with asyncio.timeout(_AT_THE_END):
-                await self._lost_reads.take_up()
+                await self._readers.take_up_lost()
         except (TimeoutError, *FAILURES) as e:
             logger.debug("what replies to %s have lost: %s", self.membership.group, e)
         await self._deliveries.hand_back()
@@ -158,16 +155,16 @@ class RedisEventConsumer(EventConsumer):
             logger.debug("leaving %s: %s", self.membership.group, e)
 
     async def end_tasks(self) -> None:
-        """Renew no leases and take nothing over any more."""
+        """Read nothing, renew no leases and take nothing over any more."""
         for kept in self._kept:
             kept.end()
         for kept in self._kept:
             await kept.ended()
+        await self._readers.end_tasks()
 
     def note_lost_reply(self) -> None:
         """Look for events that were given to this process by a reply which did not come."""
-        self._lost_reads.note()
-        self.membership.wake()
+        self._readers.note_lost()
 
     async def notice_remade(self) -> None:
         """Hold the entries again that were read from a group before another process made it again."""
@@ -176,71 +173,21 @@ class RedisEventConsumer(EventConsumer):
             if made is not None and made.decode() != keys.made:
                 await self._make_again(stream)
 
-    async def _read(self, wanted: int) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            # First of all, since these are older than all that the group has not read.
-            await self._lost_reads.take_up()
-            if self._deliveries:
-                return
-            self._lost_reads.asked_at = loop.time()
-            if self._link.client_id is None:
-                # So that it can be woken from the first read on.
-                await self._link.exchange([("PING",)], BLOCK + 2)
-                if self.membership.is_leaving or self._deliveries:
-                    return
-            reply = await self._ask(wanted)
-            if isinstance(reply, ReplyError):
-                await self._after_refusal(reply)
-                return
-        except FAILURES as e:
-            if isinstance(e, LinkBroken):
-                self._lost_reads.note()
-            await self._pause(e)
-            return
-        except asyncio.CancelledError:
-            self._lost_reads.note()
-            raise
-        self._reading.clear()
-        if not self._left_out:
-            self.trouble = ""
-        for source_bytes, entries in reply or ():
-            source = source_bytes.decode()
-            for entry_bytes, fields in entries:
-                delivery = self._deliveries.receive(source, entry_bytes.decode(), fields or ())
-                if delivery is not None:
-                    self._deliveries.waiting.append(delivery)
-            if entries and source in self.membership.keys:
-                self.membership.last_seen[source] = entries[-1][0].decode()
+    def _make_readers(self, session: Session) -> Readers:
+        """Make a reader for all streams, or on a cluster one for each of their slots."""
+        readers, parts = [], session.together(self.membership.sources)
+        turns = Turns() if len(parts) > 1 else None
+        for sources in parts:
+            link = session.link(sources[0] if sources else None)
+            reader = Reader(
+                link, sources, self._deliveries, self._takeover, turns, make_again=self._make_again
+            )
+            reader.note_trouble = self._note_trouble
+            readers.append(reader)
+        return Readers(readers, self._deliveries)
 
-    async def _ask(self, wanted: int) -> Any:
-        """Return entries that are there, else those that come; Redis counts for each stream by itself."""
-        membership = self.membership
-        read = ("XREADGROUP", "GROUP", membership.group, membership.consumer, "COUNT")
-        if asyncio.get_running_loop().time() >= self._look_again:
-            self._look_again = math.inf
-            await self._leave_out_what_is_no_stream()
-        sources = [source for source in membership.sources if source not in self._left_out]
-        # All at once might give several times as many events as there are free slots.
-        for _ in sources if wanted < len(sources) else ():
-            self._turn = (self._turn + 1) % len(sources)
-            source = sources[self._turn]
-            (reply,) = await self._link.exchange([(*read, wanted, "STREAMS", source, ">")], BLOCK + 2)
-            if reply or membership.is_leaving or self._deliveries:
-                return reply
-        count = max(1, wanted // len(membership.keys))
-        block = ("BLOCK", int(BLOCK * 1000), "STREAMS", *sources, *(">" for _ in sources))
-        (reply,) = await self._link.exchange([(*read, count, *block)], BLOCK + 2)
-        return reply
-
-    async def _leave_out_what_is_no_stream(self) -> None:
-        """Read the other streams if the key of one holds something else; look at that one again later."""
-        sources = list(self.membership.sources)
-        types = await self._pipe.send_many([("TYPE", source) for source in sources])
-        wrong = [s for s, t in zip(sources, types, strict=True) if t not in (b"stream", b"none")]
-        self._left_out = wrong if len(wrong) < len(sources) else []
-        if self._left_out:
-            self._look_again = asyncio.get_running_loop().time() + BLOCK
+    def _note_trouble(self) -> None:
+        self.trouble = self._readers.trouble
 
     async def _look_regularly(self) -> None:
         """Move retries that are due, also those that dead processes have postponed; look after the group."""
@@ -273,30 +220,3 @@ class RedisEventConsumer(EventConsumer):
                 await self._leases.excuse(source, self._settling.finishing(source))
         except FAILURES as e:
             logger.debug("excusing what runs as %s: %s", self.membership.group, e)
-
-    async def _after_refusal(self, error: ReplyError) -> None:
-        if error.reaction is Reaction.IGNORE:
-            return
-        if error.code == "WRONGTYPE":
-            self._look_again = 0.0
-        if error.reaction is not Reaction.MAKE_GROUP:
-            await self._pause(error)
-            return
-        group = self.membership.group
-        logger.error(
-            "the group %s or its stream is gone from Redis, and with it all events not yet handled: %s; "
-            "it is made again",
-            group,
-            error,
-        )
-        self.membership.metrics.data_losses.add(group)
-        # Before the group is made: it goes on after the last id that is noted here.
-        await self.membership.note_progress()
-        for stream in self.membership.keys:
-            await self._make_again(stream)
-
-    async def _pause(self, error: Exception) -> None:
-        self.trouble = str(error)
-        wait = self._reading.failed(error)
-        if not self.membership.is_leaving:
-            await asyncio.sleep(wait)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from lightbus.exceptions import InvalidMessage
@@ -95,6 +96,8 @@ class Deliveries:
         self.waiting: deque[RedisDelivery] = deque()
         #: Set while there is a free slot: without one, abandoned events are left to another process.
         self.room = asyncio.Event()
+        #: Ends a reading that waits; set by the readers.
+        self.wake: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self.waiting)
@@ -124,7 +127,7 @@ class Deliveries:
         """Let one wait that was not read but claimed, and end the read that waits: a slot is taken."""
         self.waiting.append(delivery)
         self.room.clear()
-        self._membership.wake()
+        self.wake()
 
     def take(self, limit: int) -> list[RedisDelivery]:
         """Return up to so many, the oldest first."""

@@ -11,8 +11,8 @@ from lightbus.exceptions import BusAlreadyClosed
 from lightbus.runtime.cancellation import end, is_ending
 from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import begin
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import LinkBroken
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FIND
 
@@ -51,7 +51,7 @@ class LostEvents:
         stream: The stream.
     """
 
-    def __init__(self, pipe: Pipe, stream: str) -> None:
+    def __init__(self, pipe: Channel, stream: str) -> None:
         self._pipe = pipe
         self._stream = stream
         self._wanted: dict[str, list[_Lost]] = {}

@@ -56,8 +56,6 @@ class Membership:
         obstacles: Obstacles,
     ) -> None:
         self.pipe = session.pipe
-        #: The connection for reads that block.
-        self.link = session.link()
         self.options = options
         self.metrics = metrics
         self.obstacles = obstacles
@@ -87,7 +85,8 @@ class Membership:
         # Redis before 7.2 shows a reader only once it has read something.
         shown = [("XGROUP", "CREATECONSUMER", source, self.group, self.consumer) for source in self.sources]
         named = [("HSET", k.groups, f"{self.group} service", self._service) for k in self.keys.values()]
-        await self.pipe.send_many([*shown, *named])
+        await self.pipe.send_many(shown)
+        await self.pipe.send_many(named)
         note(self.pipe, list(self.keys))
         await self.notice_gone()
 
@@ -106,10 +105,6 @@ class Membership:
                 FORGET(source=source, group=self.group, idle=0, only=self.consumer, stays=NOBODY)
             )
         await self.note_progress()
-
-    def wake(self) -> None:
-        """Make a read that waits return at once."""
-        self.pipe.unblock(self.link)
 
     async def pause(self) -> None:
         """Wait until it is time to look again for events that others have left."""

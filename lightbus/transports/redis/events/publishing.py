@@ -15,10 +15,10 @@ from lightbus.exceptions import (
 )
 from lightbus.runtime.retrying import backoff
 from lightbus.transports.events import Outgoing
-from lightbus.transports.redis.keys import fired_key
+from lightbus.transports.redis.keys import fired_key, trimming_key
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.deadlines import expire
-from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.promise import TooFewReplicas
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FIRE, Run
 from lightbus.transports.unserved import remedy, state, whose
@@ -41,7 +41,6 @@ class Publishing:
 
     Args:
         streams: The streams that carry them.
-        pipe: The shared connection.
         events: The events.
         timeout: Seconds for all of them.
         deadline: When these are over, by the event loop's clock.
@@ -52,11 +51,9 @@ class Publishing:
         "_last_refusal", "_lost", "_pipe", "_refused", "_sent", "_streams", "_timeout",
     )  # fmt: skip
 
-    def __init__(
-        self, streams: Streams, pipe: Pipe, events: Sequence[Outgoing], timeout: float, deadline: float
-    ) -> None:
+    def __init__(self, streams: Streams, events: Sequence[Outgoing], timeout: float, deadline: float) -> None:
         self._streams = streams
-        self._pipe = pipe
+        self._pipe = streams.pipe
         self._events = events
         self._timeout = timeout
         self._deadline = deadline
@@ -98,7 +95,7 @@ class Publishing:
             else:
                 self._sent, sent = [sent], None
             left = await self._collect(left)
-            if self._lost:
+            while self._lost and not self._is_late:
                 await self._find_lost()
             if self._refused:
                 failures += 1
@@ -122,7 +119,7 @@ class Publishing:
                     self._is_late = self._found_no_room = True
             if self._is_late:
                 return
-            sent.append(append(self._pipe, stream.key, event.message.id, event.body, event.dedupe))
+            sent.append(append(stream, event.message.id, event.body, event.dedupe))
 
     async def _collect(self, events: Sequence[Outgoing]) -> list[Outgoing]:
         """Note the outcomes of the events; return those that may have to be sent again."""
@@ -141,10 +138,12 @@ class Publishing:
                 self._doubtful.add(event)
                 again.append(event)
                 continue
+            except TooFewReplicas as e:
+                error = self._not_replicated(event, e)
             except ReplyError as e:
                 stream = self._carriers[event]
                 if event.dedupe is not None:
-                    e.note_script(_fire(stream.key, event.message.id, (), event.dedupe))
+                    e.note_script(_fire(stream, event.message.id, (), event.dedupe))
                 if stream.trimmer is not None and e.code == "OOM":
                     stream.trimmer.look_soon()  # So that the next one may find room.
                 if e.passes:
@@ -178,16 +177,20 @@ class Publishing:
         # Another event of this list may have the same id.
         known = {event.message.native_id for event in self._events}
         searched = {}
-        for event in self._lost:
+        lost, self._lost = self._lost, []
+        for event in lost:
             if event.dedupe is None:  # With dedupe, it is stored at most once, however often it is sent.
                 stream = self._carriers[event]
                 searched[event] = stream.lost.find(
                     event.message.id, self._after[stream], self._deadline - self._timeout, known
                 )
-        for event, found in searched.items():
+        found: dict[Stream, dict[Outgoing, str]] = {}
+        for event, search in searched.items():
             try:
                 async with asyncio.timeout_at(self._deadline):
-                    event.message.native_id = await found
+                    entry_id = await search
+                if entry_id is not None:
+                    found.setdefault(self._carriers[event], {})[event] = entry_id
             except TimeoutError:
                 self._is_late = True
             except BusAlreadyClosed as e:
@@ -199,10 +202,43 @@ class Publishing:
                     f"{message_id}, and Redis refuses to look for it: {e}; it may or may not be stored",
                     message_id,
                 )
+        for stream, entries in found.items():
+            if stream.promise is None or await self._is_replicated(stream, list(entries)):
+                for event, entry_id in entries.items():
+                    event.message.native_id = entry_id
+
+    async def _is_replicated(self, stream: Stream, found: Sequence[Outgoing]) -> bool:
+        """Tell whether replicas have events that were found; notes what is to be done about them if not.
+
+        WAIT counts only what its own connection has written. So something is written that changes nothing:
+        the shortest lease for trimming, which keeps nobody from it.
+        """
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await stream.store("SET", trimming_key(stream.key), 0, "PX", 1)
+            return True
+        except TimeoutError:
+            self._is_late = True
+        except LinkBroken:
+            self._lost += found  # Another server may be the primary now, and lack them.
+        except TooFewReplicas as e:
+            for event in found:
+                event.error = self._not_replicated(event, e)
+        except ReplyError as e:
+            if e.passes:
+                self._lost += found
+                await asyncio.sleep(backoff(1, _LONGEST_PAUSE))
+            else:
+                for event in found:
+                    event.error = self._not_confirmed(event, e)
+        except BusAlreadyClosed as e:
+            for event in found:
+                event.error = e
+        return False
 
     @property
     def _address(self) -> str:
-        return self._pipe.connector.address
+        return self._pipe.address
 
     def _fail(self, event: Outgoing, error: LightbusException) -> None:
         is_known = event not in self._doubtful or isinstance(error, PublishNotConfirmed)
@@ -217,8 +253,8 @@ class Publishing:
 
     def _not_confirmed(self, event: Outgoing, cause: Exception | None = None) -> PublishNotConfirmed:
         message = event.message
-        reason = self._pipe.failure or self._last_refusal
-        why = f" ({reason})" if reason is not None else ""
+        reason = self._pipe.failure or self._last_refusal or self._waited_for
+        why = f" ({reason})" if reason else ""
         error = PublishNotConfirmed(
             f"Redis at {self._address} did not confirm {message.canonical_name} (event "
             f"{message.id}) within {self._timeout:g} s{why}: it may or may not be stored; fire it again with "
@@ -227,6 +263,24 @@ class Publishing:
         )
         error.__cause__ = cause
         return error
+
+    def _not_replicated(self, event: Outgoing, cause: TooFewReplicas) -> PublishNotConfirmed:
+        message = event.message
+        error = PublishNotConfirmed(
+            f"Redis at {self._address} stored {message.canonical_name} (event {message.id}), but {cause}: "
+            "a failover may lose it; look by INFO replication whether they are connected and keep up, and "
+            "fire it again with this id in bus_options if the event has `dedupe`, else only if its "
+            "listeners can take it twice",
+            message.id,
+        )
+        error.__cause__ = cause
+        return error
+
+    @property
+    def _waited_for(self) -> str:
+        """Says that replicas may be what is waited for; empty where they are not."""
+        promise = self._streams.promise
+        return "" if promise is None else f"it waits until {promise.replicas} of its replicas have it"
 
     def _not_sent(self, event: Outgoing) -> LightbusException:
         """Say why an event was not even sent in time."""
@@ -243,19 +297,18 @@ class Publishing:
             expire(future)
 
 
-def append(
-    pipe: Pipe, stream: str, message_id: str, body: Sequence[Any], dedupe: float | None
-) -> asyncio.Future[Any]:
+def append(stream: Stream, message_id: str, body: Sequence[Any], dedupe: float | None) -> asyncio.Future[Any]:
     """Send one event; returns the future of its id in the stream."""
     if dedupe is None:
-        return pipe.send("XADD", stream, "*", *body)
+        return stream.store("XADD", stream.key, "*", *body)
     # The text and not its hash, so that a server which does not know it yet needs no second round.
-    return pipe.send(*_fire(stream, message_id, body, dedupe).by_text())
+    return stream.store(*_fire(stream, message_id, body, dedupe).by_text())
 
 
-def _fire(stream: str, message_id: str, body: Sequence[Any], dedupe: float) -> Run:
-    milliseconds = max(1, int(dedupe * 1000))
-    return FIRE(stream=stream, fired=fired_key(stream, message_id), milliseconds=milliseconds, fields=body)
+def _fire(stream: Stream, message_id: str, body: Sequence[Any], dedupe: float) -> Run:
+    milliseconds, waits = max(1, int(dedupe * 1000)), int(stream.promise is not None)
+    fired = fired_key(stream.key, message_id)
+    return FIRE(stream=stream.key, fired=fired, milliseconds=milliseconds, waits=waits, fields=body)
 
 
 def _why_full(trimmer: Trimmer) -> str:

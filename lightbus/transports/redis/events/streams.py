@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lightbus.messages import EventMessage
 from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.keys import stream_key
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.permissions import Need
+from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.options import RedisEventOptions
 
 from .lost_events import LostEvents
@@ -24,12 +28,18 @@ class Stream:
 
     Args:
         key: Its key.
+        pipe: The connection by which events go there.
+        promise: What is promised of replicas; None for nothing.
+        store: Sends a write to it, which is answered once that is kept.
         trimmer: Keeps it near its length; None if it may grow.
         lost: Looks in it for events without a confirmation.
         confirmed: The entry that Redis has confirmed last: events that are sent later come after it.
     """
 
     key: str
+    pipe: Channel
+    promise: Promise | None
+    store: Callable[..., asyncio.Future[Any]]
     trimmer: Trimmer | None
     lost: LostEvents
     confirmed: str = "-"
@@ -47,7 +57,17 @@ class Streams:
         self._transport = transport
         self._options = options
         self._stream_use = options.stream_use
+        replicas, timeout = options.replicas_before_confirmed, options.replicas_timeout
+        #: The replicas that must have an event before it counts as fired; None for none.
+        self.promise = Promise(replicas, timeout) if replicas else None
         self._used: dict[str, Stream] = {}
+
+    @property
+    def pipe(self) -> Channel:
+        """The connection by which events are fired: with a promise, one of its own."""
+        if self.promise is None:
+            return self._transport.pipe
+        return self._transport.session.promising(self.promise)
 
     def of(self, message: EventMessage) -> Stream:
         """Return the stream that carries an event."""
@@ -62,7 +82,7 @@ class Streams:
         """Return the needs of a use."""
         for key in self._keys_of(use):
             if use.role == "fires":
-                yield from needs.fires(use.name, key, dedupes=use.dedupes)
+                yield from needs.fires(use.name, key, dedupes=use.dedupes, promise=self.promise)
             else:
                 service = self._options.service_name or use.service
                 group, before = f"{service}-{use.listener}", f"{service}-{use.renamed_from}"
@@ -85,11 +105,12 @@ class Streams:
 
     def _begin(self, key: str) -> Stream:
         """Note a stream that is used for the first time."""
-        pipe = self._transport.pipe
-        note(pipe, [key])
+        note(self._transport.pipe, [key])
+        pipe, promise = self.pipe, self.promise
+        store = pipe.send if promise is None else pipe.store
         most, drops = self._options.max_stream_length, self._options.when_full == "drop_oldest"
         trimmer = None if most is None else Trimmer(self._transport, key, most, drops=drops)
-        stream = self._used[key] = Stream(key, trimmer, LostEvents(pipe, key))
+        stream = self._used[key] = Stream(key, pipe, promise, store, trimmer, LostEvents(pipe, key))
         return stream
 
     def _keys_of(self, use: Use) -> Sequence[str]:

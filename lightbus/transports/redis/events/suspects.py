@@ -98,16 +98,21 @@ class Takeover:
         membership = self._membership
         while True:
             is_more = False
-            try:
-                for source in membership.sources:
+            error: Exception | None = None
+            for source in membership.sources:
+                # Each by itself: where a node of a cluster is away, the others are looked at all the same.
+                try:
                     is_more = await self._sweep(source) or is_more
+                except FAILURES as e:
+                    error = e
+                    if isinstance(e, LinkBroken):
+                        # An entry that was claimed just now may be held here without a delivery.
+                        self._on_lost_reply()
+            if error is None:
                 membership.refusals.clear(_SWEEPING)
-            except FAILURES as e:
+            else:
                 is_more = False
-                if isinstance(e, LinkBroken):
-                    # An entry that was claimed just now may be held here without a delivery.
-                    self._on_lost_reply()
-                membership.refusals.meet(_SWEEPING, e, only="NOPERM")
+                membership.refusals.meet(_SWEEPING, error, only="NOPERM")
             # What a process with thousands of slots has held is not to wait for many leases.
             if not is_more or membership.options.reclaim_batch_size is not None:
                 await membership.pause()

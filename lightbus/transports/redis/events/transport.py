@@ -54,6 +54,17 @@ class RedisEventTransport(RedisTransport, EventTransport):
         """Return the fields of the event's entry."""
         return self._codec.encode(message)
 
+    @property
+    def _replicas(self) -> int:
+        """The number of replicas that must have an event before it counts as fired."""
+        return self._options.replicas_before_confirmed
+
+    async def open(self) -> None:
+        """Connect, also for events that replicas must have."""
+        await super().open()
+        if self._streams.promise is not None:
+            await self._streams.pipe.open()
+
     async def publish_each(self, events: Sequence[Outgoing], timeout: float) -> None:
         """Store events, in order; search for those that have lost their confirmation."""
         loop = asyncio.get_running_loop()
@@ -67,9 +78,8 @@ class RedisEventTransport(RedisTransport, EventTransport):
             if trimmer is None or not trimmer.is_full:
                 if trimmer is not None:
                     trimmer.note_added()
-                pipe = self.pipe
-                sent = append(pipe, stream.key, message.id, event.body, event.dedupe)
-                due = pipe.deadlines.add(sent, deadline, timeout)
+                sent = append(stream, message.id, event.body, event.dedupe)
+                due = stream.pipe.deadlines.add(sent, deadline, timeout)
                 try:
                     stream.confirmed = message.native_id = (await sent).decode()
                     return
@@ -77,7 +87,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
                     pass  # The outcome is looked at again below.
                 finally:
                     due.discard(sent)
-        await Publishing(self._streams, self.pipe, events, timeout, deadline).run(sent)
+        await Publishing(self._streams, events, timeout, deadline).run(sent)
 
     async def consume(self, subscription: Subscription, identity: Identity) -> EventConsumer:
         """Join the listener's group on each of its streams, making those that are not there."""
@@ -98,9 +108,7 @@ class RedisEventTransport(RedisTransport, EventTransport):
             session, self._options, subscription, identity, streams, self.metrics, self.obstacles
         )
         suspects = Suspects.of(session)
-        consumer = RedisEventConsumer(
-            membership, subscription, self._codec.decode, suspects, session.permissions
-        )
+        consumer = RedisEventConsumer(session, membership, subscription, self._codec.decode, suspects)
         await consumer.join()
         return consumer
 

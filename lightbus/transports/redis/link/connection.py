@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import hiredis
 from redis import asyncio as aioredis
 from redis import exceptions as redis_errors
-from redis.asyncio.connection import AbstractConnection, parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 
-from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
-from lightbus.options import Secret, SecretUrl
-from lightbus.transports.redis.options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
-from lightbus.transports.redis.url import SAYS, url_problem
+from lightbus.exceptions import TransportError, TransportUnavailable
+from lightbus.options import Duration
+from lightbus.transports.redis.options import HostPort, RedisOptions
 
-from .lookup import look_up
-from .reasons import LOOPBACK, NoTls, doubt, is_known, is_tls, reason_of, words_of
+from .reaching.lookup import look_up
+from .reaching.reasons import LOOPBACK, NoTls, doubt, is_known, is_tls, reason_of, words_of
+from .reaching.sentinel import NoPrimary, primary
+from .reaching.settings import find_files, settings_of, settings_of_sentinel
 from .refusals import ReplyError, must_reconnect
 from .remains import NAME, Remains
-from .sentinel import NoPrimary, primary
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +60,15 @@ class Connector:
 
     Args:
         options: Its address and credentials.
+        node: The node of a cluster that is meant; left out, any of those in the options that answers.
     """
 
-    def __init__(self, options: RedisOptions) -> None:
+    def __init__(self, options: RedisOptions, node: HostPort | None = None) -> None:
         self._options = options
-        settings = _settings(options)
+        self._node = node
+        settings = settings_of(options, node or next(iter(options.seeds), None))
         #: Its address, without secrets.
-        self.address = options.address
+        self.address: str = node or options.address
         #: The user.
         self.username = str(settings.get("username") or "default")
         #: Whether it is on this machine.
@@ -80,13 +80,15 @@ class Connector:
         Raises:
             TransportUnavailable: No answer, or the password is wrong; the message says which and where.
         """
+        if self._node is None and self._options.is_cluster:
+            return await self._connect_to_any()
         connection: AbstractConnection | None = None
         settings: dict[str, Any] = {}
         try:
             async with asyncio.timeout(self._options.connect_timeout):
-                _find_files(self._options.tls, "tls")
+                find_files(self._options.tls, "tls")
                 # Made each time: a password that stands in a file may be another one by now.
-                settings = _settings(self._options)
+                settings = settings_of(self._options, self._node)
                 settings |= await self._ask_sentinel(settings)
                 kind, given = settings.get("connection_class", aioredis.Connection), dict(settings)
                 given.pop("connection_class", None)
@@ -110,18 +112,33 @@ class Connector:
             patience, address = self._options.connect_timeout, self.address
             if self._options.sentinel is not None and "host" in settings:
                 address = f"{settings['host']}:{settings['port']}, as {address} says,"
-            told = TransportUnavailable(await reason_of(e, address, settings, patience))
+            key = self._options.key_of_nodes
+            told = TransportUnavailable(await reason_of(e, address, settings, patience, nodes=key))
             # An unexpected error is a fault, whose traceback is needed.
             raise told from (None if is_known(e) or isinstance(e, NoTls) else e)
+
+    async def _connect_to_any(self) -> Wire:
+        """Connect to the first node of a cluster that answers."""
+        seeds = self._options.seeds
+        # One that is silent must not take the time of those after it.
+        share = Duration(self._options.connect_timeout / len(seeds))
+        failure: TransportUnavailable | None = None
+        for node in seeds:
+            try:
+                return await Connector(replace(self._options, connect_timeout=share), node).connect()
+            except TransportUnavailable as e:
+                failure = failure or e
+        assert failure is not None  # noqa: S101 - a cluster without nodes was refused
+        raise failure
 
     async def _ask_sentinel(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Return where the primary is, where Sentinel has to be asked."""
         options, patience = self._options.sentinel, self._options.connect_timeout
         if options is None:
             return {}
-        _find_files(options.tls, "sentinel.tls")
+        find_files(options.tls, "sentinel.tls")
         return await primary(
-            options.service, options.nodes, _settings_of_sentinel(options, settings), patience
+            options.service, options.nodes, settings_of_sentinel(options, settings), patience
         )
 
 
@@ -231,7 +248,8 @@ class Link:
         """
         if self._wire is None:
             self._wire = await self._connector.connect()
-            number, name = await self.exchange([("CLIENT", "ID"), NAME], timeout)
+            # Not by way of a class that looks for another node.
+            number, name = await Link.exchange(self, [("CLIENT", "ID"), NAME], timeout)
             self.client_id = number if isinstance(number, int) else None
             self.remains.note(name)
         wire = self._wire
@@ -259,6 +277,11 @@ class Link:
         if self._on_refusal is not None:
             for refusal in refusals:
                 self._on_refusal(refusal)
+
+    def abort(self) -> None:
+        """Break the connection: whoever reads gets an error."""
+        if self._wire is not None:
+            self._wire.abort()
 
     async def close(self) -> None:
         """Close the connection; the next exchange opens another."""
@@ -295,78 +318,3 @@ async def _discard(connection: AbstractConnection) -> None:
         await connection.disconnect(nowait=True)
     except Exception as e:
         logger.debug("closing a connection to Redis: %s", words_of(e))
-
-
-def _settings(options: RedisOptions) -> dict[str, Any]:
-    """The arguments of redis-py's connection classes, with every retry and timeout set on purpose."""
-    text = (options.url or SecretUrl(DEFAULT_URL)).current()
-    problem = url_problem(text)
-    try:
-        settings: dict[str, Any] = dict(parse_url(text)) if problem is None else {}
-    except ValueError:
-        # Not quoted, since it may hold the password.
-        settings, problem = {}, "an option after the ? has a value that it can't have"
-    if problem is not None:
-        raise ConfigurationError(f"the URL of Redis must be {SAYS}; {problem}")
-    wrong = options.contradiction()
-    if wrong is not None:
-        raise ConfigurationError(f"the {wrong[0]} of Redis can't be used: {wrong[1]}")
-    if options.username is not None:
-        settings["username"] = options.username
-    if options.password is not None:
-        settings["password"] = _current(options.password)
-    if options.tls is not None:
-        if settings.get("connection_class") in (None, aioredis.SSLConnection):
-            settings["connection_class"] = aioredis.SSLConnection
-        settings |= _of_tls(options.tls)
-    settings.update(
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_timeout=False,
-        health_check_interval=0,
-        # Connecting is bounded by the caller. A timeout here would go through asyncio.wait_for, which on
-        # Python 3.11 can swallow a cancellation.
-        socket_timeout=None,
-        socket_connect_timeout=options.connect_timeout,
-    )
-    if options.sentinel is not None:
-        if settings.pop("path", None) is not None:
-            settings.pop("connection_class", None)
-        settings.pop("host", None)
-        settings.pop("port", None)
-    if settings.get("path") is None:
-        settings["socket_keepalive"] = True
-    return settings
-
-
-def _of_tls(tls: TlsOptions) -> dict[str, Any]:
-    return {
-        "ssl_ca_certs": tls.ca_file,
-        "ssl_certfile": tls.cert_file,
-        "ssl_keyfile": tls.key_file,
-        "ssl_cert_reqs": "required" if tls.verify else "none",
-        "ssl_check_hostname": tls.verify,
-    }
-
-
-def _settings_of_sentinel(options: SentinelOptions, redis: dict[str, Any]) -> dict[str, Any]:
-    """The arguments for a connection to a Sentinel: as to Redis, but for who asks and what TLS is given."""
-    settings = {k: v for k, v in redis.items() if k not in ("username", "password", "db")}
-    if options.tls is not None:
-        settings = {k: v for k, v in settings.items() if k != "connection_class" and not k.startswith("ssl_")}
-        if options.tls.enabled:
-            settings |= {"connection_class": aioredis.SSLConnection, **_of_tls(options.tls)}
-    settings |= {"username": options.username, "password": _current(options.password)}
-    return settings
-
-
-def _find_files(tls: TlsOptions | None, key: str) -> None:
-    """Refuse files that can't be read; the library would not say which."""
-    for name in ("ca_file", "cert_file", "key_file") if tls is not None else ():
-        path = getattr(tls, name)
-        if path is not None and not os.access(path, os.R_OK):
-            raise ConfigurationError(f"{path}, its {key}.{name}, does not exist or may not be read")
-
-
-def _current(secret: Secret | None) -> str | None:
-    return secret.current() if secret is not None else None

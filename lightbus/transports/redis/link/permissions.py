@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightbus.declared.names import first_of
@@ -18,7 +18,9 @@ from lightbus.runtime.cancellation import end
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import begin
 from lightbus.transports.redis.keys import PER_API
+from lightbus.transports.redis.options import RedisOptions
 
+from .cluster.primaries import connectors
 from .connection import FAILURES, Connector, Link
 from .refusals import ReplyError
 
@@ -74,6 +76,8 @@ class Need:
         return f"{first} {more[0]}" if first in _WITH_SUBCOMMAND else str(first)
 
 
+#: The codes by which a node of a cluster says that a key lies at another one, or that keys lie apart.
+_ELSEWHERE = frozenset(("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "CROSSSLOT"))
 _WITH_SUBCOMMAND = {"CLIENT", "COMMAND", "SCRIPT", "XGROUP", "XINFO"}
 
 
@@ -90,19 +94,24 @@ class Missing:
         keys: The keys that it may not be done on; empty if the command itself is not allowed.
         code: The code of the refusal.
         said: The words of Redis, with their meaning.
+        where: The nodes of a cluster that do not allow it, where others do.
     """
 
     need: Need
     keys: tuple[str, ...]
     code: str
     said: str
+    where: str = ""
 
 
-async def look(connector: Connector, needs: Iterable[Need]) -> list[Missing]:
+async def look(connectors: Sequence[Connector], needs: Iterable[Need]) -> list[Missing]:
     """Return the needs that Redis does not allow.
 
+    Each primary of a cluster has users of its own, and any key may come to it. So all of them are asked for
+    all needs: permissions are judged before it is looked where a key lies.
+
     Args:
-        connector: Connects to Redis, as the user whose permissions are asked for.
+        connectors: Each connects to a primary, as the user whose permissions are asked for.
         needs: The needs.
 
     Raises:
@@ -110,10 +119,22 @@ async def look(connector: Connector, needs: Iterable[Need]) -> list[Missing]:
         TransportUnavailable, LinkBroken: Redis does not answer.
     """
     asked = list(dict.fromkeys(needs))
+    found: dict[Need, list[tuple[Connector, Missing]]] = {need: [] for need in asked}
+    for connector in connectors:
+        for missing in await _look_at_one(connector, asked):
+            found[missing.need].append((connector, missing))
+    told = []
+    for at in filter(None, found.values()):
+        where = ", ".join(connector.address for connector, _ in at) if len(at) < len(connectors) else ""
+        told.append(replace(at[0][1], where=where))
+    return told
+
+
+async def _look_at_one(connector: Connector, asked: Sequence[Need]) -> list[Missing]:
     replies = await _judge(connector, [need.command for need in asked])
     found = []
     for need, error in zip(asked, replies, strict=True):
-        if isinstance(error, ReplyError):
+        if isinstance(error, ReplyError) and error.code not in _ELSEWHERE:
             keys: tuple[str, ...] = ()
             if error.code == "NOPERM" and need.keys and "to run the" not in error.said:
                 keys = await _refused_keys(connector, need)
@@ -141,7 +162,11 @@ async def _refused_keys(connector: Connector, need: Need) -> tuple[str, ...]:
         return keys
     name, script = need.command[:2]
     replies = await _judge(connector, [(name, script, 1, key) for key in keys])
-    alone = tuple(key for key, r in zip(keys, replies, strict=True) if isinstance(r, ReplyError))
+    alone = tuple(
+        key
+        for key, reply in zip(keys, replies, strict=True)
+        if isinstance(reply, ReplyError) and reply.code not in _ELSEWHERE
+    )
     return alone or keys
 
 
@@ -152,7 +177,17 @@ def sentences(connector: Connector, found: Sequence[Missing]) -> list[str]:
         connector: The Redis and the user.
         found: The missing permissions.
     """
-    name, where = connector.username, connector.address
+    apart = dict.fromkeys(missing.where for missing in found)
+    return [
+        sentence
+        for where in apart
+        for sentence in _sentences(
+            connector.username, where or connector.address, [m for m in found if m.where == where]
+        )
+    ]
+
+
+def _sentences(name: str, where: str, found: Sequence[Missing]) -> list[str]:
     user, allow = f"the user {name!r} of Redis at {where}", f"allow it with ACL SETUSER {name}"
     told = []
     not_allowed = [missing for missing in found if missing.code == "NOPERM"]
@@ -199,11 +234,12 @@ class Permissions:
     """Watches the missing permissions of one user of one Redis, from the first refusal until all is allowed.
 
     Args:
-        connector: Connects to Redis.
+        options: The address of Redis, and the user.
     """
 
-    def __init__(self, connector: Connector) -> None:
-        self._connector = connector
+    def __init__(self, options: RedisOptions) -> None:
+        self._options = options
+        self._connector = Connector(options)
         self._needs: dict[str, list[Need]] = {}
         #: The purposes for which nothing may be taken at present, since it could not be finished.
         self.barred: frozenset[str] = frozenset()
@@ -267,7 +303,8 @@ class Permissions:
     async def _look(self) -> bool:
         """Look at all needs; tell whether something is missing, or may be."""
         try:
-            found = await look(self._connector, (need for needs in self._needs.values() for need in needs))
+            every = (need for needs in self._needs.values() for need in needs)
+            found = await look(await connectors(self._options), every)
         except NotKnown:
             found = []
         except FAILURES as e:

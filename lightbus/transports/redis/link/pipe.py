@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,13 +19,15 @@ from lightbus.runtime.cancellation import is_ending
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import why_ended
-from lightbus.transports.redis.scripts import Run
 
-from .connection import Connector, Link, LinkBroken, Wire, unavailable
+from .batch import Batch
+from .channel import Channel, failure_of, ignore_outcome
+from .connection import Connector, Link, LinkBroken, Wire
 from .deadlines import Deadlines
-from .outages import Outages
-from .reasons import words_of
-from .refusals import Reaction, ReplyError, must_reconnect
+from .promise import Promise, Replicas
+from .reaching.outages import Outages
+from .reaching.reasons import words_of
+from .refusals import ReplyError, must_reconnect
 from .remains import NAME, Remains
 
 logger = logging.getLogger(__name__)
@@ -39,107 +40,80 @@ _MOST_AT_ONCE = 32
 _LONGEST = 5.0
 
 
-@dataclass(slots=True, eq=False)
-class _Batch:
-    """Commands that belong together, and the future of their replies."""
-
-    future: asyncio.Future[Any]
-    packed: bytes
-    wanted: int
-    single: bool
-    replies: list[Any] = field(default_factory=list)
-    sent: float = 0.0
-
-
-class Pipe:
+class Pipe(Channel):
     """The shared connection of one event loop to one Redis.
-
-    If it breaks, commands that were not yet written wait until it is back. Those that were written and not
-    answered fail with :class:`LinkBroken`, since nobody knows whether Redis did them.
 
     Args:
         connector: Opens the connection.
         command_timeout: Seconds without a reply, while one is due, after which the connection counts as dead.
         told: Shows that commands don't reach Redis, while that is so.
+        promise: The replicas that must have a write of :meth:`store` before its sender hears of it.
     """
 
     def __init__(
-        self, connector: Connector, command_timeout: float, told: Collection[Obstacles] = ()
+        self,
+        connector: Connector,
+        command_timeout: float,
+        told: Collection[Obstacles] = (),
+        promise: Promise | None = None,
     ) -> None:
         self.connector = connector
-        self.outages = Outages(connector.address, told)
+        self.address = connector.address
+        self.outages = Outages(connector.address, told, promise)
         self._timeout = command_timeout
+        self._replicas: Replicas | None = None
+        if promise is not None:
+            self._replicas = Replicas(promise, connector.address, self._deliver, self._flush)
+            self._timeout += promise.timeout  # For so long WAIT may hold up all replies.
+        #: After how many seconds, while replies are due, it is looked whether any have come.
+        self._look_after = self._timeout
         self._loop = asyncio.get_running_loop()
-        #: When those that wait for replies, or for answers, wait no longer.
         self.deadlines = Deadlines(self._loop)
-        self._waiting: deque[_Batch] = deque()
-        self._written: deque[_Batch] = deque()
+        self._waiting: deque[Batch] = deque()
+        self._written: deque[Batch] = deque()
         self._wire: Wire | None = None
         self._reader: asyncio.Task[None] | None = None
         self._flushing = False
-        #: Whether :meth:`close` was called.
         self.is_closed = False
         self._watch: asyncio.TimerHandle | None = None
         #: When replies came last, by the event loop's clock.
         self._heard_at = 0.0
         self._is_doubtful = False
-        #: The last failure to connect, while there is no connection.
-        self.failure: TransportUnavailable | None = None
+        self._failure: TransportUnavailable | None = None
         self._failures = 0
         self._was_connected = False
         self._leaving: ReplyError | None = None
         self._has_answered = False
         self._remains = Remains()
-        #: How often the connection was made again.
-        self.reconnects = 0
-        #: Is told of each refusal.
-        self.on_refusal: Callable[[ReplyError], None] = lambda refusal: None
+        self._reconnects = 0
+        self.on_refusal = lambda refusal: None
 
     def send(self, *command: Any) -> asyncio.Future[Any]:
-        """Send one command.
+        """Send one command."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.put(Batch(future, hiredis.pack_command(command), 1, True))
+        return future
 
-        Returns:
-            A future of its reply. It fails with :class:`ReplyError` if Redis refuses the command, with
-            :class:`LinkBroken` if its outcome is unknown, and with ``TransportUnavailable`` if there was
-            never a connection. Cancelling it before the command is written takes the command back.
-        """
-        return self._enqueue(hiredis.pack_command(command), 1, single=True)
+    def store(self, *command: Any) -> asyncio.Future[Any]:
+        """Send a write, whose reply comes once what was promised of replicas is kept."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.put(Batch(future, hiredis.pack_command(command), 1, True, True))
+        return future
 
     def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
-        """Send commands that follow each other without another one between.
-
-        Returns:
-            A future of all replies, in which a refused command has its :class:`ReplyError` in its place.
-        """
+        """Send commands that follow each other without another one between."""
         packed = [hiredis.pack_command(command) for command in commands]
-        return self._enqueue(b"".join(packed), len(packed), single=False)
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        self.put(Batch(future, b"".join(packed), len(packed), False))
+        return future
 
-    async def run(self, run: Run) -> Any:
-        """Run a script, sending its text where the server does not know it yet.
+    def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:
+        """Send one command, to the only Redis that there is."""
+        return self.send_many([command])
 
-        Raises:
-            ReplyError: Redis refused it.
-            LinkBroken: The outcome is unknown.
-        """
-        try:
-            try:
-                return await self.send(*run.by_name())
-            except ReplyError as e:
-                if e.reaction is not Reaction.SEND_SCRIPT:
-                    raise
-            return await self.send(*run.by_text())
-        except ReplyError as e:
-            e.note_script(run)
-            raise
-
-    async def open(self) -> None:
-        """Connect now instead of with the first command.
-
-        Raises:
-            TransportUnavailable: Redis does not answer; it is tried again in the background all the same.
-        """
-        with unavailable(f"Redis at {self.connector.address} is not ready"):
-            await self.send("PING")
+    async def primaries(self) -> Sequence[Channel]:
+        """Return this one."""
+        return [self]
 
     async def close(self) -> None:
         """Close the connection; commands that wait fail."""
@@ -151,6 +125,10 @@ class Pipe:
         self._waiting.clear()
         self._drop(BusAlreadyClosed("the bus was closed while the command waited"))
 
+    def link(self, key: str | None, on_refusal: Callable[[ReplyError], None]) -> Link:
+        """Return a new connection for commands that block."""
+        return Link(self.connector, on_refusal)
+
     def unblock(self, link: Link) -> None:
         """Make a read that blocks on another connection return at once."""
         if link.client_id is not None and not self.is_closed:
@@ -158,16 +136,39 @@ class Pipe:
 
     def end_remains(self, link: Link) -> None:
         """Let what is left of another connection end before anything that is sent from now on is done."""
-        endings = link.remains.endings()
+        self.end(link.remains)
+
+    def end(self, remains: Remains) -> None:
+        """Let these end before anything that is sent from now on is done."""
+        endings = remains.endings()
         if endings and not self.is_closed:
             ended = self.send_many(endings)
             ended.add_done_callback(
-                lambda done: link.remains.forget(endings) if failure_of(done) is None else None
+                lambda done: remains.forget(endings) if failure_of(done) is None else None
             )
+
+    @property
+    def failure(self) -> TransportUnavailable | None:
+        """The last failure to connect, while there is no connection."""
+        return self._failure
+
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was made again."""
+        return self._reconnects
+
+    @property
+    def outage_ended_at(self) -> float:
+        """When the connection was made last, by the event loop's clock."""
+        return self.outages.ended_at
 
     def outage_since(self, moment: float) -> str:
         """Say for how long Redis was away, where that was after a moment of the loop's clock."""
         return self.outages.since(moment, self._loop.time())
+
+    def forget(self, obstacles: Obstacles) -> None:
+        """Tell these no more of what is in the way of commands."""
+        obstacles.clear(self.outages.obstacle)
 
     def is_unsent(self, future: asyncio.Future[Any]) -> bool:
         """Tell whether a command still waits for a connection."""
@@ -177,11 +178,11 @@ class Pipe:
         """Return the futures of all commands that still wait for a connection."""
         return {batch.future for batch in self._waiting}
 
-    def _enqueue(self, packed: bytes, wanted: int, *, single: bool) -> asyncio.Future[Any]:
+    def put(self, batch: Batch) -> None:
+        """Send commands at the end of this tick of the loop, or once there is a connection."""
         if self.is_closed:
             raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(_Batch(future, packed, wanted, single))
+        self._waiting.append(batch)
         if self._wire is None:
             if self._reader is None:
                 self._start()
@@ -190,7 +191,6 @@ class Pipe:
         elif not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-        return future
 
     def _flush(self) -> None:
         """Write everything that was sent during this tick."""
@@ -198,9 +198,14 @@ class Pipe:
         wire = self._wire
         if wire is None or not self._waiting or self._leaving is not None:
             return
+        batches: Iterable[Batch] = self._waiting
+        if self._replicas is not None:
+            if self._replicas.is_asked:
+                return  # Redis would not read it before it has answered.
+            batches = self._replicas.bind(batches)
         now = self._loop.time()
         chunks = []
-        for batch in self._waiting:
+        for batch in batches:
             if not batch.future.done():  # Else its sender has taken it back.
                 batch.sent = now
                 chunks.append(batch.packed)
@@ -209,7 +214,7 @@ class Pipe:
         if chunks:
             wire.write(b"".join(chunks) if len(chunks) > 1 else chunks[0])
             if self._watch is None:
-                self._watch = self._loop.call_later(self._timeout, self._check_alive)
+                self._watch = self._loop.call_later(self._look_after, self._check_alive)
 
     def _check_alive(self) -> None:
         """Close a connection that says nothing although a command waits: a half-open one tells nothing."""
@@ -221,7 +226,7 @@ class Pipe:
             # It may be the event loop that was held up: what has come meanwhile is read first.
             self._is_doubtful, left = True, _LAST_CHANCE
         if left > 0:
-            self._watch = self._loop.call_later(left, self._check_alive)
+            self._watch = self._loop.call_later(min(left, self._look_after), self._check_alive)
         else:
             logger.warning("Redis at %s is silent; connecting again", self.connector.address)
             self._wire.abort()
@@ -262,19 +267,19 @@ class Pipe:
             await asyncio.sleep(backoff(self._failures, _LONGEST if self._leaving is None else _LONGEST / 10))
 
     def _note_unreachable(self, error: TransportUnavailable) -> None:
-        if self.failure is None and error.__cause__ is None:
+        if self._failure is None and error.__cause__ is None:
             # If there never was a connection, each sender gets an error.
             level = logging.WARNING if self._was_connected else logging.DEBUG
             logger.log(level, "%s; trying again until it answers", error)
-        self.failure = error
+        self._failure = error
         self._note_failure(str(error), error.__cause__)
         self._refuse_waiting(error)
 
     async def _use(self, wire: Wire) -> None:
         """Send and read until the connection breaks."""
-        if self.failure is not None and self._leaving is None:
+        if self._failure is not None and self._leaving is None:
             logger.info("Redis at %s answers again", self.connector.address)
-        self.failure = self._leaving = None
+        self._failure = self._leaving = None
         self._was_connected, self._has_answered = True, False
         self.outages.end(self._loop.time())
         self._wire = wire
@@ -297,7 +302,7 @@ class Pipe:
             self._wire = None
             self._remains.leave()
             self.outages.begin(self._loop.time())
-            self.reconnects += 1
+            self._reconnects += 1
             await wire.close()
 
     def _introduce(self) -> None:
@@ -306,7 +311,7 @@ class Pipe:
         endings = self._remains.endings()
         introduced.add_done_callback(partial(self._remains.note_introduced, endings))
         packed = [hiredis.pack_command(command) for command in (NAME, *endings)]
-        self._waiting.appendleft(_Batch(introduced, b"".join(packed), len(packed), single=False))
+        self._waiting.appendleft(Batch(introduced, b"".join(packed), len(packed), single=False))
 
     async def _read(self, wire: Wire) -> None:
         written = self._written
@@ -315,14 +320,15 @@ class Pipe:
             self._heard_at = self._loop.time()
             self._is_doubtful = False
             for reply in replies:
+                if not written:
+                    raise wire.broken("a reply came to no command")
+                batch = written[0]
                 if reply.__class__ is ReplyError:
+                    batch.is_refused = True
                     self.on_refusal(reply)
                     if must_reconnect(reply):
                         # Written commands are still answered; new ones wait for the next connection.
                         self._leaving = reply
-                if not written:
-                    raise wire.broken("a reply came to no command")
-                batch = written[0]
                 if not batch.single:
                     batch.replies.append(reply)
                     if len(batch.replies) < batch.wanted:
@@ -332,19 +338,26 @@ class Pipe:
                 written.popleft()
                 if batch.future.done():
                     continue
-                if isinstance(reply, ReplyError):
-                    batch.future.set_exception(reply)
+                if batch.is_refused:
+                    self._deliver(batch, reply)
                 else:
                     batch.future.set_result(reply)
             if self._leaving is None:
                 if self._failures:
                     self._note_success()
             elif not written:
-                self.failure = TransportUnavailable(
+                self._failure = TransportUnavailable(
                     f"Redis at {self.connector.address} can't be used: {self._leaving}"
                 )
-                self.outages.tell(str(self.failure))
+                self.outages.tell(str(self._failure))
                 raise wire.broken(f"it is left, since {self._leaving}")
+
+    def _deliver(self, batch: Batch, reply: Any) -> None:
+        """Hand out the reply to a batch of which something was refused, or which waited for replicas."""
+        if isinstance(reply, ReplyError):
+            batch.future.set_exception(reply)
+        else:
+            batch.future.set_result(reply)
 
     def _note_failure(self, sentence: str, fault: BaseException | None) -> None:
         self._failures += 1
@@ -379,16 +392,3 @@ class Pipe:
             if not batch.future.done():
                 batch.future.set_exception(error)
                 batch.future.exception()  # Nobody may be waiting for it any more.
-
-
-def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:
-    """Return what went wrong with commands that were sent, refusals included; None if nothing did."""
-    if sent.cancelled():
-        return None
-    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)
-
-
-def ignore_outcome(future: asyncio.Future[Any]) -> None:
-    """Take note of an outcome that changes nothing, so that asyncio does not report it as lost."""
-    if not future.cancelled():
-        future.exception()

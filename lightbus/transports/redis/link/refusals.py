@@ -94,7 +94,7 @@ REFUSALS = {
     ),
     "MOVED": Refusal(
         Reaction.RAISE,
-        "another node of its cluster holds that key; bus.redis.url must name one that holds all",
+        "another node of its cluster holds that key; use bus.redis.cluster in place of bus.redis.url",
     ),
     "WRONGTYPE": Refusal(
         Reaction.GIVE_UP, "the key holds something that is not Lightbus's; rename or delete that key"

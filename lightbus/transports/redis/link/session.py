@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.redis.link.channel import Channel
+from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
+from lightbus.transports.redis.link.cluster.slots import slot_of_key
 from lightbus.transports.redis.link.connection import Connector, Link
 from lightbus.transports.redis.link.permissions import Permissions
 from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.options import RedisOptions
+
+#: A key.
+K = TypeVar("K", str, bytes)
 
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Session]] = WeakKeyDictionary()
 
@@ -29,10 +37,14 @@ class Session:
         self.connector = Connector(options)
         #: The obstacles of its users, once for each.
         self._users: list[Obstacles] = []
-        self.pipe = Pipe(self.connector, options.command_timeout, self._users)
+        #: Whether the keys are spread over the nodes of a cluster.
+        self.is_cluster = options.is_cluster
+        self._options = options
         #: The permissions of this user.
-        self.permissions = Permissions(self.connector)
-        self.pipe.on_refusal = self.permissions.note
+        self.permissions = Permissions(options)
+        self.pipe = self._channel()
+        # Apart, since WAIT holds up all that comes after it on its connection.
+        self._promising: dict[Promise, Channel] = {}
 
     @classmethod
     def acquire(cls, options: RedisOptions, obstacles: Obstacles) -> Session:
@@ -50,16 +62,49 @@ class Session:
         session._users.append(obstacles)
         return session
 
+    def promising(self, promise: Promise) -> Channel:
+        """Return a shared way to it on which writes are answered once so many replicas have them."""
+        channel = self._promising.get(promise)
+        if channel is None:
+            channel = self._promising[promise] = self._channel(promise)
+        return channel
+
+    def _channel(self, promise: Promise | None = None) -> Channel:
+        channel: Channel
+        if self.is_cluster:
+            channel = ClusterPipe(self._options, self._users, promise)
+        else:
+            channel = Pipe(self.connector, self._options.command_timeout, self._users, promise)
+        channel.on_refusal = self.permissions.note
+        return channel
+
     async def release(self, obstacles: Obstacles) -> None:
         """Give back the session; the last user closes it."""
         self._users.remove(obstacles)
+        channels = [self.pipe, *self._promising.values()]
         if obstacles not in self._users:
-            obstacles.clear(self.pipe.outages.obstacle)
+            for channel in channels:
+                channel.forget(obstacles)
         if not self._users:
             _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
             await self.permissions.close()
-            await self.pipe.close()
+            for channel in channels:
+                await channel.close()
 
-    def link(self) -> Link:
-        """Return a new connection for commands that block."""
-        return Link(self.connector, self.permissions.note)
+    def link(self, key: str | None = None) -> Link:
+        """Return a new connection for commands that block.
+
+        Args:
+            key: The key that they wait at. In a cluster, the connection goes to whichever primary has it.
+                Left out, it is the first key of the first commands.
+        """
+        return self.pipe.link(key, self.permissions.note)
+
+    def together(self, keys: Iterable[K]) -> list[list[K]]:
+        """Return keys in lists of those that one command may name: on a cluster, by their slots."""
+        if not self.is_cluster:
+            return [list(keys)]
+        by_slot: dict[int, list[K]] = {}
+        for key in keys:
+            by_slot.setdefault(slot_of_key(key), []).append(key)
+        return list(by_slot.values())

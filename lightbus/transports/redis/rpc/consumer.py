@@ -19,10 +19,10 @@ from lightbus.runtime.retrying import Retrying, backoff
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
-from lightbus.transports.redis.keys import EXPIRY, queue_key
+from lightbus.transports.redis.keys import expiry_prefix, queue_key
+from lightbus.transports.redis.link.channel import Channel, failure_of, ignore_outcome
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
-from lightbus.transports.redis.link.pipe import Pipe, failure_of, ignore_outcome
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisRpcOptions
@@ -58,7 +58,7 @@ class RedisRpcConsumer(RpcConsumer):
     def __init__(
         self,
         session: Session,
-        answers: Pipe,
+        answers: Channel,
         options: RedisRpcOptions,
         codec: RpcCodec,
         api_name: str,
@@ -67,12 +67,16 @@ class RedisRpcConsumer(RpcConsumer):
     ) -> None:
         self._metrics = metrics
         self._complaints = Complaints(logger)
-        self._pipe, self._link = session.pipe, session.link()
+        self._queue = queue_key(api_name)
+        self._pipe, self._link = session.pipe, session.link(self._queue)
         self._answers = answers
+        #: Whether answers can't go out together with what strikes their calls off: to another Redis, or to
+        #: another node of a cluster.
+        self._are_answers_apart = answers is not session.pipe or session.is_cluster
+        self._expiry = expiry_prefix(api_name, is_cluster=session.is_cluster)
         self._options = options
         self._codec = codec
         self._api_name = api_name
-        self._queue = queue_key(api_name)
         self._presence = Presence(session.pipe, api_name, identity.process_name)
         self._mine = mine = self._presence.taken
         #: The command that takes so many calls; made once for each number.
@@ -160,7 +164,7 @@ class RedisRpcConsumer(RpcConsumer):
         else:
             ttl = max(1, math.ceil(self._options.result_ttl))
             push = [("LPUSH", key, self._encode(call, result)), ("EXPIRE", key, ttl)]
-        if push and self._answers is not self._pipe:
+        if push and self._are_answers_apart:
             # One after the other: an answer that is lost must not take the call along.
             self._send(self._answers, push, call.id, strike)
         elif push or strike:
@@ -220,7 +224,7 @@ class RedisRpcConsumer(RpcConsumer):
             replies = await self._pipe.send_many(
                 command
                 for call, _ in calls
-                for command in (("PTTL", EXPIRY + call.id), ("GETDEL", EXPIRY + call.id))
+                for command in (("PTTL", self._expiry + call.id), ("GETDEL", self._expiry + call.id))
             )
         except FAILURES as e:
             # The keys may be removed or not: the calls are looked at again, as orphans.
@@ -256,7 +260,7 @@ class RedisRpcConsumer(RpcConsumer):
             self._answer(call, ResultMessage(repr(error), call.id, error=True), blob)
 
     def _send(
-        self, pipe: Pipe, commands: _Commands, call_id: str = "", then: _Commands = (), failures: int = 0
+        self, pipe: Channel, commands: _Commands, call_id: str = "", then: _Commands = (), failures: int = 0
     ) -> None:
         """Send commands, again after a failure while they are of use; then more to the API's Redis."""
         if failures == 0:
@@ -269,7 +273,7 @@ class RedisRpcConsumer(RpcConsumer):
         sent.add_done_callback(partial(self._note_sent, pipe, commands, call_id, then, failures))
 
     def _note_sent(
-        self, pipe: Pipe, commands: _Commands, call_id: str, then: _Commands, failures: int, sent: _Sent
+        self, pipe: Channel, commands: _Commands, call_id: str, then: _Commands, failures: int, sent: _Sent
     ) -> None:
         error = failure_of(sent)
         if error is not None:
@@ -308,7 +312,7 @@ class RedisRpcConsumer(RpcConsumer):
     async def _after_refusal(self, error: ReplyError, *, may_pause: bool) -> None:
         """Load the script where the server does not know it; wait a little after anything else."""
         if error.reaction is Reaction.SEND_SCRIPT:
-            self._pipe.send("SCRIPT", "LOAD", TAKE.text).add_done_callback(ignore_outcome)
+            self._pipe.send_to_all("SCRIPT", "LOAD", TAKE.text).add_done_callback(ignore_outcome)
         elif error.reaction is not Reaction.IGNORE and may_pause:
             await self._pause(error)
 
@@ -364,7 +368,7 @@ class RedisRpcConsumer(RpcConsumer):
             self._refuse(blob, e)
             return
         # Its key is there until somebody begins to run it; the next process that takes it removes the key.
-        if await self._pipe.send("EXISTS", EXPIRY + call.id):
+        if await self._pipe.send("EXISTS", self._expiry + call.id):
             await self._pipe.run(RELEASE(queue=self._queue, mine=self._mine, call=blob))
             return
         self._answer(call, loss_of(call), blob)

@@ -111,7 +111,7 @@ class Lookout:
             for waiting in calls:
                 waiting.was_served |= bool(is_served)
             return
-        if pipe.reconnects and now < pipe.outages.ended_at + _LOST:
+        if pipe.reconnects and now < pipe.outage_ended_at + _LOST:
             return
         since = self._unserved_since.setdefault(api_name, now)
         for waiting in calls:

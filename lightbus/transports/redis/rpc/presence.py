@@ -6,7 +6,7 @@ import asyncio
 import secrets
 
 from lightbus.transports.redis.keys import presence_key, register_key, served_key, taken_key
-from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.scripts import LEAVE, PRESENT, RECOVER
 
 #: Seconds after which a process that shows no sign of life counts as absent.
@@ -22,7 +22,7 @@ class Presence:
         process_name: The process.
     """
 
-    def __init__(self, pipe: Pipe, api_name: str, process_name: str) -> None:
+    def __init__(self, pipe: Channel, api_name: str, process_name: str) -> None:
         self._pipe = pipe
         self._api_name = api_name
         # A process name may come back with the next container; what makes the key unique must not.

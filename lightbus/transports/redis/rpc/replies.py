@@ -104,7 +104,7 @@ class ReplyList:
                 future.exception()
 
     async def _read(self) -> None:
-        link = self._transport.session.link()
+        link = self._transport.session.link(self._key)
         reading = Retrying(logger, "reading answers", longest=self._retry_delay)
         try:
             while True:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightbus.transports.redis.keys import presence_key, queue_key, register_key, taken_key
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.rpc import QueueStatus
 
 
-async def queue_status(pipe: Pipe, api_names: Sequence[str]) -> list[QueueStatus]:
+async def queue_status(pipe: Channel, api_names: Sequence[str]) -> list[QueueStatus]:
     """Return how many calls wait and run, and the processes that show signs of life.
 
     Raises:
@@ -20,7 +20,7 @@ async def queue_status(pipe: Pipe, api_names: Sequence[str]) -> list[QueueStatus
         return [await _queue(pipe, api_name) for api_name in api_names]
 
 
-async def _queue(pipe: Pipe, api_name: str) -> QueueStatus:
+async def _queue(pipe: Channel, api_name: str) -> QueueStatus:
     waiting = await pipe.send("LLEN", queue_key(api_name))
     members = sorted(
         m.decode("utf-8", "replace") for m in await pipe.send("SMEMBERS", register_key(api_name))

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusTimeout, QueueFull, TransportUnavailable
@@ -17,12 +17,13 @@ from lightbus.transports.port import Use
 from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
-from lightbus.transports.redis.keys import EXPIRY, queue_key
+from lightbus.transports.redis.keys import expiry_prefix, queue_key
+from lightbus.transports.redis.link.channel import ignore_outcome
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
 from lightbus.transports.redis.link.permissions import Need
-from lightbus.transports.redis.link.pipe import ignore_outcome
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisRpcOptions
+from lightbus.transports.redis.scripts import CALL, Run
 from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
 
 from .consumer import RedisRpcConsumer
@@ -48,20 +49,22 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     def __init__(self, options: RedisRpcOptions | None = None) -> None:
         self._options = options or RedisRpcOptions()
         super().__init__(self._options)
+        self._is_cluster = self._options.is_cluster
         self._codec = rpc_codec(self._options)
         apart = None if self._options.results is None else RedisAnswers(self._options.results)
         self.answers = apart
         self._answers: RedisTransport = apart or self
         decode, obstacles = self._codec.decode_result, lambda: self.obstacles
         self._replies = ReplyList(self._answers, self._options.rpc_retry_delay, decode, obstacles)
-        #: The APIs that were called, each with its queue.
-        self._queues: dict[str, str] = {}
+        #: The APIs that were called, each with its queue and the beginning of its calls' expiry keys.
+        self._queues: dict[str, tuple[str, str]] = {}
         self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
         """Push the call and wait for its answer on this caller's reply list."""
         if message.api_name not in self._queues:
-            self._queues[message.api_name] = queue_key(message.api_name)
+            prefix = expiry_prefix(message.api_name, is_cluster=self._is_cluster)
+            self._queues[message.api_name] = queue_key(message.api_name), prefix
             use = Use("calls", message.api_name)
             self.know(str(use), self._needs(use))
             self._answers.know(str(use), needs_of_answers(use))
@@ -94,12 +97,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         loop = asyncio.get_running_loop()
         now = loop.time()
         timeout = deadline - now
-        sent = self.pipe.send_many(
-            (
-                ("SET", EXPIRY + message.id, *_patience(timeout, self._options.rpc_timeout)),
-                ("RPUSH", self._queues[message.api_name], blob),
-            )
-        )
+        sent = self._push(message, blob, timeout)
         answer = self._replies.expect(message, blob, now)
         self._lookout.note(now)
         # A failure of sending goes into the answer's future, so that the caller wakes up only once.
@@ -150,29 +148,41 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
 
     def _needs(self, use: Use) -> Iterable[Need]:
         if use.role == "serves":
-            yield from needs.serves(use.name)
+            yield from needs.serves(use.name, is_cluster=self._is_cluster)
         elif use.role == "calls":
-            yield from needs.calls(use.name)
+            yield from needs.calls(use.name, is_cluster=self._is_cluster)
         if self.answers is None:
             yield from needs_of_answers(use)
 
     def _keys(self, uses: Sequence[Use]) -> dict[str, str]:
         return {queue_key(use.name): "list" for use in uses if use.role in ("serves", "calls", "knows")}
 
+    def _push(self, message: RpcMessage, blob: bytes, timeout: float) -> asyncio.Future[Any]:
+        """Set the call's expiry key and push the call; the last reply is the length of the queue."""
+        queue, prefix = self._queues[message.api_name]
+        patience = _patience(timeout, self._options.rpc_timeout)
+        if not self._is_cluster:
+            return self.pipe.send_many((("SET", prefix + message.id, *patience), ("RPUSH", queue, blob)))
+        # In one step: while a slot moves, commands that follow each other may be done by different nodes. By
+        # its text, so that a node which does not know it yet needs no second round.
+        return self.pipe.send(*_call(queue, prefix + message.id, patience, blob).by_text())
+
     def _after_sending(
         self,
         message: RpcMessage,
         blob: bytes,
         answer: asyncio.Future[ResultMessage],
-        sent: asyncio.Future[list[object]],
+        sent: asyncio.Future[Any],
     ) -> None:
         if sent.cancelled():
             return
         error = sent.exception()
         if error is None:
             replies = sent.result()
+            if not isinstance(replies, list):
+                replies = (replies,)
             error = next((reply for reply in replies if isinstance(reply, ReplyError)), None)
-            length, most = replies[1], self._options.max_queue_length
+            length, most = replies[-1], self._options.max_queue_length
             if error is None and most is not None and isinstance(length, int) and length > most:
                 removed = self._withdraw(message, blob, -1)
                 removed.add_done_callback(partial(self._after_withdrawal, message, length, answer))
@@ -214,7 +224,8 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 left = self.pipe.send("LREM", queue_key(message.api_name), end, blob)
                 left.add_done_callback(ignore_outcome)
 
-        removed = self.pipe.send("DEL", EXPIRY + message.id)
+        _, prefix = self._queues[message.api_name]
+        removed = self.pipe.send("DEL", prefix + message.id)
         removed.add_done_callback(tidy)
         return removed
 
@@ -222,7 +233,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self,
         message: RpcMessage,
         blob: bytes,
-        sent: asyncio.Future[list[object]],
+        sent: asyncio.Future[Any],
         timeout: float,
         since: float,
     ) -> Exception:
@@ -257,7 +268,12 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         )
 
 
-def _patience(timeout: float, kept: float | None) -> tuple[str | float, str, int]:
+def _call(queue: str, expiry: str, patience: tuple[float, str, int], blob: bytes) -> Run:
+    margin, _, seconds = patience
+    return CALL(queue=queue, expiry=expiry, margin=margin, seconds=seconds, call=blob)
+
+
+def _patience(timeout: float, kept: float | None) -> tuple[float, str, int]:
     """Return value and lifetime of an expiry key; the value is by how much it outlives the caller.
 
     Args:

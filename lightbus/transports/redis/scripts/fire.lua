@@ -1,14 +1,19 @@
 -- Adds an event to a stream, unless one with its id was added within the last so many milliseconds: then the key
 -- `fired` holds that one's id in the stream. Returns the id in the stream.
+-- With `waits`, a WAIT follows, which counts only what its own connection has written: so an event that was there is
+-- followed by a write, too, which changes nothing.
 -- Rehearsed: what is stored is remembered, so that it is not stored again where its sender was refused.
 local stream, fired = KEYS[1], KEYS[2]
-local milliseconds = ARGV[1]
+local milliseconds, waits = ARGV[1], ARGV[2]
 local known = redis.call('GET', fired)
 if known then
+  if waits == '1' then
+    redis.call('SET', fired, known, 'KEEPTTL')
+  end
   return known
 end
 local fields = {}
-for i = 2, #ARGV do -- fields
+for i = 3, #ARGV do -- fields
   fields[#fields + 1] = ARGV[i]
 end
 redis.call('SET', fired, '', 'XX', 'PX', milliseconds)

@@ -14,12 +14,13 @@ from typing import Any
 from lightbus.exceptions import GroupRefused, LightbusException
 from lightbus.transports.groups import SILENT, GroupStatus, Move, Seek, StillRead
 from lightbus.transports.redis.keys import GroupKeys
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import INHERIT, REMOVE, SEEK, SPAN, SUCCEED
 from lightbus.transports.unserved import being_moved, holds_up, is_read, not_known, waiting
 
+from .noted import scan
 from .status import NOBODY, group_status
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,9 @@ _FOR_EVER = 2**53
 #: How many entries are moved, and how many are looked at, by one script.
 _MOVED_AT_ONCE = 200
 _SEEN_AT_ONCE = 1_000
-_SCANNED = 1_000
 
 
-async def remove(pipe: Pipe, status: GroupStatus) -> None:
+async def remove(pipe: Channel, status: GroupStatus) -> None:
     """Remove a group of one stream, with all that is kept for it."""
     keys = GroupKeys(status.stream, status.group)
     with unavailable(f"the group {status.group} of {status.stream} is not removed"):
@@ -53,7 +53,7 @@ async def remove(pipe: Pipe, status: GroupStatus) -> None:
         raise _still_read(status.stream, status.group, reader)
 
 
-async def plan_move(pipe: Pipe, status: GroupStatus, heir: str) -> Move:
+async def plan_move(pipe: Channel, status: GroupStatus, heir: str) -> Move:
     """Look what a move would do."""
     stream, group = status.stream, status.group
     with unavailable(f"the group {group} of {stream} can't be looked at"):
@@ -69,7 +69,7 @@ async def plan_move(pipe: Pipe, status: GroupStatus, heir: str) -> Move:
 
 
 async def move(
-    pipe: Pipe, stream: str, group: str, heir: str, *, silent_1x: int | None = None, remembers: bool = True
+    pipe: Channel, stream: str, group: str, heir: str, *, silent_1x: int | None = None, remembers: bool = True
 ) -> None:
     """Let another group take the place of a group of one stream.
 
@@ -107,7 +107,7 @@ async def move(
                 return
 
 
-async def take_over(pipe: Pipe, streams: Sequence[str], group: str, heir: str, *, remembers: bool) -> None:
+async def take_over(pipe: Channel, streams: Sequence[str], group: str, heir: str, *, remembers: bool) -> None:
     """Let the group of a listener that was renamed take the place of that of its name before.
 
     Args:
@@ -139,7 +139,7 @@ async def take_over(pipe: Pipe, streams: Sequence[str], group: str, heir: str, *
             logger.info(what, group, status.stream, heir, *counts)
 
 
-async def plan_seek(pipe: Pipe, status: GroupStatus, to: str) -> Seek:
+async def plan_seek(pipe: Channel, status: GroupStatus, to: str) -> Seek:
     """Look what it would do to read on from another place."""
     stream, group = status.stream, status.group
     with unavailable(f"the group {group} of {stream} can't be looked at"):
@@ -156,7 +156,7 @@ async def plan_seek(pipe: Pipe, status: GroupStatus, to: str) -> Seek:
         return Seek(status, place, again, skipped, first, bool(oldest) and first == oldest[0].decode())
 
 
-async def seek(pipe: Pipe, plan: Seek) -> None:
+async def seek(pipe: Channel, plan: Seek) -> None:
     """Let a group of one stream read on from another place."""
     stream, group = plan.status.stream, plan.status.group
     keys = GroupKeys(stream, group)
@@ -180,22 +180,19 @@ async def seek(pipe: Pipe, plan: Seek) -> None:
             _refuse(stream, group, "", what, [cursor, *more])
 
 
-async def _move_memory(pipe: Pipe, prefix: str, heirs_prefix: str) -> None:
+async def _move_memory(pipe: Channel, prefix: str, heirs_prefix: str) -> None:
     """Rename the keys that remember handled events; those that lapse meanwhile are no matter."""
     pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in prefix) + "*"
-    cursor = b"0"
-    while True:
-        cursor, found = await pipe.send("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "string")
-        start = prefix.encode()
-        renamed = [("RENAMENX", key, heirs_prefix.encode() + key.removeprefix(start)) for key in found]
-        for reply in await pipe.send_many(renamed) if renamed else ():
-            if isinstance(reply, ReplyError) and "no such key" not in reply.said:
-                raise reply
-        if cursor == b"0":
-            return
+    start = prefix.encode()
+    for primary in await pipe.primaries():
+        async for found in scan(primary, pattern, "string"):
+            renamed = [("RENAMENX", key, heirs_prefix.encode() + key.removeprefix(start)) for key in found]
+            for reply in await pipe.send_many(renamed) if renamed else ():
+                if isinstance(reply, ReplyError) and "no such key" not in reply.said:
+                    raise reply
 
 
-async def _read_till(pipe: Pipe, stream: str, group: str) -> str:
+async def _read_till(pipe: Channel, stream: str, group: str) -> str:
     """Return the id after which a group reads on."""
     for each in await pipe.send("XINFO", "GROUPS", stream):
         facts = dict(zip((name.decode() for name in each[::2]), each[1::2], strict=True))
@@ -204,12 +201,12 @@ async def _read_till(pipe: Pipe, stream: str, group: str) -> str:
     raise GroupRefused(f"there is no group {group} of {stream} any more")
 
 
-async def _count(pipe: Pipe, stream: str, after: str, till: str) -> int:
+async def _count(pipe: Channel, stream: str, after: str, till: str) -> int:
     """Return how many entries come after one id, and not after another."""
     return sum([len(ids) async for ids in _span(pipe, stream, after, till)])
 
 
-async def _span(pipe: Pipe, stream: str, after: str, till: str) -> AsyncIterator[list[bytes]]:
+async def _span(pipe: Channel, stream: str, after: str, till: str) -> AsyncIterator[list[bytes]]:
     """Go through the ids of the events in a part of a stream, so many at a time."""
     while _parts(after) < _parts(till):
         last, *ids = await pipe.run(SPAN(stream=stream, after=after, till=till, most=_SEEN_AT_ONCE))

@@ -10,8 +10,8 @@ from lightbus.transports.events import DeadLetter
 from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
 from lightbus.transports.redis.keys import GroupKeys, owner_of_dead
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import REPLAY
 
@@ -24,7 +24,7 @@ _NO_GROUP = (b" made", b" service")
 _ADDED = ("reason", "error", "trace", "attempts", "origin")
 
 
-async def walk(pipe: Pipe, decode: Decode) -> AsyncIterator[DeadLetter]:
+async def walk(pipe: Channel, decode: Decode) -> AsyncIterator[DeadLetter]:
     """Go through all dead letters of a Redis: by group, the oldest first.
 
     Raises:
@@ -42,7 +42,7 @@ async def walk(pipe: Pipe, decode: Decode) -> AsyncIterator[DeadLetter]:
                 first = f"({entries[-1][0].decode()}"
 
 
-async def _places(pipe: Pipe) -> list[str]:
+async def _places(pipe: Channel) -> list[str]:
     """Return the keys that may hold dead letters: noted ones, and of the groups that there are and were."""
     keys = [key.decode("utf-8", "surrogateescape") for key in await known(pipe)]
     found = {key for key in keys if owner_of_dead(key)}
@@ -60,7 +60,7 @@ async def _places(pipe: Pipe) -> list[str]:
     return sorted(found)
 
 
-async def replay(pipe: Pipe, letter: DeadLetter) -> bool:
+async def replay(pipe: Channel, letter: DeadLetter) -> bool:
     """Hand a letter to its group again, with its attempts counted from the start."""
     owner = owner_of_dead(letter.place)
     if owner is None:
@@ -70,7 +70,7 @@ async def replay(pipe: Pipe, letter: DeadLetter) -> bool:
         return bool(await pipe.run(REPLAY(dead=letter.place, retry=retry, letter=letter.id)))
 
 
-async def drop(pipe: Pipe, letter: DeadLetter) -> bool:
+async def drop(pipe: Channel, letter: DeadLetter) -> bool:
     """Delete a letter for good."""
     with unavailable(f"the dead letter {letter.id} is not dropped"):
         return bool(await pipe.send("XDEL", letter.place, letter.id))

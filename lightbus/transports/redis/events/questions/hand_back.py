@@ -7,8 +7,8 @@ import asyncio
 from lightbus.exceptions import GroupRefused
 from lightbus.transports.groups import SILENT, GroupStatus, HandBack, StillRead
 from lightbus.transports.redis.keys import GroupKeys
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.scripts import HAND_BACK
 from lightbus.transports.unserved import being_moved, is_read
 
@@ -22,13 +22,13 @@ _IDLE = 7 * 86_400_000
 _TRIES, _PAUSE = 50, 0.1
 
 
-async def plan_hand_back(pipe: Pipe, status: GroupStatus, *, letters: bool) -> HandBack:
+async def plan_hand_back(pipe: Channel, status: GroupStatus, *, letters: bool) -> HandBack:
     """Look what would be handed back."""
     with unavailable(f"the group {status.group} of {status.stream} can't be looked at"):
         return await _go_through(pipe, status, letters=letters, acts=False)
 
 
-async def hand_back(pipe: Pipe, status: GroupStatus, *, letters: bool) -> HandBack:
+async def hand_back(pipe: Channel, status: GroupStatus, *, letters: bool) -> HandBack:
     """Hand it back; where another group has unread events, wait a little until it has read them."""
     with unavailable(f"the group {status.group} of {status.stream} is not handed back as a whole"):
         done = await _go_through(pipe, status, letters=letters, acts=True)
@@ -43,7 +43,7 @@ async def hand_back(pipe: Pipe, status: GroupStatus, *, letters: bool) -> HandBa
         return done
 
 
-async def _go_through(pipe: Pipe, status: GroupStatus, *, letters: bool, acts: bool) -> HandBack:
+async def _go_through(pipe: Channel, status: GroupStatus, *, letters: bool, acts: bool) -> HandBack:
     """Go through all that waits, so many at a time; each script does its part as a whole."""
     keys = GroupKeys(status.stream, status.group)
     counts, of_letters, behind = [0, 0, 0, 0], 0, ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from weakref import WeakKeyDictionary
 
 from lightbus.transports.redis.keys import (
@@ -21,8 +21,8 @@ from lightbus.transports.redis.keys import (
     is_stream,
     owner_of_dead,
 )
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import LinkBroken
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ _PAGE = 500
 #: Seconds of a search that are worth a warning.
 _LONG = 1.0
 #: The streams that this process has found, if it may not note them for others.
-_found: WeakKeyDictionary[Pipe, set[bytes]] = WeakKeyDictionary()
+_found: WeakKeyDictionary[Channel, set[bytes]] = WeakKeyDictionary()
 
 
-def note(pipe: Pipe, streams: Sequence[str]) -> None:
+def note(pipe: Channel, streams: Sequence[str]) -> None:
     """Note streams for those who look for them, in the background; a search finds them without."""
 
     def look(noted: asyncio.Future[int]) -> None:
@@ -49,7 +49,7 @@ def note(pipe: Pipe, streams: Sequence[str]) -> None:
     pipe.send("SADD", STREAMS, *streams).add_done_callback(look)
 
 
-async def known(pipe: Pipe) -> set[bytes]:
+async def known(pipe: Channel) -> set[bytes]:
     """Return the keys that are noted, and those that contracts suggest; search if nobody ever did."""
     noted, searched, names = await pipe.send_many(
         [("SMEMBERS", STREAMS), ("EXISTS", SEARCHED), ("SMEMBERS", SCHEMAS)]
@@ -64,7 +64,7 @@ async def known(pipe: Pipe) -> set[bytes]:
         logger.log(
             logging.WARNING if seconds > _LONG else logging.INFO,
             "nobody had noted all streams of Redis at %s, so it was searched as a whole, which took %.1f s",
-            *(pipe.connector.address, seconds),
+            *(pipe.address, seconds),
         )
     keys = set(found or ())
     keys.update(() if isinstance(noted, ReplyError) else noted)
@@ -72,7 +72,7 @@ async def known(pipe: Pipe) -> set[bytes]:
     return keys
 
 
-async def search(pipe: Pipe) -> set[bytes]:
+async def search(pipe: Channel) -> set[bytes]:
     """Search the whole Redis for streams of events and of dead letters, and note them."""
     found = {key: key.decode("utf-8", "surrogateescape") for key in await _scan(pipe, ANY_STREAM)}
     keys = {key for key, text in found.items() if is_stream(text) or owner_of_dead(text)}
@@ -83,17 +83,25 @@ async def search(pipe: Pipe) -> set[bytes]:
         await pipe.send("SET", SEARCHED, 1)
     except ReplyError as e:
         _found[pipe] = keys
-        logger.info("streams that were found in Redis at %s can't be noted: %s", pipe.connector.address, e)
+        logger.info("streams that were found in Redis at %s can't be noted: %s", pipe.address, e)
     return keys
 
 
-async def _scan(pipe: Pipe, pattern: str) -> set[bytes]:
+async def _scan(pipe: Channel, pattern: str) -> set[bytes]:
     """Return the keys of all streams that match a pattern of Redis."""
     keys: set[bytes] = set()
+    for primary in await pipe.primaries():
+        async for found in scan(primary, pattern, "stream"):
+            keys.update(found)
+    return keys
+
+
+async def scan(pipe: Channel, pattern: str, kind: str) -> AsyncIterator[list[bytes]]:
+    """Go through the keys of one server that match a pattern of Redis and have a type."""
     cursor = b"0"
     while True:
-        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "stream")
+        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", kind)
         cursor, found = await pipe.send(*command)
-        keys.update(found)
+        yield found
         if cursor == b"0":
-            return keys
+            return

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from lightbus.transports.events import ConsumerStatus, GroupStatus
 from lightbus.transports.redis.keys import GroupKeys
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
-from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import COUNT
 
@@ -29,7 +29,7 @@ _Facts = dict[str, Any]
 
 
 async def group_status(
-    pipe: Pipe, streams: Sequence[str] | None = None, group: str | None = None, limit: int | None = None
+    pipe: Channel, streams: Sequence[str] | None = None, group: str | None = None, limit: int | None = None
 ) -> list[GroupStatus]:
     """Return how far groups are.
 
@@ -49,7 +49,7 @@ async def group_status(
         return await asyncio.gather(*(_group(pipe, *each, limit) for each in facts))
 
 
-async def most_behind(pipe: Pipe, stream: str, limit: int) -> GroupStatus | None:
+async def most_behind(pipe: Channel, stream: str, limit: int) -> GroupStatus | None:
     """Return the group because of which a stream keeps its oldest event; None if it has no group."""
     statuses = await group_status(pipe, [stream], limit=limit)
     return min(statuses, key=lambda status: _number(status.oldest.encode()), default=None)
@@ -90,7 +90,7 @@ class Gone:
     place: bytes
 
 
-async def events_gone(pipe: Pipe, streams: Sequence[str], group: str) -> dict[str, Gone]:
+async def events_gone(pipe: Channel, streams: Sequence[str], group: str) -> dict[str, Gone]:
     """Return what each stream has lost that the group had not read, as far as that can be told now."""
     known = await _groups(pipe, streams, group)
     many = len(_Notes._fields)
@@ -104,7 +104,7 @@ async def events_gone(pipe: Pipe, streams: Sequence[str], group: str) -> dict[st
     return found
 
 
-def note_surplus(pipe: Pipe, stream: str, group: str, made: str, surplus: int) -> Awaitable[Any]:
+def note_surplus(pipe: Channel, stream: str, group: str, made: str, surplus: int) -> Awaitable[Any]:
     """Note how many events Redis will always count as unread, although the group is beyond them."""
     return pipe.send("HSET", GroupKeys(stream, group).groups, f"{group} surplus", f"{made} {surplus}")
 
@@ -119,7 +119,7 @@ def _notes(replies: Sequence[Any]) -> _Notes:
 
 
 async def _groups(
-    pipe: Pipe, streams: Sequence[str], group: str | None
+    pipe: Channel, streams: Sequence[str], group: str | None
 ) -> list[tuple[str, str, _Facts, _Facts]]:
     """Return stream, group, and the facts of both."""
     asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
@@ -137,7 +137,7 @@ async def _groups(
 
 
 async def _group(
-    pipe: Pipe, stream: str, name: str, about: _Facts, group: _Facts, limit: int | None
+    pipe: Channel, stream: str, name: str, about: _Facts, group: _Facts, limit: int | None
 ) -> GroupStatus:
     keys = GroupKeys(stream, name)
     replies = await pipe.send_many(
@@ -222,7 +222,7 @@ def _consumers(
     return tuple(found[name] for name in sorted(found))
 
 
-async def _lag(pipe: Pipe, stream: str, about: _Facts, group: _Facts, *, is_off: bool) -> tuple[int, bool]:
+async def _lag(pipe: Channel, stream: str, about: _Facts, group: _Facts, *, is_off: bool) -> tuple[int, bool]:
     """Return how many entries a group has not read, and whether that is exact.
 
     Args:

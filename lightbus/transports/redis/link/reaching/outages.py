@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 
 from lightbus.runtime.obstacles import Obstacles
 
@@ -19,13 +19,14 @@ class Outages:
     Args:
         address: The address of Redis, without secrets.
         told: Shows that commands don't reach Redis, while that is so.
+        which: Tells it from another connection to the same Redis.
     """
 
-    def __init__(self, address: str, told: Collection[Obstacles]) -> None:
+    def __init__(self, address: str, told: Collection[Obstacles], which: Hashable = None) -> None:
         self._address = address
         self._told = told
         #: The key of this obstacle.
-        self.obstacle = ("redis", address)
+        self.obstacle = ("redis", address, which)
         #: When the connection was made last.
         self.ended_at = 0.0
         self._began_at: float | None = None

@@ -14,8 +14,7 @@ from typing import Any, Literal
 from redis import exceptions as redis_errors
 
 from lightbus.exceptions import ConfigurationError
-
-from .refusals import REFUSALS, code_of, explain
+from lightbus.transports.redis.link.refusals import REFUSALS, code_of, explain
 
 #: The errors that the library makes of a refused handshake, each with its code.
 _REFUSED_AT_FIRST: tuple[tuple[type[Exception], str], ...] = (
@@ -113,6 +112,7 @@ async def reason_of(
     patience: float,
     who: str = "Redis",
     options: str = "bus.redis",
+    nodes: str = "",
 ) -> str:
     """Say why there is no connection, and what to do.
 
@@ -123,8 +123,13 @@ async def reason_of(
         patience: Seconds after which connecting was given up.
         who: The name of the server.
         options: The key of its options in the manifest.
+        nodes: The key that names the nodes of the cluster that it belongs to.
     """
     text = await _reason(error, f"{who} at {address}", settings, patience)
+    if who == "Redis" and nodes:
+        return text.replace(_START, f"start it, or name other nodes in {nodes}").replace(
+            "bus.redis.url", nodes
+        )
     if who == "Redis":
         return text.replace(_START, f"{_START}{_BROUGHT}") if settings.get("host") in LOOPBACK else text
     return (

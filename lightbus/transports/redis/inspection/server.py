@@ -1,16 +1,13 @@
-"""Looking at a Redis: does it have all that the promises need?"""
+"""One server: what it says of itself, and which promises that costs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lightbus.transports.port import Finding
-
-from .link.connection import Connector, Link
-from .link.permissions import Need, NotKnown, look, sentences
-from .link.refusals import ReplyError
 
 #: The oldest version that has every command.
 OLDEST = (6, 2)
@@ -22,54 +19,100 @@ _NEARLY_FULL = 0.9
 _WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
 #: Commands that some servers lack, or that an administrator has renamed away.
 COMMANDS = (
-    *("BLMOVE", "EVAL", "EVALSHA", "EXISTS", "GETDEL", "LMOVE", "MGET", "PEXPIRE", "PTTL", "RPUSH", "SET"),
+    *("BLMOVE", "EVAL", "EVALSHA", "EXISTS", "GET", "GETDEL", "LMOVE", "PEXPIRE", "PTTL", "RPUSH", "SET"),
     *("XACK", "XADD", "XAUTOCLAIM", "XCLAIM", "XGROUP", "XINFO", "XPENDING", "XRANGE", "XREADGROUP"),
     *("XREVRANGE", "XTRIM", "ZADD", "ZRANGE"),
 )
-_TIMEOUT = 5.0
+#: What a server is asked of itself.
+QUESTIONS: tuple[tuple[Any, ...], ...] = (
+    ("INFO",),
+    ("COMMAND", "INFO", *COMMANDS),
+    ("CONFIG", "GET", "save"),
+)
 
 
-async def inspect(connector: Connector, keys: Mapping[str, str], needs: Sequence[Need]) -> list[Finding]:
-    """Ask a server about itself, and what its user may do.
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, by its answers.
 
     Args:
-        connector: Connects to it.
-        keys: Keys that this transport uses, with the type that each must have where it exists.
-        needs: The commands and keys that are needed.
-
-    Returns:
-        Its faults.
-
-    Raises:
-        TransportUnavailable: It does not answer, or refuses the password.
+        where: Its name in sentences.
+        about: The answer to INFO.
+        commands: The answer to COMMAND INFO.
+        save: The answer to CONFIG GET save.
+        is_local: Whether it is on this machine.
+        facts: The names and values of INFO.
     """
-    questions: list[tuple[Any, ...]] = [
-        ("INFO",),
-        ("COMMAND", "INFO", *COMMANDS),
-        ("CONFIG", "GET", "save"),
-        *(("TYPE", key) for key in keys),
-    ]
-    link = Link(connector)
-    try:
-        about, commands, save, *types = await link.exchange(questions, _TIMEOUT)
-    finally:
-        await link.close()
-    where = f"Redis at {connector.address}"
-    found = [*_version(where, about), *_commands(where, commands)]
-    facts = _facts(about)
-    if facts:
-        found += [*_place(where, facts), *_eviction(where, facts), *_room(where, facts)]
-        found += _persistence(where, facts, save, is_local=connector.is_local)
-        found += _disk(where, facts)
-    found += _types(where, keys, types)
-    if not any(finding.fatal for finding in found):
-        found += await _permissions(connector, needs, is_replica=facts.get("role") == "slave")
-    return found
+
+    where: str
+    about: Any
+    commands: Any
+    save: Any
+    is_local: bool
+    facts: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "facts", facts_of(self.about))
+
+    @property
+    def is_of_cluster(self) -> bool:
+        """Whether it is a node of a cluster."""
+        return self.facts.get("cluster_enabled") == "1"
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it follows another one."""
+        return self.facts.get("role") == "slave"
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas are in step with it."""
+        return sum(
+            name.startswith("slave") and name[5:].isdigit() and "state=online" in value
+            for name, value in self.facts.items()
+        )
+
+    def faults(self) -> Iterator[Finding]:
+        """What it lacks, wherever it stands."""
+        where, facts = self.where, self.facts
+        yield from _version(where, self.about)
+        yield from _commands(where, self.commands)
+        if facts:
+            yield from _eviction(where, facts)
+            yield from _room(where, facts)
+            yield from _persistence(where, facts, self.save, is_local=self.is_local)
+            yield from _disk(where, facts)
+
+    def misplaced(self) -> Iterator[Finding]:
+        """What is wrong with it as the one Redis that a URL, or Sentinel, names."""
+        where, facts = self.where, self.facts
+        if self.is_of_cluster:
+            yield Finding(
+                f"{where} is a cluster, of which each node holds only a part of the keys; use "
+                "bus.redis.cluster, with some of its nodes, in place of bus.redis.url",
+                severity="error",
+            )
+        elif self.is_replica and facts.get("slave_read_only", "1") == "1":
+            primary = f"{facts.get('master_host', '?')}:{facts.get('master_port', '?')}"
+            yield Finding(
+                f"{where} is a replica, which takes no writes; give the URL of its primary, {primary}, or "
+                "let bus.redis.sentinel find it",
+                severity="error",
+            )
 
 
-def describe(address: str, about: Any) -> str:
-    """Return what a server is, by its answer to INFO: its version, and how full and how busy it is."""
-    facts = _facts(about)
+def describe(answers: Sequence[tuple[str, Any]]) -> str:
+    """Return what a Redis is: the version of each primary, and how full and how busy it is.
+
+    Args:
+        answers: The address of each primary, and its answer to INFO.
+    """
+    told = "; ".join(_describe(address, about) for address, about in answers)
+    return told if len(answers) == 1 else f"a cluster of {len(answers)} primaries: {told}"
+
+
+def _describe(address: str, about: Any) -> str:
+    facts = facts_of(about)
     version = f"Redis {facts.get('redis_version', 'of unknown version')}"
     if facts.get("server_name") == "valkey":
         version = f"Valkey {facts.get('valkey_version', '')} (as {version})"
@@ -80,49 +123,11 @@ def describe(address: str, about: Any) -> str:
     return f"{address}: {version}, {used}{room} of memory used, {count}"
 
 
-def _facts(about: Any) -> dict[str, str]:
+def facts_of(about: Any) -> dict[str, str]:
     """Return the names and values of an answer to INFO."""
     if not isinstance(about, bytes):
         return {}
     return dict(re.findall(r"^(\w+):(.*?)\r?$", about.decode("utf-8", "replace"), re.MULTILINE))
-
-
-async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replica: bool) -> list[Finding]:
-    try:
-        missing = await look(connector, needs)
-    except NotKnown as e:
-        return [
-            Finding(
-                f"the permissions of the user {connector.username!r} of Redis at {connector.address} can't "
-                f"be looked at without MULTI, which changes nothing: {e}",
-                severity="note",
-                topic="permission",
-            )
-        ]
-    # Of a replica, each write says the same, and it is told already.
-    told = [m for m in missing if not (is_replica and m.code == "READONLY")]
-    sure = sentences(connector, [m for m in told if not m.need.is_assumed])
-    assumed = sentences(connector, [m for m in told if m.need.is_assumed])
-    return [
-        *(Finding(what, severity="error", is_watched=True, topic="permission") for what in sure),
-        *(Finding(what, is_watched=True, topic="permission") for what in assumed),
-    ]
-
-
-def _place(where: str, facts: Mapping[str, str]) -> Iterable[Finding]:
-    if facts.get("cluster_enabled") == "1":
-        yield Finding(
-            f"{where} is a node of a Redis Cluster, and Lightbus needs one Redis that holds all keys: it "
-            "follows no MOVED; give the URL of a Redis that stands alone or behind Sentinel",
-            severity="error",
-        )
-    if facts.get("role") == "slave" and facts.get("slave_read_only", "1") == "1":
-        primary = f"{facts.get('master_host', '?')}:{facts.get('master_port', '?')}"
-        yield Finding(
-            f"{where} is a replica, which takes no writes; give the URL of its primary, {primary}, or let "
-            "bus.redis.sentinel find it",
-            severity="error",
-        )
 
 
 def _version(where: str, about: Any) -> Iterable[Finding]:
@@ -203,8 +208,12 @@ def _persistence(where: str, facts: Mapping[str, str], save: Any, *, is_local: b
         return
     # If CONFIG is forbidden, nothing is known about snapshots.
     if isinstance(save, list) and not (len(save) > 1 and save[1]):
+        # A node that is back before it counts as failed has its slots again, and its replica copies it.
+        when, then = "when it restarts", ""
+        if facts.get("cluster_enabled") == "1" and facts.get("connected_slaves", "0") != "0":
+            when, then = "if it restarts before a replica is promoted", "it comes back empty, and "
         yield Finding(
-            f"{where} writes nothing to disk: when it restarts, every event that fire() has confirmed and no "
+            f"{where} writes nothing to disk: {when}, {then}every event that fire() has confirmed and no "
             "listener has handled is lost; set appendonly yes",
             topic="data",
         )
@@ -218,12 +227,19 @@ def _persistence(where: str, facts: Mapping[str, str], save: Any, *, is_local: b
     )
 
 
-def _types(where: str, keys: Mapping[str, str], types: Sequence[Any]) -> Iterable[Finding]:
-    for (key, wanted), found in zip(keys.items(), types, strict=True):
-        if isinstance(found, ReplyError) or found in (b"none", wanted.encode(), wanted):
-            continue
-        kind = found.decode() if isinstance(found, bytes) else found
-        what = "events can be neither fired nor received" if wanted == "stream" else "no call gets through"
-        yield Finding(
-            f"{where} holds a {kind} at {key}, where a {wanted} belongs: {what}; rename or delete that key"
-        )
+def lacking_replicas(servers: Iterable[Server], promised: int) -> Iterator[Finding]:
+    """Tell of servers with fewer replicas than each event waits for.
+
+    Args:
+        servers: The primaries.
+        promised: The number of replicas that an event waits for before it counts as fired.
+    """
+    for server in servers:
+        if server.facts and not server.is_replica and server.replicas < promised:
+            yield Finding(
+                f"{server.where} has {server.replicas} of the {promised} replicas that events wait for by "
+                "replicas_before_confirmed: each fire() there raises PublishNotConfirmed after "
+                "replicas_timeout; add replicas, or lower it",
+                severity="error",
+                topic="data",
+            )

@@ -9,11 +9,11 @@ from typing import Any
 from redis import asyncio as aioredis
 from redis import exceptions as redis_errors
 
+from lightbus.transports.redis.link.refusals import code_of
 from lightbus.transports.redis.options import HostPort
 
 from .lookup import look_up
 from .reasons import reason_of
-from .refusals import code_of
 
 _DOWN = ("s_down", "o_down", "disconnected")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 
+from lightbus.transports.redis.events.delivery import Deliveries
+from lightbus.transports.redis.events.entry import Fields
+from lightbus.transports.redis.events.suspects import Takeover
+from lightbus.transports.redis.link.connection import Link
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.scripts import REREAD
-
-from .delivery import Deliveries
-from .entry import Fields
-from .suspects import Takeover
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ _MARGIN = 1.0
 
 
 class LostReads:
-    """The entries that one consumer holds by the word of Redis, and knows nothing of.
+    """The entries of one reader that its consumer holds by the word of Redis, and knows nothing of.
 
     Nothing but its lease would bring such an event back, since its process lives; and then it would count as
     one that has ended a process.
@@ -29,9 +30,14 @@ class LostReads:
     Args:
         deliveries: Has the events that wait for a free slot.
         takeover: Runs events that dead processes have left.
+        link: The connection of the reader.
+        sources: The streams that it reads.
     """
 
-    def __init__(self, deliveries: Deliveries, takeover: Takeover) -> None:
+    def __init__(
+        self, deliveries: Deliveries, takeover: Takeover, link: Link, sources: Sequence[str]
+    ) -> None:
+        self._link, self._sources = link, sources
         self._deliveries = deliveries
         self._takeover = takeover
         self._membership = deliveries.settling.membership
@@ -54,8 +60,8 @@ class LostReads:
         if since is None:
             return
         # A read that still waits there would give events to nobody.
-        self._membership.pipe.end_remains(self._membership.link)
-        for source in self._membership.sources:
+        self._membership.pipe.end_remains(self._link)
+        for source in self._sources:
             try:
                 await self._take_up(source, since)
             except ReplyError as e:

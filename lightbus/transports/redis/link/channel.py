@@ -1,0 +1,170 @@
+"""The way to a Redis that transports use, whatever it consists of: one connection, or one to each primary."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from lightbus.exceptions import TransportUnavailable
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.redis.scripts import Run
+
+from .connection import Link, unavailable
+from .deadlines import Deadlines
+from .refusals import Reaction, ReplyError
+
+
+class Channel(ABC):
+    """The shared way of one event loop to one Redis, or to one cluster.
+
+    If a connection breaks, commands that were not yet written wait until it is back. Those that were written
+    and not answered fail with :class:`LinkBroken`, since nobody knows whether Redis did them.
+    """
+
+    #: Its address, without secrets.
+    address: str
+    #: When those that wait for replies, or for answers, wait no longer.
+    deadlines: Deadlines
+    #: Whether :meth:`close` was called.
+    is_closed: bool
+    #: Is told of each refusal.
+    on_refusal: Callable[[ReplyError], None]
+
+    @abstractmethod
+    def send(self, *command: Any) -> asyncio.Future[Any]:
+        """Send one command.
+
+        Returns:
+            A future of its reply. It fails with :class:`ReplyError` if Redis refuses the command, with
+            :class:`LinkBroken` if its outcome is unknown, and with ``TransportUnavailable`` if there was
+            never a connection. Cancelling it before the command is written takes the command back.
+        """
+
+    @abstractmethod
+    def store(self, *command: Any) -> asyncio.Future[Any]:
+        """Send a write, whose reply comes once as many replicas have it as this channel promises.
+
+        Returns:
+            A future of its reply, as that of :meth:`send`. It may fail with ``TooFewReplicas``, too.
+        """
+
+    @abstractmethod
+    def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
+        """Send commands that follow each other; those of one slot have no other command between them.
+
+        Returns:
+            A future of all replies, in which a refused command has its :class:`ReplyError` in its place.
+        """
+
+    @abstractmethod
+    def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:
+        """Send one command to each primary; one Redis is its only one.
+
+        Returns:
+            A future of their replies, in which that of one which refuses it is its :class:`ReplyError`.
+        """
+
+    @abstractmethod
+    async def primaries(self) -> Sequence[Channel]:
+        """Return a channel to each primary, for what each keeps for itself; to one Redis, that is this one.
+
+        Raises:
+            TransportUnavailable: It is not known who they are.
+        """
+
+    async def run(self, run: Run) -> Any:
+        """Run a script, sending its text where the server does not know it yet.
+
+        Raises:
+            ReplyError: Redis refused it.
+            LinkBroken: The outcome is unknown.
+        """
+        try:
+            try:
+                return await self.send(*run.by_name())
+            except ReplyError as e:
+                if e.reaction is not Reaction.SEND_SCRIPT:
+                    raise
+            return await self.send(*run.by_text())
+        except ReplyError as e:
+            e.note_script(run)
+            raise
+
+    async def open(self) -> None:
+        """Connect now instead of with the first command.
+
+        Raises:
+            TransportUnavailable: Redis does not answer; it is tried again in the background all the same.
+        """
+        with unavailable(f"Redis at {self.address} is not ready"):
+            refusals = [reply for reply in await self.send_to_all("PING") if isinstance(reply, ReplyError)]
+            if refusals:
+                raise refusals[0]
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close all connections; commands that wait fail."""
+
+    @abstractmethod
+    def link(self, key: str | None, on_refusal: Callable[[ReplyError], None]) -> Link:
+        """Return a new connection for commands that block.
+
+        Args:
+            key: The key that they wait at. In a cluster, the connection goes to whichever primary has it.
+                Left out, it is the first key of the first commands.
+            on_refusal: Is told of each refusal.
+        """
+
+    @abstractmethod
+    def unblock(self, link: Link) -> None:
+        """Make a read that blocks on another connection return at once."""
+
+    @abstractmethod
+    def end_remains(self, link: Link) -> None:
+        """Let what is left of another connection end before anything that is sent from now on is done."""
+
+    @property
+    @abstractmethod
+    def failure(self) -> TransportUnavailable | None:
+        """The last failure to connect, while there is no connection."""
+
+    @property
+    @abstractmethod
+    def reconnects(self) -> int:
+        """How often a connection was made again."""
+
+    @property
+    @abstractmethod
+    def outage_ended_at(self) -> float:
+        """When a connection was made last, by the event loop's clock."""
+
+    @abstractmethod
+    def outage_since(self, moment: float) -> str:
+        """Say for how long Redis was away, where that was after a moment of the loop's clock."""
+
+    @abstractmethod
+    def forget(self, obstacles: Obstacles) -> None:
+        """Tell these no more of what is in the way of commands."""
+
+    @abstractmethod
+    def is_unsent(self, future: asyncio.Future[Any]) -> bool:
+        """Tell whether a command still waits for a connection."""
+
+    @abstractmethod
+    def unsent(self) -> set[asyncio.Future[Any]]:
+        """Return the futures of all commands that still wait for a connection."""
+
+
+def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:
+    """Return what went wrong with commands that were sent, refusals included; None if nothing did."""
+    if sent.cancelled():
+        return None
+    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)
+
+
+def ignore_outcome(future: asyncio.Future[Any]) -> None:
+    """Take note of an outcome that changes nothing, so that asyncio does not report it as lost."""
+    if not future.cancelled():
+        future.exception()

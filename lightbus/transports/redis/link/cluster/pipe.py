@@ -1,0 +1,297 @@
+"""The channel to a cluster: each command goes to the primary that has its slot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import hiredis
+
+from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.redis.link.channel import Channel, ignore_outcome
+from lightbus.transports.redis.link.connection import Connector, Link
+from lightbus.transports.redis.link.deadlines import Deadlines
+from lightbus.transports.redis.link.promise import Promise
+from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.options import RedisOptions
+
+from .link import ClusterLink
+from .node import ELSEWHERE, NodePipe, Routed
+from .nodes import Nodes
+from .redirects import PATIENCE, Redirects, fail
+from .slots import ANYWHERE, slot_of_command
+
+
+class ClusterPipe(Channel):
+    """The shared way of one event loop to one cluster: a pipe to each primary that is used.
+
+    Args:
+        options: The address and the credentials.
+        told: Shows that commands don't reach a node, while that is so.
+        promise: The replicas that must have a write of :meth:`store` before its sender hears of it.
+    """
+
+    def __init__(
+        self, options: RedisOptions, told: Collection[Obstacles] = (), promise: Promise | None = None
+    ) -> None:
+        self.address = options.address
+        self._connector = Connector(options)
+        self._loop = asyncio.get_running_loop()
+        self.deadlines = Deadlines(self._loop)
+        self.is_closed = False
+        self.on_refusal = lambda refusal: None
+        self._nodes = Nodes(options, self, told, self._after_look, promise)
+        self._owners = self._nodes.owners
+        self._redirects = Redirects(self._nodes, self._route)
+        # Commands whose slot has nobody, or nobody that is known yet.
+        self._unplaced: deque[Routed] = deque()
+        self._asking: set[asyncio.Future[None]] = set()
+
+    def send(self, *command: Any) -> asyncio.Future[Any]:
+        """Send one command."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        slot = slot_of_command(command)
+        self._route(Routed(future, hiredis.pack_command(command), slot))
+        return future
+
+    def store(self, *command: Any) -> asyncio.Future[Any]:
+        """Send a write, whose reply comes once what was promised of replicas is kept."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        slot = slot_of_command(command)
+        self._route(Routed(future, hiredis.pack_command(command), slot, is_promised=True))
+        return future
+
+    def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
+        """Send commands that follow each other; those of one slot have no other command between them.
+
+        A command without a key goes where the one before it goes, and at the beginning where the next does.
+        """
+        listed = commands if isinstance(commands, list | tuple) else list(commands)
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        if not listed:
+            future.set_result([])
+            return future
+        slots = [slot_of_command(command) for command in listed]
+        packed = [hiredis.pack_command(command) for command in listed]
+        if slots.count(slots[0]) == len(slots):
+            self._route(Routed(future, b"".join(packed), slots[0], packed))
+        else:
+            self._spread(future, slots, packed)
+        return future
+
+    def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:
+        """Send one command to each primary."""
+        sent = self._loop.create_task(self._send_to_all(command), name="lightbus redis to all")
+        sent.add_done_callback(ignore_outcome)
+        return sent
+
+    async def primaries(self) -> Sequence[NodePipe]:
+        """Return the pipe to each primary."""
+        if self._nodes.topology is None:
+            known: asyncio.Future[None] = self._loop.create_future()
+            self._asking.add(known)
+            self._check_open()
+            self._nodes.refresh()
+            await known
+        return self._nodes.with_slots
+
+    async def close(self) -> None:
+        """Close all connections; commands that wait fail."""
+        self.is_closed = True
+        error = BusAlreadyClosed("the bus was closed while the command waited")
+        self._owners[:] = [None] * len(self._owners)
+        self._redirects.close(error)
+        self._fail_unplaced(error)
+        await self._nodes.close()
+
+    def link(self, key: str | None, on_refusal: Callable[[ReplyError], None]) -> Link:
+        """Return a new connection for commands that block."""
+        return ClusterLink(self._nodes, self._connector, key, on_refusal)
+
+    def unblock(self, link: Link) -> None:
+        """Make a read that blocks on another connection return at once."""
+        if isinstance(link, ClusterLink) and link.node is not None:
+            link.node.unblock(link)
+
+    def end_remains(self, link: Link) -> None:
+        """Let what is left of another connection end before anything that is sent from now on is done."""
+        if isinstance(link, ClusterLink):
+            link.end_remains()
+
+    @property
+    def failure(self) -> TransportUnavailable | None:
+        """Why it is not known who has a slot, or the last failure to connect to one who has."""
+        failures = (node.failure for node in self._nodes)
+        return self._nodes.failure or next(filter(None, failures), None)
+
+    @property
+    def reconnects(self) -> int:
+        """How often connections were made again."""
+        return self._nodes.reconnects
+
+    @property
+    def outage_ended_at(self) -> float:
+        """When a connection was made last, by the event loop's clock."""
+        return max(outages.ended_at for outages in self._nodes.all_outages)
+
+    def outage_since(self, moment: float) -> str:
+        """Say for how long a node was away, where that was after a moment of the loop's clock."""
+        said = (outages.since(moment, self._loop.time()) for outages in self._nodes.all_outages)
+        return next(filter(None, said), "")
+
+    def forget(self, obstacles: Obstacles) -> None:
+        """Tell these no more of what is in the way of commands."""
+        self._nodes.forget(obstacles)
+
+    def is_unsent(self, future: asyncio.Future[Any]) -> bool:
+        """Tell whether a command still waits for a connection."""
+        others = self._redirects.substitutes.get(future)
+        if others is not None:
+            return all(map(self.is_unsent, others))
+        return any(waiting is future for waiting in self._waiting())
+
+    def unsent(self) -> set[asyncio.Future[Any]]:
+        """Return the futures of all commands that still wait for a connection."""
+        found = set(self._waiting())
+        for future in self._redirects.substitutes:
+            if self.is_unsent(future):
+                found.add(future)
+        return found
+
+    # What the pipes to the nodes tell.
+
+    def follow(self, node: NodePipe, batch: Routed, reply: Any) -> None:
+        """Send again those commands of a batch that were refused for want of a slot."""
+        self._redirects.follow(node, batch, reply)
+
+    def note_unreachable(self, node: NodePipe, error: TransportUnavailable) -> None:
+        """A node can't be connected to; what needs no slot is sent to another one."""
+        self._nodes.refresh()
+        if self._owners[ANYWHERE] is node:
+            self._nodes.choose_any()
+            self._move_waiting(node)
+
+    def note_trouble(self, node: NodePipe) -> None:
+        """A node is silent, or its connection broke: another one may have taken its place."""
+        self._nodes.refresh()
+
+    def note_replaced(self, node: NodePipe) -> None:
+        """A node is no primary any more; what was not yet written to it is sent elsewhere."""
+        self._move_waiting(node)
+        node.abandon()
+
+    def note_refusal(self, refusal: ReplyError) -> None:
+        """A node refused something."""
+        if refusal.code not in ELSEWHERE:
+            self.on_refusal(refusal)
+
+    def _route(self, batch: Routed) -> None:
+        node = self._owners[batch.slot]
+        if node is not None:
+            node.put(batch)
+            return
+        self._check_open()
+        batch.refused_at = batch.refused_at or self._loop.time()
+        self._unplaced.append(batch)
+        self._nodes.refresh()
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
+
+    def _spread(self, future: asyncio.Future[list[Any]], slots: list[int], packed: list[bytes]) -> None:
+        """Send commands of several slots, those of each in one batch: a slot moves as a whole."""
+        here = next(slot for slot in slots if slot != ANYWHERE)
+        places: dict[int, list[int]] = {}
+        for place, slot in enumerate(slots):
+            here = here if slot == ANYWHERE else slot
+            places.setdefault(here, []).append(place)
+        spread, batches = _Spread(future, len(packed)), []
+        for slot, own in places.items():
+            parts = [packed[place] for place in own]
+            sent: asyncio.Future[list[Any]] = self._loop.create_future()
+            batches.append(Routed(sent, b"".join(parts), slot, parts))
+            sent.add_done_callback(partial(spread.collect, own))
+        if len(batches) > 1:
+            self._redirects.stand_in(future, [batch.future for batch in batches])
+        for batch in batches:
+            self._route(batch)
+
+    async def _send_to_all(self, command: tuple[Any, ...]) -> list[Any]:
+        sent = [node.send_many([command]) for node in await self.primaries()]
+        return [reply for (reply,) in await asyncio.gather(*sent)]
+
+    def _waiting(self) -> Iterator[asyncio.Future[Any]]:
+        yield from (batch.future for batch in self._unplaced)
+        yield from self._redirects.resting()
+        for node in self._nodes:
+            yield from node.unsent()
+
+    def _move_waiting(self, node: NodePipe) -> None:
+        for batch in node.take_moved(self._owners):
+            if not batch.future.done():
+                self._route(batch)
+
+    def _after_look(self) -> bool:
+        """Send what waited for the outcome of a look; tell whether something still waits."""
+        if self._nodes.topology is None:
+            # As with one Redis that never answered: each sender gets an error.
+            if self._nodes.failure is not None:
+                self._fail_unplaced(self._nodes.failure)
+            return False
+        for known in self._asking:
+            if not known.done():
+                known.set_result(None)
+        self._asking.clear()
+        for node in self._nodes:
+            self._move_waiting(node)
+        oldest = self._loop.time() - PATIENCE
+        waiting, self._unplaced = self._unplaced, deque()
+        for batch in waiting:
+            if batch.refused_at < oldest:
+                fail(batch.future, self._nodes.failure or TransportUnavailable(f"{self.address} is silent"))
+            elif not batch.future.done():
+                self._route(batch)
+        return bool(self._unplaced)
+
+    def _fail_unplaced(self, error: Exception) -> None:
+        for batch in self._unplaced:
+            fail(batch.future, error)
+        self._unplaced.clear()
+        for known in self._asking:
+            fail(known, error)
+        self._asking.clear()
+
+
+class _Spread:
+    """The replies to commands of several slots, until all have come.
+
+    Args:
+        future: Gets them in the order of the commands.
+        count: The number of commands.
+    """
+
+    __slots__ = ("_future", "_left", "_replies")
+
+    def __init__(self, future: asyncio.Future[list[Any]], count: int) -> None:
+        self._future = future
+        self._replies: list[Any] = [None] * count
+        self._left = count
+
+    def collect(self, places: list[int], part: asyncio.Future[list[Any]]) -> None:
+        """Put the replies of one slot into their places; the last ones complete the list."""
+        if part.cancelled():
+            return
+        error = part.exception()
+        if error is not None:
+            fail(self._future, error)
+            return
+        for place, reply in zip(places, part.result(), strict=True):
+            self._replies[place] = reply
+        self._left -= len(places)
+        if not self._left and not self._future.done():
+            self._future.set_result(self._replies)

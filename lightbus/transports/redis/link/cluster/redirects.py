@@ -1,0 +1,184 @@
+"""Commands that a node refused for want of their slot: sent again, elsewhere or a little later."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import hiredis
+
+from lightbus.exceptions import TransportUnavailable
+from lightbus.transports.redis.link.batch import Batch
+from lightbus.transports.redis.link.refusals import ReplyError
+
+from .node import NodePipe, Routed, is_elsewhere
+from .nodes import Nodes
+from .topology import address_in
+
+#: Lets the next command use a slot that is about to be this node's.
+_ASKING = hiredis.pack_command(("ASKING",))
+#: Seconds until a command is sent again, if nobody can do it just now.
+PAUSE = 0.01, 0.03
+#: So many nodes in a row may name each other without a pause.
+_HOPS = 3
+#: Seconds after which a command is given up: whoever waits for it has given up before.
+PATIENCE = 30.0
+
+
+class Redirects:
+    """Follows where nodes point to. Nothing that is sent again was done before.
+
+    Args:
+        nodes: The nodes of the cluster.
+        route: Sends commands to whichever node has their slot.
+    """
+
+    def __init__(self, nodes: Nodes, route: Callable[[Routed], None]) -> None:
+        self._nodes = nodes
+        self._route = route
+        self._loop = asyncio.get_running_loop()
+        self._resting: dict[Routed, asyncio.TimerHandle] = {}
+        #: For commands in whose place others were sent, the futures of those.
+        self.substitutes: dict[asyncio.Future[Any], list[asyncio.Future[Any]]] = {}
+
+    def resting(self) -> Iterator[asyncio.Future[Any]]:
+        """Go through the futures of those that wait a little."""
+        return (batch.future for batch in self._resting)
+
+    def follow(self, node: NodePipe, batch: Routed, reply: Any) -> None:
+        """Send again what a node has refused of a batch, in its order."""
+        batch.replies, batch.is_refused = [], False
+        if batch.single:
+            self._again(node, batch, reply, reply)
+            return
+        places = [place for place, each in enumerate(reply) if is_elsewhere(each)]
+        rest = batch
+        if len(places) < len(reply):
+            rest = self._part(batch, places)
+            rest.future.add_done_callback(partial(self._merge, batch, reply, places))
+            batch.future.add_done_callback(partial(_take_back, rest.future))
+        refusals = [reply[place] for place in places]
+        self._again(node, rest, refusals[0], refusals)
+
+    def close(self, error: Exception) -> None:
+        """Fail all that waits a little."""
+        for batch, timer in self._resting.items():
+            timer.cancel()
+            fail(batch.future, error)
+        self._resting.clear()
+
+    def _again(self, node: NodePipe, batch: Routed, refusal: ReplyError, outcome: Any) -> None:
+        """Send a batch where its first refusal points to.
+
+        Args:
+            node: The node that has refused it.
+            batch: The batch.
+            refusal: The refusal.
+            outcome: What the batch gets if that has gone on for too long.
+        """
+        now = self._loop.time()
+        batch.refused_at = batch.refused_at or now
+        if now - batch.refused_at > PATIENCE:
+            deliver(batch.future, outcome)
+            return
+        code = refusal.code
+        if code != "TRYAGAIN":
+            self._nodes.refresh()
+        # Nothing is connected to that the cluster has not named itself: the look that begins now finds it.
+        target = self._nodes.at(address_in(refusal, node.node)) if code in ("MOVED", "ASK") else None
+        batch.hops += 1
+        if target is None or batch.hops > _HOPS:
+            batch.hops = 0
+            self._rest(batch)
+        elif code == "ASK":
+            self._ask(target, batch)
+        else:
+            self._nodes.owners[batch.slot] = target
+            target.put(batch)
+
+    def _rest(self, batch: Routed) -> None:
+        pause = random.uniform(*PAUSE)  # noqa: S311 - no secret
+        self._resting[batch] = self._loop.call_later(pause, self._rested, batch)
+
+    def _rested(self, batch: Routed) -> None:
+        del self._resting[batch]
+        if not batch.future.done():
+            self._route(batch)
+
+    def _ask(self, target: NodePipe, batch: Routed) -> None:
+        """Send a batch to the node that its slot moves to, which takes it only if it is asked to."""
+        commands = batch.parts or (batch.packed,)
+        asking = b"".join(_ASKING + command for command in commands)
+        asked = Batch(self._loop.create_future(), asking, 2 * len(commands), False, batch.is_promised)
+        self.stand_in(batch.future, [asked.future])
+        asked.future.add_done_callback(partial(self._note_asked, target, batch))
+        target.put(asked)
+
+    def _note_asked(self, target: NodePipe, batch: Routed, asked: asyncio.Future[list[Any]]) -> None:
+        self.substitutes.pop(batch.future, None)
+        if batch.future.done() or asked.cancelled():
+            return
+        error = asked.exception()
+        if isinstance(error, TransportUnavailable):
+            self._rest(batch)  # It was not sent.
+            return
+        if error is not None:
+            fail(batch.future, error)
+            return
+        replies = asked.result()[1::2]
+        if any(map(is_elsewhere, replies)):
+            self.follow(target, batch, replies[0] if batch.single else replies)
+        else:
+            deliver(batch.future, replies[0] if batch.single else replies)
+
+    def stand_in(self, future: asyncio.Future[Any], others: list[asyncio.Future[Any]]) -> None:
+        """Note that other commands were sent in the place of one, and that they go with it."""
+        self.substitutes[future] = others
+        future.add_done_callback(self._end_substitutes)
+
+    def _end_substitutes(self, future: asyncio.Future[Any]) -> None:
+        for other in self.substitutes.pop(future, ()):
+            other.cancel()
+
+    def _part(self, batch: Routed, places: list[int]) -> Routed:
+        commands = batch.parts or ()
+        parts = [commands[place] for place in places]
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        part = Routed(future, b"".join(parts), batch.slot, parts, is_promised=batch.is_promised)
+        part.refused_at = batch.refused_at
+        return part
+
+    def _merge(
+        self, batch: Routed, replies: list[Any], places: list[int], part: asyncio.Future[list[Any]]
+    ) -> None:
+        """Put the replies to what was sent again into their places among the others."""
+        if part.cancelled():
+            return
+        if (error := part.exception()) is not None:
+            fail(batch.future, error)
+        elif not batch.future.done():
+            for place, reply in zip(places, part.result(), strict=True):
+                replies[place] = reply
+            batch.future.set_result(replies)
+
+
+def deliver(future: asyncio.Future[Any], reply: Any) -> None:
+    """Hand out a reply, or the refusal of a single command."""
+    if isinstance(reply, ReplyError):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)
+
+
+def fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Fail commands for which nobody may be waiting any more."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()
+
+
+def _take_back(future: asyncio.Future[Any], _: asyncio.Future[Any]) -> None:
+    future.cancel()

@@ -1,0 +1,1 @@
+"""The way to a Redis: settings, names, Sentinel; why there is none at times, and for how long."""
