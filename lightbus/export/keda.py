@@ -12,6 +12,7 @@ from lightbus.manifest.text.nodes import Node
 from lightbus.manifest.text.variables import expressions
 from lightbus.transports.redis.keys import stream_key
 from lightbus.transports.redis.options import DEFAULT_URL, RedisEventOptions, is_unix
+from lightbus.transports.redis.url import at_node
 
 from .inputs import Use, key_of
 from .service import Service
@@ -147,11 +148,17 @@ class _Triggers:
         path = f"apis.{api if api in self._service.manifest.apis else 'default'}.event_transport.redis"
         secret: dict[str, str] = {}
         kind, where = "redis-streams", {}
-        if options.sentinel is not None:
+        if options.cluster is not None:
+            kind, where = "redis-cluster-streams", {"addresses": ",".join(options.seeds)}
+        elif options.sentinel is not None:
             kind, nodes = "redis-sentinel-streams", ",".join(options.sentinel.nodes)
             where = {"addresses": nodes, "sentinelMaster": options.sentinel.service}
         else:
             where = self._address(f"{path}.url", options, secret)
+            if options.is_cluster:
+                kind = "redis-cluster-streams"
+                where = {"addresses": where.pop("address", ""), **where}
+                where.pop("databaseIndex", None)
         for name in ("username", "password"):
             node = self._tree.find(f"{path}.{name}")
             if node is not None and node.value is not None:
@@ -200,12 +207,15 @@ class _Triggers:
         if is_unix(url):
             self._service.lacks(path, "is a socket of one machine, at which KEDA can't look")
             return {}
-        parts = urlsplit(url)
+        seeds = options.seeds
+        parts = urlsplit(at_node(url, seeds[0]) if seeds else url)
         for name in ("username", "password"):
             if getattr(parts, name):
                 secret[name] = f"redis-{name}"
         database = parts.path.strip("/") or parse_qs(parts.query).get("db", ["0"])[0]
         tls = {"enableTLS": "true"} if parts.scheme == "rediss" else {}
+        if seeds:
+            return {"address": ",".join(seeds), **tls}
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else str(parts.hostname)
         return {"address": f"{host}:{parts.port or 6379}", "databaseIndex": database, **tls}
 

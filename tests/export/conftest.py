@@ -54,7 +54,14 @@ SENTINEL = """
     listeners:
       send: {events: [auth.registered], handler: "bus:send"}
     """
-MANIFESTS = {"plain": PLAIN, "secretive": SECRETIVE, "sentinel": SENTINEL}
+CLUSTER = """
+    service_name: shop
+    bus: {redis: {cluster: {nodes: ["a:6379", "b:6379"]}, password: "${file:secrets/password}"}}
+    http: {listen: "0.0.0.0:8099"}
+    listeners:
+      send: {events: [auth.registered], handler: "bus:send"}
+    """
+MANIFESTS = {"plain": PLAIN, "secretive": SECRETIVE, "sentinel": SENTINEL, "cluster": CLUSTER}
 
 
 class Exporter:

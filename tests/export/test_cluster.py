@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.servers import Server, free_port
 
-from .conftest import MANIFESTS, PLAIN, SECRETIVE, SENTINEL, Exporter
+from .conftest import CLUSTER, MANIFESTS, PLAIN, SECRETIVE, SENTINEL, Exporter
 
 MODULE = """
     import lightbus
@@ -187,6 +187,26 @@ def test_keda_reaches_redis_where_the_manifest_says(exporter: Exporter) -> None:
     assert trigger["metadata"]["sentinelMaster"] == "main"
     assert authentication["spec"]["secretTargetRef"] == [
         {"parameter": "password", "name": "shop", "key": "pass-word"}
+    ]
+
+
+def test_keda_is_told_the_nodes_of_a_redis_cluster(exporter: Exporter) -> None:
+    exporter.write(CLUSTER)
+    ((trigger,), (authentication,)) = triggers_of(exporter)
+    assert trigger["type"] == "redis-cluster-streams"
+    assert trigger["metadata"]["addresses"] == "a:6379,b:6379"
+    assert authentication["spec"]["secretTargetRef"] == [
+        {"parameter": "password", "name": "shop", "key": "password"}
+    ]
+    exporter.write(PLAIN.replace("redis://redis:6379/2", "rediss+cluster://u:p@c:7000,d"))
+    ((trigger,), (authentication,)) = triggers_of(exporter)
+    assert trigger["type"] == "redis-cluster-streams"
+    assert trigger["metadata"]["addresses"] == "c:7000,d:6379"
+    assert trigger["metadata"]["enableTLS"] == "true"
+    assert "databaseIndex" not in trigger["metadata"]
+    assert [each["parameter"] for each in authentication["spec"]["secretTargetRef"]] == [
+        "username",
+        "password",
     ]
 
 

@@ -20,6 +20,9 @@ class Spread:
     def __init__(self, cluster: RedisCluster) -> None:
         self._cluster = cluster
         self.url = cluster.url
+        self.kind = cluster.kind
+        #: The number of its primaries.
+        self.primaries = len(cluster.primaries())
 
     def execute(self, *command: Any, timeout: float = 5.0) -> Any:
         """Send one command to the primary that has its key, or one without a key to all primaries.

@@ -13,6 +13,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.events import Delivery, EventTransport
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.reading import reader as event_reader
+from tests.support.cluster import RedisCluster
 from tests.support.eventually import eventually_async
 from tests.support.spread import Spread
 
@@ -20,6 +21,12 @@ from .conftest import Ports, take
 
 APIS = ("auth", "shop", "mail", "bill")
 ALL = tuple((api, "happened") for api in APIS)
+
+
+@pytest.fixture(scope="session")
+def whole_cluster(shared_cluster: RedisCluster) -> RedisCluster:
+    """Three primaries, over which the streams are spread."""
+    return shared_cluster
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from lightbus.transports.redis.link.cluster.slots import slot_of_key
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.rpc.consumer import RedisRpcConsumer
 from lightbus.transports.redis.schema import RedisSchemaTransport
+from tests.support.cluster import RedisCluster
 from tests.support.eventually import eventually_async
 from tests.support.guard import SpansSlots, look_at
 from tests.support.spread import Spread
@@ -22,6 +23,12 @@ from tests.support.spread import Spread
 from .conftest import Ports, expiry_key, take_call
 
 CONTRACT: dict[str, dict[str, object]] = {"events": {}, "rpcs": {}}
+
+
+@pytest.fixture(scope="session")
+def whole_cluster(shared_cluster: RedisCluster) -> RedisCluster:
+    """Keys that lie apart lie at several nodes here."""
+    return shared_cluster
 
 
 async def test_a_call_lies_in_the_slot_of_the_right_to_run_it(cluster_ports: Ports, cluster: Spread) -> None:

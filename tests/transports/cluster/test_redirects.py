@@ -241,16 +241,19 @@ class TestAPrimaryThatIsReplaced:
 
     @on_fakes
     async def test_is_not_believed_when_it_takes_itself_for_what_it_was(
-        self, cluster: FakeCluster, pipe: ClusterPipe
+        self, cluster: FakeCluster, pipe: ClusterPipe, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         cluster.a.view = cluster.view
         cluster.view = FakeView(cluster.b, [cluster.a, cluster.b], 2)
         while pipe._nodes.topology is None or pipe._nodes.topology.primaries() != [cluster.b.address]:
             await pipe.primaries()
             await pipe._nodes.look()
-        for _ in range(5):
+        monkeypatch.setattr(pipe._nodes, "_candidates", lambda: [cluster.a.address, cluster.b.address])
+        before = cluster.a.asked_who()
+        for _ in range(3):
             await pipe._nodes.look()
             assert await pipe.send("SET", "key", 1) == b"done by b"
+        assert cluster.a.asked_who() > before
 
     @on_fakes
     async def test_gives_what_was_not_yet_written_to_its_successor(
