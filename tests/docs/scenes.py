@@ -158,6 +158,40 @@ def contracts(console: Console) -> None:
     console.next()
 
 
+TYPED = """
+from enum import Enum
+from lightbus import Api
+
+
+class Kind(Enum):
+    GUEST = "guest"
+
+
+class AuthApi(Api):
+    class Meta:
+        name = "auth"
+
+    def find(self, kind: Kind | None = None) -> list[str]:
+        return []
+
+
+class OrdersApi(Api):
+    class Meta:
+        name = "shop.orders"
+"""
+
+
+def typed_clients(console: Console) -> None:
+    console.put("bus.py", TYPED)
+    console.host()
+    console.next("wrote shop/bus_types.py: 2 APIs")
+    console.next("wrote contracts/auth.json", "wrote contracts/shop.orders.json")
+    console.put("lightbus.yaml", console.yaml("from: contracts/"))
+    console.next("as it would be written: shop/bus_types.py")
+    console.next("as it would be written: shop/bus_types.py", "since contracts/: 0 differences")
+    console.next("0 differences")
+
+
 def export(console: Console) -> None:
     console.put("config/service.yaml", f"{LISTENING}http: {{listen: '0.0.0.0:8099'}}\n")
     console.put("config/environments/production.yaml", "bus: {redis: {url: '${REDIS_URL}'}}\n")
@@ -334,5 +368,6 @@ SCENES: Mapping[str, Callable[[Console], None]] = {
         "rename-listeners": rename_listeners,
         "tracing": tracing,
         "troubleshooting": troubleshooting,
+        "typed-clients": typed_clients,
     }.items()
 }
