@@ -93,6 +93,7 @@ def rename_listeners(console: Console) -> None:
     console.next("3 unread events never run", answer="y")
     console.next("would be removed: shop-old")
     console.next("removed: shop-old", answer="y")
+    console.do("lightbus group rm shop-greet --yes")
     _group(console, "shop-welcome")
     console.put("lightbus.yaml", f"service_name: shop\n{console.yaml('renamed_from')}")
     console.put("shop/mail.py", "def greet(event_message, username, email):\n    print('hello', username)\n")
