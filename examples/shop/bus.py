@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import lightbus
 from lightbus import Api, Event, Parameter
 
 from . import warehouse
+from .bus_types import get_bus
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class OrdersApi(Api):
     async def place(self, customer: str, lines: list[Line]) -> int:
         """Take an order and tell everybody; returns its number."""
         order_id = warehouse.record_order(customer, [line.sku for line in lines])
-        bus = lightbus.get_bus()
+        bus = get_bus()
         await bus.shop.orders.placed.fire_async(
             order_id=order_id, customer=customer, skus=[line.sku for line in lines]
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
-import lightbus
 from lightbus import Api, Event, EventMessage, Parameter
+
+from .bus_types import get_bus
 
 log = logging.getLogger(__name__)
 
@@ -36,5 +37,5 @@ async def charge(
     amount = sum(_PRICES[sku] for sku in skus)
     _paid[order_id] = amount
     log.info("order %s: %s pays %.2f", order_id, customer, amount)
-    bus = lightbus.get_bus()
+    bus = get_bus()
     await bus.payments.received.fire_async(order_id=order_id, amount=amount)

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from lightbus.exceptions import InvalidParameters
 from lightbus.messages import MAX_ID, is_message_id
+
+
+class CallOptions(TypedDict, total=False):
+    """The ``bus_options`` of a call; ``timeout``: seconds to wait."""
+
+    timeout: float
+
+
+class FireOptions(CallOptions, total=False):
+    """The ``bus_options`` of an event; ``id``: its id, instead of a new one."""
+
+    id: str
+
+
+class FireManyOptions(CallOptions, total=False):
+    """The ``bus_options`` of many events; ``ids``: the id of each, None for a new one."""
+
+    ids: Sequence[str | None]
 
 
 def fire_options(options: Mapping[str, Any] | None) -> tuple[float | None, str]:

@@ -22,7 +22,7 @@ COMMANDS = {
     "check": "Say everything that is wrong with the manifest.",
     "completion": "Print what makes a shell complete commands.",
     "config": "Show what is configured, or what can be.",
-    "contract": "Compare and print the contracts of APIs.",
+    "contract": "Compare, print and copy the contracts of APIs.",
     "dlq": "Look after events that were put aside.",
     "doctor": "Look at everything at once, and say what to do.",
     "dumpconfigschema": "Write the JSON Schema of a manifest, for editors.",
@@ -35,6 +35,7 @@ COMMANDS = {
     "run": "Host this project's APIs, listeners and tasks.",
     "shell": "Try the bus out in Python.",
     "status": "Show who is on the bus, and what waits there.",
+    "types": "Write a module of typed clients.",
     "version": "Print the versions of Lightbus and what it uses.",
 }
 

@@ -9,11 +9,15 @@ from typing import TypeVar
 import click
 
 from lightbus.bus.client import BusClient
+from lightbus.cli.wording import line_width, paragraph
 from lightbus.host.checks import client_for
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import run
 
 T = TypeVar("T")
+
+#: Added to a question.
+_YES_OR_NO = " [y/N]: "
 
 
 def on_the_bus(manifest: Manifest, act: Callable[[BusClient, list[str]], Awaitable[T]]) -> T:
@@ -55,5 +59,7 @@ def confirm(question: str, refused: str) -> None:
     Raises:
         ClickException: It is not; says ``refused``.
     """
-    if not click.confirm(question, err=True):
+    width = line_width(sys.stderr)
+    lines = paragraph(question, width and width - len(_YES_OR_NO))
+    if not click.confirm("\n".join(lines), err=True):
         raise click.ClickException(refused)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightbus.bus.client import BusClient
+from lightbus.declared.names import meant
 from lightbus.exceptions import GroupRefused, TransportUnavailable
 from lightbus.transports.events import EventTransport
 from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
@@ -46,10 +47,10 @@ async def find(
     if away:
         raise TransportUnavailable("\n".join(away))
     found.sort(key=lambda each: (each.status.group, each.status.stream))
-    meant = [each for each in found if group in (None, each.status.group)]
-    if not meant and group is not None:
+    wanted = [each for each in found if group in (None, each.status.group)]
+    if not wanted and group is not None:
         raise GroupRefused(_unknown(group, [each.status.group for each in found]))
-    return meant
+    return wanted
 
 
 async def remove(found: Sequence[Found]) -> None:
@@ -59,6 +60,7 @@ async def remove(found: Sequence[Found]) -> None:
         GroupRefused: A process reads it.
         TransportUnavailable: A broker can't be reached, or refuses.
     """
+    refuse_read(found)
     for each in found:
         await each.transport.remove_group(each.status)
 
@@ -70,7 +72,7 @@ async def plan_move(found: Sequence[Found], heir: str) -> list[Move]:
         GroupRefused: It can't be done with one of them.
         TransportUnavailable: A broker can't be reached, or refuses.
     """
-    _refuse_read(found)
+    refuse_read(found)
     return [await each.transport.plan_move(each.status, heir) for each in found]
 
 
@@ -92,7 +94,7 @@ async def plan_seek(found: Sequence[Found], to: str) -> list[Seek]:
         GroupRefused: It can't be done with one of them.
         TransportUnavailable: A broker can't be reached, or refuses.
     """
-    _refuse_read(found)
+    refuse_read(found)
     return [await each.transport.plan_seek(each.status, to) for each in found]
 
 
@@ -127,8 +129,12 @@ async def hand_back(found: Sequence[Found], *, letters: bool) -> list[HandBack]:
     return [await each.transport.hand_back_group(each.status, letters=letters) for each in found]
 
 
-def _refuse_read(found: Sequence[Found]) -> None:
-    """Refuse before anything is changed what would be refused in the middle."""
+def refuse_read(found: Sequence[Found]) -> None:
+    """Refuse before anything is changed what would be refused in the middle.
+
+    Raises:
+        GroupRefused: A process reads the group in one of its streams.
+    """
     for status in (each.status for each in found):
         for consumer in status.consumers:
             if consumer.is_alive:
@@ -137,6 +143,7 @@ def _refuse_read(found: Sequence[Found]) -> None:
 
 def _unknown(group: str, names: Sequence[str]) -> str:
     """Say that there is no such group, and which one may be meant."""
-    ends = sorted({name for name in names if name.endswith(f"-{group}")})
+    near = meant(group, names)
+    ends = sorted({name for name in names if name.endswith(f"-{group}")}) or ([near] if near else [])
     hint = f"; do you mean {' or '.join(ends)}?" if ends else "; lightbus group list shows those there are"
     return f"there is no group {group!r}{hint}"

@@ -112,6 +112,23 @@ class HttpOptions:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypesOptions:
+    """The module of typed clients that ``lightbus types`` writes."""
+
+    from_: str | None = option(
+        None, "Where the contracts are: a file, a folder, or bus; left out, those on the bus now."
+    )
+    out: str | None = option(None, "The module to write, such as shop/bus_types.py; left out, it is printed.")
+    apis: tuple[str, ...] = option((), "The APIs; left out, all that are there.")
+    classes: Literal["dataclass", "typeddict"] = option(
+        "dataclass", "How JSON objects look: results become objects of dataclasses, or stay as they are."
+    )
+    map: tuple[str, ...] = option(
+        (), "Classes of yours in place of those that would be written: auth.User=shop.models:User."
+    )
+
+
 def _by_name(description: str) -> Any:
     """Declare a key with a map whose keys are names that the user gives."""
     return option(factory=lambda: MappingProxyType({}), description=description)
@@ -154,6 +171,9 @@ class Manifest:
     schedules: Mapping[str, ScheduleOptions] = _by_name("The functions that are called at set times.")
     plugins: Mapping[str, Any] = _by_name("The options of plugins, by name.")
     http: HttpOptions = option(factory=HttpOptions, description="Health and metrics by HTTP.")
+    types: TypesOptions = option(
+        factory=TypesOptions, description="The module of typed clients; its paths start where commands run."
+    )
 
     default_api: ApiRecord = field(default_factory=ApiRecord)
     #: Whether the code is meant to import :attr:`modules`, or they are only the default.

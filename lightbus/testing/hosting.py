@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from lightbus.bus.client import BusClient
 from lightbus.bus.hosted import not_hosted
-from lightbus.bus.path import BusPath
+from lightbus.bus.path import BusPath, BusView
 from lightbus.declared.api import Api
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import (
@@ -40,7 +40,7 @@ from lightbus.transports.memory.broker import Broker, broker, renew_broker
 from .clock import VirtualClock, jobs_go_by
 from .lending import lend
 
-What = BusPath | ModuleType | str | Api | type[Api]
+What = BusPath | BusView | ModuleType | str | Api | type[Api]
 
 _MEMORY = ChosenTransport("memory")
 #: Seconds that handlers which still run at the end of a test may take.

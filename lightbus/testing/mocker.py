@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from lightbus.bus.client import BusClient
 from lightbus.bus.connections import Transports
-from lightbus.bus.path import BusPath
+from lightbus.bus.path import BusPath, BusView
 from lightbus.contracts.known import Contracts
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.events import Outgoing
@@ -175,7 +175,7 @@ class BusMocker:
         require_mocking: Whether a call or an event that was not announced fails; if not, calls return None.
     """
 
-    def __init__(self, bus: BusPath, require_mocking: bool = True) -> None:
+    def __init__(self, bus: BusPath | BusView, require_mocking: bool = True) -> None:
         self._client = bus.client
         self._require_mocking = require_mocking
         self._stacks: list[ExitStack] = []

@@ -4,7 +4,7 @@ Encoders are made once per class, the casters of a handler once, never per messa
 or cast is an error with its path, as in ``order.lines[3].qty``.
 """
 
-from .arguments import arguments_caster, cast, named_caster, unconverted
+from .arguments import arguments_caster, cast, named_caster, tolerant_caster, unconverted
 from .dumping import dump, dump_answer
 from .misfit import located, shown
 from .models import losses_of
@@ -29,5 +29,6 @@ __all__ = [
     "read",
     "shown",
     "stand_ins",
+    "tolerant_caster",
     "unconverted",
 ]

@@ -24,15 +24,30 @@ def cast(value: Any, hint: Any) -> Any:
         ValidationError: It doesn't fit; the message has the path.
         MisconfiguredApiOptions: The hint stands for values that can't travel over the bus.
     """
-    converter = Compiler().converter(hint)
-    if type(value) in converter.exact:
-        return value
-    try:
-        return converter.call(value)
-    except Misfit as e:
-        raise e.error() from e.__cause__
-    except RecursionError:
-        raise Misfit(_TOO_DEEP).error() from None
+    return _caster_of_one(Compiler().converter(hint))(value)
+
+
+def tolerant_caster(hint: Any) -> Callable[[Any], Any]:
+    """Return the function that turns JSON values into those of a hint, without fields that the hint lacks.
+
+    Raises:
+        MisconfiguredApiOptions: As with :func:`cast`.
+    """
+    return _caster_of_one(Compiler(is_tolerant=True).converter(hint))
+
+
+def _caster_of_one(converter: Converter) -> Callable[[Any], Any]:
+    def cast_one(value: Any) -> Any:
+        if type(value) in converter.exact:
+            return value
+        try:
+            return converter.call(value)
+        except Misfit as e:
+            raise e.error() from e.__cause__
+        except RecursionError:
+            raise Misfit(_TOO_DEEP).error() from None
+
+    return cast_one
 
 
 def arguments_caster(

@@ -30,10 +30,16 @@ from .scalars import (
 
 
 class Compiler:
-    """Makes the converters of one hint and of all that it mentions."""
+    """Makes the converters of one hint and of all that it mentions.
 
-    def __init__(self) -> None:
+    Args:
+        is_tolerant: Whether fields that a class does not have are left out, instead of refused.
+    """
+
+    def __init__(self, *, is_tolerant: bool = False) -> None:
         self._known: dict[shapes.Shape, Converter] = {}
+        #: A union takes what fits one of its members as it is, before what fits without some fields.
+        self._strict = Compiler() if is_tolerant else None
 
     def converter(self, hint: Any) -> Converter:
         """Return the converter of a hint."""
@@ -181,6 +187,8 @@ class Compiler:
 
     def _unionof(self, shape: shapes.UnionOf) -> Converter:
         members = [self._of(m) for m in shape.members]
+        if self._strict is not None:
+            members = [*(self._strict._of(m) for m in shape.members), *members]
         table: dict[type, list[Converter]] = {}
         exact: set[type] = set()
         for kind in JSON_TYPES:
@@ -248,7 +256,15 @@ class Compiler:
             except (ValueError, TypeError, ArithmeticError, LookupError) as e:
                 raise Misfit(f"{name} refuses it: {str(e)[:200]}") from e
 
-        return Converter(convert, NOTHING, OBJECT)
+        if self._strict is None:
+            return Converter(convert, NOTHING, OBJECT)
+
+        def convert_known(value: Any) -> Any:
+            if type(value) is dict and not value.keys() <= fields.keys():
+                value = {key: item for key, item in value.items() if key in fields}
+            return convert(value)
+
+        return Converter(convert_known, NOTHING, OBJECT)
 
     def _alias(self, shape: shapes.Alias) -> Converter:
         sent = self.converter(shape.target)

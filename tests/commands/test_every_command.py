@@ -45,6 +45,7 @@ TABLE = {
     "config show": ("", OK, OK),
     "config schema": ("", OK, OK),
     "contract check": ("--against bus", OK, UNAVAILABLE),
+    "contract pull": ("auth --out contracts", OK, UNAVAILABLE),
     "contract show": ("auth", OK, OK),
     "dlq list": ("", OK, UNAVAILABLE),
     "dlq show": ("1-1", FAILED, UNAVAILABLE),
@@ -70,6 +71,7 @@ TABLE = {
     "run": ("--fail-fast", OK, UNAVAILABLE),
     "shell": ("-e bus.auth.check_password(username=1,password=1)", OK, UNAVAILABLE),
     "status": ("", OK, UNAVAILABLE),
+    "types": ("auth", OK, UNAVAILABLE),
     "version": ("", OK, OK),
 }
 

@@ -6,9 +6,15 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import click
 import pytest
 
+from lightbus.cli import acting
+from lightbus.cli.commands.group import _moved
+from lightbus.transports.groups import Move
 from tests.guide.project import Project
 from tests.support.servers import Server
 
@@ -57,12 +63,18 @@ def test_a_group_that_is_not_there_gets_a_sentence(project: Project) -> None:
     done = project.run("group", "rm", "old", "--yes")
     assert done.returncode == 1
     assert "there is no group 'old'; do you mean shop-old?" in done.stderr
+    misspelt = project.run("group", "show", "mailer-sent")
+    assert "there is no group 'mailer-sent'; do you mean mailer-send?" in misspelt.stderr
+    unlike = project.run("group", "show", "x")
+    assert "there is no group 'x'; lightbus group list shows those there are" in unlike.stderr
 
 
 def test_a_group_that_is_read_is_not_removed(project: Project, any_redis: Server) -> None:
     any_redis.execute("XREADGROUP", "GROUP", "shop-old", "p1", "COUNT", 1, "STREAMS", STREAM, ">")
-    done = project.run("group", "rm", "shop-old", "--yes")
-    assert done.returncode == 1 and "p1 reads the group shop-old" in done.stderr
+    for sure in ((), ("--yes",), ("--dry-run",)):
+        done = project.run("group", "rm", "shop-old", *sure)
+        assert done.returncode == 1 and "p1 reads the group shop-old" in done.stderr
+        assert "unread" not in done.stderr, "it says what goes"
     assert len(any_redis.execute("XINFO", "GROUPS", STREAM)) == 2
 
 
@@ -80,6 +92,38 @@ def test_a_group_is_moved_after_it_was_said_what_goes(project: Project, any_redi
     assert again.returncode == 1 and "there is no group 'shop-old'" in again.stderr
     nowhere = project.run("group", "move", "shop-new", "new", "--yes")
     assert nowhere.returncode == 64 and "write SERVICE-LISTENER" in nowhere.stderr
+
+
+@pytest.mark.parametrize(
+    ("began", "had"),
+    [
+        ("0", "all events"),
+        ("0-0", "all events"),
+        ("1000-0", "the events since 1000-0 of 1970-01-01 00:00:01 UTC"),
+    ],
+)
+def test_which_events_an_heir_has_had_itself_is_said(began: str, had: str) -> None:
+    status: Any = SimpleNamespace(pending=0, retrying=0, dead=1)
+    said = _moved(Move(status, "shop-greet", unread=2, began=began))
+    assert said.startswith(
+        "2 unread, 0 pending, 0 waiting for another attempt, 1 dead letter go to shop-greet"
+    )
+    assert f"it has had {had} itself, so none of those is given to it again" in said
+
+
+def test_a_question_is_broken_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def confirm(question: str, **_: Any) -> bool:
+        asked.append(question)
+        return True
+
+    monkeypatch.setattr(acting, "line_width", lambda output: 40)
+    monkeypatch.setattr(click, "confirm", confirm)
+    acting.confirm("Move all that from shop-old to shop-new, and remove shop-old?", "nothing was done")
+    (question,) = asked
+    assert question == "Move all that from shop-old to\nshop-new, and remove shop-old?"
+    assert all(len(line) <= 40 for line in f"{question} [y/N]: ".splitlines())
 
 
 def test_a_group_that_is_read_is_neither_moved_nor_set_to_another_place(

@@ -93,6 +93,7 @@ def rename_listeners(console: Console) -> None:
     console.next("3 unread events never run", answer="y")
     console.next("would be removed: shop-old")
     console.next("removed: shop-old", answer="y")
+    console.do("lightbus group rm shop-greet --yes")
     _group(console, "shop-welcome")
     console.put("lightbus.yaml", f"service_name: shop\n{console.yaml('renamed_from')}")
     console.put("shop/mail.py", "def greet(event_message, username, email):\n    print('hello', username)\n")
@@ -156,6 +157,40 @@ def contracts(console: Console) -> None:
     console.next()
     assert (console.folder / "schemas" / "auth.json").exists()
     console.next()
+
+
+TYPED = """
+from enum import Enum
+from lightbus import Api
+
+
+class Kind(Enum):
+    GUEST = "guest"
+
+
+class AuthApi(Api):
+    class Meta:
+        name = "auth"
+
+    def find(self, kind: Kind | None = None) -> list[str]:
+        return []
+
+
+class OrdersApi(Api):
+    class Meta:
+        name = "shop.orders"
+"""
+
+
+def typed_clients(console: Console) -> None:
+    console.put("bus.py", TYPED)
+    console.host()
+    console.next("wrote shop/bus_types.py: 2 APIs")
+    console.next("wrote contracts/auth.json", "wrote contracts/shop.orders.json")
+    console.put("lightbus.yaml", console.yaml("from: contracts/"))
+    console.next("as it would be written: shop/bus_types.py")
+    console.next("as it would be written: shop/bus_types.py", "since contracts/: 0 differences")
+    console.next("0 differences")
 
 
 def export(console: Console) -> None:
@@ -334,5 +369,6 @@ SCENES: Mapping[str, Callable[[Console], None]] = {
         "rename-listeners": rename_listeners,
         "tracing": tracing,
         "troubleshooting": troubleshooting,
+        "typed-clients": typed_clients,
     }.items()
 }

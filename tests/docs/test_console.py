@@ -18,7 +18,7 @@ HOW_TOS = sorted((DOCS / "how-to").glob("*.md"))
 
 
 #: The others start many processes: `make installed` has them all.
-FEW = ("how-to/contracts.md", "how-to/export.md")
+FEW = ("how-to/contracts.md", "how-to/export.md", "how-to/typed-clients.md")
 
 
 @pytest.mark.parametrize("page", FEW)

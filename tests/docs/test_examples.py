@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lightbus.contracts.clients.module import module_of
 from tests.guide.project import Project
 from tests.support.servers import Server
 
@@ -63,6 +66,26 @@ def test_the_shop_of_three_services(checkout: Project) -> None:
     for host in (shop, payments, mail):
         assert host.terminate() == 0
         assert " error" not in host.output()
+
+
+def test_the_typed_clients_of_the_shop_are_what_its_contracts_make() -> None:
+    # In another process: classes that are imported here would be known to every bus of the tests.
+    script = """
+import json
+from examples.shop.bus import OrdersApi, StockApi
+from examples.shop.payments import PaymentsApi
+from lightbus.contracts.contract import contract_of
+
+apis = [api.__lightbus__ for api in (OrdersApi, StockApi, PaymentsApi)]
+print(json.dumps({api.name: contract_of(api) for api in apis}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    code = (ROOT / "examples/shop/bus_types.py").read_text()
+    written_by = re.search(r"Lightbus (\S+), from", code)
+    assert written_by is not None
+    made = module_of(json.loads(done.stdout), version=written_by[1])
+    assert made == code, "run the shop and lightbus types, as its README says"
 
 
 @pytest.mark.parametrize("manifest", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda p: p.stem)

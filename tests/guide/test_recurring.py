@@ -162,6 +162,7 @@ def test_a_background_task_of_1x_may_say_that_it_is_cancelled_in_the_end(project
         "bus.py",
         f"""{BUS}
     async def watch(number):
+        say('watching', number)
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
@@ -173,11 +174,12 @@ def test_a_background_task_of_1x_may_say_that_it_is_cancelled_in_the_end(project
 """,
     )
     host = project.host(PYTHONWARNINGS="default")
+    eventually(lambda: {"watching 0", "watching 1"} <= set(printed(host)))
     assert host.terminate() == 0
     assert {"finished 0", "finished 1"} <= set(printed(host))
     said = "cancel_on_close is an argument of add_background_task() in Lightbus 1.x; leave it out"
     assert [line.partition("/bus.py:")[2] for line in printed(host) if said in line] == [
-        f"30: DeprecationWarning: {said}"
+        f"31: DeprecationWarning: {said}"
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ class Notes:
         self.begun: list[str] = []
         self.told: list[str] = []
         self.may_end = threading.Event()
+        self.blocked_at = 0.0
 
 
 notes = Notes()
@@ -42,6 +44,7 @@ def note(event: EventMessage, sku: str) -> None:
 def block(event: EventMessage, sku: str) -> None:
     notes.begun.append(sku)
     if sku == str(QUICK):
+        notes.blocked_at = time.perf_counter()
         notes.may_end.wait(PATIENCE)
 
 
@@ -97,6 +100,21 @@ async def test_those_that_have_ended_are_acknowledged_while_one_blocks(bench: Be
         await eventually_async(lambda: pending(bench) <= LAST - QUICK)
         notes.may_end.set()
         await begun(*names(0, LAST))
+
+
+async def test_the_time_of_each_in_metrics_is_that_in_its_thread(bench: Bench) -> None:
+    async with bench.host(manifest("block")) as host:
+        await fire(host)
+        await begun(*names(0, QUICK + 1))
+        series = host.client.parts.metrics.event_handlings
+        await eventually_async(lambda: series.total(outcome="ok") == QUICK)
+        [of_listener] = series.series.values()
+        before = of_listener.seconds
+        await asyncio.sleep(0.3)
+        notes.may_end.set()
+        await eventually_async(lambda: series.total(outcome="ok") == LAST)
+        # Those behind the one that has blocked have waited as long, but that does not count.
+        assert 0.3 <= of_listener.seconds - before <= time.perf_counter() - notes.blocked_at
 
 
 async def test_those_that_have_not_begun_go_to_another_process_at_the_end(bench: Bench) -> None:
@@ -226,6 +244,21 @@ async def test_each_call_has_its_own_deadline() -> None:
         calls = [host.bus.plain.left.call_async(bus_options={"timeout": n}) for n in range(10, 60, 5)]
         left = await asyncio.gather(*calls)
     assert [round(seconds / 5) for seconds in left] == [n / 5 for n in range(10, 60, 5)]
+
+
+async def test_the_time_of_each_call_in_metrics_is_that_in_its_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "MAX_THREADS", 1)
+    async with hosted(Plain()) as host:
+        since = time.perf_counter()
+        calls = [asyncio.create_task(host.bus.plain.stay.call_async(number=n)) for n in range(20)]
+        await begun("0")
+        await asyncio.sleep(0.3)
+        notes.may_end.set()
+        await asyncio.gather(*calls)
+        [series] = host.bus.client.parts.metrics.rpc_executions.series.values()
+        assert 0.3 <= series.seconds <= time.perf_counter() - since
 
 
 async def test_calls_that_wait_for_a_thread_are_answered_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,6 +292,9 @@ ELSEWHERE = {
     "lightbus permissions": "it has its row in tests/transports/test_permissions.py",
     "lightbus lost events": "it has its row in tests/transports/test_lost_events.py",
     "lightbus background NAME": "its coroutine is the user's, and runs once",
+    **dict.fromkeys(
+        ("lightbus redis tls", "lightbus redis tls doubt"), "who connects awaits both, and fails with them"
+    ),
     **dict.fromkeys(("lightbus host", "lightbus hosted"), "it is the life itself"),
     **dict.fromkeys(("lightbus start", "lightbus stop"), "it is a part of the life, which ends with it"),
 }
@@ -306,10 +309,14 @@ OWN_ROWS = [
 ]
 
 
+#: Folders whose texts speak of commands of that name.
+SPEAK_OF_COMMANDS = {"cli", "clients", "old_names"}
+
+
 def names_of_tasks() -> Iterator[re.Pattern[str]]:
     """What each task is called that Lightbus begins; threads and commands are not meant."""
     for file in Path(lightbus.__file__).parent.rglob("*.py"):
-        lines = [] if "cli" in file.parts else file.read_text().splitlines()
+        lines = [] if SPEAK_OF_COMMANDS & {*file.parts} else file.read_text().splitlines()
         for name in re.findall(
             r'"(lightbus (?!group )[^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
         ):

@@ -75,6 +75,14 @@ def test_an_argument_that_does_not_fit(text: str) -> None:
     assert not argument_test(text)(KWARGS)
 
 
+@pytest.mark.parametrize(
+    ("text", "fits"), [("value=NaN", True), ("value!=NaN", False), ("value=1", False), ("value>NaN", False)]
+)
+def test_what_is_no_number_is_found_by_its_name(text: str, fits: bool) -> None:
+    # One of its own: the reader of JSON gives the same object each time.
+    assert argument_test(text)({"value": float("inf") - float("inf")}) is fits
+
+
 @pytest.mark.parametrize("text", ["", "name", "=x", "$=x", "a..b=1", "a[?(@.x)]=1", "a[1:2]=1", "a b=1"])
 def test_what_is_no_search_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InvalidParameters, match=r"is no search; write PATH=VALUE"):

@@ -82,9 +82,9 @@ def test_no_event_is_lost_or_run_twice(project: Project, shared_redis: Server, p
         )
         return done.returncode == 0
 
-    eventually(moved, 30)
+    eventually(moved, 60)
     fire(shared_redis, "last")
     names = ["before", "held", "last", *(f"beside {n}" for n in range(50)), *(f"after {n}" for n in range(5))]
-    eventually(lambda: Counter([*by_them, *ledger.read_text().splitlines()]) == Counter(names), 30)
+    eventually(lambda: Counter([*by_them, *ledger.read_text().splitlines()]) == Counter(names), 60)
     assert "old-on_user" not in groups(shared_redis)
     assert ours.terminate() == 0

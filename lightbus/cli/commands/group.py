@@ -34,6 +34,8 @@ command = Group(
     epilog="Example: lightbus group list",
 )
 
+#: Where a group stands that has had a stream from its beginning.
+_FIRST = ("0", "0-0")
 _COLUMNS = (
     Column("state"),
     Column("group", least=12),
@@ -88,6 +90,7 @@ def rm(group: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None
     """Remove a group that nobody reads, and all that waits for it; says what goes, and asks first."""
     manifest = begin(options)
     found = _find(manifest, group, scan)
+    groups.refuse_read(found)
     done = f"removed: {group}"
     question = f"Remove {group}, and drop that and what is fired until it is gone?"
     sentences = [f"{each.status.stream}: {_kept(each.status)}" for each in found]
@@ -224,9 +227,11 @@ def _moved(plan: Move) -> str:
     kept = f"{unread} unread, {status.pending:,} pending, {_rest(status)} go to {plan.heir}"
     if not plan.began:
         return kept
+    since = f"since {plan.began} of {_time_of(plan.began)}"
+    had = "all events" if plan.began in _FIRST else f"the events {since}"
     return (
-        f"{kept}, which is there already; it has had the events since {plan.began} of {_time_of(plan.began)} "
-        "itself, so none of those is given to it again, but for dead letters"
+        f"{kept}, which is there already; it has had {had} itself, so none of those is given to it again, "
+        "but for dead letters"
     )
 
 

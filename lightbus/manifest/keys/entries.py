@@ -64,4 +64,4 @@ def _held(value: Any, key: Key) -> Any:
         return {"default": value.default_api, **value.apis}
     if isinstance(value, Policy) and key.name == "give_up_on":
         return (*value.give_up_on, *value.give_up_on_names)
-    return getattr(value, key.name, key.default)
+    return getattr(value, key.attribute, key.default)

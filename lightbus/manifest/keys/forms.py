@@ -112,6 +112,7 @@ class Key:
         nullable: Whether null is a value of its own, other than the default.
         minimum: The least value, in the option's own unit.
         maximum: The greatest value.
+        attribute: The field of the record that holds it.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Key:
     nullable: bool
     minimum: float | None
     maximum: float | None
+    attribute: str = ""
 
     @property
     def required(self) -> bool:
@@ -139,7 +141,8 @@ def keys_of(cls: type[Any]) -> dict[str, Key]:
     """
     if cls not in _KEYS:
         hints = get_type_hints(cls)
-        _KEYS[cls] = {f.name: _key(cls, f, hints[f.name]) for f in fields(cls) if "description" in f.metadata}
+        keys = [_key(cls, f, hints[f.name]) for f in fields(cls) if "description" in f.metadata]
+        _KEYS[cls] = {key.name: key for key in keys}
     return _KEYS[cls]
 
 
@@ -155,13 +158,15 @@ def _key(cls: type[Any], field: Field[Any], hint: Any) -> Key:
         raise TypeError(f"{cls.__name__}.{field.name}: {hint} is no type of an option")
     metadata = field.metadata
     return Key(
-        field.name,
+        # A word of Python can be a key, but no field.
+        field.name.rstrip("_"),
         form,
         metadata["description"],
         default,
         optional and default is not None,
         metadata.get("minimum"),
         metadata.get("maximum"),
+        field.name,
     )
 
 

@@ -57,9 +57,9 @@ class Blocks:
             full = f"{path}.{name}" if path else name
             if isinstance(child.value, dict):
                 if isinstance(key.form, Block):
-                    result[name] = self.make(key.form.cls, child, full)
+                    result[key.attribute] = self.make(key.form.cls, child, full)
             elif name in values:
-                result[name] = self._finish(key, values[name], child, full)
+                result[key.attribute] = self._finish(key, values[name], child, full)
         try:
             made = cls(**{**result, **given})
         except TypeError:

@@ -1,0 +1,161 @@
+"""``lightbus types``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from lightbus import __version__
+from lightbus.bus.schema import BusSchema
+from lightbus.cli.completion import apis as complete_apis
+from lightbus.cli.help import Command
+from lightbus.cli.manifest_options import begin, complete_files, manifest_options
+from lightbus.cli.wording import counted
+from lightbus.contracts.clients.hints import Form, Mapped
+from lightbus.contracts.clients.module import is_written_here, module_of
+from lightbus.contracts.clients.signatures import differences
+from lightbus.contracts.compare import compare_all
+from lightbus.contracts.files import read_contracts
+from lightbus.declared.names import listed
+from lightbus.exceptions import SchemaNotFound
+from lightbus.host.checks import client_for
+from lightbus.manifest.model import Manifest, TypesOptions
+
+_BUS = "bus"
+_MAP = re.compile(r"([A-Za-z][\w.]*)\.([^=]+)=([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)", re.ASCII)
+
+Contracts = Mapping[str, Mapping[str, Any]]
+
+
+@click.command(
+    "types", cls=Command, epilog="Example: lightbus types auth shop.orders --out shop/bus_types.py"
+)
+@click.argument("apis", nargs=-1, metavar="[API]...", shell_complete=complete_apis)
+@click.option(
+    "--from",
+    "source",
+    metavar="DIRECTORY|FILE|bus",
+    shell_complete=complete_files,
+    help="Where the contracts are, such as those of lightbus contract pull; left out, on the bus.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    metavar="FILE",
+    help="The module to write; left out, or with -, it is printed.",
+)
+@click.option(
+    "--classes",
+    type=click.Choice(get_args(Form)),
+    help="Make results objects of dataclasses, or leave them as they are.  [default: dataclass]",
+)
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    metavar="API.CLASS=MODULE:CLASS",
+    help="Import a class of yours in place of the one that would be written; may be repeated.",
+)
+@click.option(
+    "--check", is_flag=True, help="Write nothing; print how --out would change, with exit status 1 if so."
+)
+@manifest_options
+def command(
+    apis: tuple[str, ...],
+    source: str | None,
+    out: Path | None,
+    classes: Form | None,
+    mapped: tuple[str, ...],
+    check: bool,
+    **options: Any,
+) -> int:
+    """Write a module from which editors and type checkers know what the bus has.
+
+    It has a class for each API, procedure, event and object, and create(), get_bus() and typed(bus), which
+    return a bus with these types. What is left out here is taken from types in the manifest.
+    """
+    manifest = begin(options)
+    asked = manifest.types
+    out = out or (Path(asked.out) if asked.out else None)
+    out = None if out == Path("-") else out
+    if check and out is None:
+        raise click.UsageError("--check compares with the module that is there; name it with --out FILE")
+    wanted = apis or asked.apis
+    source = source or asked.from_ or _BUS
+    contracts = _contracts(manifest, source, wanted)
+    code = module_of(contracts, classes or asked.classes, _mapped(mapped or asked.map), __version__)
+    if check and out is not None:
+        status = _compare(code, out)
+        return max(status, _moved_on(asked, contracts)) if source == _BUS else status
+    return _write(code, out, contracts)
+
+
+def _contracts(manifest: Manifest, source: str, wanted: Sequence[str]) -> Contracts:
+    """Read the contracts that are asked for; of those that only describe the bus, none that is not named."""
+    if source == _BUS:
+        client = client_for(manifest)
+        try:
+            found: Contracts = BusSchema(client.parts).published()
+        finally:
+            client.close()
+        where = "on the bus"
+    else:
+        found, where = read_contracts(Path(source)), f"in {source}"
+    for name in wanted:
+        if name not in found:
+            raise SchemaNotFound(f"there is no contract of {name!r} {where}; there is: {listed(name, found)}")
+    return {name: found[name] for name in wanted or found if wanted or not name.startswith("internal.")}
+
+
+def _mapped(texts: Sequence[str]) -> Mapped:
+    mapped = {}
+    for text in texts:
+        match = _MAP.fullmatch(text)
+        if match is None:
+            raise click.UsageError(
+                f"--map {text!r}: write API.CLASS=MODULE:CLASS, as in auth.User=shop.models:User"
+            )
+        mapped[match[1], match[2]] = (match[3], match[4])
+    return mapped
+
+
+def _write(code: str, out: Path | None, contracts: Contracts) -> int:
+    if out is None:
+        print(code, end="")
+        return 0
+    if out.exists() and not is_written_here(out.read_text("utf-8")):
+        raise click.UsageError(f"{out} was not written by lightbus types; name another file with --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(code, "utf-8")
+    print(f"wrote {out}: {counted(len(contracts), 'API')}")
+    return 0
+
+
+def _compare(code: str, out: Path) -> int:
+    """Print how a module would change; returns the exit status."""
+    old = out.read_text("utf-8") if out.exists() else ""
+    if old == code:
+        print(f"as it would be written: {out}")
+        return 0
+    found = differences(old, code) if old else [f"{out} is not there"]
+    print("\n".join(found) or "no signature would change, but what is said of them")
+    print(f"{out} would change; run lightbus types without --check")
+    return 1
+
+
+def _moved_on(asked: TypesOptions, now: Contracts) -> int:
+    """Print how the contracts on the bus differ from those that were pulled; returns the exit status."""
+    if asked.from_ in (None, _BUS):
+        return 0
+    pulled = {name: each for name, each in read_contracts(Path(str(asked.from_))).items() if name in now}
+    found = compare_all(pulled, {name: dict(now[name]) for name in pulled})
+    breaking = sum(each.breaking for each in found)
+    for each in found:
+        print(each)
+    print(f"since {asked.from_}: {counted(len(found), 'difference')}, {breaking} of them breaking")
+    return 1 if breaking else 0

@@ -1,0 +1,1 @@
+"""Typed clients: contracts to a module of Python that editors and type checkers read."""
