@@ -161,7 +161,7 @@ class TestContractShow:
         run_lightbus: RunLightbus,
     ) -> None:
         run_lightbus("run", cwd=project, env={"LIGHTBUS__BUS__REDIS__URL": redis_server.url})
-        eventually(lambda: redis_server.execute("EXISTS", "schema:shop"))
+        eventually(lambda: redis_server.execute("EXISTS", "schema:shop"), 60)
         elsewhere = tmp_path_factory.mktemp("elsewhere")
         status, output = lightbus(elsewhere, "contract", "show", "shop", url=redis_server.url)
         assert (status, output.splitlines()[0]) == (

@@ -92,7 +92,11 @@ class Console(Reader):
         python: str | Path = sys.executable,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(folder, python, {"LIGHTBUS__BUS__REDIS__URL": server.url, **(env or {})})
+        # As in an activated venv.
+        path = os.pathsep.join([str(Path(python).parent), os.environ["PATH"]])
+        super().__init__(
+            folder, python, {"PATH": path, "LIGHTBUS__BUS__REDIS__URL": server.url, **(env or {})}
+        )
         self.page = DOCS / page
         self.server = server
         #: The commands that are still to be given.
