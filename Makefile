@@ -11,7 +11,7 @@ SEEDS ?= 3
 SECONDS ?= 60
 SERVERS ?= valkey,redis7,redis62
 # Which campaigns, and the seconds of the overload.
-CAMPAIGNS ?= faults,sentinel,replicas,links,mixed,rolling,frameworks,overload
+CAMPAIGNS ?= faults,sentinel,replicas,cluster,links,mixed,rolling,frameworks,overload
 OVERLOAD ?= 600
 # How many processes run the tests, which mostly wait for others.
 JOBS ?= 3
@@ -25,13 +25,16 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(patsubst benchmarks/peers/%.txt,%,$(wildcard benchmarks/peers/*.txt))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest test-all installed soak bench bench-peers docs site-check dist clean
+.PHONY: help run cluster test lint format pytest test-all installed soak bench bench-peers docs site-check dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.run-stamp ## host lightbus.yaml (options of `lightbus run`: ARGS="...")
 	@exec $(VENV)/bin/lightbus run $(ARGS)
+
+cluster: $(VENV)/.run-stamp ## a Redis Cluster of six nodes here, with the shop hosted on it; kill a node, and it goes on
+	@exec $(VENV)/bin/python -m examples.cluster
 
 test: lint pytest ## all checks and all tests
 

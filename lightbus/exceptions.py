@@ -180,7 +180,7 @@ class TransportUnavailable(TransportError):
 
 
 class PublishNotConfirmed(TransportError):
-    """The link broke before the broker confirmed the event: it may or may not be stored.
+    """The broker did not confirm the event: it may or may not be stored, or too few replicas have it.
 
     Args:
         message: The text for people.

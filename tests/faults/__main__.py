@@ -24,8 +24,19 @@ from .plants import SCENARIOS, find, found_by
 from .report import Result, table
 from .rolling import roll
 from .settings import KINDS
+from .spread import run_spread
 
-CAMPAIGNS = ("faults", "sentinel", "replicas", "links", "mixed", "rolling", "frameworks", "overload")
+CAMPAIGNS = (
+    "faults",
+    "sentinel",
+    "replicas",
+    "cluster",
+    "links",
+    "mixed",
+    "rolling",
+    "frameworks",
+    "overload",
+)
 
 
 def main() -> int:
@@ -36,10 +47,10 @@ def main() -> int:
     )
     parser.add_argument("--seeds", default="3", help="how many, or the seeds themselves: 1,2,3")
     parser.add_argument(
-        "--seconds", type=float, default=60, help="for each of faults, sentinel, replicas, mixed"
+        "--seconds", type=float, default=60, help="for each of faults, sentinel, replicas, cluster, mixed"
     )
     parser.add_argument(
-        "--servers", default=",".join(get_args(Kind)), help="for faults, sentinel, replicas, links"
+        "--servers", default=",".join(get_args(Kind)), help="for faults, sentinel, replicas, cluster, links"
     )
     parser.add_argument("--faults", default="", help="only these, such as kill,freeze")
     parser.add_argument("--kinds", default=KINDS, help="of a hundred events or calls, how many of which kind")
@@ -73,6 +84,14 @@ def _campaigns(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], 
                 begin = partial(run, kind, seed, options.seconds, faults, kinds=options.kinds)
                 how = {"replicated": name != "faults", "promised": name == "replicas"}
                 yield f"{name}, {kind}, seed {seed}", partial(begin, **how)
+    for kind in options.servers.split(",") if "cluster" in wanted else ():
+        # Redis 6.2 has no second port of its own choice, which several clusters on one machine need.
+        if find_binary(kind) is None or kind == "redis62":
+            continue
+        for seed in seeds:
+            begin = partial(run_spread, kind, seed, options.seconds, faults, kinds=options.kinds)
+            yield f"cluster, {kind}, seed {seed}", begin
+            yield f"cluster without a promise, {kind}, seed {seed}", partial(begin, replicas=0)
     for kind in options.servers.split(",") if "links" in wanted else ():
         if find_binary(kind) is not None:
             yield f"links, {kind}", partial(sweep, kind, seeds[0])

@@ -1,26 +1,60 @@
-"""The Redis of a campaign: one server behind proxies, or a primary and its replica with Sentinels."""
+"""The Redis of a campaign: one server behind proxies, one with a replica and Sentinels, or a cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from tests.support.cluster import RedisCluster
 from tests.support.eventually import eventually
+from tests.support.node import Node
 from tests.support.proxy import Proxy
 from tests.support.servers import Kind, Server, free_port
 
 #: How many Sentinels there are; the larger half of them must agree.
 _SENTINELS = 3
 _SERVICE = "main"
+#: Seconds for which it is believed that a key is where it was.
+_FRESH = 0.1
 
 
-class Alone:
+class Backing(ABC):
+    """A Redis, in some form."""
+
+    def __init__(self) -> None:
+        self.closing = contextlib.ExitStack()
+        self._clients: dict[int, redis.Redis] = {}
+        #: How often a replica was promoted.
+        self.promotions = 0
+        #: Whether two may count as the primary just now.
+        self.is_changing = False
+
+    @abstractmethod
+    def link(self) -> tuple[dict[str, Any], Proxy | None]:
+        """How one more process reaches it: its options of Redis, and the proxy between."""
+
+    def client(self, key: str) -> redis.Redis:
+        """What asks the primary that has a key, past all proxies."""
+        port = self.port_of(key)
+        if port not in self._clients:
+            client = redis.Redis(port=port, socket_timeout=2, decode_responses=True)
+            self.closing.callback(client.close)
+            self._clients[port] = client
+        return self._clients[port]
+
+    @abstractmethod
+    def port_of(self, key: str) -> int:
+        """Where that is now."""
+
+
+class Alone(Backing):
     """One server that writes everything to disk, reached through a proxy for each process.
 
     Args:
@@ -28,15 +62,19 @@ class Alone:
     """
 
     def __init__(self, kind: Kind) -> None:
-        self.closing = contextlib.ExitStack()
+        super().__init__()
         self.server = self.closing.enter_context(Server(kind, aof=True))
         #: The server that takes writes now.
         self.port = self.server.port
 
     def link(self) -> tuple[dict[str, Any], Proxy | None]:
-        """How one more process reaches it: its options of Redis, and the proxy between."""
+        """By a URL."""
         proxy = self.closing.enter_context(Proxy(self.server.port))
         return {"url": proxy.url}, proxy
+
+    def port_of(self, key: str) -> int:
+        """There is one."""
+        return self.port
 
 
 class Replicated(Alone):
@@ -103,7 +141,7 @@ class Replicated(Alone):
         while _role(new) != "master":
             assert time.monotonic() < deadline, "the replica was not promoted"
             time.sleep(0.005)
-        self.servers, self.port = [new, old], new.port
+        self.servers, self.port, self.promotions = [new, old], new.port, self.promotions + 1
         promoted()
         if kill:
             eventually(self._all_know_the_primary, 30, "Sentinels that know the new primary")
@@ -157,6 +195,60 @@ class Replicated(Alone):
             and replica[0] == "slave"
             and replica[3] == "connected"
         )
+
+
+class Spread(Backing):
+    """A cluster: three primaries with a replica each, which nobody but they themselves promotes.
+
+    Args:
+        kind: Which servers.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self.nodes = self.closing.enter_context(RedisCluster(kind))
+        self._homes: dict[str, int] = {}
+        self._looked_at = 0.0
+
+    def link(self) -> tuple[dict[str, Any], Proxy | None]:
+        """No proxy: each node says where the others are."""
+        # Longer than a primary is frozen: its answer comes on the connection that it was asked on.
+        return {"cluster": {"nodes": self.nodes.addresses}, "command_timeout": "10s"}, None
+
+    def port_of(self, key: str) -> int:
+        """The slot's primary, as the nodes said a moment ago."""
+        now = time.monotonic()
+        if now > self._looked_at + _FRESH:
+            self._homes, self._looked_at = {}, now
+        if key not in self._homes:
+            try:
+                self._homes[key] = self.nodes.owner(key).port
+            except OSError as e:  # the one that was asked has just been killed
+                raise redis.ConnectionError(str(e)) from e
+        return self._homes[key]
+
+    @contextlib.contextmanager
+    def promotion(self, promoted: Callable[[], None]) -> Iterator[Callable[[Node], None]]:
+        """While this lasts, a primary is replaced.
+
+        Args:
+            promoted: Called as soon as all nodes know the new one.
+
+        Yields:
+            Waits for that, given the primary that is replaced.
+        """
+
+        def wait(old: Node) -> None:
+            self.nodes.wait_for_promotion(old)
+            promoted()
+
+        self.is_changing = True
+        try:
+            yield wait
+            self.nodes.wait_until_whole()
+        finally:
+            self.promotions += 1
+            self.is_changing = False
 
 
 def _replica_of(server: Server) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from lightbus.options import Duration
 
 from .ledger import own_ledger
 from .planted import BUGS
-from .settings import ATTEMPTS, HEAVY, LEASE, LISTENERS
+from .settings import ATTEMPTS, HEAVY, LEASE, LISTENERS, apis
 
 ledger = own_ledger("worker")
 if os.environ.get("CAMPAIGN_PLANT"):
@@ -25,20 +25,25 @@ if os.environ.get("CAMPAIGN_PLANT"):
 POLICY = DeliveryPolicy(ATTEMPTS, Backoff(Duration(0.1), 2.0, Duration(2)))
 
 
-class WorkApi(Api):
-    """What the campaign fires and calls."""
+def define(api_name: str) -> None:
+    """Define one of the APIs that the campaign fires and calls."""
 
-    happened = Event(
-        parameters=(Parameter("n", int), Parameter("kind", str), Parameter("until", float, default=0.0))
-    )
+    class WorkApi(Api):
+        happened = Event(
+            parameters=(Parameter("n", int), Parameter("kind", str), Parameter("until", float, default=0.0))
+        )
 
-    class Meta:
-        name = "work"
+        class Meta:
+            name = api_name
 
-    async def run(self, n: int, seconds: float) -> int:
-        ledger.write("ran", n)
-        await asyncio.sleep(seconds)
-        return n
+        async def run(self, n: int, seconds: float) -> int:
+            ledger.write("ran", n)
+            await asyncio.sleep(seconds)
+            return n
+
+
+for each in apis():
+    define(each)
 
 
 async def narrow(event_message: EventMessage, n: int, kind: str, until: float) -> None:
@@ -66,7 +71,10 @@ async def _handle(listener: str, message: EventMessage, n: int, kind: str, until
 
 
 def before_server_start(bus: Any) -> None:
-    """Listen twice to the same event."""
+    """Listen twice to the same events."""
+    events = [(name, "happened") for name in apis()]
     for handler in (narrow, wide):
         options = {"concurrency": LISTENERS[handler.__name__], "since": "earliest"}
-        bus.work.happened.listen(handler, bus_options=options, on_error=POLICY)
+        bus.client.listen_for_events(
+            events, handler, listener_name=handler.__name__, options=options, on_error=POLICY
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from .report import Result
 from .settings import KINDS, manifest
 from .watcher import Left, Watcher
 
-#: Seconds within which everything must be dealt with once nothing goes wrong any more.
+#: Seconds within which something more must be dealt with, once nothing goes wrong any more, until all is.
 DRAIN = 45.0
 
 
@@ -126,11 +127,13 @@ def finish(
 
 def _drain(watcher: Watcher) -> tuple[Left, float]:
     """Wait until nothing is left to do, and a moment longer: what is released must not come back."""
-    began = time.monotonic()
-    left, quiet = Left(pending=-1), 0
-    while time.monotonic() < began + DRAIN and quiet < 5:
+    began = progressed = time.monotonic()
+    left, quiet, least = Left(pending=-1), 0, math.inf
+    while time.monotonic() < progressed + DRAIN and quiet < 5:
         pause(0.1)
         with contextlib.suppress(redis.RedisError):
             left = watcher.left()
             quiet = quiet + 1 if left.total == 0 else 0
+            if left.total < least:
+                least, progressed = left.total, time.monotonic()
     return left, time.monotonic() - began

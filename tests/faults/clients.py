@@ -23,7 +23,7 @@ from lightbus.transports.redis.link.connection import FAILURES
 
 from . import bus as bus  # it defines the API
 from .ledger import Ledger, own_ledger
-from .settings import FIRING, HEAVY, PATIENCE
+from .settings import FIRING, HEAVY, PATIENCE, apis
 
 CALLING = 12
 Do = Callable[[], Coroutine[Any, Any, None]]
@@ -48,6 +48,12 @@ def kind_of(n: int, chance: random.Random) -> str:
     choices = ["flaky", "poison", "slow", "heavy"]
     weights = [percents.get(kind, 0) for kind in choices]
     return chance.choices([*choices, "good"], [*weights, 100 - sum(weights)])[0]
+
+
+def api_of(n: int) -> str:
+    """The API of event or call number `n`."""
+    names = apis()
+    return names[n % len(names)]
 
 
 class Replication:
@@ -84,7 +90,7 @@ async def fire(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance
     ledger.write("fired", n, kind)
     replication = Replication.of(client) if os.environ.get("CAMPAIGN_REPLICATED") else None
     try:
-        await client.fire_event("work", "happened", {"n": n, "kind": kind, "until": time.time() + 1})
+        await client.fire_event(api_of(n), "happened", {"n": n, "kind": kind, "until": time.time() + 1})
         ledger.write("confirmed", n)
         if replication is not None and await replication.has_it():
             ledger.write("replicated", n)
@@ -104,7 +110,7 @@ async def call(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance
     options = {"timeout": timeout}
     ledger.write("called", n)
     try:
-        result = await client.call_rpc_remote("work", "run", {"n": n, "seconds": seconds}, options)
+        result = await client.call_rpc_remote(api_of(n), "run", {"n": n, "seconds": seconds}, options)
         ledger.write("outcome", n, "result" if result == n else "wrong", "-")
     except LightbusException as e:
         ledger.write("outcome", n, type(e).__name__, e.executed if isinstance(e, LightbusTimeout) else "-")
@@ -115,6 +121,7 @@ async def run(role: str, config: str, seed: int) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     client = lightbus.create(config, process_name=role).client
+    print("begins", flush=True)
     work = fire if role == "publisher" else call
     do = functools.partial(work, client, own_ledger(role), itertools.count(), random.Random(seed))
     rate = float(os.environ.get("CAMPAIGN_RATE", "0"))

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import tests
+from tests.support.eventually import eventually
 from tests.support.processes import Process, lightbus_process
 from tests.support.proxy import Proxy
 
 from . import ledger
-from .backing import Alone
+from .backing import Backing
 from .settings import manifest, write
 
 HOSTS = 2
@@ -75,7 +76,7 @@ class Cluster:
 
     def __init__(
         self,
-        backing: Alone,
+        backing: Backing,
         env: Mapping[str, str],
         configured: Callable[[Mapping[str, Any]], dict[str, Any]] = manifest,
         hosts: int = HOSTS,
@@ -124,6 +125,8 @@ class Cluster:
         for role in ("publisher", "caller"):
             command = [sys.executable, "-m", "tests.faults.clients", role, str(config), str(seed)]
             self.start_client(command, {"CAMPAIGN_RATE": str(rates[role])} if rates else {})
+        for process in self.clients:
+            process.wait_for_line("begins")
 
     def start_client(self, command: Sequence[str], env: Mapping[str, str]) -> Process:
         """Start something that fires or calls until SIGTERM."""
@@ -146,6 +149,8 @@ class Cluster:
     def stop_hosts(self) -> dict[str, int]:
         """End the hosts as an administrator would; returns their exit statuses."""
         self.stop_keeping()
+        # One that has only just been started again does not know the signal yet.
+        eventually(lambda: all(host.is_ready() or host.process.status is not None for host in self.hosts), 60)
         return {host.name: host.process.terminate() for host in self.hosts}
 
     @contextlib.contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tests.support.eventually import eventually
 from tests.support.proxy import Mode, Proxy
 
-from .backing import Replicated
+from .backing import Alone, Replicated
 from .cluster import Cluster, Host, pause
 from .settings import LEASE, STREAM_LENGTH
 from .watcher import Watcher
@@ -63,7 +63,7 @@ class Driver:
             self.cluster.ledger.write("fault", each.name, f"{started:.6f}", f"{time.monotonic():.6f}", name)
         self.done[name] = self.done.get(name, 0) + 1
 
-    def _expect(self, hosts: list[Host]) -> None:
+    def expect(self, hosts: list[Host]) -> None:
         """What these hosts hold now may run twice, if they have begun with it."""
         self.watcher.look_again()
         for host in hosts:
@@ -73,7 +73,7 @@ class Driver:
         """Stopped first, so that what it holds is known exactly."""
         host.process.pause()
         pause(0.1)
-        self._expect([host])
+        self.expect([host])
         host.process.kill()
 
     def kill_all(self, _: Host) -> None:
@@ -87,7 +87,7 @@ class Driver:
             host.process.pause()
             try:
                 pause(0.1)
-                self._expect([host])
+                self.expect([host])
                 pause(LEASE * self.chance.uniform(1.3, 1.8))
             finally:
                 host.process.resume()
@@ -96,9 +96,9 @@ class Driver:
         """A host's link misbehaves."""
         proxy = _present(host.proxy)
         proxy.set(self.chance.choice(_LINKS), delay=self.chance.uniform(0.02, 0.15))
-        self._expect([host])
+        self.expect([host])
         pause(self.chance.choice([0.3, 1.0, LEASE * 1.5]))
-        self._expect([host])
+        self.expect([host])
         proxy.set("pass")
 
     def client_link(self, _: Host) -> None:
@@ -110,11 +110,12 @@ class Driver:
 
     def restart_redis(self, _: Host) -> None:
         """The server is killed and started again; it has written everything down."""
-        self._expect(self.cluster.hosts)
+        assert isinstance(self.cluster.backing, Alone)
+        self.expect(self.cluster.hosts)
         self.cluster.backing.server.kill()
         pause(self.chance.choice([0, 0.3, 1.5]))
         self.cluster.backing.server.start()
-        self._expect(self.cluster.hosts)
+        self.expect(self.cluster.hosts)
 
     def destroy_groups(self, _: Host) -> None:
         """The groups go while no host is there and nothing is held; events come in meanwhile.

@@ -63,6 +63,7 @@ class Mixed(Cluster):
 
     def __init__(self, backing: Alone, python: Path) -> None:
         self._python = python
+        self._server = backing.server
         super().__init__(backing, {}, _manifest)
 
     def start_clients(self, seed: int, rates: Mapping[str, float] | None = None) -> None:
@@ -89,16 +90,16 @@ class Mixed(Cluster):
         return process
 
     def _peer_is_ready(self) -> bool:
-        server = self.backing.server
+        server = self._server
         return server.execute("EXISTS", "schema:old") == 1 and all(
             b"old-theirs" in [row[1] for row in _groups(server, group.stream)] for group in GROUPS
         )
 
     def _peer_env(self, name: str) -> dict[str, str]:
-        settings = config(self.backing.server.url, service_name="old", process_name=name)
+        settings = config(self._server.url, service_name="old", process_name=name)
         api = settings["apis"]["default"]
         api["rpc_timeout"] = _PATIENCE
-        url = self.backing.server.url
+        url = self._server.url
         for kind in ("rpc_transport", "result_transport"):
             api[kind] = {"redis": {"url": url, "rpc_timeout": _PATIENCE}}
         paths = f"{_FOLDER / 'peer'}:{_FOLDER}"

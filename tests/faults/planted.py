@@ -12,8 +12,13 @@ from lightbus.transports.events import Delivery
 from lightbus.transports.redis.events import leases
 from lightbus.transports.redis.events.leases import Leases
 from lightbus.transports.redis.events.membership import Membership
+from lightbus.transports.redis.link import refusals
+from lightbus.transports.redis.link.cluster.link import ClusterLink
+from lightbus.transports.redis.link.cluster.node import NodePipe, is_elsewhere
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Replicas
+from lightbus.transports.redis.rpc import consumer as rpc_consumer
+from lightbus.transports.redis.rpc import transport as rpc_transport
 from lightbus.transports.redis.scripts import RENEW
 from lightbus.worker.dispatch import Dispatch
 
@@ -77,6 +82,23 @@ def trimming_by_length() -> None:
     setattr(Pipe, "send", trimmed)  # noqa: B010
 
 
+def replaced_kept() -> None:
+    """The connections to a primary that was replaced stay, and its answers count."""
+    setattr(NodePipe, "abandon", lambda _: None)  # noqa: B010
+
+
+def expiry_elsewhere() -> None:
+    """The key by which a call may run lies in another slot than the queue, as on one Redis."""
+    for module in (rpc_transport, rpc_consumer):
+        setattr(module, "expiry_prefix", lambda *_, **__: "rpc_expiry_key:")  # noqa: B010
+
+
+def unblocked_is_gone() -> None:
+    """A reader whose slot moves, and who is told so in other words, takes its group for lost."""
+    refusals.REFUSALS["UNBLOCKED"] = refusals.Refusal(refusals.Reaction.MAKE_GROUP)
+    setattr(ClusterLink, "_is_open", staticmethod(lambda reply, **_: is_elsewhere(reply)))  # noqa: B010
+
+
 def wait_ignored() -> None:
     """Firing takes any answer of the replicas for a yes."""
     setattr(Replicas, "_failure", lambda *_: None)  # noqa: B010
@@ -86,5 +108,6 @@ BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
         *(acknowledge_first, group_at_end, no_renewal, stealing_renewal, trimming_by_length, wait_ignored),
+        *(replaced_kept, expiry_elsewhere, unblocked_is_gone),
     )
 }

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.support.servers import Kind
+
 from .campaign import run
 from .report import Result
+from .spread import run_spread
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,29 @@ class Scenario:
     #: Whether there is a replica, which firing waits for.
     promised: bool = False
 
+    def run(self, seed: int, plant: str) -> Result:
+        """Run one campaign with a planted bug."""
+        return run(
+            *("valkey", seed, self.seconds, self.faults, plant, self.kinds),
+            replicated=self.promised,
+            promised=self.promised,
+        )
+
+
+@dataclass(frozen=True)
+class OnCluster(Scenario):
+    """The same on a cluster."""
+
+    kind: Kind = "valkey"
+
+    def run(self, seed: int, plant: str) -> Result:
+        """Run one campaign with a planted bug."""
+        return run_spread(
+            *(self.kind, seed, self.seconds, self.faults, plant, self.kinds),
+            replicas=int(self.promised),
+            is_in_step=True,
+        )
+
 
 SCENARIOS = {
     "acknowledge_first": Scenario(("kill",), 6, "killer=0 slow=3"),
@@ -26,6 +52,10 @@ SCENARIOS = {
     "stealing_renewal": Scenario(("freeze",), 9, "slow=5"),
     "trimming_by_length": Scenario(("kill_all",), 2),
     "wait_ignored": Scenario(("kill_lagging",), 1, promised=True),
+    "wait_ignored, cluster": OnCluster(("kill_lagging",), 1, promised=True),
+    "replaced_kept": OnCluster(("freeze_primary",), 1),
+    "expiry_elsewhere": OnCluster(("quiet",), 1),
+    "unblocked_is_gone": OnCluster(("move_slot",), 6, kind="redis7"),
 }
 
 
@@ -42,18 +72,9 @@ def find(name: str) -> Result:
     Returns:
         The first bad result; the last one where the bug was not found.
     """
-    scenario = SCENARIOS[name]
+    plant = name.partition(",")[0]
     for seed in range(1, _SEEDS + 1):
-        result = run(
-            "valkey",
-            seed,
-            scenario.seconds,
-            scenario.faults,
-            name,
-            scenario.kinds,
-            replicated=scenario.promised,
-            promised=scenario.promised,
-        )
+        result = SCENARIOS[name].run(seed, plant)
         if found_by(result):
             break
     return result

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 #: Seconds after which a dead process's events are taken over.
 LEASE = 2.0
 SERVICE = "faults"
-STREAM = "work.*:stream"
+#: The API that each campaign has, and its stream.
+API = "work"
+STREAM = f"{API}.*:stream"
+#: The APIs of a campaign on a cluster. The streams lie with three primaries, and queues with two.
+SPREAD = (API, "play", "sleep")
 #: The listeners, and how many events each handles at a time.
 LISTENERS = {"narrow": 1, "wide": 16}
 #: The most events that a stream keeps once they are acknowledged.
@@ -29,11 +34,17 @@ REPLICAS_WITHIN = 0.2
 FIRING = 8
 
 
+def apis() -> tuple[str, ...]:
+    """The APIs of the campaign that this process belongs to."""
+    return tuple(os.environ.get("CAMPAIGN_APIS", API).split(","))
+
+
 def manifest(
     redis: Mapping[str, Any],
     lease: float = LEASE,
     stream_length: int = STREAM_LENGTH,
     replicas: int = 0,
+    apis: Iterable[str] = (API,),
 ) -> dict[str, Any]:
     """What every process is configured with; each reaches Redis by a link of its own."""
     events = {"acknowledgement_timeout": lease, "max_stream_length": stream_length}
@@ -44,16 +55,17 @@ def manifest(
         "modules": ["tests.faults.bus"],
         "bus": {
             "drain_timeout": "8s",
-            "redis": {**redis, "connect_timeout": "1s", "command_timeout": "2s"},
+            "redis": {"command_timeout": "2s", **redis, "connect_timeout": "1s"},
         },
         "apis": {
-            "work": {
+            name: {
                 "owner": SERVICE,
                 "rpc_timeout": "12s",
                 "event_fire_timeout": "3s",
                 "rpc_concurrency": 8,
                 "event_transport": {"redis": events},
             }
+            for name in apis
         },
     }
 

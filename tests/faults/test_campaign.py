@@ -15,6 +15,7 @@ from .mixed import mix
 from .plants import find, found_by
 from .report import Result, table
 from .rolling import roll
+from .spread import run_spread
 
 SECONDS = 10
 #: Chosen so that the faults come in another order each time; printed where the campaign fails.
@@ -40,6 +41,12 @@ def test_nothing_that_a_replica_had_is_lost_when_sentinel_promotes_it() -> None:
 @pytest.mark.timeout(180)
 def test_nothing_confirmed_is_lost_with_a_primary_whose_replica_lags_where_firing_waits_for_it() -> None:
     result = run("valkey", SEED, 1, ("kill_lagging",), replicated=True, promised=True)
+    assert result.verdict.is_good and result.verdict.kept, report(result)
+
+
+@pytest.mark.timeout(180)
+def test_nothing_confirmed_is_lost_on_a_cluster_while_primaries_die_and_slots_move() -> None:
+    result = run_spread("valkey", SEED, 1, ("kill_lagging", "move_slot"))
     assert result.verdict.is_good and result.verdict.kept, report(result)
 
 

@@ -148,7 +148,7 @@ def test_memory_that_grows_more_than_heaps_do_is_no_longer_flat(growth: float, i
 
 
 def test_every_planted_bug_has_a_scenario() -> None:
-    assert set(SCENARIOS) == set(BUGS)
+    assert {name.partition(",")[0] for name in SCENARIOS} == set(BUGS)
 
 
 def of_site(*tries: Try, handled: tuple[str, ...] = ("a",), delay: float = 0.0, met: int = 0) -> set[str]:

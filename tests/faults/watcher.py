@@ -12,8 +12,8 @@ import redis
 
 from lightbus.transports.redis.keys import GroupKeys
 
-from .backing import Alone
-from .settings import LISTENERS, SERVICE, STREAM
+from .backing import Backing
+from .settings import API, LISTENERS, SERVICE
 
 #: A listener, a stream that it reads, and an id there.
 Entry = tuple[str, str, str]
@@ -35,7 +35,16 @@ class Group:
         return GroupKeys(self.stream, self.name)
 
 
-GROUPS = tuple(Group(listener, STREAM, f"{SERVICE}-{listener}") for listener in LISTENERS)
+def groups_of(*apis: str) -> tuple[Group, ...]:
+    """What the listeners of a campaign read of the streams of its APIs."""
+    return tuple(
+        Group(listener, f"{name}.*:stream", f"{SERVICE}-{listener}")
+        for listener in LISTENERS
+        for name in apis
+    )
+
+
+GROUPS = groups_of(API)
 
 
 @dataclass
@@ -61,7 +70,7 @@ class Watcher:
         groups: What is looked at.
     """
 
-    backing: Alone
+    backing: Backing
     groups: Sequence[Group] = GROUPS
     #: Entries that went to another consumer without a delivery being counted.
     thefts: set[Entry] = field(default_factory=set)
@@ -69,19 +78,11 @@ class Watcher:
     held: dict[str, set[Entry]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._clients: dict[int, redis.Redis] = {}
         self._looking = threading.Lock()
         self._known: dict[Entry, tuple[str, int]] = {}
         self._seen = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
-
-    @property
-    def _redis(self) -> redis.Redis:
-        port = self.backing.port
-        if port not in self._clients:
-            self._clients[port] = redis.Redis(port=port, socket_timeout=2, decode_responses=True)
-        return self._clients[port]
 
     def look_again(self) -> None:
         """Look now; where there is no server, what was seen last stays."""
@@ -91,9 +92,10 @@ class Watcher:
     def look(self) -> None:
         """Note who holds what now."""
         with self._looking:
-            if self._seen != self.backing.port:
+            # A promoted replica may not have heard of the last leases.
+            if self._seen != self.backing.promotions or self.backing.is_changing:
                 self._known.clear()
-                self._seen = self.backing.port
+                self._seen = self.backing.promotions
             self._look()
 
     def _look(self) -> None:
@@ -116,31 +118,34 @@ class Watcher:
         left = Left()
         for group in self.groups:
             left.pending += len(self._pending(group.stream, group.name))
-            left.retrying += self._redis.xlen(group.keys.retry)
-            left.delayed += self._redis.zcard(group.keys.delayed)
-            for info in self._redis.xinfo_groups(group.stream):
+            left.retrying += self._at(group.keys.retry).xlen(group.keys.retry)
+            left.delayed += self._at(group.keys.delayed).zcard(group.keys.delayed)
+            for info in self._at(group.stream).xinfo_groups(group.stream):
                 if info["name"] == group.name:
                     after = f"({info['last-delivered-id']}"
-                    left.unread += len(self._redis.xrange(group.stream, after, "+") or ())
+                    left.unread += len(self._at(group.stream).xrange(group.stream, after, "+") or ())
         return left
 
     def dead(self) -> dict[str, list[tuple[int, str]]]:
         """For each listener the number and the reason of each of its dead letters."""
         found: dict[str, list[tuple[int, str]]] = {group.listener: [] for group in self.groups}
         for group in self.groups:
-            entries: Any = self._redis.xrange(group.keys.dead)
+            entries: Any = self._at(group.keys.dead).xrange(group.keys.dead)
             found[group.listener] += [(int(fields[":n"]), fields["reason"]) for _, fields in entries]
         return found
 
     def destroy_groups(self) -> None:
         """What an administrator should not do."""
         for group in self.groups:
-            self._redis.xgroup_destroy(group.stream, group.name)
+            self._at(group.stream).xgroup_destroy(group.stream, group.name)
         self._known.clear()
+
+    def _at(self, key: str) -> redis.Redis:
+        return self.backing.client(key)
 
     def _pending(self, source: str, group: str) -> list[dict[str, Any]]:
         try:
-            return list(self._redis.xpending_range(source, group, "-", "+", _MOST))
+            return list(self._at(source).xpending_range(source, group, "-", "+", _MOST))
         except redis.ResponseError:
             return []
 
@@ -158,5 +163,3 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._thread.join()
-        for client in self._clients.values():
-            client.close()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
-from lightbus.exceptions import TransportUnavailable
+from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.transports.redis.link.cluster import redirects
 from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
 from lightbus.transports.redis.link.cluster.slots import SLOTS, slot_of_key
@@ -216,6 +217,24 @@ async def test_slots_that_nobody_has_are_named_and_their_commands_wait(
         await pipe.send("SET", "key", 1)
 
 
+@on_fakes
+async def test_what_is_refused_while_the_bus_closes_ends_with_it(
+    cluster: FakeCluster, pipe: ClusterPipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    await pipe.open()
+    cluster.a.script.extend([LATER["TRYAGAIN"]] * 1000)
+    sent = [pipe.send("SET", "key", n) for n in range(5)]
+    asked = pipe.send("GET", "key")
+    await asyncio.sleep(0.02)
+    await pipe.close()
+    for future in (*sent, asked):
+        with pytest.raises(BusAlreadyClosed):
+            await future
+    with pytest.raises(BusAlreadyClosed):
+        pipe.send("GET", "key")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 class TestAPrimaryThatIsReplaced:
     @on_fakes
     async def test_is_found_by_its_silence_and_its_answers_count_no_more(
@@ -236,8 +255,11 @@ class TestAPrimaryThatIsReplaced:
                 await reading
         assert await pipe.send("SET", "key", 2) == b"done by b"
         assert await link.exchange([("BRPOP", "key", 2)], 5) == [b"done by b"]
-        assert pipe.outage_since(asyncio.get_running_loop().time()) != ""
+        said = pipe.outage_since(asyncio.get_running_loop().time())
+        assert re.match(f"Redis at {cluster.a.address} was away for [0-9.]+ s until", said)
         await link.close()
+        # A second later that explains nothing any more, although its connection was closed meanwhile.
+        assert pipe.outage_since(asyncio.get_running_loop().time() + 2) == ""
 
     @on_fakes
     async def test_is_not_believed_when_it_takes_itself_for_what_it_was(

@@ -152,6 +152,10 @@ class NodePipe(Pipe):
         A primary that was frozen would go on confirming what is thrown away as soon as it hears of its
         successor.
         """
+        now = self._loop.time()
+        if self.silence > SILENCE:
+            self.outages.begin(now - self.silence)  # For those who wait it was away, however open it was.
+        self.outages.finish(now)
         why = f"Redis at {self.address} is no primary of its cluster any more"
         self._drop(LinkBroken(f"{why}, so its answer would prove nothing"))
         for batch in self._waiting:
@@ -159,8 +163,6 @@ class NodePipe(Pipe):
                 batch.future.set_exception(TransportUnavailable(why))
                 batch.future.exception()
         self._waiting.clear()
-        self.outages.end(self._loop.time())
-        self.outages.clear()
         for link in list(self.links):
             link.abort()
         if self._wire is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import hiredis
 
-from lightbus.exceptions import TransportUnavailable
+from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.transports.redis.link.batch import Batch
 from lightbus.transports.redis.link.refusals import ReplyError
 
@@ -79,6 +79,9 @@ class Redirects:
             refusal: The refusal.
             outcome: What the batch gets if that has gone on for too long.
         """
+        if self._nodes.is_closed:
+            fail(batch.future, BusAlreadyClosed("the bus was closed while the command waited"))
+            return
         now = self._loop.time()
         batch.refused_at = batch.refused_at or now
         if now - batch.refused_at > PATIENCE:
@@ -122,7 +125,7 @@ class Redirects:
         if batch.future.done() or asked.cancelled():
             return
         error = asked.exception()
-        if isinstance(error, TransportUnavailable):
+        if isinstance(error, TransportUnavailable) and not self._nodes.is_closed:
             self._rest(batch)  # It was not sent.
             return
         if error is not None:

@@ -31,16 +31,24 @@ class Outages:
         self.ended_at = 0.0
         self._began_at: float | None = None
         self._is_away = False
+        self._is_over = False
         # The last unexpected error, which was logged with its traceback already.
         self._fault = ""
 
     def begin(self, now: float) -> None:
         """The connection broke."""
-        self._began_at, self._is_away = now, True
+        if not self._is_over:
+            self._began_at, self._is_away = now, True
 
     def end(self, now: float) -> None:
         """There is a connection."""
         self.ended_at, self._is_away = now, False
+
+    def finish(self, now: float) -> None:
+        """Nobody needs this Redis any more, since another one has taken its place."""
+        self.end(now)
+        self.clear()
+        self._is_over = True
 
     def since(self, moment: float, now: float) -> str:
         """Say for how long Redis was away, where that was after a moment; else nothing.
@@ -70,7 +78,7 @@ class Outages:
                 sentence,
                 exc_info=fault,
             )
-        for obstacles in self._told:
+        for obstacles in () if self._is_over else self._told:
             obstacles.meet(self.obstacle, f"commands don't reach Redis: {sentence}")
 
     def clear(self) -> None:
