@@ -63,6 +63,7 @@ TABLE = {
         "reclaim_batch_size reclaim_interval acknowledgement_timeout": LEASES,
         "max_stream_length when_full": "transports/test_retention.py",
         "consumption_restart_delay": "transports/test_redis_events_failures.py",
+        "replicas_before_confirmed replicas_timeout": "transports/test_replicas.py",
     },
     "Policy": {"attempts then give_up_on max_deaths extends": POLICIES},
     "Backoff": {"initial factor max jitter": POLICIES},
@@ -75,6 +76,7 @@ TABLE = {
     "InternalStateOptions": {"enabled ping_enabled ping_interval": "host/test_internal_events.py"},
     "InternalMetricsOptions": {"enabled": "host/test_internal_events.py"},
     "HttpOptions": {"listen blocked_after dead_after": "host/test_http.py"},
+    "TypesOptions": {"from out apis classes map": "commands/test_types.py"},
     "TracingOptions": {"enabled": "host/test_tracing.py"},
 }
 
