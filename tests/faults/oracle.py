@@ -43,7 +43,7 @@ class Verdict:
     unreplicated: int = 0
     #: Calls that ran again since a replica had not heard that they had run.
     rerun: int = 0
-    #: Dead-lettered although only slow: it ran too often in processes that were killed.
+    #: Dead-lettered although it only took long: it ran too often in processes that were killed.
     unlucky: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     #: What firing raised.
@@ -79,6 +79,8 @@ class Events:
     started: dict[str, dict[int, list[Line]]]
     finished: dict[str, dict[int, list[Line]]]
     failed: dict[str, dict[int, list[Line]]]
+    #: When primaries were replaced: begin and end.
+    promotions: list[tuple[float, float]] = field(default_factory=list)
 
     @classmethod
     def of(cls, lines: Sequence[Line], kept: str, listeners: Iterable[str]) -> Events:
@@ -97,7 +99,14 @@ class Events:
             runs["started"],
             runs["done"],
             runs["failed"],
+            [(float(line.words[0]), float(line.words[1])) for line in lines if line.verb == "promotion"],
         )
+
+    def is_held_up(self, listener: str, n: int) -> bool:
+        """Whether an event takes long: it is slow, or could not be acknowledged while nobody took it."""
+        runs = self.started[listener].get(n, ())
+        in_promotion = any(begin < run.time < end for run in runs for begin, end in self.promotions)
+        return self.kinds.get(n) == "slow" or in_promotion
 
 
 #: Seconds by which a replica may be behind when it is promoted.
@@ -157,8 +166,8 @@ def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Seque
     must_die = may_die & events.kept
     wrong["not dead"] += [f"{listener} {n}" for n in sorted(must_die - dead_numbers)]
     for n in sorted(dead_numbers - may_die):
-        # A slow one may run in three processes that are killed, or be fetched by one and run in two.
-        if events.kinds.get(n) == "slow" and len(started.get(n, ())) >= MAX_DEATHS - 1:
+        # One that takes long may run in three processes that are killed, or be fetched by one and run in two.
+        if events.is_held_up(listener, n) and len(started.get(n, ())) >= MAX_DEATHS - 1:
             verdict.unlucky += 1
         else:
             wrong["foreign"].append(
