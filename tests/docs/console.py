@@ -36,6 +36,7 @@ ELSEWHERE: Mapping[str, str] = {
     "systemctl enable --now shop": "wants systemd as the first process of the machine",
     "gunicorn app:app --workers 4 --threads 8 --preload": "the campaign of frameworks serves by gunicorn",
     "uvicorn app:app --workers 4": "the campaign of frameworks serves by uvicorn",
+    "make cluster": "tests/docs/test_cluster starts it and ends it",
 }
 #: The pages whose projects `installed.framework` makes and serves, by their commands.
 SERVED = ("how-to/django.md", "how-to/fastapi.md", "how-to/flask.md")
