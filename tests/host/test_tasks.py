@@ -295,6 +295,10 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("lightbus redis tls", "lightbus redis tls doubt"), "who connects awaits both, and fails with them"
     ),
+    "lightbus redis topology": "it has its row in tests/transports/cluster/test_redirects.py",
+    "lightbus redis to all": "who sends awaits it, and fails with it",
+    "lightbus redis pipe that closes": "nobody uses that pipe any more",
+    "lightbus following": "who follows awaits it, and ends with it",
     **dict.fromkeys(("lightbus host", "lightbus hosted"), "it is the life itself"),
     **dict.fromkeys(("lightbus start", "lightbus stop"), "it is a part of the life, which ends with it"),
 }

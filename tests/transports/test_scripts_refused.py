@@ -217,19 +217,19 @@ ROWS = {
     "claim": Row(scripts.CLAIM, (STREAM,), ("g", "you", TTL, "-", 9, 9), delivered(STREAM)),
     "claim, deleted": Row(scripts.CLAIM, (STREAM,), ("g", "you", TTL, "-", 9, 9), gone(STREAM)),
     "trim": Row(
-        scripts.TRIM, (STREAM, TRIMMING), (1, 200, 0), delivered(STREAM), harmless=frozenset([TRIMMING])
+        scripts.TRIM, (STREAM, TRIMMING), (1, TTL, 0), delivered(STREAM), harmless=frozenset([TRIMMING])
     ),
     "trim, from the future": Row(
         scripts.TRIM,
         (STREAM, TRIMMING),
-        (1, 200, 0),
+        (1, TTL, 0),
         (*delivered(STREAM), ("SET", TRIMMING, FUTURE)),
         harmless=frozenset([TRIMMING]),
     ),
     "trim, no group": Row(
         scripts.TRIM,
         (STREAM, TRIMMING),
-        (0, 200, 0),
+        (0, TTL, 0),
         (("XADD", STREAM, "1-1", *FIELDS),),
         harmless=frozenset([TRIMMING]),
     ),

@@ -15,6 +15,7 @@ from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import ENLIST
 from tests.support.eventually import eventually_async
+from tests.support.sabotage import How, Sabotage
 
 from .fake import FakeCluster, FakeView, on_fakes
 
@@ -301,3 +302,16 @@ async def test_a_cluster_that_never_answered_is_said_at_once(cluster: FakeCluste
         await pipe.send("SET", "key", 1)
     with pytest.raises(TransportUnavailable, match="Redis at 127"):
         await pipe.open()
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+@on_fakes
+async def test_a_look_at_the_topology_that_ends_unasked_is_told_and_made_again(
+    cluster: FakeCluster, pipe: ClusterPipe, how: How, caplog: pytest.LogCaptureFixture
+) -> None:
+    sabotage = Sabotage("lightbus redis topology", how)
+    async with asyncio.timeout(10):
+        assert await pipe.send("SET", "key", 1) == b"done by a"
+    assert sabotage.is_done
+    (told,) = (r.getMessage() for r in caplog.records if "ended unasked" in r.getMessage())
+    assert told.startswith("the task 'lightbus redis topology' ended unasked: ")

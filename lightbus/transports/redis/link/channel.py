@@ -155,16 +155,3 @@ class Channel(ABC):
     @abstractmethod
     def unsent(self) -> set[asyncio.Future[Any]]:
         """Return the futures of all commands that still wait for a connection."""
-
-
-def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:
-    """Return what went wrong with commands that were sent, refusals included; None if nothing did."""
-    if sent.cancelled():
-        return None
-    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)
-
-
-def ignore_outcome(future: asyncio.Future[Any]) -> None:
-    """Take note of an outcome that changes nothing, so that asyncio does not report it as lost."""
-    if not future.cancelled():
-        future.exception()

@@ -21,8 +21,8 @@ from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import why_ended
 
 from .batch import Batch
-from .channel import Channel, failure_of, ignore_outcome
-from .connection import Connector, Link, LinkBroken, Wire
+from .channel import Channel
+from .connection import Connector, Link, LinkBroken, Wire, failure_of, ignore_outcome
 from .deadlines import Deadlines
 from .promise import Promise, Replicas
 from .reaching.outages import Outages

@@ -20,8 +20,8 @@ from lightbus.runtime.tasks import Kept
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
-from lightbus.transports.redis.link.channel import Channel, failure_of, ignore_outcome
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES
+from lightbus.transports.redis.link.channel import Channel
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, failure_of, ignore_outcome
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.link.session import Session

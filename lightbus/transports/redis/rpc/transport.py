@@ -18,8 +18,7 @@ from lightbus.transports.redis import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
-from lightbus.transports.redis.link.channel import ignore_outcome
-from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
+from lightbus.transports.redis.link.connection import FAILURES, LinkBroken, ignore_outcome
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisRpcOptions

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightbus.exceptions import TransportUnavailable
 from lightbus.options import Duration
-from lightbus.runtime.cancellation import end
+from lightbus.runtime.cancellation import end, is_ending
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import begin
@@ -240,7 +240,7 @@ class Nodes:
     def _after_look(self, looked: asyncio.Task[Any]) -> None:
         """Look again while something is amiss, in longer and longer intervals."""
         self._looking = None
-        if self.is_closed or looked.cancelled():
+        if self.is_closed or is_ending(looked):
             return
         is_wanted = self._go_on() or self.topology is None
         if not is_wanted and not any(node.is_in_trouble for node in self._by_address.values()):

@@ -12,8 +12,8 @@ import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.redis.link.channel import Channel, ignore_outcome
-from lightbus.transports.redis.link.connection import Connector, Link
+from lightbus.transports.redis.link.channel import Channel
+from lightbus.transports.redis.link.connection import Connector, Link, ignore_outcome
 from lightbus.transports.redis.link.deadlines import Deadlines
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
