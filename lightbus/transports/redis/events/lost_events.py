@@ -13,6 +13,7 @@ from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import begin
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import LinkBroken
+from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FIND
 
@@ -127,9 +128,7 @@ class LostEvents:
     def _fail(self, error: Exception) -> None:
         """Tell all who wait that their events can't be looked for."""
         for lost in chain(*self._walked.values(), *self._wanted.values()):
-            if not lost.found.done():
-                lost.found.set_exception(error)
-                lost.found.exception()  # Nobody may be waiting for it any more.
+            fail(lost.found, error)
         self._walked, self._wanted = {}, {}
 
     async def _walk(self, wanted: dict[str, list[_Lost]]) -> None:

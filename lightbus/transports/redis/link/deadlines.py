@@ -10,11 +10,16 @@ from typing import Any
 _STEPS = 7
 
 
+def fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Let a future fail, unless it is done; nobody may be waiting for it any more."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # Else asyncio reports it as lost.
+
+
 def expire(future: asyncio.Future[Any]) -> None:
     """Wait no longer; a command that still waits for a connection is not sent."""
-    if not future.done():
-        future.set_exception(TimeoutError())
-        future.exception()
+    fail(future, TimeoutError())
 
 
 class Deadlines:

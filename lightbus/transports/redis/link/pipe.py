@@ -23,7 +23,7 @@ from lightbus.runtime.tasks import why_ended
 from .batch import Batch
 from .channel import Channel
 from .connection import Connector, Link, LinkBroken, Wire, failure_of, ignore_outcome
-from .deadlines import Deadlines
+from .deadlines import Deadlines, fail
 from .promise import Promise, Replicas
 from .reaching.outages import Outages
 from .reaching.reasons import words_of
@@ -379,8 +379,7 @@ class Pipe(Channel):
             if self._was_connected:
                 self._waiting.append(batch)
             else:
-                batch.future.set_exception(error)
-                batch.future.exception()  # Nobody may be waiting for it any more.
+                fail(batch.future, error)
 
     def _drop(self, error: Exception) -> None:
         lost, self._written = self._written, deque()
@@ -389,6 +388,4 @@ class Pipe(Channel):
             self._watch.cancel()
             self._watch = None
         for batch in lost:
-            if not batch.future.done():
-                batch.future.set_exception(error)
-                batch.future.exception()  # Nobody may be waiting for it any more.
+            fail(batch.future, error)

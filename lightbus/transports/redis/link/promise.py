@@ -15,6 +15,7 @@ from lightbus.exceptions import TransportError
 
 from .batch import Batch
 from .connection import LinkBroken
+from .deadlines import fail
 from .refusals import ReplyError
 
 
@@ -94,12 +95,12 @@ class Replicas:
             for batch in bound:
                 reply = next(replies) if batch.single else list(islice(replies, batch.wanted))
                 if failure is not None and batch.is_promised and not isinstance(reply, ReplyError):
-                    _fail(batch, failure)
+                    fail(batch.future, failure)
                 elif not batch.future.done():
                     self._deliver(batch, reply)
         else:
             for batch in bound:
-                _fail(batch, error)
+                fail(batch.future, error)
         self._go_on()
 
     def _failure(self, heard: object) -> TransportError | None:
@@ -118,9 +119,3 @@ class Replicas:
 def is_replica(refusal: ReplyError) -> bool:
     """Tell whether WAIT was refused since this server has become a replica."""
     return refusal.code == "UNBLOCKED" or "replica" in refusal.said
-
-
-def _fail(batch: Batch, error: BaseException) -> None:
-    if not batch.future.done():
-        batch.future.set_exception(error)
-        batch.future.exception()  # Nobody may be waiting for it any more.

@@ -20,6 +20,7 @@ from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.codec import decode_answered
 from lightbus.transports.redis.keys import reply_key
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, LinkBroken
+from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
 
@@ -98,10 +99,7 @@ class ReplyList:
         if self._reader is not None:
             await self._reader.stop()
         for waiting in self.expected.values():
-            future = waiting.answer
-            if not future.done():
-                future.set_exception(BusAlreadyClosed("the bus was closed while the call waited"))
-                future.exception()
+            fail(waiting.answer, BusAlreadyClosed("the bus was closed while the call waited"))
 
     async def _read(self) -> None:
         link = self._transport.session.link(self._key)

@@ -10,6 +10,7 @@ from lightbus.exceptions import TransportUnavailable
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link.batch import Batch
 from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken
+from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -159,9 +160,7 @@ class NodePipe(Pipe):
         why = f"Redis at {self.address} is no primary of its cluster any more"
         self._drop(LinkBroken(f"{why}, so its answer would prove nothing"))
         for batch in self._waiting:
-            if not batch.future.done():
-                batch.future.set_exception(TransportUnavailable(why))
-                batch.future.exception()
+            fail(batch.future, TransportUnavailable(why))
         self._waiting.clear()
         for link in list(self.links):
             link.abort()
@@ -181,9 +180,8 @@ class NodePipe(Pipe):
         for batch in self._waiting:
             if isinstance(batch, Routed):
                 stay.append(batch)
-            elif not batch.future.done():
-                batch.future.set_exception(error)
-                batch.future.exception()  # Nobody may be waiting for it any more.
+            else:
+                fail(batch.future, error)
         self._waiting.clear()
         self._waiting.extend(stay)
         self._router.note_unreachable(self, error)

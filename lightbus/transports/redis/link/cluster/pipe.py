@@ -14,7 +14,7 @@ from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import Connector, Link, ignore_outcome
-from lightbus.transports.redis.link.deadlines import Deadlines
+from lightbus.transports.redis.link.deadlines import Deadlines, fail
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisOptions
@@ -22,7 +22,7 @@ from lightbus.transports.redis.options import RedisOptions
 from .link import ClusterLink
 from .node import ELSEWHERE, NodePipe, Routed
 from .nodes import Nodes
-from .redirects import PATIENCE, Redirects, fail
+from .redirects import PATIENCE, Redirects
 from .slots import ANYWHERE, slot_of_command
 
 

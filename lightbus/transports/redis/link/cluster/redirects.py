@@ -12,6 +12,7 @@ import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.transports.redis.link.batch import Batch
+from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.refusals import ReplyError
 
 from .node import NodePipe, Routed, is_elsewhere
@@ -174,13 +175,6 @@ def deliver(future: asyncio.Future[Any], reply: Any) -> None:
         future.set_exception(reply)
     else:
         future.set_result(reply)
-
-
-def fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    """Fail commands for which nobody may be waiting any more."""
-    if not future.done():
-        future.set_exception(error)
-        future.exception()
 
 
 def _take_back(future: asyncio.Future[Any], _: asyncio.Future[Any]) -> None:
