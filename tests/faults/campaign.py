@@ -59,8 +59,7 @@ def run(
     with Cluster(backing, env, configured) as cluster, Watcher(backing) as watcher:
         cluster.start_clients(seed)
         driver = Driver(cluster, watcher, random.Random(seed))
-        eventually(lambda: _has_begun(cluster), 60, "an event that is confirmed")
-        pause(1)
+        await_first(cluster)
         driver.run(seconds, faults or (REPLICATED if replicated else ALONE))
         end = finish(
             cluster,
@@ -83,8 +82,14 @@ def run(
     )
 
 
-def _has_begun(cluster: Cluster) -> bool:
-    return any(line.verb == "confirmed" for line in ledger.read(cluster.folder))
+def await_first(cluster: Cluster) -> None:
+    """Wait until an event is confirmed, and a moment longer: before that, nothing can go wrong."""
+    eventually(
+        lambda: any(line.verb == "confirmed" for line in ledger.read(cluster.folder)),
+        60,
+        "an event that is confirmed",
+    )
+    pause(1)
 
 
 @dataclass

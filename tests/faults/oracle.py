@@ -167,12 +167,11 @@ def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Seque
     wrong["not dead"] += [f"{listener} {n}" for n in sorted(must_die - dead_numbers)]
     for n in sorted(dead_numbers - may_die):
         # One that takes long may run in three processes that are killed, or be fetched by one and run in two.
-        if events.is_held_up(listener, n) and len(started.get(n, ())) >= MAX_DEATHS - 1:
+        reason, times = dict(dead)[n], len(started.get(n, ()))
+        if reason == "process_died" and events.is_held_up(listener, n) and times >= MAX_DEATHS - 1:
             verdict.unlucky += 1
         else:
-            wrong["foreign"].append(
-                f"{listener} {n} {dict(dead)[n]}, started {len(started.get(n, ()))} times"
-            )
+            wrong["foreign"].append(f"{listener} {n} {reason}, started {times} times")
     for n, runs in finished.items():
         origins = Counter(run.words[2] for run in runs)
         verdict.duplicates += sum(origins.values()) - len(origins)

@@ -14,7 +14,7 @@ from tests.support.servers import Kind
 
 from .backing import Spread
 from .bound import bound_of
-from .campaign import finish
+from .campaign import await_first, finish
 from .cluster import Cluster, Host, pause
 from .driver import Driver, Fault
 from .ledger import Line
@@ -63,7 +63,7 @@ def run_spread(
     ):
         cluster.start_clients(seed)
         driver = Driver(cluster, watcher, random.Random(seed), FAULTS)
-        pause(1)
+        await_first(cluster)
         driver.run(seconds, faults or _faults_of(kind))
         end = finish(
             cluster,

@@ -109,16 +109,16 @@ def test_where_there_is_a_replica_only_what_it_had_must_not_be_lost() -> None:
 
 def test_an_event_may_die_with_its_processes_only_where_it_takes_long() -> None:
     begun = ("1 1 fired 7 good", "2 1 confirmed 7", "3 10 started wide 7 1-0", "5 20 started wide 7 1-0")
-    dead = {"narrow": [], "wide": [(7, "process_died")]}
 
-    def judged(*texts: str) -> Verdict:
+    def judged(*texts: str, reason: str = "process_died") -> Verdict:
         lines = ledger(*begun, *texts)
-        return judge(lines, Left(), dead, [], 9)
+        return judge(lines, Left(), {"narrow": [], "wide": [(7, reason)]}, [], 9)
 
     assert judged().wrong["foreign"] == ["wide 7 process_died, started 2 times"]
     held_up = judged("9 9 promotion 2.5 4")
     assert (held_up.wrong["foreign"], held_up.unlucky) == ([], 1)
     assert judged("9 9 promotion 6 8").wrong["foreign"]
+    assert judged("9 9 promotion 2.5 4", reason="failed").wrong["foreign"]
 
 
 def test_a_call_may_run_again_only_where_a_replica_had_not_heard_of_it() -> None:
