@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,6 +37,7 @@ class RedisCluster:
         password: Of the default user at each node.
         node_timeout: Seconds of silence after which a node counts as failed.
         args: Further options for the command line of each node.
+        tls: A folder with the certificate of all nodes, ``server.pem`` and ``server.key``.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RedisCluster:
         password: str | None = None,
         node_timeout: float = NODE_TIMEOUT,
         args: tuple[str, ...] = (),
+        tls: Path | None = None,
     ) -> None:
         self._closing = contextlib.ExitStack()
         self.kind = kind
@@ -59,15 +62,15 @@ class RedisCluster:
         )
         try:
             #: All nodes; the first ones begin as primaries.
-            self.nodes = self._start_nodes(primaries * (1 + replicas), aof, (*own, *args))
+            self.nodes = self._start_nodes(primaries * (1 + replicas), aof, (*own, *args), tls)
             self._join(primaries)
         except BaseException:
             self._closing.close()
             raise
 
-    def _start_nodes(self, count: int, aof: bool, args: tuple[str, ...]) -> list[Node]:
+    def _start_nodes(self, count: int, aof: bool, args: tuple[str, ...], tls: Path | None) -> list[Node]:
         def start(_: int) -> Node:
-            node = Node(self.kind, aof=aof, password=self.password, args=args)
+            node = Node(self.kind, aof=aof, password=self.password, args=args, tls=tls)
             self._closing.callback(node.close)
             return node
 
@@ -224,7 +227,8 @@ class RedisCluster:
         keys = source.execute("CLUSTER", "GETKEYSINSLOT", slot, most)
         if keys:
             login = ("AUTH", self.password) if self.password else ()
-            source.execute("MIGRATE", "127.0.0.1", to.port, "", 0, 15_000, *login, "KEYS", *keys, timeout=20)
+            port = to.tls_port or to.port
+            source.execute("MIGRATE", "127.0.0.1", port, "", 0, 15_000, *login, "KEYS", *keys, timeout=20)
         return len(keys)
 
     def move_atomically(self, slot: int, to: Node) -> None:

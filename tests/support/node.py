@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from redis.crc import key_slot
 
@@ -44,11 +45,23 @@ class Node(Server):
         aof: Whether it writes everything to disk.
         password: Of its users, and of the replicas among themselves.
         args: Further options for its command line.
+        tls: A folder with its certificate, ``server.pem`` and ``server.key``; it has a third port then.
     """
 
-    def __init__(self, kind: Kind, *, aof: bool, password: str | None, args: tuple[str, ...]) -> None:
+    def __init__(
+        self, kind: Kind, *, aof: bool, password: str | None, args: tuple[str, ...], tls: Path | None = None
+    ) -> None:
         self._given = (*args, "--masterauth", password) if password else args
         self._bus_port = 0
+        #: Its port for TLS, where it has a certificate.
+        self.tls_port = 0
+        if tls is not None:
+            self.tls_port = free_port()
+            files = {"cert": "server.pem", "key": "server.key", "ca-cert": "server.pem"}
+            named = [word for what, name in files.items() for word in (f"--tls-{what}-file", f"{tls}/{name}")]
+            # Nodes tell clients of these ports only where they use TLS among themselves.
+            secure = ("--tls-port", str(self.tls_port), "--tls-auth-clients", "no", "--tls-cluster", "yes")
+            self._given = (*self._given, *secure, *named)
         super().__init__(kind, aof=aof, password=password)
         #: Its name in the cluster.
         self.id = self.ask("CLUSTER", "MYID")

@@ -36,8 +36,8 @@ from tests.support.guard import guarded
 from tests.support.servers import KINDS, Kind, Server, ServerPool
 from tests.support.spread import Spread
 
-#: Whether the cluster has several nodes, over which the keys are spread.
-SPREAD = bool(os.environ.get("LIGHTBUS_TEST_SPREAD"))
+#: The servers of a cluster of three primaries, each with a replica, over which the keys are then spread.
+SPREAD = cast(Kind | Literal[""], os.environ.get("LIGHTBUS_TEST_SPREAD", ""))
 #: The servers over which transports are tested.
 ANY_REDIS = (*KINDS, "cluster")
 
@@ -243,9 +243,11 @@ async def settled(condition: Callable[[], Awaitable[Any]]) -> None:
 
 @pytest.fixture(scope="session")
 def whole_cluster() -> Iterator[RedisCluster]:
-    """A cluster of one node, or of three primaries where :data:`SPREAD` is set, for the whole session."""
-    require("valkey")
-    with RedisCluster(primaries=3 if SPREAD else 1, replicas=0, node_timeout=PATIENT) as cluster:
+    """A cluster of one node, or of six nodes where :data:`SPREAD` is set, for the whole session."""
+    kind: Kind = SPREAD or "valkey"
+    require(kind)
+    primaries, replicas = (3, 1) if SPREAD else (1, 0)
+    with RedisCluster(kind, primaries=primaries, replicas=replicas, node_timeout=PATIENT) as cluster:
         yield cluster
 
 

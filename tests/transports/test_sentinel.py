@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +18,7 @@ from lightbus.manifest.load import load
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import missing, require
+from tests.support.certificates import can_make_certificates, make_certificate
 from tests.support.eventually import eventually
 from tests.support.servers import Server, find_binary, free_port
 
@@ -42,7 +42,7 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in ("server", "stranger"):
-            self._make(name)
+            make_certificate(folder, name)
         files = [f"--tls-{key}-file {folder}/{name}" for key, name in FILES.items()]
         words = ["--tls-port", str(free_port()), *" ".join(files).split(), "--tls-auth-clients", "no"]
         self.redis = Server("redis7", args=tuple(words))
@@ -57,23 +57,6 @@ class House:
         command = [str(find_binary("redis7")), str(config), "--sentinel"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         eventually(self._answers)
-
-    def _make(self, name: str) -> None:
-        names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-        kind = [
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            f"/CN={name}",
-            "-addext",
-            names,
-        ]
-        files = ["-keyout", f"{self.folder}/{name}.key", "-out", f"{self.folder}/{name}.pem"]
-        subprocess.run(["openssl", "req", *kind, *files], check=True, capture_output=True)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
@@ -90,7 +73,7 @@ FILES = {"cert": "server.pem", "key": "server.key", "ca-cert": "server.pem"}
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    if shutil.which("openssl") is None:
+    if not can_make_certificates():
         missing("no openssl to make certificates")
     require("redis7")
     with contextlib.closing(House(tmp_path_factory.mktemp("tls"))) as it:
