@@ -116,7 +116,8 @@ class Publishing:
                         if trimmer.is_full:
                             await trimmer.wait_for_room(event.message)
                 except TimeoutError:
-                    self._is_late = self._found_no_room = True
+                    # A look that Redis did not answer in time says nothing of the stream.
+                    self._is_late, self._found_no_room = True, trimmer.has_no_room
             if self._is_late:
                 return
             sent.append(append(stream, event.message.id, event.body, event.dedupe))

@@ -56,6 +56,8 @@ class Trimmer:
         self._let_in = 0
         #: Whether the stream holds its whole length in events that some group has not acknowledged.
         self.is_full = False
+        # Whether a list found it well above its length, which no look has judged yet.
+        self._is_overgrown = False
         #: Whether the last look was not left out, since somebody had looked just before.
         self._has_looked = False
         self._has_said_so = False
@@ -88,9 +90,19 @@ class Trimmer:
             )
         # One looks for all that wait, and only some go on after each look: else many that wait would keep
         # Redis busy with nothing, and overfill the stream together.
-        while self.is_full or self._let_in >= max(_LET_IN, self._step):
+        while self.is_full or self._is_crowded:
             await self._next_look(message)
         self._let_in += 1
+
+    @property
+    def has_no_room(self) -> bool:
+        """Whether it is known that no more events should come: it is full, or others are let in first."""
+        return self.is_full or self._is_overgrown or self._is_crowded
+
+    @property
+    def _is_crowded(self) -> bool:
+        """Whether as many of those that waited for room went on as may before the next look."""
+        return self._let_in >= max(_LET_IN, self._step)
 
     def must_look_before(self, count: int) -> bool:
         """Tell whether a list of so many events must not go on before it is known how full the stream is."""
@@ -107,6 +119,7 @@ class Trimmer:
         most = self.most + max(_SLACK, self.most // 10)
         try:
             while not self._has_looked and await self._transport.pipe.send("XLEN", self._stream) > most:
+                self._is_overgrown = True
                 await self._next_look(message)
         except FAILURES as e:
             logger.debug("the length of %s: %s", self._stream, e)
@@ -156,6 +169,7 @@ class Trimmer:
         self._has_looked = outcome >= 0
         if outcome >= 0:
             self.is_full = outcome == 1
+            self._is_overgrown = False
             self._has_said_so &= self.is_full
             if dropped:
                 self._note_dropped(dropped)
