@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -133,6 +133,8 @@ class Connections:
         #: Another object after each change: settings and transports that were kept with it are out of date.
         self.edition = object()
         self.is_closed = False
+        #: Called on each event loop on which the bus is first used.
+        self.opened: Callable[[], None] = lambda: None
 
     def settings(self, api_name: str) -> ApiSettings:
         """Return the settings of an API."""
@@ -158,6 +160,7 @@ class Connections:
         transports = self._open.get(loop)
         if transports is None:
             transports = self._open[loop] = Transports(self.wiring, self._metrics, self._obstacles)
+            self.opened()
         self._latest = loop, transports
         return transports
 

@@ -83,6 +83,8 @@ def create(
     if features is not None:
         client.set_features(features)
     client.use_plugins(_by_name(plugins))
+    # A process that only uses the bus is seen on it as well.
+    client.parts.connections.opened = client.parts.card.begin
     bus = BusPath(client)
     known = _buses.get(client.service_name)
     if known is None or known.client.is_closed:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightbus.contracts.known import Contracts
+from lightbus.contracts.watch import ContractWatch
 from lightbus.declared.registry import Registry
 from lightbus.declared.settings import Identity, Wiring
 from lightbus.metrics import Metrics
@@ -15,8 +16,8 @@ from lightbus.runtime.clock import Clock
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.threads.pool import HandlerPool
 
+from .cards import OwnCard
 from .connections import Connections
-from .contract_watch import ContractWatch
 from .declarations import Declarations
 
 
@@ -47,6 +48,8 @@ class Parts:
         self.watch = ContractWatch(
             self.contracts, lambda: self.transports().schema(), wiring.schema_ttl, self._concerned
         )
+        #: What this process says of itself on the bus.
+        self.card = OwnCard(self.connections, self.metrics, self.obstacles)
         #: The clock of schedules.
         self.clock = Clock()
         #: The loop of the host that this bus belongs to, for synchronous code in its threads.
@@ -81,6 +84,7 @@ class Parts:
         # First, while calls still work: a plugin may use the bus once more.
         if not self.connections.is_closed and self.hooks.before_close:
             await self.hooks.before_close()
+        await self.card.end()
         self.declarations.discard_background()
         self.watch.close()
         await self.connections.close()

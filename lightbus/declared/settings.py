@@ -91,6 +91,7 @@ class Wiring:
         drain_timeout: Seconds that running work may take to finish at the end.
         origin: Returns where the manifest says something, by its path, as ``file:line:column``; or nothing.
         api_names: The APIs that the manifest names.
+        find_version: Returns the version of the application; None where it is not known.
     """
 
     identity: Identity
@@ -102,6 +103,7 @@ class Wiring:
     drain_timeout: float
     origin: Callable[[str], str]
     api_names: tuple[str, ...]
+    find_version: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

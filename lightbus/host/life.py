@@ -18,6 +18,7 @@ from lightbus.manifest.problems import Problems
 from lightbus.runtime.cancellation import end, own
 from lightbus.runtime.retrying import Retrying
 from lightbus.worker import Worker
+from lightbus.worker.card import HostCard
 
 from .banner import Banner
 from .checks import broker_problems
@@ -94,6 +95,17 @@ class Life:
         hooks = self._client.parts.hooks
         self._look_for_work(may_come=starts or self._loader.offers.has_bus or bool(hooks.before_worker_start))
 
+    def obstacles(self) -> list[str]:
+        """Return what keeps the service from doing its work; empty if it is ready. From any thread."""
+        known = self._client.parts.obstacles
+        if self.phase != "ready":
+            return [": ".join(filter(None, (f"the host is {self.phase}", self.opening.trouble))), *known]
+        return [*known, *(self.worker.troubles() if self.worker is not None else ())]
+
+    def waits(self) -> list[str]:
+        """Return for what it waits that does not keep it from being ready. From any thread."""
+        return list(self.worker.waits()) if self.worker is not None else []
+
     async def live(self, stop: Stop, patience: float, ready: Callable[[], None]) -> None:
         """Start, serve until it is to stop, and close the bus.
 
@@ -114,10 +126,12 @@ class Life:
                 return
             worker.start()
             self.phase = "ready"
+            client.parts.card.renew()
             ready()
             self._banner.tell_ready(worker)
             await stop()
             self.phase = "stopping"
+            client.parts.card.renew()
             logger.info("stopping: no more is taken; what runs has %g s to finish", patience)
             await worker.drain(patience)
         except Exception as e:
@@ -149,6 +163,7 @@ class Life:
         self._look_for_work(may_come=bool(hooks.before_worker_start))
         for transport in client.transports().all():
             await self._insist(transport.open)
+        client.parts.card.begin(HostCard(client.parts, worker, self).fill)
         await self._check_brokers()
         try:
             await worker.sign_on()

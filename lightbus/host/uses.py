@@ -12,7 +12,7 @@ _OF_KIND = {
     "rpc": ("serves", "calls", "knows"),
     "result": ("serves", "calls"),
     "event": ("fires", "listens"),
-    "schema": ("hosts", "publishes", "owns", "runs"),
+    "schema": ("hosts", "shows", "publishes", "owns", "runs"),
 }
 
 #: A listener's name, its events as pairs of API and name, whether it remembers them, and its name before.
@@ -30,7 +30,8 @@ def uses_of(manifest: Manifest, client: BusClient, kind: Kind, api_names: Sequen
     """
     every = list(_uses(manifest, client))
     if not every or any(use.role not in ("calls", "knows") for use in every):
-        every.append(Use("hosts"))
+        every.append(Use("hosts", client.service_name))
+    every.append(Use("shows", client.service_name))
     roles = _OF_KIND[kind]
     return [u for u in every if u.role in roles and (kind == "schema" or u.name in api_names)]
 

@@ -146,6 +146,11 @@ class Manifest:
         "The service; its consumer groups are {service_name}-{listener}. Left out, the first API it owns. "
         "Placeholders: {hostname} {pid} {random4} {random8} {random16} {friendly}.",
     )
+    service_version: str | None = option(
+        None,
+        "The version of the application, which lightbus status shows; left out, that of the installed "
+        "distribution which has the name of the first bus module's package.",
+    )
     process_name: str = option(
         "{hostname}-{pid}", "The process, with the same placeholders; it must differ between processes."
     )

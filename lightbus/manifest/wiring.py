@@ -32,7 +32,21 @@ def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
         manifest.bus.drain_timeout,
         lambda path: str(manifest.origin(path) or ""),
         tuple(manifest.apis),
+        lambda: (
+            manifest.service_version or (_installed(manifest.modules) if manifest.modules_given else None)
+        ),
     )
+
+
+def _installed(modules: Sequence[str]) -> str | None:
+    """Return the version of the distribution that has the name of the first module's package."""
+    # Not at the top: it takes longer than all else here, and only a card needs it.
+    from importlib import metadata
+
+    try:
+        return metadata.version(modules[0].partition(".")[0]) if modules else None
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
 
 
 def default_service_name(owned: Sequence[str]) -> str:

@@ -19,6 +19,8 @@ Kind = Literal["rpc", "result", "event", "schema"]
 #: What a fault is about: a broker that is away, data that may be lost, a permission that is missing.
 Topic = Literal["", "away", "data", "permission"]
 
+Role = Literal["hosts", "shows", "publishes", "owns", "serves", "calls", "knows", "fires", "listens", "runs"]
+
 #: The most bytes that a message may have, whatever carries it.
 MAX_BYTES = 1024 * 1024
 
@@ -115,8 +117,9 @@ class Use:
 
     Args:
         role: Its role for an API. ``runs`` is for a schedule of all processes of a service, ``hosts`` for
-            the common needs of hosts, ``knows`` for an API with which it does nothing else here.
-        name: The API, or the schedule with its service.
+            the common needs of hosts, ``shows`` for the card of a process, ``knows`` for an API with which
+            it does nothing else here.
+        name: The API, or the schedule with its service, or the service whose card or pauses it is about.
         events: The events of the API that are fired or listened to; ``*`` if the names are not known.
         listener: The listener's name.
         service: The listener's service.
@@ -124,7 +127,7 @@ class Use:
         renamed_from: The listener's name before, whose group it takes over; empty for none.
     """
 
-    role: Literal["hosts", "publishes", "owns", "serves", "calls", "knows", "fires", "listens", "runs"]
+    role: Role
     name: str = ""
     events: tuple[str, ...] = ()
     listener: str = ""

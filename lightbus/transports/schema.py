@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from lightbus.transports.cards import Cards
 from lightbus.transports.coordination import Coordination
 from lightbus.transports.port import Transport
 
@@ -22,7 +23,7 @@ class SchemaQuestions(ABC):  # noqa: B024 - what is asked here, a transport need
         return ()
 
 
-class SchemaTransport(SchemaQuestions, Coordination, Transport):
+class SchemaTransport(SchemaQuestions, Coordination, Cards, Transport):
     """Publishes contracts and reads those of others."""
 
     @abstractmethod

@@ -147,6 +147,10 @@ class EventWorker:
             for collector in self._collectors:
                 collector.abandon()
 
+    async def quiet(self, timeout: float) -> bool:
+        """Wait until no handler runs, for ``timeout`` seconds at most; tell whether that is so."""
+        return all(await asyncio.gather(*(slots.quiet(timeout) for slots in self._slots)))
+
     async def finish(self, timeout: float) -> int:
         """Wait for running handlers; return how many are left behind."""
         left = 0

@@ -47,6 +47,23 @@ class _Run:
     outlasted: bool = False
 
 
+@dataclass(slots=True)
+class Past:
+    """The last run of a schedule in this process, and its next time.
+
+    Args:
+        next_run: The next time, as a Unix time; None where it is not known.
+        started: When the last run began, likewise.
+        seconds: How long it took; None while it goes on.
+        outcome: Its outcome: ``ok`` or ``error``.
+    """
+
+    next_run: float | None = None
+    started: float | None = None
+    seconds: float | None = None
+    outcome: str | None = None
+
+
 class Schedules:
     """The schedules of one process."""
 
@@ -58,6 +75,8 @@ class Schedules:
         self._isolation: Isolation | None = None
         self._keepers: dict[str, tuple[Schedule, Kept]] = {}
         self._runs: dict[asyncio.Task[None], _Run] = {}
+        #: What is known of each, by name.
+        self.pasts: dict[str, Past] = {}
         # Random, since a process that has the name of a dead one must not count as holder of its leases.
         self._holder = f"{parts.identity.process_name} {secrets.token_hex(4)}"
         #: The schedules that were warned of because their runs are too long.
@@ -70,6 +89,10 @@ class Schedules:
         """The number of runs that go on."""
         return len(self._runs)
 
+    def runs_of(self, name: str) -> int:
+        """Return the number of runs of a schedule that go on."""
+        return sum(run.name == name and run.is_ours for run in list(self._runs.values()))
+
     def start(self, isolation: Isolation) -> None:
         """Begin to run the schedules of the bus."""
         self._isolation = isolation
@@ -81,6 +104,7 @@ class Schedules:
             if schedules.get(name) != schedule:
                 keeper.end()
                 del self._keepers[name]
+                self.pasts.pop(name, None)
         if self._isolation is not None:
             for name, schedule in schedules.items():
                 if name not in self._keepers:
@@ -139,11 +163,12 @@ class Schedules:
             # If the clock was set back, the last time is in the future: the next one is counted from now.
             now = self._now(schedule)
             due = schedule.next_time(min(due, now))
-            if due == math.inf:
-                return
             if due < now:
                 # The process was suspended or blocked beyond its time.
                 due = schedule.last_time(now) if schedule.missed == "run_once" else schedule.next_time(now)
+            self._past(schedule).next_run = due if due < math.inf else None
+            if due == math.inf:
+                return
             await self._parts.clock.sleep_until(due - self._lead(schedule))
             if self._now(schedule) >= due - _ROUNDING:
                 self._begin(schedule, due)
@@ -179,6 +204,8 @@ class Schedules:
 
     async def _run(self, schedule: Schedule) -> None:
         started, outcome = time.perf_counter(), "ok"
+        past = self._past(schedule)
+        past.started, past.seconds, past.outcome = self._now(schedule), None, None
         try:
             await self._parts.pool.invoke(schedule.call)
         except BaseException as e:
@@ -187,7 +214,12 @@ class Schedules:
             outcome = "error"
             logger.exception("the schedule %s failed; it runs again at its next time", schedule.name)
             await self._parts.hooks.report(e)
-        self._parts.metrics.schedule_runs.add((schedule.name,), outcome, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        past.seconds, past.outcome = seconds, outcome
+        self._parts.metrics.schedule_runs.add((schedule.name,), outcome, seconds)
+
+    def _past(self, schedule: Schedule) -> Past:
+        return self.pasts.setdefault(schedule.name, Past())
 
     def _skip(self, schedule: Schedule, where: str) -> None:
         if schedule.name not in self._told:

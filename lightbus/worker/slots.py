@@ -116,15 +116,21 @@ class Slots(Generic[T]):
         self._wake_many()
         self._room.set()
 
+    async def quiet(self, timeout: float) -> bool:
+        """Wait until nothing runs any more, for ``timeout`` seconds at most; tell whether that is so."""
+        if not self._is_done():
+            if self._all_done is None or self._all_done.done():
+                self._all_done = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._all_done], timeout=timeout)
+        return self._is_done()
+
     async def finish(self, timeout: float) -> int:
         """Wait for running handlers.
 
         Returns:
             The number of items that were not finished within ``timeout`` seconds, and are left behind.
         """
-        if not self._is_done():
-            self._all_done = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._all_done], timeout=timeout)
+        await self.quiet(timeout)
         running = self._lane.abandon()
         if self._lane.finished:
             # What has ended just now is settled as it deserves: its turn comes before ours.

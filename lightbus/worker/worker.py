@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from lightbus.bus.parts import Parts
@@ -18,6 +18,7 @@ from .dispatch import Dispatch
 from .events import EventWorker
 from .outlook import Outlook
 from .ownership import Ownership
+from .pauses import Pauses
 from .rpc import RpcWorker
 from .schedules import Schedules
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that a read of the broker may still take after the end has begun.
 _LAST_TAKE = 4.0
+#: Seconds between two looks whether the process ends while a listener that was paused still handles events.
+_ASKED_EVERY = 1.0
 
 
 class Worker:
@@ -40,15 +43,46 @@ class Worker:
         self.ownership = Ownership(parts)
         self.schedules = Schedules(parts)
         self.outlook = Outlook(parts, self._published)
+        self.pauses = Pauses(parts, self._heed)
+        #: The listeners that end, each under its key: what they have begun goes on.
+        self.leaving: dict[str, EventWorker] = {}
+        #: The keys of the listeners that run again once they are not paused any more.
+        self._put_off: set[str] = set()
         self._is_running = False
         self._kept: list[Kept] = []
         self._background: list[asyncio.Task[None]] = []
         self._ending: dict[str, Kept] = {}
 
     @property
+    def published(self) -> Sequence[str]:
+        """The names of the APIs that this process owns."""
+        return self._published
+
+    @property
     def served(self) -> list[str]:
         """The names of the APIs that this process answers."""
         return [rpc.api_name for rpc in self.rpcs]
+
+    def troubles(self) -> Iterator[str]:
+        """Go through what keeps the APIs and listeners from their work at present."""
+        for rpc in self.rpcs:
+            if rpc.trouble:
+                yield f"the API {rpc.api_name} takes no calls: {rpc.trouble}"
+        for event in self.events:
+            if event.trouble:
+                yield f"the listener {event.listener.name} reads no events: {event.trouble}"
+
+    def waits(self) -> Iterator[str]:
+        """Go through what listeners wait for that does not keep the process from being ready."""
+        for event in self.events:
+            listener = event.listener
+            if event.waits_for:
+                what = f"the listener {listener.name} takes over what was {listener.renamed_from}'s later"
+                yield f"{what}: {event.waits_for}"
+        ours = {listener.name for listener in self._parts.declarations.listeners.values()}
+        for name, pause in self.pauses.held.items():
+            if name in ours:
+                yield f"the listener {name} is {pause.in_words()}"
 
     def prepare(self, apis: Sequence[str]) -> None:
         """Make ready the APIs and listeners that were declared since the last time.
@@ -101,6 +135,8 @@ class Worker:
         # last: callers use an API as soon as its contract is on the bus.
         await self.ownership.take()
         await self.join()
+        if self.events:
+            await self.pauses.look_first()
         if await self.publish_contracts():
             await self.outlook.look()
 
@@ -119,8 +155,13 @@ class Worker:
         self._keep(self.outlook.keep, "lightbus outlook", lost)
         lost = "the clocks of this host and of the broker are not compared"
         self._keep(self.schedules.timekeeper.keep, "lightbus clock", lost)
+        self._heed(self.pauses.held)
         for each in self._workers():
             each.start()
+        if self.events or self._put_off:
+            self._keep(
+                self.pauses.keep, "lightbus pauses", "pauses of listeners begin and end without effect"
+            )
         if "tasks" in declared.features:
             self.schedules.start(self._dispatch.isolation)
             loop = asyncio.get_running_loop()
@@ -173,21 +214,59 @@ class Worker:
             rpc.resize(self._parts.settings(rpc.api_name).rpc_concurrency)
 
     def switch(self, listener: Listener) -> None:
-        """Start a listener that is enabled now, or end one that is not."""
+        """Start a listener that is enabled now, unless it is paused, or end one that is not."""
         if not self._is_running or "events" not in self._parts.declarations.features:
             return
+        self._put_off.discard(listener.key)
+        if not listener.enabled:
+            self._let_end(listener, is_paused=False)
+        elif listener.name in self.pauses.held:
+            self._put_off.add(listener.key)
+        else:
+            self._let_begin(listener)
+
+    def _heed(self, names: Iterable[str]) -> None:
+        """End the listeners that are paused now, and start those that are not any more.
+
+        Args:
+            names: The listeners whose pause has begun or ended.
+        """
+        if not self._is_running:
+            return
+        wanted = set(names)
+        for listener in self._parts.declarations.listeners.values():
+            pause = self.pauses.held.get(listener.name)
+            if listener.name not in wanted:
+                continue
+            if pause is not None and self._let_end(listener, is_paused=True):
+                self._put_off.add(listener.key)
+                logger.warning("the listener %s is %s; it takes no events", listener.name, pause.in_words())
+            elif pause is None and listener.key in self._put_off:
+                self._put_off.remove(listener.key)
+                logger.info("the listener %s is not paused any more", listener.name)
+                self._let_begin(listener)
+        self._parts.card.renew()
+
+    def _let_begin(self, listener: Listener) -> None:
+        if any(event.listener is listener for event in self.events):
+            return
+        event = EventWorker(self._parts, self._dispatch, listener)
+        self.events.append(event)
+        name = f"lightbus start of the listener {listener.name}"
+        self._keep(partial(self._begin, event), name, f"the listener {listener.name} is not started")
+
+    def _let_end(self, listener: Listener, *, is_paused: bool) -> bool:
+        """End a listener, where it runs; tell whether it did."""
         running = next((event for event in self.events if event.listener is listener), None)
-        if listener.enabled and running is None:
-            event = EventWorker(self._parts, self._dispatch, listener)
-            self.events.append(event)
-            name = f"lightbus start of the listener {listener.name}"
-            self._keep(partial(self._begin, event), name, f"the listener {listener.name} is not started")
-        elif not listener.enabled and running is not None:
-            self.events.remove(running)
-            name = f"lightbus end of the listener {listener.name}"
-            lost = f"the listener {listener.name} is not ended"
-            ending = Kept(partial(self._end, running), name, lost, self._parts.obstacles)
-            self._ending[listener.key] = ending.start()
+        if running is None:
+            return False
+        self.events.remove(running)
+        self.leaving[listener.key] = running
+        name = f"lightbus end of the listener {listener.name}"
+        lost = f"the listener {listener.name} is not ended"
+        work = partial(self._end, running, is_paused=is_paused)
+        self._ending[listener.key] = Kept(work, name, lost, self._parts.obstacles).start()
+        return True
 
     def _keep(self, work: Work, name: str, lost: str) -> None:
         self._kept = [kept for kept in self._kept if not kept.is_over]
@@ -201,11 +280,16 @@ class Worker:
         await event.join()
         event.start()
 
-    async def _end(self, event: EventWorker) -> None:
+    async def _end(self, event: EventWorker, *, is_paused: bool) -> None:
         await event.stop()
         await event.end_taking(_LAST_TAKE)
+        # A pause cuts nothing short: what has begun may take its time, until the process ends.
+        while is_paused and self._is_running and not await event.quiet(_ASKED_EVERY):
+            pass
         await event.finish(self._parts.wiring.drain_timeout)
         await event.close()
+        self.leaving.pop(event.listener.key, None)
+        self._parts.card.renew()
 
     def _workers(self) -> list[RpcWorker | EventWorker]:
         return [*self.rpcs, *self.events]

@@ -25,6 +25,7 @@ TABLE = {
     "Manifest": {
         "include": "manifest/test_layers.py",
         "service_name process_name features": OPTIONS,
+        "service_version": "host/test_cards.py",
         "modules event_loop": PROCESS,
         "processes": SUPERVISOR,
         "django": "host/test_django.py",

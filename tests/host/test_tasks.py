@@ -47,6 +47,7 @@ KINDS = [
     *TOLD,
     *("lightbus rpc shop", "lightbus listener note", "lightbus listener list"),
     *("lightbus contracts", "lightbus ownership", "lightbus outlook", "lightbus clock"),
+    *("lightbus card", "lightbus pauses"),
     "lightbus reading of contracts",
     *("lightbus schedule tick", "lightbus run of the schedule tick", "lightbus lease of the schedule tick"),
     *("lightbus leases shop-note", "lightbus retries shop-note", "lightbus sweep shop-note"),

@@ -17,13 +17,14 @@ _BLOCK = re.compile(r"^```text acl\n# (.*?)\n(.*?)^```$", re.DOTALL | re.MULTILI
 USERS = {
     "shop": (
         *("everybody", "hosts", "owns shop.orders", "replicas have events of shop.orders"),
-        "schedules of shop",
+        *("schedules of shop", "is seen and paused as shop"),
     ),
     "mailer": (
         *("everybody", "hosts", "listens to shop.orders as mailer-send"),
         "remembers events of shop.orders as mailer-send",
+        "is seen and paused as mailer",
     ),
-    "web": ("everybody", "calls shop.orders"),
+    "web": ("everybody", "calls shop.orders", "is seen as web"),
     "operator": ("everybody", "operator", "changes groups"),
 }
 #: The same where Redis is a cluster.

@@ -27,20 +27,27 @@ from .page import ON_CLUSTER, USERS, As, rules_of, set_user, url_of, without
 API, STREAM = "shop.orders", "shop.orders.*:stream"
 NEEDS = {
     "shop": [
-        *(*everybody(), *needs.hosts(), *needs.publishes(API), *needs.owns(API), *needs.serves(API)),
+        *(*everybody(), *needs.hosts("shop"), *needs.publishes(API), *needs.owns(API), *needs.serves(API)),
+        *needs.shows("shop"),
         *(*needs.answers(API), *needs.runs("shop:beat")),
         *needs.fires(API, STREAM, dedupes=True, promise=Promise(replicas=1, timeout=1)),
     ],
-    "mailer": [*everybody(), *needs.hosts(), *needs.listens("send", STREAM, "mailer-send", dedupes=True)],
-    "web": [*everybody(), *needs.calls(API), *needs.reads_answers()],
+    "mailer": [
+        *(*everybody(), *needs.hosts("mailer"), *needs.shows("mailer")),
+        *needs.listens("send", STREAM, "mailer-send", dedupes=True),
+    ],
+    "web": [*everybody(), *needs.calls(API), *needs.reads_answers(), *needs.shows("web")],
 }
 NEEDS |= {
     "cluster-shop": [
-        *(*everybody(), *needs.hosts(), *needs.publishes(API), *needs.owns(API)),
+        *(*everybody(), *needs.hosts("shop"), *needs.publishes(API), *needs.owns(API)),
+        *needs.shows("shop"),
         *(*needs.serves(API, is_cluster=True), *needs.answers(API), *needs.runs("shop:beat")),
         *needs.fires(API, STREAM, dedupes=True, promise=Promise(replicas=1, timeout=1)),
     ],
-    "cluster-web": [*everybody(), *needs.calls(API, is_cluster=True), *needs.reads_answers()],
+    "cluster-web": [
+        *(*everybody(), *needs.calls(API, is_cluster=True), *needs.reads_answers(), *needs.shows("web")),
+    ],
 }
 
 

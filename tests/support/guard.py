@@ -22,7 +22,7 @@ CHANNELS, LINKS = (Pipe, ClusterPipe), (Link,)
 #: Commands that change nothing: a list of them may be answered by several nodes, in any order.
 READS = frozenset(
     {
-        *("EXISTS", "GET", "HGET", "HKEYS", "HMGET", "LLEN", "PTTL", "SMEMBERS", "TIME", "TYPE"),
+        *("EXISTS", "GET", "HGET", "HGETALL", "HKEYS", "HMGET", "LLEN", "PTTL", "SMEMBERS", "TIME", "TYPE"),
         *("XINFO", "XLEN", "XPENDING", "XRANGE", "XREVRANGE", "ZCARD", "ZRANGEBYSCORE"),
     }
 )

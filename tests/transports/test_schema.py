@@ -9,7 +9,7 @@ import pytest
 
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportError
-from lightbus.transports.redis import schema as redis_schema
+from lightbus.transports.redis.schema import transport as redis_schema
 from tests.support.servers import Server
 
 from .conftest import Ports, settled

@@ -10,11 +10,11 @@ import pytest
 
 from lightbus.exceptions import QueueFull
 from lightbus.messages import RpcMessage
-from lightbus.transports.redis import schema as redis_schema
 from lightbus.transports.redis.link.cluster.slots import slot_of_key
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.rpc.consumer import RedisRpcConsumer
 from lightbus.transports.redis.schema import RedisSchemaTransport
+from lightbus.transports.redis.schema import transport as redis_schema
 from tests.support.cluster import RedisCluster
 from tests.support.eventually import eventually_async
 from tests.support.guard import SpansSlots, look_at

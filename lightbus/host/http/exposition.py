@@ -87,7 +87,7 @@ def _at_present(host: Host) -> Iterator[Metric]:
         for rpc in list(host.life.worker.rpcs):
             calls.add_metric([rpc.api_name], rpc.running)
         running = Counts[str]()
-        for event in list(host.life.worker.events):
+        for event in (*host.life.worker.events, *host.life.worker.leaving.values()):
             running[event.listener.name] += event.running
         for name, number in running.items():
             events.add_metric([name], number)

@@ -7,7 +7,6 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Iterator
 from types import FrameType
 
 from lightbus.host.host import Host
@@ -75,21 +74,11 @@ class Health:
         blocked = self._blocked(self._options.blocked_after)
         if blocked:
             return blocked
-        life = self._host.life
-        if life.phase != "ready":
-            phase = ": ".join(filter(None, (f"the host is {life.phase}", life.opening.trouble)))
-            return [phase, *self._host.client.parts.obstacles]
-        return list(_troubles(self._host))
+        return self._host.life.obstacles()
 
     def waits(self) -> list[str]:
         """Return for what the host waits that does not keep it from being ready."""
-        worker = self._host.life.worker
-        return [
-            f"the listener {event.listener.name} takes over what was {event.listener.renamed_from}'s later: "
-            f"{event.waits_for}"
-            for event in (worker.events if worker is not None else ())
-            if event.waits_for
-        ]
+        return self._host.life.waits()
 
     def _blocked(self, patience: float) -> list[str]:
         """Return by what the event loop is blocked, where that lasts for more than so many seconds."""
@@ -97,19 +86,6 @@ class Health:
         if self._pulse is None or silence <= patience:
             return []
         return [f"the event loop is blocked for {silence:.1f} s by {self._pulse.blocked_at()}"]
-
-
-def _troubles(host: Host) -> Iterator[str]:
-    yield from host.client.parts.obstacles
-    worker = host.life.worker
-    if worker is None:
-        return
-    for rpc in worker.rpcs:
-        if rpc.trouble:
-            yield f"the API {rpc.api_name} takes no calls: {rpc.trouble}"
-    for event in worker.events:
-        if event.trouble:
-            yield f"the listener {event.listener.name} reads no events: {event.trouble}"
 
 
 def _place(innermost: FrameType) -> str:

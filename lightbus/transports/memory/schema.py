@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lightbus.declared.settings import Identity
 from lightbus.serializers import json_bytes
+from lightbus.transports.cards import Card, Pause, read_card
 from lightbus.transports.memory.broker import broker as broker
 from lightbus.transports.memory.broker import from_json
 from lightbus.transports.memory.events import _InProcess
@@ -60,6 +61,35 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         """Return the processes whose lease on an API has not run out."""
         now, owners = time.monotonic(), broker().owners
         return {n: [who for who, until in owners.get(n, {}).items() if until > now] for n in api_names}
+
+    async def show_card(self, identity: Identity, card: bytes, seconds: float) -> None:
+        """Let everybody who looks at the bus see the card of this process."""
+        broker().cards[identity] = (time.monotonic() + seconds, card)
+
+    async def take_card_down(self, identity: Identity) -> None:
+        """Let nobody see the card of this process any more."""
+        broker().cards.pop(identity, None)
+
+    async def cards(self) -> Sequence[Card]:
+        """Return the cards that have not ended."""
+        now, cards = time.monotonic(), broker().cards
+        names = sorted(cards, key=lambda who: (who.service_name, who.process_name))
+        read = [read_card(cards[who][1]) for who in names if cards[who][0] > now]
+        return [card for card in read if card is not None]
+
+    async def pause(self, service: str, listener: str, pause: Pause) -> None:
+        """Pause a listener of a service, or change its pause."""
+        broker().pauses[service, listener] = pause
+
+    async def resume(self, service: str, listener: str) -> bool:
+        """End the pause of a listener; tell whether there was one."""
+        return broker().pauses.pop((service, listener), None) is not None
+
+    async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
+        """Return the pauses that hold now."""
+        now = broker().clock.now()
+        held = broker().pauses.items()
+        return {names: pause for names, pause in held if names[0] in services and pause.holds(now)}
 
     async def claim(
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False

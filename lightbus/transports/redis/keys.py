@@ -19,6 +19,8 @@ STREAMS = "lightbus:streams"
 SEARCHED = "lightbus:streams:searched"
 #: The set of the names of all APIs whose contracts were ever published.
 SCHEMAS = "schemas"
+#: The processes that have a card, by the time when it ends.
+CARDS = "lightbus:cards"
 
 
 def queue_key(api_name: str) -> str:
@@ -78,6 +80,16 @@ def owner_key(api_name: str) -> str:
 def schedule_key(schedule: str) -> str:
     """Return the key that remembers a schedule's last tick."""
     return f"lightbus:schedule:{schedule}"
+
+
+def card_key(service: str, process: str) -> str:
+    """Return the key of the card of a process."""
+    return f"lightbus:card:{service}:{process}"
+
+
+def paused_key(service: str) -> str:
+    """Return the key of the pauses of a service's listeners."""
+    return f"lightbus:paused:{service}"
 
 
 def contract_digest(blob: bytes) -> str:

@@ -26,13 +26,25 @@ def everybody() -> Iterator[Need]:
     yield from _all(commands, "use the bus at all")
 
 
-def hosts() -> Iterator[Need]:
-    """The needs of every process that takes messages."""
+def hosts(service: str) -> Iterator[Need]:
+    """The needs of every process of a service that takes messages."""
     commands: list[Command] = [
         *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1")),
         *(("EVALSHA", scripts.TAKE.sha, 0), ("EVAL", "return 1", 0)),
     ]
     yield from _all(commands, "take calls and events")
+    pauses: list[Command] = [("HGETALL", Key(keys.paused_key(service)))]
+    yield from _all(pauses, "heed pauses of listeners", is_optional=True)
+
+
+def shows(service: str) -> Iterator[Need]:
+    """The needs of every process of a service that is to be seen by those who look at the bus."""
+    card, all_cards = Key(keys.card_key(service, ANY)), Key(keys.CARDS)
+    commands: list[Command] = [
+        *(("SET", card, "", "EX", 1), ("DEL", card), ("ZADD", all_cards, 1, ""), ("ZREM", all_cards, "")),
+        ("ZREMRANGEBYSCORE", all_cards, 0, 1),
+    ]
+    yield from _all(commands, "be seen by lightbus status", is_optional=True)
 
 
 def calls(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
@@ -290,7 +302,12 @@ def _runs(script: Script[...], keys: Iterable[str]) -> Iterator[Command]:
 
 
 def _all(
-    commands: Iterable[Command], purpose: str, *, is_vital: bool = False, is_assumed: bool = False
+    commands: Iterable[Command],
+    purpose: str,
+    *,
+    is_vital: bool = False,
+    is_assumed: bool = False,
+    is_optional: bool = False,
 ) -> Iterator[Need]:
     for command in dict.fromkeys(commands):
-        yield Need(command, purpose, is_vital, is_assumed)
+        yield Need(command, purpose, is_vital, is_assumed, is_optional)

@@ -104,12 +104,17 @@ async def _permissions(connector: Connector, needs: Sequence[Need], *, is_replic
         ]
     # Of a replica, each write says the same, and it is told already.
     told = [m for m in missing if not (is_replica and m.code == "READONLY")]
-    sure = sentences(connector, [m for m in told if not m.need.is_assumed])
-    assumed = sentences(connector, [m for m in told if m.need.is_assumed])
+    sure = sentences(connector, [m for m in told if not _is_doubtful(m.need)])
+    assumed = sentences(connector, [m for m in told if _is_doubtful(m.need)])
     return [
         *(Finding(what, severity="error", is_watched=True, topic="permission") for what in sure),
         *(Finding(what, is_watched=True, topic="permission") for what in assumed),
     ]
+
+
+def _is_doubtful(need: Need) -> bool:
+    """Tell whether a process works without a need, or may not have it."""
+    return need.is_assumed or need.is_optional
 
 
 def _types(where: str, keys: Mapping[str, str], types: Sequence[Any]) -> Iterable[Finding]:

@@ -57,12 +57,14 @@ class Need:
         purpose: The purpose of it, such as ``serve the API auth``.
         is_vital: Whether nothing may be taken from the broker without it, since it could not be finished.
         is_assumed: Whether it is not known for sure that it is needed.
+        is_optional: Whether the bus works without it, so that its lack is no obstacle.
     """
 
     command: Command
     purpose: str
     is_vital: bool = False
     is_assumed: bool = False
+    is_optional: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -258,7 +260,7 @@ class Permissions:
             obstacles: Shows what is missing.
         """
         if name not in self._needs:
-            self._needs[name] = list(needs)
+            self._needs[name] = [need for need in needs if not need.is_optional]
         if not any(told is obstacles for told in self._told):
             self._told.append(obstacles)
 
@@ -273,6 +275,11 @@ class Permissions:
             return  # It is no need: without it, an event of a broken connection may be stored twice.
         self._refusal, self._refused_at = refusal, asyncio.get_running_loop().time()
         self._watch()
+
+    def excuse(self, refusals: Iterable[ReplyError]) -> None:
+        """Tell nobody of refusals of something that the bus does without."""
+        if any(refusal is self._refusal for refusal in refusals):
+            self._refusal = None
 
     async def close(self) -> None:
         """Look no more."""
@@ -315,7 +322,9 @@ class Permissions:
         said = sentences(self._connector, found)
         if found:
             self._refusal = None  # It is explained.
-        if not said and self._refusal is not None:
+        # One that came just now may still be excused.
+        is_told = asyncio.get_running_loop().time() >= self._refused_at + _FIRST
+        if not said and self._refusal is not None and is_told:
             said = [f"Redis at {self._connector.address} does not allow it: {self._refusal}"]
         self._show(said)
         return bool(found)

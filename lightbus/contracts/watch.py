@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from lightbus.contracts.known import Contracts
-from lightbus.contracts.validator import Validator
 from lightbus.exceptions import LightbusException, TransportUnavailable, ValidationError
 from lightbus.runtime.cancellation import end
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.tasks import begin
-from lightbus.transports.schema import SchemaTransport
+
+from .known import Contracts
+from .validator import Validator
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,20 @@ _TIMEOUT_OF_MESSAGE = 1.0
 _SHORTEST = 1.0
 #: The most APIs that are remembered because a message needed their contract.
 _MOST_ASKED = 1_000
+
+
+class Published(Protocol):
+    """The used part of a transport of contracts."""
+
+    @property
+    def address(self) -> str:
+        """The address of the broker."""
+
+    async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+        """Return every contract by API name, first those of some APIs; names without one may go."""
+
+    async def look(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+        """Return the same, and leave the broker as it is."""
 
 
 class ContractWatch:
@@ -44,7 +58,7 @@ class ContractWatch:
     def __init__(
         self,
         contracts: Contracts,
-        transport: Callable[[], SchemaTransport],
+        transport: Callable[[], Published],
         ttl: float,
         concerned: Callable[[], Iterable[str]] = tuple,
     ) -> None:

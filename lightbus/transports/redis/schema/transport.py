@@ -19,19 +19,28 @@ import msgspec
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.runtime.complaints import Complaints
+from lightbus.transports.cards import Card, Pause
 from lightbus.transports.port import Use
+from lightbus.transports.redis import needs
+from lightbus.transports.redis.base import RedisTransport
+from lightbus.transports.redis.codec import check_limits, decode_json, encode_json
+from lightbus.transports.redis.foreign import is_foreign
+from lightbus.transports.redis.keys import (
+    SCHEMAS,
+    contract_digest,
+    owner_key,
+    publishers_key,
+    schedule_key,
+    schema_key,
+)
+from lightbus.transports.redis.link.connection import unavailable
+from lightbus.transports.redis.link.permissions import Need
+from lightbus.transports.redis.link.refusals import Reaction, ReplyError
+from lightbus.transports.redis.options import RedisSchemaOptions
+from lightbus.transports.redis.scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, WITHDRAW
 from lightbus.transports.schema import SchemaTransport
 
-from . import needs
-from .base import RedisTransport
-from .codec import check_limits, decode_json, encode_json
-from .foreign import is_foreign
-from .keys import SCHEMAS, contract_digest, owner_key, publishers_key, schedule_key, schema_key
-from .link.connection import unavailable
-from .link.permissions import Need
-from .link.refusals import Reaction, ReplyError
-from .options import RedisSchemaOptions
-from .scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, WITHDRAW
+from . import cards
 
 logger = logging.getLogger(__name__)
 
@@ -257,6 +266,30 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             hold = HOLD(schedule=key, holder=holder, lease=left, kept=_TICKS_KEPT * 1000)
             return bool(await self.pipe.run(hold))
 
+    async def show_card(self, identity: Identity, card: bytes, seconds: float) -> None:
+        """Let everybody who looks at the bus see the card of this process."""
+        await cards.show(self.session, identity, card, seconds)
+
+    async def take_card_down(self, identity: Identity) -> None:
+        """Let nobody see the card of this process any more."""
+        await cards.take_down(self.session, identity)
+
+    async def cards(self) -> Sequence[Card]:
+        """Return the cards of all processes."""
+        return await cards.read(self.pipe)
+
+    async def pause(self, service: str, listener: str, pause: Pause) -> None:
+        """Pause a listener of a service, or change its pause."""
+        await cards.pause(self.pipe, service, listener, pause)
+
+    async def resume(self, service: str, listener: str) -> bool:
+        """End the pause of a listener; tell whether there was one."""
+        return await cards.resume(self.pipe, service, listener)
+
+    async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
+        """Return the pauses that hold now."""
+        return await cards.pauses(self.session, services)
+
     def _expect_to(self, role: Literal["publishes", "owns", "runs"], names: Iterable[str]) -> None:
         for name in names:
             use = Use(role, name)
@@ -264,8 +297,8 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     def _needs(self, use: Use) -> Iterable[Need]:
         if use.role == "hosts":
-            return needs.hosts()
-        tables = {"publishes": needs.publishes, "owns": needs.owns, "runs": needs.runs}
+            return needs.hosts(use.name)
+        tables = {"shows": needs.shows, "publishes": needs.publishes, "owns": needs.owns, "runs": needs.runs}
         return tables[use.role](use.name) if use.role in tables else ()
 
     def _member(self, blob: bytes) -> str:

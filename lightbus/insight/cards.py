@@ -1,0 +1,42 @@
+"""What the processes on the bus say of themselves, and which listeners are paused; only read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lightbus.bus.client import BusClient
+from lightbus.transports.cards import Card, Pause, ScheduleCard
+
+
+async def read_cards(client: BusClient) -> list[Card]:
+    """Return the card of each process that shows one, by service and process.
+
+    Args:
+        client: The bus.
+
+    Raises:
+        TransportError: The broker of the contracts refuses it.
+        TransportUnavailable: It can't be reached.
+    """
+    return list(await client.transports().schema().cards())
+
+
+async def read_pauses(client: BusClient, services: Iterable[str]) -> dict[tuple[str, str], Pause]:
+    """Return the pauses that hold now, by service and listener; raises as :func:`read_cards`.
+
+    Args:
+        client: The bus.
+        services: The services whose listeners are meant.
+    """
+    return dict(await client.transports().schema().pauses(set(services)))
+
+
+def last_runs(cards: Sequence[Card]) -> dict[tuple[str, str], tuple[Card, ScheduleCard]]:
+    """Return each schedule as the process has it that was the last to run it, by service and name."""
+    found: dict[tuple[str, str], tuple[Card, ScheduleCard]] = {}
+    for card in cards:
+        for it in card.schedules:
+            known = found.get((card.service, it.name))
+            if known is None or (it.started or 0.0) > (known[1].started or 0.0):
+                found[card.service, it.name] = card, it
+    return found

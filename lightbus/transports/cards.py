@@ -1,0 +1,312 @@
+"""The cards of processes, which say what each is, runs and calls; and the pauses of listeners.
+
+A transport need not have them. Its processes are then seen by what else they leave on the broker.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from lightbus.declared.settings import Identity
+
+logger = logging.getLogger(__name__)
+
+#: The most bytes of a card; its longest lists are cut until it has no more.
+MOST_BYTES = 64 * 1024
+#: The most that is read of a card that another version has written.
+_MOST_READ = 4 * MOST_BYTES
+#: The most of each text, such as the sentence of an obstacle.
+_MOST_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """What a process has run within the last ten minutes; times are in seconds.
+
+    Args:
+        outcomes: How often it had which outcome.
+        p50: The time within which half of the runs were over; None where there was none.
+        p95: Likewise, of 95 %.
+        longest: The longest time.
+    """
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    p50: float | None = None
+    p95: float | None = None
+    longest: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCard:
+    """What becomes of events whose handler raises; the fields are those of a policy in the manifest."""
+
+    attempts: int = 1
+    then: str = ""
+    max_deaths: int = 1
+    initial: float = 0.0
+    factor: float = 1.0
+    longest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerCard:
+    """A listener of a process.
+
+    Args:
+        events: The events as ``api.event``, or ``api.*``.
+        handler: The function as ``module:function``.
+        file: Its file, from the folder of the process where it lies beneath that.
+        dedupe: Seconds; None where it has none.
+        enabled: Whether manifest, code and policy want it to run.
+        is_paused: Whether somebody has paused it.
+        paused_until: When that ends by itself, as a Unix time; None if it does not.
+        running: How many events are handled now.
+        trouble: Why it reads no events at present; empty while it does.
+    """
+
+    name: str = ""
+    group: str = ""
+    events: tuple[str, ...] = ()
+    handler: str = ""
+    file: str = ""
+    line: int = 0
+    policy: PolicyCard = PolicyCard()
+    concurrency: int = 1
+    dedupe: float | None = None
+    batch: int | None = None
+    renamed_from: str | None = None
+    enabled: bool = True
+    is_paused: bool = False
+    paused_until: float | None = None
+    running: int = 0
+    trouble: str = ""
+    recent: Recent = Recent()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiCard:
+    """An API that a process owns.
+
+    Args:
+        running: How many calls run now.
+        trouble: Why it takes no calls at present; empty while it does.
+        stream_use: Which events share a stream, where its transport knows that.
+        max_stream_length: The most events that a stream keeps for its listeners, likewise.
+        address: The broker of its events, without secrets.
+    """
+
+    name: str = ""
+    concurrency: int = 1
+    running: int = 0
+    trouble: str = ""
+    stream_use: str | None = None
+    max_stream_length: int | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcedureCard:
+    """A procedure that a process serves; its fields are as those of a listener."""
+
+    api: str = ""
+    name: str = ""
+    handler: str = ""
+    file: str = ""
+    line: int = 0
+    recent: Recent = Recent()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleCard:
+    """A schedule, and its last run in this process: the latest of all processes is that of the service.
+
+    Args:
+        times: When it runs, in words.
+        next_run: Its next time, as a Unix time; None if it does not run here or none comes.
+        started: When it was run last here; None if it was not.
+        seconds: How long that took; None while it runs.
+        outcome: ``ok`` or ``error``; None while it runs.
+        running: How many runs go on now.
+    """
+
+    name: str = ""
+    times: str = ""
+    timezone: str | None = None
+    scope: str = "service"
+    next_run: float | None = None
+    started: float | None = None
+    seconds: float | None = None
+    outcome: str | None = None
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What one process says of itself.
+
+    Args:
+        version: The version of the application, where that is known.
+        kind: Whether it hosts a service, or only uses the bus.
+        obstacles: What keeps it from its work, as on ``/readyz``.
+        waits: What it waits for that does not keep it from being ready.
+        remote_control: Whether it may be told to run a schedule.
+        calls: How often it has called each procedure within the last hour, as ``api.procedure``.
+        fires: How often it has fired each event within the last hour, as ``api.event``.
+        cut: How many entries each list lacks, since the card would be too long.
+    """
+
+    service: str = ""
+    process: str = ""
+    version: str | None = None
+    lightbus: str = ""
+    python: str = ""
+    pid: int = 0
+    host: str = ""
+    started_at: float = 0.0
+    kind: Literal["host", "client"] = "client"
+    phase: Literal["starting", "ready", "stopping"] = "ready"
+    obstacles: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    remote_control: bool = False
+    apis: tuple[ApiCard, ...] = ()
+    listeners: tuple[ListenerCard, ...] = ()
+    procedures: tuple[ProcedureCard, ...] = ()
+    schedules: tuple[ScheduleCard, ...] = ()
+    calls: Mapping[str, int] = field(default_factory=dict)
+    fires: Mapping[str, int] = field(default_factory=dict)
+    cut: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A pause of a listener.
+
+    Args:
+        since: When it began, as a Unix time.
+        until: When it ends by itself, by the broker's clock; None if it does not.
+        by: Who has paused it.
+    """
+
+    since: float = 0.0
+    until: float | None = None
+    by: str = ""
+
+    def holds(self, now: float) -> bool:
+        """Tell whether it still goes on."""
+        return self.until is None or now < self.until
+
+    def in_words(self) -> str:
+        """Say since when it goes on, who wanted it, and when it ends by itself."""
+        until = f" until {_moment(self.until)}" if self.until is not None else ""
+        return f"paused since {_moment(self.since)}{f' by {self.by}' if self.by else ''}{until}"
+
+
+def write_card(card: Card) -> bytes:
+    """Return the bytes of a card: JSON of at most 64 KiB, for which the longest lists are cut."""
+    card = replace(card, obstacles=_cut(card.obstacles), waits=_cut(card.waits))
+    blob = msgspec.json.encode(card)
+    while len(blob) > MOST_BYTES:
+        card = _shorter(card)
+        blob = msgspec.json.encode(card)
+    return blob
+
+
+def read_card(blob: bytes) -> Card | None:
+    """Read a card; None if it is none, or too long. What a newer version says besides is left out."""
+    if len(blob) > _MOST_READ:
+        return None
+    try:
+        return msgspec.json.decode(blob, type=Card)
+    except (msgspec.DecodeError, RecursionError) as e:
+        logger.debug("a card can't be read: %s", e)
+        return None
+
+
+def write_pause(pause: Pause) -> bytes:
+    """Return the bytes of a pause."""
+    return msgspec.json.encode(pause)
+
+
+def read_pause(blob: bytes) -> Pause:
+    """Read a pause. One that can't be read holds all the same: whoever wrote it has meant something by it."""
+    try:
+        return msgspec.json.decode(blob, type=Pause)
+    except (msgspec.DecodeError, RecursionError) as e:
+        logger.debug("a pause can't be read: %s", e)
+        return Pause()
+
+
+def _moment(time: float) -> str:
+    try:
+        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"
+
+
+def _cut(sentences: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sentence[:_MOST_TEXT] for sentence in sentences)
+
+
+def _shorter(card: Card) -> Card:
+    """Return a card with the half of its longest list, by bytes; mappings keep the highest numbers."""
+    lists = {f.name: getattr(card, f.name) for f in fields(card) if f.name != "cut"}
+    sizes = {n: len(msgspec.json.encode(v)) for n, v in lists.items() if isinstance(v, tuple | dict) and v}
+    name = max(sizes, key=sizes.__getitem__)
+    entries: Any = lists[name]
+    kept = len(entries) // 2
+    if isinstance(entries, dict):
+        shorter: Any = dict(sorted(entries.items(), key=lambda each: -each[1])[:kept])
+    else:
+        shorter = entries[:kept]
+    cut = {**card.cut, name: card.cut.get(name, 0) + len(entries) - kept}
+    return replace(card, **{name: shorter}, cut=cut)
+
+
+class Cards(ABC):  # noqa: B024 - a transport need not have any
+    """The cards of processes and the pauses of listeners; part of the port for contracts."""
+
+    async def show_card(  # noqa: B027
+        self, identity: Identity, card: bytes, seconds: float
+    ) -> None:
+        """Let everybody who looks at the bus see the card of this process.
+
+        Args:
+            identity: The process.
+            card: Its card.
+            seconds: After which it is not seen any more, unless it is shown again.
+
+        Raises:
+            TransportError: The broker refuses it.
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    async def take_card_down(self, identity: Identity) -> None:  # noqa: B027
+        """Let nobody see the card of this process any more; raises as :meth:`show_card`."""
+
+    async def cards(self) -> Sequence[Card]:
+        """Return the cards of all processes that can be read, by service and process.
+
+        Raises:
+            TransportError: The broker refuses it.
+            TransportUnavailable: The broker can't be reached.
+        """
+        return ()
+
+    async def pause(self, service: str, listener: str, pause: Pause) -> None:  # noqa: B027
+        """Pause a listener of a service, or change its pause; raises as :meth:`show_card`."""
+
+    async def resume(self, service: str, listener: str) -> bool:
+        """End the pause of a listener; tell whether there was one. Raises as :meth:`show_card`."""
+        return False
+
+    async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
+        """Return the pauses that hold now, by service and listener; raises as :meth:`cards`."""
+        return {}
