@@ -51,7 +51,7 @@ KINDS = [
     "lightbus reading of contracts",
     *("lightbus schedule tick", "lightbus run of the schedule tick", "lightbus lease of the schedule tick"),
     *("lightbus leases shop-note", "lightbus retries shop-note", "lightbus sweep shop-note"),
-    *("lightbus presence shop", "lightbus replies", "lightbus lookout", "lightbus trim shop.*:stream"),
+    *("lightbus presence", "lightbus replies", "lightbus lookout", "lightbus trim shop.*:stream"),
     *("lightbus redis pipe", "lightbus ping", "lightbus internal.state", "lightbus settling shop-note"),
 ]
 

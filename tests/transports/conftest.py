@@ -193,9 +193,9 @@ class Ports:
             for link in consumer.links:
                 await link.close()
         elif isinstance(consumer, RedisRpcConsumer):
-            assert consumer._showing is not None and self.server is not None
-            consumer._showing.end()
-            self.server.execute("DEL", presence_key(consumer._api_name, consumer._presence.member))
+            assert self.server is not None
+            await consumer._heartbeat.remove(consumer)
+            self.server.execute("DEL", presence_key(consumer._api_name, consumer.presence.member))
             await consumer._link.close()
 
     def _keep(self, transport: T) -> T:

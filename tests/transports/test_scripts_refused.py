@@ -169,7 +169,7 @@ ROWS = {
     "recover, nothing left": Row(
         scripts.RECOVER, (THEIRS, MINE, ABSENT, REGISTER), ("other",), (("SADD", REGISTER, "other"),)
     ),
-    "present": Row(scripts.PRESENT, (PRESENT, REGISTER, SERVED), ("me", TTL)),
+    "present": Row(scripts.PRESENT, (PRESENT, REGISTER, SERVED), ("me", TTL, 1_700_000_000_000, 1500)),
     "leave": Row(
         scripts.LEAVE,
         (PRESENT, REGISTER, SERVED),

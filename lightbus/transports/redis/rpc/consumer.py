@@ -16,7 +16,6 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.retrying import Retrying, backoff
-from lightbus.runtime.tasks import Kept
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
@@ -29,6 +28,7 @@ from lightbus.transports.redis.options import RedisRpcOptions
 from lightbus.transports.redis.scripts import ANSWER, RELEASE, TAKE
 from lightbus.transports.rpc import RpcConsumer, loss_of
 
+from .heartbeat import Heartbeat
 from .presence import Presence
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class RedisRpcConsumer(RpcConsumer):
         api_name: The API.
         identity: The process that serves it.
         metrics: Its counters.
+        heartbeat: Shows that this process serves the API.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class RedisRpcConsumer(RpcConsumer):
         api_name: str,
         identity: Identity,
         metrics: Metrics,
+        heartbeat: Heartbeat,
     ) -> None:
         self._metrics = metrics
         self._complaints = Complaints(logger)
@@ -77,42 +79,43 @@ class RedisRpcConsumer(RpcConsumer):
         self._options = options
         self._codec = codec
         self._api_name = api_name
-        self._presence = Presence(session.pipe, api_name, identity.process_name)
-        self._mine = mine = self._presence.taken
+        self._heartbeat = heartbeat
+        self.block = BLOCK
+        self.presence = Presence(session.pipe, api_name, identity.process_name)
+        self._mine = mine = self.presence.taken
         #: The command that takes so many calls; made once for each number.
         self._take = cache(lambda most: TAKE(queue=queue_key(api_name), mine=mine, most=most).by_name())
         self._blobs: dict[str, bytes] = {}
-        self._stopping = self._may_hold_orphans = False
+        self._stopping = self._may_hold_orphans = self._has_left = False
         what, longest = f"taking calls of {api_name}", options.consumption_restart_delay
         self._taking = Retrying(logger, what, longest=longest)
         self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._sending = 0
         self._all_sent: asyncio.Event | None = None
         self._recovering = asyncio.Lock()
-        self._showing: Kept | None = None
         #: The permissions of this user, at the Redis of calls and at that of answers.
         self.barred_by: Sequence[Permissions] = ()
         self._purposes = frozenset((f"serve {api_name}", f"answer calls of {api_name}"))
 
     @property
-    def _is_barred(self) -> bool:
+    def is_barred(self) -> bool:
         """Whether a call that is taken could not be finished, for want of a permission."""
         return any(not self._purposes.isdisjoint(permissions.barred) for permissions in self.barred_by)
 
     async def join(self) -> None:
         """Show that this process serves the API, and go on showing it."""
         try:
-            await self._show_presence()
+            if not self.is_barred:  # Callers had better be told at once that nobody serves the API.
+                await self.presence.show()
         except FAILURES as e:
             logger.warning("signing on to %s: %s; trying again", self._queue, e)
-        name, lost = f"lightbus presence {self._api_name}", f"callers of {self._api_name} don't see it"
-        self._showing = Kept(self._keep_present, name, lost, self.obstacles).start()
+        self._heartbeat.add(self)
 
     async def take(self, limit: int) -> Sequence[RpcMessage]:
         """Move calls to this process's list: wait for one, and fetch others with the same write."""
         if self._stopping:
             return ()
-        if self._is_barred:
+        if self.is_barred:
             self.trouble = LACKING
             await asyncio.sleep(BLOCK / 4)
             return ()
@@ -121,7 +124,7 @@ class RedisRpcConsumer(RpcConsumer):
         commands: list[tuple[Any, ...]] = []
         more = min(limit, self._options.batch_size, _TAKEN_AT_ONCE)
         if not self._is_full:
-            commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", BLOCK))
+            commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", self.block))
             more -= 1
         if more > 0:
             commands.append(self._take(more))
@@ -129,7 +132,7 @@ class RedisRpcConsumer(RpcConsumer):
             # No take is under way now, so each call in the list that is not known here is an orphan.
             if self._may_hold_orphans:
                 await self._recover_own()
-            replies = await self._link.exchange(commands, BLOCK + 2)
+            replies = await self._link.exchange(commands, self.block + 2)
         except (*FAILURES, asyncio.CancelledError) as e:
             # A call may have been moved to this process's list by a command whose reply is lost.
             self._may_hold_orphans = True
@@ -179,21 +182,22 @@ class RedisRpcConsumer(RpcConsumer):
     async def close(self) -> None:
         """Send the last answers, settle what is left behind, and disappear from the register."""
         self._stopping = True
-        # Both may still bring calls into this process's list, so they end before it is looked through.
-        if self._showing is not None:
-            await self._showing.stop()
+        self._has_left = True
         await self._link.close()
         if self._pipe.is_closed:
+            await self._heartbeat.remove(self)
             return
         try:
             async with asyncio.timeout(5):
+                # Nothing shows this process again once it has left.
+                await self._heartbeat.remove(self)
                 await self._finish_sending()
                 # Nobody looks for the list of a process that is not in the register.
                 self._blobs.clear()
                 await self._recover_own()
                 await self._finish_sending()
                 # Last: it stays in the register as long as its list may hold something.
-                await self._presence.leave()
+                await self.presence.leave()
         except (TimeoutError, *FAILURES) as e:
             logger.warning("could not sign off from %s: %s", self._queue, e)
 
@@ -322,33 +326,27 @@ class RedisRpcConsumer(RpcConsumer):
         if not self._stopping:
             await asyncio.sleep(wait)
 
-    async def _keep_present(self) -> None:
-        """Show that this process lives, and recover the calls of those that no longer do."""
-        while True:
-            try:
-                # First, since a process that counts as absent itself would lose its own calls meanwhile. The
-                # recovered calls pass through this process's list: without the lock, they would be orphans.
-                await self._show_presence()
-                async with self._recovering:
-                    await self._recover()
-            except FAILURES as e:
-                # Calls of another process may have come into this one's list by a script whose reply is lost.
-                self._may_hold_orphans = True
-                logger.debug("presence of %s: %s", self._api_name, e)
-            await self._presence.pause()
+    def doubt(self) -> None:
+        """Find out whether the connection that waits for calls is dead: the shared one is."""
+        self._link.abort()
 
-    async def _show_presence(self) -> None:
-        if self._is_barred:
-            return  # Callers had better be told at once that nobody serves the API.
-        await self._presence.show()
-
-    async def _recover(self) -> None:
-        for member in await self._presence.absent():
-            blobs = await self._presence.take_over(member)
-            if blobs:
-                logger.warning("%s died with %d calls of %s", member, len(blobs), self._api_name)
-            for blob in blobs:
-                await self._settle(blob)
+    async def recover(self, members: Sequence[str]) -> None:
+        """Give back, or settle, the calls of processes that show no sign of life."""
+        try:
+            # The calls pass through this process's list: without the lock, they would be orphans.
+            async with self._recovering:
+                for member in members:
+                    if self._has_left:
+                        return
+                    blobs = await self.presence.take_over(member)
+                    if blobs:
+                        logger.warning("%s died with %d calls of %s", member, len(blobs), self._api_name)
+                    for blob in blobs:
+                        await self._settle(blob)
+        except FAILURES as e:
+            # Calls of another process may have come into this one's list by a script whose reply is lost.
+            self._may_hold_orphans = True
+            logger.debug("recovering calls of %s: %s", self._api_name, e)
 
     async def _recover_own(self) -> None:
         """Settle calls in this process's list that it does not know."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
+import time
+from typing import Any
 
 from lightbus.transports.redis.keys import presence_key, register_key, served_key, taken_key
 from lightbus.transports.redis.link.channel import Channel
-from lightbus.transports.redis.scripts import LEAVE, PRESENT, RECOVER
+from lightbus.transports.redis.scripts import LEAVE, PRESENT, RECOVER, Run
 
 #: Seconds after which a process that shows no sign of life counts as absent.
 PRESENCE = 6.0
+#: The reply to a sign of life if it is this process's turn to look for those that show none.
+TURN = 2
 
 
 class Presence:
@@ -34,31 +37,41 @@ class Presence:
 
     async def show(self) -> None:
         """Show that this process lives, so that callers see that somebody serves the API."""
-        present = PRESENT(
+        await self._pipe.run(self.shown())
+
+    def shown(self, *, may_look: bool = False) -> Run:
+        """Return the script that shows it; its reply is :data:`TURN` if this process is to look for others.
+
+        Args:
+            may_look: Whether it may be this process's turn.
+        """
+        # By this machine's clock: where those of others are wrong, some look more often.
+        return PRESENT(
             presence=self._shown, register=self._register, served=self._served,
             member=self.member, milliseconds=int(PRESENCE * 1000),
+            now=int(time.time() * 1000) if may_look else 0, pause=int(PRESENCE * 1000 / 4),
         )  # fmt: skip
-        await self._pipe.run(present)
-
-    async def pause(self) -> None:
-        """Wait until it is to be shown again: twice may fail before it counts as absent."""
-        await asyncio.sleep(PRESENCE / 3)
 
     async def leave(self) -> None:
         """Disappear from the register."""
         leave = LEAVE(presence=self._shown, register=self._register, served=self._served, member=self.member)
         await self._pipe.run(leave)
 
-    async def absent(self) -> list[str]:
-        """Return those in the register who show no sign of life."""
-        # A member that is no text is not of a process, and stays.
-        members = [m.decode(errors="replace") for m in await self._pipe.send("SMEMBERS", self._register)]
-        others = [m for m in members if m != self.member]
-        if not others:
+    def members(self) -> tuple[Any, ...]:
+        """Return the command that reads the register."""
+        return ("SMEMBERS", self._register)
+
+    def others(self, reply: object) -> list[str]:
+        """Return the other processes of the register that was read."""
+        if not isinstance(reply, list):
             return []
-        asked = [("EXISTS", presence_key(self._api_name, m)) for m in others]
-        present = await self._pipe.send_many(asked)
-        return [m for m, is_present in zip(others, present, strict=True) if is_present == 0]
+        # A member that is no text is not of a process, and stays.
+        members = [member.decode(errors="replace") for member in reply]
+        return [member for member in members if member != self.member]
+
+    def is_present(self, member: str) -> tuple[Any, ...]:
+        """Return the command that asks whether a process shows signs of life; 0 means that it does not."""
+        return ("EXISTS", presence_key(self._api_name, member))
 
     async def take_over(self, member: str) -> list[bytes]:
         """Move the calls that an absent process had taken to this process's list; returns them."""

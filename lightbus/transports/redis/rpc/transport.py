@@ -26,6 +26,7 @@ from lightbus.transports.redis.scripts import CALL, Run
 from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
 
 from .consumer import RedisRpcConsumer
+from .heartbeat import Heartbeat
 from .lookout import Lookout
 from .replies import RedisAnswers, ReplyList, needs_of_answers
 from .status import queue_status
@@ -57,6 +58,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._replies = ReplyList(self._answers, self._options.rpc_retry_delay, decode, obstacles)
         #: The APIs that were called, each with its queue and the beginning of its calls' expiry keys.
         self._queues: dict[str, tuple[str, str]] = {}
+        self._heartbeat: Heartbeat | None = None
         self._lookout = Lookout(self, self._replies.expected, partial(self._withdraw, end=-1))
 
     async def call(self, message: RpcMessage, timeout: float) -> ResultMessage:
@@ -125,9 +127,11 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         use = Use("serves", api_name)
         self.know(str(use), self._needs(use))
         self._answers.know(str(use), needs_of_answers(use))
+        heartbeat = self._heartbeat = self._heartbeat or Heartbeat(self.pipe, self.obstacles)
         consumer = RedisRpcConsumer(
-            self.session, self._answers.pipe, self._options, self._codec, api_name, identity, self.metrics
-        )
+            self.session, self._answers.pipe, self._options, self._codec, api_name, identity, self.metrics,
+            heartbeat,
+        )  # fmt: skip
         consumer.obstacles = self.obstacles
         consumer.barred_by = (self.session.permissions, self._answers.session.permissions)
         await consumer.join()
@@ -141,6 +145,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         """Stop waiting for answers and give the connections back."""
         self._lookout.close()
         await self._replies.close()
+        self._heartbeat = None
         if self.answers is not None:
             await self.answers.close()
         await super().close()

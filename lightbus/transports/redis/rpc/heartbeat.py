@@ -1,0 +1,149 @@
+"""The signs of life of one process, for all APIs that it serves over one Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from lightbus.runtime.obstacles import Obstacles
+from lightbus.runtime.tasks import Kept
+from lightbus.transports.redis.link.channel import Channel
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, LinkBroken
+from lightbus.transports.redis.link.refusals import Reaction, ReplyError
+from lightbus.transports.redis.scripts import Run
+
+from . import presence
+from .presence import TURN, Presence
+
+logger = logging.getLogger(__name__)
+
+#: The most APIs that are shown with one write: Redis does not go on with anything else meanwhile.
+_AT_ONCE = 50
+#: So many connections wait for calls before each waits for longer, and how much longer at most.
+_MANY, _LONGEST = 100, 5.0
+
+
+class Serving(Protocol):
+    """One API that this process serves."""
+
+    presence: Presence
+    #: How many seconds its connection waits for a call before it asks again.
+    block: float
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether a call that is taken could not be finished."""
+
+    async def recover(self, members: Sequence[str]) -> None:
+        """Take over the calls of processes that show no sign of life."""
+
+    def doubt(self) -> None:
+        """Find out whether the connection that waits for calls is dead."""
+
+
+class Heartbeat:
+    """Shows in few writes that this process lives, and looks for those that no longer do.
+
+    Args:
+        pipe: The Redis.
+        obstacles: Shows that its task has ended, while that is so.
+    """
+
+    def __init__(self, pipe: Channel, obstacles: Obstacles) -> None:
+        self._pipe = pipe
+        self._obstacles = obstacles
+        self._serving: list[Serving] = []
+        self._kept: Kept | None = None
+        self._showing = asyncio.Lock()
+
+    @property
+    def block(self) -> float:
+        """How many seconds connections wait for a call.
+
+        With very many APIs each asks less often, so that a process at rest does little. A connection that is
+        dead is found later then. So the shared one, which is heard of every few seconds, tells.
+        """
+        return BLOCK * min(_LONGEST, max(1.0, len(self._serving) / _MANY))
+
+    def add(self, serving: Serving) -> None:
+        """Show from now on that this process serves an API."""
+        self._serving.append(serving)
+        if self._kept is None:
+            lost = "callers don't see that this process serves its APIs"
+            self._kept = Kept(self._beat, "lightbus presence", lost, self._obstacles).start()
+
+    async def remove(self, serving: Serving) -> None:
+        """Show it no more; what was shown before is done when this returns."""
+        if serving in self._serving:
+            self._serving.remove(serving)
+        if not self._serving and self._kept is not None:
+            kept, self._kept = self._kept, None
+            await kept.stop()
+        async with self._showing:
+            pass
+
+    async def _beat(self) -> None:
+        while True:
+            for serving in self._serving:
+                serving.block = self.block
+            try:
+                # First, since a process that counts as absent itself would lose its own calls meanwhile.
+                turns = await self._show()
+                for place in range(0, len(turns), _AT_ONCE):
+                    await self._look(turns[place : place + _AT_ONCE])
+            except LinkBroken as e:
+                logger.debug("presence: %s", e)
+                if self.block > BLOCK:
+                    for serving in self._serving:
+                        serving.doubt()
+            except FAILURES as e:
+                logger.debug("presence: %s", e)
+            # Twice may fail before it counts as absent.
+            await asyncio.sleep(presence.PRESENCE / 3)
+
+    async def _show(self) -> list[Serving]:
+        """Show that this process serves its APIs; return those of which it is to look after the others."""
+        turns: list[Serving] = []
+        known = [serving for serving in self._serving if not serving.is_barred]
+        for place in range(0, len(known), _AT_ONCE):
+            async with self._showing:
+                shown = [each for each in known[place : place + _AT_ONCE] if each in self._serving]
+                replies = await self._run([each.presence.shown(may_look=True) for each in shown])
+            turns += [each for each, reply in zip(shown, replies, strict=True) if reply == TURN]
+        return turns
+
+    async def _run(self, runs: Sequence[Run]) -> list[object]:
+        """Run scripts with one write, and those that Redis did not know again with their texts."""
+        replies: list[object] = await self._pipe.send_many([run.by_name() for run in runs])
+        unknown = [place for place, reply in enumerate(replies) if _is_unknown(reply)]
+        if unknown:
+            texts = [runs[place].by_text() for place in unknown]
+            for place, reply in zip(unknown, await self._pipe.send_many(texts), strict=True):
+                replies[place] = reply
+        for run, reply in zip(runs, replies, strict=True):
+            if isinstance(reply, ReplyError):
+                reply.note_script(run)
+                logger.debug("presence: %s", reply)
+        return replies
+
+    async def _look(self, turns: Sequence[Serving]) -> None:
+        """Recover the calls of processes that are in the registers of these APIs, and absent."""
+        registers = await self._pipe.send_many([each.presence.members() for each in turns])
+        others = [each.presence.others(reply) for each, reply in zip(turns, registers, strict=True)]
+        asked = [
+            each.presence.is_present(member)
+            for each, members in zip(turns, others, strict=True)
+            for member in members
+        ]
+        answers = iter(await self._pipe.send_many(asked) if asked else ())
+        for each, members in zip(turns, others, strict=True):
+            absent = [member for member in members if next(answers) == 0]
+            if absent:
+                await each.recover(absent)
+
+
+def _is_unknown(reply: object) -> bool:
+    """Tell whether Redis does not know a script."""
+    return isinstance(reply, ReplyError) and reply.reaction is Reaction.SEND_SCRIPT
