@@ -21,11 +21,12 @@ SUPPORTED = 3.11 3.12 3.13
 PEER_VENV ?= $(VENV)-1x
 PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70' python-dateutil schedule
 
-# What `make bench-peers` compares with; each has its packages in benchmarks/peers/NAME.txt and its own venv.
-RIVALS = $(patsubst benchmarks/peers/%.txt,%,$(wildcard benchmarks/peers/*.txt))
+# What `make bench-peers` compares with; each has its packages in benchmarks/peers/NAME.txt, or
+# direct/NAME.txt if it needs no Redis, and its own venv.
+RIVALS = $(basename $(notdir $(wildcard benchmarks/peers/*.txt benchmarks/peers/direct/*.txt)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint format pytest test-all installed soak bench bench-peers docs site-check dist clean
+.PHONY: help run cluster test lint format pytest test-all installed soak bench bench-peers bench-growth docs site-check dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -64,8 +65,11 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 bench: $(VENV)/.dev-stamp ## the speed of this bus against the bare floor (ARGS="--only rpc,consume --quick ...")
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
 
-bench-peers: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp $(RIVALS:%=.venv-peers/%/.stamp) ## the same against its peers
+bench-peers: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp $(RIVALS:%=.venv-peers/%/.stamp) nats-server ## the same against its peers, and calls against gRPC, FastAPI and NATS
 	@$(VENV)/bin/python -m benchmarks --peers --server redis7 $(ARGS)
+
+bench-growth: $(VENV)/.dev-stamp ## what grows with 1,000 APIs, 1,000 listeners, 64 processes and a million events (ARGS="--only apis")
+	@$(VENV)/bin/python -m benchmarks --growth $(ARGS)
 
 test-all: lint ## the tests on every supported Python that is installed
 	@failed=""; missing=""; \
@@ -130,8 +134,25 @@ $(PEER_VENV)/.stamp: Makefile | $(PEER_VENV)/bin/python
 	@touch $@
 
 # One that can't be installed here is left out of the benchmark, which says so.
+define install-peer
+@echo "Installing $* into .venv-peers/$* ..."
+@$(MAKE) --no-print-directory .venv-peers/$*/bin/python
+@if .venv-peers/$*/bin/python -m pip --disable-pip-version-check -qq install -r $<; then touch $@; \
+else rm -rf .venv-peers/$*; echo "$* can't be installed here."; fi
+endef
+
 .venv-peers/%/.stamp: benchmarks/peers/%.txt
-	@echo "Installing $* into .venv-peers/$* ..."
-	@$(MAKE) --no-print-directory .venv-peers/$*/bin/python
-	@if .venv-peers/$*/bin/python -m pip --disable-pip-version-check -qq install -r $<; then touch $@; \
-	else rm -rf .venv-peers/$*; echo "$* can't be installed here."; fi
+	$(install-peer)
+
+.venv-peers/%/.stamp: benchmarks/peers/direct/%.txt
+	$(install-peer)
+
+# Debian's package is unpacked and not installed: it would start a service.
+.PHONY: nats-server
+nats-server:
+	@if ! PATH="$$PATH:/usr/sbin" command -v nats-server > /dev/null && [ ! -e .venv-peers/nats-server ]; then \
+	    echo "Fetching nats-server into .venv-peers/nats-server ..."; \
+	    mkdir -p .venv-peers && cd .venv-peers && apt-get download -qq nats-server 2> nats-server.log \
+	        && dpkg-deb -x nats-server_*.deb nats-server && rm -f nats-server_*.deb nats-server.log \
+	    || echo "nats-server can't be had here, so NATS is left out: apt-get update && apt-get install nats-server"; \
+	fi

@@ -1,14 +1,14 @@
 """Measure Lightbus against the bare floor, and with --peers against others, in turn. Informs; never fails.
 
 Examples: `make bench`, `make bench ARGS="--only rpc,consume --rounds 5"`, `make bench ARGS="--quick"`,
-`make bench-peers`, `make bench ARGS="--growth --write"`.
+`make bench-peers`, `make bench-growth`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +16,22 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import measures, report
+from benchmarks.growth.series import GROWTH_PARTS, GROWTH_ROWS
 from benchmarks.measures import Figures
 from benchmarks.peers import PEERS, Peer
-from benchmarks.rows import CONTRACT_ROWS, FLOOR, GROWTH_ROWS, OURS, PARTS, PEER_PARTS, ROWS, Rounds, Row
+from benchmarks.peers.direct import DIRECT
+from benchmarks.rows import (
+    CONTRACT_ROWS,
+    DIRECT_ROWS,
+    FLOOR,
+    OURS,
+    PARTS,
+    PEER_PARTS,
+    ROWS,
+    WITHOUT_REDIS,
+    Rounds,
+    Row,
+)
 from tests.support.processes import Process
 from tests.support.servers import KINDS, Server
 
@@ -36,13 +49,18 @@ class Session:
     parts: Sequence[str]
     quick: bool
     notes: list[str] = field(default_factory=list)
+    _failures: dict[str, list[str]] = field(default_factory=dict)
 
     def measure(
         self, module: str, *args: str, python: str = sys.executable, timeout: float = TIMEOUT
     ) -> Figures:
         """Run one program once, as its own process, on an empty server."""
         self.server.execute("FLUSHALL")
-        env = {"BENCH_SCALE": str(QUICK_SCALE if self.quick else measures.SCALE)}
+        # Modules that are compiled at each start would add to its time, and to the memory at rest.
+        env = {
+            "BENCH_SCALE": str(QUICK_SCALE if self.quick else measures.SCALE),
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
         with Process([python, "-m", module, *args], env=env) as process:
             return measures.reported(process.wait_for_line("figures {", timeout=timeout))
 
@@ -56,19 +74,29 @@ class Session:
 
     def peer(self, peer: Peer) -> Figures:
         """A peer once; empty where it can't be measured, which a note says."""
-        if not peer.python.exists():
-            self._note(f"{peer.name}: not installed here; `make bench-peers` tries to.")
+        if peer.absence:
+            self._note(peer, f"{peer.name}: {peer.absence}")
+            return {}
+        # There is nothing between these that would keep an event.
+        parts = [part for part in self.parts if part == "rpc" or peer not in DIRECT]
+        if not parts:
             return {}
         try:
-            return self.measure(peer.module, "client", self.server.url, *self.parts, python=str(peer.python))
+            return self.measure(peer.module, "client", self.server.url, *parts, python=str(peer.python))
         except (AssertionError, RuntimeError) as error:
             print(error, file=sys.stderr)
-            self._note(f"{peer.name}: could not be measured; what it printed is in the terminal.")
+            self._note(peer, f"{peer.name}: could not be measured; what it printed is in the terminal.")
             return {}
 
-    def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
+    def tell_of(self, peers: Sequence[Peer]) -> None:
+        """Have what readers should know of these peers as the notes, and why one was not measured."""
+        told = [note for peer in peers for note in self._failures.get(peer.name, ())]
+        self.notes = told + [f"{peer.name} {note}" for peer in peers for note in peer.notes]
+
+    def _note(self, peer: Peer, note: str) -> None:
+        noted = self._failures.setdefault(peer.name, [])
+        if note not in noted:
+            noted.append(note)
 
 
 def against_floor(session: Session, rounds: int, peers: Sequence[Peer]) -> Rounds:
@@ -82,7 +110,6 @@ def against_floor(session: Session, rounds: int, peers: Sequence[Peer]) -> Round
         for peer in peers:
             say(f"round {turn + 1} of {rounds}: {peer.name} ...")
             result[peer.name].append(session.peer(peer))
-    session.notes += [f"{peer.name} {note}" for peer in peers for note in peer.notes]
     return result
 
 
@@ -134,10 +161,11 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.peer:
         options.peers = True
-        unknown = [name for name in options.peer if name not in [peer.file for peer in PEERS]]
+        names = [peer.short for peer in (*PEERS, *DIRECT)]
+        unknown = [name for name in options.peer if name not in names]
         if unknown:
-            parser.error(f"no peer is called {unknown[0]!r}; there are {', '.join(p.file for p in PEERS)}")
-    known = PEER_PARTS if options.peers else (*PARTS, "contracts")
+            parser.error(f"no peer is called {unknown[0]!r}; there are {', '.join(names)}")
+    known = GROWTH_PARTS if options.growth else PEER_PARTS if options.peers else (*PARTS, "contracts")
     options.parts = (
         ["contracts"] if options.contracts_only else options.only.split(",") if options.only else known
     )
@@ -156,28 +184,47 @@ def main() -> None:
         where = report.machine(f"{server.kind} {_version(server)}")
         session = Session(server, [part for part in options.parts if part != "contracts"], options.quick)
 
-        def finish(name: str, title: str, rows: Sequence[Row], measured: Rounds) -> None:
-            show(console, title, report.table(rows, measured))
+        def finish(
+            name: str,
+            title: str,
+            rows: Sequence[Row],
+            measured: Rounds,
+            tables: Sequence[report.Lines] = (),
+            drawings: Mapping[str, str] | None = None,
+        ) -> None:
+            for lines in tables or [report.table(rows, measured)]:
+                show(console, title, lines)
             show(console, "Targets", report.targets(rows, measured))
             for note in session.notes:
                 console.print(f"- {note}", markup=False, highlight=False)
             if options.write:
                 page = report.write(
-                    name, title, rows, measured, where=where, notes=session.notes, folder=options.write
-                )
+                    name, title, rows, measured, where=where, notes=session.notes, folder=options.write,
+                    tables=tables, drawings=drawings,
+                )  # fmt: skip
                 say(f"written: {page}")
 
         if options.growth:
-            figures = session.measure("benchmarks.growth", server.url, timeout=GROWTH_TIMEOUT)
-            finish("growth", "How cost grows", GROWTH_ROWS, {OURS: [figures]})
+            figures = session.measure("benchmarks.growth", server.url, *session.parts, timeout=GROWTH_TIMEOUT)
+            grown: Rounds = {OURS: [figures]}
+            tables, drawings = [report.growth(grown)], report.growth_plots(grown)
+            finish("growth", "How cost grows", GROWTH_ROWS, grown, tables, drawings)
             return
         if session.parts:
-            wanted = [p for p in PEERS if not options.peer or p.file in options.peer] if options.peers else []
-            measured = against_floor(session, rounds, wanted)
-            name, title = (
-                ("peers", "Lightbus and its peers") if wanted else ("floor", "Lightbus and the floor")
-            )
-            finish(name, title, ROWS, measured)
+            peers = [p for p in (*PEERS, *DIRECT) if not options.peer or p.short in options.peer]
+            measured = against_floor(session, rounds, peers if options.peers else [])
+            over_redis = {name: each for name, each in measured.items() if name not in WITHOUT_REDIS}
+            direct = {name: each for name, each in measured.items() if name in (OURS, *WITHOUT_REDIS)}
+            kind, title = "floor", "Lightbus and the floor"
+            if options.peers:
+                kind, title = "peers", "Lightbus and its peers"
+            if len(over_redis) > 2 or len(direct) == 1:
+                session.tell_of([peer for peer in PEERS if peer.name in measured])
+                finish(kind, title, ROWS, over_redis)
+            if any(direct[name] for name in direct if name != OURS):
+                session.tell_of([peer for peer in DIRECT if peer.name in measured])
+                tables = [report.table(DIRECT_ROWS, direct), report.against(DIRECT_ROWS, direct)]
+                finish("direct", "Calls of Lightbus and of what needs no Redis", DIRECT_ROWS, direct, tables)
         if "contracts" in options.parts:
             session.notes.clear()
             switched = contracts_on_and_off(session, rounds)

@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,9 +52,11 @@ class Service:
         """For a host which expects so many events."""
         return tally.environment(events, self._file) | {"BENCH_HANDLER": handler}
 
-    def start(self, events: int = 1, handler: str = "count", module: str = MODULE) -> Process:
-        """A `lightbus run`, for code that closes it."""
-        arguments = (*RUN, module, "--log-level", "warning", "-c", str(self.manifest))
+    def start(
+        self, events: int = 1, handler: str = "count", module: str = MODULE, more: Sequence[str] = ()
+    ) -> Process:
+        """A `lightbus run`, with more options where they are given, for code that closes it."""
+        arguments = (*RUN, module, "--log-level", "warning", "-c", str(self.manifest), *more)
         return lightbus_process("run", *arguments, env=self.environment(events, handler))
 
     @contextlib.asynccontextmanager

@@ -67,3 +67,39 @@ def resident_mb(pid: int | None = None) -> float:
     """
     pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+class CpuTime:
+    """What processes use of the processors from now on, as Linux tells.
+
+    Args:
+        pids: The processes; those that end meanwhile count no more.
+    """
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._since = time.monotonic()
+        self._before = self._used()
+
+    def share(self) -> float:
+        """Return what they have used of one core until now, in percent."""
+        return 100 * (self._used() - self._before) / (time.monotonic() - self._since)
+
+    def _used(self) -> float:
+        # To the nanosecond; what is told of a whole process is told in hundredths of a second.
+        files = [file for pid in self._pids for file in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still run."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name, which comes before, is in brackets and may have spaces.
+            parent = int(file.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # It has ended.
+        if parent == pid:
+            found.append(int(file.parent.name))
+    return found

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.plots import bars
+from benchmarks.growth.series import GROWTH
+from benchmarks.plots import bars, curves
 from benchmarks.rows import BEST, FLOOR, OURS, TARGETS, Rounds, Row, Target, middle, ratio
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,13 +27,15 @@ def number(value: float | None, row: Row) -> str:
         return "-"
     if row.is_rate:
         return f"{value:,.0f} /s"
+    if not row.unit:
+        return f"{value:,.0f}"
     return f"{value:,.2f} {row.unit}" if value < 100 else f"{value:,.0f} {row.unit}"
 
 
 def table(rows: Sequence[Row], rounds: Rounds) -> Lines:
     """A line of headings, then one of each row that some program was measured in."""
     names = list(rounds)
-    compared = (names[1], names[0]) if len(names) > 1 else None
+    compared = (OURS, FLOOR) if {OURS, FLOOR} <= rounds.keys() else None
     lines = [["", *names, *([" / ".join(compared)] if compared else [])]]
     for row in rows:
         figures = [middle(rounds[name], row.figure) for name in names]
@@ -44,6 +47,36 @@ def table(rows: Sequence[Row], rounds: Rounds) -> Lines:
             line.append("-" if outcome is None else f"{outcome:.2f}")
         lines.append(line)
     return lines
+
+
+def against(rows: Sequence[Row], rounds: Rounds) -> Lines:
+    """A line of headings, then one of each row: this bus as a multiple of each other program."""
+    names = [name for name in rounds if name != OURS]
+    lines = [["", *(f"{OURS} / {name}" for name in names)]]
+    for row in rows:
+        outcomes = [ratio(row, rounds, (OURS, name)) for name in names]
+        if any(outcome is not None for outcome in outcomes):
+            lines.append([row.title, *("-" if each is None else f"{each:.2f}" for each in outcomes)])
+    return lines
+
+
+def growth(rounds: Rounds) -> Lines:
+    """A line of headings, then one of each number that was measured of each series."""
+    lines = [["", "measured", "to the smallest"]]
+    for series in GROWTH:
+        ratios = series.ratios(rounds, OURS)
+        for count, figure in series.measured(rounds, OURS).items():
+            row = series.row(count)
+            lines.append([row.title, number(figure, row), f"{ratios[count]:.2f}" if count in ratios else "-"])
+    return lines
+
+
+def growth_plots(rounds: Rounds) -> dict[str, str]:
+    """The curves of growth, each by its title."""
+    drawn = {series.curve: series.ratios(rounds, OURS) for series in GROWTH if series.is_drawn}
+    known = {name: points for name, points in drawn.items() if len(points) > 1}
+    title = "the cost of one, as a multiple of the first (flat is best)"
+    return {title: curves(title, known, "N")} if known else {}
 
 
 def targets(rows: Sequence[Row], rounds: Rounds) -> Lines:
@@ -107,6 +140,8 @@ def write(
     where: str,
     notes: Sequence[str] = (),
     folder: Path = RESULTS,
+    tables: Sequence[Lines] = (),
+    drawings: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a page, its plots and all figures of all rounds.
 
@@ -118,13 +153,16 @@ def write(
         where: On what.
         notes: What readers should know, one sentence or two each.
         folder: Where the files go.
+        tables: What to show in place of the table of all rows.
+        drawings: Further plots, by their titles.
 
     Returns:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     count = max(len(each) for each in rounds.values())
-    text = [f"# {title}\n", f"Medians of {count} rounds. {where}\n", markdown(table(rows, rounds))]
+    text = [f"# {title}\n", f"Medians of {count} rounds. {where}\n"]
+    text += map(markdown, tables or [table(rows, rounds)])
     text += [f"- {note}" for note in notes] + ([""] if notes else [])
     if len(lines := targets(rows, rounds)) > 1:
         text += ["## Targets\n", markdown(lines)]
@@ -138,6 +176,10 @@ def write(
             hint = "more is better" if row.is_rate else "less is better"
             file.write_text(bars(f"{row.title} ({hint})", drawn, labels, highlighted=OURS))
             plots.append(f"![{row.title}]({file.name})\n")
+    for place, (heading, drawing) in enumerate((drawings or {}).items()):
+        file = folder / f"{name}{place or ''}.svg"
+        file.write_text(drawing)
+        plots.append(f"![{heading}]({file.name})\n")
     if plots:
         text += ["## Plots\n", *plots]
     (folder / f"{name}.json").write_text(json.dumps({"where": where, "rounds": rounds}, indent=1) + "\n")

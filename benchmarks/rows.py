@@ -7,9 +7,12 @@ from statistics import median
 from typing import Literal
 
 from benchmarks.measures import Figures
+from benchmarks.peers.direct import DIRECT
 
 FLOOR = "floor"
 OURS = "Lightbus"
+#: The peers that are no message bus over Redis, and so not compared with as such.
+WITHOUT_REDIS = tuple(peer.name for peer in DIRECT)
 
 #: The rounds of each program, by its name.
 Rounds = dict[str, list[Figures]]
@@ -77,20 +80,8 @@ CONTRACT_ROWS = [
     Row("contracts", "consume a backlog", "consume"),
 ]
 
-APIS = (1, 100, 1_000)
-LISTENERS = (1, 10, 100)
-#: The largest message is one of 1 MiB: this leaves room for what is around the argument.
-SIZES = (100, 10_000, 1_000_000)
-BACKLOGS = (1_000, 10_000, 100_000, 1_000_000)
-
-GROWTH_ROWS = [
-    *(Row("growth", f"RPC, {n:,} APIs", f"apis_{n}_rpc_us", "µs") for n in APIS),
-    *(Row("growth", f"fire, {n:,} APIs", f"apis_{n}_fire_us", "µs") for n in APIS),
-    *(Row("growth", f"one handling, {n:,} listeners", f"listeners_{n}_us", "µs") for n in LISTENERS),
-    *(Row("growth", f"RPC, one at a time, {n:,} bytes: p50", f"size_{n}_rpc_us", "µs") for n in SIZES),
-    *(Row("growth", f"fire, one by one, {n:,} bytes: p50", f"size_{n}_fire_us", "µs") for n in SIZES),
-    *(Row("growth", f"consume one of a backlog of {n:,}", f"backlog_{n}_us", "µs") for n in BACKLOGS),
-]
+#: What those that need no Redis are measured in.
+DIRECT_ROWS = [row for row in ROWS if row.figure in ("rpc_p50_ms", "rpc_p99_ms", "rpc", "rpc_50")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +123,7 @@ class Target:
             return 1.0
         names = [self.against] if self.against in rounds else []
         if self.against == "best peer":
-            names = [name for name in rounds if name not in (FLOOR, OURS)]
+            names = [name for name in rounds if name not in (FLOOR, OURS, *WITHOUT_REDIS)]
         found = [
             rounds[name][number].get(self.base or self.figure) for name in names if number < len(rounds[name])
         ]
@@ -162,8 +153,14 @@ TARGETS = [
     Target("ready_s", "at most", 0.4),
     Target("import_s", "at most", 0.1),
     Target("rest_mb", "at most", 45),
-    Target("apis_1000_rpc_us", "at most", 1.2, OURS, base="apis_1_rpc_us"),
-    Target("apis_1000_fire_us", "at most", 1.2, OURS, base="apis_1_fire_us"),
+    Target("rpc_50", "at least", 1.1, "NATS"),
+    Target("apis_1000_rpc_us", "at most", 1.5, OURS, base="apis_1_rpc_us"),
+    Target("apis_1000_fire_us", "at most", 1.5, OURS, base="apis_1_fire_us"),
+    Target("apis_300_idle", "at most", 1),
+    Target("listeners_1000_us", "at most", 2, OURS, base="listeners_1_us"),
+    Target("processes_64_rpc_us", "at most", 3, OURS, base="processes_1_rpc_us"),
+    Target("processes_64_event_us", "at most", 3, OURS, base="processes_1_event_us"),
+    Target("processes_64_idle", "at most", 1.5, OURS, base="processes_1_idle"),
     Target("backlog_1000000_us", "at most", 1.2, OURS, base="backlog_1000_us"),
 ]
 

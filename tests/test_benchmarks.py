@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import measures, report
 from benchmarks.__main__ import Session
+from benchmarks.growth.series import GROWTH, GROWTH_ROWS
 from benchmarks.measures import Figures, Latencies, in_flight, in_window, one_by_one, paced
-from benchmarks.peers import PEERS
-from benchmarks.plots import bars
+from benchmarks.peers import PEERS, ROOT, Peer, Program
+from benchmarks.peers.direct import DIRECT
+from benchmarks.plots import bars, curves
+from benchmarks.process import CpuTime, children
 from benchmarks.rows import (
     CONTRACT_ROWS,
+    DIRECT_ROWS,
     FLOOR,
-    GROWTH_ROWS,
     OURS,
     PARTS,
     ROWS,
@@ -30,6 +35,7 @@ from benchmarks.rows import (
     ratio,
 )
 from benchmarks.tally import Tally, environment
+from tests.support.eventually import eventually
 from tests.support.servers import Server
 
 #: What the floor has nothing to be compared by: it is one thread of one loop, without kinds of handlers.
@@ -57,7 +63,108 @@ def test_a_peer_that_is_not_installed_is_said_to_be_so(redis_server: Server) -> 
     missing = type(PEERS[0])("Nothing", "nothing")
     session = Session(redis_server, ["fire"], quick=True)
     assert session.peer(missing) == {}
+    session.tell_of([missing])
     assert session.notes == ["Nothing: not installed here; `make bench-peers` tries to."]
+
+
+def test_a_peer_whose_program_is_missing_is_said_to_be_so(tmp_path: Path) -> None:
+    server = Program("no-server", "nowhere")
+    assert server.path() == ""
+    peer = Peer("Carrier", "direct.carrier", venv=os.path.relpath(sys.prefix, ROOT), program=server)
+    assert peer.absence == (
+        "no-server is not installed here; `apt-get install no-server` brings it on Debian and Ubuntu."
+    )
+    assert replace(peer, program=None).absence == ""
+    unpacked = tmp_path / "no-server"
+    unpacked.touch(mode=0o755)
+    assert Program("no-server", str(tmp_path)).path() == str(unpacked)
+
+
+def test_peers_without_redis_are_measured_in_calls_alone(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def measure(self: Session, module: str, *args: str, **more: object) -> Figures:
+        asked.append((module, *args[2:]))
+        return {}
+
+    monkeypatch.setattr(Session, "measure", measure)
+    monkeypatch.setattr(Peer, "absence", "")
+    for parts in (["rpc", "fire"], ["fire"]):
+        for peer in (PEERS[0], *DIRECT):
+            Session(redis_server, parts, quick=True).peer(peer)
+    direct = [(f"benchmarks.peers.direct.{name}", "rpc") for name in ("grpc", "fastapi", "nats")]
+    ours = "benchmarks.peers.lightbus1"
+    assert asked == [(ours, "rpc", "fire"), *direct, (ours, "fire")]
+
+
+def test_every_peer_has_its_module_and_its_packages() -> None:
+    for peer in (*PEERS, *DIRECT):
+        module = ROOT.joinpath(*peer.module.split(".")).with_suffix(".py")
+        assert module.exists()
+        assert peer.venv or module.with_suffix(".txt").exists()
+
+
+def test_growth_is_measured_in_the_parts_that_are_wanted(redis_server: Server) -> None:
+    session = Session(redis_server, [], quick=True)
+    figures = session.measure("benchmarks.growth", redis_server.url, "apis", "processes")
+    wanted = [series for series in GROWTH if series.part in ("apis", "processes")]
+    assert set(figures) == {s.figure.format(number) for s in wanted for number in s.numbers[:2]}
+    assert figures["apis_100_connections"] - figures["apis_1_connections"] == 99, "each waits for calls"
+    assert figures["apis_100_mb"] > figures["apis_1_mb"] > 10
+    assert figures["processes_2_rpc_us"] > 0 < figures["processes_2_event_us"]
+
+
+def test_growth_is_told_as_multiples_of_the_smallest() -> None:
+    rounds: Rounds = {OURS: [{"apis_1_rpc_us": 20.0, "apis_100_rpc_us": 30.0, "apis_1_idle": 0.0}]}
+    assert report.growth(rounds) == [
+        ["", "measured", "to the smallest"],
+        ["a call, round 1 APIs", "20.00 µs", "1.00"],
+        ["a call, round 100 APIs", "30.00 µs", "1.50"],
+        ["CPU of an idle host, 1 APIs", "0.00 % of a core", "-"],
+    ]
+    ((title, svg),) = report.growth_plots(rounds).items()
+    assert title.startswith("the cost of one") and "a call, round N APIs" in svg
+    assert report.growth_plots({OURS: [{"apis_1_rpc_us": 20.0}]}) == {}, "one point is no curve"
+
+
+def test_a_curve_rises_with_its_figures_and_goes_by_orders_of_magnitude() -> None:
+    svg = curves("t", {"one": {1: 1.0, 10: 1.0, 100: 2.0}, "<other>": {1: 1.0}}, "N")
+    lines = [line.split("points='")[1].split("'")[0] for line in svg.splitlines() if "<polyline" in line]
+    (x1, y1), (x10, y10), (x100, y100) = (map(float, point.split(",")) for point in lines[0].split())
+    assert x10 - x1 == pytest.approx(x100 - x10, abs=0.2)
+    assert y1 == y10 > y100 == pytest.approx(36, abs=0.1), "the highest figure is at the top"
+    assert "&lt;other&gt;" in svg
+
+
+def test_calls_are_compared_with_what_needs_no_redis_one_by_one() -> None:
+    rounds: Rounds = {
+        OURS: [{"rpc_50": 30.0}],
+        "gRPC": [{"rpc_50": 10.0}],
+        "FastAPI": [{}],
+        "NATS": [{"rpc_50": 20.0}],
+    }
+    assert report.against(DIRECT_ROWS, rounds) == [
+        ["", "Lightbus / gRPC", "Lightbus / FastAPI", "Lightbus / NATS"],
+        ["RPC, 50 in flight", "3.00", "-", "1.50"],
+    ]
+    (told,) = report.targets(DIRECT_ROWS, rounds)[1:]
+    assert told == ["RPC, 50 in flight", "at least 1.1 x NATS", "1.50 x", "met"], (
+        "they are no peers over Redis"
+    )
+
+
+def test_the_time_of_processors_is_that_of_the_processes_asked_for() -> None:
+    busy = "import time\nuntil = time.monotonic() + 30\nwhile time.monotonic() < until: pass"
+    with subprocess.Popen([sys.executable, "-c", busy]) as process:
+        try:
+            assert process.pid in children(os.getpid())
+            used, idle = CpuTime([process.pid]), CpuTime([])
+            eventually(lambda: used.share() > 5)
+            assert idle.share() == 0
+        finally:
+            process.kill()
 
 
 def test_a_part_that_there_is_not_is_refused_with_those_that_there_are() -> None:
@@ -65,6 +172,8 @@ def test_a_part_that_there_is_not_is_refused_with_those_that_there_are() -> None
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "there is no part 'speed'; there are rpc, fire, consume, latency, start, memory" in done.stderr
+    done = subprocess.run([*command, "--growth"], capture_output=True, text=True, timeout=60)
+    assert "there is no part 'rpc'; there are apis, listeners, processes, sizes, backlog" in done.stderr
 
 
 def test_as_many_operations_run_as_are_counted_and_never_more_at_once_than_said() -> None:

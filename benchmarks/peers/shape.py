@@ -12,9 +12,9 @@ import socket
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from benchmarks import measures, tally
@@ -22,6 +22,8 @@ from benchmarks.measures import Figures
 from benchmarks.tally import Tally
 from tests.support.eventually import eventually, eventually_async
 from tests.support.processes import Process
+
+T = TypeVar("T")
 
 CREDENTIALS = {"username": measures.USERNAME, "password": measures.PASSWORD}
 #: Of Redis: a client's from its command line, a worker's from its client.
@@ -102,12 +104,7 @@ class AsyncPeer(Peer):
 
     def run(self, parts: Sequence[str]) -> Figures:
         """Measure what is wanted."""
-        try:
-            import uvloop
-        except ImportError:
-            return asyncio.run(self._measure(parts))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(self._measure(parts))
+        return run(self._measure(parts))
 
     async def _measure(self, parts: Sequence[str]) -> Figures:
         self.clear()
@@ -115,10 +112,12 @@ class AsyncPeer(Peer):
         steps = {"rpc": self._rpc, "fire": self._firing, "consume": self._consuming}
         steps["latency"] = self._latency
         figures: Figures = {}
-        for part in parts:
-            self.clear()
-            figures |= await steps[part]()
-        await self.close()
+        try:
+            for part in parts:
+                self.clear()
+                figures |= await steps[part]()
+        finally:
+            await self.close()
         return figures
 
     async def _rpc(self) -> Figures:
@@ -229,6 +228,16 @@ def _alive(process: Process) -> bool:
     if process.status is not None:
         raise RuntimeError(f"the worker ended with status {process.status}:\n{process.output()}")
     return True
+
+
+def run(program: Coroutine[Any, Any, T]) -> T:
+    """Run a program on uvloop, if that is in the peer's venv."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(program)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(program)
 
 
 def execute(command: str) -> None:
