@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 
 import pytest
 
-from lightbus.bus import hosted
+from lightbus.bus.modules import hosted
 from lightbus.declared.registry import auto_registered
 from tests.support.cluster import PATIENT, RedisCluster
 from tests.support.processes import Process, lightbus_process

@@ -35,6 +35,7 @@ from benchmarks.rows import (
     ratio,
 )
 from benchmarks.tally import Tally, environment
+from benchmarks.typed_clients import seconds_to_import, seconds_to_write
 from tests.support.eventually import eventually
 from tests.support.servers import Server
 
@@ -57,6 +58,11 @@ def test_what_contracts_cost_is_measured(redis_server: Server) -> None:
     session = Session(redis_server, [], quick=True)
     figures = session.measure("benchmarks.contracts", redis_server.url, "off")
     assert [row.figure for row in CONTRACT_ROWS if not figures[row.figure] > 0] == []
+
+
+def test_what_typed_clients_cost_is_measured() -> None:
+    assert 0 < seconds_to_write(2) < seconds_to_write(40)
+    assert seconds_to_import(1) > 0
 
 
 def test_a_peer_that_is_not_installed_is_said_to_be_so(redis_server: Server) -> None:

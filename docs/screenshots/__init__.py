@@ -1,1 +1,1 @@
-"""Pictures of a terminal for the pages, of commands that are really run: ``python -m docs.screenshots``."""
+"""Pictures for the pages, of commands that really run and of an editor: ``python -m docs.screenshots``."""

@@ -1,5 +1,7 @@
 """Runs the commands that the pages show, and writes a picture of each: ``python -m docs.screenshots``.
 
+One more is of an editor, by the answers of a language server.
+
 What differs from one run to the next is replaced: a picture changes only with what it shows.
 """
 
@@ -20,6 +22,7 @@ from tests.support.processes import Process
 from tests.support.servers import Server, free_port
 from tests.support.terminal import on_terminal
 
+from .editor import editor
 from .terminal import COLUMNS, picture
 
 DOCS = Path(__file__).parents[1]
@@ -47,7 +50,7 @@ _CHANGING: Mapping[str, str] = {
 
 
 def screens() -> Iterator[tuple[str, str]]:
-    """Run the commands, and go through the names of their pictures and what they print."""
+    """Run the commands, and go through the names of their pictures and what they print; an editor is last."""
     with tempfile.TemporaryDirectory() as parent:
         quickstart = Path(parent) / "quickstart"
         quickstart.mkdir()
@@ -57,6 +60,7 @@ def screens() -> Iterator[tuple[str, str]]:
         service = Path(parent) / "auth"
         shutil.copytree(PROJECT, service)
         yield from _of_a_service(service)
+    yield "editor", editor()
 
 
 def _first_run(folder: Path) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypedDict, cast
 import lightbus
 from lightbus import BusPath, DeliveryPolicy, EventMessage, OnError
 from lightbus.bus.bus_options import CallOptions, FireManyOptions, FireOptions
-from lightbus.bus.path import ApiView, BusView, EventView, ProcedureView, TypedPath, returning
+from lightbus.bus.typed.paths import TypedPath, returning
+from lightbus.bus.typed.views import ApiView, BusView, EventView, ProcedureView
 from lightbus.declared.listener import Listener
 
 

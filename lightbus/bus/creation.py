@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from lightbus.bus import hosted
+from lightbus.bus.modules import hosted
 from lightbus.declared.old_names.arguments import OldArguments, with_old_arguments
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import Feature

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from functools import cached_property, lru_cache
-from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, get_args, get_overloads, get_type_hints
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
+from lightbus.declared.api import Api
+from lightbus.declared.definition import Event
 from lightbus.declared.listener import Handler, Listener
 from lightbus.declared.policy import DeliveryPolicy, OnError
-from lightbus.exceptions import InvalidParameters, LightbusException, UnknownApi, ValidationError
+from lightbus.exceptions import InvalidParameters, LightbusException, UnknownApi
 from lightbus.messages import EventMessage
 from lightbus.runtime.portal import run_blocking, shorten
-from lightbus.values import tolerant_caster
 
 from .client import BusClient
 from .schema import BusSchema
+from .typed.methods import MethodPath, member_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,11 +66,43 @@ class BusPath:
         if name.startswith("_"):
             raise AttributeError(f"names on the bus don't start with an underscore: {name!r}")
         # Kept in the instance, so that Python finds it without this function the next time.
-        path = self.__dict__[name] = self[name]
+        path = self.__dict__[name] = self._below(name)
         return path
 
-    def __getitem__(self, name: str) -> BusPath:
-        """Return the path of a name that is no identifier, such as ``bus.auth["*"]``."""
+    # A class could be called, too, as what the third form takes; this one comes first.
+    @overload
+    def __getitem__(self, name: str | type[Api] | Event) -> BusPath: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __getitem__(
+        self, name: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]
+    ) -> MethodPath[P, T]: ...
+
+    @overload
+    def __getitem__(self, name: Callable[Concatenate[Any, P], T]) -> MethodPath[P, T]: ...
+
+    def __getitem__(self, name: Any) -> Any:
+        """Return the path of a name that is no identifier, or of what an API's class has.
+
+        Args:
+            name: A name, as in ``bus.auth["*"]``; or of the bus itself a class derived from :class:`Api`, or
+                one of its methods or events, as in ``bus[AuthApi.check_password](username="ann")``, whose
+                arguments and result a type checker knows.
+
+        Raises:
+            UnknownApi: It is none of these, or is of several APIs.
+        """
+        if isinstance(name, str):
+            return self._below(name)
+        member = member_of(name)
+        if self._name:
+            raise UnknownApi(
+                f"{member.path} is looked up from the bus itself; bus.{self._name} is a name on it"
+            )
+        path = self._below(member.path)
+        return MethodPath(path, member.procedure) if member.procedure is not None else path
+
+    def _below(self, name: str) -> BusPath:
         return BusPath(self._client, f"{self._name}.{name}" if self._name else name)
 
     def call(self, /, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
@@ -237,150 +270,3 @@ class BusPath:
             what = f"bus.{self._name}" if self._name else "the bus itself"
             raise UnknownApi(f"{what} can't be called, fired or listened to; write bus.<api>.<name>")
         return api_name, name
-
-
-class TypedPath(BusPath):
-    """A path whose results become what a view says: the protocols in a module of ``lightbus types``.
-
-    Args:
-        client: The client that does the work.
-        name: The name so far; empty for the bus itself.
-        view: The protocol of what has this name; None where there is none.
-    """
-
-    def __init__(self, client: BusClient, name: str = "", view: Any = None) -> None:
-        super().__init__(client, name)
-        self._view = view
-
-    @classmethod
-    def of(cls, bus: BusPath, view: Any) -> TypedPath:
-        """Return a bus with the types of a view: the same one each time, which keeps what it has found."""
-        known: dict[Any, TypedPath] = bus.__dict__.setdefault("_typed", {})
-        if view not in known:
-            known[view] = cls(bus.client, view=view)
-        return known[view]
-
-    def __getitem__(self, name: str) -> TypedPath:
-        """Return the path of a name that is no identifier."""
-        view = _views_below(self._view).get(name) if self._view is not None else None
-        return TypedPath(self._client, f"{self._name}.{name}" if self._name else name, view)
-
-    def call(self, /, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
-        """Call the procedure and wait for its result, as its hint says; see :meth:`BusPath.call`."""
-        return self._cast(super().call(*args, bus_options=bus_options, **kwargs))
-
-    __call__ = call
-
-    async def call_async(
-        self, /, *args: object, bus_options: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> Any:
-        """Call the procedure and await its result, as its hint says."""
-        return self._cast(await super().call_async(*args, bus_options=bus_options, **kwargs))
-
-    @cached_property
-    def _cast(self) -> Callable[[Any], Any]:
-        call = getattr(self._view, "call", None)
-        hint = get_type_hints(call, include_extras=True).get("return", Any) if call is not None else Any
-        convert, place = tolerant_caster(hint), f"the result of {self._name}"
-        where = getattr(self._view, "__module__", "the module of its types")
-
-        def cast(result: Any) -> Any:
-            try:
-                return convert(result)
-            except ValidationError as e:
-                raise ValidationError(
-                    f"{place}: {e}; {where} was written for another contract, so write it again with "
-                    "`lightbus types`"
-                ) from e
-
-        return cast
-
-
-@lru_cache(maxsize=4096)
-def _views_below(view: Any) -> dict[str, Any]:
-    """Return the protocols of what a protocol has, by name."""
-    views = get_type_hints(view)
-    by_name = view.__dict__.get("__getitem__")
-    if by_name is not None:
-        for function in get_overloads(by_name) or [by_name]:
-            hints = get_type_hints(function)
-            views |= dict.fromkeys(get_args(hints["name"]), hints["return"])
-    return views
-
-
-def returning(function: Callable[P, BusPath], typed: Callable[[BusPath], T]) -> Callable[P, T]:
-    """Return a function that takes the same arguments and returns its bus as a module has it.
-
-    Args:
-        function: Makes or finds a bus.
-        typed: Returns it with its types.
-    """
-
-    def make(*args: P.args, **kwargs: P.kwargs) -> T:
-        return typed(function(*args, **kwargs))
-
-    return make
-
-
-class ProcedureView(Protocol):
-    """What the path of every procedure has besides its calls."""
-
-    @property
-    def parameter_schema(self) -> dict[str, Any]:
-        """The JSON Schema of the parameters."""
-
-    @property
-    def response_schema(self) -> dict[str, Any]:
-        """The JSON Schema of the result."""
-
-    def validate_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Check arguments."""
-
-    def validate_response(self, response: Any) -> None:
-        """Check a result."""
-
-
-class EventView(Protocol):
-    """What the path of every event has besides firing and listening."""
-
-    @property
-    def parameter_schema(self) -> dict[str, Any]:
-        """The JSON Schema of the parameters."""
-
-    def validate_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Check arguments."""
-
-
-class ApiView(Protocol):
-    """What the path of every API has besides its procedures and events."""
-
-    @property
-    def schema(self) -> Any:
-        """The contract of the API."""
-
-    def __getitem__(self, name: Literal["*"], /) -> BusPath:
-        """Return the path of all of its events, to listen to."""
-
-
-class BusView(Protocol):
-    """What every bus has besides its APIs."""
-
-    @property
-    def client(self) -> BusClient:
-        """The bus as async code sees it."""
-
-    @property
-    def schema(self) -> BusSchema:
-        """The contracts of the bus."""
-
-    def __enter__(self) -> Self:
-        """Return the bus."""
-
-    def __exit__(self, *_: object) -> None:
-        """Close the bus."""
-
-    async def __aenter__(self) -> Self:
-        """Return the bus."""
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the bus."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightbus.bus.hosted import hosted
-from lightbus.bus.offers import Offers
+from lightbus.bus.modules.hosted import hosted
+from lightbus.bus.modules.offers import Offers
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import FailedToImportBusModule
 from lightbus.host.checks import client_for

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightbus import __version__
 from lightbus.bus.client import BusClient
-from lightbus.bus.offers import Offers
+from lightbus.bus.modules.offers import Offers
 from lightbus.declared.listener import Listener
 from lightbus.declared.names import first_of
 from lightbus.declared.settings import FEATURES

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.hosted import hosted
-from lightbus.bus.offers import Offers
+from lightbus.bus.modules.hosted import hosted
+from lightbus.bus.modules.offers import Offers
 from lightbus.bus.path import BusPath
 from lightbus.declared.definition import Event
 from lightbus.declared.listener import Listener, ListenerOptions

@@ -127,6 +127,9 @@ class TypesOptions:
     map: tuple[str, ...] = option(
         (), "Classes of yours in place of those that would be written: auth.User=shop.models:User."
     )
+    own: bool = option(
+        False, "Whether the APIs of the bus modules are taken from there, and their classes imported."
+    )
 
 
 def _by_name(description: str) -> Any:

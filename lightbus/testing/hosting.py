@@ -13,8 +13,9 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from lightbus.bus.client import BusClient
-from lightbus.bus.hosted import not_hosted
-from lightbus.bus.path import BusPath, BusView
+from lightbus.bus.modules.hosted import not_hosted
+from lightbus.bus.path import BusPath
+from lightbus.bus.typed.views import BusView
 from lightbus.declared.api import Api
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import (

@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 from lightbus.bus.client import BusClient
 from lightbus.bus.connections import Transports
-from lightbus.bus.path import BusPath, BusView
+from lightbus.bus.path import BusPath
+from lightbus.bus.typed.views import BusView
 from lightbus.contracts.known import Contracts
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.events import Outgoing

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import lightbus
-from lightbus.bus.offers import Offers
+from lightbus.bus.modules.offers import Offers
 from lightbus.bus.parts import Parts
 from lightbus.declared.registry import Registry
 from lightbus.exceptions import DuplicateApi, NotAuthoritative, UnknownApi

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lightbus import BusClient
-from lightbus.bus import hosted
+from lightbus.bus.modules import hosted
 from lightbus.bus.path import BusPath
 from lightbus.declared.registry import Registry
 from lightbus.host.checks import client_for

@@ -1,4 +1,4 @@
-"""The pictures of a terminal on the pages show what the commands print today."""
+"""The pictures on the pages show what commands print today, and what an editor is told."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_pictures_show_what_the_commands_print() -> None:
 
 def test_each_picture_is_on_a_page(site: Path) -> None:
     pages = "\n".join(page.read_text() for page in site.rglob("*.html"))
-    assert [name for name in COMMANDS if f"terminal/{name}.svg" not in pages] == []
+    assert [name for name in (*COMMANDS, "editor") if f"terminal/{name}.svg" not in pages] == []
     assert "quickstart-lightbus-run.png" in pages
 
 

@@ -14,9 +14,11 @@ from lightbus.bus.schema import BusSchema
 from lightbus.cli.completion import apis as complete_apis
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, complete_files, manifest_options
+from lightbus.cli.project import project_bus
 from lightbus.cli.wording import counted
 from lightbus.contracts.clients.hints import Form, Mapped
 from lightbus.contracts.clients.module import is_written_here, module_of
+from lightbus.contracts.clients.own import classes_of
 from lightbus.contracts.clients.signatures import differences
 from lightbus.contracts.compare import compare_all
 from lightbus.contracts.files import read_contracts
@@ -62,6 +64,11 @@ Contracts = Mapping[str, Mapping[str, Any]]
     help="Import a class of yours in place of the one that would be written; may be repeated.",
 )
 @click.option(
+    "--own/--no-own",
+    default=None,
+    help="Take the APIs of this project from its bus modules, and import their classes.  [default: no]",
+)
+@click.option(
     "--check", is_flag=True, help="Write nothing; print how --out would change, with exit status 1 if so."
 )
 @manifest_options
@@ -71,6 +78,7 @@ def command(
     out: Path | None,
     classes: Form | None,
     mapped: tuple[str, ...],
+    own: bool | None,
     check: bool,
     **options: Any,
 ) -> int:
@@ -87,25 +95,57 @@ def command(
         raise click.UsageError("--check compares with the module that is there; name it with --out FILE")
     wanted = apis or asked.apis
     source = source or asked.from_ or _BUS
-    contracts = _contracts(manifest, source, wanted)
-    code = module_of(contracts, classes or asked.classes, _mapped(mapped or asked.map), __version__)
+    given = _mapped(mapped or asked.map)
+    ours, own_classes = (
+        _own(manifest, None if check else out) if (asked.own if own is None else own) else ({}, {})
+    )
+    contracts = _contracts(manifest, source, wanted, ours)
+    code = module_of(contracts, classes or asked.classes, {**own_classes, **given}, __version__)
     if check and out is not None:
         status = _compare(code, out)
         return max(status, _moved_on(asked, contracts)) if source == _BUS else status
     return _write(code, out, contracts)
 
 
-def _contracts(manifest: Manifest, source: str, wanted: Sequence[str]) -> Contracts:
+def _own(manifest: Manifest, out: Path | None) -> tuple[Contracts, Mapped]:
+    """Import the bus modules; return the contracts of their APIs, and the classes of these.
+
+    Args:
+        manifest: It names the modules.
+        out: The module that is to be written, which must be there, since the others may import it; None if it
+            is only compared.
+    """
+    is_new = out is not None and not out.exists()
+    if out is not None and is_new:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(module_of({}), "utf-8")
+    try:
+        bus = project_bus(manifest)
+    except BaseException:
+        if out is not None and is_new:
+            out.unlink()
+        raise
+    try:
+        contracts = bus.schema.own()
+        definitions = [bus.client.registry.get(name) for name in contracts]
+    finally:
+        bus.client.close()
+    return contracts, {key: place for each in definitions for key, place in classes_of(each).items()}
+
+
+def _contracts(manifest: Manifest, source: str, wanted: Sequence[str], ours: Contracts) -> Contracts:
     """Read the contracts that are asked for; of those that only describe the bus, none that is not named."""
-    if source == _BUS:
+    if wanted and ours.keys() >= set(wanted):
+        found, where = ours, ""
+    elif source == _BUS:
         client = client_for(manifest)
         try:
-            found: Contracts = BusSchema(client.parts).published()
+            found = {**BusSchema(client.parts).published(), **ours}
         finally:
             client.close()
         where = "on the bus"
     else:
-        found, where = read_contracts(Path(source)), f"in {source}"
+        found, where = {**read_contracts(Path(source)), **ours}, f"in {source}"
     for name in wanted:
         if name not in found:
             raise SchemaNotFound(f"there is no contract of {name!r} {where}; there is: {listed(name, found)}")

@@ -12,7 +12,7 @@ from .texts import FieldText, docstring, typed_dict_text
 
 _WIDTH = 100
 _OPTIONS = "lightbus.bus.bus_options"
-_PATH = "lightbus.bus.path"
+_VIEWS = "lightbus.bus.typed.views"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Functions:
         return cls
 
     def _base(self, view: str) -> str:
-        return f"{self._names.imported(_PATH, view)}, {self._names.imported('typing', 'Protocol')}"
+        return f"{self._names.imported(_VIEWS, view)}, {self._names.imported('typing', 'Protocol')}"
 
     def _arguments(self, cls: str, parameters: Parameters) -> str:
         name = self._names.new(f"{cls}_arguments")

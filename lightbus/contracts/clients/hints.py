@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
+
+import msgspec
 
 from lightbus.contracts.printing import default_of
 from lightbus.contracts.safety import follow
@@ -54,7 +54,7 @@ class Hints:
         self._rich = form == "dataclass"
         self._names = names
         self._mapped = mapped
-        self._made: dict[tuple[str, str], str] = {}
+        self._made: dict[tuple[str, bytes], str] = {}
         self._dataclasses: dict[str, dict[str, Any]] = {}
         self._members: dict[str, list[tuple[str, Any]]] = {}
         self._open: list[str] = []
@@ -165,7 +165,7 @@ class Hints:
 
     def _enum(self, title: str, members: list[tuple[str, Any]], place: Place) -> str:
         # Its description is that of a parameter.
-        key = (place.api, _digest(["enum", title, members]))
+        key = (place.api, msgspec.json.encode(["enum", title, members], order="sorted"))
         name = self._made.get(key)
         if name is None:
             name = self._made[key] = self._names.new(camel(place.api) + _class_word(title))
@@ -195,10 +195,7 @@ class Hints:
 
     def _imported(self, title: str, place: Place) -> str | None:
         known = self._mapped.get((place.api, title)) if self._rich else None
-        if known is None:
-            return None
-        outer, *inner = known[1].split(".")
-        return ".".join([self._names.imported(known[0], outer), *inner])
+        return f"{self._names.imported_last(known[0])}.{known[1]}" if known is not None else None
 
     def _key(self, names: Any, place: Place) -> str:
         if not self._rich or not isinstance(names, dict) or not names:
@@ -209,7 +206,10 @@ class Hints:
 
     def _class(self, title: str, schema: dict[str, Any], place: Place) -> str:
         properties, required = schema["properties"], schema.get("required", ())
-        key = (place.api, _digest([title, properties, required, _reached(properties, place.root)]))
+        written = msgspec.json.encode([title, properties, required], order="sorted")
+        if b"$ref" in written:
+            written += msgspec.json.encode(_reached(properties, place.root), order="sorted")
+        key = (place.api, written)
         if key in self._made:
             return self._made[key]
         # Known before its fields, which may mention it.
@@ -347,10 +347,6 @@ def _members(schema: dict[str, Any], allowed: list[Any]) -> list[tuple[str, Any]
         if wrong or not is_plain or len(set(names)) < len(names)
         else list(zip(names, allowed, strict=True))
     )
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _reached(schema: Any, root: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from .hints import Form, Hints, Mapped
 from .names import Names, camel, is_attribute, words_in
 from .texts import docstring
 
-_PATH = "lightbus.bus.path"
+_PATHS = "lightbus.bus.typed.paths"
+_VIEWS = "lightbus.bus.typed.views"
 _FIRST_LINE = '"""Typed clients of the bus. Written by `lightbus types`: do not edit, write it again."""'
 _TAIL = """\
 def typed(bus: {BusPath}) -> Bus:
@@ -47,7 +48,7 @@ def module_of(
     Args:
         contracts: Contracts by API, which may come from strangers; each is one by ``check_contract()``.
         form: How JSON objects look in Python.
-        mapped: Classes to import instead of writing them.
+        mapped: Classes to import instead of writing them; their modules may import this one.
         version: The version of what writes it.
 
     Returns:
@@ -63,13 +64,16 @@ def module_of(
     views.write(_tree(contracts), [])
     bus = "bus"
     if form == "dataclass":
-        bus = f"{names.imported(_PATH, 'TypedPath')}.of(bus, Bus)"
+        bus = f"{names.imported(_PATHS, 'TypedPath')}.of(bus, Bus)"
     tail = _TAIL.format(
         BusPath=names.imported("lightbus", "BusPath"),
         cast=names.imported("typing", "cast"),
-        returning=names.imported(_PATH, "returning"),
+        returning=names.imported(_PATHS, "returning"),
         bus=bus,
     )
+    last = names.last_imports()
+    if last:
+        tail += "\n".join(["", "# These come last, since they may import this module.", *last, ""])
     parts = [*hints.classes, *functions.texts, *views.texts, tail]
     return _header(contracts, version, names) + "\n\n\n".join(parts)
 
@@ -134,7 +138,7 @@ class _Views:
         for word, child in sorted(node.below.items()):
             members[word] = self.write(child, [members[word]] if word in members else [])
         name = self._names.new(f"{camel(node.path)}Api") if node.path else "Bus"
-        view = self._names.imported(_PATH, "ApiView" if node.path else "BusView")
+        view = self._names.imported(_VIEWS, "ApiView" if node.path else "BusView")
         bases = ", ".join([*also, view, self._names.imported("typing", "Protocol")])
         text = contract.get("description")
         doc = docstring(text, 4) if isinstance(text, str) else []

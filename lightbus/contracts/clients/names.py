@@ -59,6 +59,7 @@ class Names:
     def __init__(self, members: Iterable[str]) -> None:
         self._taken = {*members, "Bus", "create", "get_bus", "typed"}
         self._imported: dict[tuple[str, str], str] = {}
+        self._last: dict[str, str] = {}
 
     def new(self, wanted: str) -> str:
         """Return the name, with a number if it is taken."""
@@ -81,6 +82,13 @@ class Names:
         self._taken.add(alias)
         self._imported[module, name] = alias
         return alias
+
+    def imported_last(self, module: str) -> str:
+        """Return the name of a module that is imported at the end, since it may import this one."""
+        if module not in self._last:
+            words = module.split(".")
+            self._last[module] = self.new("_".join(words) if len(words) > 1 else f"{module}_module")
+        return self._last[module]
 
     def count(self) -> int:
         """Return how many imports were asked for."""
@@ -107,3 +115,7 @@ class Names:
                 found += ["", "import lightbus"]
             found += renamed + ([f"from {module} import {', '.join(plain)}"] if plain else [])
         return found
+
+    def last_imports(self) -> list[str]:
+        """Return the lines at the end of the module."""
+        return [f"import {module} as {alias}" for module, alias in sorted(self._last.items())]

@@ -18,8 +18,9 @@ from lightbus.contracts.clients.hints import Form
 from lightbus.contracts.clients.module import module_of
 from tests.conftest import missing
 
+from . import methods
 from .apis import contracts
-from .uses import RIGHT, WRONG, module_with
+from .uses import RIGHT, WRONG, functions, module_with
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/how-to/typed-clients.md"
@@ -86,11 +87,10 @@ def find_pyright() -> Path | None:
     return program if program.exists() else None
 
 
-def of_page() -> str:
-    """The code of the page about typed clients."""
-    code = re.search(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert code is not None
-    return code[1]
+def of_page() -> dict[str, str]:
+    """The code of the page about typed clients, by the names that it gets here."""
+    codes = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return dict(zip(("page_module.py", "page_method.py"), codes, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +102,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Errors]:
         for name, table in (("right", RIGHT), ("wrong", WRONG)):
             uses = [use for use, forms in table if form in forms]
             (folder / f"{name}_{form}.py").write_text(module_with(uses, form)[0])
+    for name, uses in (("right", methods.RIGHT), ("wrong", methods.WRONG)):
+        (folder / f"{name}_methods.py").write_text(functions(uses, "BusPath", methods.HEAD)[0])
     (folder / "shop").mkdir()
     (folder / "shop" / "bus_types.py").write_text(module_of(contracts()))
-    (folder / "page.py").write_text(of_page())
+    (folder / "auth").mkdir()
+    (folder / "auth" / "api.py").write_text(methods.HEAD)
+    for name, code in of_page().items():
+        (folder / name).write_text(code)
     return functools.cache(lambda checker: {"mypy": mypy, "pyright": pyright}[checker](folder))
 
 
@@ -133,8 +138,16 @@ class TestChecker:
 
 
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_the_methods_of_a_class_are_told_apart_too(found: Callable[[str], Errors], checker: str) -> None:
+    assert found(checker).get("right_methods.py", {}) == {}
+    _, places = functions(methods.WRONG, "BusPath", methods.HEAD)
+    lines = set(found(checker).get("wrong_methods.py", {}))
+    accepted = [u for u, place in zip(methods.WRONG, places, strict=True) if lines.isdisjoint(place)]
+    assert accepted == []
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_the_page_shows_what_a_checker_says(found: Callable[[str], Errors], checker: str) -> None:
-    lines = of_page().splitlines()
-    assert set(found(checker).get("page.py", {})) == {
-        n for n, line in enumerate(lines, 1) if "# error" in line
-    }
+    for name, code in of_page().items():
+        wrong = {n for n, line in enumerate(code.splitlines(), 1) if "# error" in line}
+        assert set(found(checker).get(name, {})) == wrong

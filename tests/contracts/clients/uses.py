@@ -221,11 +221,16 @@ CIRCLE: m.AuthCircle = {"type": "circle", "radius": 1.5}""",
 
 def module_with(uses: list[str], form: Form) -> tuple[str, list[range]]:
     """Return a module that makes each use in a function of its own, and the lines of each."""
-    lines = HEAD.format(form=form, values=VALUES[form]).splitlines()
+    return functions(uses, "m.Bus", HEAD.format(form=form, values=VALUES[form]))
+
+
+def functions(uses: list[str], bus: str, head: str) -> tuple[str, list[range]]:
+    """Return a module with a function for each use, which takes a bus of that type, and the lines of each."""
+    lines = head.splitlines()
     places = []
     for number, use in enumerate(uses, 1):
         start = len(lines) + 1
-        lines.append(f"async def use_{number}(bus: m.Bus) -> None:")
+        lines.append(f"async def use_{number}(bus: {bus}) -> None:")
         lines += [f"    {line}" for line in use.splitlines()]
         places.append(range(start, len(lines) + 1))
         lines.append("")

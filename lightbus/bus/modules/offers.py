@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from lightbus.bus.client import BusClient
+from lightbus.bus.path import BusPath
 from lightbus.declared.api import Api
 from lightbus.declared.registry import Registry
-
-from .client import BusClient
-from .path import BusPath
 
 
 class Offers:

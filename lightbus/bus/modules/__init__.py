@@ -1,0 +1,1 @@
+"""Bus modules: the host that imports them, and what they offer."""
