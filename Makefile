@@ -26,10 +26,10 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(basename $(notdir $(wildcard benchmarks/peers/*.txt benchmarks/peers/direct/*.txt)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint format pytest test-all installed soak bench bench-peers bench-growth docs site-check dist clean
+.PHONY: help run cluster test lint format pytest test-all installed soak bench bench-peers bench-growth bench-failover docs site-check dist clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.run-stamp ## host lightbus.yaml (options of `lightbus run`: ARGS="...")
 	@exec $(VENV)/bin/lightbus run $(ARGS)
@@ -70,6 +70,9 @@ bench-peers: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp $(RIVALS:%=.venv-peers/%/.st
 
 bench-growth: $(VENV)/.dev-stamp ## what grows with 1,000 APIs, 1,000 listeners, 64 processes and a million events (ARGS="--only apis")
 	@$(VENV)/bin/python -m benchmarks --growth $(ARGS)
+
+bench-failover: $(VENV)/.dev-stamp ## how long firing stands still while a primary of a cluster is replaced, and what is lost
+	@$(VENV)/bin/python -m benchmarks.failover $(ARGS)
 
 test-all: lint ## the tests on every supported Python that is installed
 	@failed=""; missing=""; \
