@@ -29,10 +29,9 @@ from lightbus.host.checks import (
     import_problems,
     unknown_events,
     unserved_groups,
-    use_brokers,
 )
 from lightbus.host.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_UNAVAILABLE
-from lightbus.host.uses import is_ours, names_of_apis
+from lightbus.host.uses import is_ours, names_of_apis, use_brokers
 from lightbus.insight.overview import Overview, overview
 from lightbus.manifest import DEFAULT_FILE
 from lightbus.manifest.model import Manifest

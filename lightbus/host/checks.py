@@ -25,7 +25,7 @@ from lightbus.transports.port import Kind, Transport
 
 from .importing import look_in
 from .loading import Loader
-from .uses import names_of_apis, uses_of
+from .uses import names_of_apis, use_brokers, uses_of
 
 #: Seconds for which a broker is asked for the time.
 _PATIENCE = 2.0
@@ -133,15 +133,6 @@ async def broker_problems(
     return problems.found
 
 
-def use_brokers(manifest: Manifest, client: BusClient) -> None:
-    """Make a transport to each broker that a manifest and its code have to do with; nothing is opened."""
-    transports = client.transports()
-    transports.schema()
-    for name in names_of_apis(manifest, client):
-        transports.rpc(name)
-        transports.event(name)
-
-
 async def _check_brokers(manifest: Manifest, client: BusClient, imports: bool) -> list[Problem]:
     use_brokers(manifest, client)
     try:
@@ -166,7 +157,7 @@ async def clock_problems(manifest: Manifest, client: BusClient) -> list[Problem]
         except (TimeoutError, LightbusException):
             continue  # That it does not answer is told already.
         if lead:
-            path, place = _origin(manifest, kind, api_names[0] if api_names else "default")
+            path, place = origin_of(manifest, kind, api_names[0] if api_names else "default")
             what = difference(lead, transport.address, client.parts.clock.now())
             problems.add(place, path, f"{what}; set the wrong one right, as by NTP", "warning")
     return problems.found
@@ -177,7 +168,7 @@ async def unknown_events(manifest: Manifest, client: BusClient) -> list[Problem]
     try:
         await client.parts.watch.load(only_look=True)
     except LightbusException as e:
-        path, place = _origin(manifest, "schema", "default")
+        path, place = origin_of(manifest, "schema", "default")
         return [Problem(place, path, f"the events that listeners ask for were not checked: {e}", "warning")]
     listened = _listened(manifest, client)
     found = []
@@ -198,7 +189,7 @@ async def unserved_groups(manifest: Manifest, client: BusClient, *, imports: boo
     try:
         return [problem async for problem in _stale_groups(manifest, client, imports)]
     except LightbusException as e:
-        path, place = _origin(manifest, "event", "default")
+        path, place = origin_of(manifest, "event", "default")
         return [Problem(place, path, f"groups without listeners were not looked for: {e}", "warning")]
 
 
@@ -227,7 +218,7 @@ async def _ask(
     transport: Transport,
     api_names: Sequence[str],
 ) -> list[Problem]:
-    path, place = _origin(manifest, kind, api_names[0] if api_names else "default")
+    path, place = origin_of(manifest, kind, api_names[0] if api_names else "default")
     try:
         found = await transport.check(uses_of(manifest, client, kind, api_names))
     except LightbusException as e:
@@ -246,7 +237,7 @@ def _milder(severity: Severity) -> Severity:
     return "warning" if severity == "error" else severity
 
 
-def _origin(manifest: Manifest, kind: Kind, api_name: str) -> tuple[str, Place]:
+def origin_of(manifest: Manifest, kind: Kind, api_name: str) -> tuple[str, Place]:
     """Return by which key, and where, the manifest says how to reach a broker."""
     own = "bus.schema.transport.redis" if kind == "schema" else f"apis.{api_name}.{kind}_transport.redis"
     beneath = ("bus.redis", "apis.default.redis", f"apis.{api_name}.redis")

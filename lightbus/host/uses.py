@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from lightbus.bus.client import BusClient
 from lightbus.manifest.model import Manifest
 from lightbus.transports.port import Kind, Use
+from lightbus.transports.redis.acl.roles import Access
+from lightbus.transports.redis.base import RedisTransport
 
 _OF_KIND = {
     "rpc": ("serves", "calls", "knows"),
@@ -15,6 +18,8 @@ _OF_KIND = {
     "schema": ("hosts", "shows", "publishes", "owns", "runs"),
 }
 
+#: Stands for any event of an API: a name with two wildcards, since one alone names a stream of all events.
+_ANY_EVENT = "**"
 #: A listener's name, its events as pairs of API and name, whether it remembers them, and its name before.
 _Listener = tuple[str, tuple[tuple[str, str], ...], bool, str]
 
@@ -34,6 +39,51 @@ def uses_of(manifest: Manifest, client: BusClient, kind: Kind, api_names: Sequen
     every.append(Use("shows", client.service_name))
     roles = _OF_KIND[kind]
     return [u for u in every if u.role in roles and (kind == "schema" or u.name in api_names)]
+
+
+@dataclass(frozen=True, slots=True)
+class Accessed:
+    """One transport over Redis, with the access that a service needs there.
+
+    Args:
+        kind: Its kind.
+        api_names: The APIs that it carries; empty for contracts.
+        transport: The transport.
+        access: The access.
+    """
+
+    kind: Kind
+    api_names: Sequence[str]
+    transport: RedisTransport
+    access: Access
+
+
+def accesses(manifest: Manifest, client: BusClient, calls: Sequence[str] = ()) -> Iterator[Accessed]:
+    """Go through the access that a service needs to each Redis; nothing is opened.
+
+    Args:
+        manifest: The manifest.
+        client: Its bus, with what is declared by now.
+        calls: APIs that it calls besides.
+    """
+    transports = client.transports()
+    use_brokers(manifest, client)
+    for name in calls:
+        transports.rpc(name)
+    for kind, transport, names in transports.in_use():
+        if isinstance(transport, RedisTransport):
+            uses = [_widened(client, use) for use in uses_of(manifest, client, kind, names)]
+            uses += [Use("calls", name) for name in calls if kind in ("rpc", "result") and name in names]
+            yield Accessed(kind, names, transport, transport.access(uses))
+
+
+def use_brokers(manifest: Manifest, client: BusClient) -> None:
+    """Make a transport to each broker that a manifest and its code have to do with; nothing is opened."""
+    transports = client.transports()
+    transports.schema()
+    for name in names_of_apis(manifest, client):
+        transports.rpc(name)
+        transports.event(name)
 
 
 def names_of_apis(manifest: Manifest, client: BusClient) -> list[str]:
@@ -57,9 +107,17 @@ def _uses(manifest: Manifest, client: BusClient) -> Iterator[Use]:
                 dict.fromkeys(n for each, name in events if each == api for n in _known(client, api, name))
             )
             yield Use("listens", api, names, listener, client.service_name, dedupes, before)
-    for schedule in client.all_schedules().values() if "tasks" in features else ():
-        if schedule.scope == "service":
-            yield Use("runs", f"{client.service_name}:{schedule.name}")
+    for schedule, scope in _schedules(manifest, client).items() if "tasks" in features else ():
+        if scope == "service":
+            yield Use("runs", f"{client.service_name}:{schedule}")
+
+
+def _widened(client: BusClient, use: Use) -> Use:
+    """Return a use with all that it may turn out to be, where the code of its API is not known here."""
+    if client.registry.find(use.name) is not None:
+        return replace(use, events=tuple(event for event in use.events if event != "*"))
+    dedupes = use.dedupes or use.role == "fires"
+    return replace(use, dedupes=dedupes, events=tuple(_ANY_EVENT if e == "*" else e for e in use.events))
 
 
 def _of_owner(client: BusClient, name: str) -> Iterator[Use]:
@@ -85,6 +143,12 @@ def _known(client: BusClient, api: str, name: str) -> tuple[str, ...]:
     """Return the events that a pattern means, as far as they are known here."""
     definition = client.registry.find(api)
     return (name, *definition.events) if name == "*" and definition is not None else (name,)
+
+
+def _schedules(manifest: Manifest, client: BusClient) -> dict[str, str]:
+    """Return the scope of each schedule, by its name."""
+    named: dict[str, str] = {name: options.scope for name, options in manifest.schedules.items()}
+    return named | {schedule.name: schedule.scope for schedule in client.all_schedules().values()}
 
 
 def _listeners(manifest: Manifest, client: BusClient) -> Iterator[_Listener]:

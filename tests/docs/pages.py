@@ -33,6 +33,7 @@ _NOT_HERE = (
     "scrape_configs:",
     "# compose.yaml",
     "# production.yaml",
+    "${file:secrets/",
     "yaml-language-server:",
     "--8<--",
     "audit:",

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from tests.guide.test_plugins_page import write_plugin
-from tests.permissions.page import rules_of, set_user, url_of
 from tests.support.eventually import eventually
 from tests.support.servers import Server, free_port
 
@@ -279,18 +278,28 @@ def deployment(console: Console) -> None:
 
 
 def acl(console: Console) -> None:
-    """Each service with the user that the page gives it, as `lightbus check` judges that."""
-    services = {"shop": SHOP, "mailer": MAILER, "web": WEB}
+    """Each service with the user that the command writes for it, as both checks judge that."""
     console.put("shop_bus.py", SHOP_BUS)
-    console.put("mail.py", "def send(event_message): ...\ndef nightly(): ...\n")
-    console.put("none.py", "")
-    for name, manifest in services.items():
-        set_user(console.server, name, rules_of(name))
-        console.put("lightbus.yaml", manifest)
-        console.env["LIGHTBUS__BUS__REDIS__URL"] = url_of(console.server, name)
+    console.put("mail.py", "def send(event_message): ...\n")
+    names = ("shop", "mailer", "web")
+    for name in names:
+        manifest = console.yaml(f"# {name}.yaml").replace("redis://redis:6379/0", console.server.url)
+        # Here it has no replicas.
+        console.put(
+            f"{name}.yaml", manifest.replace("replicas_before_confirmed: 1", "replicas_before_confirmed: 0")
+        )
+    for name in (*names, "ops"):
+        console.put(f"secrets/{name}", f"{name}-secret\n")
+    del console.env["LIGHTBUS__BUS__REDIS__URL"]
+    console.next()
+    for line in (console.folder / "users.acl").read_text().splitlines()[1:]:
+        console.server.execute("ACL", "SETUSER", *line.split()[1:])
+    console.next("allows the user 'web' all that it needs: it ")
+    for name in names:
+        console.env["LIGHTBUS_CONFIG"] = f"{name}.yaml"
         console.do("lightbus check --imports --connect")
-    console.env["LIGHTBUS__BUS__REDIS__URL"] = url_of(console.server, "mailer")
-    console.put("lightbus.yaml", SHOP)
+    console.server.execute("ACL", "SETUSER", "mailer", "clearselectors")
+    console.env["LIGHTBUS_CONFIG"] = "mailer.yaml"
     printed = console.refused("lightbus check --imports --connect")
     assert "the user 'mailer'" in printed and "may not use" in printed, printed
 
@@ -307,25 +316,9 @@ class OrdersApi(Api):
 
     def place(self) -> int:
         return 1
-"""
-SHOP = """\
-service_name: shop
-modules: [shop_bus]
-apis: {shop.orders: {owner: shop}}
-schedules: {nightly: {every: 1h, call: "mail:nightly"}}
-"""
-MAILER = """\
-service_name: mailer
-modules: [none]
-apis: {shop.orders: {owner: shop}}
-listeners: {send: {events: [shop.orders.placed], handler: "mail:send", dedupe: 1d}}
-"""
 
 
-WEB = """\
-service_name: web
-modules: [none]
-apis: {shop.orders: {owner: shop}}
+def close(): ...
 """
 
 

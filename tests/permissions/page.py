@@ -1,58 +1,75 @@
-"""The rules that docs/how-to/acl.md shows, as users of a server."""
+"""The users that ``lightbus acl`` writes for the manifests of docs/how-to/acl.md, on a server."""
 
 from __future__ import annotations
 
 import re
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import hiredis
 
+from tests.guide.project import Project
 from tests.support.servers import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "acl.md"
 
-_BLOCK = re.compile(r"^```text acl\n# (.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_MANIFEST = re.compile(r"^```yaml\n# (\w+)\.yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
-#: The parts of the page by the user that has them.
-USERS = {
-    "shop": (
-        *("everybody", "hosts", "owns shop.orders", "replicas have events of shop.orders"),
-        *("schedules of shop", "is seen and paused as shop"),
-    ),
-    "mailer": (
-        *("everybody", "hosts", "listens to shop.orders as mailer-send"),
-        "remembers events of shop.orders as mailer-send",
-        "is seen and paused as mailer",
-    ),
-    "web": ("everybody", "calls shop.orders", "is seen as web"),
-    "operator": ("everybody", "operator", "changes groups"),
-}
+#: Those of the page, and the operator.
+USERS = ("shop", "mailer", "web", "ops")
 #: The same where Redis is a cluster.
-ON_CLUSTER = {
-    "cluster-shop": (*USERS["shop"], "owns shop.orders on a cluster"),
-    "cluster-web": (*USERS["web"], "calls shop.orders on a cluster"),
-}
+ON_CLUSTER = tuple(f"cluster-{user}" for user in USERS)
+#: How the page calls it.
+ADDRESS = "redis:6379"
 PASSWORD = "secret"
 
 
-def rules() -> dict[str, list[str]]:
-    """The rules of each part of the page, a selector each or a word outside one."""
-    return {name: re.findall(r"\([^)]*\)|\S+", text) for name, text in _BLOCK.findall(PAGE.read_text())}
+def manifests() -> dict[str, str]:
+    """The manifests of the page, by the name of their service."""
+    return {
+        name: text.replace(f"${{file:secrets/{name}}}", PASSWORD)
+        for name, text in _MANIFEST.findall(PAGE.read_text())
+    }
+
+
+def write(*arguments: str, address: str = f"redis://{ADDRESS}/0") -> str:
+    """What the command prints for these manifests."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project(Path(folder), None)
+        for name, text in manifests().items():
+            project.write(f"{name}.yaml", text.replace(f"redis://{ADDRESS}/0", address))
+        project.write("password", PASSWORD)
+        files = [f"{name}.yaml" for name in manifests()]
+        done = project.run("acl", *files, "--operator", "ops", "--operator-password", "password", *arguments)
+        project.close()
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+@cache
+def _users(prefix: str, address: str) -> dict[str, list[str]]:
+    lines = [line.split(" ", 2) for line in write(address=address).splitlines()]
+    return {f"{prefix}{name}": parts(rules) for _, name, rules in lines}
+
+
+def parts(rules: str) -> list[str]:
+    """Rules one by one: a selector each, or a word outside one; without the password."""
+    return [rule for rule in re.findall(r"\([^)]*\)|\S+", rules) if not rule.startswith("#")]
 
 
 def rules_of(user: str) -> list[str]:
     """All rules of a user."""
-    parts = rules()
-    if user in USERS:
-        return [rule for part in USERS[user] for rule in parts[part]]
-    found = [rule for part in ON_CLUSTER[user] for rule in parts[part]]
-    return [rule for rule in found if "~rpc_expiry_key:" not in rule]
+    if user in ON_CLUSTER:
+        return _users("cluster-", f"redis+cluster://{ADDRESS}")[user]
+    return _users("", f"redis://{ADDRESS}/0")[user]
 
 
 def without(all_rules: list[str], word: str, nth: int) -> list[str]:
     """Rules without one word, which may be within a selector."""
     changed = re.sub(rf"(?<![^\s(]){re.escape(word)}(?![^\s)])", "", all_rules[nth]).strip()
-    return [*all_rules[:nth], *([changed] if changed.strip("()") else []), *all_rules[nth + 1 :]]
+    is_nothing = not ("~" in changed and "+" in changed) if changed.startswith("(") else not changed
+    return [*all_rules[:nth], *([] if is_nothing else [changed]), *all_rules[nth + 1 :]]
 
 
 def set_user(server: Server, user: str, given: list[str]) -> None:
@@ -79,12 +96,12 @@ def refused(server: Server) -> set[tuple[str, str]]:
 class As:
     """Sends commands as a user, over a connection of its own."""
 
-    def __init__(self, server: Server, user: str) -> None:
+    def __init__(self, server: Server, user: str, password: str = PASSWORD) -> None:
         import socket
 
         self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=5)
         self._reader = hiredis.Reader()
-        assert self.send("AUTH", user, PASSWORD) in (b"OK", "OK")
+        assert self.send("AUTH", user, password) in (b"OK", "OK")
 
     def send(self, *command: str | int | float) -> object:
         """Return the reply, which may be an error."""

@@ -11,12 +11,14 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.port import Finding, Use
 from lightbus.transports.redis.link.session import Session
 
+from .acl.needs import everybody
+from .acl.roles import EVERYBODY, Access, database_of, role_of, user_of
 from .inspection.asking import inspect
 from .inspection.server import describe
 from .link.channel import Channel
+from .link.cluster.primaries import connectors
 from .link.connection import Connector, unavailable
-from .link.permissions import Need
-from .needs import everybody
+from .link.permissions import Need, look, sentences
 from .options import RedisOptions
 
 
@@ -81,14 +83,14 @@ class RedisTransport:
     async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
         """Look whether Redis has all that the promises need, and allows it."""
         needs = [need for use in uses for need in self._needs(use)]
-        needed = [*everybody(), *needs]
+        needed = [*self._common_needs(), *needs]
         # Those that only listen promise nothing.
         replicas = self._replicas if any(use.role == "fires" for use in uses) else 0
         return await inspect(self._redis_options, self._keys(uses), needed, replicas)
 
     async def expect(self, uses: Sequence[Use]) -> None:
         """Look whether Redis allows these uses, and watch those that it does not allow."""
-        self.know("everybody", everybody())
+        self.know("everybody", self._common_needs())
         for use in uses:
             self.know(str(use), self._needs(use))
         await self.session.permissions.check()
@@ -97,13 +99,48 @@ class RedisTransport:
         """Note needs, to look at them when something is refused."""
         self.session.permissions.know(name, needs, self.obstacles)
 
+    def access(self, uses: Sequence[Use]) -> Access:
+        """Return who this process is at its Redis, and what these uses need there, by role."""
+        roles: dict[str, dict[Need, None]] = {EVERYBODY: dict.fromkeys(self._common_needs())}
+        with_1x: dict[str, dict[Need, None]] = {}
+        for use in uses:
+            for needs, found in ((self._needs(use), roles), (self._needs_of_1x(use), with_1x)):
+                if given := dict.fromkeys(needs):
+                    found.setdefault(role_of(use), {}).update(given)
+        username, digest = user_of(self._redis_options)
+        ours, theirs = ({role: tuple(given) for role, given in each.items()} for each in (roles, with_1x))
+        return Access(self.address, username, digest, ours, theirs)
+
+    async def lacking(self, needs: Iterable[Need], user: str) -> list[str]:
+        """Say what Redis does not allow a user, in a sentence for each command or key.
+
+        Args:
+            needs: The needs.
+            user: The user.
+
+        Raises:
+            NotKnown: Redis does not tell.
+            TransportUnavailable: Redis does not answer.
+        """
+        missing = await look(await connectors(self._redis_options), needs, user)
+        return sentences(Connector(self._redis_options), missing, user)
+
     @property
     def _replicas(self) -> int:
         """The number of replicas that must have a message before it counts as sent."""
         return 0
 
+    def _common_needs(self) -> Iterable[Need]:
+        """Return the needs of every process."""
+        options = self._redis_options
+        return everybody(is_cluster=options.is_cluster, database=database_of(options))
+
     def _needs(self, use: Use) -> Iterable[Need]:
         """Return the needs of a use."""
+        return ()
+
+    def _needs_of_1x(self, use: Use) -> Iterable[Need]:
+        """Return the needs of a use that only processes of Lightbus 1.x at the other end bring along."""
         return ()
 
     def _keys(self, uses: Sequence[Use]) -> dict[str, str]:

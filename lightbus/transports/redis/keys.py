@@ -12,6 +12,8 @@ ANY_STREAM = "*.*:stream*"
 #: The keys that a call may name as its return path: the one list of a caller of this version, or what
 #: Lightbus 1.x makes for each call. An answer must never touch any other, such as a queue.
 REPLY_KEYS = r"lightbus:reply:[A-Za-z0-9_-]{43}|[A-Za-z][\w.]{0,255}\.\w{1,255}:result:[0-9a-fA-F-]{32,36}"
+#: The characters of a key that mean something else in a pattern of Redis, but for the star.
+_GLOB = re.compile(r"[?\[\]\\]")
 _DEAD = re.compile(r"\{(.+:stream)\}:dead:(.+)", re.DOTALL)
 
 #: The set of the streams of events that a Redis has, and what says that it was searched for them once.
@@ -112,6 +114,15 @@ def owner_of_dead(key: str) -> tuple[str, str] | None:
     """Return the stream and the group whose dead letters a key holds; None for any other key."""
     found = _DEAD.fullmatch(key)
     return (found[1], found[2]) if found else None
+
+
+def pattern_of(key: str) -> str:
+    """Return the pattern of an ACL rule that fits a key, in which a star stands for any text.
+
+    The star in the name of a stream with all events of an API is no wildcard. A pattern can't have spaces.
+    """
+    escaped = _GLOB.sub(r"\\\g<0>", key).replace(PER_API, PER_API.replace("*", "\\*"))
+    return re.sub(r"\s", "?", escaped)
 
 
 def fired_key(stream: str, message_id: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightbus.messages import EventMessage
 from lightbus.transports.port import Use
-from lightbus.transports.redis import needs
+from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.keys import stream_key
 from lightbus.transports.redis.link.channel import Channel

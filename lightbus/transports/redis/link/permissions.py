@@ -1,5 +1,6 @@
-"""Missing permissions of this user of Redis, found without doing anything.
+"""Missing permissions of a user of Redis, found without doing anything.
 
+``ACL DRYRUN`` tells of any user, to those who may ask. Others are told of their own permissions alone.
 Redis judges a command within MULTI when it is sent. It refuses a forbidden one at once, queues the rest, and
 forgets them with the connection. So the real commands are sent with the real keys, on every version
 of Redis, and nothing is ever done.
@@ -9,15 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from lightbus.declared.names import first_of
 from lightbus.runtime.cancellation import end
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import begin
-from lightbus.transports.redis.keys import PER_API
+from lightbus.transports.redis.keys import pattern_of
 from lightbus.transports.redis.options import RedisOptions
 
 from .cluster.primaries import connectors
@@ -48,12 +50,18 @@ class Key(str):
     __slots__ = ()
 
 
+class Channel(str):
+    """An argument of a command that is a channel."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """One command that somebody needs.
 
     Args:
-        command: The command with its arguments; keys are :class:`Key`.
+        command: The command with its arguments; keys are :class:`Key`, channels :class:`Channel`.
         purpose: The purpose of it, such as ``serve the API auth``.
         is_vital: Whether nothing may be taken from the broker without it, since it could not be finished.
         is_assumed: Whether it is not known for sure that it is needed.
@@ -72,6 +80,11 @@ class Need:
         return tuple(str(part) for part in self.command if isinstance(part, Key))
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels of the command."""
+        return tuple(str(part) for part in self.command if isinstance(part, Channel))
+
+    @property
     def name(self) -> str:
         """The command's name, with that of its subcommand where it has one."""
         first, *more = self.command
@@ -80,11 +93,15 @@ class Need:
 
 #: The codes by which a node of a cluster says that a key lies at another one, or that keys lie apart.
 _ELSEWHERE = frozenset(("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "CROSSSLOT"))
-_WITH_SUBCOMMAND = {"CLIENT", "COMMAND", "SCRIPT", "XGROUP", "XINFO"}
+_WITH_SUBCOMMAND = {"ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "SCRIPT", "XGROUP", "XINFO"}
 
 
 class NotKnown(Exception):
     """Redis does not let this user ask."""
+
+
+class NoSuchUser(NotKnown):
+    """Redis has no user of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +123,13 @@ class Missing:
     where: str = ""
 
 
-async def look(connectors: Sequence[Connector], needs: Iterable[Need]) -> list[Missing]:
+#: Begins what Redis judges and forgets.
+_BEGINS = ("MULTI",)
+#: Returns the replies to commands that are judged and not done.
+_Judge = Callable[[Connector, Sequence[Command]], Awaitable[list[Any]]]
+
+
+async def look(connectors: Sequence[Connector], needs: Iterable[Need], user: str = "") -> list[Missing]:
     """Return the needs that Redis does not allow.
 
     Each primary of a cluster has users of its own, and any key may come to it. So all of them are asked for
@@ -115,6 +138,8 @@ async def look(connectors: Sequence[Connector], needs: Iterable[Need]) -> list[M
     Args:
         connectors: Each connects to a primary, as the user whose permissions are asked for.
         needs: The needs.
+        user: The user whose permissions are asked for by ``ACL DRYRUN``; left out, the one that connects,
+            without it.
 
     Raises:
         NotKnown: This user may not ask.
@@ -123,7 +148,7 @@ async def look(connectors: Sequence[Connector], needs: Iterable[Need]) -> list[M
     asked = list(dict.fromkeys(needs))
     found: dict[Need, list[tuple[Connector, Missing]]] = {need: [] for need in asked}
     for connector in connectors:
-        for missing in await _look_at_one(connector, asked):
+        for missing in await _look_at_one(connector, asked, user):
             found[missing.need].append((connector, missing))
     told = []
     for at in filter(None, found.values()):
@@ -132,38 +157,65 @@ async def look(connectors: Sequence[Connector], needs: Iterable[Need]) -> list[M
     return told
 
 
-async def _look_at_one(connector: Connector, asked: Sequence[Need]) -> list[Missing]:
-    replies = await _judge(connector, [need.command for need in asked])
+async def _look_at_one(connector: Connector, asked: Sequence[Need], user: str) -> list[Missing]:
+    judge, commands = _judge, [need.command for need in asked]
+    if user:
+        judge = partial(_dry_run, user)
+    try:
+        replies = await judge(connector, commands)
+    except NoSuchUser:
+        raise
+    except NotKnown:
+        if user not in ("", connector.username):
+            raise
+        judge = _judge
+        replies = await judge(connector, commands)
     found = []
     for need, error in zip(asked, replies, strict=True):
         if isinstance(error, ReplyError) and error.code not in _ELSEWHERE:
             keys: tuple[str, ...] = ()
             if error.code == "NOPERM" and need.keys and "to run the" not in error.said:
-                keys = await _refused_keys(connector, need)
+                keys = await _refused_keys(connector, need, judge)
             found.append(Missing(need, keys, error.code, str(error)))
     return found
+
+
+async def _dry_run(user: str, connector: Connector, commands: Sequence[Command]) -> list[Any]:
+    """Return the replies that a user would get, as far as permissions make them."""
+    link = Link(connector)
+    try:
+        replies = await link.exchange([("ACL", "DRYRUN", user, *command) for command in commands], _TIMEOUT)
+    finally:
+        await link.close()
+    for reply in replies:
+        if isinstance(reply, ReplyError):
+            kind = NoSuchUser if "not found" in reply.said else NotKnown
+            raise kind(str(reply))
+    return [reply if reply == b"OK" else ReplyError(f"NOPERM {reply.decode()}") for reply in replies]
 
 
 async def _judge(connector: Connector, commands: Sequence[Command]) -> list[Any]:
     """Return the replies to commands that are only judged, and never done."""
     link = Link(connector)
+    # It is asked first, and can't be within itself.
+    asked = [command if command != _BEGINS else ("PING",) for command in commands]
     try:
         # By itself, and before the others: without it they would be done.
-        (begun,) = await link.exchange([("MULTI",)], _TIMEOUT)
+        (begun,) = await link.exchange([_BEGINS], _TIMEOUT)
         if isinstance(begun, ReplyError):
             raise NotKnown(str(begun))
-        return await link.exchange(commands, _TIMEOUT) if commands else []
+        return await link.exchange(asked, _TIMEOUT) if asked else []
     finally:
         await link.close()
 
 
-async def _refused_keys(connector: Connector, need: Need) -> tuple[str, ...]:
+async def _refused_keys(connector: Connector, need: Need, judge: _Judge) -> tuple[str, ...]:
     """Return which keys of a command are not allowed; all of them where each alone is."""
     keys = tuple(dict.fromkeys(need.keys))
     if len(keys) == 1 or need.command[0] not in ("EVAL", "EVALSHA"):
         return keys
     name, script = need.command[:2]
-    replies = await _judge(connector, [(name, script, 1, key) for key in keys])
+    replies = await judge(connector, [(name, script, 1, key) for key in keys])
     alone = tuple(
         key
         for key, reply in zip(keys, replies, strict=True)
@@ -172,19 +224,20 @@ async def _refused_keys(connector: Connector, need: Need) -> tuple[str, ...]:
     return alone or keys
 
 
-def sentences(connector: Connector, found: Sequence[Missing]) -> list[str]:
+def sentences(connector: Connector, found: Sequence[Missing], user: str = "") -> list[str]:
     """Say what is missing: by command where that is not allowed at all, else by key.
 
     Args:
         connector: The Redis and the user.
         found: The missing permissions.
+        user: The user, if not the one that connects.
     """
     apart = dict.fromkeys(missing.where for missing in found)
     return [
         sentence
         for where in apart
         for sentence in _sentences(
-            connector.username, where or connector.address, [m for m in found if m.where == where]
+            user or connector.username, where or connector.address, [m for m in found if m.where == where]
         )
     ]
 
@@ -201,7 +254,7 @@ def _sentences(name: str, where: str, found: Sequence[Missing]) -> list[str]:
     for keys_of in dict.fromkeys(m.keys for m in not_allowed if m.keys):
         group = [m for m in not_allowed if m.keys == keys_of]
         what, on = _some([m.need.name for m in group]), _some(keys_of)
-        rules = " ".join(f"~{_escaped(key)}" for key in keys_of)
+        rules = " ".join(f"~{pattern_of(key)}" for key in keys_of)
         told.append(
             f"{user} may not use {what} on {on}, which it needs to {_purposes(group)}; {allow} {rules}"
         )
@@ -225,11 +278,6 @@ def _purposes(group: Sequence[Missing]) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return first_of(list(dict.fromkeys(names)), _NAMED)
-
-
-def _escaped(key: str) -> str:
-    """Return a key as the pattern of an ACL rule: the star of a stream's name is no wildcard."""
-    return key.replace(PER_API, f"\\{PER_API}")
 
 
 class Permissions:

@@ -15,7 +15,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.port import Finding, Transport, Use
-from lightbus.transports.redis import needs
+from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.codec import decode_answered
 from lightbus.transports.redis.keys import reply_key
@@ -39,12 +39,20 @@ class RedisAnswers(RedisTransport, Transport):
     def _needs(self, use: Use) -> Iterable[Need]:
         return needs_of_answers(use)
 
+    def _needs_of_1x(self, use: Use) -> Iterable[Need]:
+        return needs_of_answers_1x(use)
+
 
 def needs_of_answers(use: Use) -> Iterable[Need]:
     """Return what a use of an API needs of the Redis of answers."""
     if use.role == "serves":
         return needs.answers(use.name)
     return needs.reads_answers() if use.role == "calls" else ()
+
+
+def needs_of_answers_1x(use: Use) -> Iterable[Need]:
+    """Return what a use of an API needs of the Redis of answers, where Lightbus 1.x calls the API."""
+    return needs.answers_1x(use.name) if use.role == "serves" else ()
 
 
 class ReplyList:

@@ -14,7 +14,7 @@ from lightbus.exceptions import LightbusTimeout, QueueFull, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.runtime.retrying import backoff
 from lightbus.transports.port import Use
-from lightbus.transports.redis import needs
+from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
@@ -28,7 +28,7 @@ from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
 from .consumer import RedisRpcConsumer
 from .heartbeat import Heartbeat
 from .lookout import Lookout
-from .replies import RedisAnswers, ReplyList, needs_of_answers
+from .replies import RedisAnswers, ReplyList, needs_of_answers, needs_of_answers_1x
 from .status import queue_status
 
 logger = logging.getLogger(__name__)
@@ -155,8 +155,13 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             yield from needs.serves(use.name, is_cluster=self._is_cluster)
         elif use.role == "calls":
             yield from needs.calls(use.name, is_cluster=self._is_cluster)
+        elif use.role == "knows":
+            yield from needs.knows(use.name)
         if self.answers is None:
             yield from needs_of_answers(use)
+
+    def _needs_of_1x(self, use: Use) -> Iterable[Need]:
+        return () if self._is_cluster or self.answers is not None else needs_of_answers_1x(use)
 
     def _keys(self, uses: Sequence[Use]) -> dict[str, str]:
         return {queue_key(use.name): "list" for use in uses if use.role in ("serves", "calls", "knows")}

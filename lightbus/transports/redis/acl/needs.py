@@ -8,22 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import keys, scripts
-from .link.permissions import Command, Key, Need
-from .link.promise import Promise
-from .scripts import Script
+from lightbus.transports.redis import keys, scripts
+from lightbus.transports.redis.link.permissions import Command, Key, Need
+from lightbus.transports.redis.link.promise import Promise
+from lightbus.transports.redis.scripts import Script
 
 #: Stands for what differs from process to process and from message to message.
 ANY = "*"
 
 
-def everybody() -> Iterator[Need]:
-    """The needs of every process."""
+def everybody(*, is_cluster: bool = False, database: int = 0) -> Iterator[Need]:
+    """The needs of every process.
+
+    Args:
+        is_cluster: Whether Redis is a cluster.
+        database: The number of the database.
+    """
     commands: list[Command] = [
         *(("PING",), ("CLIENT", "ID"), ("CLIENT", "INFO"), ("INFO",), ("COMMAND", "INFO", "GET"), ("TIME",)),
+        ("MULTI",),
         *(("SMEMBERS", Key(keys.SCHEMAS)), ("GET", Key(keys.schema_key(ANY)))),
+        *((("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"), ("ASKING",)) if is_cluster else ()),
+        *((("SELECT", database),) if database else ()),
     ]
-    yield from _all(commands, "use the bus at all")
+    yield from needed(commands, "use the bus at all")
 
 
 def hosts(service: str) -> Iterator[Need]:
@@ -32,9 +40,9 @@ def hosts(service: str) -> Iterator[Need]:
         *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1")),
         *(("EVALSHA", scripts.TAKE.sha, 0), ("EVAL", "return 1", 0)),
     ]
-    yield from _all(commands, "take calls and events")
+    yield from needed(commands, "take calls and events")
     pauses: list[Command] = [("HGETALL", Key(keys.paused_key(service)))]
-    yield from _all(pauses, "heed pauses of listeners", is_optional=True)
+    yield from needed(pauses, "heed pauses of listeners", is_optional=True)
 
 
 def shows(service: str) -> Iterator[Need]:
@@ -44,7 +52,7 @@ def shows(service: str) -> Iterator[Need]:
         *(("SET", card, "", "EX", 1), ("DEL", card), ("ZADD", all_cards, 1, ""), ("ZREM", all_cards, "")),
         ("ZREMRANGEBYSCORE", all_cards, 0, 1),
     ]
-    yield from _all(commands, "be seen by lightbus status", is_optional=True)
+    yield from needed(commands, "be seen by lightbus status", is_optional=True)
 
 
 def calls(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
@@ -53,19 +61,24 @@ def calls(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
     contract, publishers = Key(keys.schema_key(api)), Key(keys.publishers_key(api))
     commands: list[Command] = [
         *(("SET", expiry, 1, "EX", 1), ("DEL", expiry), ("RPUSH", queue, ""), ("LREM", queue, 1, "")),
-        ("EXISTS", Key(keys.served_key(api))),
+        *(("EXISTS", Key(keys.served_key(api))), ("TYPE", queue)),
         *(("GET", contract), ("ZRANGEBYSCORE", publishers, 0, "+inf")),
         # Sent by its text only, so that a node that does not know it needs no second round.
         *((("EVAL", "return 1", 2, queue, expiry),) if is_cluster else ()),
     ]
-    yield from _all(commands, f"call {api}", is_assumed=True)
+    yield from needed(commands, f"call {api}", is_assumed=True)
+
+
+def knows(api: str) -> Iterator[Need]:
+    """The needs of those who only look whether the queue of an API is one."""
+    yield from needed([("TYPE", Key(keys.queue_key(api)))], f"check the queue of {api}", is_assumed=True)
 
 
 def reads_answers() -> Iterator[Need]:
     """The needs of callers, at the Redis of answers."""
     reply = Key(keys.reply_key(ANY))
     commands: list[Command] = [("BRPOP", reply, 1), ("RPOP", reply, 1)]
-    yield from _all(commands, "read the answers to calls", is_assumed=True)
+    yield from needed(commands, "read the answers to calls", is_assumed=True)
 
 
 def publishes(api: str) -> Iterator[Need]:
@@ -73,27 +86,32 @@ def publishes(api: str) -> Iterator[Need]:
     contract, publishers = both = [Key(keys.schema_key(api)), Key(keys.publishers_key(api))]
     publish: list[Command] = [
         *(
-            *_runs(scripts.ENLIST, [Key(keys.SCHEMAS)]),
+            *runs_script(scripts.ENLIST, [Key(keys.SCHEMAS)]),
             ("SREM", Key(keys.SCHEMAS), ""),
             ("SADD", Key(keys.SCHEMAS), api),
         ),
-        *(*_runs(scripts.PUBLISH, both), *_runs(scripts.WITHDRAW, both)),
+        *(*runs_script(scripts.PUBLISH, both), *runs_script(scripts.WITHDRAW, both)),
         *(("GET", contract), ("SET", contract, ""), ("DEL", contract)),
         *(("ZADD", publishers, 1, ""), ("ZREM", publishers, ""), ("ZCARD", publishers)),
         *(("ZRANGEBYSCORE", publishers, 0, 1), ("ZREMRANGEBYSCORE", publishers, 0, 1)),
         ("EXPIRE", publishers, 1),
     ]
-    yield from _all(publish, f"publish the contract of {api}")
+    yield from needed(publish, f"publish the contract of {api}")
 
 
 def owns(api: str) -> Iterator[Need]:
     """The needs of the owner of an API, at the Redis of contracts."""
     owner = Key(keys.owner_key(api))
     own: list[Command] = [
-        *(*_runs(scripts.OWN, [owner]), ("ZADD", owner, 1, ""), ("ZREM", owner, ""), ("ZRANGE", owner, 0, 0)),
+        *(
+            *runs_script(scripts.OWN, [owner]),
+            ("ZADD", owner, 1, ""),
+            ("ZREM", owner, ""),
+            ("ZRANGE", owner, 0, 0),
+        ),
         *(("ZREMRANGEBYSCORE", owner, 0, 1), ("PEXPIRE", owner, 1)),
     ]
-    yield from _all(own, f"own {api}")
+    yield from needed(own, f"own {api}")
 
 
 def serves(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
@@ -107,37 +125,56 @@ def serves(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
     )
     vital: list[Command] = [
         *(("BLMOVE", queue, taken, "LEFT", "RIGHT", 1), ("PTTL", expiry), ("GETDEL", expiry)),
-        *(("LREM", taken, 1, ""), *_runs(scripts.PRESENT, [present, register, served]), ("SET", present, 1)),
-        *(("SADD", register, ""), ("SET", served, 1), ("PEXPIRE", present, 1), ("TYPE", register)),
+        *(
+            ("LREM", taken, 1, ""),
+            *runs_script(scripts.PRESENT, [present, register, served]),
+            ("SET", present, 1),
+        ),
+        *(("SADD", register, ""), ("SET", served, 1, "GET"), ("PEXPIRE", present, 1), ("TYPE", register)),
     ]
     more: list[Command] = [
         *(
-            *_runs(scripts.TAKE, [queue, taken]),
+            *runs_script(scripts.TAKE, [queue, taken]),
             ("LRANGE", queue, 0, 0),
             ("LPOP", queue, 1),
             ("RPUSH", taken, ""),
         ),
         *(("SMEMBERS", register), ("EXISTS", present)),
-        *_runs(scripts.RECOVER, [taken, taken, present, register]),
+        *runs_script(scripts.RECOVER, [taken, taken, present, register]),
         *(("LRANGE", taken, 0, 0), ("LTRIM", taken, 0, 0), ("SREM", register, "")),
         *(
-            *_runs(scripts.RELEASE, [queue, taken]),
+            *runs_script(scripts.RELEASE, [queue, taken]),
             ("LPOS", taken, ""),
             ("LPUSH", queue, ""),
             ("EXISTS", expiry),
         ),
-        *(*_runs(scripts.LEAVE, [register, present, served]), ("DEL", present), ("SCARD", register)),
+        *(*runs_script(scripts.LEAVE, [register, present, served]), ("DEL", present), ("SCARD", register)),
         *(("DEL", served), ("TYPE", queue)),
     ]
-    yield from _all(vital, f"serve {api}", is_vital=True)
-    yield from _all(more, f"serve {api}")
+    yield from needed(vital, f"serve {api}", is_vital=True)
+    yield from needed(more, f"serve {api}")
 
 
 def answers(api: str) -> Iterator[Need]:
     """The needs of workers of an API, at the Redis of answers."""
     reply = Key(keys.reply_key(ANY))
-    commands: list[Command] = [*_runs(scripts.ANSWER, [reply]), ("LPUSH", reply, ""), ("EXPIRE", reply, 1)]
-    yield from _all(commands, f"answer calls of {api}", is_vital=True)
+    commands: list[Command] = [
+        *runs_script(scripts.ANSWER, [reply]),
+        ("LPUSH", reply, ""),
+        ("EXPIRE", reply, 1),
+    ]
+    yield from needed(commands, f"answer calls of {api}", is_vital=True)
+
+
+def answers_1x(api: str) -> Iterator[Need]:
+    """The needs of workers of an API that Lightbus 1.x calls, at the Redis of answers."""
+    result = Key(f"{api}.{ANY}:result:{ANY}")
+    commands: list[Command] = [
+        *runs_script(scripts.ANSWER, [result]),
+        ("LPUSH", result, ""),
+        ("EXPIRE", result, 1),
+    ]
+    yield from needed(commands, f"answer calls of {api} by Lightbus 1.x", is_assumed=True)
 
 
 def fires(api: str, stream: str, *, dedupes: bool = False, promise: Promise | None = None) -> Iterator[Need]:
@@ -152,27 +189,28 @@ def fires(api: str, stream: str, *, dedupes: bool = False, promise: Promise | No
     key, trimming, fired = Key(stream), Key(keys.trimming_key(stream)), Key(keys.fired_key(stream, ANY))
     commands: list[Command] = [
         *(("XADD", key, "*", "", ""), ("XREVRANGE", key, "+", "-"), ("XLEN", key), ("TYPE", key)),
-        *(*_runs(scripts.TRIM, [key, trimming]), ("SET", trimming, 1), ("XTRIM", key, "MAXLEN", 1)),
+        *(*runs_script(scripts.TRIM, [key, trimming]), ("GET", trimming), ("SET", trimming, 1)),
+        ("XTRIM", key, "MAXLEN", 1),
         *(
             ("XINFO", "GROUPS", key),
             ("XPENDING", key, ""),
             ("XRANGE", key, "-", "+"),
-            *_runs(scripts.FIND, [key]),
+            *runs_script(scripts.FIND, [key]),
         ),
     ]
     if dedupes:
-        commands += [*_runs(scripts.FIRE, [key, fired]), ("GET", fired), ("SET", fired, "")]
+        commands += [*runs_script(scripts.FIRE, [key, fired]), ("GET", fired), ("SET", fired, "")]
     if promise is not None:
         commands.append(promise.command)
-    yield from _all(commands, f"fire events of {api}")
+    yield from needed(commands, f"fire events of {api}")
     yield from _notes(stream)
     side = keys.GroupKeys(stream, ANY)
     looks: list[Command] = [
         *(("XINFO", "STREAM", key), ("XINFO", "CONSUMERS", key, ""), ("HGET", Key(side.groups), "")),
         *(("XINFO", "CONSUMERS", Key(side.retry), ""), ("XLEN", Key(side.retry)), ("XLEN", Key(side.dead))),
-        *(("ZCARD", Key(side.delayed)), *_runs(scripts.COUNT, [key])),
+        *(("ZCARD", Key(side.delayed)), *runs_script(scripts.COUNT, [key])),
     ]
-    yield from _all(looks, f"see which listeners are behind with events of {api}")
+    yield from needed(looks, f"see which listeners are behind with events of {api}")
 
 
 def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) -> Iterator[Need]:
@@ -190,15 +228,15 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
     purpose = f"listen as {listener}"
     both = [command for source in (key, retry) for command in _of_source(source, group)]
     vital: list[Command] = [
-        *(("XREADGROUP", "GROUP", group, "", "STREAMS", source, ">") for source in (key, retry)),
+        ("XREADGROUP", "GROUP", group, "", "STREAMS", retry, key, ">", ">"),
         *(("XACK", source, group, "0-0") for source in (key, retry)),
     ]
     more: list[Command] = [
-        *_runs(scripts.MAKE, [key, retry, groups]),
+        *runs_script(scripts.MAKE, [key, retry, groups]),
         *(("HGET", groups, ""), ("HSET", groups, "", ""), ("HSETNX", groups, "", "")),
         *(("HINCRBY", groups, "", 0), ("XREVRANGE", key, "+", "-"), *both, ("XDEL", retry, "0-0")),
-        *_runs(scripts.RETRY, [key, delayed, bodies, groups]),
-        *_runs(scripts.RETRY, [retry, delayed, bodies, groups]),
+        *runs_script(scripts.RETRY, [key, delayed, bodies, groups]),
+        *runs_script(scripts.RETRY, [retry, delayed, bodies, groups]),
         *(("TYPE", each) for each in (delayed, bodies, retry, dead)),
         *(("HSET", bodies, "", ""), ("HGET", bodies, ""), ("HDEL", bodies, "")),
         *(("ZADD", delayed, 1, ""), ("ZREM", delayed, ""), ("ZRANGEBYSCORE", delayed, 0, 1)),
@@ -206,19 +244,19 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
             c
             for source in (key, retry)
             for to in (retry, dead)
-            for c in _runs(scripts.MOVE, [source, to, groups])
+            for c in runs_script(scripts.MOVE, [source, to, groups])
         ),
         *(("XADD", retry, "*", "", ""), ("XADD", dead, "*", "", "")),
-        *_runs(scripts.PROMOTE, [delayed, bodies, retry, dead]),
-        *(("XINFO", "STREAM", key), ("XINFO", "GROUPS", key), *_runs(scripts.COUNT, [key])),
+        *runs_script(scripts.PROMOTE, [delayed, bodies, retry, dead]),
+        *(("XINFO", "STREAM", key), ("XINFO", "GROUPS", key), *runs_script(scripts.COUNT, [key])),
         *(("XLEN", retry), ("XLEN", dead), ("ZCARD", delayed)),
     ]
     if dedupes:
         handled = Key(f"{side.handled}{ANY}")
-        more += [*_runs(scripts.FINISH, [key, handled]), *_runs(scripts.FINISH, [retry, handled])]
+        more += [*runs_script(scripts.FINISH, [key, handled]), *runs_script(scripts.FINISH, [retry, handled])]
         more += [("SET", handled, 1), ("EXISTS", handled)]
-    yield from _all(vital, purpose, is_vital=True)
-    yield from _all(more, purpose)
+    yield from needed(vital, purpose, is_vital=True)
+    yield from needed(more, purpose)
     yield from _notes(stream)
 
 
@@ -236,8 +274,8 @@ def takes_over(stream: str, group: str, heir: str, *, dedupes: bool = False) -> 
     delayed, bodies, heirs = Key(old.delayed), Key(old.bodies), Key(new.retry)
     of_heir = [heirs, Key(new.delayed), Key(new.bodies), Key(new.dead)]
     commands: list[Command] = [
-        *_runs(scripts.SUCCEED, [key, retry, heirs, groups]),
-        *_runs(scripts.INHERIT, [key, retry, delayed, bodies, dead, groups, *of_heir]),
+        *runs_script(scripts.SUCCEED, [key, retry, heirs, groups]),
+        *runs_script(scripts.INHERIT, [key, retry, delayed, bodies, dead, groups, *of_heir]),
         *(("XINFO", "CONSUMERS", source, group) for source in (key, retry)),
         *(("XINFO", "GROUPS", source) for source in (key, heirs)),
         *(("HGET", groups, ""), ("HMGET", groups, ""), ("HSET", groups, "", ""), ("HDEL", groups, "")),
@@ -257,17 +295,22 @@ def takes_over(stream: str, group: str, heir: str, *, dedupes: bool = False) -> 
     if dedupes:
         handled, remembered = Key(f"{old.handled}{ANY}"), Key(f"{new.handled}{ANY}")
         commands += [("SCAN", 0), ("RENAMENX", handled, remembered)]
-    yield from _all(commands, f"take over the group {group}")
+    yield from needed(commands, f"take over the group {group}")
 
 
 def runs(schedule: str) -> Iterator[Need]:
     """The needs of the processes that share a schedule."""
     key = Key(keys.schedule_key(schedule))
     commands: list[Command] = [
-        *(*_runs(scripts.TICK, [key]), *_runs(scripts.HOLD, [key]), ("HGET", key, ""), ("HMGET", key, "")),
+        *(
+            *runs_script(scripts.TICK, [key]),
+            *runs_script(scripts.HOLD, [key]),
+            ("HGET", key, ""),
+            ("HMGET", key, ""),
+        ),
         *(("HSET", key, "", ""), ("PEXPIRE", key, 1)),
     ]
-    yield from _all(commands, f"run the schedule {schedule}")
+    yield from needed(commands, f"run the schedule {schedule}")
 
 
 def _expiry(api: str, *, is_cluster: bool) -> Key:
@@ -276,12 +319,17 @@ def _expiry(api: str, *, is_cluster: bool) -> Key:
 
 def _notes(stream: str) -> Iterator[Need]:
     """The needs for noting a stream, so that nobody has to search for it."""
-    yield from _all([("SADD", Key(keys.STREAMS), stream)], "note which streams there are", is_assumed=True)
+    yield from needed([("SADD", Key(keys.STREAMS), stream)], "note which streams there are", is_assumed=True)
+
+
+def _answering(replies: Key) -> list[Command]:
+    """The commands that put an answer on its caller's list."""
+    return [*runs_script(scripts.ANSWER, [replies]), ("LPUSH", replies, ""), ("EXPIRE", replies, 1)]
 
 
 def _of_source(source: Key, group: str) -> Iterator[Command]:
     """The needs of the leases of a group on a stream that it reads."""
-    yield from _runs(scripts.RENEW, [source])
+    yield from runs_script(scripts.RENEW, [source])
     yield from (
         ("XPENDING", source, group),
         ("XCLAIM", source, group, "", 0, "0-0"),
@@ -294,14 +342,14 @@ def _of_source(source: Key, group: str) -> Iterator[Command]:
     )
 
 
-def _runs(script: Script[...], keys: Iterable[str]) -> Iterator[Command]:
+def runs_script(script: Script[...], keys: Iterable[str]) -> Iterator[Command]:
     """The commands that run a script on some keys."""
     given = list(keys)
     for name, what in (("EVALSHA", script.sha), ("EVAL", "return 1")):
         yield (name, what, len(given), *given)
 
 
-def _all(
+def needed(
     commands: Iterable[Command],
     purpose: str,
     *,
@@ -309,5 +357,6 @@ def _all(
     is_assumed: bool = False,
     is_optional: bool = False,
 ) -> Iterator[Need]:
+    """Return commands as needs, each once."""
     for command in dict.fromkeys(commands):
         yield Need(command, purpose, is_vital, is_assumed, is_optional)

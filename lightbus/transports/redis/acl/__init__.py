@@ -1,0 +1,1 @@
+"""Permissions in Redis: what each role needs, and the rules that allow it and nothing else."""

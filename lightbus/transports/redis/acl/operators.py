@@ -1,0 +1,88 @@
+"""The commands and keys of somebody who looks after a bus, by ``status``, ``inspect``, ``dlq`` and ``group``.
+
+Their keys are patterns: an operator has to do with all APIs and all groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lightbus.transports.redis import keys, scripts
+from lightbus.transports.redis.link.permissions import Command, Key, Need
+
+from .needs import ANY, needed, runs_script
+
+#: Stands for any stream of events.
+ANY_STREAM = f"{ANY}:stream"
+_AUDIT = "lightbus:audit"
+
+
+def looks() -> Iterator[Need]:
+    """The needs of looking: ``status``, ``inspect``, ``dlq list``, ``group list``."""
+    key, stream, noted = Key(ANY), Key(ANY_STREAM), Key(keys.STREAMS)
+    commands: list[Command] = [
+        *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1"), ("SCAN", 0)),
+        *(("TYPE", key), ("EXISTS", key), ("GET", key), ("HGET", key, ""), ("HKEYS", key), ("LLEN", key)),
+        *(("SMEMBERS", key), ("ZCARD", key), ("ZRANGE", key, 0, 0), ("ZRANGEBYSCORE", key, 0, 1)),
+        *(("HGETALL", key), ("XLEN", key)),
+        *(("XINFO", "STREAM", key), ("XINFO", "GROUPS", key), ("XINFO", "CONSUMERS", key, "")),
+        *(("XPENDING", key, ""), ("XRANGE", key, "-", "+"), ("XREVRANGE", key, "+", "-")),
+        ("XREAD", "STREAMS", key, "0"),
+        *runs_script(scripts.COUNT, [stream]),
+        *(("SADD", noted, ""), ("SET", Key(keys.SEARCHED), 1)),
+    ]
+    yield from needed(commands, "look at the bus")
+
+
+def pauses() -> Iterator[Need]:
+    """The needs of pausing listeners, and of noting who did it."""
+    paused, audit = Key(keys.paused_key(ANY)), Key(_AUDIT)
+    commands: list[Command] = [
+        *(("HSET", paused, "", ""), ("HDEL", paused, "")),
+        *(("XADD", audit, "*", "", ""), ("XTRIM", audit, "MAXLEN", 1)),
+    ]
+    yield from needed(commands, "pause listeners")
+
+
+def settles_dead_letters() -> Iterator[Need]:
+    """The needs of ``dlq replay`` and ``dlq drop``."""
+    side = keys.GroupKeys(ANY_STREAM, ANY)
+    dead, retry = Key(side.dead), Key(side.retry)
+    commands: list[Command] = [
+        *runs_script(scripts.REPLAY, [dead, retry]),
+        *(("XADD", retry, "*", "", ""), ("XDEL", dead, "0-0")),
+    ]
+    yield from needed(commands, "replay and drop dead letters")
+
+
+def changes_groups() -> Iterator[Need]:
+    """The needs of ``group move``, ``seek``, ``rm`` and ``hand-back``."""
+    side, heir = keys.GroupKeys(ANY_STREAM, ANY), keys.GroupKeys(ANY_STREAM, ANY)
+    stream, retry, dead = Key(ANY_STREAM), Key(side.retry), Key(side.dead)
+    delayed, bodies, groups = Key(side.delayed), Key(side.bodies), Key(side.groups)
+    own = [stream, retry, delayed, bodies, dead, groups]
+    handled = Key(f"{{{ANY_STREAM}}}:handled:{ANY}")
+    commands: list[Command] = [
+        *runs_script(scripts.REMOVE, own),
+        *runs_script(scripts.SUCCEED, [stream, retry, Key(heir.retry), groups]),
+        *runs_script(scripts.INHERIT, own),
+        *runs_script(scripts.SEEK, [stream, retry, delayed, bodies, groups]),
+        *runs_script(scripts.SPAN, [stream]),
+        *(("TYPE", each) for each in (retry, dead, delayed, bodies)),
+        *(
+            command
+            for source in (stream, retry)
+            for command in (
+                *(("XACK", source, ANY, "0-0"), ("XCLAIM", source, ANY, "", 0, "0-0")),
+                *(("XGROUP", "CREATE", source, ANY, 0), ("XGROUP", "SETID", source, ANY, 0)),
+                *(("XPENDING", source, ANY), ("XGROUP", "DESTROY", source, ANY)),
+            )
+        ),
+        *(("XADD", each, "*", "", "") for each in (retry, dead)),
+        *(("XDEL", each, "0-0") for each in (retry, dead)),
+        *(("ZRANGE", delayed, 0, 0), ("ZADD", delayed, 1, ""), ("ZREM", delayed, "")),
+        *(("HGET", bodies, ""), ("HSET", bodies, "", ""), ("HDEL", bodies, "")),
+        *(("HGET", groups, ""), ("HMGET", groups, ""), ("HSET", groups, "", ""), ("HDEL", groups, "")),
+        *(("UNLINK", retry, delayed, bodies, dead), ("UNLINK", handled), ("RENAMENX", handled, handled)),
+    ]
+    yield from needed(commands, "change groups of listeners")
