@@ -59,6 +59,7 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	    LIGHTBUS_TEST_SPREAD=$$kind $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports -k cluster || exit 1; done
 	@$(VENV)/bin/python -m tests.faults --plants all
 	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)
+	@$(VENV)/bin/python -m tests.outbox.campaign --kills 100
 	@$(VENV)/bin/python -m tests.faults.groups 100000 $(SERVERS)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m tests.faults.going_back 5 $(SECONDS)
 

@@ -25,6 +25,10 @@
     ├── InvalidMessage              bytes that are not a message
     ├── SyncCallOnEventLoop
     ├── BusAlreadyClosed
+    ├── OutboxError                 an event can't be written with the data
+    │   ├── NotInTransaction
+    │   ├── OutboxTableMissing
+    │   └── OutboxRequired          its API is fired by way of an outbox only
     ├── TransportError              the broker
     │   ├── TransportUnavailable    it can't be reached
     │   ├── PublishNotConfirmed     it may or may not have stored the event
@@ -169,6 +173,22 @@ class SyncCallOnEventLoop(LightbusException):
 
 class BusAlreadyClosed(LightbusException):
     """The bus was closed and takes no more calls; make a new one with lightbus.create()."""
+
+
+class OutboxError(LightbusException):
+    """An event can't be fired by way of an outbox, or only so."""
+
+
+class NotInTransaction(OutboxError):
+    """An outbox was used outside of a transaction, so that the event would not commit with the data."""
+
+
+class OutboxTableMissing(OutboxError):
+    """The database has no table for an outbox; the message says what makes it."""
+
+
+class OutboxRequired(OutboxError):
+    """The API's events go through an outbox only, and this one was fired without."""
 
 
 class TransportError(LightbusException):

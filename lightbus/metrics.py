@@ -261,6 +261,12 @@ class Metrics:
         "Events that were taken out of a stream before the group had read them, as by Lightbus 1.x; each "
         "process of the group counts them all.",
     )
+    outbox_relayed: Counter = _counter(
+        "outbox_relayed",
+        ("database", "outcome"),
+        "Events that this process took from an outbox: sent; failed: they can never be sent; again: the "
+        "broker did not take them, and they are sent again.",
+    )
     reloads: Counter = _counter(
         "reloads", ("outcome",), "Readings of the manifest by SIGHUP: applied or refused."
     )

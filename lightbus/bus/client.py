@@ -54,7 +54,9 @@ class BusClient:
     @parts.setter
     def parts(self, parts: Parts) -> None:
         self._parts = parts
-        self._caller, self._firer = Caller(parts), Firer(parts)
+        #: Fires the events; an outbox makes its own by it, and its relay sends them.
+        self.firer = Firer(parts)
+        self._caller = Caller(parts)
 
     def __repr__(self) -> str:
         return f"<BusClient of {self.described()}>"
@@ -127,7 +129,7 @@ class BusClient:
             PublishNotConfirmed: It may or may not be stored.
             TransportUnavailable: It was not stored.
         """
-        return await self._firer.fire(api_name, name, kwargs, options)
+        return await self.firer.fire(api_name, name, kwargs, options)
 
     async def fire_many(
         self, events: Iterable[tuple[str, str, Mapping[str, Any]]], options: Mapping[str, Any] | None = None
@@ -149,7 +151,7 @@ class BusClient:
             LightbusException: One of them can't be fired, as with :meth:`fire_event`; the message has its
                 place in the list, and nothing was fired.
         """
-        return await self._firer.fire_many(events, options)
+        return await self.firer.fire_many(events, options)
 
     # Declaring
 

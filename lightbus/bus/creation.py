@@ -56,7 +56,7 @@ def create(
         url: The URL of a Redis, such as ``redis://localhost:6379/0``, in place of a manifest.
         service_name: The service that this process belongs to.
         process_name: This process's name.
-        features: The features of a host of this bus: any of ``rpcs``, ``events`` and ``tasks``.
+        features: The features of a host of this bus: any of ``rpcs``, ``events``, ``tasks`` and ``outbox``.
         plugins: Plugins besides those that the manifest switches on.
         of_1x: Arguments of Lightbus 1.x, which warn.
 

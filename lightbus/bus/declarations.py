@@ -302,7 +302,7 @@ class Declarations:
         self.recurring[name] = replace(record, name=name)
 
     def set_features(self, features: Sequence[Feature]) -> None:
-        """Choose the features of a host of this bus: any of ``rpcs``, ``events`` and ``tasks``.
+        """Choose the features of a host of this bus: any of ``rpcs``, ``events``, ``tasks`` and ``outbox``.
 
         Raises:
             ConfigurationError: One of them does not exist.

@@ -11,14 +11,12 @@ from typing import Any
 
 from lightbus.contracts.validator import Validator
 from lightbus.declared.definition import Definition, Event
-from lightbus.declared.names import did_you_mean
-from lightbus.declared.registry import Registry
 from lightbus.exceptions import (
     EventsNotFired,
     FireOutcome,
     InvalidParameters,
     LightbusException,
-    NotAuthoritative,
+    OutboxRequired,
     StreamFull,
     TransportUnavailable,
 )
@@ -33,27 +31,21 @@ from .parts import Parts
 
 
 @dataclass(slots=True, eq=False)
-class Preparation:
-    """All that firing an event needs besides its arguments, as one event loop has it.
+class Draft:
+    """All that making an event needs besides its arguments.
 
     Args:
-        loop: The event loop.
         edition: The state of the connections in which this was looked up.
         definition: The API, which this process owns.
         name: The event's name.
         event: The event.
-        timeout: Seconds to wait for the broker, unless ``bus_options`` give others.
-        transport: The transport.
         validator: Checks the arguments; None where they are not checked.
     """
 
-    loop: asyncio.AbstractEventLoop
     edition: object
     definition: Definition
     name: str
     event: Event
-    timeout: float
-    transport: EventTransport
     validator: Validator | None
 
     def message(self, kwargs: Mapping[str, Any], message_id: str) -> EventMessage:
@@ -62,14 +54,56 @@ class Preparation:
         arguments = dump(event.bind(f"{api_name}.{self.name}", kwargs))
         return EventMessage(api_name, self.name, arguments, event.version, message_id)
 
-    def outgoing(self, message: EventMessage) -> Outgoing:
-        """Check the arguments, which hooks may have changed, and encode them."""
+    def check(self, message: EventMessage) -> None:
+        """Check the arguments against the contract."""
         if self.validator is not None:
             self.validator.validate(message.kwargs)
+
+    def values(self) -> tuple[object, Definition, str, Event, Validator | None]:
+        """Return its fields, to make more of them."""
+        return self.edition, self.definition, self.name, self.event, self.validator
+
+
+@dataclass(slots=True, eq=False)
+class Preparation(Draft):
+    """All that firing an event needs besides its arguments, as one event loop has it.
+
+    Args:
+        loop: The event loop.
+        timeout: Seconds to wait for the broker, unless ``bus_options`` give others.
+        transport: The transport.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    timeout: float
+    transport: EventTransport
+
+    def outgoing(self, message: EventMessage) -> Outgoing:
+        """Check the arguments, which hooks may have changed, and encode them."""
+        self.check(message)
         return Outgoing(message, self.transport.encode(message), self.event.dedupe)
 
 
-Made = tuple[Preparation, EventMessage]
+@dataclass(frozen=True, slots=True, eq=False)
+class Resending:
+    """All that firing an event needs that was made before, and checked then.
+
+    Args:
+        timeout: Seconds to wait for the broker.
+        transport: The transport.
+        dedupe: Seconds for which the same id is stored only once.
+    """
+
+    timeout: float
+    transport: EventTransport
+    dedupe: float
+
+    def outgoing(self, message: EventMessage) -> Outgoing:
+        """Encode a message."""
+        return Outgoing(message, self.transport.encode(message), self.dedupe)
+
+
+Made = tuple[Preparation | Resending, EventMessage]
 
 
 class Firer:
@@ -80,9 +114,9 @@ class Firer:
         self._connections = parts.connections
         self._find_api = parts.registry.find
         self._hooks = parts.hooks
-        self._contracts = parts.contracts
         self._count = parts.metrics.events_fired.add
         self._preparations: dict[tuple[str, str], Preparation] = {}
+        self._drafts: dict[tuple[str, str], Draft] = {}
 
     async def fire(
         self,
@@ -148,6 +182,53 @@ class Firer:
             raise _not_all_fired(ready)
         return [message for _, message in made]
 
+    def draft(self, names: tuple[str, str], kwargs: Mapping[str, Any], message_id: str) -> EventMessage:
+        """Make an event that :meth:`send` sends later; it needs no event loop and no broker.
+
+        Args:
+            names: The API and the event.
+            kwargs: Its arguments.
+            message_id: Its id; a new one if it is empty.
+        """
+        draft = self._drafts.get(names)
+        if (
+            draft is None
+            or draft.edition is not self._connections.edition
+            or draft.definition is not self._find_api(names[0])
+        ):
+            draft = self._drafts[names] = _drafted(self._parts, names)
+        message = draft.message(kwargs, message_id)
+        draft.check(message)
+        return message
+
+    async def send(
+        self, messages: Sequence[EventMessage], timeout: float, dedupe: float, ready: list[Outgoing]
+    ) -> None:
+        """Fire events that were made and checked before, as those of an outbox, in their order.
+
+        Args:
+            messages: The events.
+            timeout: Seconds to wait for the broker.
+            dedupe: Seconds for which the same id is stored only once, at least.
+            ready: Takes each event as it is encoded, and then its outcome; where one can't be sent, this
+                raises, and it has those before that one.
+        """
+        started, transports = time.perf_counter(), self._parts.transports()
+        known: dict[tuple[str, str], Resending] = {}
+        made: list[Made] = []
+        for message in messages:
+            names = message.api_name, message.event_name
+            if names not in known:
+                longest = max(dedupe, _declared_dedupe(self._parts, names) or 0.0)
+                known[names] = Resending(timeout, transports.event(message.api_name), longest)
+            made.append((known[names], message))
+        await self._fire(made, timeout, ready)
+        seconds = (time.perf_counter() - started) / max(1, len(made))
+        labels = [(event.message.api_name, event.message.event_name) for event in ready]
+        outcomes = [_outcome(event.message) for event in ready]
+        for (names, outcome), n in Counter(zip(labels, outcomes, strict=True)).items():
+            self._count(names, outcome, seconds, n)
+
     async def _fire(self, made: Sequence[Made], timeout: float | None, ready: list[Outgoing]) -> None:
         """Check all events, then send all; ``ready`` takes each as it is checked, and then its outcome."""
         hooks = self._hooks
@@ -184,53 +265,45 @@ class Firer:
             and kept.definition is self._find_api(names[0])
         ):
             return kept
-        api_name, name = names
-        settings, definition = self._parts.settings(api_name), self._own(api_name, name)
-        self._contracts.set_local(definition)
-        event, transport = definition.event(name), self._parts.transports().event(api_name)
-        validator = self._contracts.event(api_name, name) if settings.validate.outgoing else None
-        timeout = settings.event_fire_timeout
-        made = Preparation(loop, edition, definition, name, event, timeout, transport, validator)
+        settings = self._parts.settings(names[0])
+        if settings.outbox == "required":
+            raise _outbox_required(self._parts, names)
+        draft, transport = _drafted(self._parts, names), self._parts.transports().event(names[0])
+        made = Preparation(*draft.values(), loop, settings.event_fire_timeout, transport)
         self._preparations[names] = made
         return made
 
-    def _own(self, api_name: str, name: str) -> Definition:
-        """Return an API, which this process must own."""
-        settings, registry = self._parts.settings(api_name), self._parts.registry
-        definition = registry.offered(api_name)
-        if settings.owner is not None:
-            if settings.owner != self._parts.identity.service_name:
-                raise _not_ours(self._parts, f"{api_name}.{name}", api_name, settings.owner)
-            # The manifest gives it to this service, whether or not the code registers it.
-            definition = definition or registry.find(api_name)
-        if definition is None:
-            raise _not_defined(registry, f"{api_name}.{name}", api_name)
-        return definition
+
+def _drafted(parts: Parts, names: tuple[str, str]) -> Draft:
+    """Return what making an event needs.
+
+    Raises:
+        NotAuthoritative: This process does not own the API.
+        EventNotFound: The API has no such event.
+    """
+    api_name, name = names
+    definition = parts.own(api_name, name)
+    parts.contracts.set_local(definition)
+    event = definition.event(name)
+    validator = parts.contracts.event(api_name, name) if parts.settings(api_name).validate.outgoing else None
+    return Draft(parts.connections.edition, definition, name, event, validator)
 
 
-def _not_ours(parts: Parts, event: str, api_name: str, owner: str) -> NotAuthoritative:
-    path = f"apis.{api_name}.owner"
-    place = parts.wiring.origin(path) or "the manifest"
-    return NotAuthoritative(
-        f"{event} can't be fired here: {owner!r} owns the API, as {path} in {place} says, and this service "
-        f"is {parts.identity.service_name!r}"
-    )
+def _declared_dedupe(parts: Parts, names: tuple[str, str]) -> float | None:
+    """Return for how many seconds ids of an event are remembered, as far as this process knows its API."""
+    definition = parts.registry.find(names[0])
+    event = definition.events.get(names[1]) if definition is not None else None
+    return event.dedupe if event is not None else None
 
 
-def _not_defined(registry: Registry, event: str, api_name: str) -> NotAuthoritative:
-    known, what = registry.find(api_name), f"{event} can't be fired here, since this"
-    rule = "only the service that owns an API fires its events"
-    if known is not None:
-        name = known.cls.__name__
-        return NotAuthoritative(
-            f"{what} service imports the API {api_name!r} and does not register it; if it owns the API, "
-            f"write bus.client.register_api({name}()), or apis.{api_name}.owner into the manifest: {rule}"
-        )
-    example = f"{api_name.rpartition('.')[2].title().replace('_', '')}Api"
-    return NotAuthoritative(
-        f"{what} process does not define the API {api_name!r}: before firing, import the module whose class "
-        f"has Meta.name = {api_name!r}, such as `from bus import {example}`; {rule}"
-        f"{did_you_mean(api_name, registry.public())}"
+def _outbox_required(parts: Parts, names: tuple[str, str]) -> OutboxRequired:
+    """Return the error of an event that may only be fired by way of an outbox."""
+    event, path = ".".join(names), f"apis.{names[0]}.outbox"
+    place = parts.wiring.origin(path) or parts.wiring.origin("apis.default.outbox") or "the manifest"
+    return OutboxRequired(
+        f"{event} goes through an outbox only, as {path} in {place} says: write "
+        f"outbox(bus).{event}.fire(...) within the transaction, by `from lightbus.django import outbox` or "
+        "`from lightbus.sqlalchemy import outbox`"
     )
 
 

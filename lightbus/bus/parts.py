@@ -8,8 +8,12 @@ from typing import Any
 
 from lightbus.contracts.known import Contracts
 from lightbus.contracts.watch import ContractWatch
+from lightbus.declared.definition import Definition
+from lightbus.declared.names import did_you_mean
 from lightbus.declared.registry import Registry
 from lightbus.declared.settings import Identity, Wiring
+from lightbus.exceptions import NotAuthoritative
+from lightbus.messages import EventMessage
 from lightbus.metrics import Metrics
 from lightbus.plugins.hooks import Hooks
 from lightbus.runtime.clock import Clock
@@ -54,6 +58,8 @@ class Parts:
         self.clock = Clock()
         #: The loop of the host that this bus belongs to, for synchronous code in its threads.
         self.home: asyncio.AbstractEventLoop | None = None
+        #: Set by mocks: takes each event that is written into an outbox.
+        self.note_written: Callable[[EventMessage], None] | None = None
         #: Set by the host: asks it to finish.
         self.shutdown_handler: Callable[[str], None] | None = None
 
@@ -73,6 +79,23 @@ class Parts:
         if owner is None:
             return self.registry.is_offered(api_name)
         return owner == self.identity.service_name and self.registry.find(api_name) is not None
+
+    def own(self, api_name: str, event_name: str) -> Definition:
+        """Return an API, which this process must own, as whoever wants to fire an event of it does.
+
+        Raises:
+            NotAuthoritative: This process does not own it.
+        """
+        settings, registry = self.settings(api_name), self.registry
+        event, definition = f"{api_name}.{event_name}", registry.offered(api_name)
+        if settings.owner is not None:
+            if settings.owner != self.identity.service_name:
+                raise _not_ours(self, event, api_name, settings.owner)
+            # The manifest gives it to this service, whether or not the code registers it.
+            definition = definition or registry.find(api_name)
+        if definition is None:
+            raise _not_defined(registry, event, api_name)
+        return definition
 
     def request_shutdown(self, reason: str) -> None:
         """Ask the host, if there is one, to finish running work and to end."""
@@ -94,3 +117,29 @@ class Parts:
         """Return the APIs that this process uses, as far as manifest and code name them."""
         listened = (api for listener in self.declarations.listeners.values() for api, _ in listener.events)
         return {*self.registry.names(), *self.wiring.api_names, *listened}
+
+
+def _not_ours(parts: Parts, event: str, api_name: str, owner: str) -> NotAuthoritative:
+    path = f"apis.{api_name}.owner"
+    place = parts.wiring.origin(path) or "the manifest"
+    return NotAuthoritative(
+        f"{event} can't be fired here: {owner!r} owns the API, as {path} in {place} says, and this service "
+        f"is {parts.identity.service_name!r}"
+    )
+
+
+def _not_defined(registry: Registry, event: str, api_name: str) -> NotAuthoritative:
+    known, what = registry.find(api_name), f"{event} can't be fired here, since this"
+    rule = "only the service that owns an API fires its events"
+    if known is not None:
+        name = known.cls.__name__
+        return NotAuthoritative(
+            f"{what} service imports the API {api_name!r} and does not register it; if it owns the API, "
+            f"write bus.client.register_api({name}()), or apis.{api_name}.owner into the manifest: {rule}"
+        )
+    example = f"{api_name.rpartition('.')[2].title().replace('_', '')}Api"
+    return NotAuthoritative(
+        f"{what} process does not define the API {api_name!r}: before firing, import the module whose class "
+        f"has Meta.name = {api_name!r}, such as `from bus import {example}`; {rule}"
+        f"{did_you_mean(api_name, registry.public())}"
+    )

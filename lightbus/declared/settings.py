@@ -9,7 +9,7 @@ from typing import Any, Literal, NewType, get_args
 from lightbus.options import Duration, option
 
 #: The work that a process may do; it does all of it unless it is told otherwise.
-Feature = Literal["rpcs", "events", "tasks"]
+Feature = Literal["rpcs", "events", "tasks", "outbox"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
@@ -36,6 +36,43 @@ class ChosenTransport:
     def __str__(self) -> str:
         address = getattr(self.options, "address", "")
         return f"{self.name} at {address}" if address else self.name
+
+
+#: Django's name of a database.
+DatabaseAlias = NewType("DatabaseAlias", str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxOptions:
+    """The outboxes whose events this service sends, and how."""
+
+    django: tuple[DatabaseAlias, ...] = option(
+        (), "The databases of Django whose outboxes it relays: default, or a list of names."
+    )
+    batch: int = option(
+        500, "The most events that are sent in one transaction of the database.", minimum=1, maximum=10_000
+    )
+    poll: Duration = option(
+        Duration(1),
+        "How long the relay waits before it looks for more, after it found nothing.",
+        minimum=0.01,
+    )
+    dedupe: Duration = option(
+        Duration(3600),
+        "For how long Redis remembers the ids of events, so that one that is sent again is stored once.",
+        minimum=1,
+    )
+    partitions: int = option(
+        1,
+        "How many relays may send at a time; the events of one key are always one relay's.",
+        minimum=1,
+        maximum=12,
+    )
+    keep: Duration = option(
+        Duration(0),
+        "How long rows stay after they were sent, counted from when they were written.",
+        minimum=0,
+    )
 
 
 #: A choice for each kind of transport: the manifest offers those of that kind.
@@ -65,6 +102,9 @@ class ApiSettings:
     )
     strict_validation: bool = option(
         False, "Whether a message of an API without a known contract is an error."
+    )
+    outbox: Literal["required"] | None = option(
+        None, "Whether its events may be fired by way of an outbox only: required; left out, they need not."
     )
     cast_values: bool = option(True, "Whether arguments become the types of the handler's hints.")
     #: The options of its Redis, where a manifest has them: it knows transports, this room does not.

@@ -15,6 +15,7 @@ from lightbus.declared.settings import Feature
 from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Problems
+from lightbus.outbox.relays import Relays
 from lightbus.runtime.cancellation import end, own
 from lightbus.runtime.retrying import Retrying
 from lightbus.worker import Worker
@@ -74,6 +75,8 @@ class Life:
         self.phase: Literal["starting", "ready", "stopping"] = "starting"
         #: Waits for the brokers before it starts.
         self.opening = Retrying(logger, "the service can't start yet")
+        #: The relays of its outboxes.
+        self.relays = Relays(manifest, bus.client)
         #: Its consumers, once there are any.
         self.worker: Worker | None = None
 
@@ -91,6 +94,7 @@ class Life:
         for problem in self._loader.problems.found:
             logger.warning("%s", problem)
         self._choose_features()
+        self.relays.load()
         starts = any(hasattr(module, "before_server_start") for module in self._modules)
         hooks = self._client.parts.hooks
         self._look_for_work(may_come=starts or self._loader.offers.has_bus or bool(hooks.before_worker_start))
@@ -125,6 +129,7 @@ class Life:
             if not await _unless(stop, self._start(worker)):
                 return
             worker.start()
+            self.relays.start()
             self.phase = "ready"
             client.parts.card.renew()
             ready()
@@ -133,11 +138,12 @@ class Life:
             self.phase = "stopping"
             client.parts.card.renew()
             logger.info("stopping: no more is taken; what runs has %g s to finish", patience)
-            await worker.drain(patience)
+            await asyncio.gather(worker.drain(patience), self.relays.stop(patience))
         except Exception as e:
             await client.parts.hooks.report(e)
             raise
         finally:
+            await self.relays.close()
             hooks = client.parts.hooks
             if hooks.after_worker_stopped:
                 await hooks.after_worker_stopped()
@@ -210,7 +216,7 @@ class Life:
         declared = (client.listeners, client.all_schedules(), client.parts.declarations.background)
         known = [name for name in client.registry.names() if not client.registry.get(name).only_tells]
         apis = [name for name in known if client.parts.owns(name)]
-        if apis or any(declared) or may_come or self._may_be_idle:
+        if apis or any(declared) or may_come or self._may_be_idle or self.relays:
             return
         names = ", ".join(self._manifest.modules)
         if self._loader.offers.has_bus:

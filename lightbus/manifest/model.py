@@ -19,6 +19,7 @@ from lightbus.declared.settings import (
     ApiSettings,
     ChosenTransport,
     Feature,
+    OutboxOptions,
     ResultTransport,
     SchemaTransport,
 )
@@ -178,6 +179,9 @@ class Manifest:
     listeners: Mapping[str, ListenerOptions] = _by_name("The functions that handle events.")
     schedules: Mapping[str, ScheduleOptions] = _by_name("The functions that are called at set times.")
     plugins: Mapping[str, Any] = _by_name("The options of plugins, by name.")
+    outbox: OutboxOptions = option(
+        factory=OutboxOptions, description="The outboxes whose events this service sends, and how."
+    )
     http: HttpOptions = option(factory=HttpOptions, description="Health and metrics by HTTP.")
     types: TypesOptions = option(
         factory=TypesOptions, description="The module of typed clients; its paths start where commands run."

@@ -63,8 +63,8 @@ class Hosted:
         config: Its manifest, as a mapping or a path; transports that it names are replaced.
         clock: The clock of schedules and retries; one of its own if not given. A service that is hosted
             while another one is takes the other's.
-        features: What it does, any of ``rpcs``, ``events`` and ``tasks``; what its manifest or its bus says
-            if not given.
+        features: What it does, any of ``rpcs``, ``events``, ``tasks`` and ``outbox``; what its manifest or
+            its bus says if not given.
 
     Attributes:
         bus: Its bus.

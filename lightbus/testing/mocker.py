@@ -189,6 +189,7 @@ class BusMocker:
         stack = ExitStack()
         stack.callback(lambda: setattr(parts.watch, "due", due))
         stack.enter_context(patch.object(parts, "transports", lambda: transports))
+        stack.enter_context(patch.object(parts, "note_written", mock.note_event))
         # Callers keep the transport of an API until the connections are others.
         stack.enter_context(patch.object(parts.connections, "edition", object()))
         # Results were checked when they were announced; the None of those that were not fits nothing.

@@ -301,7 +301,7 @@ class TestNoRedis:
         ["nope"],
         ["run", "--only", "nope"],
         ["run", "--only", "rpcs", "--skip", "tasks"],
-        ["run", "--skip", "rpcs,events,tasks"],
+        ["run", "--skip", "rpcs,events,tasks,outbox"],
         ["run", "--only", ","],
         ["run", "--log-level", "loud"],
         ["call"],

@@ -104,7 +104,7 @@ def test_schedule(project: Project) -> None:
         ("@client.schedule('daily')\n    def job(): ...", "'daily' is not the five fields of cron"),
         ("@client.schedule(daily := 5)\n    def job(): ...", "job has no times"),
         ("@client.every(seconds='1')\n    def job(): ...", "seconds"),
-        ("client.set_features(['rpc'])", "there is no feature 'rpc'; there are rpcs, events, tasks"),
+        ("client.set_features(['rpc'])", "there is no feature 'rpc'; there are rpcs, events, tasks, outbox"),
         ("client.set_features('rpcs')", "features are a list"),
         ("client.set_features([])", "at least one"),
         ("client.add_background_task(say)", "as in add_background_task(watch())"),

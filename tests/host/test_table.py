@@ -30,6 +30,10 @@ TABLE = {
         "processes": SUPERVISOR,
         "django": "host/test_django.py",
     },
+    "OutboxOptions": {
+        "batch poll dedupe partitions keep": "outbox/test_relay.py",
+        "django": "outbox/test_host.py",
+    },
     "BusOptions": {"log_level log_format drain_timeout": PROCESS, "expose_tracebacks": OPTIONS},
     "BusRedisOptions": {
         "url username password connect_timeout": PROCESS,
@@ -42,6 +46,7 @@ TABLE = {
     "SentinelTlsOptions": {"ca_file cert_file key_file verify enabled": SENTINEL},
     "ContractOptions": {"human_readable ttl": PUBLISHING},
     "ApiRecord": {
+        "outbox": "outbox/test_django.py",
         "owner rpc_timeout event_fire_timeout event_listener_setup_timeout rpc_concurrency": OPTIONS,
         "strict_validation cast_values": VALIDATION,
     },

@@ -42,8 +42,8 @@ _UNTOLD = (
 
 
 @click.command("run", cls=Command, epilog="Example: lightbus run -c config --log-level debug")
-@click.option("-o", "--only", metavar="FEATURES", help="Do only these: any of rpcs,events,tasks.")
-@click.option("-k", "--skip", metavar="FEATURES", help="Do all but these: any of rpcs,events,tasks.")
+@click.option("-o", "--only", metavar="FEATURES", help="Do only these: any of rpcs,events,tasks,outbox.")
+@click.option("-k", "--skip", metavar="FEATURES", help="Do all but these: any of rpcs,events,tasks,outbox.")
 @click.option(
     "--processes",
     type=click.IntRange(1, 1024),

@@ -42,6 +42,7 @@ class Exposition:
         for family in client.parts.metrics:
             yield from _counter(family) if isinstance(family, Counter) else _timer(family)
         yield from _at_present(host)
+        yield from _of_outboxes(host)
         yield from _waiting(host)
 
 
@@ -101,6 +102,26 @@ def _at_present(host: Host) -> Iterator[Metric]:
     for address, number in host.client.parts.connections.reconnects().items():
         reconnects.add_metric([address], number)
     yield reconnects
+
+
+def _of_outboxes(host: Host) -> Iterator[Metric]:
+    """The events that wait in the databases whose outboxes this process relays, as it saw them last."""
+    rows, oldest, failed, leads = (
+        GaugeMetricFamily(f"{PREFIX}outbox_{name}", what, labels=labels)
+        for name, what, labels in (
+            ("rows", "Events that wait in the outbox.", ["database"]),
+            ("oldest_seconds", "How long the oldest of them has waited.", ["database"]),
+            ("failed", "Events of the outbox that can't be sent.", ["database"]),
+            ("is_leader", "Whether this process sent the last events.", ["database", "partition"]),
+        )
+    )
+    for relay in host.life.relays:
+        leads.add_metric([relay.name, str(relay.part)], relay.leads)
+        if relay.part == 0:
+            rows.add_metric([relay.name], relay.waiting.rows)
+            oldest.add_metric([relay.name], relay.waiting.oldest)
+            failed.add_metric([relay.name], relay.waiting.failed)
+    yield from (rows, oldest, failed, leads)
 
 
 def _waiting(host: Host) -> Iterator[Metric]:

@@ -61,7 +61,8 @@ def rule_of(key: Key) -> dict[str, Any]:
         if key.maximum is not None:
             rule["max"] = key.maximum
     elif isinstance(form, Leaves):
-        rule |= {"type": "list", "coerce": _split, "schema": _leaf_rule(form.item)}
+        read = _listed if form.may_be_alone else _split
+        rule |= {"type": "list", "coerce": read, "schema": _leaf_rule(form.item)}
     elif isinstance(form, Block) and form.toggle:
         rule |= {"type": ["boolean", "map"], "coerce": _truth}
     else:
@@ -83,6 +84,12 @@ def _split(value: Any) -> Any:
     if isinstance(value, Untyped):
         return [Untyped(part.strip()) for part in value.split(",") if part.strip()]
     return value
+
+
+def _listed(value: Any) -> Any:
+    """Read one value as a list of it."""
+    value = _split(value)
+    return [value] if isinstance(value, str) else value
 
 
 _COMPILED: dict[type[Any], dict[str, Any]] = {}
@@ -194,7 +201,7 @@ def _says(form: Form) -> str:
     if isinstance(form, Leaf):
         return form.says
     if isinstance(form, Leaves):
-        return "a list"
+        return form.item.says if form.may_be_alone else "a list"
     if isinstance(form, Block):
         names = ", ".join(list(keys_of(form.cls))[:4])
         return f"{'true, false or ' if form.toggle else ''}a map with keys such as {names}"

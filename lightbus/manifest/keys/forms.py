@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.declared.settings import (
+    DatabaseAlias,
     EventTransport,
     ResultTransport,
     RpcTransport,
@@ -21,6 +22,8 @@ from lightbus.transports.port import Kind
 from .installed import options_class, plugin_names, plugin_options, transport_names
 from .scalars import Leaf, leaf_of
 
+#: The types of lists that may be written as their one value.
+_ALONE = (DatabaseAlias,)
 _KINDS: dict[Any, Kind] = {
     RpcTransport: "rpc",
     EventTransport: "event",
@@ -31,9 +34,15 @@ _KINDS: dict[Any, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """A list of values of one type."""
+    """A list of values of one type.
+
+    Args:
+        item: The type.
+        may_be_alone: Whether one value may stand for a list of it.
+    """
 
     item: Leaf
+    may_be_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +192,7 @@ def _form(hint: Any) -> Form | None:
     arguments = get_args(hint)
     if get_origin(hint) is tuple and len(arguments) == 2 and arguments[1] is ...:
         item = leaf_of(arguments[0])
-        return Leaves(item) if item else None
+        return Leaves(item, arguments[0] in _ALONE) if item else None
     if get_origin(hint) is Mapping:
         return Plugins() if arguments[1] is Any else Named(Block(arguments[1]))
     return None

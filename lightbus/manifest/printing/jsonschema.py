@@ -67,7 +67,9 @@ class _Schema:
         if isinstance(form, Leaf):
             return {"anyOf": [_leaf(form, key), _EXPRESSION, {"type": "null"}]}
         if isinstance(form, Leaves):
-            return {"type": ["array", "null"], "items": {"anyOf": [_leaf(form.item, key), _EXPRESSION]}}
+            item = {"anyOf": [_leaf(form.item, key), _EXPRESSION]}
+            listed = {"type": ["array", "null"], "items": item}
+            return {"anyOf": [listed, item]} if form.may_be_alone else listed
         if isinstance(form, Block):
             ref = self._block(form)
             return {"anyOf": [ref, {"type": "boolean"}, _EXPRESSION]} if form.toggle else ref

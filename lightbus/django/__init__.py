@@ -1,0 +1,5 @@
+"""Lightbus in Django's transactions: add ``lightbus.django`` to ``INSTALLED_APPS``, and run ``migrate``."""
+
+from .writing import outbox
+
+__all__ = ["outbox"]

@@ -1,0 +1,89 @@
+"""``outbox(bus)``: events that commit with what Django's ORM writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, TypeVar
+
+from lightbus.exceptions import MissingExtra, NotInTransaction, OutboxTableMissing
+from lightbus.outbox.path import outbox_of
+from lightbus.outbox.rows import NewRow, values
+
+try:
+    from django.db import DEFAULT_DB_ALIAS, DatabaseError, transaction
+except ImportError as e:
+    raise MissingExtra("lightbus.django", "django") from e
+
+Bus = TypeVar("Bus")
+
+_ASYNC = (
+    "Django's transactions are synchronous: put the whole block, from transaction.atomic() to "
+    "outbox(bus)....fire(), into a function, and await sync_to_async(function)(...)"
+)
+
+
+def outbox(
+    bus: Bus, *, using: str = DEFAULT_DB_ALIAS, key: str | None = None, require_transaction: bool = True
+) -> Bus:
+    """Return the bus with events that are fired if the transaction commits, and only then.
+
+    Args:
+        bus: The bus.
+        using: Django's name of the database.
+        key: Events of one key are fired in the order in which their transactions have locked a row; an event
+            that can't be sent keeps back those of its key that come after it.
+        require_transaction: Whether an event outside of ``transaction.atomic()`` is an error.
+
+    Returns:
+        The same names; ``outbox(bus).shop.placed.fire(...)`` writes a row, and needs no Redis.
+    """
+    return outbox_of(bus, _Store(using, require_transaction), key)
+
+
+class _Store:
+    def __init__(self, alias: str, require_transaction: bool) -> None:
+        self._alias = alias
+        self._is_strict = require_transaction
+
+    def insert(self, rows: Sequence[NewRow]) -> None:
+        connection = transaction.get_connection(self._alias)
+        if self._is_strict and not connection.in_atomic_block and connection.get_autocommit():
+            raise NotInTransaction(
+                f"no transaction is open in the database {self._alias!r}: fire within `with "
+                "transaction.atomic():`, together with what the event is about; "
+                "outbox(bus, require_transaction=False) writes it by itself"
+            )
+        model = _models().OutboxEvent
+        try:
+            model.objects.using(self._alias).bulk_create([model(**values(row)) for row in rows])
+        except DatabaseError as e:
+            raise (table_missing(self._alias, e) or e) from e
+
+    async def insert_async(self, rows: Sequence[NewRow]) -> None:
+        raise NotInTransaction(f"fire_async() can't be within a transaction. {_ASYNC}")
+
+
+def table_missing(alias: str, error: BaseException) -> OutboxTableMissing | None:
+    """Return what to say where a table is not there; None where something else is wrong."""
+    cause = error.__cause__
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
+    says = any(words in str(error) for words in ("no such table", "doesn't exist"))
+    if code != "42P01" and not says:
+        return None
+    option = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+    return OutboxTableMissing(
+        f"the database {alias!r} has no table for the outbox; add 'lightbus.django' to INSTALLED_APPS, and "
+        f"run: python manage.py migrate lightbus{option}"
+    )
+
+
+def _models() -> Any:
+    # Late: Django refuses models before its apps are loaded, and where the app is not installed.
+    try:
+        return import_module("lightbus.django.models")
+    except RuntimeError as e:
+        raise OutboxTableMissing(
+            "Django does not know the tables of the outbox; add 'lightbus.django' to INSTALLED_APPS, and "
+            "run: python manage.py migrate lightbus"
+        ) from e

@@ -1,0 +1,187 @@
+"""The ports to a database: what writes into an outbox, and what a relay reads from one."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from .rows import NewRow, Row, Stuck, Waiting
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Writes events within the transaction of whoever uses it."""
+
+    @abstractmethod
+    def insert(self, rows: Sequence[NewRow]) -> None:
+        """Write rows, by one statement.
+
+        Raises:
+            NotInTransaction: There is no transaction, and one is wanted.
+            OutboxTableMissing: The table is not there.
+        """
+
+    @abstractmethod
+    async def insert_async(self, rows: Sequence[NewRow]) -> None:
+        """Write rows from a coroutine; raises SyncCallOnEventLoop where the database can't do that."""
+
+
+class DatabaseFailed(Exception):
+    """A database did not do what a relay has asked for; it is asked again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rows that a transaction has read.
+
+    Args:
+        rows: Those that wait, in their order.
+        stuck: The keys of rows that can't be sent.
+    """
+
+    rows: Sequence[Row]
+    stuck: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is to become of the rows of a batch.
+
+    Args:
+        sent: Those that the broker has.
+        failed: Those that can never be sent, with the reasons.
+        held: Those that come after one of the same key that can't be sent.
+        kept: Whether sent rows stay in the table for a while.
+    """
+
+    sent: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    held: list[int] = field(default_factory=list)
+    kept: bool = False
+
+
+class Tables(Protocol):
+    """The tables of one outbox as synchronous code uses them, in one thread."""
+
+    #: Names the database for people, such as ``django:default``.
+    name: str
+    #: Whether a transaction of the relay keeps everybody from writing, as in SQLite.
+    is_exclusive: bool
+    #: Whether it can wait for a sign that something was written.
+    listens: bool
+
+    @abstractmethod
+    def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
+        """Begin a transaction, lead these buckets in it, and read what waits there.
+
+        Returns:
+            The rows; None, with no transaction, where nothing waits or another relay leads.
+        """
+
+    @abstractmethod
+    def finish(self, outcome: Outcome) -> None:
+        """Write what has become of the rows, and commit."""
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """End the transaction, if there is one, without a change."""
+
+    @abstractmethod
+    def prune(self, seconds: float) -> None:
+        """Delete the rows that were sent and are older than that."""
+
+    @abstractmethod
+    def waiting(self) -> Waiting:
+        """Return how full the outbox is."""
+
+    @abstractmethod
+    def stuck(self, limit: int) -> Sequence[Stuck]:
+        """Return rows that can't be sent, the oldest first."""
+
+    @abstractmethod
+    def retry(self, seqs: Sequence[int] | None) -> int:
+        """Have rows sent that could not be (all for None), and those that wait for them; count them."""
+
+    @abstractmethod
+    def drop(self, seqs: Sequence[int] | None) -> int:
+        """Delete rows that could not be sent, all of them for None; those that wait for them go on."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> bool:
+        """Wait for a sign that something was written, for no longer than that; tell whether there was one."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Database(Protocol):
+    """The same for a relay, which runs on an event loop."""
+
+    name: str
+    is_exclusive: bool
+    listens: bool
+
+    async def begin(self, buckets: Sequence[int], limit: int) -> Batch | None: ...  # noqa: D102
+    async def finish(self, outcome: Outcome) -> None: ...  # noqa: D102
+    async def rollback(self) -> None: ...  # noqa: D102
+    async def prune(self, seconds: float) -> None: ...  # noqa: D102
+    async def waiting(self) -> Waiting: ...  # noqa: D102
+    async def wait(self, seconds: float) -> bool: ...  # noqa: D102
+    async def close(self) -> None: ...  # noqa: D102
+
+
+class InThread:
+    """Uses the tables of an outbox in one thread, which has the connection of its own.
+
+    Args:
+        tables: The tables.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.name = tables.name
+        self.is_exclusive = tables.is_exclusive
+        self.listens = tables.listens
+        self._tables = tables
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lightbus outbox {tables.name}")
+
+    async def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
+        """Begin a transaction; see :class:`Tables`."""
+        return await self._run(self._tables.begin, buckets, limit)
+
+    async def finish(self, outcome: Outcome) -> None:
+        """Commit it."""
+        await self._run(self._tables.finish, outcome)
+
+    async def rollback(self) -> None:
+        """Roll it back."""
+        await self._run(self._tables.rollback)
+
+    async def prune(self, seconds: float) -> None:
+        """Delete what was sent long ago."""
+        await self._run(self._tables.prune, seconds)
+
+    async def waiting(self) -> Waiting:
+        """Return how full the outbox is."""
+        return await self._run(self._tables.waiting)
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for a sign that something was written."""
+        return await self._run(self._tables.wait, seconds)
+
+    async def close(self) -> None:
+        """Close the connection, and end the thread."""
+        try:
+            await self._run(self._tables.close)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        loop = asyncio.get_running_loop()
+        # A thread can't be cancelled: what comes next waits for it, as the rollback must.
+        return await asyncio.shield(loop.run_in_executor(self._thread, function, *args))
