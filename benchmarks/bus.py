@@ -186,7 +186,7 @@ async def answers(call: measures.Operation, process: Process) -> None:
             return False
         return True
 
-    await eventually_async(attempt, timeout=20)
+    await eventually_async(attempt, timeout=120)
 
 
 def alive(process: Process) -> bool:
@@ -233,7 +233,7 @@ def measure_sync(url: str, folder: Path, parts: list[str]) -> Figures:
 
     if "rpc" in parts:
         with service.start() as process:
-            eventually(lambda: alive(process) and is_up(), timeout=20)
+            eventually(lambda: alive(process) and is_up(), timeout=120)
             measures.in_threads(call, measures.WARM_UP)
             figures |= measures.one_by_one_sync(call, measures.RPC_ONE_BY_ONE).figures("rpc_sync")
             figures["rpc_threads"] = measures.in_threads(call, measures.RPC_IN_FLIGHT)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -15,6 +15,9 @@ from lightbus.messages import EventMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.redis.events import membership
+from lightbus.transports.redis.events.consumer import RedisEventConsumer
+from lightbus.transports.redis.events.questions.status import Gone, events_gone
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.scripts import TRIM
 from tests.conftest import require
 from tests.support.eventually import eventually_async
@@ -279,6 +282,29 @@ async def test_events_that_were_trimmed_unread_are_counted_and_told(
     assert (await status(transport)).gone == 2
     await eventually_async(lambda: gone.total("shop-on_user") == 10)
     assert [text.partition(" events")[0] for text in told(caplog)] == ["7", "1", "2"]
+
+
+async def test_where_a_stream_has_very_many_groups_each_looks_less_often_for_events_that_are_gone(
+    redis_ports: Ports, redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    look = events_gone
+
+    async def spy(pipe: Channel, streams: Sequence[str], group: str) -> tuple[dict[str, Gone], int]:
+        found, groups = await look(pipe, streams, group)
+        looked.append(groups)
+        return found, groups
+
+    monkeypatch.setattr(membership, "events_gone", spy)
+    monkeypatch.setattr(membership, "_MANY_GROUPS", 2)
+    consumer = await redis_ports.listen(redis_ports.events(reclaim_interval=60))
+    assert isinstance(consumer, RedisEventConsumer)
+    await eventually_async(lambda: len(looked) == 2)  # As it joins, and when it begins to look regularly.
+    for number in range(5):
+        redis_server.execute("XGROUP", "CREATE", STREAM, f"other-{number}", "0")
+    for _ in range(5):
+        await consumer.membership.notice_gone()
+    assert looked == [1, 1, 6, 6], "three times in between it did not look"
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which a process shows again that it lives; less than the time after which it counts as gone.
 _SHOWN_EVERY = SILENT / 4
+#: For each of so many groups of a stream, it is looked one time less often for events that are gone.
+_MANY_GROUPS = 50
 
 
 class Membership:
@@ -73,6 +75,8 @@ class Membership:
         self.last_seen: dict[str, str] = {}
         #: How many events each stream has lost before they were read, as it was told last, and where.
         self._gone: dict[str, Gone] = {}
+        #: How many times more it is not looked for events that are gone.
+        self._looks_to_skip = 0
         #: Whether this process is about to leave: it takes nothing more.
         self.is_leaving = False
         self.refusals = Denials(obstacles, f"the consumer group {self.group}")
@@ -139,9 +143,18 @@ class Membership:
             self.refusals.meet(what, refusal)
 
     async def notice_gone(self) -> None:
-        """Tell of events that were taken out of a stream before the group had read them."""
+        """Tell of events that were taken out of a stream before the group had read them.
+
+        Redis tells of all groups of a stream at once. So where there are very many, each looks less often:
+        else their looks would cost the square of their number.
+        """
+        if self._looks_to_skip > 0:
+            self._looks_to_skip -= 1
+            return
         try:
-            for stream, gone in (await events_gone(self.pipe, list(self.keys), self.group)).items():
+            found, groups = await events_gone(self.pipe, list(self.keys), self.group)
+            self._looks_to_skip = groups // _MANY_GROUPS
+            for stream, gone in found.items():
                 self._tell_gone(stream, gone)
                 if gone.is_over and gone.number != gone.noted:
                     await note_surplus(self.pipe, stream, self.group, self.keys[stream].made, gone.number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any, NamedTuple
@@ -90,9 +90,15 @@ class Gone:
     place: bytes
 
 
-async def events_gone(pipe: Channel, streams: Sequence[str], group: str) -> dict[str, Gone]:
-    """Return what each stream has lost that the group had not read, as far as that can be told now."""
-    known = await _groups(pipe, streams, group)
+async def events_gone(pipe: Channel, streams: Sequence[str], group: str) -> tuple[dict[str, Gone], int]:
+    """Return what each stream has lost that the group had not read, as far as that can be told now.
+
+    Returns:
+        That, and the most groups that one of the streams has: so many were read to find this one.
+    """
+    read = await _read(pipe, streams)
+    most = max((len(groups) for _, _, groups in read), default=0)
+    known = _only(read, group)
     many = len(_Notes._fields)
     asked = [question for stream, *_ in known for question in _asks_notes(stream, group)]
     replies = await pipe.send_many(asked) if asked else []
@@ -101,7 +107,7 @@ async def events_gone(pipe: Channel, streams: Sequence[str], group: str) -> dict
         gone = _gone(about, facts, _notes(replies[many * i : many * (i + 1)]))
         if gone is not None:
             found[stream] = gone
-    return found
+    return found, most
 
 
 def note_surplus(pipe: Channel, stream: str, group: str, made: str, surplus: int) -> Awaitable[Any]:
@@ -122,17 +128,29 @@ async def _groups(
     pipe: Channel, streams: Sequence[str], group: str | None
 ) -> list[tuple[str, str, _Facts, _Facts]]:
     """Return stream, group, and the facts of both."""
+    return _only(await _read(pipe, streams), group)
+
+
+async def _read(pipe: Channel, streams: Sequence[str]) -> list[tuple[str, Sequence[Any], Sequence[Any]]]:
+    """Return the streams that there are, with what Redis says of each and of its groups."""
     asked = [("XINFO", what, stream) for stream in streams for what in ("STREAM", "GROUPS")]
     replies = await pipe.send_many(asked) if asked else []
+    told = zip(streams, replies[::2], replies[1::2], strict=True)
+    # One that is an error was deleted meanwhile.
+    return [each for each in told if not any(isinstance(reply, ReplyError) for reply in each[1:])]
+
+
+def _only(
+    read: Iterable[tuple[str, Sequence[Any], Sequence[Any]]], group: str | None
+) -> list[tuple[str, str, _Facts, _Facts]]:
+    """Return stream, group, and the facts of both, of one group or of all."""
+    wanted = None if group is None else group.encode()
     found = []
-    for i, stream in enumerate(streams):
-        about, groups = replies[2 * i : 2 * i + 2]
-        if isinstance(about, ReplyError) or isinstance(groups, ReplyError):
-            continue  # It was deleted meanwhile.
-        for facts in map(_facts, groups):
-            name = facts["name"].decode("utf-8", "replace")
-            if group in (None, name):
-                found.append((stream, name, _facts(about), facts))
+    for stream, about, groups in read:
+        for reply in groups:
+            # Its name comes first. A stream may have very many groups, of which one is wanted.
+            if wanted is None or reply[1] == wanted:
+                found.append((stream, reply[1].decode("utf-8", "replace"), _facts(about), _facts(reply)))
     return found
 
 
