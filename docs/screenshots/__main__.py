@@ -36,6 +36,7 @@ COMMANDS = {
     "group": "group list",
     "doctor": "doctor",
     "check": "check -c broken.yaml",
+    "plan": "plan",
 }
 #: What differs from one run to the next, and by what it is replaced.
 _CHANGING: Mapping[str, str] = {
@@ -75,16 +76,27 @@ def _first_run(folder: Path) -> str:
 def _of_a_service(folder: Path) -> Iterator[tuple[str, str]]:
     server = Server()
     try:
-        manifest = folder / "lightbus.yaml"
-        manifest.write_text(manifest.read_text().replace("127.0.0.1:6379", f"127.0.0.1:{server.port}"))
+        _use(folder / "lightbus.yaml", server.port)
         with Process([sys.executable, "-m", "lightbus", "run"], cwd=folder) as host:
             host.wait_for_line("ready: ", 60)
             _give_it_something_to_do(folder, server.port)
             for name, command in COMMANDS.items():
+                if name == "plan":
+                    _change(folder, server.port)
                 _, shown = on_terminal(*command.split(), cwd=folder, env={}, columns=COLUMNS)
                 yield name, _screen(command, shown)
     finally:
         server.close()
+
+
+def _use(manifest: Path, port: int) -> None:
+    manifest.write_text(manifest.read_text().replace("127.0.0.1:6379", f"127.0.0.1:{port}"))
+
+
+def _change(folder: Path, port: int) -> None:
+    """Put there what is to be deployed next."""
+    shutil.copytree(folder / "next", folder, dirs_exist_ok=True)
+    _use(folder / "lightbus.yaml", port)
 
 
 def _give_it_something_to_do(folder: Path, port: int) -> None:

@@ -59,6 +59,11 @@ class Transports:
             found.setdefault(transport.address, transport)
         return list(found.values())
 
+    def reach(self, chosen: ChosenTransport) -> EventTransport:
+        """Return a transport of events that no API has; it is closed with the others."""
+        transport: EventTransport = self._make("event", chosen)
+        return transport
+
     def schema(self) -> SchemaTransport:
         """Return the transport of contracts."""
         transport: SchemaTransport = self._make("schema", self._wiring.schema_transport)

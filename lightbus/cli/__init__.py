@@ -33,6 +33,7 @@ COMMANDS = {
     "group": "Look after the groups of listeners.",
     "init": "Write a first manifest and bus module.",
     "inspect": "Search the events on the bus.",
+    "plan": "Say what a deployment changes on the bus.",
     "run": "Host this project's APIs, listeners and tasks.",
     "shell": "Try the bus out in Python.",
     "status": "Show who is on the bus, and what waits there.",

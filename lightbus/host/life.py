@@ -13,6 +13,7 @@ from typing import Any, Literal
 from lightbus.bus.path import BusPath
 from lightbus.declared.settings import Feature
 from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
+from lightbus.insight.drift.declared import keep
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Problems
 from lightbus.outbox.relays import Relays
@@ -183,6 +184,7 @@ class Life:
             # Else others would take it for one who serves, until its leases run out.
             await worker.sign_off()
             raise
+        await keep(self._manifest, client)
 
     async def _check_brokers(self) -> None:
         """Tell what the brokers lack; without what nothing can work, the service does not start."""

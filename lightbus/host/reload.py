@@ -13,6 +13,7 @@ from lightbus.declared.listener import Listener
 from lightbus.declared.names import first_of
 from lightbus.declared.schedule import Schedule
 from lightbus.exceptions import ConfigurationError
+from lightbus.insight.drift.declared import keep
 from lightbus.manifest.differences import differences
 from lightbus.manifest.model import Manifest
 from lightbus.worker import Worker
@@ -81,6 +82,7 @@ class Reloader:
         listeners, schedules = await asyncio.to_thread(lambda: (loader.listeners(), loader.schedules()))
         loader.problems.raise_errors()
         self._apply(new, list(listeners.values()), schedules)
+        await keep(new, self._client)
         names = ", ".join(".".join(path) for path in changed) or "nothing has changed"
         logger.info("the manifest was applied: %s", names)
         return True

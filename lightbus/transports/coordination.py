@@ -1,4 +1,4 @@
-"""Agreement among processes over the broker: who owns an API, and who runs a schedule."""
+"""Agreement among processes over the broker: who owns an API, who runs a schedule, what services declare."""
 
 from __future__ import annotations
 
@@ -36,6 +36,25 @@ class Coordination(ABC):
         Raises:
             TransportUnavailable: The broker can't be reached.
         """
+
+    async def note_declared(self, service: str, record: bytes) -> None:  # noqa: B027
+        """Keep what a service declares, for those who compare with it later; it outlives its processes.
+
+        Args:
+            service: The service.
+            record: What it declares, as JSON.
+
+        Raises:
+            TransportError: The broker can't be reached, or refuses.
+        """
+
+    async def declared(self, services: Sequence[str]) -> Mapping[str, bytes]:
+        """Return what services declared when they were started last, by service; some are not known.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+        return {}
 
     @abstractmethod
     async def claim(

@@ -17,6 +17,7 @@ from .groups import SILENT as SILENT
 from .groups import ConsumerStatus as ConsumerStatus
 from .groups import GroupChanges
 from .groups import GroupStatus as GroupStatus
+from .groups import StreamStatus as StreamStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,27 @@ class EventQuestions(ABC):
         Raises:
             TransportUnavailable: The broker can't be reached.
         """
+
+    async def look_at(self, events: Sequence[tuple[str, str]]) -> Sequence[StreamStatus]:
+        """Tell of the streams of some events, by commands that only read: some counts may be estimates.
+
+        Args:
+            events: Pairs of API and event name; ``*`` where the names are not known.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+        groups = await self.group_status(events)
+        names = dict.fromkeys(each.stream for each in groups)
+        return [StreamStatus(n, tuple(events), 0, tuple(g for g in groups if g.stream == n)) for n in names]
+
+    async def attempts(self, status: GroupStatus, most: int) -> Sequence[int]:
+        """Return how often each event was tried that waits for another attempt, of up to so many.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+        return ()
 
     async def find_streams(self) -> None:  # noqa: B027
         """Search all that the broker has for streams that nobody has noted, for the questions that follow.

@@ -94,6 +94,23 @@ class GroupStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """A stream, with the groups that read it.
+
+    Args:
+        name: The place where the broker keeps the events.
+        events: Those that travel there, of the ones that were asked for: pairs of API and event name.
+        length: How many events it has.
+        groups: The groups.
+    """
+
+    name: str
+    events: tuple[tuple[str, str], ...]
+    length: int = 0
+    groups: tuple[GroupStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """What the move of a group does with one stream.
 

@@ -69,6 +69,7 @@ TABLE = {
     "group show": ("shop-old", FAILED, UNAVAILABLE),
     "init": ("new", OK, OK),
     "inspect": ("", OK, UNAVAILABLE),
+    "plan": ("", OK, UNAVAILABLE),
     "run": ("--fail-fast", OK, UNAVAILABLE),
     "shell": ("-e bus.auth.check_password(username=1,password=1)", OK, UNAVAILABLE),
     "status": ("", OK, UNAVAILABLE),

@@ -133,6 +133,17 @@ def doctor(console: Console) -> None:
     assert checks == named, printed
 
 
+def plan(console: Console) -> None:
+    console.put("bus.py", BUS)
+    console.put("lightbus.yaml", LISTENING)
+    with console.host() as host:
+        console.next("shop: nothing changes")
+        assert host.terminate() == 0
+    console.put("config/lightbus.yaml", LISTENING.replace("mailer", "sender"))
+    console.fire("Ada")
+    console.next("lightbus group move shop-mailer shop-sender", "DANGER", status=1)
+
+
 def troubleshooting(console: Console) -> None:
     console.put("bus.py", BUS)
     console.put("lightbus.yaml", LISTENING)
@@ -358,6 +369,7 @@ SCENES: Mapping[str, Callable[[Console], None]] = {
         "export": export,
         "listeners-that-are-gone": listeners_that_are_gone,
         "metrics": metrics,
+        "plan": plan,
         "plugins": plugins,
         "rename-listeners": rename_listeners,
         "tracing": tracing,

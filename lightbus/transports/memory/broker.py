@@ -146,6 +146,8 @@ class Broker:
         self.answers: dict[str, asyncio.Future[bytes]] = {}
         self.contracts: dict[str, dict[SchemaTransport, tuple[float, bytes]]] = {}
         self.owners: dict[str, dict[Identity, float]] = {}
+        #: What each service declared when it was started last.
+        self.declared: dict[str, bytes] = {}
         self.ticks: dict[str, Ticks] = {}
         #: The cards of processes, each with the end of its time, and the pauses by service and listener.
         self.cards: dict[Identity, tuple[float, bytes]] = {}

@@ -91,6 +91,14 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         held = broker().pauses.items()
         return {names: pause for names, pause in held if names[0] in services and pause.holds(now)}
 
+    async def note_declared(self, service: str, record: bytes) -> None:
+        """Keep what a service declares."""
+        broker().declared[service] = record
+
+    async def declared(self, services: Sequence[str]) -> Mapping[str, bytes]:
+        """Return what services declared when they were started last."""
+        return {name: broker().declared[name] for name in services if name in broker().declared}
+
     async def claim(
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
     ) -> Literal["ours", "had", "busy", "early"]:

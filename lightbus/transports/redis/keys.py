@@ -100,6 +100,11 @@ def contract_digest(blob: bytes) -> str:
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest()[:16]
 
 
+def declared_key(service_name: str) -> str:
+    """Return the key of what a service declared when it was started last."""
+    return f"lightbus:declared:{service_name}"
+
+
 def stream_key(api_name: str, event_name: str, stream_use: str) -> str:
     """Return the key of the stream that carries an event."""
     return f"{api_name}.{event_name if stream_use == 'per_event' else '*'}:stream"

@@ -43,6 +43,8 @@ def hosts(service: str) -> Iterator[Need]:
     yield from needed(commands, "take calls and events")
     pauses: list[Command] = [("HGETALL", Key(keys.paused_key(service)))]
     yield from needed(pauses, "heed pauses of listeners", is_optional=True)
+    noted: list[Command] = [("SET", Key(keys.declared_key(service)), "", "EX", 1)]
+    yield from needed(noted, "note what it declares for lightbus plan", is_optional=True)
 
 
 def shows(service: str) -> Iterator[Need]:

@@ -39,6 +39,11 @@ class Entry(NamedTuple):
         return [*self.fields, b"attempts", str(attempts).encode(), b"origin", self.origin.encode()]
 
 
+def is_of_retry(fields: Fields) -> bool:
+    """Tell whether fields end with the four that the retry stream adds."""
+    return len(fields) >= 4 and fields[-2] == b"origin"
+
+
 def without_extra(fields: Fields) -> Fields:
     """Take off the four fields that the retry stream adds at the end."""
-    return fields[:-4] if len(fields) >= 4 and fields[-2] == b"origin" else fields
+    return fields[:-4] if is_of_retry(fields) else fields

@@ -78,6 +78,14 @@ class Streams:
         """Return the keys of the streams that some uses are about."""
         return list(dict.fromkeys(key for use in uses for key in self._keys_of(use)))
 
+    def carried(self, events: Iterable[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+        """Return the streams of some events by key, each with those that it carries."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for api, name in events:
+            for key in self._keys_of(Use("fires", api, (name,))):
+                found.setdefault(key, []).append((api, name))
+        return found
+
     def needs(self, use: Use) -> Iterable[Need]:
         """Return the needs of a use."""
         for key in self._keys_of(use):

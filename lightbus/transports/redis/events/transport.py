@@ -15,6 +15,7 @@ from lightbus.transports.events import (
     EventTransport,
     GroupStatus,
     Outgoing,
+    StreamStatus,
     Subscription,
 )
 from lightbus.transports.groups import HandBack, Move, Seek
@@ -30,7 +31,7 @@ from .membership import Membership
 from .publishing import Publishing, append
 from .questions import changes, dead_letters, hand_back, history
 from .questions.noted import search
-from .questions.status import group_status
+from .questions.status import attempts, group_status, look_at
 from .streams import Streams
 from .suspects import Suspects
 
@@ -142,6 +143,14 @@ class RedisEventTransport(RedisTransport, EventTransport):
             return await group_status(self.pipe)  # Others may have set its length.
         uses = [Use("fires", api_name, (name,)) for api_name, name in events]
         return await group_status(self.pipe, self._streams.keys(uses), limit=self._options.max_stream_length)
+
+    async def look_at(self, events: Sequence[tuple[str, str]]) -> Sequence[StreamStatus]:
+        """Ask the streams of some events about their lengths and groups."""
+        return await look_at(self.pipe, self._streams.carried(events), self._options.max_stream_length)
+
+    async def attempts(self, status: GroupStatus, most: int) -> Sequence[int]:
+        """Ask how often the events of a group were tried that wait for another attempt."""
+        return await attempts(self.pipe, status, most)
 
     async def remove_group(self, status: GroupStatus) -> None:
         """Remove a group of one stream."""

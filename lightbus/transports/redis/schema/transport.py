@@ -1,7 +1,8 @@
 """Contracts in Redis: ``schema:{api}`` holds one with a TTL, ``schemas`` is the set of all names.
 
 ``lightbus:owner:{api}`` is a sorted set of the processes that own an API. The hash
-``lightbus:schedule:{service}:{name}`` has the last tick of a schedule and the process that runs it.
+``lightbus:schedule:{service}:{name}`` has the last tick of a schedule and the process that runs it, and
+``lightbus:declared:{service}`` what a service declared when it was started last.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lightbus.transports.redis.foreign import is_foreign
 from lightbus.transports.redis.keys import (
     SCHEMAS,
     contract_digest,
+    declared_key,
     owner_key,
     publishers_key,
     schedule_key,
@@ -52,6 +54,8 @@ _PAGE = 500
 _MOST_STALE = 1_000
 #: Seconds for which the last tick of a schedule is remembered: longer than the year between two of some.
 _TICKS_KEPT = 400 * 86_400
+#: Seconds for which it is remembered what a service declared: as long as the ticks of its schedules.
+_DECLARED_KEPT = _TICKS_KEPT
 _CLAIMS: Mapping[bytes, Literal["ours", "had", "busy", "early"]] = {
     b"ours": "ours",
     b"had": "had",
@@ -245,6 +249,23 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         with unavailable("the publishers of contracts can't be read"):
             asked = (is_foreign(self.pipe, name) for name in api_names)
             return {name for name, it in zip(api_names, await asyncio.gather(*asked), strict=True) if it}
+
+    async def note_declared(self, service: str, record: bytes) -> None:
+        """Keep what a service declares."""
+        written = ("SET", declared_key(service), record, "EX", _DECLARED_KEPT)
+        with unavailable("what the service declares is not noted"):
+            (reply,) = await self.pipe.send_many([written])
+            if isinstance(reply, ReplyError):
+                # A missing permission is no obstacle: all else works.
+                self.session.permissions.excuse([reply])
+                raise reply
+
+    async def declared(self, services: Sequence[str]) -> Mapping[str, bytes]:
+        """Return what services declared when they were started last."""
+        with unavailable("what services declared can't be read"):
+            asked = [("GET", declared_key(name)) for name in services]
+            records = await self.pipe.send_many(asked) if asked else []
+        return {name: it for name, it in zip(services, records, strict=True) if isinstance(it, bytes)}
 
     async def claim(
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+import re
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any, NamedTuple
 
-from lightbus.transports.events import ConsumerStatus, GroupStatus
+from lightbus.transports.events import ConsumerStatus, GroupStatus, StreamStatus
+from lightbus.transports.redis.events.entry import is_of_retry
 from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
@@ -20,6 +22,10 @@ from .history import stream_keys
 #: Redis before 7.0, and any Redis for a group that began in the middle, does not know the lag. Up to so many
 #: entries are counted then; beyond, it is estimated by their times.
 _COUNTED = 1_000
+#: Without a script, up to so many are counted: they have to be read.
+_READ = 100
+#: The number of attempts at the end of the fields of an event, as retry.lua packs them.
+_PACKED = re.compile(rb"\xa8attempts[\xa1-\xbf](\d+)\xa6origin[\xa1-\xbf][\d-]+\Z")
 
 #: The consumer that stays if the last process of a group has ended: a Lightbus 1.x that starts destroys
 #: every group without one.
@@ -47,6 +53,53 @@ async def group_status(
             streams = [key.decode("utf-8", "replace") for key in await stream_keys(pipe)]
         facts = await _groups(pipe, streams, group)
         return await asyncio.gather(*(_group(pipe, *each, limit) for each in facts))
+
+
+async def look_at(
+    pipe: Channel, streams: Mapping[str, Sequence[tuple[str, str]]], limit: int | None
+) -> list[StreamStatus]:
+    """Return how long streams are, and how far their groups; no script is run for that.
+
+    Args:
+        pipe: The Redis.
+        streams: The events that travel in each stream.
+        limit: How many events a stream takes that a group has not acknowledged.
+
+    Raises:
+        TransportUnavailable: Redis does not answer, or refuses.
+    """
+    with unavailable("the streams can't be read"):
+        lengths = await pipe.send_many([("XLEN", stream) for stream in streams]) if streams else []
+        facts = await _groups(pipe, list(streams), None)
+        groups = await asyncio.gather(*(_group(pipe, *each, limit, only_reads=True) for each in facts))
+    return [
+        StreamStatus(
+            stream,
+            tuple(events),
+            length if isinstance(length, int) else 0,
+            tuple(group for group in groups if group.stream == stream),
+        )
+        for (stream, events), length in zip(streams.items(), lengths, strict=True)
+    ]
+
+
+async def attempts(pipe: Channel, status: GroupStatus, most: int) -> list[int]:
+    """Return how often each event was tried that waits for another attempt, of up to so many.
+
+    Raises:
+        TransportUnavailable: Redis does not answer, or refuses.
+    """
+    keys = GroupKeys(status.stream, status.group)
+    with unavailable("events that wait for another attempt can't be read"):
+        origins, due = await pipe.send_many(
+            [("HKEYS", keys.bodies), ("XRANGE", keys.retry, "-", "+", "COUNT", most)]
+        )
+        asked = [("HGET", keys.bodies, o) for o in origins[:most]] if isinstance(origins, list) else []
+        bodies = await pipe.send_many(asked) if asked else []
+    found = [_PACKED.search(body) for body in bodies if isinstance(body, bytes)]
+    numbers = [match[1] for match in found if match is not None]
+    numbers += [fields[-3] for _, fields in due if is_of_retry(fields)] if isinstance(due, list) else []
+    return [int(number) for number in numbers[:most]]
 
 
 async def most_behind(pipe: Channel, stream: str, limit: int) -> GroupStatus | None:
@@ -155,7 +208,14 @@ def _only(
 
 
 async def _group(
-    pipe: Channel, stream: str, name: str, about: _Facts, group: _Facts, limit: int | None
+    pipe: Channel,
+    stream: str,
+    name: str,
+    about: _Facts,
+    group: _Facts,
+    limit: int | None,
+    *,
+    only_reads: bool = False,
 ) -> GroupStatus:
     keys = GroupKeys(stream, name)
     replies = await pipe.send_many(
@@ -175,7 +235,7 @@ async def _group(
     held, notes = replies[5], _notes(replies[6:])
     gone = _gone(about, group, notes)
     held_again = sum(_facts(consumer)["pending"] for consumer in retried)
-    lag, is_exact = await _lag(pipe, stream, about, group, is_off=_surplus(notes) > 0)
+    lag, is_exact = await _lag(pipe, stream, about, group, is_off=_surplus(notes) > 0, only_reads=only_reads)
     return GroupStatus(
         name,
         stream,
@@ -240,7 +300,9 @@ def _consumers(
     return tuple(found[name] for name in sorted(found))
 
 
-async def _lag(pipe: Channel, stream: str, about: _Facts, group: _Facts, *, is_off: bool) -> tuple[int, bool]:
+async def _lag(
+    pipe: Channel, stream: str, about: _Facts, group: _Facts, *, is_off: bool, only_reads: bool
+) -> tuple[int, bool]:
     """Return how many entries a group has not read, and whether that is exact.
 
     Args:
@@ -249,6 +311,7 @@ async def _lag(pipe: Channel, stream: str, about: _Facts, group: _Facts, *, is_o
         about: The facts about it.
         group: Those about the group.
         is_off: Whether Redis counts entries as unread that were gone before the group came there.
+        only_reads: Whether no script may be run.
     """
     read, newest, first = group["last-delivered-id"], about["last-generated-id"], about["first-entry"]
     if first is None or _number(read) >= _number(newest):
@@ -257,12 +320,16 @@ async def _lag(pipe: Channel, stream: str, about: _Facts, group: _Facts, *, is_o
         return about["length"], True  # Redis would count those that are gone before the first, too.
     if isinstance(group.get("lag"), int) and not is_off:
         return group["lag"], True
-    unread = await pipe.run(COUNT(stream=stream, after=read, most=_COUNTED))
-    if unread <= _COUNTED:
+    most = _READ if only_reads else _COUNTED
+    if only_reads:
+        unread = len(await pipe.send("XRANGE", stream, b"(" + read, "+", "COUNT", most + 1))
+    else:
+        unread = await pipe.run(COUNT(stream=stream, after=read, most=most))
+    if unread <= most:
         return unread, True
     span = _number(newest)[0] - _number(first[0])[0]
     share = (_number(newest)[0] - _number(read)[0]) / span if span else 1.0
-    return max(_COUNTED + 1, round(about["length"] * share)), False
+    return max(most + 1, round(about["length"] * share)), False
 
 
 def _number(entry_id: bytes) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""The difference between what a service declares and what its bus has: ``lightbus plan``."""
