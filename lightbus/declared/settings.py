@@ -40,6 +40,8 @@ class ChosenTransport:
 
 #: Django's name of a database.
 DatabaseAlias = NewType("DatabaseAlias", str)
+#: An engine of SQLAlchemy's as ``package.module:name``.
+EngineName = NewType("EngineName", str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,10 @@ class OutboxOptions:
 
     django: tuple[DatabaseAlias, ...] = option(
         (), "The databases of Django whose outboxes it relays: default, or a list of names."
+    )
+    sqlalchemy: tuple[EngineName, ...] = option(
+        (),
+        "The engines of SQLAlchemy whose outboxes it relays: shop.db:engine, or a list of such names.",
     )
     batch: int = option(
         500, "The most events that are sent in one transaction of the database.", minimum=1, maximum=10_000

@@ -24,6 +24,7 @@ from lightbus.worker.card import HostCard
 
 from .banner import Banner
 from .checks import broker_problems
+from .importing import import_object
 from .loading import Loader
 from .user_code import run_located, run_start_functions
 from .uses import uses_of
@@ -77,7 +78,7 @@ class Life:
         #: Waits for the brokers before it starts.
         self.opening = Retrying(logger, "the service can't start yet")
         #: The relays of its outboxes.
-        self.relays = Relays(manifest, bus.client)
+        self.relays = Relays(manifest, bus.client, import_object)
         #: Its consumers, once there are any.
         self.worker: Worker | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -120,24 +120,8 @@ class Tables(Protocol):
         """Close the connection."""
 
 
-class Database(Protocol):
-    """The same for a relay, which runs on an event loop."""
-
-    name: str
-    is_exclusive: bool
-    listens: bool
-
-    async def begin(self, buckets: Sequence[int], limit: int) -> Batch | None: ...  # noqa: D102
-    async def finish(self, outcome: Outcome) -> None: ...  # noqa: D102
-    async def rollback(self) -> None: ...  # noqa: D102
-    async def prune(self, seconds: float) -> None: ...  # noqa: D102
-    async def waiting(self) -> Waiting: ...  # noqa: D102
-    async def wait(self, seconds: float) -> bool: ...  # noqa: D102
-    async def close(self) -> None: ...  # noqa: D102
-
-
-class InThread:
-    """Uses the tables of an outbox in one thread, which has the connection of its own.
+class Remote(ABC):
+    """Tables that are used from an event loop, one statement after the other.
 
     Args:
         tables: The tables.
@@ -148,7 +132,6 @@ class InThread:
         self.is_exclusive = tables.is_exclusive
         self.listens = tables.listens
         self._tables = tables
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lightbus outbox {tables.name}")
 
     async def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
         """Begin a transaction; see :class:`Tables`."""
@@ -170,18 +153,45 @@ class InThread:
         """Return how full the outbox is."""
         return await self._run(self._tables.waiting)
 
+    async def stuck(self, limit: int) -> Sequence[Stuck]:
+        """Return rows that can't be sent."""
+        return await self._run(self._tables.stuck, limit)
+
+    async def retry(self, seqs: Sequence[int] | None) -> int:
+        """Have rows sent that could not be; count them."""
+        return await self._run(self._tables.retry, seqs)
+
+    async def drop(self, seqs: Sequence[int] | None) -> int:
+        """Delete rows that could not be sent; count them."""
+        return await self._run(self._tables.drop, seqs)
+
     async def wait(self, seconds: float) -> bool:
         """Wait for a sign that something was written."""
         return await self._run(self._tables.wait, seconds)
 
     async def close(self) -> None:
+        """Close the connection."""
+        await self._run(self._tables.close)
+
+    @abstractmethod
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function of the tables; if the caller is cancelled, the next call waits for this one."""
+
+
+class InThread(Remote):
+    """Uses the tables of an outbox in one thread, which has the connection of its own."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(tables)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lightbus outbox {tables.name}")
+
+    async def close(self) -> None:
         """Close the connection, and end the thread."""
         try:
-            await self._run(self._tables.close)
+            await super().close()
         finally:
             self._thread.shutdown(wait=False)
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
         loop = asyncio.get_running_loop()
-        # A thread can't be cancelled: what comes next waits for it, as the rollback must.
         return await asyncio.shield(loop.run_in_executor(self._thread, function, *args))

@@ -20,7 +20,7 @@ from lightbus.exceptions import (
 from lightbus.runtime.retrying import Retrying
 from lightbus.transports.events import Outgoing
 
-from .database import Batch, Database, DatabaseFailed, Outcome
+from .database import Batch, DatabaseFailed, Outcome, Remote
 from .rows import MAX_ERROR, Row, Waiting, buckets_of
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Relay:
         part: Which partition, from 0.
     """
 
-    def __init__(self, client: BusClient, database: Database, settings: OutboxOptions, part: int = 0) -> None:
+    def __init__(self, client: BusClient, database: Remote, settings: OutboxOptions, part: int = 0) -> None:
         self._client = client
         self._database = database
         self._settings = settings

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from typing import Any
 
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import ConfigurationError
@@ -13,10 +14,15 @@ from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Place, Problems
 from lightbus.runtime.tasks import Kept
 
-from .database import Database, InThread, Tables
+from .database import InThread, Remote
 from .relay import Relay
 
 logger = logging.getLogger(__name__)
+
+#: Imports what is named as ``package.module:name``.
+Import = Callable[[str], Any]
+#: Makes a connection to one outbox.
+Outbox = Callable[[], Remote]
 
 
 class Relays:
@@ -25,17 +31,19 @@ class Relays:
     Args:
         manifest: The manifest, which names the outboxes.
         client: The bus.
+        import_object: Imports what is named as ``package.module:name``.
     """
 
-    def __init__(self, manifest: Manifest, client: BusClient) -> None:
+    def __init__(self, manifest: Manifest, client: BusClient, import_object: Import) -> None:
         self._manifest = manifest
         self._client = client
-        self._outboxes: list[Callable[[], Tables]] = []
+        self._import = import_object
+        self.outboxes: Sequence[Outbox] = ()
         self._relays: list[Relay] = []
         self._kept: list[Kept] = []
 
     def __bool__(self) -> bool:
-        return bool(self._outboxes)
+        return bool(self.outboxes)
 
     def __iter__(self) -> Iterator[Relay]:
         """Go through the relays that run."""
@@ -50,25 +58,15 @@ class Relays:
         if "outbox" not in self._client.parts.declarations.features:
             return
         problems = Problems()
-        for index, alias in enumerate(self._manifest.outbox.django):
-            try:
-                if self._manifest.django is False:
-                    raise ConfigurationError("Django is not set up; write django: mysite.settings, too")
-                tables = import_module("lightbus.django.tables").DjangoTables
-                tables(alias)
-            except ConfigurationError as e:
-                problems.add(self._place("outbox.django", index), "outbox.django", str(e))
-            else:
-                self._outboxes.append(lambda alias=alias, tables=tables: tables(alias))  # type: ignore[misc]
+        self.outboxes = outboxes_of(self._manifest, self._import, problems)
         problems.raise_errors()
 
     def start(self) -> None:
         """Begin to send."""
         parts, settings = self._client.parts, self._manifest.outbox
-        for tables in self._outboxes:
+        for outbox in self.outboxes:
             for part in range(settings.partitions):
-                database: Database = InThread(tables())
-                relay = Relay(self._client, database, settings, part)
+                relay = Relay(self._client, outbox(), settings, part)
                 lost = f"events of the outbox {relay.name} are not sent"
                 kept = Kept(relay.run, f"lightbus outbox {relay.name}", lost, parts.obstacles)
                 self._relays.append(relay)
@@ -91,8 +89,46 @@ class Relays:
         relays, self._relays = self._relays, []
         await asyncio.gather(*(relay.close() for relay in relays))
 
-    def _place(self, path: str, index: int) -> Place:
-        node = self._manifest.tree.find(path) if self._manifest.tree else None
-        if node is None:
-            return Place("")
-        return node.value[index].place if isinstance(node.value, list) else node.place
+
+def outboxes_of(manifest: Manifest, import_object: Import, problems: Problems) -> list[Outbox]:
+    """Return what connects to each outbox that a manifest names.
+
+    Args:
+        manifest: The manifest; Django is set up where it says so.
+        import_object: Imports what is named as ``package.module:name``.
+        problems: Takes what can't be used.
+    """
+    ways: dict[str, Callable[[str], Outbox]] = {
+        "django": lambda alias: _of_django(manifest, alias),
+        "sqlalchemy": lambda name: _of_engine(import_object(name), name),
+    }
+    found = []
+    for key, connect in ways.items():
+        for index, name in enumerate(getattr(manifest.outbox, key)):
+            try:
+                found.append(connect(name))
+            except ConfigurationError as e:
+                path = f"outbox.{key}"
+                problems.add(_place(manifest, path, index), path, str(e))
+    return found
+
+
+def _of_django(manifest: Manifest, alias: str) -> Outbox:
+    if manifest.django is False:
+        raise ConfigurationError("Django is not set up; write django: mysite.settings, too")
+    tables = import_module("lightbus.django.tables").DjangoTables
+    tables(alias)
+    return lambda: InThread(tables(alias))
+
+
+def _of_engine(engine: Any, name: str) -> Outbox:
+    connect = import_module("lightbus.sqlalchemy.engines").connect
+    connect(engine, name)
+    return lambda: connect(engine, name)
+
+
+def _place(manifest: Manifest, path: str, index: int) -> Place:
+    node = manifest.tree.find(path) if manifest.tree else None
+    if node is None:
+        return Place("")
+    return node.value[index].place if isinstance(node.value, list) else node.place

@@ -32,7 +32,7 @@ TABLE = {
     },
     "OutboxOptions": {
         "batch poll dedupe partitions keep": "outbox/test_relay.py",
-        "django": "outbox/test_host.py",
+        "django sqlalchemy": "outbox/test_host.py",
     },
     "BusOptions": {"log_level log_format drain_timeout": PROCESS, "expose_tracebacks": OPTIONS},
     "BusRedisOptions": {

@@ -127,3 +127,37 @@ def test_an_app_that_is_not_installed_is_told(project: Project) -> None:
     status, told = project.refused()
     assert status == 78
     assert "'lightbus.django' is not among INSTALLED_APPS; add it" in told
+
+
+ENGINE = """
+    from sqlalchemy import MetaData, create_engine
+    from lightbus.sqlalchemy import outbox_table
+
+    engine = create_engine("sqlite:///db.sqlite3")
+    metadata = MetaData()
+    outbox_table(metadata)
+    metadata.create_all(engine)
+    """
+FIRE_IT = """
+    from sqlalchemy.orm import Session
+    from lightbus.sqlalchemy import outbox
+
+    from bus import bus
+    from db import engine
+
+    with Session(engine) as session, session.begin():
+        outbox(bus, session).shop.placed.fire(number="one")
+    """
+
+
+def test_a_host_relays_the_outbox_of_an_engine(project: Project) -> None:
+    project.write("db.py", ENGINE)
+    text = MANIFEST.replace("django: settings", "").replace("django: %s", "sqlalchemy: 'db:engine'")
+    project.write("lightbus.yaml", text)
+    project.script(FIRE_IT)
+    status, told = project.refused("--set", "outbox.sqlalchemy=db:metadata")
+    assert status == 78
+    assert "outbox.sqlalchemy: db:metadata is MetaData()" in told
+    host = project.host()
+    host.wait_for_line("order one")
+    assert host.terminate() == 0

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.declared.settings import (
     DatabaseAlias,
+    EngineName,
     EventTransport,
     ResultTransport,
     RpcTransport,
@@ -23,7 +24,7 @@ from .installed import options_class, plugin_names, plugin_options, transport_na
 from .scalars import Leaf, leaf_of
 
 #: The types of lists that may be written as their one value.
-_ALONE = (DatabaseAlias,)
+_ALONE = (DatabaseAlias, EngineName)
 _KINDS: dict[Any, Kind] = {
     RpcTransport: "rpc",
     EventTransport: "event",

@@ -15,7 +15,7 @@ from lightbus.declared.definition import API_NAME, API_NAME_RULE
 from lightbus.declared.listener import Events, Since
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import Cron, TimeZone
-from lightbus.declared.settings import DatabaseAlias
+from lightbus.declared.settings import DatabaseAlias, EngineName
 from lightbus.manifest.model import DjangoSettings, ListenAddress, ModuleName
 from lightbus.manifest.text.nodes import Untyped
 from lightbus.manifest.text.yaml import plain_scalar
@@ -214,6 +214,9 @@ _LEAVES: dict[Any, Leaf] = {
     Cron: replace(_text("five fields of cron that name real times, such as 0 2 * * *", _CRON), read=_cron),
     ClassName: _text("a class as package.module.Name", rf"{_WORD}(?:\.{_WORD})+", code=True),
     DatabaseAlias: _text("Django's name of a database, or a list of such names", r"[A-Za-z0-9_.-]+"),
+    EngineName: _text(
+        "an engine as package.module:name, or a list of such names", f"{_DOTTED}:{_DOTTED}", code=True
+    ),
     TimeZone: Leaf("a time zone such as Europe/London", "text", _zone, {"type": "string"}),
     Since: Leaf(
         "new, earliest or a date and time such as 2026-01-31T12:00:00Z",

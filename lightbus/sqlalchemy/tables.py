@@ -1,0 +1,265 @@
+"""The tables of an outbox in a database of SQLAlchemy's, as its relay uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Update,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from lightbus.outbox.database import Batch, DatabaseFailed, Outcome
+from lightbus.outbox.rows import (
+    BUCKETS,
+    FAILED,
+    HELD,
+    MOST_COUNTED,
+    ROW_COLUMNS,
+    SENT,
+    WAITING,
+    Row,
+    Stuck,
+    Waiting,
+)
+
+from .schema import EVENTS, LOCKS, now
+from .writing import table_missing
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_COLUMNS = [EVENTS.c[name] for name in ROW_COLUMNS]
+
+
+def _told(
+    method: Callable[Concatenate[SqlAlchemyTables, P], T],
+) -> Callable[Concatenate[SqlAlchemyTables, P], T]:
+    """Make errors of the database those that a relay knows; the connection is made anew after one."""
+
+    @wraps(method)
+    def call(self: SqlAlchemyTables, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except SQLAlchemyError as e:
+            self.reset()
+            missing = table_missing(e) if isinstance(e, DBAPIError) else None
+            raise (missing or DatabaseFailed(_first_line(e))) from e
+
+    return call
+
+
+class SqlAlchemyTables:
+    """The tables of an outbox in the database of an engine.
+
+    Args:
+        engine: The engine.
+        name: Its name in the manifest.
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.name = f"sqlalchemy:{name}"
+        self.is_exclusive = engine.dialect.name == "sqlite"
+        self.listens = False
+        # Each statement is to see what others have committed before it.
+        self._engine = (
+            engine if self.is_exclusive else engine.execution_options(isolation_level="READ COMMITTED")
+        )
+        self._connection: Connection | None = None
+        self._has_locks = False
+
+    @_told
+    def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
+        """Begin a transaction, lead these buckets in it, and read what waits there."""
+        self.rollback()
+        connection = self._connection = self._connection or self._engine.connect()
+        waits = EVENTS.c.state == WAITING
+        if not connection.scalar(select(exists().where(waits, _among(buckets)))):
+            # While nothing waits, the database has nothing to write.
+            connection.rollback()
+            return None
+        connection.rollback()
+        if not self._has_locks:
+            self._make_locks(connection)
+        led = self._lead(connection, buckets)
+        if not led:
+            connection.rollback()
+            return None
+        read = select(*_COLUMNS).where(waits, _among(led)).order_by(EVENTS.c.seq).limit(limit)
+        rows = [Row(*row) for row in connection.execute(read)]
+        stuck = select(EVENTS.c.key).distinct().where(EVENTS.c.state == FAILED, EVENTS.c.key != "")
+        return Batch(rows, frozenset(connection.scalars(stuck)))
+
+    def _lead(self, connection: Connection, buckets: Sequence[int]) -> Sequence[int]:
+        """Return the buckets that this transaction has locked: all, as a rule, or none.
+
+        Relays of one partition compete for its first one. The others are theirs alone, unless a relay runs
+        that has another number of partitions.
+        """
+        if self.is_exclusive:
+            # An UPDATE as the first statement takes SQLite's one lock, as BEGIN IMMEDIATE does.
+            taken = connection.execute(_touch().where(LOCKS.c.part.in_(buckets)))
+            self._has_locks = bool(taken.rowcount)
+            return buckets if self._has_locks else ()
+        lock = select(LOCKS.c.part).with_for_update(skip_locked=True)
+        if not connection.scalars(lock.where(LOCKS.c.part == buckets[0])).all():
+            # Somebody may have emptied the table.
+            there = select(exists().where(LOCKS.c.part == buckets[0]))
+            self._has_locks = bool(connection.scalar(there))
+            return ()
+        return connection.scalars(lock.where(LOCKS.c.part.in_(buckets)).order_by(LOCKS.c.part)).all()
+
+    def _make_locks(self, connection: Connection) -> None:
+        """Make the rows that relays lock, in a transaction of their own: else others would wait."""
+        known = set(connection.scalars(select(LOCKS.c.part)))
+        missing = [{"part": part} for part in range(BUCKETS) if part not in known]
+        try:
+            if missing:
+                connection.execute(insert(LOCKS), missing)
+            connection.commit()
+        except IntegrityError:
+            # Another relay has made them just now.
+            connection.rollback()
+        self._has_locks = True
+
+    @_told
+    def finish(self, outcome: Outcome) -> None:
+        """Write what has become of the rows, and commit."""
+        connection = self._connection
+        if connection is None:
+            raise DatabaseFailed("the connection is gone")
+        if outcome.sent:
+            ours = EVENTS.c.seq.in_(outcome.sent)
+            kept = update(EVENTS).where(ours).values(state=SENT)
+            connection.execute(kept if outcome.kept else delete(EVENTS).where(ours))
+        for seq, error in outcome.failed.items():
+            marked = update(EVENTS).where(EVENTS.c.seq == seq)
+            tried = EVENTS.c.attempts + 1
+            connection.execute(marked.values(state=FAILED, error=error, attempts=tried))
+        if outcome.held:
+            held = update(EVENTS).where(EVENTS.c.seq.in_(outcome.held)).values(state=HELD)
+            connection.execute(held)
+        connection.commit()
+
+    @_told
+    def rollback(self) -> None:
+        """End the transaction, if there is one, without a change."""
+        if self._connection is not None:
+            self._connection.rollback()
+
+    def reset(self) -> None:
+        """Drop the connection, which may be broken, with its transaction."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except SQLAlchemyError:
+                return  # It was broken, and is no longer used.
+
+    @_told
+    def prune(self, seconds: float) -> None:
+        """Delete the rows that were sent and are older than that."""
+        old = now() - timedelta(seconds=seconds)
+        with self._engine.begin() as connection:
+            connection.execute(delete(EVENTS).where(EVENTS.c.state == SENT, EVENTS.c.created_at < old))
+
+    @_told
+    def waiting(self) -> Waiting:
+        """Return how full the outbox is."""
+        waits = EVENTS.c.state.in_((WAITING, HELD))
+        with self._engine.connect() as connection:
+            rows = _number(connection, waits)
+            failed = _number(connection, EVENTS.c.state == FAILED)
+            first = select(EVENTS.c.created_at).where(waits).order_by(EVENTS.c.seq).limit(1)
+            return Waiting(rows, _age(connection.scalar(first)), failed)
+
+    @_told
+    def stuck(self, limit: int) -> Sequence[Stuck]:
+        """Return rows that can't be sent, the oldest first."""
+        more = EVENTS.c.error, EVENTS.c.attempts, EVENTS.c.created_at
+        failed = select(*_COLUMNS, *more).where(EVENTS.c.state == FAILED)
+        found = []
+        with self._engine.connect() as connection:
+            for *row, error, attempts, created in connection.execute(
+                failed.order_by(EVENTS.c.seq).limit(limit)
+            ):
+                made = Row(*row)
+                behind = (EVENTS.c.state == HELD) & (EVENTS.c.key == made.key)
+                held = _number(connection, behind) if made.key else 0
+                found.append(Stuck(made, error, attempts, _age(created), held))
+        return found
+
+    @_told
+    def retry(self, seqs: Sequence[int] | None) -> int:
+        """Have rows sent that could not be, and those that wait for them; count them."""
+        return self._decide(seqs, update(EVENTS).values(state=WAITING, error=""))
+
+    @_told
+    def drop(self, seqs: Sequence[int] | None) -> int:
+        """Delete rows that could not be sent; those that wait for them go on."""
+        return self._decide(seqs, delete(EVENTS))
+
+    def _decide(self, seqs: Sequence[int] | None, statement: Any) -> int:
+        these = true() if seqs is None else EVENTS.c.seq.in_(list(seqs))
+        with self._engine.begin() as connection:
+            # Batches on their way may hold rows because of those that change here.
+            if self.is_exclusive:
+                connection.execute(_touch())
+            else:
+                connection.execute(select(LOCKS.c.part).order_by(LOCKS.c.part).with_for_update()).all()
+            number: int = connection.execute(statement.where(EVENTS.c.state == FAILED, these)).rowcount
+            stuck = select(EVENTS.c.key).distinct().where(EVENTS.c.state == FAILED, EVENTS.c.key != "")
+            left = list(connection.scalars(stuck))
+            held = update(EVENTS).where(EVENTS.c.state == HELD, EVENTS.c.key.not_in(left))
+            connection.execute(held.values(state=WAITING))
+        return number
+
+    def wait(self, seconds: float) -> bool:
+        """Return at once: it is not listened to."""
+        return False
+
+    @_told
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _touch() -> Update:
+    return update(LOCKS).values(part=LOCKS.c.part)
+
+
+def _among(buckets: Sequence[int]) -> Any:
+    return true() if len(buckets) == BUCKETS else EVENTS.c.bucket.in_(buckets)
+
+
+def _number(connection: Connection, condition: Any) -> int:
+    some = select(literal(1)).select_from(EVENTS).where(condition).limit(MOST_COUNTED).subquery()
+    return connection.scalar(select(func.count()).select_from(some)) or 0
+
+
+def _age(moment: Any) -> float:
+    if moment is None:
+        return 0.0
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, float((now() - aware).total_seconds()))
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    text = str(getattr(error, "orig", None) or error)
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}".strip()
