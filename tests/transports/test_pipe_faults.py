@@ -46,7 +46,7 @@ def fault_lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 @pytest.mark.parametrize("factory", LOOPS)
-@pytest.mark.parametrize("step", ["write", "read"])
+@pytest.mark.parametrize("step", ["write", "feed"])
 @pytest.mark.parametrize(
     "error",
     [
@@ -63,7 +63,7 @@ def test_whatever_breaks_a_connection_comes_out_as_one_error(
     factory: Factory, step: str, error: Exception, redis_url: str
 ) -> None:
     class Broken:
-        """A writer, or reader, that raises."""
+        """A transport, or parser, that raises."""
 
         def __init__(self, real: Any) -> None:
             self._real = real
@@ -76,9 +76,9 @@ def test_whatever_breaks_a_connection_comes_out_as_one_error(
     def break_it(wire: Wire | None) -> None:
         assert wire is not None
         if step == "write":
-            wire._writer = Broken(wire._writer)  # type: ignore[assignment]
+            wire._transport = Broken(wire._transport)  # type: ignore[assignment]
         else:
-            wire._stream = Broken(wire._stream)  # type: ignore[assignment]
+            wire._parser = Broken(wire._parser)  # type: ignore[assignment]
 
     async def work() -> None:
         pipe = pipe_to(redis_url, Obstacles())
@@ -152,14 +152,13 @@ async def test_a_fault_while_connecting_is_told_once_and_is_an_obstacle_while_it
 async def test_a_fault_while_reading_fails_what_waits_and_the_pipe_goes_on(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def read(self: Pipe, wire: Wire) -> None:
-        await wire.read()
+    def receive(self: Pipe, replies: list[Any]) -> None:
         raise KeyError("planted")
 
     told = Obstacles()
     pipe = pipe_to(redis_url, told)
     with monkeypatch.context() as patch:
-        patch.setattr(Pipe, "_read", read)
+        patch.setattr(Pipe, "_receive", receive)
         for _ in range(3):
             async with asyncio.timeout(PATIENCE):
                 with pytest.raises(LinkBroken, match="KeyError: 'planted'"):

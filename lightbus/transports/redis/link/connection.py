@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import hiredis
 from redis import asyncio as aioredis
@@ -19,7 +20,7 @@ from lightbus.options import Duration
 from lightbus.transports.redis.options import HostPort, RedisOptions
 
 from .reaching.lookup import look_up
-from .reaching.reasons import LOOPBACK, NoTls, doubt, is_known, is_tls, reason_of, words_of
+from .reaching.reasons import LOOPBACK, NoTls, connect_by_tls, is_known, is_tls, reason_of, words_of
 from .reaching.sentinel import NoPrimary, primary
 from .reaching.settings import find_files, settings_of, settings_of_sentinel
 from .refusals import ReplyError, must_reconnect
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 #: Seconds for which a blocking read waits before it is begun again, to find a dead link.
 BLOCK = 2.0
 
-_READ_SIZE = 256 * 1024
 _NOTHING: Any = object()
 
 
@@ -108,7 +108,7 @@ class Connector:
                 connection = kind(**given)
                 if "path" not in given:
                     await look_up(given.get("host", "localhost"), given.get("port", 6379))
-                await (_connect_by_tls(connection, settings) if is_tls(settings) else connection.connect())
+                await (connect_by_tls(connection, settings) if is_tls(settings) else connection.connect())
                 # A server that asks for a password, or still loads its data, says so only to a command.
                 await connection.send_command("PING")
                 await connection.read_response()
@@ -155,62 +155,105 @@ class Connector:
         )
 
 
-class Wire:
+class Wire(asyncio.Protocol):
     """An open connection, from which many replies are read at once.
 
-    The library connects: TLS, password, Sentinel and handshake are its own. Replies then pass by its parser,
-    which takes several coroutines for each. Any error of the event loop, TLS or the parser on a broken
-    connection becomes a :class:`LinkBroken` here, and only where replies are read.
+    The library connects: TLS, password, Sentinel and handshake are its own. From then on, the event loop
+    hands what comes to this class. By way of the library's parser, each reply would take several coroutines,
+    and by way of a stream, one more turn of the loop. Any error of the event loop, TLS or the parser on a
+    broken connection becomes a :class:`LinkBroken` here, and only where replies are read.
 
     Args:
         connection: A connection after its handshake.
         address: Its address, without secrets.
     """
 
-    __slots__ = ("_address", "_connection", "_failure", "_parser", "_stream", "_writer")
-
     def __init__(self, connection: AbstractConnection, address: str) -> None:
         self._connection = connection
         self._address = address
-        self._failure: Exception | None = None
-        if connection._reader is None or connection._writer is None:
-            raise EOFError
-        self._stream = connection._reader
-        self._writer = connection._writer
+        #: Takes replies as they come, as many as there are; by default, they are kept for :meth:`read`.
+        self.receive: Callable[[list[Any]], None] = self._keep
+        self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(
             protocolError=redis_errors.InvalidResponse, replyError=ReplyError, notEnoughData=_NOTHING
         )
+        self._failure: Exception | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._end: Exception | None = None
+        self._replies: list[Any] = []
+        self._wanted = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._due = math.inf
+        self._watch: asyncio.TimerHandle | None = None
+        stream, writer = connection._reader, connection._writer
+        if stream is None or writer is None or stream.at_eof():
+            raise EOFError
+        if (error := stream.exception()) is not None:
+            raise error
+        self._transport = writer.transport
+        self._transport.set_protocol(self)
 
     def write(self, packed: bytes) -> None:
-        """Send bytes; what the socket does not take at once is kept. That it broke, :meth:`read` tells."""
+        """Send bytes; what the socket does not take at once is kept. Whoever reads hears that it broke."""
         try:
             # The event loop complains, in one way or another, about what is written to a broken connection.
-            if not self._writer.is_closing():
-                self._writer.write(packed)
+            if not self._transport.is_closing():
+                self._transport.write(packed)
         except Exception as e:
             self._failure = e
             self.abort()
 
-    async def read(self) -> list[Any]:
-        """Return all replies that have come, waiting for the first; one may be a :class:`ReplyError`.
+    async def read(self, count: int, timeout: float) -> list[Any]:
+        """Return so many replies, waiting for them; one may be a :class:`ReplyError`.
 
         Raises:
             LinkBroken: The connection broke.
+            TimeoutError: They have not come in time.
         """
-        replies: list[Any] = []
-        try:
-            while not replies:
-                data = await self._stream.read(_READ_SIZE)
-                if not data:
-                    raise EOFError
-                self._parser.feed(data)
-                while (reply := self._parser.gets()) is not _NOTHING:
-                    replies.append(reply)
-        except Exception as e:
-            # That it was closed when it was written to, uvloop says in a way that helps nobody.
-            told = e if self._failure is None or isinstance(self._failure, RuntimeError) else self._failure
-            raise self.broken(words_of(told) or "no answer in time") from (None if is_known(told) else e)
+        if len(self._replies) < count and self._end is None:
+            self._wanted, self._waiter = count, self._loop.create_future()
+            self._watch_until(self._loop.time() + timeout)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if len(self._replies) < count and self._end is not None:
+            raise self._end
+        replies, self._replies = self._replies, []
         return replies
+
+    async def lost(self) -> NoReturn:
+        """Wait until the connection breaks.
+
+        Raises:
+            LinkBroken: It has broken.
+            Exception: What :attr:`receive` has raised.
+        """
+        await self._over
+        raise self._end or self.broken("it was closed")
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over the replies that have come."""
+        if self._end is not None:
+            return
+        replies: list[Any] = []
+        parser = self._parser
+        try:
+            parser.feed(data)
+            while (reply := parser.gets()) is not _NOTHING:
+                replies.append(reply)
+        except Exception as e:
+            self._finish(self._broken_by(e))
+            return
+        if replies:
+            try:
+                self.receive(replies)
+            except Exception as e:
+                self._finish(e)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever reads."""
+        self._finish(self._broken_by(exc or EOFError()))
 
     def broken(self, reason: str) -> LinkBroken:
         """Return an error that says where the connection led and why it broke."""
@@ -219,13 +262,56 @@ class Wire:
     def abort(self) -> None:
         """Break the connection: whoever reads gets an error."""
         try:
-            self._writer.transport.abort()
+            self._transport.abort()
         except Exception as e:
             logger.debug("a connection to Redis at %s was broken already: %s", self._address, e)
 
     async def close(self) -> None:
         """Close it without waiting for the other side."""
+        if self._watch is not None:
+            self._watch.cancel()
         await _discard(self._connection)
+
+    def _keep(self, replies: list[Any]) -> None:
+        self._replies += replies
+        if self._waiter is not None and len(self._replies) >= self._wanted and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _finish(self, error: Exception) -> None:
+        """Note the end, for which there is only one reason, and break what may still be open."""
+        if self._end is not None:
+            return
+        self._end = error
+        if not self._over.done():
+            self._over.set_result(None)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        self.abort()
+
+    def _broken_by(self, error: Exception) -> LinkBroken:
+        # That it was closed when it was written to, uvloop says in a way that helps nobody.
+        told = error if self._failure is None or isinstance(self._failure, RuntimeError) else self._failure
+        broken = self.broken(words_of(told) or "no answer in time")
+        broken.__cause__ = None if is_known(told) else error
+        return broken
+
+    def _watch_until(self, due: float) -> None:
+        """Look at a time whether the replies have come. One timer serves many readings, which are quicker."""
+        self._due = due
+        if self._watch is not None:
+            if self._watch.when() <= due:
+                return
+            self._watch.cancel()
+        self._watch = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._due:
+            self._watch_until(self._due)
+        else:
+            self._waiter.set_exception(TimeoutError())
 
 
 class Link:
@@ -267,11 +353,8 @@ class Link:
             self.remains.note(name)
         wire = self._wire
         try:
-            async with asyncio.timeout(timeout):
-                wire.write(b"".join(map(hiredis.pack_command, commands)))
-                replies = await wire.read()
-                while len(replies) < len(commands):
-                    replies += await wire.read()
+            wire.write(b"".join(map(hiredis.pack_command, commands)))
+            replies = await wire.read(len(commands), timeout)
             refusals = [reply for reply in replies if isinstance(reply, ReplyError)]
             if refusals:
                 await self._note_refusals(refusals)
@@ -302,27 +385,6 @@ class Link:
         self.remains.leave()
         if wire is not None:
             await wire.close()
-
-
-async def _connect_by_tls(connection: Any, settings: dict[str, Any]) -> None:
-    """Connect, and find out meanwhile if no TLS is spoken there: else nothing but time would end that.
-
-    Raises:
-        NoTls: It is not.
-    """
-    connecting = asyncio.create_task(connection.connect(), name="lightbus redis tls")
-    doubting = asyncio.create_task(doubt(settings), name="lightbus redis tls doubt")
-    try:
-        await asyncio.wait((connecting, doubting), return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():
-            doubting.result()
-            await asyncio.wait((connecting,))
-        connecting.result()
-    finally:
-        for task in (connecting, doubting):
-            task.cancel()
-        # They end before the connection is closed, and asyncio is not to complain that nobody reads how.
-        await asyncio.gather(connecting, doubting, return_exceptions=True)
 
 
 async def _discard(connection: AbstractConnection) -> None:

@@ -244,7 +244,7 @@ class Pipe(Channel):
             what = "the task %r ended unasked: %s. It is begun again; commands on their way fail"
             logger.error(what, reader.get_name(), why_ended(reader))
         self._note_failure("its task was ended from outside", error)
-        self._drop(LinkBroken(f"the connection to Redis at {self.connector.address} broke: its task ended"))
+        self._drop(self._broken("its task ended"))
         self._reader = None
         # At the end of the loop, nobody waits any more, and it need not begin again.
         if any(not batch.future.done() for batch in self._waiting):
@@ -283,11 +283,12 @@ class Pipe(Channel):
         self._was_connected, self._has_answered = True, False
         self.outages.end(self._loop.time())
         self._wire = wire
+        wire.receive = self._receive
         try:
             # Before what waits here: the remains of the last connection must do nothing after it.
             self._introduce()
             self._flush()
-            await self._read(wire)
+            await wire.lost()
         except LinkBroken as e:
             # A server that is the wrong one is met again and again: once is enough to tell.
             logger.log(logging.WARNING if self._failures == 0 else logging.DEBUG, "%s", e)
@@ -313,44 +314,46 @@ class Pipe(Channel):
         packed = [hiredis.pack_command(command) for command in (NAME, *endings)]
         self._waiting.appendleft(Batch(introduced, b"".join(packed), len(packed), single=False))
 
-    async def _read(self, wire: Wire) -> None:
+    def _receive(self, replies: list[Any]) -> None:
+        """Hand replies to the senders of their commands."""
         written = self._written
-        while True:
-            replies = await wire.read()
-            self._heard_at = self._loop.time()
-            self._is_doubtful = False
-            for reply in replies:
-                if not written:
-                    raise wire.broken("a reply came to no command")
-                batch = written[0]
-                if reply.__class__ is ReplyError:
-                    batch.is_refused = True
-                    self.on_refusal(reply)
-                    if must_reconnect(reply):
-                        # Written commands are still answered; new ones wait for the next connection.
-                        self._leaving = reply
-                if not batch.single:
-                    batch.replies.append(reply)
-                    if len(batch.replies) < batch.wanted:
-                        continue
-                    reply = batch.replies
-                # Before the future is set: nothing that it wakes may find the batch still unanswered.
-                written.popleft()
-                if batch.future.done():
+        self._heard_at = self._loop.time()
+        self._is_doubtful = False
+        for reply in replies:
+            if not written:
+                raise self._broken("a reply came to no command")
+            batch = written[0]
+            if reply.__class__ is ReplyError:
+                batch.is_refused = True
+                self.on_refusal(reply)
+                if must_reconnect(reply):
+                    # Written commands are still answered; new ones wait for the next connection.
+                    self._leaving = reply
+            if not batch.single:
+                batch.replies.append(reply)
+                if len(batch.replies) < batch.wanted:
                     continue
-                if batch.is_refused:
-                    self._deliver(batch, reply)
-                else:
-                    batch.future.set_result(reply)
-            if self._leaving is None:
-                if self._failures:
-                    self._note_success()
-            elif not written:
-                self._failure = TransportUnavailable(
-                    f"Redis at {self.connector.address} can't be used: {self._leaving}"
-                )
-                self.outages.tell(str(self._failure))
-                raise wire.broken(f"it is left, since {self._leaving}")
+                reply = batch.replies
+            # Before the future is set: nothing that it wakes may find the batch still unanswered.
+            written.popleft()
+            if batch.future.done():
+                continue
+            if batch.is_refused:
+                self._deliver(batch, reply)
+            else:
+                batch.future.set_result(reply)
+        if self._leaving is None:
+            if self._failures:
+                self._note_success()
+        elif not written:
+            self._failure = TransportUnavailable(
+                f"Redis at {self.connector.address} can't be used: {self._leaving}"
+            )
+            self.outages.tell(str(self._failure))
+            raise self._broken(f"it is left, since {self._leaving}")
+
+    def _broken(self, reason: str) -> LinkBroken:
+        return LinkBroken(f"the connection to Redis at {self.connector.address} broke: {reason}")
 
     def _deliver(self, batch: Batch, reply: Any) -> None:
         """Hand out the reply to a batch of which something was refused, or which waited for replicas."""

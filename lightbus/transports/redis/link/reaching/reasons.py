@@ -91,7 +91,28 @@ class NoTls(Exception):
     """TLS was begun with a server that speaks none."""
 
 
-async def doubt(settings: dict[str, Any]) -> None:
+async def connect_by_tls(connection: Any, settings: dict[str, Any]) -> None:
+    """Connect, and find out meanwhile if no TLS is spoken there: else nothing but time would end that.
+
+    Raises:
+        NoTls: It is not.
+    """
+    connecting = asyncio.create_task(connection.connect(), name="lightbus redis tls")
+    doubting = asyncio.create_task(_doubt(settings), name="lightbus redis tls doubt")
+    try:
+        await asyncio.wait((connecting, doubting), return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            doubting.result()
+            await asyncio.wait((connecting,))
+        connecting.result()
+    finally:
+        for task in (connecting, doubting):
+            task.cancel()
+        # They end before the connection is closed, and asyncio is not to complain that nobody reads how.
+        await asyncio.gather(connecting, doubting, return_exceptions=True)
+
+
+async def _doubt(settings: dict[str, Any]) -> None:
     """Find out that a port speaks no TLS while that is begun there: such a server only waits for more.
 
     Args:
