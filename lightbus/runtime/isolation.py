@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from types import coroutine
@@ -26,6 +27,9 @@ class Isolation:
     def __init__(self) -> None:
         self._base = copy_context()
         self._decimal: ContextVar[Any] | None = next((v for v in self._base if v.name == _DECIMAL), None)
+        if self._decimal is not None and _is_default(self._base[self._decimal]):
+            # Those who ask for it get a new one like it, and others need not pay for a copy.
+            self._base, self._decimal = _without(self._base, self._decimal), None
 
     def context(self) -> Context:
         """Return a new context to begin with."""
@@ -47,6 +51,23 @@ class Isolation:
         left = self.begin(work)
         while left is not None:
             left = await left
+
+
+def _is_default(context: decimal.Context) -> bool:
+    """Tell whether a precision and all that goes with it are what ``decimal`` itself begins with."""
+    present, default = context.copy(), decimal.DefaultContext.copy()
+    present.clear_flags()
+    default.clear_flags()
+    return repr(present) == repr(default)
+
+
+def _without(context: Context, left_out: ContextVar[Any]) -> Context:
+    """Return a context in which a variable is not set, and all others are as in another one."""
+    made = Context()
+    for variable, value in context.items():
+        if variable is not left_out:
+            made.run(variable.set, value)
+    return made
 
 
 def go_on(call: ThreadCall, waiter: Awaitable[None] | None = None) -> Left:
