@@ -37,7 +37,7 @@ def _begun(lines: Sequence[Line], struck: Iterable[set[Held]]) -> int:
 def _under_way(lines: Sequence[Line], death: Line) -> int:
     """What a process was running, or had only just done, when an event ended it."""
     running: set[tuple[str, ...]] = set()
-    done_lately = 0
+    done_lately = in_threads = 0
     for line in lines:
         if line.pid != death.pid or line.time > death.time:
             continue
@@ -45,6 +45,11 @@ def _under_way(lines: Sequence[Line], death: Line) -> int:
             running.add(line.words)
         elif line.verb in ("done", "failed"):
             running.discard(line.words)
-            done_lately += line.time > death.time - _ACKNOWLEDGED
-    # What was done in one turn of the event loop is acknowledged in the next.
-    return len(running) + min(done_lately, 2 * sum(LISTENERS.values()))
+            is_late = line.time > death.time - _ACKNOWLEDGED
+            if line.words[0] == "plain":
+                in_threads += is_late
+            else:
+                done_lately += is_late
+    # What was done in one turn of the event loop is acknowledged in the next. Meanwhile, a thread may have
+    # run all that was fetched ahead.
+    return len(running) + min(done_lately, 2 * sum(LISTENERS.values())) + in_threads

@@ -41,6 +41,12 @@ def define(api_name: str) -> None:
             await asyncio.sleep(seconds)
             return n
 
+        def run_plain(self, n: int, seconds: float) -> int:
+            ledger.write("ran", n)
+            if seconds:  # Else it is quick, so that a thread runs many in a row.
+                time.sleep(seconds)
+            return n
+
 
 for each in apis():
     define(each)
@@ -56,7 +62,23 @@ async def wide(event_message: EventMessage, n: int, kind: str, until: float) -> 
     await _handle("wide", event_message, n, kind, until)
 
 
+def plain(event_message: EventMessage, n: int, kind: str, until: float) -> None:
+    """In threads, which run many good ones in a row: killers and slow ones are among them, too."""
+    _begin("plain", event_message, n, kind, until)
+    for seconds in _steps(kind, 0.0):
+        if seconds:
+            time.sleep(seconds)
+    ledger.write("done", "plain", n, event_message.native_id)
+
+
 async def _handle(listener: str, message: EventMessage, n: int, kind: str, until: float) -> None:
+    _begin(listener, message, n, kind, until)
+    for seconds in _steps(kind, 0.003):
+        await asyncio.sleep(seconds)
+    ledger.write("done", listener, n, message.native_id)
+
+
+def _begin(listener: str, message: EventMessage, n: int, kind: str, until: float) -> None:
     ledger.write("started", listener, n, message.native_id)
     if kind == "killer":
         ledger.write("killing", n)
@@ -64,16 +86,17 @@ async def _handle(listener: str, message: EventMessage, n: int, kind: str, until
     if kind == "poison" or (kind == "flaky" and time.time() < until):
         ledger.write("failed", listener, n, message.native_id)
         raise ValueError(f"{n} is {kind}")
-    # In steps, so that a process which was frozen meanwhile still has something left to do.
-    for _ in range(int(LEASE * 15) if kind == "slow" else 1):
-        await asyncio.sleep({"slow": 0.1, "heavy": HEAVY}.get(kind, 0.003))
-    ledger.write("done", listener, n, message.native_id)
+
+
+def _steps(kind: str, good: float) -> list[float]:
+    """In steps, so that a process which was frozen meanwhile still has something left to do."""
+    return [{"slow": 0.1, "heavy": HEAVY}.get(kind, good)] * (int(LEASE * 15) if kind == "slow" else 1)
 
 
 def before_server_start(bus: Any) -> None:
-    """Listen twice to the same events."""
+    """Listen three times to the same events."""
     events = [(name, "happened") for name in apis()]
-    for handler in (narrow, wide):
+    for handler in (narrow, wide, plain):
         options = {"concurrency": LISTENERS[handler.__name__], "since": "earliest"}
         bus.client.listen_for_events(
             events, handler, listener_name=handler.__name__, options=options, on_error=POLICY

@@ -107,10 +107,10 @@ async def call(client: BusClient, ledger: Ledger, numbers: Iterator[int], chance
     else:
         seconds = chance.choice([0, 0, 0.01, 0.3])
         timeout = 0.1 if chance.random() * 100 < percents.get("impatient", 0) else 12
-    options = {"timeout": timeout}
+    name, options = ("run", "run_plain")[n % 2], {"timeout": timeout}
     ledger.write("called", n)
     try:
-        result = await client.call_rpc_remote(api_of(n), "run", {"n": n, "seconds": seconds}, options)
+        result = await client.call_rpc_remote(api_of(n), name, {"n": n, "seconds": seconds}, options)
         ledger.write("outcome", n, "result" if result == n else "wrong", "-")
     except LightbusException as e:
         ledger.write("outcome", n, type(e).__name__, e.executed if isinstance(e, LightbusTimeout) else "-")

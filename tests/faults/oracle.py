@@ -17,7 +17,7 @@ MAX_DEATHS = DeliveryPolicy().max_deaths
 #: Outcomes that say that a call never ran.
 NEVER_RAN = {"NoWorker", "TransportUnavailable", "QueueFull"}
 #: What a failed start of a listener may become.
-_DEAD_KINDS = {"narrow": {"poison"}, "wide": {"poison", "killer"}}
+_DEAD_KINDS = {"narrow": {"poison"}, "wide": {"poison", "killer"}, "plain": {"poison", "killer"}}
 
 
 @dataclass

@@ -17,7 +17,7 @@ STREAM = f"{API}.*:stream"
 #: The APIs of a campaign on a cluster. The streams lie with three primaries, and queues with two.
 SPREAD = (API, "play", "sleep")
 #: The listeners, and how many events each handles at a time.
-LISTENERS = {"narrow": 1, "wide": 16}
+LISTENERS = {"narrow": 1, "wide": 16, "plain": 16}
 #: The most events that a stream keeps once they are acknowledged.
 STREAM_LENGTH = 1_000
 #: How often a handler is tried in all.
