@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 _set = object.__setattr__
@@ -55,6 +56,14 @@ class _Message:
         _set(self, name, value)
 
 
+def _setters(cls: Any) -> Any:
+    """Return the functions that set the fields of a message as it is made, by their names.
+
+    Each takes half the time of ``object.__setattr__``, which looks up the field again.
+    """
+    return SimpleNamespace(**{name: vars(cls)[name].__set__ for name in cls.__slots__})
+
+
 @dataclass(slots=True, init=False)
 class RpcMessage(_Message):
     """A call of one procedure.
@@ -90,17 +99,17 @@ class RpcMessage(_Message):
         headers: dict[str, str] | None = None,
         deadline: float | None = None,
     ) -> None:
-        _set(self, "api_name", api_name)
-        _set(self, "procedure_name", procedure_name)
-        _set(self, "kwargs", {} if kwargs is None else kwargs)
-        _set(self, "return_path", return_path)
-        _set(self, "id", id or new_id())
-        _set(self, "headers", headers)
-        _set(self, "deadline", deadline)
+        _call.api_name(self, api_name)
+        _call.procedure_name(self, procedure_name)
+        _call.kwargs(self, {} if kwargs is None else kwargs)
+        _call.return_path(self, return_path)
+        _call.id(self, id or new_id())
+        _call.headers(self, headers)
+        _call.deadline(self, deadline)
 
     def expire_at(self, deadline: float) -> None:
         """Note when its caller gives up, by ``time.monotonic()``; its worker's transport finds that out."""
-        _set(self, "deadline", deadline)
+        _call.deadline(self, deadline)
 
     @property
     def canonical_name(self) -> str:
@@ -115,6 +124,9 @@ class RpcMessage(_Message):
     def from_dict(cls, metadata: Mapping[str, Any], kwargs: dict[str, Any], **extra: Any) -> RpcMessage:
         """Make a message, for deserializers."""
         return cls(**metadata, **extra, kwargs=kwargs)
+
+
+_call = _setters(RpcMessage)
 
 
 @dataclass(slots=True, init=False)
@@ -152,13 +164,13 @@ class ResultMessage(_Message):
         api_name: str = "",
         procedure_name: str = "",
     ) -> None:
-        _set(self, "result", result)
-        _set(self, "rpc_message_id", rpc_message_id)
-        _set(self, "error", error)
-        _set(self, "trace", trace)
-        _set(self, "id", id or new_id())
-        _set(self, "api_name", api_name)
-        _set(self, "procedure_name", procedure_name)
+        _answer.result(self, result)
+        _answer.rpc_message_id(self, rpc_message_id)
+        _answer.error(self, error)
+        _answer.trace(self, trace)
+        _answer.id(self, id or new_id())
+        _answer.api_name(self, api_name)
+        _answer.procedure_name(self, procedure_name)
 
     @property
     def canonical_name(self) -> str:
@@ -178,6 +190,9 @@ class ResultMessage(_Message):
     def from_dict(cls, metadata: Mapping[str, Any], kwargs: dict[str, Any], **extra: Any) -> ResultMessage:
         """Make a message, for deserializers."""
         return cls(**metadata, **extra, result=kwargs.get("result"))
+
+
+_answer = _setters(ResultMessage)
 
 
 @dataclass(slots=True, init=False)
@@ -215,13 +230,13 @@ class EventMessage(_Message):
         native_id: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        _set(self, "api_name", api_name)
-        _set(self, "event_name", event_name)
-        _set(self, "kwargs", {} if kwargs is None else kwargs)
-        _set(self, "version", version)
-        _set(self, "id", id or new_id())
-        _set(self, "native_id", native_id)
-        _set(self, "headers", headers)
+        _event.api_name(self, api_name)
+        _event.event_name(self, event_name)
+        _event.kwargs(self, {} if kwargs is None else kwargs)
+        _event.version(self, version)
+        _event.id(self, id or new_id())
+        _event.native_id(self, native_id)
+        _event.headers(self, headers)
 
     @property
     def canonical_name(self) -> str:
@@ -236,3 +251,6 @@ class EventMessage(_Message):
     def from_dict(cls, metadata: Mapping[str, Any], kwargs: dict[str, Any], **extra: Any) -> EventMessage:
         """Make a message, for deserializers."""
         return cls(**{**metadata, "version": int(metadata.get("version", 1))}, **extra, kwargs=kwargs)
+
+
+_event = _setters(EventMessage)

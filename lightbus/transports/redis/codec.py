@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,6 +32,9 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 #: Bare fields beside an event's arguments: its own four, and some of features and of retries.
 _BARE_FIELDS = 32
+#: The most bytes of an entry whose names are kept: events of one kind have the same ones in the same order.
+_LONGEST_KNOWN = 10_000
+_Places = tuple[tuple[str, int], ...]
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
 
 #: The headers that may travel beside the arguments. Lightbus 1.x fails on events with such fields, not on
@@ -235,8 +239,7 @@ def encode_event(message: EventMessage) -> list[Any]:
         except _NOT_JSON as e:
             raise InvalidMessage(f"{message.canonical_name} can't travel: {name}: {e}") from e
         size += len(name) + len(blob)
-        fields.append(":" + name)
-        fields.append(blob)
+        fields += (":" + name, blob)
     if size > MAX_BYTES:
         raise _too_large(message.canonical_name, size)
     return fields
@@ -260,37 +263,47 @@ def decode_event(fields: Sequence[bytes], native_id: str) -> tuple[EventMessage 
         raise InvalidMessage(f"not an event: more than {MAX_FIELDS} fields")
     if len(fields) == 2 and not fields[0]:
         return None, {}
-    if sum(map(len, fields)) > MAX_BYTES + 65_536:
+    if (size := sum(map(len, fields))) > MAX_BYTES + 65_536:
         raise InvalidMessage(f"not an event: more than {MAX_BYTES} bytes")
-    metadata: dict[str, str] = {}
-    kwargs: dict[str, Any] = {}
     try:
-        for i in range(0, len(fields) - 1, 2):
-            name, value = fields[i], fields[i + 1]
-            if name[:1] == b":":
-                if len(value) > MAX_DEPTH:  # A shorter one can't pass any limit.
-                    check_limits(value)
-                try:
-                    kwargs[name[1:].decode()] = _decode_json(value)
-                except msgspec.MsgspecError as e:
-                    kwargs[name[1:].decode()] = _again(value, object, "not an event", e)
-            else:
-                metadata[name.decode()] = value.decode()
+        # Names come from the bus, and memory must not follow them.
+        places = _places if size <= _LONGEST_KNOWN else _places.__wrapped__
+        at_api, at_event, at_version, at_id, arguments, rest = places(tuple(fields[:-1:2]))
+        kwargs = {}
+        for name, place in arguments:
+            value = fields[place]
+            if len(value) > MAX_DEPTH:  # A shorter one can't pass any limit.
+                check_limits(value)
+            try:
+                kwargs[name] = _decode_json(value)
+            except msgspec.MsgspecError as e:
+                kwargs[name] = _again(value, object, "not an event", e)
         message = EventMessage(
-            metadata.pop("api_name"),
-            metadata.pop("event_name"),
+            fields[at_api].decode(),
+            fields[at_event].decode(),
             kwargs,
-            _version(metadata.pop("version", "1")),
-            _event_id(metadata.pop("id")),
+            1 if at_version is None or fields[at_version] == b"1" else _version(fields[at_version]),
+            _event_id(fields[at_id].decode()),
             native_id,
         )
+        if not rest:
+            return message, {}
+        others = {name: fields[place].decode() for name, place in rest}
     except KeyError as e:
         raise InvalidMessage(f"not an event: the field {e.args[0]!r} is missing") from e
     except _UNREADABLE as e:
         raise InvalidMessage(f"not an event: {_reason(e)}") from e
-    if metadata:
-        message.headers = {name: metadata.pop(name) for name in HEADERS if name in metadata} or None
-    return message, metadata
+    message.headers = {name: others.pop(name) for name in HEADERS if name in others} or None
+    return message, others
+
+
+@lru_cache(1_000)
+def _places(names: tuple[bytes, ...]) -> tuple[int, int, int | None, int, _Places, _Places]:
+    """Find the values of API, event, version, id, arguments and other fields in entries with these names."""
+    bare = {name.decode(): 2 * number + 1 for number, name in enumerate(names)}
+    arguments = tuple((name[1:], bare.pop(name)) for name in list(bare) if name[:1] == ":")
+    own = bare.pop("api_name"), bare.pop("event_name"), bare.pop("version", None), bare.pop("id")
+    return *own, arguments, tuple(bare.items())
 
 
 def check_limits(blob: bytes) -> None:
@@ -369,18 +382,14 @@ def _too_large(what: str, size: int) -> InvalidMessage:
     )
 
 
-def read_count(text: str) -> int:
-    """Return the number of a field of ours, such as ``attempts``; 0 if it holds none."""
-    return int(text) if text.isdecimal() and len(text) <= 9 else 0
-
-
 def _event_id(text: str) -> str:
     if not is_message_id(text):
         raise InvalidMessage("not an event: its id is empty, too long or not printable")
     return text
 
 
-def _version(text: str) -> int:
+def _version(value: bytes) -> int:
+    text = value.decode()
     if not text.isdecimal() or len(text) > 9:
         raise InvalidMessage("not an event: its version is not a number")
     return int(text)

@@ -10,10 +10,9 @@ from functools import partial
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage
 from lightbus.transports.events import Delivery, Subscription
-from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
 
-from .entry import Entry, Fields, without_extra
+from .entry import Entry, Fields, read_count, without_extra
 from .settling import Settling
 
 

@@ -47,3 +47,8 @@ def is_of_retry(fields: Fields) -> bool:
 def without_extra(fields: Fields) -> Fields:
     """Take off the four fields that the retry stream adds at the end."""
     return fields[:-4] if is_of_retry(fields) else fields
+
+
+def read_count(text: str) -> int:
+    """Return the number of a field of ours, such as ``attempts``; 0 if it holds none."""
+    return int(text) if text.isdecimal() and len(text) <= 9 else 0

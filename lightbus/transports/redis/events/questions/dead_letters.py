@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage
 from lightbus.transports.events import DeadLetter
-from lightbus.transports.redis.codec import read_count
 from lightbus.transports.redis.custom_codec import Decode
+from lightbus.transports.redis.events.entry import read_count
 from lightbus.transports.redis.keys import GroupKeys, owner_of_dead
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
