@@ -164,7 +164,7 @@ async def test_an_answer_that_is_given_up_before_it_is_sent_again_does_not_hold_
         waits.append(failures)
         return 0.3
 
-    monkeypatch.setattr("lightbus.transports.redis.rpc.consumer.backoff", backoff)
+    monkeypatch.setattr("lightbus.transports.redis.rpc.answering.backoff", backoff)
     transport = redis_ports.rpc(results=at(between.url))
     consumer = await redis_ports.serve(transport)
     push(redis_server, f"redis+key://{REPLY_LIST}")

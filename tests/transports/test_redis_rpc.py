@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
+import time
 import uuid
 
 import pytest
@@ -14,6 +16,8 @@ from lightbus.exceptions import (
     NoWorker,
 )
 from lightbus.messages import ResultMessage, RpcMessage
+from lightbus.transports.redis.link.batch import Batch
+from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.rpc import RpcConsumer
 from tests.support.servers import Server
 
@@ -260,6 +264,58 @@ async def test_thousands_of_calls_are_taken_by_a_worker_with_as_many_slots(
 
     await settled(drained)
     assert "taking calls" not in caplog.text
+
+
+async def test_calls_that_come_together_are_begun_and_answered_by_few_commands(
+    redis_ports: Ports, redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def put(pipe: Pipe, batch: Batch) -> None:
+        sent.extend(re.findall(r"(?m)^(GETDEL|LPUSH|EXPIRE)\r$", batch.packed.decode()))
+        really_put(pipe, batch)
+
+    really_put = Pipe.put
+    monkeypatch.setattr(Pipe, "put", put)
+    others = REPLY_LIST[:-1] + "y"
+    ids = [push(redis_server, f"redis+key://{key}") for key in [REPLY_LIST] * 40 + [others] * 3]
+    consumer = await redis_ports.serve(redis_ports.rpc())
+    calls = await consumer.take(50)
+    while len(calls) < 43:
+        calls = [*calls, *await consumer.take(50)]
+    assert [call.id for call in calls] == ids
+    assert sent.count("GETDEL") <= 1  # Perhaps for one that came alone.
+    for call in calls:
+        consumer.answer(call, ResultMessage(call.id, call.id))
+    await nothing_taken(redis_server)
+    # 32 at a time while more are made, and the rest at the end of the turn: to each caller its own.
+    assert sent.count("LPUSH") == sent.count("EXPIRE") == 3
+    for key, expected in ((REPLY_LIST, ids[:40]), (others, ids[40:])):
+        answers = [json.loads(blob) for blob in redis_server.execute("LRANGE", key, 0, -1)[::-1]]
+        assert [answer["kwargs"]["result"] for answer in answers] == expected
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_of_calls_that_come_together_only_those_with_their_keys_run(
+    place: int, redis_ports: Ports, redis_server: Server
+) -> None:
+    ids = [push(redis_server, f"redis+key://{REPLY_LIST}") for _ in range(4)]
+    gone, wrong = ids[place], ids[place + 1]
+    redis_server.execute("DEL", expiry_key(redis_server, gone))
+    redis_server.execute("DEL", expiry_key(redis_server, wrong))
+    redis_server.execute("RPUSH", expiry_key(redis_server, wrong), "not a key of ours")
+    consumer = await redis_ports.serve(redis_ports.rpc())
+    taken = {call.id: call for call in await consumer.take(10)}
+    while len(taken) < 2:
+        taken |= {call.id: call for call in await consumer.take(10)}
+    assert set(taken) == set(ids) - {gone, wrong}
+    assert all(50 < (call.deadline or 0) - time.monotonic() < 60 for call in taken.values())
+    for call in taken.values():
+        consumer.answer(call, ResultMessage("done", call.id))
+    await nothing_taken(redis_server)
+    answers = [json.loads(blob) for blob in redis_server.execute("LRANGE", REPLY_LIST, 0, -1)]
+    outcomes = {answer["metadata"]["rpc_message_id"]: answer["metadata"]["error"] for answer in answers}
+    assert outcomes == {wrong: True, **dict.fromkeys(taken, False)}
 
 
 async def test_nothing_warns_about_a_worker_that_works(

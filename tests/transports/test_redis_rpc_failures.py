@@ -94,7 +94,7 @@ async def test_a_worker_that_signs_off_leaves_no_key(any_ports: Ports, any_redis
 async def test_an_answer_arrives_although_the_link_broke(
     redis_ports: Ports, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc_consumer, "backoff", lambda failures, most: most)
+    monkeypatch.setattr("lightbus.transports.redis.rpc.answering.backoff", lambda failures, most: most)
     caller = redis_ports.rpc()
     redis_ports.url = proxy.url
     consumer = await redis_ports.serve(redis_ports.rpc(rpc_retry_delay=0.8, consumption_restart_delay=0.01))

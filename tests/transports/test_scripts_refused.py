@@ -80,6 +80,7 @@ class Row:
 
 FIELDS = ("id", "x")
 WHY_DEAD = ("reason", "r", "error", "e", "trace", "t", "attempts", "8", "origin", "0-7")
+EXPIRIES = ("rpc_expiry_key:x", "rpc_expiry_key:y")
 CALLS: tuple[Command, ...] = (("RPUSH", QUEUE, "1", "2", "3"), ("RPUSH", MINE, "0"))
 PUBLISHED: tuple[Command, ...] = (("SET", CONTRACT, "{}"), ("ZADD", PUBLISHERS, FUTURE, "me:1"))
 TICKED: tuple[Command, ...] = (("HSET", SCHEDULE, "tick", 1, "holder", "me", "runner", "me", "until", 5),)
@@ -162,6 +163,11 @@ ROWS = {
         harmless=frozenset([EXPIRY]),
     ),
     "take": Row(scripts.TAKE, (QUEUE, MINE), (2,), CALLS),
+    "begin": Row(scripts.BEGIN, EXPIRIES, (), tuple(("SET", key, 1, "EX", TTL) for key in EXPIRIES)),
+    "begin, one has expired": Row(scripts.BEGIN, EXPIRIES, (), (("SET", EXPIRIES[1], 1, "EX", TTL),)),
+    "begin, one holds something else": Row(
+        scripts.BEGIN, EXPIRIES, (), (("SET", EXPIRIES[0], 1, "EX", TTL), ("RPUSH", EXPIRIES[1], 1))
+    ),
     "release": Row(scripts.RELEASE, (QUEUE, MINE), ("0",), CALLS),
     "recover": Row(
         scripts.RECOVER, (MINE, THEIRS, ABSENT, REGISTER), ("other",), (*CALLS, ("SADD", REGISTER, "other"))

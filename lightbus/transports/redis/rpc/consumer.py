@@ -15,31 +15,27 @@ from lightbus.exceptions import InvalidMessage
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
-from lightbus.runtime.retrying import Retrying, backoff
+from lightbus.runtime.retrying import Retrying
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
 from lightbus.transports.redis.custom_codec import RpcCodec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
 from lightbus.transports.redis.link.channel import Channel
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, failure_of, ignore_outcome
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, ignore_outcome
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisRpcOptions
-from lightbus.transports.redis.scripts import ANSWER, RELEASE, TAKE
+from lightbus.transports.redis.scripts import BEGIN, RELEASE, TAKE
 from lightbus.transports.rpc import RpcConsumer, loss_of
 
+from .answering import Answering
 from .heartbeat import Heartbeat
 from .presence import Presence
 
 logger = logging.getLogger(__name__)
 
-_Commands = Sequence[tuple[Any, ...]]
-_Sent = asyncio.Future[list[Any]]
-
 #: The most calls that are fetched at once, since a script can't pass on more.
 _TAKEN_AT_ONCE = 1_000
-#: The most times that an answer is sent: for about as long as it is of use.
-_ATTEMPTS = 20
 
 
 class RedisRpcConsumer(RpcConsumer):
@@ -71,10 +67,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._complaints = Complaints(logger)
         self._queue = queue_key(api_name)
         self._pipe, self._link = session.pipe, session.link(self._queue)
-        self._answers = answers
-        #: Whether answers can't go out together with what strikes their calls off: to another Redis, or to
-        #: another node of a cluster.
-        self._are_answers_apart = answers is not session.pipe or session.is_cluster
+        self._is_cluster = session.is_cluster
         self._expiry = expiry_prefix(api_name, is_cluster=session.is_cluster)
         self._options = options
         self._codec = codec
@@ -85,13 +78,16 @@ class RedisRpcConsumer(RpcConsumer):
         self._mine = mine = self.presence.taken
         #: The command that takes so many calls; made once for each number.
         self._take = cache(lambda most: TAKE(queue=queue_key(api_name), mine=mine, most=most).by_name())
-        self._blobs: dict[str, bytes] = {}
+        self._answering = Answering(
+            session.pipe, answers, mine, options, api_name, partial(self._complaints.tell, self._queue),
+            # To another Redis, or to another node of a cluster.
+            are_apart=answers is not session.pipe or session.is_cluster,
+        )  # fmt: skip
+        self._taken = self._answering.taken
         self._stopping = self._may_hold_orphans = self._has_left = False
         what, longest = f"taking calls of {api_name}", options.consumption_restart_delay
         self._taking = Retrying(logger, what, longest=longest)
         self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
-        self._sending = 0
-        self._all_sent: asyncio.Event | None = None
         self._recovering = asyncio.Lock()
         #: The permissions of this user, at the Redis of calls and at that of answers.
         self.barred_by: Sequence[Permissions] = ()
@@ -151,12 +147,10 @@ class RedisRpcConsumer(RpcConsumer):
 
     def answer(self, call: RpcMessage, result: ResultMessage) -> None:
         """Push the result to the caller's list and strike the call off this process's."""
-        self._answer(call, result, self._blobs.get(call.id))
+        self._answer(call, result, self._taken.get(call.id))
 
     def _answer(self, call: RpcMessage, result: ResultMessage, blob: bytes | None) -> None:
         key = return_key(call.return_path)
-        push: list[tuple[Any, ...]] = []
-        strike: list[tuple[Any, ...]] = [] if blob is None else [("LREM", self._mine, 1, blob)]
         if key is None:
             logger.warning(
                 "%s (call %s) can't be answered: its return path is not one that a caller makes",
@@ -164,15 +158,7 @@ class RedisRpcConsumer(RpcConsumer):
                 call.id,
                 extra={"message_id": call.id},
             )
-        else:
-            ttl = max(1, math.ceil(self._options.result_ttl))
-            push = [("LPUSH", key, self._encode(call, result)), ("EXPIRE", key, ttl)]
-        if push and self._are_answers_apart:
-            # One after the other: an answer that is lost must not take the call along.
-            self._send(self._answers, push, call.id, strike)
-        elif push or strike:
-            # The answer comes first: if the link breaks in between, the call is answered twice, not never.
-            self._send(self._pipe, push + strike, call.id)
+        self._answering.answer(key, b"" if key is None else self._encode(call, result), blob, call.id)
 
     async def stop(self) -> None:
         """End a waiting take at once; its connection stays usable, so that nothing is lost on the way."""
@@ -191,11 +177,11 @@ class RedisRpcConsumer(RpcConsumer):
             async with asyncio.timeout(5):
                 # Nothing shows this process again once it has left.
                 await self._heartbeat.remove(self)
-                await self._finish_sending()
+                await self._answering.finish()
                 # Nobody looks for the list of a process that is not in the register.
-                self._blobs.clear()
+                self._taken.clear()
                 await self._recover_own()
-                await self._finish_sending()
+                await self._answering.finish()
                 # Last: it stays in the register as long as its list may hold something.
                 await self.presence.leave()
         except (TimeoutError, *FAILURES) as e:
@@ -224,22 +210,18 @@ class RedisRpcConsumer(RpcConsumer):
         if not calls:
             return []
         try:
-            # The time comes first, since it goes with the key. Removing the key is the right to run the call.
-            replies = await self._pipe.send_many(
-                command
-                for call, _ in calls
-                for command in (("PTTL", self._expiry + call.id), ("GETDEL", self._expiry + call.id))
-            )
+            replies = await self._remove_keys([self._expiry + call.id for call, _ in calls])
         except FAILURES as e:
             # The keys may be removed or not: the calls are looked at again, as orphans.
             self._may_hold_orphans = True
             await self._pause(e)
             return []
-        self._taking.clear()
+        if self._taking.failures:
+            self._taking.clear()
         ours = []
         for (call, blob), left, reply in zip(calls, replies[::2], replies[1::2], strict=True):
             if isinstance(reply, bytes):
-                self._blobs[call.id] = blob
+                self._taken[call.id] = blob
                 _note_deadline(call, left, reply)
                 ours.append(call)
             elif isinstance(reply, ReplyError):
@@ -250,8 +232,33 @@ class RedisRpcConsumer(RpcConsumer):
             else:
                 extra = {"message_id": call.id}
                 logger.debug("%s (call %s) had expired", call.canonical_name, call.id, extra=extra)
-                self._send(self._pipe, [("LREM", self._mine, 1, blob)])
+                self._answering.strike(blob)
         return ours
+
+    async def _remove_keys(self, keys: Sequence[str]) -> list[Any]:
+        """Remove expiry keys, which is the right to run their calls.
+
+        Returns:
+            For each, in turn, the milliseconds that it had left and its value.
+        """
+        replies: list[Any] = []
+        left = keys
+        if len(keys) > 1 and not self._is_cluster:  # While a slot moves, they may lie on two nodes.
+            try:
+                replies = await self._pipe.run(BEGIN(expiries=keys))
+                left = [key for key, value in zip(keys, replies[1::2], strict=True) if value == 0]
+            except ReplyError as e:
+                # Nothing is removed yet. The commands themselves say what is wrong with which call.
+                logger.debug("taking the right to run calls of %s: %s", self._api_name, e)
+        if left:
+            # The time comes first, since it goes with the key.
+            single = await self._pipe.send_many([(what, key) for key in left for what in ("PTTL", "GETDEL")])
+            if not replies:
+                return single
+            for key, removed in zip(left, zip(single[::2], single[1::2], strict=True), strict=True):
+                place = 2 * keys.index(key)
+                replies[place : place + 2] = removed
+        return replies
 
     def _refuse(self, blob: bytes, error: InvalidMessage) -> None:
         """Drop a message that is no call of this API, and tell its sender if there is one."""
@@ -259,59 +266,9 @@ class RedisRpcConsumer(RpcConsumer):
         self._metrics.messages_refused.add(self._queue)
         call = decode_sender(blob)
         if call is None:
-            self._send(self._pipe, [("LREM", self._mine, 1, blob)])
+            self._answering.strike(blob)
         else:
             self._answer(call, ResultMessage(repr(error), call.id, error=True), blob)
-
-    def _send(
-        self, pipe: Channel, commands: _Commands, call_id: str = "", then: _Commands = (), failures: int = 0
-    ) -> None:
-        """Send commands, again after a failure while they are of use; then more to the API's Redis."""
-        if failures == 0:
-            self._sending += 1
-        if pipe.is_closed:
-            logger.error("gave up sending an answer of %s: the bus was closed", self._api_name)
-            self._note_end(call_id)
-            return
-        sent = pipe.send_many(commands)
-        sent.add_done_callback(partial(self._note_sent, pipe, commands, call_id, then, failures))
-
-    def _note_sent(
-        self, pipe: Channel, commands: _Commands, call_id: str, then: _Commands, failures: int, sent: _Sent
-    ) -> None:
-        error = failure_of(sent)
-        if error is not None:
-            if isinstance(error, ReplyError) and error.reaction is Reaction.GIVE_UP:
-                self._complaints.tell(self._queue, "an answer is not sent: its key is not a list: %s", error)
-            elif failures < _ATTEMPTS and not pipe.is_closed:
-                if isinstance(error, ReplyError) and error.code == "OOM":
-                    commands = _despite_memory(commands)
-                again = partial(self._send, pipe, commands, call_id, then, failures + 1)
-                wait = backoff(failures, self._options.rpc_retry_delay)
-                asyncio.get_running_loop().call_later(wait, again)
-                return
-            else:
-                logger.error("gave up sending an answer of %s: %s", self._api_name, error)
-                then = ()
-        if then and not self._pipe.is_closed:
-            # This counts as one more that is sent, before the one that is done is discounted.
-            self._send(self._pipe, then, call_id)
-            self._note_end()
-        else:
-            # Only now that it is struck off the list, in which a call that is not known here is an orphan.
-            self._note_end(call_id)
-
-    def _note_end(self, call_id: str = "") -> None:
-        """Note that nothing more is sent for a call; closing waits for the last one."""
-        self._blobs.pop(call_id, None)
-        self._sending -= 1
-        if self._all_sent is not None and not self._sending:
-            self._all_sent.set()
-
-    async def _finish_sending(self) -> None:
-        if self._sending:
-            self._all_sent = asyncio.Event()
-            await self._all_sent.wait()
 
     async def _after_refusal(self, error: ReplyError, *, may_pause: bool) -> None:
         """Load the script where the server does not know it; wait a little after anything else."""
@@ -353,7 +310,7 @@ class RedisRpcConsumer(RpcConsumer):
         async with self._recovering:
             # A take that is still on its way on a broken connection would move more calls after this look.
             self._pipe.end_remains(self._link)
-            known = set(self._blobs.values())
+            known = set(self._taken.values())
             for blob in [b for b in await self._pipe.send("LRANGE", self._mine, 0, -1) if b not in known]:
                 await self._settle(blob)
         self._may_hold_orphans = False
@@ -370,14 +327,6 @@ class RedisRpcConsumer(RpcConsumer):
             await self._pipe.run(RELEASE(queue=self._queue, mine=self._mine, call=blob))
             return
         self._answer(call, loss_of(call), blob)
-
-
-def _despite_memory(commands: _Commands) -> _Commands:
-    """Return commands that send an answer as a script, which Redis does even where it is out of memory."""
-    if commands[0][0] == "LPUSH":
-        (_, key, answer), (_, _, ttl), *strike = commands
-        return [ANSWER(replies=key, answer=answer, seconds=ttl).by_text(), *strike]
-    return commands
 
 
 def _note_deadline(call: RpcMessage, left: object, value: bytes) -> None:

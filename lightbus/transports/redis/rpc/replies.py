@@ -119,7 +119,8 @@ class ReplyList:
                     await self._wanted.wait()
                 try:
                     await self._read_once(link)
-                    reading.clear()
+                    if reading.failures:
+                        reading.clear()
                 except FAILURES as e:
                     # The pipe tells of it, if the Redis of calls is away.
                     is_told = isinstance(e, TransportUnavailable) and not isinstance(
