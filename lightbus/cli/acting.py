@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -36,6 +39,15 @@ def on_the_bus(manifest: Manifest, act: Callable[[BusClient, list[str]], Awaitab
             await client.close_async()
 
     return run(use())
+
+
+def who() -> str:
+    """Return who gives the command, as ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no such user, as in some containers
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def need_terminal(why: str = "") -> None:

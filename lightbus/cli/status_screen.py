@@ -12,8 +12,9 @@ from rich.text import Text
 from lightbus.cli.tables import Cell, Column, Table, Verdict
 from lightbus.cli.wording import ago, paragraph
 from lightbus.host.logs import on_one_line
-from lightbus.insight.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus
+from lightbus.insight.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, ScheduleStatus
 from lightbus.transports.events import GroupStatus
+from lightbus.transports.unserved import duration
 
 #: The most ended processes that are shown one by one.
 _MOST_ENDED = 3
@@ -31,6 +32,18 @@ _PROCESSES = (
     Column("APIs", least=8),
     Column("listeners", least=8),
     Column("heard of"),
+)
+#: Where some process tells its version.
+_WITH_VERSIONS = (*_PROCESSES[:3], Column("version", least=6), *_PROCESSES[3:])
+_SCHEDULES = (
+    Column("state"),
+    Column("service", least=8),
+    Column("schedule", least=10),
+    Column("times", least=10),
+    Column("next"),
+    Column("last"),
+    Column("took"),
+    Column("by", least=9),
 )
 _APIS = (
     Column("state"),
@@ -129,11 +142,16 @@ def _tables(
     apis = sorted(seen.apis, key=lambda it: -it.waiting)
     listeners = sorted(seen.listeners, key=lambda it: -it.lag - it.pending)
     rows = [_listener(it, rates, is_cut=is_cut) for it in listeners]
+    versions = any(p.version for p in seen.processes)
+    of_processes = list(_processes(seen.processes, has_versions=versions))
     tables = [
-        ("Processes", _PROCESSES, list(_processes(seen.processes))),
+        ("Processes", _WITH_VERSIONS if versions else _PROCESSES, of_processes),
         ("APIs", _APIS, [_api(it) for it in apis]),
         ("Listeners", _LISTENERS if rates is None else _WITH_RATES, rows),
     ]
+    if seen.schedules:
+        now = time.time()
+        tables.append(("Schedules", _SCHEDULES, [_schedule(it, now) for it in seen.schedules]))
     return [(title, columns, sorted(rows, key=_severity, reverse=True)) for title, columns, rows in tables]
 
 
@@ -181,7 +199,7 @@ def _severity(row: Row) -> int:
     return row[0].severity if isinstance(row[0], Verdict) else 0
 
 
-def _processes(processes: Sequence[ProcessStatus]) -> Iterator[Row]:
+def _processes(processes: Sequence[ProcessStatus], *, has_versions: bool = False) -> Iterator[Row]:
     """Go through the rows of processes; those of a service not known to live are one, where they are many."""
     for service, group in groupby(processes, lambda p: p.service):
         all_ = list(group)
@@ -189,17 +207,24 @@ def _processes(processes: Sequence[ProcessStatus]) -> Iterator[Row]:
         many = [ended for ended in gone if len(ended) > _MOST_ENDED]
         for p in all_:
             if not any(p in folded for folded in many):
-                yield _state(p), p.service or "?", p.name, _apis(p), tuple(p.listens), _last(p)
+                version = (p.version or "-",) if has_versions else ()
+                yield _state(p), p.service or "?", p.name, *version, _apis(p), tuple(p.listens), _last(p)
         for folded in many:
             listeners = tuple(sorted({name for p in folded for name in p.listens}))
             last = min(folded, key=lambda p: p.idle or 0.0)
-            yield _state(last), service or "?", f"({len(folded)} more)", (), listeners, _last(last)
+            version = ("-",) if has_versions else ()
+            more = f"({len(folded)} more)"
+            yield _state(last), service or "?", more, *version, (), listeners, _last(last)
 
 
 def _state(process: ProcessStatus) -> Verdict:
     if process.state == "unknown":
         return Verdict("1.x")
-    return Verdict("ok") if process.state == "alive" else Verdict("ended", 1)
+    if process.state == "ended":
+        return Verdict("ended", 1)
+    if process.phase in ("starting", "stopping"):
+        return Verdict(process.phase, 1)
+    return Verdict("not ready", 2) if process.obstacles else Verdict("ok")
 
 
 def _apis(process: ProcessStatus) -> tuple[str, ...]:
@@ -241,7 +266,7 @@ def _state_of_api(it: ApiStatus, *, of_all: bool) -> Verdict:
 
 def _listener(it: ListenerStatus, rates: Rates | None = None, *, is_cut: bool = False) -> Row:
     unread: Cell = it.lag if it.lag_is_exact else f"~{it.lag}"
-    readers = it.processes or ("nobody",)
+    readers = it.processes or ("paused" if it.paused else "nobody",)
     if it.ended:
         readers = (*readers, f"{it.ended} ended")
     counts: Row = (unread, it.pending, it.retrying, it.dead)
@@ -256,11 +281,26 @@ def state_of(it: ListenerStatus | GroupStatus) -> Verdict:
     """Return the word for how a listener or a group fares."""
     if it.gone:
         return Verdict("lost", 2)
+    if isinstance(it, ListenerStatus) and it.paused:
+        return Verdict("paused", 1)
     if not it.is_served:
         return Verdict("unserved", 2 if it.lag + it.pending else 1)
     if it.dead:
         return Verdict("dead", 1)
     return Verdict("retrying") if it.retrying else Verdict("ok")
+
+
+def _schedule(it: ScheduleStatus, now: float) -> Row:
+    next_run = "-" if it.next_run is None else f"in {duration(max(0.0, it.next_run - now))}"
+    last = "-" if it.started is None else ago(max(0.0, now - it.started))
+    took = "-" if it.seconds is None else f"{it.seconds:.3g} s"
+    return (_state_of_schedule(it), it.service, it.name, it.times, next_run, last, took, it.process or "-")
+
+
+def _state_of_schedule(it: ScheduleStatus) -> Verdict:
+    if it.outcome == "error":
+        return Verdict("failed", 1)
+    return Verdict("running") if it.running else Verdict("ok")
 
 
 def _key(it: ListenerStatus) -> tuple[str, str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lightbus.bus.client import BusClient
+from lightbus.declared.names import first_of
 from lightbus.transports.cards import Card, Pause, ScheduleCard
 
 
@@ -40,3 +41,17 @@ def last_runs(cards: Sequence[Card]) -> dict[tuple[str, str], tuple[Card, Schedu
             if known is None or (it.started or 0.0) > (known[1].started or 0.0):
                 found[card.service, it.name] = card, it
     return found
+
+
+def mixed_versions(cards: Sequence[Card]) -> list[str]:
+    """Return a sentence about each service whose hosts run in several versions, as while it is replaced."""
+    told = []
+    for service in dict.fromkeys(card.service for card in cards):
+        of: dict[str, list[str]] = {}
+        for card in cards:
+            if card.service == service and card.kind == "host" and card.version is not None:
+                of.setdefault(card.version, []).append(card.process)
+        if len(of) > 1:
+            named = " and ".join(f"{version} ({first_of(names, 3)})" for version, names in sorted(of.items()))
+            told.append(f"the service {service} runs in several versions: {named}")
+    return told

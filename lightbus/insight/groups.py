@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lightbus.bus.client import BusClient
@@ -127,6 +127,18 @@ async def hand_back(found: Sequence[Found], *, letters: bool) -> list[HandBack]:
         TransportUnavailable: A broker can't be reached, or refuses.
     """
     return [await each.transport.hand_back_group(each.status, letters=letters) for each in found]
+
+
+def names_of(status: GroupStatus, services: Iterable[str]) -> tuple[str, str]:
+    """Tell service and listener apart: both may have dashes, so a service that is known comes first.
+
+    Args:
+        status: The group.
+        services: The known services.
+    """
+    known = [service for service in services if status.group.startswith(f"{service}-")]
+    service = status.service or max(known, key=len, default="") or status.group.rpartition("-")[0]
+    return service, status.group.removeprefix(f"{service}-")
 
 
 def refuse_read(found: Sequence[Found]) -> None:

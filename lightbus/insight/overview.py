@@ -5,41 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from shlex import quote
+from typing import TypeVar
 
 from lightbus.bus.client import BusClient
 from lightbus.bus.groups import belongs, heirs_of
 from lightbus.contracts.expectations import doubts
-from lightbus.declared.settings import Identity
-from lightbus.exceptions import TransportUnavailable
-from lightbus.transports.events import ConsumerStatus, EventTransport, GroupStatus
+from lightbus.exceptions import TransportError, TransportUnavailable
+from lightbus.transports.cards import Card, Pause, ScheduleCard
+from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.rpc import QueueStatus
-from lightbus.transports.unserved import consequence, loss, remedy, state, to_move, whose
+from lightbus.transports.unserved import consequence, loss, remedy, state, to_move, waiting, whose
+
+from .cards import last_runs, mixed_versions, read_cards, read_pauses
+from .groups import names_of
+from .processes import ProcessStatus as ProcessStatus
+from .processes import processes
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class ProcessStatus:
-    """A process that has left a trace.
-
-    Args:
-        service: Its service; empty if that is not known.
-        name: Its name.
-        owns: The APIs whose owner it is.
-        serves: The APIs whose calls it takes.
-        listens: Its listeners.
-        idle: Seconds since a broker last heard of it, where nothing says that it lives now.
-        state: Whether it lives; a Lightbus 1.x may, although nobody has heard of it for long.
-    """
-
-    service: str
-    name: str
-    owns: list[str] = field(default_factory=list)
-    serves: list[str] = field(default_factory=list)
-    listens: list[str] = field(default_factory=list)
-    idle: float | None = None
-    state: Literal["alive", "ended", "unknown"] = "alive"
+#: The pauses that hold, by service and listener.
+Pauses = Mapping[tuple[str, str], Pause]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +64,7 @@ class ListenerStatus:
         group: The group: the service and the listener, with a dash between them.
         fired: How many events the stream has ever got; None if that is not known.
         read: How many of them the group has read; likewise.
+        paused: Since when it is paused, by whom and until when, in words; empty if it is not.
     """
 
     service: str
@@ -96,6 +82,34 @@ class ListenerStatus:
     group: str = ""
     fired: int | None = None
     read: int | None = None
+    paused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleStatus:
+    """A schedule of a service that some process has on its card.
+
+    Args:
+        times: When it runs, in words.
+        scope: Whether it runs once for all processes of the service, or in each.
+        next_run: Its next time, as a Unix time.
+        started: When it was run last, likewise, as far as a process that lives has run it.
+        seconds: How long that took; None while it runs.
+        outcome: Its outcome: ``ok`` or ``error``.
+        process: The process that has run it last; empty if none of those that live has.
+        running: How many runs go on.
+    """
+
+    service: str
+    name: str
+    times: str
+    scope: str
+    next_run: float | None
+    started: float | None
+    seconds: float | None
+    outcome: str | None
+    process: str
+    running: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,7 @@ class Overview:
         processes: The processes.
         apis: The APIs; of those whose calls go over a broker that can't be reached, nothing.
         listeners: The listeners; likewise.
+        schedules: The schedules of processes that live.
         unreachable: Why which broker can't be reached.
         notes: Sentences about things that do not fit together.
     """
@@ -115,6 +130,7 @@ class Overview:
     listeners: list[ListenerStatus]
     unreachable: list[str]
     notes: list[str] = field(default_factory=list)
+    schedules: list[ScheduleStatus] = field(default_factory=list)
 
 
 async def overview(
@@ -137,11 +153,11 @@ async def overview(
     Raises:
         TransportUnavailable: The broker that has the contracts can't be reached.
     """
-    named = set(api_names)
+    wanted = set(api_names)
     transports = client.transports()
     schema = transports.schema()
-    contracts = await (schema.load(named) if groups is None else schema.look(named))
-    names = sorted({*named, *contracts})
+    contracts = await (schema.load(wanted) if groups is None else schema.look(wanted))
+    names = sorted({*wanted, *contracts})
     owners = await schema.owners(names)
     foreign = await schema.foreign([name for name in contracts if not owners[name]])
     away: dict[str, None] = {}
@@ -152,7 +168,12 @@ async def overview(
     queues = [queue for asked in await asyncio.gather(*questions) for queue in asked]
     services = {who.service_name for each in owners.values() for who in each}
     services |= {owner for name in names if (owner := client.settings(name).owner)}
-    found = [_listener(group, services) for group in groups]
+    notes: list[str] = []
+    cards = await _cards(client, notes)
+    services |= {card.service for card in cards}
+    named = [names_of(group, services) for group in groups]
+    pauses = await _pauses(client, services | {service for service, _ in named}, notes)
+    found = [_listener(group, names, pauses) for group, names in zip(groups, named, strict=True)]
 
     def status_of(queue: QueueStatus) -> ApiStatus:
         name = queue.api_name
@@ -160,21 +181,37 @@ async def overview(
         taken = queue.process_names, queue.waiting, queue.running
         return ApiStatus(name, owner, name in contracts, *taken, name in foreign)
 
+    paused = {each.group: each.paused for each in found if each.paused}
     return Overview(
-        _processes(owners, queues, groups, found),
+        processes(owners, queues, groups, named, cards),
         list(map(status_of, queues)),
         sorted(found, key=lambda each: (each.service, each.name, each.stream)),
         list(away),
-        [*map(str, doubts(listeners, contracts)), *await _notes(client, groups, listeners)],
+        [
+            *notes,
+            *map(str, doubts(listeners, contracts)),
+            *await _notes(client, groups, listeners, paused),
+            *mixed_versions(cards),
+            *(f"{c.process} of {c.service}: {it}" for c in cards if c.phase == "ready" for it in c.obstacles),
+        ],
+        list(map(_schedule, sorted(last_runs(cards).items()))),
     )
 
 
 async def _notes(
-    client: BusClient, groups: Sequence[GroupStatus], listeners: Mapping[str, Iterable[tuple[str, str]]]
+    client: BusClient,
+    groups: Sequence[GroupStatus],
+    listeners: Mapping[str, Iterable[tuple[str, str]]],
+    paused: Mapping[str, str],
 ) -> list[str]:
     """Return the sentences about groups beside their figures."""
     notes, service = [], client.service_name
     for status in (each for each in groups if each.waiting and not each.is_served):
+        if status.group in paused:
+            kept = f"{waiting(status)}; {consequence(status)}"
+            resume = f"it goes on with lightbus resume {quote(status.group)}"
+            notes.append(f"{whose(status)} is {paused[status.group]}: {kept}; {resume}")
+            continue
         is_stale = belongs(status, service) and status.group.removeprefix(f"{service}-") not in listeners
         heirs = await heirs_of(client.parts, status, listeners) if is_stale else ()
         helps = remedy(status, to_move(status, heirs))
@@ -197,13 +234,41 @@ async def _ask(question: Awaitable[Sequence[T]], away: dict[str, None]) -> Seque
         return ()
 
 
-def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:
-    """Tell service and listener apart: both may have dashes, so a service that is known comes first."""
-    known = [service for service in services if group.group.startswith(f"{service}-")]
-    service = group.service or max(known, key=len, default="") or group.group.rpartition("-")[0]
+async def _cards(client: BusClient, notes: list[str]) -> list[Card]:
+    """Return the cards of processes; where this user may not read them, say so."""
+    try:
+        return await read_cards(client)
+    except TransportUnavailable:
+        raise
+    except TransportError as e:
+        notes.append(str(e))
+        return []
+
+
+async def _pauses(client: BusClient, services: Iterable[str], notes: list[str]) -> Pauses:
+    try:
+        return await read_pauses(client, services)
+    except TransportUnavailable:
+        raise
+    except TransportError as e:
+        notes.append(str(e))
+        return {}
+
+
+def _schedule(known: tuple[tuple[str, str], tuple[Card, ScheduleCard]]) -> ScheduleStatus:
+    (service, name), (card, it) = known
+    process = card.process if it.started is not None else ""
+    times = f"{it.times} ({it.timezone})" if it.timezone else it.times
+    last = (it.started, it.seconds, it.outcome, process, it.running)
+    return ScheduleStatus(service, name, times, it.scope, it.next_run, *last)
+
+
+def _listener(group: GroupStatus, names: tuple[str, str], pauses: Pauses) -> ListenerStatus:
+    service, name = names
+    pause = pauses.get(names)
     return ListenerStatus(
         service,
-        group.group.removeprefix(f"{service}-"),
+        name,
         group.stream,
         group.lag,
         group.lag_is_exact,
@@ -217,44 +282,5 @@ def _listener(group: GroupStatus, services: Iterable[str]) -> ListenerStatus:
         group.group,
         group.fired,
         group.read,
+        pause.in_words() if pause is not None else "",
     )
-
-
-def _processes(
-    owners: Mapping[str, Sequence[Identity]],
-    queues: Sequence[QueueStatus],
-    groups: Sequence[GroupStatus],
-    listeners: Sequence[ListenerStatus],
-) -> list[ProcessStatus]:
-    found: dict[tuple[str, str], ProcessStatus] = {}
-
-    def process(service: str, name: str) -> ProcessStatus:
-        return found.setdefault((service, name), ProcessStatus(service, name))
-
-    for api_name, identities in owners.items():
-        for who in identities:
-            process(who.service_name, who.process_name).owns.append(api_name)
-    for queue in queues:
-        services = {who.process_name: who.service_name for who in owners[queue.api_name]}
-        for name in queue.process_names:
-            process(services.get(name, ""), name).serves.append(queue.api_name)
-    alive = set(found)
-    for group, listener in zip(groups, listeners, strict=True):
-        for consumer in group.consumers:
-            it = process(listener.service, consumer.process_name)
-            if listener.name not in it.listens:
-                it.listens.append(listener.name)
-            if (it.service, it.name) not in alive:
-                _note_idle(it, consumer)
-    return [found[key] for key in sorted(found)]
-
-
-def _note_idle(process: ProcessStatus, consumer: ConsumerStatus) -> None:
-    """Take note of when a process was heard of, by the listener of which it was heard last."""
-    if consumer.idle is None or (process.idle is not None and process.idle < consumer.idle):
-        return
-    process.idle = consumer.idle
-    if not consumer.is_alive:
-        process.state = "unknown" if consumer.is_1x else "ended"
-    else:
-        process.state = "alive"

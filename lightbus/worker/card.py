@@ -92,7 +92,7 @@ class HostCard:
             )
 
     def _listeners(self, recent: Mapping[Labels, Counted]) -> Iterator[ListenerCard]:
-        worker, service = self._worker, self._parts.identity.service_name
+        worker, parts = self._worker, self._parts
         if "events" not in self._parts.declarations.features:
             return
         running = {event.listener.key: event for event in worker.events}
@@ -100,6 +100,8 @@ class HostCard:
             event, pause = running.get(key), worker.pauses.held.get(it.name)
             leaving = worker.leaving.get(key)
             handler, file, line = self._place(it.handler)
+            options = parts.settings(it.events[0][0]).event_transport.options
+            service = getattr(options, "service_name", None) or parts.identity.service_name
             apis = {api for api, _ in it.events}
             counted = [c for (name, api, _), c in recent.items() if name == it.name and api in apis]
             yield ListenerCard(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,14 @@ import pytest
 import lightbus
 from lightbus.cli.status_screen import Look, _listener, _processes, looked, screen
 from lightbus.cli.tables import Verdict
-from lightbus.insight.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, overview
+from lightbus.insight.overview import (
+    ApiStatus,
+    ListenerStatus,
+    Overview,
+    ProcessStatus,
+    ScheduleStatus,
+    overview,
+)
 from lightbus.transports import groups as questions
 from tests.guide.project import Project
 from tests.support.eventually import eventually
@@ -70,12 +79,13 @@ def status(project: Project) -> dict[str, Any]:
 
 
 def test_an_empty_bus_has_nothing_to_show(project: Project) -> None:
-    assert status(project) == {"processes": [], "apis": [], "listeners": [], "unreachable": [], "notes": []}
+    names = ("processes", "apis", "listeners", "unreachable", "notes", "schedules")
+    assert status(project) == {name: [] for name in names}
     shown = project.run("status").stdout
     assert [word in shown for word in ("Processes", "APIs", "Listeners", "none")] == [True] * 4
 
 
-def test_processes_apis_and_listeners_are_seen(project: Project) -> None:
+def test_processes_apis_and_listeners_are_seen(project: Project, redis_server: Server) -> None:
     owner = project.within("owner")
     owner.host("-p", "p1")
     project.within("mail-sender").host("-s", "mail-sender", "-p", "p2")
@@ -101,6 +111,8 @@ def test_processes_apis_and_listeners_are_seen(project: Project) -> None:
         ["p1"],
     )
     one, two = look["processes"]
+    started = one.pop("started_at")
+    assert abs(time.time() - started) < 600
     assert one == {
         "service": "auth",
         "name": "p1",
@@ -109,13 +121,21 @@ def test_processes_apis_and_listeners_are_seen(project: Project) -> None:
         "listens": [],
         "idle": None,
         "state": "alive",
+        "kind": "host",
+        "version": None,
+        "host": socket.gethostname(),
+        "phase": "ready",
+        "obstacles": [],
     }
     assert (two["service"], two["name"], two["listens"]) == ("mail-sender", "p2", ["late", "mailer"])
-    assert two["idle"] is not None
     shown = project.run("status").stdout
     assert "mail-sender" in shown and "auth.*:stream" in shown
-    for seen in (r" (just now|\d+ s ago)$", r" now$"):
-        assert re.search(seen, shown, re.MULTILINE), shown
+    assert len(re.findall(r" now$", shown, re.MULTILINE)) == 2, shown
+    # As where Redis refuses cards to their service.
+    redis_server.execute("DEL", "lightbus:card:mail-sender:p2")
+    two = status(project)["processes"][1]
+    assert (two["name"], two["listens"], two["kind"]) == ("p2", ["late", "mailer"], "")
+    assert two["idle"] is not None
 
 
 def test_a_listener_that_is_away_shows_its_lag(project: Project, redis_server: Server) -> None:
@@ -221,6 +241,7 @@ MAILER = ListenerStatus("shop", "mailer", "shop.*:stream", 0, True, 0, 0, 0, ("p
         (replace(MAILER, is_served=False), Verdict("unserved", 1)),
         (replace(MAILER, is_served=False, lag=1), Verdict("unserved", 2)),
         (replace(MAILER, gone=1), Verdict("lost", 2)),
+        (replace(MAILER, is_served=False, lag=1, paused="paused since noon"), Verdict("paused", 1)),
     ],
 )
 def test_a_word_says_how_a_listener_fares(listener: ListenerStatus, state: Verdict) -> None:
@@ -324,6 +345,7 @@ def test_a_process_that_died_is_said_to_have_ended_after_a_while(
     project.within("mail-sender").host("-s", "mail-sender", "-p", "p2").kill()
     (process,) = status(project)["processes"]
     assert (process["name"], process["state"]) == ("p2", "alive"), "it was heard of just now"
+    redis_server.execute("DEL", "lightbus:card:mail-sender:p2")  # as half a minute later
     monkeypatch.setattr(questions, "SILENT", 0.0)
     client = lightbus.create({"bus": {"redis": {"url": redis_server.url}}}, service_name="tests").client
 
@@ -334,5 +356,42 @@ def test_a_process_that_died_is_said_to_have_ended_after_a_while(
             await client.close_async()
 
     found = asyncio.run(look())
-    assert [(p.name, p.state) for p in found.processes] == [("p2", "ended")]
+    # The bus of this test may have a card by now, too.
+    assert [(p.name, p.state) for p in found.processes if p.service != "tests"] == [("p2", "ended")]
     assert [(it.processes, it.ended) for it in found.listeners] == [((), 1)] * 2
+
+
+@pytest.mark.parametrize(
+    ("process", "state"),
+    [
+        (ProcessStatus("shop", "p", phase="ready"), Verdict("ok")),
+        (ProcessStatus("shop", "p", phase="starting"), Verdict("starting", 1)),
+        (ProcessStatus("shop", "p", phase="stopping", obstacles=("it stops",)), Verdict("stopping", 1)),
+        (ProcessStatus("shop", "p", phase="ready", obstacles=("no Redis",)), Verdict("not ready", 2)),
+    ],
+)
+def test_a_word_says_how_a_process_fares(process: ProcessStatus, state: Verdict) -> None:
+    assert [row[0] for row in _processes([process])] == [state]
+
+
+def test_versions_have_a_column_where_some_process_tells_its_own() -> None:
+    processes = [ProcessStatus("shop", "p1", version="3.2"), ProcessStatus("web", "p2")]
+    lines = [line.plain for line in screen(Look(Overview(processes, [], [], []), 0.0), 100)]
+    assert re.search(r"process +version +APIs", lines[1])
+    assert re.search(r"p1 +3\.2 ", lines[2]) and re.search(r"p2 +- ", lines[3])
+
+
+NIGHTLY = ScheduleStatus("shop", "nightly", "0 2 * * *", "service", None, None, None, None, "", 0)
+
+
+def test_schedules_are_shown_with_their_last_and_next_run() -> None:
+    now = time.time()
+    ran = replace(NIGHTLY, next_run=now + 7_300, started=now - 301, seconds=1.5, outcome="ok", process="p1")
+    seen = [NIGHTLY, ran, replace(ran, outcome="error"), replace(ran, seconds=None, outcome=None, running=1)]
+    lines = [line.plain for line in screen(Look(Overview([], [], [], [], [], seen), 0.0), None)]
+    (start,) = [n for n, line in enumerate(lines) if line.startswith("Schedules: 4")]
+    rows = [re.split(r"\s{2,}", line.strip()) for line in lines[start + 2 : start + 6]]
+    assert [row[0] for row in rows] == ["failed", "ok", "ok", "running"]
+    assert rows[0][3:] == ["0 2 * * *", "in 2 h", "5 min ago", "1.5 s", "p1"]
+    assert rows[1][3:] == ["0 2 * * *", "-", "-", "-", "-"]
+    assert "Schedules" not in "".join(line.plain for line in screen(Look(Overview([], [], [], []), 0.0), 80))

@@ -109,6 +109,20 @@ def listeners_that_are_gone(console: Console) -> None:
     console.next("removed: shop-old", answer="y")
 
 
+def pause_listeners(console: Console) -> None:
+    console.put("bus.py", BUS.replace('not Path("mended").exists()', "False"))
+    console.put(
+        "lightbus.yaml",
+        LISTENING.replace("mailer:", "send:").replace("service_name: shop", "service_name: mailer"),
+    )
+    with console.host() as host:
+        console.next("paused: mailer-send until")
+        console.fire("ada")
+        console.next("resumed: mailer-send")
+        host.wait_for_line("sent to ada")
+        assert host.terminate() == 0
+
+
 def _groups(console: Console, *names: str) -> None:
     """Fire three events that nobody has read as these groups."""
     console.put("bus.py", BUS)
@@ -368,6 +382,7 @@ SCENES: Mapping[str, Callable[[Console], None]] = {
         "doctor": doctor,
         "export": export,
         "listeners-that-are-gone": listeners_that_are_gone,
+        "pause-listeners": pause_listeners,
         "metrics": metrics,
         "plan": plan,
         "plugins": plugins,

@@ -94,6 +94,13 @@ def _at_present(host: Host) -> Iterator[Metric]:
             events.add_metric([name], number)
     yield calls
     yield events
+    paused = GaugeMetricFamily(
+        f"{PREFIX}listener_paused", "1 while the listener is paused, else 0.", labels=["listener"]
+    )
+    held = host.life.worker.pauses.held if host.life.worker is not None else {}
+    for name in {listener.name for listener in list(host.client.listeners.values())}:
+        paused.add_metric([name], int(name in held))
+    yield paused
     reconnects = CounterMetricFamily(
         f"{PREFIX}reconnects",
         "How often the connection that many commands share was made again.",

@@ -1,0 +1,92 @@
+"""``lightbus pause``."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+import click
+
+from lightbus.bus.client import BusClient
+from lightbus.cli.acting import on_the_bus, who
+from lightbus.cli.completion import groups
+from lightbus.cli.help import Command
+from lightbus.cli.manifest_options import begin, manifest_options, scan_option
+from lightbus.cli.wording import complain, counted
+from lightbus.host.logs import on_one_line
+from lightbus.insight import pauses
+from lightbus.insight.pauses import Heeded, Target
+from lightbus.options import parse_duration
+from lightbus.transports.unserved import consequence
+
+
+@click.command("pause", cls=Command, epilog="Example: lightbus pause shop-mailer --until 2h")
+@click.argument("listener", metavar="LISTENER", shell_complete=groups)
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="When it goes on by itself: 2h for two hours from now, or 2026-01-31T12:00:00Z; left out, never.",
+)
+@scan_option
+@manifest_options
+def command(listener: str, until: str | None, scan: bool, **options: Any) -> None:
+    """Let a listener take no events, in all processes of its service, until it is resumed.
+
+    What it has begun is finished. Events wait for it, also while its processes are started again.
+    """
+    manifest, seconds = begin(options), _seconds(until)
+
+    async def act(client: BusClient, names: list[str]) -> tuple[Target, float | None, Heeded]:
+        target = await pauses.find(client, names, listener, manifest.listeners, scan=scan)
+        now = await client.transports().schema().now()
+        ends = None if seconds is None else now + seconds
+        return target, ends, await pauses.pause(client, target, ends, who())
+
+    target, ends, heeded = on_the_bus(manifest, act)
+    when = "" if ends is None else f" until {_local(ends)}"
+    print(f"paused: {on_one_line(target.group)}{when}")
+    if not (heeded.by or heeded.not_by):
+        complain("no process runs it now; it stays paused when one is started")
+    if heeded.running:
+        complain(f"it has begun {counted(heeded.running, 'event')}, which it finishes")
+    for status in target.groups:
+        complain(on_one_line(f"what is fired waits for it: {consequence(status)}"))
+    for name in pauses.without_card(target, heeded):
+        complain(on_one_line(f"{name} reads its events, too, and is a Lightbus 1.x or may not heed pauses"))
+    if heeded.not_by:
+        raise click.ClickException(not_heeded(heeded, "takes events still"))
+
+
+def not_heeded(heeded: Heeded, what: str) -> str:
+    """Say which processes have not heeded it in time, and why that may be."""
+    names = ", ".join(map(on_one_line, heeded.not_by))
+    return (
+        f"{names} {what}, as far as is known after {pauses.PATIENCE:g} s: it is busy, can't reach Redis, or "
+        "was killed within the last half minute; lightbus status shows whether it runs"
+    )
+
+
+def _seconds(until: str | None) -> float | None:
+    """Return for how long a pause lasts."""
+    if until is None:
+        return None
+    try:
+        seconds: float = parse_duration(until)
+    except ValueError:
+        try:
+            at = datetime.fromisoformat(until)
+            seconds = at.timestamp() - time.time() if at.tzinfo is not None else -1.0
+        except (ValueError, OverflowError, OSError):
+            seconds = -1.0
+    if seconds <= 0:
+        raise click.BadParameter(
+            f"{until!r} is no time to come; write 30m or 2h, or a time with its zone such as "
+            "2026-01-31T12:00:00+01:00",
+            param_hint="--until",
+        )
+    return seconds
+
+
+def _local(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,40 @@
+"""``lightbus resume``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lightbus.bus.client import BusClient
+from lightbus.cli.acting import on_the_bus
+from lightbus.cli.commands.pause import not_heeded
+from lightbus.cli.completion import groups
+from lightbus.cli.help import Command
+from lightbus.cli.manifest_options import begin, manifest_options, scan_option
+from lightbus.cli.wording import complain
+from lightbus.host.logs import on_one_line
+from lightbus.insight import pauses
+from lightbus.insight.pauses import Heeded, Target
+
+
+@click.command("resume", cls=Command, epilog="Example: lightbus resume shop-mailer")
+@click.argument("listener", metavar="LISTENER", shell_complete=groups)
+@scan_option
+@manifest_options
+def command(listener: str, scan: bool, **options: Any) -> None:
+    """Let a listener that was paused go on, with what has come meanwhile."""
+    manifest = begin(options)
+
+    async def act(client: BusClient, names: list[str]) -> tuple[Target, Heeded]:
+        target = await pauses.find(client, names, listener, manifest.listeners, scan=scan)
+        if target.pause is None:
+            raise click.ClickException(f"the listener {on_one_line(target.group)} is not paused")
+        return target, await pauses.resume(client, target)
+
+    target, heeded = on_the_bus(manifest, act)
+    print(f"resumed: {on_one_line(target.group)}")
+    if not (heeded.by or heeded.not_by):
+        complain("no process runs it now")
+    if heeded.not_by:
+        complain(not_heeded(heeded, "does not take events yet"))

@@ -1,0 +1,252 @@
+"""Listeners that are paused: they take nothing, finish what they have begun, and lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lightbus.bus.client import BusClient
+from lightbus.insight import pauses
+from lightbus.insight.pauses import Heeded
+from tests.guide.project import Project
+from tests.host.conftest import Bench, Hosted
+from tests.host.shop import ledger
+from tests.support.eventually import eventually, eventually_async
+from tests.support.servers import Server
+
+NOTE = "listeners: {note: {events: [shop.sold], handler: 'tests.host.shop:note', concurrency: 4}}\n"
+STAY = "listeners: {stay: {events: [shop.sold], handler: 'tests.host.shop:stay', concurrency: 4}}\n"
+
+
+async def pause(bench: Bench, name: str, until: float | None = None) -> Heeded:
+    async with bench.client() as other:
+        target = await pauses.find(other.client, ["shop"], f"shop-{name}", ())
+        return await pauses.pause(other.client, target, until, "ann@box")
+
+
+async def resume(bench: Bench, name: str) -> Heeded:
+    async with bench.client() as other:
+        target = await pauses.find(other.client, ["shop"], f"shop-{name}", ())
+        assert target.pause is not None and target.pause.by == "ann@box"
+        return await pauses.resume(other.client, target)
+
+
+OPTIONS = ["dedupe: 1m", "batch: 3, batch_wait: 20ms", "concurrency: 50"]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+async def test_a_paused_listener_takes_nothing_and_gets_all_of_it_later(bench: Bench, options: str) -> None:
+    handler = "note_list" if "batch" in options else "note"
+    listener = f"{{events: [shop.sold], handler: 'tests.host.shop:{handler}', {options}}}"
+    async with bench.host(f"process_name: p1\nlisteners: {{note: {listener}}}") as host:
+        await host.fire("cup")
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+        assert (await pause(bench, "note")).by == ("p1",)
+        for _ in range(10):
+            await host.fire("pot")
+        await asyncio.sleep(0.3)
+        assert ledger.counts["pot"] == 0
+        assert host._life.obstacles() == [] and "by ann@box" in host._life.waits()[0]
+        assert (await resume(bench, "note")).by == ("p1",)
+        await eventually_async(lambda: ledger.counts["pot"] == 10)
+        assert host._life.waits() == []
+
+
+async def test_what_has_begun_is_finished_however_long_it_takes(bench: Bench) -> None:
+    async with bench.host(f"process_name: p1\nbus: {{drain_timeout: 0.1}}\n{STAY}") as host:
+        await host.fire("cup")
+        await eventually_async(lambda: ledger.running == 1)
+        heeded = await pause(bench, "stay")
+        assert (heeded.by, heeded.running) == (("p1",), 1)
+        await host.fire("pot")
+        await asyncio.sleep(0.5)
+        assert (ledger.running, ledger.counts["pot"]) == (1, 0), "longer than the host would wait at its end"
+        ledger.gate.set()
+        await eventually_async(lambda: not host.worker.leaving)
+        assert ledger.counts["cup"] == 1
+        pending = bench.server.execute("XPENDING", "shop.*:stream", "shop-stay")
+        assert pending[0] == 0, "it is acknowledged"
+        await resume(bench, "stay")
+        await eventually_async(lambda: ledger.counts["pot"] == 1)
+    assert ledger.counts == {"cup": 1, "pot": 1}
+
+
+async def test_a_host_may_end_while_a_paused_listener_finishes_its_event(bench: Bench) -> None:
+    async with bench.host(STAY) as host:
+        await host.fire("cup")
+        await eventually_async(lambda: ledger.running == 1)
+        await pause(bench, "stay")
+        asyncio.get_running_loop().call_later(0.2, ledger.gate.set)
+        host._stop.set()
+        await host._task
+    assert ledger.counts["cup"] == 1 and ledger.running == 0
+    assert bench.server.execute("XPENDING", "shop.*:stream", "shop-stay")[0] == 0
+
+
+async def test_a_paused_listener_stays_so_when_its_process_starts_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench.host(NOTE):
+        await pause(bench, "note")
+    async with bench.host(NOTE) as host:
+        await host.fire("cup")
+        await asyncio.sleep(0.3)
+        assert ledger.counts["cup"] == 0
+        told = [r for r in caplog.records if "the listener note is paused since" in r.getMessage()]
+        assert len(told) == 2 and {record.levelno for record in told} == {logging.WARNING}
+        await resume(bench, "note")
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+
+
+async def test_a_listener_that_is_paused_before_its_first_start_misses_nothing(bench: Bench) -> None:
+    schema = bench.host().client  # any bus of the service
+    await _paused(schema)
+    async with bench.host(NOTE) as host:
+        await host.fire("cup")
+        await asyncio.sleep(0.2)
+        assert ledger.counts["cup"] == 0
+        await resume(bench, "note")
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+
+
+async def _paused(client: BusClient) -> None:
+    target = pauses.Target("shop", "note")
+    await pauses.pause(client, target, None, "ann@box")
+    await client.close_async()
+
+
+async def test_a_pause_ends_by_itself(bench: Bench) -> None:
+    async with bench.host(NOTE) as host:
+        until = time.time() + 3
+        await pause(bench, "note", until)
+        await host.fire("cup")
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+        assert time.time() >= until
+        await eventually_async(lambda: host._life.waits() == [])
+
+
+async def test_a_listener_that_a_reload_disables_stays_so_after_its_pause(bench: Bench) -> None:
+    async with bench.host(NOTE) as host:
+        await pause(bench, "note")
+        bench.write(NOTE.replace("concurrency: 4", "concurrency: 4, enabled: false"))
+        assert await host.reloader.reload()
+        await resume(bench, "note")
+        await host.fire("cup")
+        await asyncio.sleep(0.2)
+        assert ledger.counts["cup"] == 0
+        bench.write(NOTE)
+        assert await host.reloader.reload()
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+
+
+async def test_a_listener_that_a_reload_enables_while_it_is_paused_runs_after_its_pause(bench: Bench) -> None:
+    async with bench.host(NOTE) as host:
+        bench.write(NOTE.replace("concurrency: 4", "concurrency: 4, enabled: false"))
+        assert await host.reloader.reload()
+        await pause(bench, "note")
+        await eventually_async(lambda: "note" in host.worker.pauses.held)
+        bench.write(NOTE)
+        assert await host.reloader.reload()
+        await host.fire("cup")
+        await asyncio.sleep(0.2)
+        assert ledger.counts["cup"] == 0
+        await resume(bench, "note")
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+
+
+KILLED = """
+import os, time
+from lightbus import Api, Event
+
+class ShopApi(Api):
+    sold = Event(parameters=("sku",))
+
+    class Meta:
+        name = "shop"
+
+def note(event, sku):
+    with open("seen", "a") as file:
+        file.write(f"{time.time()} {sku}\\n")
+    if sku == "slow":
+        time.sleep(1 if os.path.exists("again") else 60)
+"""
+
+
+def test_nothing_is_handled_by_a_process_that_follows_one_that_was_killed(
+    project: Project, redis_server: Server
+) -> None:
+    redis = f"bus: {{redis: {{url: '{redis_server.url}'}}}}\n"
+    events = "apis: {shop: {event_transport: {redis: {acknowledgement_timeout: 0.5}}}}\n"
+    listener = "listeners: {note: {events: [shop.sold], handler: 'bus:note'}}\n"
+    project.write("bus.py", KILLED)
+    project.write("lightbus.yaml", f"service_name: shop\n{redis}{events}{listener}")
+    host, seen = project.host(), Path(project.folder / "seen")
+    assert project.run("fire", "shop.sold", "sku=slow").returncode == 0
+    eventually(seen.exists)
+    paused = project.run("pause", "shop-note")
+    assert paused.returncode == 0 and "it has begun 1 event, which it finishes" in paused.stderr
+    host.kill()
+    (project.folder / "again").touch()
+    host = project.host()
+    assert project.run("fire", "shop.sold", "sku=cup").returncode == 0
+    host.wait_for_line("the listener note is paused since")
+    time.sleep(1)
+    assert len(seen.read_text().splitlines()) == 1
+    resumed = project.run("resume", "note")
+    assert (resumed.returncode, resumed.stdout) == (0, "resumed: shop-note\n"), resumed.stderr
+    eventually(
+        lambda: sorted(line.split()[1] for line in seen.read_text().splitlines()) == ["cup", "slow", "slow"]
+    )
+    assert host.terminate() == 0
+
+
+def skus_in(file: Path) -> list[str]:
+    return [line.split()[1] for line in file.read_text().splitlines()]
+
+
+async def test_a_campaign_of_pauses_loses_nothing_and_handles_nothing_meanwhile(bench: Bench) -> None:
+    """Two processes, which come and go, and pauses at random: by a seed, so that it can be repeated."""
+    dice = random.Random(4711)
+    hosts: dict[str, Hosted] = {}
+    fired: Counter[str] = Counter()
+
+    async def start(name: str) -> None:
+        hosts[name] = await bench.host(f"process_name: {name}\n{NOTE}").__aenter__()
+
+    async def fire(count: int) -> None:
+        for _ in range(count):
+            sku = f"sku-{sum(fired.values())}"
+            fired[sku] += 1
+            await next(iter(hosts.values())).fire(sku)
+
+    for name in ("p1", "p2"):
+        await start(name)
+    for _ in range(5):
+        await fire(dice.randrange(1, 20))
+        heeded = await pause(bench, "note")
+        assert sorted(heeded.by) == ["p1", "p2"] and heeded.not_by == ()
+        await _until(lambda: not any(host.worker.leaving for host in hosts.values()))
+        before = ledger.counts.total()
+        await fire(dice.randrange(1, 20))
+        if dice.random() < 0.6:
+            name = dice.choice(("p1", "p2"))
+            await hosts.pop(name).__aexit__()
+            await start(name)
+        await asyncio.sleep(0.1)
+        assert ledger.counts.total() == before, "handled while it was paused"
+        await resume(bench, "note")
+    await eventually_async(lambda: ledger.counts.total() >= fired.total())
+    assert ledger.counts == fired
+    for host in hosts.values():
+        await host.__aexit__()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    await eventually_async(condition)
