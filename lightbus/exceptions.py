@@ -17,6 +17,7 @@
     ├── UnknownApi                  the code asks for something that does not exist
     │   ├── NotAuthoritative        only an API's owner fires its events
     │   └── SchemaNotFound          no contract is known
+    ├── UndeclaredCall              the manifest does not declare it, and strict_calls is on
     ├── EventNotFound
     ├── ProcedureNotFound
     ├── InvalidParameters           the arguments are not what the procedure takes
@@ -131,6 +132,10 @@ class NotAuthoritative(UnknownApi):
 
 class SchemaNotFound(UnknownApi):
     """No contract is known for that API; its owner publishes one while it runs."""
+
+
+class UndeclaredCall(LightbusException):
+    """The manifest does not declare that this service calls it, and ``strict_calls`` is on."""
 
 
 class EventNotFound(LightbusException):

@@ -18,6 +18,7 @@ from lightbus.exceptions import (
     ProcedureNotFound,
     RpcError,
     SchemaNotFound,
+    UndeclaredCall,
     ValidationError,
     WorkerLost,
 )
@@ -174,6 +175,39 @@ class Caller:
                 error = e
         if settings.strict_validation or not isinstance(error, SchemaNotFound):
             raise error
+
+
+class DeclaredCaller(Caller):
+    """Calls procedures that the manifest declares, and refuses the others where they are called."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
+        self._declared: set[tuple[str, str]] = set()
+
+    async def call(
+        self,
+        api_name: str,
+        name: str,
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any] | None,
+    ) -> Any:
+        """Call a procedure and wait for its result; see :meth:`BusClient.call_rpc_remote`."""
+        if (api_name, name) not in self._declared:
+            self._check_declared(api_name, name)
+            self._declared.add((api_name, name))
+        return await super().call(api_name, name, kwargs, options)
+
+    def _check_declared(self, api_name: str, name: str) -> None:
+        wiring, path = self._parts.wiring, f"{api_name}.{name}"
+        known = wiring.only_calls
+        if known is None or {api_name, path} & known or self._parts.owns(api_name):
+            return
+        origin = wiring.origin("calls") or wiring.origin("strict_calls")
+        place = f" ({origin})" if origin else ""
+        raise UndeclaredCall(
+            f"{path} is not among the calls that the manifest declares{place}, and strict_calls is on; add "
+            f"{path} or {api_name} to calls"
+        )
 
 
 def _rest_of(left: float, name: str) -> float:

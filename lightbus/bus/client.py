@@ -13,7 +13,7 @@ from lightbus.messages import EventMessage
 from lightbus.plugins import LightbusPlugin
 from lightbus.runtime.portal import run_blocking
 
-from .calling import Caller
+from .calling import Caller, DeclaredCaller
 from .connections import Transports
 from .declarations import Declarations
 from .firing import Firer
@@ -56,7 +56,8 @@ class BusClient:
         self._parts = parts
         #: Fires the events; an outbox makes its own by it, and its relay sends them.
         self.firer = Firer(parts)
-        self._caller = Caller(parts)
+        # Where all calls are allowed, none costs a look.
+        self._caller = Caller(parts) if parts.wiring.only_calls is None else DeclaredCaller(parts)
 
     def __repr__(self) -> str:
         return f"<BusClient of {self.described()}>"
@@ -99,6 +100,7 @@ class BusClient:
             InvalidParameters: The arguments are not the procedure's.
             ValidationError: An argument or the result does not fit the contract.
             TransportUnavailable: The broker can't be reached.
+            UndeclaredCall: The manifest does not declare it, and ``strict_calls`` is on.
         """
         return await self._caller.call(api_name, name, kwargs, options)
 

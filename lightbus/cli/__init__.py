@@ -30,6 +30,7 @@ COMMANDS = {
     "dumpschema": "Write the contracts of this project's APIs.",
     "export": "Write what runs this service: systemd, Docker, Kubernetes.",
     "fire": "Fire an event.",
+    "graph": "Draw who owns, calls and listens to which API.",
     "group": "Look after the groups of listeners.",
     "init": "Write a first manifest and bus module.",
     "inspect": "Search the events on the bus.",

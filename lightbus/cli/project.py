@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from lightbus.bus.modules.hosted import hosted
@@ -23,7 +24,8 @@ def project_bus(
     Args:
         manifest: The option that names the modules.
         may_lack_modules: Whether it is no error that a module which nobody named is not there.
-        fires_imported: Whether a person may fire events of APIs that modules only import, as programs may.
+        fires_imported: Whether a person may fire events of APIs that modules only import, as programs may,
+            and call what the manifest does not declare.
 
     Raises:
         InvalidManifest: Django is to be set up, and can't be.
@@ -48,4 +50,6 @@ def project_bus(
         client.registry.offers = None
     if not client.service_name:
         client.parts.connections.rewire(wiring_of(manifest, client.registry))
+    if fires_imported:
+        client.parts.connections.rewire(replace(client.parts.wiring, only_calls=None))
     return bus

@@ -138,6 +138,7 @@ class Wiring:
         origin: Returns where the manifest says something, by its path, as ``file:line:column``; or nothing.
         api_names: The APIs that the manifest names.
         find_version: Returns the version of the application; None where it is not known.
+        only_calls: The only APIs and procedures that may be called besides its own; None if all may.
     """
 
     identity: Identity
@@ -150,6 +151,7 @@ class Wiring:
     origin: Callable[[str], str]
     api_names: tuple[str, ...]
     find_version: Callable[[], str | None] = lambda: None
+    only_calls: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

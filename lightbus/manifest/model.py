@@ -33,6 +33,8 @@ from .text.nodes import Node
 ListenAddress = NewType("ListenAddress", str)
 #: A Python module as ``package.module``.
 ModuleName = NewType("ModuleName", str)
+#: An API, or one procedure of it.
+CallName = NewType("CallName", str)
 #: Whether there is Django, or its settings module.
 DjangoSettings = bool | ModuleName
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -173,6 +175,11 @@ class Manifest:
     apis: Mapping[str, ApiRecord] = _by_name(
         "The APIs that it serves, calls or listens to, by name; default lies beneath each."
     )
+    calls: tuple[CallName, ...] = option(
+        (),
+        "The APIs of others that this service calls, or single procedures of them: auth, shop.orders.place.",
+    )
+    strict_calls: bool = option(False, "Whether calls that are not in calls are refused where they are made.")
     policies: Mapping[str, Policy] = _by_name(
         "Retry policies: the attempts, the waits between them, and the end."
     )

@@ -61,6 +61,7 @@ TABLE = {
     "export kubernetes": (f"{SERVICE} {REDIS} --set http.listen=8099", OK, OK),
     "export systemd": (SERVICE, OK, OK),
     "fire": ("auth.user_registered username=a", OK, UNAVAILABLE),
+    "graph": ("--live", OK, UNAVAILABLE),
     "group hand-back": ("shop-old --yes", FAILED, UNAVAILABLE),
     "group list": ("", OK, UNAVAILABLE),
     "group move": ("shop-old shop-new --yes", FAILED, UNAVAILABLE),

@@ -150,7 +150,8 @@ def shop(python: Path, folder: Path, env: dict[str, str] | None = None) -> None:
     """The shop of three services, by the commands of its page."""
     page = DOCS / "tutorial" / "three-services.md"
     commands = [step.command for step in steps(page) if step.command.startswith("lightbus ")]
-    make, *runs, place, paid, status, inspect, letters = commands
+    first = next(n for n, command in enumerate(commands) if command.startswith("lightbus call"))
+    (make, *runs), (place, paid, *looks) = commands[:first], commands[first:]
     with Reader(folder, python, own_redis() if env is None else env) as reader:
         reader.do(make)
         hosts = [reader.host(command) for command in runs]
@@ -158,7 +159,7 @@ def shop(python: Path, folder: Path, env: dict[str, str] | None = None) -> None:
         for host, line in zip(hosts, ("24.00 paid", "Ann pays 24.00", "dear Ann, thank you"), strict=True):
             host.wait_for_line(f"order 1: {line}")
         assert reader.do(paid).stdout == "24.0\n"
-        for command in (status, inspect, letters):
+        for command in looks:
             reader.do(command)
         for host in reversed(hosts):
             assert host.terminate() == 0, host.output()

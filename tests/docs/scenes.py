@@ -217,6 +217,26 @@ def typed_clients(console: Console) -> None:
     console.next("0 differences")
 
 
+GRAPH = """
+service_name: shop
+modules: [bus]
+apis: {shop.orders: {owner: shop}, auth: {owner: shop}}
+"""
+
+
+def graph(console: Console) -> None:
+    console.put("bus.py", TYPED)
+    console.put("shop.yaml", GRAPH)
+    console.put("web.yaml", console.yaml("calls: [auth"))
+    console.put("lightbus.yaml", GRAPH)
+    console.host()
+    console.next("flowchart LR", "shop.orders")
+    console.next("wrote bus.svg")
+    console.next("flowchart LR", "place")
+    console.next("flowchart LR")
+    console.next("web is declared, but none of its processes is on the bus", "1 difference", status=1)
+
+
 def export(console: Console) -> None:
     console.put("config/service.yaml", f"{LISTENING}http: {{listen: '0.0.0.0:8099'}}\n")
     console.put("config/environments/production.yaml", "bus: {redis: {url: '${REDIS_URL}'}}\n")
@@ -381,6 +401,7 @@ SCENES: Mapping[str, Callable[[Console], None]] = {
         "deployment": deployment,
         "doctor": doctor,
         "export": export,
+        "graph": graph,
         "listeners-that-are-gone": listeners_that_are_gone,
         "pause-listeners": pause_listeners,
         "metrics": metrics,

@@ -29,6 +29,7 @@ TABLE = {
         "modules event_loop": PROCESS,
         "processes": SUPERVISOR,
         "django": "host/test_django.py",
+        "calls strict_calls": "host/test_strict_calls.py",
     },
     "OutboxOptions": {
         "batch poll dedupe partitions keep": "outbox/test_relay.py",
@@ -82,7 +83,10 @@ TABLE = {
     "InternalStateOptions": {"enabled ping_enabled ping_interval": "host/test_internal_events.py"},
     "InternalMetricsOptions": {"enabled": "host/test_internal_events.py"},
     "HttpOptions": {"listen blocked_after dead_after": "host/test_http.py"},
-    "TypesOptions": {"from out apis classes map": "commands/test_types.py"},
+    "TypesOptions": {
+        "from out apis classes map": "commands/test_types.py",
+        "own": "contracts/clients/test_own.py",
+    },
     "TracingOptions": {"enabled": "host/test_tracing.py"},
 }
 

@@ -16,7 +16,7 @@ from lightbus.declared.listener import Events, Since
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import Cron, TimeZone
 from lightbus.declared.settings import DatabaseAlias, EngineName
-from lightbus.manifest.model import DjangoSettings, ListenAddress, ModuleName
+from lightbus.manifest.model import CallName, DjangoSettings, ListenAddress, ModuleName
 from lightbus.manifest.text.nodes import Untyped
 from lightbus.manifest.text.yaml import plain_scalar
 from lightbus.options import Duration, Function, Secret, SecretUrl, parse_duration
@@ -211,6 +211,7 @@ _LEAVES: dict[Any, Leaf] = {
     Events: _text(
         "an event as api.event, or api.* for all of an API", rf"{API_NAME.pattern}\.(?:{_WORD}|\*)"
     ),
+    CallName: _text("an API such as auth, or a procedure such as shop.orders.place", API_NAME.pattern),
     Cron: replace(_text("five fields of cron that name real times, such as 0 2 * * *", _CRON), read=_cron),
     ClassName: _text("a class as package.module.Name", rf"{_WORD}(?:\.{_WORD})+", code=True),
     DatabaseAlias: _text("Django's name of a database, or a list of such names", r"[A-Za-z0-9_.-]+"),

@@ -1,0 +1,1 @@
+"""Who owns, calls and listens to which API: from manifests, from the bus, and how these differ."""

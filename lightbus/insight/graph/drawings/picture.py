@@ -1,0 +1,157 @@
+"""The boxes and arrows of a graph, for every form in which it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from lightbus.insight.graph.model import Graph, Kind, Link, State
+
+Column = Literal["services", "apis", "listeners"]
+_WORST: dict[State, int] = {"undeclared": 2, "there": 1, "absent": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A service, an API or a listener.
+
+    Args:
+        column: Which of these.
+        key: What tells it from others of its column.
+        title: Its name.
+        lines: What is said of it.
+        state: Whether it is declared, and on the bus.
+    """
+
+    column: Column
+    key: str
+    title: str
+    lines: tuple[str, ...] = ()
+    state: State = "there"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """What leads from one box to another: from a service to an API, or from an API to a listener.
+
+    Args:
+        kind: What it means.
+        source: The box from which it comes.
+        target: The box to which it leads.
+        label: The procedures or events, for forms that can write on arrows.
+        state: Whether it is declared, and on the bus.
+    """
+
+    kind: Kind
+    source: Box
+    target: Box
+    label: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All of it, in an order in which arrows cross little.
+
+    Args:
+        boxes: The boxes.
+        arrows: The arrows.
+    """
+
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+    def column(self, name: Column) -> list[Box]:
+        """Return the boxes of one column, from above."""
+        return [box for box in self.boxes if box.column == name]
+
+
+def picture_of(graph: Graph) -> Picture:
+    """Return what there is to draw."""
+    links = graph.links
+    services = {name: _service(graph, name, links) for name in graph.services}
+    for name in sorted({link.service for link in links} - services.keys()):
+        services[name] = _service(graph, name, links)
+    apis = {name: _api(graph, name, links) for name in graph.apis}
+    listeners = {
+        (link.service, link.listener): _listener(graph, link, links) for link in links if link.listener
+    }
+    arrows = []
+    for (service, kind, api, listener), alike in _alike(links):
+        state = max((graph.state(link) for link in alike), key=_WORST.__getitem__)
+        label = ", ".join(_called(graph, link) for link in alike if link.name)
+        if kind == "listens":
+            arrows.append(Arrow(kind, apis[api], listeners[service, listener], label, state))
+        else:
+            arrows.append(Arrow(kind, services[service], apis[api], label or kind, state))
+    return Picture(
+        tuple(_ordered(services.values(), apis.values(), listeners.values(), arrows)), tuple(arrows)
+    )
+
+
+def _alike(links: Iterable[Link]) -> list[tuple[tuple[str, Kind, str, str], list[Link]]]:
+    """Return the links that become one arrow, each time with what they have in common."""
+
+    def key(link: Link) -> tuple[str, Kind, str, str]:
+        return link.service, link.kind, link.api, link.listener
+
+    return [(common, list(alike)) for common, alike in groupby(sorted(links, key=key), key)]
+
+
+def _service(graph: Graph, name: str, links: Iterable[Link]) -> Box:
+    lines = [
+        f"calls {_called(graph, each, whole=True)}"
+        for each in links
+        if (each.service, each.kind) == (name, "calls")
+    ]
+    return Box("services", name, name, tuple(lines), graph.state_of_service(name))
+
+
+def _api(graph: Graph, name: str, links: Iterable[Link]) -> Box:
+    owners = [link for link in links if (link.api, link.kind) == (name, "owns")]
+    state: State = max((graph.state(link) for link in owners), key=_WORST.__getitem__, default="there")
+    said = f"owned by {' and '.join(link.service for link in owners)}" if owners else "no owner is known"
+    return Box("apis", name, name, (said,), state)
+
+
+def _listener(graph: Graph, link: Link, links: Iterable[Link]) -> Box:
+    same = [each for each in links if (each.service, each.listener) == (link.service, link.listener)]
+    state: State = max((graph.state(each) for each in same), key=_WORST.__getitem__)
+    lag = graph.live.lags.get((link.service, link.listener)) if graph.live else None
+    waiting = (f"{lag:,} waiting",) if lag is not None else ()
+    events = [each.target for each in same]
+    return Box(
+        "listeners",
+        f"{link.service}-{link.listener}",
+        link.listener,
+        (f"of {link.service}", *events, *waiting),
+        state,
+    )
+
+
+def _called(graph: Graph, link: Link, *, whole: bool = False) -> str:
+    count = graph.live.per_hour.get(link) if graph.live else None
+    return (link.target if whole else link.name) + (f" {count:,}/h" if count else "")
+
+
+def _ordered(
+    services: Iterable[Box], apis: Iterable[Box], listeners: Iterable[Box], arrows: Iterable[Arrow]
+) -> list[Box]:
+    """Put each API beside its owner and each listener beside its API, as far as there is room."""
+    arrows = list(arrows)
+    ordered = list(services)
+    for column in (list(apis), list(listeners)):
+        height = {box: place for place, box in enumerate(ordered)}
+        places: dict[Box, list[int]] = {box: [] for box in column}
+        for arrow in arrows:
+            if arrow.target in places and arrow.source in height:
+                # An owner draws as strongly as five callers.
+                places[arrow.target] += [height[arrow.source]] * (5 if arrow.kind == "owns" else 1)
+
+        def middle(box: Box, places: dict[Box, list[int]] = places) -> float:
+            return sum(places[box]) / len(places[box]) if places[box] else float("inf")
+
+        ordered += sorted(column, key=lambda box: (middle(box), box.key))
+    return ordered

@@ -1,0 +1,182 @@
+"""Who owns, calls and listens to which API: as manifests say it, and as the bus shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["owns", "calls", "listens"]
+#: Whether something is declared and on the bus, only declared, or only on the bus.
+State = Literal["there", "absent", "undeclared"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Link:
+    """What one service has to do with one API.
+
+    Args:
+        service: The service.
+        kind: What it does.
+        api: The API.
+        name: The procedure that it calls, or the event that it listens to; empty for the API as a whole, and
+            ``*`` for all events.
+        listener: Its listener.
+    """
+
+    service: str
+    kind: Kind
+    api: str
+    name: str = ""
+    listener: str = ""
+
+    @property
+    def target(self) -> str:
+        """The API, with the procedure or event."""
+        return f"{self.api}.{self.name}" if self.name else self.api
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two sides that are compared: what manifests say, or what is on the bus.
+
+    Args:
+        services: The services.
+        links: What they have to do with APIs.
+        apis: The APIs that are known, whoever owns them.
+        per_hour: How often the procedures were called within the last hour.
+        lags: How many events wait for listeners, by service and listener.
+    """
+
+    services: frozenset[str] = frozenset()
+    links: frozenset[Link] = frozenset()
+    apis: frozenset[str] = frozenset()
+    per_hour: Mapping[Link, int] = field(default_factory=lambda: MappingProxyType({}))
+    lags: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def together(sides: Iterable[Side]) -> Side:
+    """Return what several manifests say together."""
+    sides = list(sides)
+    return Side(
+        frozenset[str]().union(*(side.services for side in sides)),
+        frozenset[Link]().union(*(side.links for side in sides)),
+        frozenset[str]().union(*(side.apis for side in sides)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What is drawn.
+
+    Args:
+        declared: What manifests say.
+        live: What is on the bus; None if that was not asked.
+        compares: Whether what is only declared, or only on the bus, is to be told from the rest.
+        focus: The only service, API or listener that matters, with its neighbours; empty for all of them.
+    """
+
+    declared: Side
+    live: Side | None = None
+    compares: bool = False
+    focus: str = ""
+
+    @property
+    def links(self) -> list[Link]:
+        """All links that are in focus, in their order."""
+        links = {*self.declared.links, *(self.live.links if self.live else ())}
+        # What is called in truth says more than that something of the API may be.
+        links -= {each for each in links if self._says_less(each)}
+        return sorted(each for each in links if self._is_in_focus(each, links))
+
+    @property
+    def services(self) -> list[str]:
+        """The services, in the order of their names."""
+        if self.focus:
+            return sorted({each.service for each in self.links})
+        return sorted({*self.declared.services, *(self.live.services if self.live else ())})
+
+    @property
+    def apis(self) -> list[str]:
+        """The APIs, in the order of their names."""
+        linked = {each.api for each in self.links}
+        known = {*self.declared.apis, *(self.live.apis if self.live else ())}
+        return sorted(linked if self.focus else linked | known)
+
+    def names(self) -> set[str]:
+        """Return all that may be in focus."""
+        every = (self.declared, self.live) if self.live else (self.declared,)
+        links = [each for side in every for each in side.links]
+        services = [name for side in every for name in side.services]
+        apis = [name for side in every for name in side.apis]
+        return {*services, *apis, *(each.api for each in links), *(each.listener for each in links)} - {""}
+
+    def state(self, link: Link) -> State:
+        """Return where a link is; everything is there if nothing is compared."""
+        if not self.compares or self.live is None:
+            return "there"
+        if link in self.live.links:
+            return "there" if self.is_declared(link) or self._is_foreign(link.service) else "undeclared"
+        return "absent"
+
+    def state_of_service(self, service: str) -> State:
+        """Return where a service is."""
+        if not self.compares or self.live is None or self._is_foreign(service):
+            return "there"
+        if service not in self.declared.services:
+            return "undeclared"
+        return "there" if service in self.live.services else "absent"
+
+    def differences(self) -> list[str]:
+        """Return a sentence for each difference between what is declared and what is on the bus."""
+        found = []
+        for service in self.services:
+            state = self.state_of_service(service)
+            if state == "undeclared":
+                found.append(f"{service} is on the bus, and no manifest declares it")
+            elif state == "absent":
+                found.append(f"{service} is declared, but none of its processes is on the bus")
+        for link in self.links:
+            # What is wrong with a service is said once, and not for all that it does.
+            if self.state_of_service(link.service) == "there" and (said := self._difference(link)):
+                found.append(said)
+        return found
+
+    def _difference(self, link: Link) -> str:
+        state = self.state(link)
+        what = f"{link.service} {link.kind}{' to' if link.kind == 'listens' else ''} {link.target}"
+        by = f" by {link.listener}" if link.listener else ""
+        if state == "undeclared":
+            return f"{what}{by}, which its manifest does not declare"
+        # That nobody has called something within an hour is no mistake.
+        if state == "absent" and link.kind != "calls":
+            return f"{what}{by} by its manifest, but not on the bus"
+        return ""
+
+    def is_declared(self, link: Link) -> bool:
+        """Tell whether a manifest says it; it may say so of all that an API has."""
+        whole = Link(link.service, "calls", link.api)
+        return link in self.declared.links or (link.kind == "calls" and whole in self.declared.links)
+
+    def _says_less(self, link: Link) -> bool:
+        """Tell whether a link is of a whole API of which procedures were called."""
+        whole = link.kind == "calls" and not link.name
+        return whole and any(
+            each.kind == "calls" and (each.service, each.api) == (link.service, link.api)
+            for each in (self.live.links if self.live else ())
+        )
+
+    def _is_foreign(self, service: str) -> bool:
+        """Tell whether a service belongs to a part of the bus that nobody wants compared."""
+        return bool(self.focus) and service not in self.declared.services
+
+    def _is_in_focus(self, link: Link, links: Iterable[Link]) -> bool:
+        if not self.focus or self.focus in (link.service, link.api, link.listener):
+            return True
+        # Who owns what the service in focus uses, and who uses what it owns.
+        near = {each.api for each in links if self.focus in (each.service, each.listener)}
+        if link.kind == "owns":
+            return link.api in near
+        owned = {each.api for each in links if each.kind == "owns" and each.service == self.focus}
+        return link.api in owned

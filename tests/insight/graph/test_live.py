@@ -1,0 +1,40 @@
+"""What a graph takes from the cards of processes."""
+
+from __future__ import annotations
+
+from lightbus.insight.graph.live import shown_by
+from lightbus.insight.graph.model import Link
+from lightbus.transports.cards import ApiCard, Card, ListenerCard
+
+CARDS = [
+    Card(service="shop", process="1", apis=(ApiCard(name="orders"), ApiCard(name="internal.host.shop"))),
+    Card(
+        service="web",
+        process="1",
+        calls={"orders.place": 3, "internal.host.shop.run": 1},
+        listeners=(
+            ListenerCard(name="note", events=("orders.placed", "money.*")),
+            ListenerCard(name="off", events=("orders.placed",), enabled=False),
+        ),
+    ),
+    Card(service="web", process="2", calls={"orders.place": 4}),
+]
+
+
+def test_services_apis_listeners_and_calls_are_those_of_all_processes() -> None:
+    side = shown_by(CARDS, {("web", "note"): 5})
+    place = Link("web", "calls", "orders", "place")
+    assert side.services == {"shop", "web"}
+    assert side.links == {
+        Link("shop", "owns", "orders"),
+        place,
+        Link("web", "listens", "orders", "placed", "note"),
+        Link("web", "listens", "money", "*", "note"),
+    }
+    assert side.per_hour[place] == 7
+    assert side.lags == {("web", "note"): 5}
+    assert side.apis == {"orders", "money"}
+
+
+def test_a_bus_with_nobody_on_it_shows_nothing() -> None:
+    assert not shown_by([], {}).links
