@@ -34,6 +34,7 @@ COMMANDS = {
     "group": "Look after the groups of listeners.",
     "init": "Write a first manifest and bus module.",
     "inspect": "Search the events on the bus.",
+    "outbox": "Look after events in databases that can't be sent.",
     "pause": "Let a listener take no events for a while.",
     "plan": "Say what a deployment changes on the bus.",
     "resume": "Let a listener that was paused go on.",

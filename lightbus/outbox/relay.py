@@ -211,7 +211,8 @@ class Relay:
             stuck.add(row.key)
         behind = f"; events of the key {row.key!r} wait for it" if row.key else ""
         logger.error(
-            "%s.%s (event %s) of the outbox %s can't be sent, and is put aside%s: %s",
+            "%s.%s (event %s) of the outbox %s can't be sent%s: %s. `lightbus outbox list` shows it; "
+            "retry or drop it",
             row.api,
             row.event,
             row.event_id,
