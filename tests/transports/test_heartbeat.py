@@ -30,7 +30,7 @@ def lively(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("lively")
-async def test_many_apis_are_shown_by_one_task_in_two_writes(
+async def test_many_apis_are_shown_by_one_task_with_one_write(
     redis_ports: Ports, redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport = redis_ports.rpc()
@@ -48,7 +48,7 @@ async def test_many_apis_are_shown_by_one_task_in_two_writes(
     monkeypatch.setattr(transport.pipe, "send_many", spy)
     redis_server.execute("FLUSHALL")
     await eventually_async(lambda: len(redis_server.execute("KEYS", "*:served")) == len(APIS))
-    assert writes[:2] == [50, 10]
+    assert set(writes) == {len(APIS)}
     names = [task.get_name() for task in asyncio.all_tasks()]
     assert len([name for name in names if "presence" in name]) == 1
 

@@ -19,8 +19,6 @@ from .presence import TURN, Presence
 
 logger = logging.getLogger(__name__)
 
-#: The most APIs that are shown with one write: Redis does not go on with anything else meanwhile.
-_AT_ONCE = 50
 #: So many connections wait for calls before each waits for longer, and how much longer at most.
 _MANY, _LONGEST = 100, 5.0
 
@@ -44,7 +42,7 @@ class Serving(Protocol):
 
 
 class Heartbeat:
-    """Shows in few writes that this process lives, and looks for those that no longer do.
+    """Shows with one write that this process lives, and looks for those that no longer do.
 
     Args:
         pipe: The Redis.
@@ -91,8 +89,7 @@ class Heartbeat:
             try:
                 # First, since a process that counts as absent itself would lose its own calls meanwhile.
                 turns = await self._show()
-                for place in range(0, len(turns), _AT_ONCE):
-                    await self._look(turns[place : place + _AT_ONCE])
+                await self._look(turns)
             except LinkBroken as e:
                 logger.debug("presence: %s", e)
                 if self.block > BLOCK:
@@ -105,17 +102,17 @@ class Heartbeat:
 
     async def _show(self) -> list[Serving]:
         """Show that this process serves its APIs; return those of which it is to look after the others."""
-        turns: list[Serving] = []
-        known = [serving for serving in self._serving if not serving.is_barred]
-        for place in range(0, len(known), _AT_ONCE):
-            async with self._showing:
-                shown = [each for each in known[place : place + _AT_ONCE] if each in self._serving]
-                replies = await self._run([each.presence.shown(may_look=True) for each in shown])
-            turns += [each for each, reply in zip(shown, replies, strict=True) if reply == TURN]
-        return turns
+        # All at once: where the loop is busy, as at the start, each wait for a reply may take long, and the
+        # last of very many APIs would be shown too late.
+        async with self._showing:
+            shown = [serving for serving in self._serving if not serving.is_barred]
+            replies = await self._run([each.presence.shown(may_look=True) for each in shown])
+        return [each for each, reply in zip(shown, replies, strict=True) if reply == TURN]
 
     async def _run(self, runs: Sequence[Run]) -> list[object]:
         """Run scripts with one write, and those that Redis did not know again with their texts."""
+        if not runs:
+            return []
         replies: list[object] = await self._pipe.send_many([run.by_name() for run in runs])
         unknown = [place for place, reply in enumerate(replies) if _is_unknown(reply)]
         if unknown:
@@ -130,6 +127,8 @@ class Heartbeat:
 
     async def _look(self, turns: Sequence[Serving]) -> None:
         """Recover the calls of processes that are in the registers of these APIs, and absent."""
+        if not turns:
+            return
         registers = await self._pipe.send_many([each.presence.members() for each in turns])
         others = [each.presence.others(reply) for each, reply in zip(turns, registers, strict=True)]
         asked = [
