@@ -133,6 +133,13 @@ def noted(server: Server, service: str, groups: Mapping[str, Sequence[str]] = {}
             server.execute("HSET", f"{{{stream}}}:groups", f"{name} service", service)
 
 
+def calling(server: Server, service: str, process: str, calls: Mapping[str, int]) -> None:
+    """The card of a process that calls."""
+    card = json.dumps({"service": service, "process": process, "calls": calls})
+    server.execute("SET", f"lightbus:card:{service}:{process}", card)
+    server.execute("ZADD", "lightbus:cards", 1 << 40, f"{service}\0{process}")
+
+
 def write(project: Project, manifest: str, *, third: str = "old", more: str = "") -> None:
     project.write("bus.py", BUS.format(third=third, more=more))
     project.write("lightbus.yaml", manifest)
@@ -166,7 +173,8 @@ EVERYTHING = {
         "api_given_up",
         "api old",
     ): "! left to the service archive: which does not serve it now: calls fail until it does",
-    ("contract", "contract shop.price()"): "! parameters.currency is new, and required: breaks callers",
+    ("contract", "contract shop.price()"): "! parameters.currency is new, and required: breaks "
+    "callers web (412/h), billing (3/h)",
     ("stream_use", "api wide"): "! stream_use per_api -> per_event: 1 unread event stays in wide.*:stream, "
     "unread by any listener",
     (
@@ -240,6 +248,9 @@ def test_each_difference_is_told_with_its_place_and_none_once_it_is_deployed(
     redis_server.execute("SET", "schema:billing", json.dumps(BILLING))
     redis_server.execute("SADD", "schemas", "billing")
     redis_server.execute("XGROUP", "CREATE", SOLD, "shop-resting", "$")
+    calling(redis_server, "billing", "billing-1", {"shop.price": 3})
+    for process, calls in (("web-1", {"shop.price": 400, "old.ping": 1}), ("web-2", {"shop.price": 12})):
+        calling(redis_server, "web", process, calls)
     for n in range(3):
         shop.fire("shop.sold", sku=f"{n}")
     shop.fire("wide.low", sku="a")
@@ -307,11 +318,11 @@ def test_an_api_that_another_service_owns_is_told_with_its_process(
     write(shop, "service_name: shop\nmodules: [bus]\napis: {shop: {owner: shop}}\n")
     other = shop.within("other")
     other.folder.mkdir()
-    write(other, "service_name: rival\nprocess_name: rival-1\napis: {shop: {owner: rival}}\n", third="mine")
+    write(other, "service_name: rival\nservice_version: '3.2'\nprocess_name: rival-1\n", third="mine")
     other.write("bus.py", BUS.format(third="mine", more="").replace("wide", "broad"))
     other.host()
     drift = one(planned(shop, status=1), "api_owned_elsewhere")
-    assert drift["change"] == 'owned by service "rival" (rival-1) now'
+    assert drift["change"] == 'owned by service "rival" (rival-1, version 3.2) now'
     assert drift["hint"] == "stop it, or leave the API to it: apis.shop.owner: rival"
     assert drift["path"] == "apis.shop.owner"
 

@@ -58,7 +58,7 @@ def _callers(view: View, difference: Difference) -> str:
                 found[service] = found.get(service, 0) + count
     often = sorted(found.items(), key=lambda each: (-each[1], each[0]))
     if not often:
-        return ", of which none has called it in the last hour" if view.live.calls_known else ""
+        return ", of which none that runs now has called it in the last hour" if view.live.calls_known else ""
     return " " + ", ".join(f"{service} ({count:,}/h)" for service, count in often)
 
 
