@@ -65,7 +65,9 @@ class TracingPlugin(LightbusPlugin):
     def _sending(
         self, message: RpcMessage | EventMessage, name: str, kind: SpanKind, attributes: Attributes
     ) -> Iterator[None]:
-        with self._tracer.start_as_current_span(name, kind=kind, attributes=attributes) as span:
+        # An event of an outbox has the trace in which it was written.
+        parent = _propagator.extract(message.headers) if message.headers else None
+        with self._tracer.start_as_current_span(name, parent, kind=kind, attributes=attributes) as span:
             headers: dict[str, str] = {}
             _propagator.inject(headers)
             message.headers = headers or None

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import (
     Connection,
     Engine,
+    Select,
     Update,
     delete,
     exists,
@@ -98,8 +99,7 @@ class SqlAlchemyTables:
         if not led:
             connection.rollback()
             return None
-        read = select(*_COLUMNS).where(waits, _among(led)).order_by(EVENTS.c.seq).limit(limit)
-        rows = [Row(*row) for row in connection.execute(read)]
+        rows = [Row(*row) for row in connection.execute(reading(led, limit))]
         stuck = select(EVENTS.c.key).distinct().where(EVENTS.c.state == FAILED, EVENTS.c.key != "")
         return Batch(rows, frozenset(connection.scalars(stuck)))
 
@@ -238,6 +238,12 @@ class SqlAlchemyTables:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def reading(buckets: Sequence[int], limit: int) -> Select[Any]:
+    """Return the statement that reads what waits in some buckets."""
+    waits = select(*_COLUMNS).where(EVENTS.c.state == WAITING, _among(buckets))
+    return waits.order_by(EVENTS.c.seq).limit(limit)
 
 
 def _touch() -> Update:
