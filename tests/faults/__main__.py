@@ -53,6 +53,9 @@ def main() -> int:
         "--servers", default=",".join(get_args(Kind)), help="for faults, sentinel, replicas, cluster, links"
     )
     parser.add_argument("--faults", default="", help="only these, such as kill,freeze")
+    parser.add_argument(
+        "--waiting", default="", help="how processes of cluster wait; by turns unless it says"
+    )
     parser.add_argument("--kinds", default=KINDS, help="of a hundred events or calls, how many of which kind")
     parser.add_argument("--restarts", type=int, default=20, help="how many of rolling")
     parser.add_argument("--rate", type=float, default=200, help="calls a second of rolling, and events")
@@ -90,6 +93,7 @@ def _campaigns(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], 
             continue
         for seed in seeds:
             begin = partial(run_spread, kind, seed, options.seconds, faults, kinds=options.kinds)
+            begin = partial(begin, waiting=options.waiting)
             yield f"cluster, {kind}, seed {seed}", begin
             yield f"cluster without a promise, {kind}, seed {seed}", partial(begin, replicas=0)
     for kind in options.servers.split(",") if "links" in wanted else ():

@@ -45,6 +45,7 @@ def manifest(
     stream_length: int = STREAM_LENGTH,
     replicas: int = 0,
     apis: Iterable[str] = (API,),
+    waiting: str = "",
 ) -> dict[str, Any]:
     """What every process is configured with; each reaches Redis by a link of its own."""
     events = {"acknowledgement_timeout": lease, "max_stream_length": stream_length}
@@ -55,7 +56,12 @@ def manifest(
         "modules": ["tests.faults.bus"],
         "bus": {
             "drain_timeout": "8s",
-            "redis": {"command_timeout": "2s", **redis, "connect_timeout": "1s"},
+            "redis": {
+                "command_timeout": "2s",
+                **redis,
+                "connect_timeout": "1s",
+                **({"waiting": waiting} if waiting else {}),
+            },
         },
         "apis": {
             name: {

@@ -30,6 +30,10 @@ _GONE = "is gone from Redis, and with it"
 _BETWEEN = 0.3
 
 
+#: How processes wait for messages, by turns.
+WAITING = ("bell", "blocking")
+
+
 def run_spread(
     kind: Kind = "valkey",
     seed: int = 1,
@@ -40,6 +44,7 @@ def run_spread(
     *,
     replicas: int = 1,
     is_in_step: bool = False,
+    waiting: str = "",
 ) -> Result:
     """Run one campaign on a cluster.
 
@@ -52,10 +57,12 @@ def run_spread(
         kinds: Of a hundred events, how many are of which kind.
         replicas: How many replicas must have an event before it counts as fired. With none, what a promoted
             replica had not heard of is lost; it is counted, and is nobody's fault.
+        waiting: How processes wait for messages; left out, by the seed.
         is_in_step: Whether these faults leave each replica in step, so that nothing may be lost anyway.
     """
     env = {"CAMPAIGN_PLANT": plant, "CAMPAIGN_KINDS": kinds, "CAMPAIGN_APIS": ",".join(SPREAD)}
-    configured = partial(manifest, apis=SPREAD, replicas=replicas)
+    waiting = waiting or WAITING[seed % len(WAITING)]
+    configured = partial(manifest, apis=SPREAD, replicas=replicas, waiting=waiting)
     backing = Spread(kind)
     with (
         Cluster(backing, env, configured) as cluster,
@@ -79,7 +86,7 @@ def run_spread(
     if not replicas and not is_in_step:
         notes.append(f"confirmed, and lost since no replica had them: {verdict.unreplicated}")
     return Result(
-        f"cluster, {replicas} waited for",
+        f"cluster, {replicas} waited for, {waiting}",
         kind,
         seed,
         seconds,

@@ -40,6 +40,7 @@ TABLE = {
         "url username password connect_timeout": PROCESS,
         "command_timeout": "transports/test_pipe.py",
         "embedded": SUPERVISOR,
+        "waiting": "transports/cluster/test_bells.py",
     },
     "TlsOptions": {"ca_file cert_file key_file verify": PROCESS},
     "SentinelOptions": {"service nodes username password": PROCESS, "tls": SENTINEL},

@@ -24,7 +24,7 @@ from tests.support.servers import Kind, Server, ServerPool
 
 from .page import ON_CLUSTER, USERS, rules_of, set_user, url_of, without
 
-API, STREAM = "shop.orders", "shop.orders.*:stream"
+API, STREAM, QUEUE = "shop.orders", "shop.orders.*:stream", "shop.orders:rpc_queue"
 NEEDS = {
     "shop": [
         *(*everybody(), *needs.hosts("shop"), *needs.publishes(API), *needs.owns(API), *needs.serves(API)),
@@ -56,6 +56,7 @@ NEEDS |= {
         *needs.shows("shop"),
         *(*needs.serves(API, is_cluster=True), *needs.answers(API), *needs.runs("shop:nightly")),
         *needs.fires(API, STREAM, dedupes=True, promise=Promise(replicas=1, timeout=1)),
+        *(*needs.rings(STREAM), *needs.rings(QUEUE), *needs.hears(QUEUE)),
     ],
     "cluster-web": [
         *(
@@ -63,8 +64,10 @@ NEEDS |= {
             *needs.calls(API, is_cluster=True),
             *needs.reads_answers(),
             *needs.shows("web"),
+            *needs.rings(QUEUE),
         ),
     ],
+    "cluster-mailer": [*everybody(is_cluster=True), *needs.rings(STREAM), *needs.hears(STREAM)],
 }
 
 

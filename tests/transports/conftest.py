@@ -38,6 +38,8 @@ from tests.support.spread import Spread
 
 #: The servers of a cluster of three primaries, each with a replica, over which the keys are then spread.
 SPREAD = cast(Kind | Literal[""], os.environ.get("LIGHTBUS_TEST_SPREAD", ""))
+#: How the transports of a cluster wait; of itself, no test has many slots.
+WAITING: Any = os.environ.get("LIGHTBUS_TEST_WAITING", "auto")
 #: The servers over which transports are tested.
 ANY_REDIS = (*KINDS, "cluster")
 
@@ -91,19 +93,22 @@ class Ports:
         """A transport of calls."""
         if self.server is None:
             return self._keep(MemoryRpcTransport())
-        return self._keep(RedisRpcTransport(RedisRpcOptions(url=SecretUrl(self.url), **options)))
+        return self._keep(RedisRpcTransport(RedisRpcOptions(**self._options(options))))
 
     def events(self, **options: Any) -> EventTransport:
         """A transport of events."""
         if self.server is None:
             return self._keep(MemoryEventTransport())
-        return self._keep(RedisEventTransport(RedisEventOptions(url=SecretUrl(self.url), **options)))
+        return self._keep(RedisEventTransport(RedisEventOptions(**self._options(options))))
 
     def schema(self, **options: Any) -> SchemaTransport:
         """A transport of contracts."""
         if self.server is None:
             return self._keep(MemorySchemaTransport())
-        return self._keep(RedisSchemaTransport(RedisSchemaOptions(url=SecretUrl(self.url), **options)))
+        return self._keep(RedisSchemaTransport(RedisSchemaOptions(**self._options(options))))
+
+    def _options(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"url": SecretUrl(self.url), "waiting": WAITING, **options}
 
     async def serve(self, transport: RpcTransport, api: str = "auth") -> RpcConsumer:
         """A consumer of calls, in a process of its own by name."""
@@ -197,6 +202,8 @@ class Ports:
             await consumer._heartbeat.remove(consumer)
             self.server.execute("DEL", presence_key(consumer._api_name, consumer.presence.member))
             await consumer._link.close()
+            if consumer._rung is not None:
+                consumer._rung.close()
 
     def _keep(self, transport: T) -> T:
         self._transports.append(transport)

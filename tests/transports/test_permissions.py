@@ -54,7 +54,7 @@ def user_of(server: Server, ports: Ports, **options: Any) -> EventTransport:
 
 
 def may(server: Server, *rules: str) -> None:
-    server.execute("ACL", "SETUSER", "mailer", "on", ">secret", "~*", "+@all", *rules)
+    server.execute("ACL", "SETUSER", "mailer", "on", ">secret", "~*", "&*", "+@all", *rules)
 
 
 def held(server: Server) -> list[list[bytes | int]]:

@@ -13,6 +13,7 @@ from lightbus.messages import EventMessage
 from lightbus.transports.events import Delivery, EventTransport
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.reading import reader as event_reader
+from lightbus.transports.redis.events.reading.readers import Readers
 from tests.support.cluster import RedisCluster
 from tests.support.eventually import eventually_async
 from tests.support.spread import Spread
@@ -55,11 +56,16 @@ async def listen(ports: Ports, transport: EventTransport) -> RedisEventConsumer:
     return consumer
 
 
+def readers_of(consumer: RedisEventConsumer) -> Readers:
+    assert isinstance(consumer._readers, Readers)
+    return consumer._readers
+
+
 async def until_all_wait(consumer: RedisEventConsumer, number: int = len(APIS)) -> None:
     """Wait until so many readers wait in Redis."""
 
     def all_wait() -> bool:
-        return sum(reader.is_waiting for reader in consumer._readers.all) == number
+        return sum(reader.is_waiting for reader in readers_of(consumer).all) == number
 
     await eventually_async(all_wait)
 
@@ -95,7 +101,7 @@ async def test_the_first_event_does_not_wait_for_the_other_slots(cluster_ports: 
     consumer = await listen(cluster_ports, transport)
     for api in APIS:
         taking = cluster_ports.run(take(consumer, 1, 100))
-        await eventually_async(lambda: any(reader.is_waiting for reader in consumer._readers.all))
+        await eventually_async(lambda: any(reader.is_waiting for reader in readers_of(consumer).all))
         began = time.monotonic()
         await fire(transport, f"{api} 1")
         assert names_of(await taking) == [f"{api} 1"]
@@ -144,7 +150,7 @@ async def test_where_events_wait_in_all_slots_each_has_its_turn(cluster_ports: P
         taken.append(delivery.message.api_name)
         delivery.ack()
         # Until all readers wait to be asked: then none is ahead of the others by chance.
-        await eventually_async(lambda: len(consumer._readers._is_wanting._waiters) == len(APIS))
+        await eventually_async(lambda: len(readers_of(consumer)._is_wanting._waiters) == len(APIS))
     first = taken[: len(APIS)]
     assert sorted(first) == sorted(APIS)
     assert taken == first * 3
@@ -174,7 +180,7 @@ async def test_an_event_that_arrives_after_the_stop_is_handed_back_at_once(
 ) -> None:
     transport = cluster_ports.events()
     consumer = await listen(cluster_ports, transport)
-    (reader,) = [each for each in consumer._readers.all if stream("shop") in each.sources]
+    (reader,) = [each for each in readers_of(consumer).all if stream("shop") in each.sources]
     exchange, came, may_come = reader.link.exchange, asyncio.Event(), asyncio.Event()
 
     async def late(commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:

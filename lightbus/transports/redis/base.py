@@ -11,7 +11,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.port import Finding, Use
 from lightbus.transports.redis.link.session import Session
 
-from .acl.needs import everybody
+from .acl.needs import everybody, hears
 from .acl.roles import EVERYBODY, Access, database_of, role_of, user_of
 from .inspection.asking import inspect
 from .inspection.server import describe
@@ -83,7 +83,7 @@ class RedisTransport:
     async def check(self, uses: Sequence[Use]) -> Sequence[Finding]:
         """Look whether Redis has all that the promises need, and allows it."""
         needs = [need for use in uses for need in self._needs(use)]
-        needed = [*self._common_needs(), *needs]
+        needed = [*self._common_needs(), *needs, *self._hears(self._waits(uses))]
         # Those that only listen promise nothing.
         replicas = self._replicas if any(use.role == "fires" for use in uses) else 0
         return await inspect(self._redis_options, self._keys(uses), needed, replicas)
@@ -93,6 +93,8 @@ class RedisTransport:
         self.know("everybody", self._common_needs())
         for use in uses:
             self.know(str(use), self._needs(use))
+        self.session.planned_waits += len(waits := self._waits(uses))
+        self.know("bells", self._hears(waits))
         await self.session.permissions.check()
 
     def know(self, name: str, needs: Iterable[Need]) -> None:
@@ -104,7 +106,10 @@ class RedisTransport:
         roles: dict[str, dict[Need, None]] = {EVERYBODY: dict.fromkeys(self._common_needs())}
         with_1x: dict[str, dict[Need, None]] = {}
         for use in uses:
-            for needs, found in ((self._needs(use), roles), (self._needs_of_1x(use), with_1x)):
+            # A process hears bells if it waits at many slots, which not each one of a service may do.
+            heard = self._waits([use]) if self._redis_options.is_cluster else ()
+            own = [*self._needs(use), *(need for key in heard for need in hears(key))]
+            for needs, found in ((own, roles), (self._needs_of_1x(use), with_1x)):
                 if given := dict.fromkeys(needs):
                     found.setdefault(role_of(use), {}).update(given)
         username, digest = user_of(self._redis_options)
@@ -129,6 +134,15 @@ class RedisTransport:
     def _replicas(self) -> int:
         """The number of replicas that must have a message before it counts as sent."""
         return 0
+
+    def _waits(self, uses: Sequence[Use]) -> list[str]:
+        """Return the keys that some uses wait at, each as often as it is waited at."""
+        return [key for use in uses if use.role in ("serves", "listens") for key in self._keys([use])]
+
+    def _hears(self, waits: Sequence[str]) -> list[Need]:
+        """Return the needs of those who wait at so many keys of a cluster that they do it by bells."""
+        is_so = self._redis_options.hears_bells(len(waits))
+        return [need for key in waits for need in hears(key)] if is_so else []
 
     def _common_needs(self) -> Iterable[Need]:
         """Return the needs of every process."""

@@ -59,6 +59,16 @@ def presence_key(api_name: str, member: str) -> str:
     return f"{{{queue_key(api_name)}}}:present:{member}"
 
 
+def bell_key(key: str) -> str:
+    """Return the channel on which those hear of something new who wait at a key of a cluster.
+
+    It lies in the slot of that key, and is the same for all keys that lie there since they have one tag.
+    """
+    start = key.find("{")
+    end = key.find("}", start + 1) if start >= 0 else -1
+    return f"{{{key[start + 1 : end] if end > start + 1 else key}}}:bell"
+
+
 def reply_key(caller: str) -> str:
     """Return the key of the list on which the answers to one caller arrive."""
     return f"lightbus:reply:{caller}"

@@ -14,6 +14,9 @@ HostPort = NewType("HostPort", str)
 #: A class as ``package.module.Name``.
 ClassName = NewType("ClassName", str)
 
+#: The most slots of a cluster at which a process waits by a connection for each, where it may choose.
+MOST_BLOCKING = 32
+
 #: The Redis that is used if nothing else is configured.
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
@@ -87,6 +90,11 @@ class RedisOptions:
         None,
         "Redis Cluster or Valkey Cluster: in place of url, as is a URL redis+cluster://host:port,host:port.",
     )
+    waiting: Literal["auto", "blocking", "bell"] = option(
+        "auto",
+        "How a process waits at the slots of a cluster: blocking opens a connection for each; bell opens one "
+        "for each node, on which publishers ring (Redis 7.0 or newer); auto takes bell above 32 slots.",
+    )
     connection_parameters: ConnectionParameters = option(
         factory=ConnectionParameters, description="From Lightbus 1.x."
     )
@@ -103,6 +111,11 @@ class RedisOptions:
     def is_cluster(self) -> bool:
         """Whether the keys are spread over the nodes of a cluster."""
         return self.cluster is not None or (self.url is not None and is_of_cluster(self.url.current()))
+
+    def hears_bells(self, slots: int) -> bool:
+        """Tell whether a process that waits at so many slots does so by bells."""
+        is_chosen = self.waiting == "bell" or (self.waiting == "auto" and slots > MOST_BLOCKING)
+        return self.is_cluster and is_chosen
 
     @property
     def seeds(self) -> tuple[HostPort, ...]:

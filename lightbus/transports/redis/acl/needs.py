@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lightbus.transports.redis import keys, scripts
-from lightbus.transports.redis.link.permissions import Command, Key, Need
+from lightbus.transports.redis.link.permissions import Channel, Command, Key, Need
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.scripts import Script
 
@@ -298,6 +298,18 @@ def takes_over(stream: str, group: str, heir: str, *, dedupes: bool = False) -> 
         handled, remembered = Key(f"{old.handled}{ANY}"), Key(f"{new.handled}{ANY}")
         commands += [("SCAN", 0), ("RENAMENX", handled, remembered)]
     yield from needed(commands, f"take over the group {group}")
+
+
+def rings(key: str) -> Iterator[Need]:
+    """The needs of those who add to what others wait for at a key of a cluster."""
+    bell = Channel(keys.bell_key(key))
+    yield from needed([("SPUBLISH", bell, "")], f"ring for those who wait at {key}", is_assumed=True)
+
+
+def hears(key: str) -> Iterator[Need]:
+    """The needs of those who wait at a key of a cluster by a bell."""
+    bell = Channel(keys.bell_key(key))
+    yield from needed([("SSUBSCRIBE", bell)], f"hear at once of what comes to {key}", is_assumed=True)
 
 
 def runs(schedule: str) -> Iterator[Need]:

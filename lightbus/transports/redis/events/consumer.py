@@ -12,6 +12,7 @@ from lightbus.transports.events import Delivery, EventConsumer, GroupStatus, Sub
 from lightbus.transports.redis.custom_codec import Decode
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, unavailable
 from lightbus.transports.redis.link.permissions import LACKING
+from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
 
 from .delivery import Deliveries
@@ -20,6 +21,7 @@ from .membership import Membership
 from .questions.status import group_status
 from .reading.reader import Reader
 from .reading.readers import WAKE_AGAIN, Readers
+from .reading.rung import RungReaders
 from .reading.turns import Turns
 from .settling import Settling
 from .suspects import Suspects, Takeover
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: The most seconds for each of the last questions.
 _AT_THE_END = 2.0
+#: The most streams that are looked at at the same time.
+_AT_ONCE = 50
 
 
 class RedisEventConsumer(EventConsumer):
@@ -64,13 +68,14 @@ class RedisEventConsumer(EventConsumer):
         self._takeover = Takeover(
             self._deliveries, suspects, lambda: self.max_deaths, on_lost_reply=self.note_lost_reply
         )
-        self._readers = self._make_readers(session)
+        self._session = session
+        self._readers: Readers | RungReaders = self._make_readers(session)
         self._kept: list[Kept] = []
 
     @property
     def links(self) -> list[Link]:
         """The connections over which it reads."""
-        return [reader.link for reader in self._readers.all]
+        return [reader.link for reader in self._readers.all] if isinstance(self._readers, Readers) else []
 
     async def join(self) -> None:
         """Make the groups that are not there yet, and begin to keep leases.
@@ -87,6 +92,12 @@ class RedisEventConsumer(EventConsumer):
             )
         with unavailable(f"the group {group} can't be joined"):
             await self.membership.join()
+        bells = await self._session.bells_for(self, self.membership.keys)
+        if bells is not None:
+            self._readers = RungReaders(
+                bells, self._deliveries, self._takeover, self._make_again, lambda: not self._is_barred
+            )
+            self._readers.note_trouble = self._note_trouble
         self._kept = [
             Kept(work, f"lightbus {name} {group}", f"as {group}, {lost}", self.obstacles).start()
             for work, name, lost in (
@@ -106,7 +117,7 @@ class RedisEventConsumer(EventConsumer):
         """Read the group, waiting for the first entry."""
         if self.membership.is_leaving:
             return ()
-        if self._purpose in self._permissions.barred:
+        if self._is_barred:
             self.trouble = LACKING
             await asyncio.sleep(BLOCK / 4)
             return ()
@@ -168,10 +179,18 @@ class RedisEventConsumer(EventConsumer):
 
     async def notice_remade(self) -> None:
         """Hold the entries again that were read from a group before another process made it again."""
-        for stream, keys in self.membership.keys.items():
-            made = await self._pipe.send("HGET", keys.groups, f"{self.membership.group} made")
-            if made is not None and made.decode() != keys.made:
+        group, known = self.membership.group, self.membership.keys
+        made = await self._pipe.send_many([("HGET", keys.groups, f"{group} made") for keys in known.values()])
+        for (stream, keys), number in zip(known.items(), made, strict=True):
+            if isinstance(number, ReplyError):
+                raise number
+            if number is not None and number.decode() != keys.made:
                 await self._make_again(stream)
+
+    @property
+    def _is_barred(self) -> bool:
+        """Whether what is read could not be finished, for want of a permission."""
+        return self._purpose in self._permissions.barred
 
     def _make_readers(self, session: Session) -> Readers:
         """Make a reader for all streams, or on a cluster one for each of their slots."""
@@ -194,8 +213,9 @@ class RedisEventConsumer(EventConsumer):
         membership = self.membership
         while True:
             try:
-                for stream in membership.keys:
-                    await self._settling.promote(stream)
+                streams = list(membership.keys)
+                for begin in range(0, len(streams), _AT_ONCE):
+                    await asyncio.gather(*map(self._settling.promote, streams[begin : begin + _AT_ONCE]))
                 await membership.note_progress()
                 await self.notice_remade()
                 await membership.notice_gone()

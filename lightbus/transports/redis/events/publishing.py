@@ -204,6 +204,7 @@ class Publishing:
                     message_id,
                 )
         for stream, entries in found.items():
+            self._pipe.ring(stream.key)  # The link may have broken before it did.
             if stream.promise is None or await self._is_replicated(stream, list(entries)):
                 for event, entry_id in entries.items():
                     event.message.native_id = entry_id

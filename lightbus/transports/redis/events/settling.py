@@ -152,6 +152,7 @@ class Settling:
         try:
             async with asyncio.timeout(_HAND_BACK):
                 await self._move(entry, self._keys[entry.stream].retry, entry.after(entry.attempt - 1))
+            self._pipe.ring(entry.stream, self._group)
         except TimeoutError:
             what, extra = "event %s is not handed back; its lease runs out", {"message_id": entry.message_id}
             logger.warning(what, entry.message_id, extra=extra)
@@ -192,11 +193,13 @@ class Settling:
             most=_DUE_AT_ONCE, longest=longest,
         )  # fmt: skip
         try:
-            left, refused = await self._pipe.run(promote)
+            left, refused, moved = await self._pipe.run(promote)
         except FAILURES as e:
             self._refusals.meet(_PROMOTING, e)
             return
         self._refusals.clear(_PROMOTING)
+        if moved:
+            self._pipe.ring(stream, self._group)
         for _ in range(refused):
             self.membership.refuse(keys.bodies, "not an event")
         if 0 <= left < 1_000 and not self._closing:

@@ -30,7 +30,7 @@ class Stream:
         key: Its key.
         pipe: The connection by which events go there.
         promise: What is promised of replicas; None for nothing.
-        store: Sends a write to it, which is answered once that is kept.
+        store: Sends a write to it, which its listeners hear of, and which is answered once that is kept.
         trimmer: Keeps it near its length; None if it may grow.
         lost: Looks in it for events without a confirmation.
         confirmed: The entry that Redis has confirmed last: events that are sent later come after it.
@@ -89,6 +89,8 @@ class Streams:
     def needs(self, use: Use) -> Iterable[Need]:
         """Return the needs of a use."""
         for key in self._keys_of(use):
+            if self._options.is_cluster:
+                yield from needs.rings(key)
             if use.role == "fires":
                 yield from needs.fires(use.name, key, dedupes=use.dedupes, promise=self.promise)
             else:
@@ -115,7 +117,7 @@ class Streams:
         """Note a stream that is used for the first time."""
         note(self._transport.pipe, [key])
         pipe, promise = self.pipe, self.promise
-        store = pipe.send if promise is None else pipe.store
+        store = pipe.post if promise is None else pipe.store
         most, drops = self._options.max_stream_length, self._options.when_full == "drop_oldest"
         trimmer = None if most is None else Trimmer(self._transport, key, most, drops=drops)
         stream = self._used[key] = Stream(key, pipe, promise, store, trimmer, LostEvents(pipe, key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
@@ -22,6 +22,8 @@ HEAD_START = 1.0
 _ANY = 1 << 53
 #: How many entries are looked at in each sweep for leases from the future.
 _RESTAMPED_AT_ONCE = 1_000
+#: The most streams that are tidied at the same time.
+_AT_ONCE = 50
 #: The work that can't be done if Redis refuses it.
 _SWEEPING = "take over the events of processes that died"
 
@@ -99,15 +101,19 @@ class Takeover:
         while True:
             is_more = False
             error: Exception | None = None
+            swept = []
             for source in membership.sources:
                 # Each by itself: where a node of a cluster is away, the others are looked at all the same.
                 try:
                     is_more = await self._sweep(source) or is_more
+                    swept.append(source)
                 except FAILURES as e:
                     error = e
                     if isinstance(e, LinkBroken):
                         # An entry that was claimed just now may be held here without a delivery.
                         self._on_lost_reply()
+            for begin in range(0, len(swept), _AT_ONCE):
+                error = await self._tidy_all(swept[begin : begin + _AT_ONCE]) or error
             if error is None:
                 membership.refusals.clear(_SWEEPING)
             else:
@@ -148,8 +154,18 @@ class Takeover:
                     await self._run(source, reply[1].decode(), reply[2], reply[3])
             if self._cursors[source] == "-":
                 break
-        await self._tidy(source)
         return self._cursors[source] != "-"
+
+    async def _tidy_all(self, sources: Sequence[str]) -> Exception | None:
+        """Tidy some streams at the same time; returns what Redis refused of it, or that it was away."""
+        outcomes = await asyncio.gather(*map(self._tidy, sources), return_exceptions=True)
+        error = None
+        for outcome in outcomes:
+            if isinstance(outcome, FAILURES):
+                error = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return error
 
     async def _tidy(self, source: str) -> None:
         """Let leases from the future begin now, and forget consumers that are long gone."""

@@ -73,6 +73,12 @@ class Cluster:
 
 
 def _alone(server: Server) -> Iterator[Finding]:
+    if not server.has_bells:
+        yield Finding(
+            f"{server.where} has no SSUBSCRIBE, as versions before 7.0: bus.redis.waiting is blocking "
+            "whatever it says, so a process opens a connection for each slot that it waits at; upgrade it",
+            severity="note",
+        )
     if server.facts and not server.replicas:
         yield Finding(
             f"{server.where} has no replica in step with it: while it is away, nobody has its slots, and if "

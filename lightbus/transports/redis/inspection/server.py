@@ -65,6 +65,12 @@ class Server:
         return self.facts.get("role") == "slave"
 
     @property
+    def has_bells(self) -> bool:
+        """Whether it has channels that lie in slots, as far as it is known."""
+        major = self.facts.get("redis_version", "").partition(".")[0]
+        return not major.isdigit() or int(major) >= _COUNTS_LAG[0]
+
+    @property
     def replicas(self) -> int:
         """How many replicas are in step with it."""
         return sum(

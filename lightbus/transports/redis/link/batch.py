@@ -19,5 +19,7 @@ class Batch:
     is_promised: bool = False
     replies: list[Any] = field(default_factory=list)
     sent: float = 0.0
+    #: The command that rings for those who wait for what it adds, behind it; None if nobody does.
+    bell: bytes | None = None
     #: Whether Redis refused one of them.
     is_refused: bool = False

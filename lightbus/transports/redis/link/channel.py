@@ -42,6 +42,25 @@ class Channel(ABC):
             never a connection. Cancelling it before the command is written takes the command back.
         """
 
+    def post(self, *command: Any) -> asyncio.Future[Any]:
+        """Send one command that adds to what others wait for, and have them hear of it.
+
+        One Redis wakes those that block; in a cluster, a bell is rung behind the command, in its slot.
+
+        Returns:
+            A future of its reply, as that of :meth:`send`.
+        """
+        return self.send(*command)
+
+    @abstractmethod
+    def ring(self, key: str, group: str = "") -> None:
+        """Have those hear of something new that wait at a key of a cluster; one Redis wakes them itself.
+
+        Args:
+            key: The key, or one in its slot by the same tag.
+            group: The only consumer group that it is for.
+        """
+
     @abstractmethod
     def store(self, *command: Any) -> asyncio.Future[Any]:
         """Send a write, whose reply comes once as many replicas have it as this channel promises.

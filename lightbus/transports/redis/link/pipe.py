@@ -94,6 +94,11 @@ class Pipe(Channel):
         self.put(Batch(future, hiredis.pack_command(command), 1, True))
         return future
 
+    post = send  # Whoever blocks is woken by Redis itself.
+
+    def ring(self, key: str, group: str = "") -> None:
+        """Redis wakes those that block."""
+
     def store(self, *command: Any) -> asyncio.Future[Any]:
         """Send a write, whose reply comes once what was promised of replicas is kept."""
         future: asyncio.Future[Any] = self._loop.create_future()

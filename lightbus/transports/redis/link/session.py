@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -10,13 +11,16 @@ from weakref import WeakKeyDictionary
 
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link.channel import Channel
+from lightbus.transports.redis.link.cluster.bells import Bells
 from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
 from lightbus.transports.redis.link.cluster.slots import slot_of_key
-from lightbus.transports.redis.link.connection import Connector, Link
+from lightbus.transports.redis.link.connection import FAILURES, Connector, Link
 from lightbus.transports.redis.link.permissions import Permissions
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.options import RedisOptions
+
+logger = logging.getLogger(__name__)
 
 #: A key.
 K = TypeVar("K", str, bytes)
@@ -43,6 +47,11 @@ class Session:
         #: The permissions of this user.
         self.permissions = Permissions(options)
         self.pipe = self._channel()
+        #: At how many slots the uses wait that are known from the start.
+        self.planned_waits = 0
+        # At how many each one waits who has begun to.
+        self._waits: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+        self._has_bells: bool | None = None
         # Apart, since WAIT holds up all that comes after it on its connection.
         self._promising: dict[Promise, Channel] = {}
 
@@ -99,6 +108,43 @@ class Session:
                 Left out, it is the first key of the first commands.
         """
         return self.pipe.link(key, self.permissions.note)
+
+    async def bells_for(self, who: object, keys: Iterable[str]) -> Bells | None:
+        """Return the bells by which somebody is to hear of what comes to some keys.
+
+        Args:
+            who: Whoever waits for it.
+            keys: The keys.
+
+        Returns:
+            None where each slot gets a connection that blocks instead: on one Redis, or for few slots.
+        """
+        pipe = self.pipe
+        if not isinstance(pipe, ClusterPipe):
+            return None
+        self._waits[who] = len(self.together(keys))
+        if not self._options.hears_bells(max(self.planned_waits, sum(self._waits.values()))):
+            return None
+        return pipe.bells if await self._have_bells(pipe) else None
+
+    async def _have_bells(self, pipe: Channel) -> bool:
+        """Tell whether all nodes of the cluster have bells; where none says so, that turns out later."""
+        if self._has_bells is None:
+            try:
+                about = await pipe.send_to_all("COMMAND", "INFO", "SSUBSCRIBE")
+            except FAILURES as e:
+                logger.debug("whether there are bells can't be asked: %s", e)
+                return True
+            was_known = self._has_bells is not None
+            self._has_bells = not any(isinstance(reply, list) and reply[0] is None for reply in about)
+            if not self._has_bells and not was_known:
+                logger.warning(
+                    "a node of the %s is older than version 7.0 and has no SSUBSCRIBE: this process opens a "
+                    "connection for each slot that it waits at; upgrade the node, or see that its maxclients "
+                    "is high enough",
+                    self._options.address,
+                )
+        return self._has_bells
 
     def together(self, keys: Iterable[K]) -> list[list[K]]:
         """Return keys in lists of those that one command may name: on a cluster, by their slots."""

@@ -30,6 +30,7 @@ from lightbus.transports.rpc import RpcConsumer, loss_of
 
 from .answering import Answering
 from .heartbeat import Heartbeat
+from .intake import RungIntake
 from .presence import Presence
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._metrics = metrics
         self._complaints = Complaints(logger)
         self._queue = queue_key(api_name)
-        self._pipe, self._link = session.pipe, session.link(self._queue)
+        self._pipe, self._session = session.pipe, session
         self._is_cluster = session.is_cluster
         self._expiry = expiry_prefix(api_name, is_cluster=session.is_cluster)
         self._options = options
@@ -76,8 +77,12 @@ class RedisRpcConsumer(RpcConsumer):
         self.block = BLOCK
         self.presence = Presence(session.pipe, api_name, identity.process_name)
         self._mine = mine = self.presence.taken
+        self._link = session.link(self._queue)
+        #: Brings calls by a bell; None if the connection waits for them.
+        self._rung: RungIntake | None = None
         #: The command that takes so many calls; made once for each number.
         self._take = cache(lambda most: TAKE(queue=queue_key(api_name), mine=mine, most=most).by_name())
+        self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._answering = Answering(
             session.pipe, answers, mine, options, api_name, partial(self._complaints.tell, self._queue),
             # To another Redis, or to another node of a cluster.
@@ -87,7 +92,6 @@ class RedisRpcConsumer(RpcConsumer):
         self._stopping = self._may_hold_orphans = self._has_left = False
         what, longest = f"taking calls of {api_name}", options.consumption_restart_delay
         self._taking = Retrying(logger, what, longest=longest)
-        self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._recovering = asyncio.Lock()
         #: The permissions of this user, at the Redis of calls and at that of answers.
         self.barred_by: Sequence[Permissions] = ()
@@ -100,6 +104,9 @@ class RedisRpcConsumer(RpcConsumer):
 
     async def join(self) -> None:
         """Show that this process serves the API, and go on showing it."""
+        bells = await self._session.bells_for(self, [self._queue])
+        if bells is not None:
+            self._rung = RungIntake(self._pipe, bells, self._queue, self._mine)
         try:
             if not self.is_barred:  # Callers had better be told at once that nobody serves the API.
                 await self.presence.show()
@@ -109,29 +116,23 @@ class RedisRpcConsumer(RpcConsumer):
 
     async def take(self, limit: int) -> Sequence[RpcMessage]:
         """Move calls to this process's list: wait for one, and fetch others with the same write."""
+        if self._rung is not None and not self._stopping:
+            await self._rung.ready()
         if self._stopping:
             return ()
         if self.is_barred:
             self.trouble = LACKING
             await asyncio.sleep(BLOCK / 4)
             return ()
-        # The first command waits for a call, the second fetches those that have come until then. Redis itself
-        # moves them: each call is in one of the lists at any time, and can be found if this process dies.
-        commands: list[tuple[Any, ...]] = []
-        more = min(limit, self._options.batch_size, _TAKEN_AT_ONCE)
-        if not self._is_full:
-            commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", self.block))
-            more -= 1
-        if more > 0:
-            commands.append(self._take(more))
         try:
             # No take is under way now, so each call in the list that is not known here is an orphan.
             if self._may_hold_orphans:
                 await self._recover_own()
-            replies = await self._link.exchange(commands, self.block + 2)
+            most = min(limit, self._options.batch_size, _TAKEN_AT_ONCE)
+            replies = await (self._fetch(most) if self._rung is None else self._rung.fetch(most))
         except (*FAILURES, asyncio.CancelledError) as e:
             # A call may have been moved to this process's list by a command whose reply is lost.
-            self._may_hold_orphans = True
+            self._suspect_orphans()
             if isinstance(e, asyncio.CancelledError):
                 raise
             await self._pause(e)
@@ -139,11 +140,28 @@ class RedisRpcConsumer(RpcConsumer):
         self.trouble = ""
         blobs = [reply for reply in replies if isinstance(reply, bytes)]
         blobs += [blob for reply in replies if isinstance(reply, list) for blob in reply]
-        refusals = [reply for reply in replies if isinstance(reply, ReplyError)]
-        self._is_full = (self._is_full and bool(blobs)) or any(refusal.code == "OOM" for refusal in refusals)
-        for refusal in refusals:
-            await self._after_refusal(refusal, may_pause=not blobs)
+        for refusal in replies:
+            if isinstance(refusal, ReplyError):
+                await self._after_refusal(refusal, may_pause=not blobs)
         return await self._claim(blobs) if blobs else ()
+
+    async def _fetch(self, most: int) -> Sequence[Any]:
+        """Move calls by two commands: the first waits for one, the second fetches those that have come.
+
+        Redis itself moves them: each call is in one of the lists at any time, and can be found if this
+        process dies.
+        """
+        commands: list[tuple[Any, ...]] = []
+        if not self._is_full:
+            commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", self.block))
+            most -= 1
+        if most > 0:
+            commands.append(self._take(most))
+        replies = await self._link.exchange(commands, self.block + 2)
+        has_come = any(isinstance(reply, bytes) or (isinstance(reply, list) and reply) for reply in replies)
+        is_full = any(isinstance(reply, ReplyError) and reply.code == "OOM" for reply in replies)
+        self._is_full = (self._is_full and has_come) or is_full
+        return replies
 
     def answer(self, call: RpcMessage, result: ResultMessage) -> None:
         """Push the result to the caller's list and strike the call off this process's."""
@@ -164,12 +182,16 @@ class RedisRpcConsumer(RpcConsumer):
         """End a waiting take at once; its connection stays usable, so that nothing is lost on the way."""
         self._stopping = True
         self._pipe.unblock(self._link)
+        if self._rung is not None:
+            self._rung.wake()
 
     async def close(self) -> None:
         """Send the last answers, settle what is left behind, and disappear from the register."""
         self._stopping = True
         self._has_left = True
         await self._link.close()
+        if self._rung is not None:
+            self._rung.close()
         if self._pipe.is_closed:
             await self._heartbeat.remove(self)
             return
@@ -213,7 +235,7 @@ class RedisRpcConsumer(RpcConsumer):
             replies = await self._remove_keys([self._expiry + call.id for call, _ in calls])
         except FAILURES as e:
             # The keys may be removed or not: the calls are looked at again, as orphans.
-            self._may_hold_orphans = True
+            self._suspect_orphans()
             await self._pause(e)
             return []
         if self._taking.failures:
@@ -228,7 +250,7 @@ class RedisRpcConsumer(RpcConsumer):
                 if reply.reaction is Reaction.GIVE_UP:
                     self._refuse(blob, InvalidMessage("what stands at its expiry key is none"))
                 else:
-                    self._may_hold_orphans = True
+                    self._suspect_orphans()
             else:
                 extra = {"message_id": call.id}
                 logger.debug("%s (call %s) had expired", call.canonical_name, call.id, extra=extra)
@@ -302,8 +324,14 @@ class RedisRpcConsumer(RpcConsumer):
                         await self._settle(blob)
         except FAILURES as e:
             # Calls of another process may have come into this one's list by a script whose reply is lost.
-            self._may_hold_orphans = True
+            self._suspect_orphans()
             logger.debug("recovering calls of %s: %s", self._api_name, e)
+
+    def _suspect_orphans(self) -> None:
+        """Have this process's list be looked through before the next calls are taken."""
+        self._may_hold_orphans = True
+        if self._rung is not None:
+            self._rung.wake()
 
     async def _recover_own(self) -> None:
         """Settle calls in this process's list that it does not know."""
@@ -325,6 +353,7 @@ class RedisRpcConsumer(RpcConsumer):
         # Its key is there until somebody begins to run it; the next process that takes it removes the key.
         if await self._pipe.send("EXISTS", self._expiry + call.id):
             await self._pipe.run(RELEASE(queue=self._queue, mine=self._mine, call=blob))
+            self._pipe.ring(self._queue)
             return
         self._answer(call, loss_of(call), blob)
 

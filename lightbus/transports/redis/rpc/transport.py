@@ -157,6 +157,8 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             yield from needs.calls(use.name, is_cluster=self._is_cluster)
         elif use.role == "knows":
             yield from needs.knows(use.name)
+        if self._is_cluster and use.role in ("serves", "calls"):
+            yield from needs.rings(queue_key(use.name))
         if self.answers is None:
             yield from needs_of_answers(use)
 
@@ -174,7 +176,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             return self.pipe.send_many((("SET", prefix + message.id, *patience), ("RPUSH", queue, blob)))
         # In one step: while a slot moves, commands that follow each other may be done by different nodes. By
         # its text, so that a node which does not know it yet needs no second round.
-        return self.pipe.send(*_call(queue, prefix + message.id, patience, blob).by_text())
+        return self.pipe.post(*_call(queue, prefix + message.id, patience, blob).by_text())
 
     def _after_sending(
         self,
@@ -195,6 +197,10 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             if error is None and most is not None and isinstance(length, int) and length > most:
                 removed = self._withdraw(message, blob, -1)
                 removed.add_done_callback(partial(self._after_withdrawal, message, length, answer))
+        if isinstance(error, LinkBroken) and not self.pipe.is_closed:
+            self.pipe.ring(
+                queue_key(message.api_name)
+            )  # It may be there, and the bell may not have been rung.
         if error is not None and not answer.done():
             answer.set_exception(error)
 

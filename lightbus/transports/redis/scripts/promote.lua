@@ -1,7 +1,7 @@
 -- Moves up to `most` entries that are due from the sorted set `delayed` and the hash `bodies` to the group's retry
 -- stream, where readers are blocked; what is no entry goes to its dead letters.
 -- Nothing waits for longer than `longest` milliseconds: where Redis's clock was set back, all would wait until then.
--- Returns the milliseconds until the next one is due, or -1, and how many were no entries.
+-- Returns the milliseconds until the next one is due, or -1, how many were no entries, and how many were moved.
 -- Rehearsed, with a member that nobody has since it is no text: what is moved waits no more. Done even where Redis
 -- is out of memory, since it needs none in the end, and events that wait free none.
 local delayed, bodies, retry, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -37,13 +37,14 @@ end
 for _, member in ipairs(late) do
   redis.call('ZADD', delayed, latest, member)
 end
-local refused = 0
+local refused, moved = 0, 0
 for _, member in ipairs(due) do
   local body = redis.call('HGET', bodies, member)
   if body then
     local read, fields = pcall(cmsgpack.unpack, body)
     if read and is_entry(fields) then
       redis.call('XADD', retry, '*', unpack(fields))
+      moved = moved + 1
     else
       redis.call('XADD', dead, '*', 'body', body, 'reason', 'invalid_message', 'error',
         'what waited for its next attempt is no event', 'trace', '', 'attempts', '0', 'origin', member)
@@ -55,6 +56,6 @@ for _, member in ipairs(due) do
 end
 local first = redis.call('ZRANGEBYSCORE', delayed, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 if #first == 0 then
-  return {-1, refused}
+  return {-1, refused, moved}
 end
-return {math.max(0, tonumber(first[2]) - now), refused}
+return {math.max(0, tonumber(first[2]) - now), refused, moved}

@@ -102,6 +102,7 @@ async def move(
             await _move_memory(pipe, keys.handled, heirs.handled)
         while True:
             outcome, *about = await pipe.run(inherit)
+            pipe.ring(stream, heir)
             _refuse(stream, group, heir, outcome, about)
             if outcome == b"done":
                 return

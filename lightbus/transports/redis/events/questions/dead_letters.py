@@ -67,7 +67,9 @@ async def replay(pipe: Channel, letter: DeadLetter) -> bool:
         return False
     retry = GroupKeys(*owner).retry
     with unavailable(f"the dead letter {letter.id} is not replayed"):
-        return bool(await pipe.run(REPLAY(dead=letter.place, retry=retry, letter=letter.id)))
+        is_replayed = bool(await pipe.run(REPLAY(dead=letter.place, retry=retry, letter=letter.id)))
+    pipe.ring(*owner)
+    return is_replayed
 
 
 async def drop(pipe: Channel, letter: DeadLetter) -> bool:

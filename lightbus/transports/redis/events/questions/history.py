@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from lightbus.exceptions import InvalidMessage, TransportUnavailable
 from lightbus.messages import EventMessage
@@ -14,22 +13,19 @@ from lightbus.transports.merging import NATIVE_ID, matcher, newest_first
 from lightbus.transports.redis.custom_codec import Decode
 from lightbus.transports.redis.keys import is_stream, stream_key
 from lightbus.transports.redis.link.channel import Channel
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, unavailable
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, unavailable
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
 
+from .followed import FIRST_PAGE, Followed, RungStreams, follow
 from .noted import known
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAGE = 50
 _LARGEST_PAGE = 1_000
 #: A page has about so many bytes, whatever its events are.
 _PAGE_BYTES = 1024 * 1024
 _LAST = 2**64 - 1
-
-#: Streams, each with some entries.
-_Entries = Sequence[tuple[bytes, Sequence[Any]]]
 
 
 async def past(
@@ -52,7 +48,7 @@ async def coming(
     """Go through the events that come from now on, or since a time; see :meth:`EventTransport.follow`."""
     pipe, loop = session.pipe, asyncio.get_running_loop()
     seen: dict[bytes, str] = {}
-    followed = _Followed(session, seen)
+    followed: Followed | RungStreams | None = None
     reading = Retrying(logger, "reading events")
     looked_at, was_connected = 0.0, False
     try:
@@ -66,6 +62,7 @@ async def coming(
                 if not seen:
                     await asyncio.sleep(BLOCK / 4)
                     continue
+                followed = followed or await follow(session, seen)
                 coming = await followed.read()
             except FAILURES as e:
                 if not was_connected:
@@ -79,59 +76,8 @@ async def coming(
                 for message in _messages(decode, key, entries):
                     yield message
     finally:
-        await followed.close()
-
-
-class _Followed:
-    """The streams whose coming events are read: at the same time, with one read for those of one slot.
-
-    Args:
-        session: The Redis.
-        seen: The streams, each with the id after which it is read on.
-    """
-
-    def __init__(self, session: Session, seen: Mapping[bytes, str]) -> None:
-        self._session = session
-        self._seen = seen
-        #: The connection and the read of each slot, by the first of its streams.
-        self._links: dict[bytes, Link] = {}
-        self._reads: dict[bytes, asyncio.Task[_Entries]] = {}
-
-    async def read(self) -> _Entries:
-        """Return the streams that have new entries, with these; nothing if none came for a while.
-
-        Raises:
-            LinkBroken, ReplyError, TransportUnavailable: Some of them can't be read just now.
-        """
-        for keys in self._session.together(self._seen):
-            first = keys[0]
-            if first not in self._links:
-                self._links[first] = self._session.link(first.decode("utf-8", "surrogateescape"))
-            if first not in self._reads:
-                work = self._read(self._links[first], {key: self._seen[key] for key in keys})
-                self._reads[first] = asyncio.create_task(work, name="lightbus following")
-        await asyncio.wait(self._reads.values(), return_when=asyncio.FIRST_COMPLETED)
-        for first, reading in self._reads.items():
-            if reading.done():
-                # The others that are done are looked at the next time.
-                del self._reads[first]
-                return reading.result()
-        return ()
-
-    async def close(self) -> None:
-        """End the reads and close the connections."""
-        for reading in self._reads.values():
-            reading.cancel()
-        await asyncio.gather(*self._reads.values(), return_exceptions=True)
-        for link in self._links.values():
-            await link.close()
-
-    async def _read(self, link: Link, after: Mapping[bytes, str]) -> _Entries:
-        command = ("XREAD", "COUNT", _FIRST_PAGE, "BLOCK", int(BLOCK * 1000), "STREAMS")
-        (reply,) = await link.exchange([(*command, *after, *after.values())], BLOCK + 2)
-        if isinstance(reply, ReplyError):
-            raise reply
-        return reply or ()
+        if followed is not None:
+            await followed.close()
 
 
 async def _start(pipe: Channel, key: bytes, since: float | None) -> str:
@@ -149,7 +95,7 @@ async def _start(pipe: Channel, key: bytes, since: float | None) -> str:
 async def _backwards(
     pipe: Channel, decode: Decode, key: bytes, newest: str, oldest: str
 ) -> AsyncIterator[EventMessage]:
-    count = _FIRST_PAGE
+    count = FIRST_PAGE
     while entries := await pipe.send("XREVRANGE", key, newest, oldest, "COUNT", count):
         for message in _messages(decode, key, entries):
             yield message

@@ -30,12 +30,12 @@ class LostReads:
     Args:
         deliveries: Has the events that wait for a free slot.
         takeover: Runs events that dead processes have left.
-        link: The connection of the reader.
+        link: The connection of the reader; None for the shared one, which ends its remains itself.
         sources: The streams that it reads.
     """
 
     def __init__(
-        self, deliveries: Deliveries, takeover: Takeover, link: Link, sources: Sequence[str]
+        self, deliveries: Deliveries, takeover: Takeover, link: Link | None, sources: Sequence[str]
     ) -> None:
         self._link, self._sources = link, sources
         self._deliveries = deliveries
@@ -60,7 +60,8 @@ class LostReads:
         if since is None:
             return
         # A read that still waits there would give events to nobody.
-        self._membership.pipe.end_remains(self._link)
+        if self._link is not None:
+            self._membership.pipe.end_remains(self._link)
         for source in self._sources:
             try:
                 await self._take_up(source, since)

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightbus.runtime.retrying import Retrying
 from lightbus.transports.redis.events.delivery import Deliveries
+from lightbus.transports.redis.events.membership import Membership
 from lightbus.transports.redis.events.suspects import Takeover
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, LinkBroken
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
@@ -94,16 +95,7 @@ class Reader:
         if not self._left_out:
             self._note("")
         for source_bytes, entries in reply or ():
-            self._receive(source_bytes.decode(), entries)
-
-    def _receive(self, source: str, entries: Sequence[Sequence[Any]]) -> None:
-        membership, deliveries = self._membership, self._deliveries
-        for entry_bytes, fields in entries:
-            delivery = deliveries.receive(source, entry_bytes.decode(), fields or ())
-            if delivery is not None:
-                deliveries.waiting.append(delivery)
-        if entries and source in membership.keys:
-            membership.last_seen[source] = entries[-1][0].decode()
+            receive(self._deliveries, source_bytes.decode(), entries)
 
     async def _ask(self, wanted: int) -> Any:
         """Return entries that are there, else those that come; Redis counts for each stream by itself."""
@@ -158,19 +150,8 @@ class Reader:
         if error.reaction is not Reaction.MAKE_GROUP:
             await self._pause(error)
             return
-        group = self._membership.group
-        logger.error(
-            "the group %s or its stream is gone from Redis, and with it all events not yet handled: %s; "
-            "it is made again",
-            group,
-            error,
-        )
-        self._membership.metrics.data_losses.add(group)
-        # Before the group is made: it goes on after the last id that is noted here.
-        await self._membership.note_progress()
-        for source in self.sources:
-            if source in self._membership.keys:
-                await self._make_again(source)
+        streams = [source for source in self.sources if source in self._membership.keys]
+        await note_gone(self._membership, streams, error, self._make_again)
 
     async def _pause(self, error: Exception) -> None:
         self._note(str(error))
@@ -181,3 +162,48 @@ class Reader:
     def _note(self, trouble: str) -> None:
         self.trouble = trouble
         self.note_trouble()
+
+
+def receive(deliveries: Deliveries, source: str, entries: Sequence[Sequence[Any]]) -> None:
+    """Make deliveries of entries, which wait for a free slot.
+
+    Args:
+        deliveries: Takes them.
+        source: The stream that was read.
+        entries: The entries, each with its id and its fields.
+    """
+    membership = deliveries.settling.membership
+    for entry_bytes, fields in entries:
+        delivery = deliveries.receive(source, entry_bytes.decode(), fields or ())
+        if delivery is not None:
+            deliveries.waiting.append(delivery)
+    if entries and source in membership.keys:
+        membership.last_seen[source] = entries[-1][0].decode()
+
+
+async def note_gone(
+    membership: Membership,
+    streams: Sequence[str],
+    error: ReplyError,
+    make_again: Callable[[str], Awaitable[None]],
+) -> None:
+    """Tell that a group is gone, and make it again.
+
+    Args:
+        membership: The group.
+        streams: Its streams.
+        error: The refusal that says so.
+        make_again: Makes the group of a stream again.
+    """
+    group = membership.group
+    logger.error(
+        "the group %s or its stream is gone from Redis, and with it all events not yet handled: %s; "
+        "it is made again",
+        group,
+        error,
+    )
+    membership.metrics.data_losses.add(group)
+    # Before the group is made: it goes on after the last id that is noted here.
+    await membership.note_progress()
+    for stream in streams:
+        await make_again(stream)

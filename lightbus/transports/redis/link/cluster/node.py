@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from lightbus.exceptions import TransportUnavailable
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link.batch import Batch
-from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken
+from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, ignore_outcome
 from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Promise
@@ -32,6 +32,7 @@ class Routed(Batch):
         slot: Their slot.
         parts: The commands of a list, each by itself; None for a single command.
         is_promised: Whether their replies come only when replicas have what they wrote.
+        bell: The command that rings for those who wait for what they add.
     """
 
     __slots__ = ("hops", "parts", "refused_at", "slot")
@@ -44,12 +45,13 @@ class Routed(Batch):
         parts: Sequence[bytes] | None = None,
         *,
         is_promised: bool = False,
+        bell: bytes | None = None,
     ) -> None:
         # Each by itself: by way of the base, this would be what costs most about a command.
         self.future, self.packed, self.slot, self.parts = future, packed, slot, parts
         self.single = parts is None
         self.wanted = 1 if parts is None else len(parts)
-        self.is_promised = is_promised
+        self.is_promised, self.bell = is_promised, bell
         self.replies = []
         self.sent = 0.0
         self.is_refused = False
@@ -57,6 +59,12 @@ class Routed(Batch):
         self.hops = 0
         #: When they were refused first, by the event loop's clock; 0 if they were not.
         self.refused_at = 0.0
+
+
+class Rings(Batch):
+    """The bells of what is written before them; nobody waits for the replies."""
+
+    __slots__ = ()
 
 
 class Router(Protocol):
@@ -111,6 +119,8 @@ class NodePipe(Pipe):
         self.has_slots = False
         #: The connections for commands that block.
         self.links: set[Link] = set()
+        #: Whether it has bells, as servers have from version 7.0 on; found out by the first one.
+        self.has_bells = True
 
     @property
     def is_connected(self) -> bool:
@@ -167,7 +177,30 @@ class NodePipe(Pipe):
         if self._wire is not None:
             self._wire.abort()
 
+    def _flush(self) -> None:
+        """Write everything that was sent during this tick, and behind it rings for those who wait for it.
+
+        Behind, since who hears a bell reads at once. With each writing, so that what was sent to another node
+        before, or had to wait, rings there where it is done.
+        """
+        is_held = self._replicas is not None and self._replicas.is_asked
+        if self.has_bells and self._wire is not None and self._leaving is None and not is_held:
+            waiting = self._waiting
+            bells = {batch.bell: None for batch in waiting if batch.bell is not None}
+            if bells:
+                rung: asyncio.Future[list[Any]] = self._loop.create_future()
+                rung.add_done_callback(ignore_outcome)
+                waiting.append(Rings(rung, b"".join(bells), len(bells), single=False))
+        super()._flush()
+
+    def _start(self) -> None:
+        super()._start()
+        # One that is frozen takes connections, and then says nothing.
+        self._loop.call_later(SILENCE, self._check_connected)
+
     def _deliver(self, batch: Batch, reply: Any) -> None:
+        if batch.__class__ is Rings:
+            self.has_bells = not any(isinstance(each, ReplyError) and each.code == "ERR" for each in reply)
         if isinstance(batch, Routed) and any(map(is_elsewhere, (reply,) if batch.single else reply)):
             batch.is_refused = False
             self._router.follow(self, batch, reply)
@@ -188,13 +221,9 @@ class NodePipe(Pipe):
 
     def _drop(self, error: Exception) -> None:
         super()._drop(error)
+        self.has_bells = True  # It may be back as another version.
         if not self.is_closed:
             self._router.note_trouble(self)
-
-    def _start(self) -> None:
-        super()._start()
-        # One that is frozen takes connections, and then says nothing.
-        self._loop.call_later(SILENCE, self._check_connected)
 
     def _check_connected(self) -> None:
         if self._wire is None and not self.is_closed:

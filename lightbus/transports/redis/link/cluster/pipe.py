@@ -12,6 +12,7 @@ import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.redis.keys import bell_key
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import Connector, Link, ignore_outcome
 from lightbus.transports.redis.link.deadlines import Deadlines, fail
@@ -19,11 +20,12 @@ from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisOptions
 
+from .bells import Bells
 from .link import ClusterLink
 from .node import ELSEWHERE, NodePipe, Routed
 from .nodes import Nodes
 from .redirects import PATIENCE, Redirects
-from .slots import ANYWHERE, slot_of_command
+from .slots import ANYWHERE, slot_of_command, slot_of_key
 
 
 class ClusterPipe(Channel):
@@ -50,6 +52,10 @@ class ClusterPipe(Channel):
         # Commands whose slot has nobody, or nobody that is known yet.
         self._unplaced: deque[Routed] = deque()
         self._asking: set[asyncio.Future[None]] = set()
+        # The command that rings for those who wait at a key.
+        self._rings: dict[str, bytes] = {}
+        #: The bells that are heard here.
+        self.bells = Bells(self._nodes, self._note_refused_bell)
 
     def send(self, *command: Any) -> asyncio.Future[Any]:
         """Send one command."""
@@ -58,11 +64,25 @@ class ClusterPipe(Channel):
         self._route(Routed(future, hiredis.pack_command(command), slot))
         return future
 
-    def store(self, *command: Any) -> asyncio.Future[Any]:
-        """Send a write, whose reply comes once what was promised of replicas is kept."""
+    def post(self, *command: Any) -> asyncio.Future[Any]:
+        """Send one command that adds to what others wait for at its first key, and ring for them."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        slot = slot_of_command(command)
-        self._route(Routed(future, hiredis.pack_command(command), slot, is_promised=True))
+        key = command[3 if command[0] == "EVAL" else 1]
+        bell = self._rings.get(key) or self._ring_of(key)
+        self._route(Routed(future, hiredis.pack_command(command), slot_of_key(key), bell=bell))
+        return future
+
+    def ring(self, key: str, group: str = "") -> None:
+        """Have those hear of something new that wait at a key."""
+        if not self.is_closed:
+            self.send("SPUBLISH", bell_key(key), group).add_done_callback(ignore_outcome)
+
+    def store(self, *command: Any) -> asyncio.Future[Any]:
+        """Send a write and ring; its reply comes once what was promised of replicas is kept."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        key = command[3 if command[0] == "EVAL" else 1]
+        bell, packed = self._rings.get(key) or self._ring_of(key), hiredis.pack_command(command)
+        self._route(Routed(future, packed, slot_of_key(key), is_promised=True, bell=bell))
         return future
 
     def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
@@ -106,6 +126,7 @@ class ClusterPipe(Channel):
         self._owners[:] = [None] * len(self._owners)
         self._redirects.close(error)
         self._fail_unplaced(error)
+        await self.bells.close()
         await self._nodes.close()
 
     def link(self, key: str | None, on_refusal: Callable[[ReplyError], None]) -> Link:
@@ -189,6 +210,9 @@ class ClusterPipe(Channel):
         if refusal.code not in ELSEWHERE:
             self.on_refusal(refusal)
 
+    def _note_refused_bell(self, refusal: ReplyError) -> None:
+        self.on_refusal(refusal)
+
     def _route(self, batch: Routed) -> None:
         node = self._owners[batch.slot]
         if node is not None:
@@ -198,6 +222,11 @@ class ClusterPipe(Channel):
         batch.refused_at = batch.refused_at or self._loop.time()
         self._unplaced.append(batch)
         self._nodes.refresh()
+
+    def _ring_of(self, key: str) -> bytes:
+        command: tuple[Any, ...] = ("SPUBLISH", bell_key(key), "")
+        ring = self._rings[key] = bytes(hiredis.pack_command(command))
+        return ring
 
     def _check_open(self) -> None:
         if self.is_closed:
@@ -243,6 +272,7 @@ class ClusterPipe(Channel):
             if self._nodes.failure is not None:
                 self._fail_unplaced(self._nodes.failure)
             return False
+        self.bells.follow()
         for known in self._asking:
             if not known.done():
                 known.set_result(None)
@@ -256,7 +286,7 @@ class ClusterPipe(Channel):
                 fail(batch.future, self._nodes.failure or TransportUnavailable(f"{self.address} is silent"))
             elif not batch.future.done():
                 self._route(batch)
-        return bool(self._unplaced)
+        return bool(self._unplaced) or self.bells.is_seeking
 
     def _fail_unplaced(self, error: Exception) -> None:
         for batch in self._unplaced:

@@ -12,6 +12,7 @@ import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.transports.redis.link.batch import Batch
+from lightbus.transports.redis.link.connection import ignore_outcome
 from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.refusals import ReplyError
 
@@ -137,6 +138,11 @@ class Redirects:
             self.follow(target, batch, replies[0] if batch.single else replies)
         else:
             deliver(batch.future, replies[0] if batch.single else replies)
+            if batch.bell is not None:
+                # Those who wait hear the node that the slot moves from, until it has moved.
+                rung: asyncio.Future[Any] = self._loop.create_future()
+                rung.add_done_callback(ignore_outcome)
+                self._route(Routed(rung, batch.bell, batch.slot))
 
     def stand_in(self, future: asyncio.Future[Any], others: list[asyncio.Future[Any]]) -> None:
         """Note that other commands were sent in the place of one, and that they go with it."""
@@ -151,7 +157,9 @@ class Redirects:
         commands = batch.parts or ()
         parts = [commands[place] for place in places]
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        part = Routed(future, b"".join(parts), batch.slot, parts, is_promised=batch.is_promised)
+        part = Routed(
+            future, b"".join(parts), batch.slot, parts, is_promised=batch.is_promised, bell=batch.bell
+        )
         part.refused_at = batch.refused_at
         return part
 

@@ -1,0 +1,1 @@
+"""Many APIs in one process on a cluster: connections, CPU at rest, latency, for each way to wait."""
