@@ -39,6 +39,7 @@ COMMANDS = {
     "plan": "Say what a deployment changes on the bus.",
     "resume": "Let a listener that was paused go on.",
     "run": "Host this project's APIs, listeners and tasks.",
+    "schedule": "Look at what is called at set times.",
     "shell": "Try the bus out in Python.",
     "status": "Show who is on the bus, and what waits there.",
     "types": "Write a module of typed clients.",

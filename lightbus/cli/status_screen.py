@@ -35,7 +35,7 @@ _PROCESSES = (
 )
 #: Where some process tells its version.
 _WITH_VERSIONS = (*_PROCESSES[:3], Column("version", least=6), *_PROCESSES[3:])
-_SCHEDULES = (
+SCHEDULES = (
     Column("state"),
     Column("service", least=8),
     Column("schedule", least=10),
@@ -151,7 +151,7 @@ def _tables(
     ]
     if seen.schedules:
         now = time.time()
-        tables.append(("Schedules", _SCHEDULES, [_schedule(it, now) for it in seen.schedules]))
+        tables.append(("Schedules", SCHEDULES, [schedule_row(it, now) for it in seen.schedules]))
     return [(title, columns, sorted(rows, key=_severity, reverse=True)) for title, columns, rows in tables]
 
 
@@ -290,7 +290,8 @@ def state_of(it: ListenerStatus | GroupStatus) -> Verdict:
     return Verdict("retrying") if it.retrying else Verdict("ok")
 
 
-def _schedule(it: ScheduleStatus, now: float) -> Row:
+def schedule_row(it: ScheduleStatus, now: float) -> Row:
+    """Return the cells of a schedule, for a table with :data:`SCHEDULES`."""
     next_run = "-" if it.next_run is None else f"in {duration(max(0.0, it.next_run - now))}"
     last = "-" if it.started is None else ago(max(0.0, now - it.started))
     took = "-" if it.seconds is None else f"{it.seconds:.3g} s"

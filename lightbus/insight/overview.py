@@ -194,7 +194,7 @@ async def overview(
             *mixed_versions(cards),
             *(f"{c.process} of {c.service}: {it}" for c in cards if c.phase == "ready" for it in c.obstacles),
         ],
-        list(map(_schedule, sorted(last_runs(cards).items()))),
+        _schedules(cards),
     )
 
 
@@ -253,6 +253,15 @@ async def _pauses(client: BusClient, services: Iterable[str], notes: list[str]) 
     except TransportError as e:
         notes.append(str(e))
         return {}
+
+
+async def schedules(client: BusClient) -> list[ScheduleStatus]:
+    """Return the schedules of processes that live; raises as :func:`.cards.read_cards`."""
+    return _schedules(await read_cards(client))
+
+
+def _schedules(cards: Sequence[Card]) -> list[ScheduleStatus]:
+    return list(map(_schedule, sorted(last_runs(cards).items(), key=lambda each: each[0])))
 
 
 def _schedule(known: tuple[tuple[str, str], tuple[Card, ScheduleCard]]) -> ScheduleStatus:

@@ -77,6 +77,7 @@ TABLE = {
     "plan": ("", OK, UNAVAILABLE),
     "resume": ("auth-mailer", FAILED, UNAVAILABLE),
     "run": ("--fail-fast", OK, UNAVAILABLE),
+    "schedule list": ("", OK, UNAVAILABLE),
     "shell": ("-e bus.auth.check_password(username=1,password=1)", OK, UNAVAILABLE),
     "status": ("", OK, UNAVAILABLE),
     "types": ("auth", OK, UNAVAILABLE),

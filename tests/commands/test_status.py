@@ -395,3 +395,33 @@ def test_schedules_are_shown_with_their_last_and_next_run() -> None:
     assert rows[0][3:] == ["0 2 * * *", "in 2 h", "5 min ago", "1.5 s", "p1"]
     assert rows[1][3:] == ["0 2 * * *", "-", "-", "-", "-"]
     assert "Schedules" not in "".join(line.plain for line in screen(Look(Overview([], [], [], []), 0.0), 80))
+
+
+TICKING = """
+import lightbus
+
+bus = lightbus.create(service_name="ticking")
+
+@bus.client.every(hours=5, name="tick", also_run_immediately=True)
+def tick():
+    print("ticked", flush=True)
+"""
+
+
+def test_schedules_are_listed_with_their_last_run(project: Project) -> None:
+    project.write("ticking/bus.py", TICKING)
+    ticking = project.within("ticking")
+    ticking.host("-p", "p1").wait_for_line("ticked")
+
+    def rows() -> list[dict[str, Any]]:
+        done = ticking.run("schedule", "list", "--service", "ticking", "--json")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    eventually(lambda: [row["outcome"] for row in rows()] == ["ok"])
+    (row,) = rows()
+    assert (row["service"], row["name"], row["scope"], row["process"]) == ("ticking", "tick", "process", "p1")
+    assert row["times"] == "every 18000 s" and row["next_run"] > row["started"]
+    shown = ticking.run("schedule", "list").stdout
+    assert re.search(r"ok +ticking +tick +every 18000 s +in [45] h", shown) and "1 schedule" in shown
+    assert ticking.run("schedule", "list", "--service", "shop").stdout.endswith("0 schedules\n")

@@ -17,6 +17,7 @@ import lightbus
 from lightbus.bus import cards
 from lightbus.bus.creation import create
 from lightbus.bus.path import BusPath
+from lightbus.declared.settings import FEATURES
 from lightbus.exceptions import LightbusWorkerError
 from lightbus.insight.cards import last_runs, read_cards
 from lightbus.transports.cards import Card, ListenerCard, PolicyCard, ScheduleCard
@@ -74,7 +75,7 @@ async def test_a_host_shows_what_it_is_and_runs(bench: Bench) -> None:
         assert (card.pid, card.lightbus, card.features) == (
             os.getpid(),
             lightbus.__version__,
-            ("rpcs", "events", "tasks"),
+            FEATURES,
         )
         assert card.obstacles == card.waits == () and not card.remote_control
         (api,) = card.apis
