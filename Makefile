@@ -55,6 +55,7 @@ pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of py
 soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long as you like (SEEDS=3 SECONDS=60 SERVERS=... CAMPAIGNS=... OVERLOAD=600)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m tests.faults \
 	    --campaigns $(CAMPAIGNS) --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS) --overload $(OVERLOAD)
+	@LIGHTBUS_TEST_ACL=1 $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports
 	@for kind in valkey redis7; do \
 	    LIGHTBUS_TEST_SPREAD=$$kind $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports -k cluster || exit 1; done
 	@$(VENV)/bin/python -m tests.faults --plants all

@@ -87,6 +87,9 @@ OF_LISTENERS: list[Act] = [
     ("bring another's events back", "XADD", "{shop.orders.*:stream}:retry:other-send", "*", "a", "b"),
     ("drop another's retries", "ZREM", "{shop.orders.*:stream}:delayed:other-send", "x"),
     ("destroy another's group", "XGROUP", "DESTROY", STREAM, "other-send"),
+    ("move another group's mark", "HSET", f"{{{STREAM}}}:group:other-send", "read", "9-9"),
+    ("move another group's mark of before", "HSET", f"{{{STREAM}}}:groups", "other-send", "9-9"),
+    ("say that another group was made again", "HINCRBY", f"{{{STREAM}}}:group:other-send", "made", 1),
     ("set a group to another place", "XGROUP", "SETID", STREAM, "other-send", "$"),
 ]
 DELETES_BY_SCRIPT: Act = (
@@ -151,7 +154,7 @@ FORBIDDEN: dict[str, list[Act]] = {
         ),
         ("acknowledge as a listener", "XACK", STREAM, "mailer-send", "1-1"),
         ("destroy a listener's group", "XGROUP", "DESTROY", STREAM, "mailer-send"),
-        ("move a group's mark", "HSET", "{shop.orders.*:stream}:groups", "mailer-send", "9-9"),
+        ("move a group's mark", "HSET", f"{{{STREAM}}}:group:mailer-send", "read", "9-9"),
         ("drop a dead letter", "XDEL", "{shop.orders.*:stream}:dead:mailer-send", "1-1"),
         ("delete a stream", "DEL", STREAM),
         ("look for keys", "SCAN", 0),

@@ -36,6 +36,8 @@ from tests.support.guard import guarded
 from tests.support.servers import KINDS, Kind, Server, ServerPool
 from tests.support.spread import Spread
 
+from .limited import IS_LIMITED, limit, refused
+
 #: The servers of a cluster of three primaries, each with a replica, over which the keys are then spread.
 SPREAD = cast(Kind | Literal[""], os.environ.get("LIGHTBUS_TEST_SPREAD", ""))
 #: How the transports of a cluster wait; of itself, no test has many slots.
@@ -84,6 +86,10 @@ class Ports:
     def __init__(self, server: Server | None) -> None:
         self.server = server
         self.url = server.url if server is not None else ""
+        #: Whether its transports connect as a user who may do what they need, and nothing else.
+        self.is_limited = IS_LIMITED and server is not None and server.kind != "redis62"
+        if self.is_limited and server is not None:
+            self.url = limit(server)
         self._transports: list[Transport] = []
         self._consumers: list[EventConsumer | RpcConsumer] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -189,6 +195,8 @@ class Ports:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+        if self.is_limited and self.server is not None:
+            assert refused(self.server) == []
 
     async def abandon(self, consumer: EventConsumer | RpcConsumer) -> None:
         """What happens when a process dies: its consumer does nothing more, and says so to nobody."""

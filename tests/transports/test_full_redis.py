@@ -69,9 +69,9 @@ async def test_a_new_listener_starts_and_what_a_dead_process_held_is_taken_over(
 
 async def test_joining_a_group_that_is_there_writes_nothing(any_ports: Ports, any_redis: Server) -> None:
     await any_ports.listen(any_ports.events())
-    before = any_redis.execute("DUMP", KEYS.groups), any_redis.execute("XINFO", "GROUPS", STREAM)[0][:2]
+    before = any_redis.execute("DUMP", KEYS.notes), any_redis.execute("XINFO", "GROUPS", STREAM)[0][:2]
     await any_ports.listen(any_ports.events())
-    after = any_redis.execute("DUMP", KEYS.groups), any_redis.execute("XINFO", "GROUPS", STREAM)[0][:2]
+    after = any_redis.execute("DUMP", KEYS.notes), any_redis.execute("XINFO", "GROUPS", STREAM)[0][:2]
     assert after == before
 
 

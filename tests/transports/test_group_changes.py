@@ -47,7 +47,7 @@ async def test_a_group_that_is_removed_leaves_nothing_and_others_keep_all(ports:
     assert len(await take(other, 3)) == 3
     if ports.server is not None:
         assert [key for key in ports.server.execute("KEYS", "*") if b"shop-old" in key] == []
-        assert ports.server.execute("HGET", f"{{{STREAM}}}:groups", "shop-old") is None
+        assert ports.server.execute("EXISTS", f"{{{STREAM}}}:group:shop-old") == 0
 
 
 async def test_a_group_for_which_much_waits_is_removed_without_keeping_redis(

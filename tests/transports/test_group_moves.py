@@ -193,7 +193,7 @@ async def test_a_move_that_is_cut_short_anywhere_is_finished_by_the_next_one(
             newest = redis_server.execute("XREVRANGE", STREAM, "+", "-")[0][0]
             redis_server.execute("XGROUP", "CREATE", STREAM, "shop-new", newest)
             redis_server.execute("XGROUP", "CREATE", key("retry", "shop-new"), "shop-new", 0, "MKSTREAM")
-            redis_server.execute("HSET", f"{{{STREAM}}}:groups", "shop-new began", newest)
+            redis_server.execute("HSET", f"{{{STREAM}}}:group:shop-new", "began", newest)
 
     def shape() -> Any:
         found = kept(redis_server, "shop-new")

@@ -133,7 +133,7 @@ async def test_while_a_process_of_ours_reads_the_group_nothing_is_done_but_1x_ma
 async def test_a_group_whose_move_was_cut_short_is_moved_first(any_ports: Ports, any_redis: Server) -> None:
     transport = any_ports.events()
     await leave_every_fate(any_ports, transport, any_redis)
-    any_redis.execute("HSET", KEYS.groups, "shop-old heir", "shop-new 9-9")
+    any_redis.execute("HSET", KEYS.notes, "heir", "shop-new 9-9")
     with pytest.raises(GroupRefused, match="is being moved to shop-new"):
         await hand_back(transport)
 

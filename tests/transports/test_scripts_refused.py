@@ -22,6 +22,7 @@ Command = tuple[str | int, ...]
 
 STREAM, RETRY, DEAD = "a.*:stream", "{a.*:stream}:retry:g", "{a.*:stream}:dead:g"
 DELAYED, BODIES, GROUPS = "{a.*:stream}:delayed:g", "{a.*:stream}:bodies:g", "{a.*:stream}:groups"
+NOTES, HEIRS_NOTES = "{a.*:stream}:group:g", "{a.*:stream}:group:i"
 TRIMMING = "{a.*:stream}:trimming"
 QUEUE, MINE, THEIRS = "a:rpc_queue", "{a:rpc_queue}:taken:me", "{a:rpc_queue}:taken:other"
 EXPIRY = "{a:rpc_queue}:expiry:x"
@@ -43,7 +44,7 @@ def delivered(stream: str, *, deaths: int = 1) -> tuple[Command, ...]:
         ("XADD", stream, "1-2", "id", "y"),
         ("XREADGROUP", "GROUP", "g", "me", "STREAMS", stream, ">"),
         ("XCLAIM", stream, "g", "me", 0, "1-1", "IDLE", 90_000, "RETRYCOUNT", deaths, "JUSTID"),
-        ("HSET", GROUPS, "g made", 1),
+        ("HSET", NOTES, "made", 1),
     )
 
 
@@ -88,13 +89,21 @@ TICKED: tuple[Command, ...] = (("HSET", SCHEDULE, "tick", 1, "holder", "me", "ru
 #: A group with an event of each fate.
 KEPT: tuple[Command, ...] = (
     *(*delivered(STREAM), ("XGROUP", "CREATE", RETRY, "g", 0, "MKSTREAM"), ("XADD", RETRY, "1-1", *FIELDS)),
-    *(*waiting(PACKED), ("XADD", DEAD, "1-1", *FIELDS, *WHY_DEAD), ("HSET", GROUPS, "g", "1-2", "h", "1-1")),
+    *(
+        *waiting(PACKED),
+        ("XADD", DEAD, "1-1", *FIELDS, *WHY_DEAD),
+        ("HSET", NOTES, "read", "1-2"),
+        ("HSET", GROUPS, "g", "1-2", "h", "1-1"),
+    ),
     ("XGROUP", "CREATE", STREAM, "h", 0),
 )
 
 LAST = f"{2**64 - 1}-0"
 HEIRS = tuple(f"{{a.*:stream}}:{what}:i" for what in ("retry", "delayed", "bodies", "dead"))
-SOUGHT = (STREAM, RETRY, DELAYED, BODIES, GROUPS)
+SOUGHT = (STREAM, RETRY, DELAYED, BODIES, NOTES, GROUPS)
+OF_GROUP, OF_HEIR = (STREAM, RETRY, DELAYED, BODIES, DEAD), (STREAM, RETRY, HEIRS[0])
+#: The notes about a group, and those that an earlier version had of all groups; with those about the heir.
+BOTH, THREE = (NOTES, GROUPS), (NOTES, HEIRS_NOTES, GROUPS)
 #: All that was read is acknowledged, and nothing is read any more.
 SETTLED: tuple[Command, ...] = (("XACK", STREAM, "g", "1-1", "1-2"),)
 AT_ITS_END: Command = ("XGROUP", "SETID", STREAM, "g", LAST)
@@ -105,14 +114,14 @@ def heir(began: str) -> tuple[Command, ...]:
     return (
         ("XGROUP", "CREATE", STREAM, "i", "1-2", "MKSTREAM"),
         ("XGROUP", "CREATE", HEIRS[0], "i", 0, "MKSTREAM"),
-        ("HSET", GROUPS, "i began", began),
+        ("HSET", HEIRS_NOTES, "began", began),
     )
 
 
 def inherits(*before: Command, till: str = LAST) -> Row:
     """One run of the move of a group to its heir."""
-    keys = (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS, *HEIRS)
-    noted: Command = ("HSET", GROUPS, "g heir", f"i {till}")
+    keys = (*OF_GROUP, *BOTH, *HEIRS)
+    noted: Command = ("HSET", NOTES, "heir", f"i {till}")
     arguments = ("g", "i", 100, LAST, "me", 0, 0)
     return Row(scripts.INHERIT, keys, arguments, (*before, *heir("1-1"), noted))
 
@@ -121,7 +130,7 @@ def seeks(what: str, cursor: str | int, nobody: str = "me", silent: int = 0) -> 
     """One run of what sets a group to another place."""
     arguments = ("g", "0-1", 100, what, cursor, nobody, silent, silent)
     again = (*FIELDS, "attempts", "1", "origin", "1-1")
-    more: tuple[Command, ...] = (("HSET", GROUPS, "g began", "1-1"), ("XADD", RETRY, "1-9", *again))
+    more: tuple[Command, ...] = (("HSET", NOTES, "began", "1-1"), ("XADD", RETRY, "1-9", *again))
     return Row(scripts.SEEK, SOUGHT, arguments, (*KEPT, *more))
 
 
@@ -147,7 +156,7 @@ def waiting_too(origin: str, body: str) -> tuple[Command, ...]:
 
 def hands_back(what: str, cursor: str, *before: Command, silent: int = -1) -> Row:
     """One run of what gives a group back to Lightbus 1.x."""
-    keys = (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS)
+    keys = (*OF_GROUP, *BOTH)
     arguments = ("g", 100, what, cursor, 1, 1, 90_000, "me", silent)
     other: Command = ("XGROUP", "CREATE", STREAM, "h", "1-2")
     return Row(scripts.HAND_BACK, keys, arguments, (*delivered(STREAM), *SETTLED, other, *before))
@@ -185,27 +194,29 @@ ROWS = {
     "answer": Row(scripts.ANSWER, ("lightbus:reply:x",), ("{}", 60)),
     "retry": Row(
         scripts.RETRY,
-        (STREAM, DELAYED, BODIES, GROUPS),
+        (STREAM, DELAYED, BODIES, NOTES, GROUPS),
         ("g", "1-1", "1-1", 1000, 0, 1, *FIELDS),
         delivered(STREAM),
     ),
     "retry, again": Row(
         scripts.RETRY,
-        (RETRY, DELAYED, BODIES, GROUPS),
+        (RETRY, DELAYED, BODIES, NOTES, GROUPS),
         ("g", "1-1", "0-7", 1000, 1, 1, *FIELDS),
         delivered(RETRY, deaths=3),
     ),
     "retry, finished by another": Row(
         scripts.RETRY,
-        (STREAM, DELAYED, BODIES, GROUPS),
+        (STREAM, DELAYED, BODIES, NOTES, GROUPS),
         ("g", "1-1", "1-1", 1000, 0, 1, *FIELDS),
         (*delivered(STREAM), ("XACK", STREAM, "g", "1-1")),
     ),
-    "move": Row(scripts.MOVE, (STREAM, DEAD, GROUPS), ("g", "1-1", 0, 1, *FIELDS), delivered(STREAM)),
-    "move, again": Row(scripts.MOVE, (RETRY, DEAD, GROUPS), ("g", "1-1", 1, 1, *FIELDS), delivered(RETRY)),
+    "move": Row(scripts.MOVE, (STREAM, DEAD, *BOTH), ("g", "1-1", 0, 1, *FIELDS), delivered(STREAM)),
+    "move, again": Row(
+        scripts.MOVE, (RETRY, DEAD, NOTES, GROUPS), ("g", "1-1", 1, 1, *FIELDS), delivered(RETRY)
+    ),
     "move, finished by another": Row(
         scripts.MOVE,
-        (STREAM, DEAD, GROUPS),
+        (STREAM, DEAD, NOTES, GROUPS),
         ("g", "1-1", 0, 1, *FIELDS),
         (*delivered(STREAM), ("XACK", STREAM, "g", "1-1")),
     ),
@@ -239,17 +250,23 @@ ROWS = {
         (("XADD", STREAM, "1-1", *FIELDS),),
         harmless=frozenset([TRIMMING]),
     ),
-    "remove": Row(scripts.REMOVE, (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS), ("g", "me", 0, 0), KEPT),
-    "remove, read": Row(
-        scripts.REMOVE, (STREAM, RETRY, DELAYED, BODIES, DEAD, GROUPS), ("g", "nobody", TTL, TTL), KEPT
+    "remove": Row(scripts.REMOVE, (*OF_GROUP, *BOTH), ("g", "me", 0, 0), KEPT),
+    "remove, read": Row(scripts.REMOVE, (*OF_GROUP, *BOTH), ("g", "nobody", TTL, TTL), KEPT),
+    "succeed": Row(
+        scripts.SUCCEED,
+        (*OF_HEIR, *THREE),
+        ("g", "i", LAST, "me", 0, 0),
+        KEPT,
     ),
-    "succeed": Row(scripts.SUCCEED, (STREAM, RETRY, HEIRS[0], GROUPS), ("g", "i", LAST, "me", 0, 0), KEPT),
     "succeed, read": Row(
-        scripts.SUCCEED, (STREAM, RETRY, HEIRS[0], GROUPS), ("g", "i", LAST, "nobody", TTL, TTL), KEPT
+        scripts.SUCCEED,
+        (*OF_HEIR, *THREE),
+        ("g", "i", LAST, "nobody", TTL, TTL),
+        KEPT,
     ),
     "succeed, there": Row(
         scripts.SUCCEED,
-        (STREAM, RETRY, HEIRS[0], GROUPS),
+        (*OF_HEIR, *THREE),
         ("g", "i", LAST, "me", 0, 0),
         (*KEPT, *heir("1-1")),
     ),
@@ -340,10 +357,17 @@ ROWS = {
     "fire": Row(
         scripts.FIRE, (STREAM, "{a.*:stream}:fired:x"), (TTL, 0, *FIELDS), delivered(STREAM), when_full=False
     ),
-    "make": Row(scripts.MAKE, (STREAM, RETRY, GROUPS), ("g", "$"), harmless=frozenset([GROUPS])),
+    "make": Row(scripts.MAKE, (STREAM, RETRY, NOTES, GROUPS), ("g", "$"), harmless=frozenset([NOTES])),
+    "make, noted by an earlier version": Row(
+        scripts.MAKE,
+        (STREAM, RETRY, *BOTH),
+        ("g", "$"),
+        (*delivered(STREAM), ("HSET", GROUPS, "g", "1-2", "g began", "1-1", "g made", 2)),
+        harmless=frozenset(BOTH),
+    ),
     "make, both there": Row(
         scripts.MAKE,
-        (STREAM, RETRY, GROUPS),
+        (STREAM, RETRY, NOTES, GROUPS),
         ("g", "$"),
         (*delivered(STREAM), ("XGROUP", "CREATE", RETRY, "g", "0", "MKSTREAM")),
     ),

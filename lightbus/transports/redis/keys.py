@@ -23,6 +23,8 @@ SEARCHED = "lightbus:streams:searched"
 SCHEMAS = "schemas"
 #: The processes that have a card, by the time when it ends.
 CARDS = "lightbus:cards"
+#: The stream of what operators have done.
+AUDIT = "lightbus:audit"
 
 
 def queue_key(api_name: str) -> str:
@@ -72,6 +74,11 @@ def bell_key(key: str) -> str:
 def reply_key(caller: str) -> str:
     """Return the key of the list on which the answers to one caller arrive."""
     return f"lightbus:reply:{caller}"
+
+
+def result_key_1x(api_name: str, procedure: str, call_id: str) -> str:
+    """Return the key of the list on which Lightbus 1.x gets the answer to one call."""
+    return f"{api_name}.{procedure}:result:{call_id}"
 
 
 def schema_key(api_name: str) -> str:
@@ -131,6 +138,11 @@ def owner_of_dead(key: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
+def any_stream() -> str:
+    """Return the pattern of the keys of all streams of events."""
+    return "*:stream"
+
+
 def pattern_of(key: str) -> str:
     """Return the pattern of an ACL rule that fits a key, in which a star stands for any text.
 
@@ -153,7 +165,7 @@ def trimming_key(stream: str) -> str:
 class GroupKeys:
     """The side keys of one group of one stream; the tag in braces keeps them in the stream's slot."""
 
-    __slots__ = ("bodies", "dead", "delayed", "groups", "handled", "made", "retry")
+    __slots__ = ("bodies", "dead", "delayed", "groups", "handled", "made", "notes", "retry")
 
     def __init__(self, stream: str, group: str) -> None:
         self.retry = f"{{{stream}}}:retry:{group}"
@@ -162,7 +174,9 @@ class GroupKeys:
         self.dead = f"{{{stream}}}:dead:{group}"
         #: The beginning of the keys that remember an acknowledged event; its id follows.
         self.handled = f"{{{stream}}}:handled:{group}:"
-        #: A hash of the stream's groups, the last id that each has seen and how often each was made.
+        #: A hash of the last id that this group has seen, how often it was made, and other notes about it.
+        self.notes = f"{{{stream}}}:group:{group}"
+        #: The hash of the notes about all groups of the stream that earlier versions had.
         self.groups = f"{{{stream}}}:groups"
         #: How often this group was made, as far as this process knows.
         self.made = "0"

@@ -50,7 +50,7 @@ def test_only_so_many_slots_are_remembered(monkeypatch: pytest.MonkeyPatch) -> N
         (("XINFO", "GROUPS", "a"), ["a"]),
         (("XGROUP", "CREATE", "a", "g", "$"), ["a"]),
         (TAKE(queue="a", mine="b", most=3).by_name(), ["a", "b"]),
-        (MAKE(stream="a", retry="b", groups="c", group="g", start="0").by_text(), ["a", "b", "c"]),
+        (MAKE(stream="a", retry="b", notes="c", groups="d", group="g", start="0").by_text(), [*"abcd"]),
         (("EVAL", "return 1", 0), []),
         (("BLMOVE", "a", "b", "LEFT", "RIGHT", 2), ["a", "b"]),
         (("BRPOP", "a", 2), ["a"]),

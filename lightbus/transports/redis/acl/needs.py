@@ -127,6 +127,7 @@ def serves(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
     )
     vital: list[Command] = [
         *(("BLMOVE", queue, taken, "LEFT", "RIGHT", 1), ("PTTL", expiry), ("GETDEL", expiry)),
+        *runs_script(scripts.BEGIN, [expiry]),
         *(
             ("LREM", taken, 1, ""),
             *runs_script(scripts.PRESENT, [present, register, served]),
@@ -170,7 +171,7 @@ def answers(api: str) -> Iterator[Need]:
 
 def answers_1x(api: str) -> Iterator[Need]:
     """The needs of workers of an API that Lightbus 1.x calls, at the Redis of answers."""
-    result = Key(f"{api}.{ANY}:result:{ANY}")
+    result = Key(keys.result_key_1x(api, ANY, ANY))
     commands: list[Command] = [
         *runs_script(scripts.ANSWER, [result]),
         ("LPUSH", result, ""),
@@ -208,7 +209,8 @@ def fires(api: str, stream: str, *, dedupes: bool = False, promise: Promise | No
     yield from _notes(stream)
     side = keys.GroupKeys(stream, ANY)
     looks: list[Command] = [
-        *(("XINFO", "STREAM", key), ("XINFO", "CONSUMERS", key, ""), ("HGET", Key(side.groups), "")),
+        *(("XINFO", "STREAM", key), ("XINFO", "CONSUMERS", key, "")),
+        *(("HMGET", Key(side.notes), ""), ("HMGET", Key(side.groups), "")),
         *(("XINFO", "CONSUMERS", Key(side.retry), ""), ("XLEN", Key(side.retry)), ("XLEN", Key(side.dead))),
         *(("ZCARD", Key(side.delayed)), *runs_script(scripts.COUNT, [key])),
     ]
@@ -226,7 +228,7 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
     """
     side = keys.GroupKeys(stream, group)
     key, retry, dead = Key(stream), Key(side.retry), Key(side.dead)
-    delayed, bodies, groups = Key(side.delayed), Key(side.bodies), Key(side.groups)
+    delayed, bodies, notes, groups = Key(side.delayed), Key(side.bodies), Key(side.notes), Key(side.groups)
     purpose = f"listen as {listener}"
     both = [command for source in (key, retry) for command in _of_source(source, group)]
     vital: list[Command] = [
@@ -234,11 +236,13 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
         *(("XACK", source, group, "0-0") for source in (key, retry)),
     ]
     more: list[Command] = [
-        *runs_script(scripts.MAKE, [key, retry, groups]),
-        *(("HGET", groups, ""), ("HSET", groups, "", ""), ("HSETNX", groups, "", "")),
-        *(("HINCRBY", groups, "", 0), ("XREVRANGE", key, "+", "-"), *both, ("XDEL", retry, "0-0")),
-        *runs_script(scripts.RETRY, [key, delayed, bodies, groups]),
-        *runs_script(scripts.RETRY, [retry, delayed, bodies, groups]),
+        *runs_script(scripts.MAKE, [key, retry, notes, groups]),
+        *(("HGET", notes, ""), ("HMGET", notes, ""), ("HSET", notes, "", ""), ("HSETNX", notes, "", "")),
+        # Earlier versions' notes about all groups are read, and never written to.
+        *(("HGET", groups, ""), ("HMGET", groups, "")),
+        *(("HINCRBY", notes, "", 0), ("XREVRANGE", key, "+", "-"), *both, ("XDEL", retry, "0-0")),
+        *runs_script(scripts.RETRY, [key, delayed, bodies, notes, groups]),
+        *runs_script(scripts.RETRY, [retry, delayed, bodies, notes, groups]),
         *(("TYPE", each) for each in (delayed, bodies, retry, dead)),
         *(("HSET", bodies, "", ""), ("HGET", bodies, ""), ("HDEL", bodies, "")),
         *(("ZADD", delayed, 1, ""), ("ZREM", delayed, ""), ("ZRANGEBYSCORE", delayed, 0, 1)),
@@ -246,7 +250,7 @@ def listens(listener: str, stream: str, group: str, *, dedupes: bool = False) ->
             c
             for source in (key, retry)
             for to in (retry, dead)
-            for c in runs_script(scripts.MOVE, [source, to, groups])
+            for c in runs_script(scripts.MOVE, [source, to, notes, groups])
         ),
         *(("XADD", retry, "*", "", ""), ("XADD", dead, "*", "", "")),
         *runs_script(scripts.PROMOTE, [delayed, bodies, retry, dead]),
@@ -272,18 +276,24 @@ def takes_over(stream: str, group: str, heir: str, *, dedupes: bool = False) -> 
         dedupes: Whether it remembers the events that it has handled.
     """
     old, new = keys.GroupKeys(stream, group), keys.GroupKeys(stream, heir)
-    key, retry, dead, groups = Key(stream), Key(old.retry), Key(old.dead), Key(old.groups)
-    delayed, bodies, heirs = Key(old.delayed), Key(old.bodies), Key(new.retry)
+    key, retry, dead, notes = Key(stream), Key(old.retry), Key(old.dead), Key(old.notes)
+    delayed, bodies, heirs, groups = Key(old.delayed), Key(old.bodies), Key(new.retry), Key(old.groups)
     of_heir = [heirs, Key(new.delayed), Key(new.bodies), Key(new.dead)]
     commands: list[Command] = [
-        *runs_script(scripts.SUCCEED, [key, retry, heirs, groups]),
-        *runs_script(scripts.INHERIT, [key, retry, delayed, bodies, dead, groups, *of_heir]),
+        *runs_script(scripts.SUCCEED, [key, retry, heirs, notes, Key(new.notes), groups]),
+        *runs_script(scripts.INHERIT, [key, retry, delayed, bodies, dead, notes, groups, *of_heir]),
         *(("XINFO", "CONSUMERS", source, group) for source in (key, retry)),
         *(("XINFO", "GROUPS", source) for source in (key, heirs)),
-        *(("HGET", groups, ""), ("HMGET", groups, ""), ("HSET", groups, "", ""), ("HDEL", groups, "")),
+        *(
+            ("HGET", notes, ""),
+            ("HMGET", notes, ""),
+            ("HSET", notes, "", ""),
+            ("HSET", Key(new.notes), "", ""),
+        ),
+        *(("HGET", groups, ""), ("HMGET", groups, ""), ("HDEL", groups, "")),
         *(("XGROUP", "SETID", source, group, 0) for source in (key, heirs)),
         *(("XGROUP", "CREATE", heirs, heir, 0), ("XGROUP", "CREATE", key, heir, 0)),
-        *(("XGROUP", "DESTROY", key, group), ("UNLINK", retry, delayed, bodies, dead)),
+        *(("XGROUP", "DESTROY", key, group), ("UNLINK", retry, delayed, bodies, dead, notes)),
         *(("TYPE", each) for each in (retry, dead, delayed, bodies, *of_heir)),
         *((what, source, group) for what in ("XPENDING",) for source in (key, retry)),
         *(("XACK", source, group, "0-0") for source in (key, retry)),

@@ -13,8 +13,7 @@ from lightbus.transports.redis.link.permissions import Command, Key, Need
 from .needs import ANY, needed, runs_script
 
 #: Stands for any stream of events.
-ANY_STREAM = f"{ANY}:stream"
-_AUDIT = "lightbus:audit"
+ANY_STREAM = keys.any_stream()
 
 
 def looks() -> Iterator[Need]:
@@ -24,7 +23,7 @@ def looks() -> Iterator[Need]:
         *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1"), ("SCAN", 0)),
         *(("TYPE", key), ("EXISTS", key), ("GET", key), ("HGET", key, ""), ("HKEYS", key), ("LLEN", key)),
         *(("SMEMBERS", key), ("ZCARD", key), ("ZRANGE", key, 0, 0), ("ZRANGEBYSCORE", key, 0, 1)),
-        *(("HGETALL", key), ("XLEN", key)),
+        *(("HGETALL", key), ("HMGET", key, ""), ("XLEN", key)),
         *(("XINFO", "STREAM", key), ("XINFO", "GROUPS", key), ("XINFO", "CONSUMERS", key, "")),
         *(("XPENDING", key, ""), ("XRANGE", key, "-", "+"), ("XREVRANGE", key, "+", "-")),
         ("XREAD", "STREAMS", key, "0"),
@@ -36,7 +35,7 @@ def looks() -> Iterator[Need]:
 
 def pauses() -> Iterator[Need]:
     """The needs of pausing listeners, and of noting who did it."""
-    paused, audit = Key(keys.paused_key(ANY)), Key(_AUDIT)
+    paused, audit = Key(keys.paused_key(ANY)), Key(keys.AUDIT)
     commands: list[Command] = [
         *(("HSET", paused, "", ""), ("HDEL", paused, "")),
         *(("XADD", audit, "*", "", ""), ("XTRIM", audit, "MAXLEN", 1)),
@@ -59,14 +58,14 @@ def changes_groups() -> Iterator[Need]:
     """The needs of ``group move``, ``seek``, ``rm`` and ``hand-back``."""
     side, heir = keys.GroupKeys(ANY_STREAM, ANY), keys.GroupKeys(ANY_STREAM, ANY)
     stream, retry, dead = Key(ANY_STREAM), Key(side.retry), Key(side.dead)
-    delayed, bodies, groups = Key(side.delayed), Key(side.bodies), Key(side.groups)
-    own = [stream, retry, delayed, bodies, dead, groups]
-    handled = Key(f"{{{ANY_STREAM}}}:handled:{ANY}")
+    delayed, bodies, notes, groups = Key(side.delayed), Key(side.bodies), Key(side.notes), Key(side.groups)
+    own = [stream, retry, delayed, bodies, dead, notes, groups]
+    handled = Key(f"{side.handled}{ANY}")
     commands: list[Command] = [
         *runs_script(scripts.REMOVE, own),
-        *runs_script(scripts.SUCCEED, [stream, retry, Key(heir.retry), groups]),
+        *runs_script(scripts.SUCCEED, [stream, retry, Key(heir.retry), notes, groups]),
         *runs_script(scripts.INHERIT, own),
-        *runs_script(scripts.SEEK, [stream, retry, delayed, bodies, groups]),
+        *runs_script(scripts.SEEK, [stream, retry, delayed, bodies, notes, groups]),
         *runs_script(scripts.SPAN, [stream]),
         *(("TYPE", each) for each in (retry, dead, delayed, bodies)),
         *(
@@ -82,7 +81,11 @@ def changes_groups() -> Iterator[Need]:
         *(("XDEL", each, "0-0") for each in (retry, dead)),
         *(("ZRANGE", delayed, 0, 0), ("ZADD", delayed, 1, ""), ("ZREM", delayed, "")),
         *(("HGET", bodies, ""), ("HSET", bodies, "", ""), ("HDEL", bodies, "")),
-        *(("HGET", groups, ""), ("HMGET", groups, ""), ("HSET", groups, "", ""), ("HDEL", groups, "")),
-        *(("UNLINK", retry, delayed, bodies, dead), ("UNLINK", handled), ("RENAMENX", handled, handled)),
+        *(("HGET", notes, ""), ("HSET", notes, "", ""), ("HGET", groups, ""), ("HDEL", groups, "")),
+        *(
+            ("UNLINK", retry, delayed, bodies, dead, notes),
+            ("UNLINK", handled),
+            ("RENAMENX", handled, handled),
+        ),
     ]
     yield from needed(commands, "change groups of listeners")

@@ -18,6 +18,7 @@ from lightbus.transports.redis.link.session import Session
 from .delivery import Deliveries
 from .leases import Leases
 from .membership import Membership
+from .questions.notes import QUESTIONS, asks_notes, notes_of
 from .questions.status import group_status
 from .reading.reader import Reader
 from .reading.readers import WAKE_AGAIN, Readers
@@ -180,11 +181,14 @@ class RedisEventConsumer(EventConsumer):
     async def notice_remade(self) -> None:
         """Hold the entries again that were read from a group before another process made it again."""
         group, known = self.membership.group, self.membership.keys
-        made = await self._pipe.send_many([("HGET", keys.groups, f"{group} made") for keys in known.values()])
-        for (stream, keys), number in zip(known.items(), made, strict=True):
-            if isinstance(number, ReplyError):
-                raise number
-            if number is not None and number.decode() != keys.made:
+        asked = [question for stream in known for question in asks_notes(stream, group)]
+        replies = await self._pipe.send_many(asked)
+        for refusal in replies:
+            if isinstance(refusal, ReplyError):
+                raise refusal
+        for place, (stream, keys) in enumerate(known.items()):
+            made = notes_of(replies[QUESTIONS * place : QUESTIONS * (place + 1)]).made.decode()
+            if made not in ("0", keys.made):
                 await self._make_again(stream)
 
     @property

@@ -88,18 +88,22 @@ class Membership:
             keys.made = await self.make(stream, self._start)
         # Redis before 7.2 shows a reader only once it has read something.
         shown = [("XGROUP", "CREATECONSUMER", source, self.group, self.consumer) for source in self.sources]
-        named = [("HSET", k.groups, f"{self.group} service", self._service) for k in self.keys.values()]
+        named = [("HSET", k.notes, "service", self._service) for k in self.keys.values()]
         await self.pipe.send_many(shown)
         await self.pipe.send_many(named)
-        note(self.pipe, list(self.keys))
+        # The dead letters, too: they may be all that is left of the group one day.
+        note(self.pipe, [*self.keys, *(k.dead for k in self.keys.values())])
         await self.notice_gone()
 
     async def make(self, stream: str, start: str) -> str:
         """Make the group of a stream if it is not there; return how often it was made."""
         keys = self.keys[stream]
         made: bytes = await self.pipe.run(
-            MAKE(stream=stream, retry=keys.retry, groups=keys.groups, group=self.group, start=start)
-        )
+            MAKE(
+                stream=stream, retry=keys.retry, notes=keys.notes, groups=keys.groups,
+                group=self.group, start=start,
+            )
+        )  # fmt: skip
         return made.decode()
 
     async def leave(self) -> None:
@@ -133,7 +137,7 @@ class Membership:
         if not self.last_seen:
             return
         noted = await self.pipe.send_many(
-            [("HSET", self.keys[s].groups, self.group, seen) for s, seen in self.last_seen.items()]
+            [("HSET", self.keys[s].notes, "read", seen) for s, seen in self.last_seen.items()]
         )
         what = "note how far it has read"
         refusal = next((r for r in noted if isinstance(r, ReplyError)), None)

@@ -122,9 +122,10 @@ class Settling:
         await self._settle(
             entry,
             RETRY(
-                source=entry.source, delayed=keys.delayed, bodies=keys.bodies, groups=keys.groups,
-                group=self._group, entry=entry.id, origin=entry.origin, delay=max(1, int(delay * 1000)),
-                is_retry=int(entry.is_retry), made=keys.made, fields=entry.after(entry.attempt),
+                source=entry.source, delayed=keys.delayed, bodies=keys.bodies, notes=keys.notes,
+                groups=keys.groups, group=self._group, entry=entry.id, origin=entry.origin,
+                delay=max(1, int(delay * 1000)), is_retry=int(entry.is_retry), made=keys.made,
+                fields=entry.after(entry.attempt),
             ),
         )  # fmt: skip
         # Only now: a timer that found nothing due would leave it to the next regular look.
@@ -164,8 +165,8 @@ class Settling:
         await self._settle(
             entry,
             MOVE(
-                source=entry.source, target=target, groups=keys.groups, group=self._group, entry=entry.id,
-                is_retry=int(entry.is_retry), made=keys.made, fields=fields,
+                source=entry.source, target=target, notes=keys.notes, groups=keys.groups, group=self._group,
+                entry=entry.id, is_retry=int(entry.is_retry), made=keys.made, fields=fields,
             ),
         )  # fmt: skip
 

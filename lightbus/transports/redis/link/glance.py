@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import hiredis
 
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.keys import PER_API, SCHEMAS, STREAMS, schema_key
+from lightbus.transports.redis.keys import PER_API, SCHEMAS, STREAMS, is_stream, schema_key
 from lightbus.transports.redis.options import DEFAULT_URL, RedisOptions, SentinelOptions, TlsOptions
 
 from .cluster.slots import slot_of_command
@@ -94,7 +94,8 @@ class Glance:
 
     def group_names(self) -> list[str]:
         """Return the groups of the streams that are noted; the others are not searched for."""
-        streams = {*self._members(STREAMS), *(f"{name}{PER_API}" for name in self.api_names())}
+        noted = filter(is_stream, self._members(STREAMS))
+        streams = {*noted, *(f"{name}{PER_API}" for name in self.api_names())}
         replies = self.ask([("XINFO", "GROUPS", stream) for stream in sorted(streams)[:_MOST_NAMES]])
         found = set()
         for groups in replies:

@@ -139,32 +139,32 @@ def COUNT(*, stream: Key, after: bytes, most: int) -> None: ...
 @_script
 def REPLAY(*, dead: Key, retry: Key, letter: str) -> None: ...
 @_script
-def MAKE(*, stream: Key, retry: Key, groups: Key, group: str, start: str) -> None: ...
+def MAKE(*, stream: Key, retry: Key, notes: Key, groups: Key, group: str, start: str) -> None: ...
 @_script
 def REMOVE(
-    *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, groups: Key,
+    *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, notes: Key, groups: Key,
     group: str, nobody: str, silent: int, silent_1x: int,
 ) -> None: ...  # fmt: skip
 @_script
 def SUCCEED(
-    *, stream: Key, retry: Key, heirs_retry: Key, groups: Key,
+    *, stream: Key, retry: Key, heirs_retry: Key, notes: Key, heirs_notes: Key, groups: Key,
     group: str, heir: str, last: str, nobody: str, silent: int, silent_1x: int,
 ) -> None: ...  # fmt: skip
 @_script
 def INHERIT(
-    *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, groups: Key,
+    *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, notes: Key, groups: Key,
     heirs_retry: Key, heirs_delayed: Key, heirs_bodies: Key, heirs_dead: Key,
     group: str, heir: str, most: int, last: str, nobody: str, silent: int, silent_1x: int,
 ) -> None: ...  # fmt: skip
 @_script
 def SEEK(
-    *, stream: Key, retry: Key, delayed: Key, bodies: Key, groups: Key,
+    *, stream: Key, retry: Key, delayed: Key, bodies: Key, notes: Key, groups: Key,
     group: str, place: str, most: int, what: bytes, cursor: bytes | int,
     nobody: str, silent: int, silent_1x: int,
 ) -> None: ...  # fmt: skip
 @_script
 def HAND_BACK(
-    *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, groups: Key,
+    *, stream: Key, retry: Key, delayed: Key, bodies: Key, dead: Key, notes: Key, groups: Key,
     group: str, most: int, what: bytes, cursor: bytes, letters: int, acts: int,
     idle: int, nobody: str, silent: int,
 ) -> None: ...  # fmt: skip
@@ -192,14 +192,23 @@ def FINISH(
 ) -> None: ...
 @_script
 def RETRY(
-    *, source: Key, delayed: Key, bodies: Key, groups: Key,
+    *, source: Key, delayed: Key, bodies: Key, notes: Key, groups: Key,
     group: str, entry: str, origin: str, delay: int, is_retry: int, made: str, fields: Many,
 ) -> None: ...  # fmt: skip
 @_script
 def PROMOTE(*, delayed: Key, bodies: Key, retry: Key, dead: Key, most: int, longest: int) -> None: ...
 @_script
 def MOVE(
-    *, source: Key, target: Key, groups: Key, group: str, entry: str, is_retry: int, made: str, fields: Many
+    *,
+    source: Key,
+    target: Key,
+    notes: Key,
+    groups: Key,
+    group: str,
+    entry: str,
+    is_retry: int,
+    made: str,
+    fields: Many,
 ) -> None: ...
 @_script
 def PUBLISH(

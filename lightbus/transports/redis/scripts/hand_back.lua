@@ -1,4 +1,4 @@
--- begins with replies.lua, groups.lua, kinds.lua
+-- begins with replies.lua, groups.lua, kinds.lua, notes.lua
 -- Hands back to a Lightbus 1.x what waits for a group of a stream where 1.x does not look: up to `most` entries from `cursor`
 -- on, of one kind: 'again' are those of the retry stream, 'waiting' those that wait for their time, 'dead' the dead letters,
 -- which are meant only where `letters` is 1. Where `acts` is 0, it only looks.
@@ -9,7 +9,8 @@
 -- events, how many wait for another group, and that group. Or 'read', a process that reads the retry stream, and how many ms
 -- ago it was heard of; 'moved' and the group's heir; or 'gone'.
 -- Rehearsed: nothing is in both places, or in neither. What is added comes first.
-local stream, retry, delayed, bodies, dead, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local stream, retry, delayed, bodies, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local notes, groups = KEYS[6], KEYS[7]
 local group, most, what, cursor, letters, acts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local idle, nobody, silent = ARGV[7], ARGV[8], ARGV[9]
 
@@ -31,9 +32,9 @@ for _, consumer in ipairs(consumers.err and {} or consumers) do
     return {'read', info['name'], info['idle']}
   end
 end
-local noted = redis.call('HGET', groups, group .. ' heir')
-if noted then
-  return {'moved', string.match(noted, '^(.*) ')}
+local heir = noted(notes, groups, group, 'heir')
+if heir then
+  return {'moved', string.match(heir, '^(.*) ')}
 end
 
 -- Returns a table of what an entry holds without the fields that Lightbus has added; nothing where it is no event.

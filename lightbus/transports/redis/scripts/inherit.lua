@@ -1,5 +1,5 @@
--- begins with replies.lua, readers.lua, groups.lua, kinds.lua, ending.lua
--- Gives up to `most` entries that are kept for a group of a stream to its heir, which the hash `groups` names: what it
+-- begins with replies.lua, readers.lua, groups.lua, kinds.lua, notes.lua, former.lua, ending.lua
+-- Gives up to `most` entries that are kept for a group of a stream to its heir, which its hash `notes` names: what it
 -- has not read, what is pending, what waits for a retry, its dead letters, in this order. Where nothing is left, removes
 -- the group. So this is run until it returns 'done'; until then, it returns 'more', or 'read' with a process that reads
 -- the group and how many ms ago it was heard of.
@@ -7,13 +7,13 @@
 -- Pending entries keep their delivery count; so do those of the retry stream, unless others wait unread in the heir's:
 -- then they wait behind those, and the count begins anew.
 -- Rehearsed: nothing is in both groups, or in neither. Each run does one kind, and its first write adds something.
-local stream, retry, delayed, bodies, dead, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local heirs_retry, heirs_delayed, heirs_bodies, heirs_dead = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local stream, retry, delayed, bodies, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local notes, groups = KEYS[6], KEYS[7]
+local heirs_retry, heirs_delayed, heirs_bodies, heirs_dead = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local group, heir, most, last = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local nobody, silent, silent_1x = ARGV[5], ARGV[6], ARGV[7]
 
-local noted = redis.call('HGET', groups, group .. ' heir')
-local other, till = string.match(noted or '', '^(.*) (%S*)$')
+local other, till = string.match(noted(notes, groups, group, 'heir') or '', '^(.*) (%S*)$')
 if other ~= heir then
   return {'done'}
 end
@@ -139,5 +139,5 @@ if #letters > 0 then
   return {'more'}
 end
 
-end_group(stream, retry, delayed, bodies, dead, groups, group)
+end_group(stream, retry, delayed, bodies, dead, notes, groups, group)
 return {'done'}

@@ -1,4 +1,4 @@
--- begins with replies.lua, readers.lua, groups.lua, kinds.lua
+-- begins with replies.lua, readers.lua, groups.lua, kinds.lua, notes.lua
 -- Moves the place of a group in its stream to the id `place`, after which it reads on. Then, so that an event runs once,
 -- what is pending or waits for a retry is kept no more if the group is going to read it again; it is kept if it is in the
 -- stream no more.
@@ -7,16 +7,17 @@
 -- ago it was heard of; or where it is being moved: 'moved' and its heir.
 -- The place is moved first: where the rest is cut short, events may run twice, but none is lost; again, it is finished.
 -- Rehearsed: what is dropped is dropped as a whole.
-local stream, retry, delayed, bodies, groups = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local stream, retry, delayed, bodies = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local notes, groups = KEYS[5], KEYS[6]
 local group, place, most, what, cursor = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local nobody, silent, silent_1x = ARGV[6], ARGV[7], ARGV[8]
 local reader, idle = reader_of(stream, retry, group, nobody, silent, silent_1x)
 if reader then
   return {'read', reader, idle}
 end
-local noted = redis.call('HMGET', groups, group .. ' heir', group .. ' began')
-if noted[1] then
-  return {'moved', string.match(noted[1], '^(.*) ')}
+local heir, began = noted(notes, groups, group, 'heir'), noted(notes, groups, group, 'began')
+if heir then
+  return {'moved', string.match(heir, '^(.*) ')}
 end
 local wrong = wrong_kind({[retry] = 'stream', [delayed] = 'zset', [bodies] = 'hash'})
 if wrong then
@@ -33,8 +34,11 @@ redis.call('XACK', stream, group, '0-0')
 if what == 'begin' then
   local now = groups_of(stream)[group]['last-delivered-id']
   redis.call('XGROUP', 'SETID', stream, group, now)
-  local began = noted[2] and before(place, noted[2]) and {group .. ' began', place} or {}
-  redis.call('HSET', groups, group, place, group .. ' placed', place, unpack(began))
+  local since = began and before(place, began) and place or began
+  redis.call('HDEL', groups, '\255')
+  redis.call('HSET', notes, 'read', place, 'placed', place, unpack(since and {'began', since} or {}))
+  -- The mark of an earlier version may lie further on.
+  redis.call('HDEL', groups, group, group .. ' placed', group .. ' began')
   redis.call('XGROUP', 'SETID', stream, group, place)
   return {'pending', '-'}
 end

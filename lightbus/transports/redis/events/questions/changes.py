@@ -21,6 +21,7 @@ from lightbus.transports.redis.scripts import INHERIT, REMOVE, SEEK, SPAN, SUCCE
 from lightbus.transports.unserved import being_moved, holds_up, is_read, not_known, waiting
 
 from .noted import scan
+from .notes import QUESTIONS, asks_notes, notes_of
 from .status import NOBODY, group_status
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ async def remove(pipe: Channel, status: GroupStatus) -> None:
         reader = await pipe.run(
             REMOVE(
                 stream=status.stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies,
-                dead=keys.dead, groups=keys.groups, group=status.group,
+                dead=keys.dead, notes=keys.notes, groups=keys.groups, group=status.group,
                 nobody=NOBODY, silent=_SILENT, silent_1x=_SILENT,
             )
         )  # fmt: skip
@@ -58,8 +59,9 @@ async def plan_move(pipe: Channel, status: GroupStatus, heir: str) -> Move:
     stream, group = status.stream, status.group
     with unavailable(f"the group {group} of {stream} can't be looked at"):
         found = await group_status(pipe, [stream], heir)
-        noted = await pipe.send("HMGET", GroupKeys(stream, group).groups, f"{group} heir", f"{heir} began")
-        before, began = ((each or b"").decode() for each in noted)
+        replies = await pipe.send_many([*asks_notes(stream, group), *asks_notes(stream, heir)])
+        before = notes_of(replies[:QUESTIONS]).heir.decode()
+        began = notes_of(replies[QUESTIONS:]).began.decode()
         if not found or before == f"{heir} {LAST_ID}":
             return Move(status, heir, status.lag)
         if not began:
@@ -85,13 +87,15 @@ async def move(
     patience = _SILENT if silent_1x is None else silent_1x
     who: dict[str, Any] = {"nobody": NOBODY, "silent": _SILENT, "silent_1x": patience}
     succeed = SUCCEED(
-        stream=stream, retry=keys.retry, heirs_retry=heirs.retry, groups=keys.groups, group=group, heir=heir,
+        stream=stream, retry=keys.retry, heirs_retry=heirs.retry, notes=keys.notes, heirs_notes=heirs.notes,
+        groups=keys.groups, group=group, heir=heir,
         last=LAST_ID, **who,
     )  # fmt: skip
     inherit = INHERIT(
         stream=stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies, dead=keys.dead,
-        groups=keys.groups, heirs_retry=heirs.retry, heirs_delayed=heirs.delayed, heirs_bodies=heirs.bodies,
-        heirs_dead=heirs.dead, group=group, heir=heir, most=_MOVED_AT_ONCE, last=LAST_ID, **who,
+        notes=keys.notes, groups=keys.groups, heirs_retry=heirs.retry, heirs_delayed=heirs.delayed,
+        heirs_bodies=heirs.bodies, heirs_dead=heirs.dead, group=group, heir=heir, most=_MOVED_AT_ONCE,
+        last=LAST_ID, **who,
     )  # fmt: skip
     with unavailable(f"the group {group} of {stream} is not moved as a whole"):
         outcome, *about = await pipe.run(succeed)
@@ -173,9 +177,9 @@ async def seek(pipe: Channel, plan: Seek) -> None:
         what, cursor = b"begin", b"-"
         while what != b"done":
             step = SEEK(
-                stream=stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies, groups=keys.groups,
-                group=group, place=plan.place, most=_MOVED_AT_ONCE, what=what, cursor=cursor,
-                nobody=NOBODY, silent=_SILENT, silent_1x=_SILENT,
+                stream=stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies, notes=keys.notes,
+                groups=keys.groups, group=group, place=plan.place, most=_MOVED_AT_ONCE, what=what,
+                cursor=cursor, nobody=NOBODY, silent=_SILENT, silent_1x=_SILENT,
             )  # fmt: skip
             what, cursor, *more = await pipe.run(step)
             _refuse(stream, group, "", what, [cursor, *more])

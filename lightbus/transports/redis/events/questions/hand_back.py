@@ -51,7 +51,7 @@ async def _go_through(pipe: Channel, status: GroupStatus, *, letters: bool, acts
     while what != b"done":
         step = HAND_BACK(
             stream=status.stream, retry=keys.retry, delayed=keys.delayed, bodies=keys.bodies, dead=keys.dead,
-            groups=keys.groups, group=status.group, most=_AT_ONCE, what=what, cursor=cursor,
+            notes=keys.notes, groups=keys.groups, group=status.group, most=_AT_ONCE, what=what, cursor=cursor,
             letters=int(letters), acts=int(acts), idle=_IDLE, nobody=NOBODY, silent=int(SILENT * 1000),
         )  # fmt: skip
         outcome, *about = await pipe.run(step)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightbus.transports.events import ConsumerStatus, GroupStatus, StreamStatus
 from lightbus.transports.redis.events.entry import is_of_retry
@@ -18,6 +18,7 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import COUNT
 
 from .history import stream_keys
+from .notes import QUESTIONS, Notes, asks_notes, notes_of
 
 #: Redis before 7.0, and any Redis for a group that began in the middle, does not know the lag. Up to so many
 #: entries are counted then; beyond, it is estimated by their times.
@@ -108,22 +109,6 @@ async def most_behind(pipe: Channel, stream: str, limit: int) -> GroupStatus | N
     return min(statuses, key=lambda status: _number(status.oldest.encode()), default=None)
 
 
-class _Notes(NamedTuple):
-    """Notes about a group in the hash of its stream's groups; empty where there are none.
-
-    Args:
-        service: Its service.
-        placed: The id to which it was set without reading.
-        surplus: How often it was made, and how many events Redis will always count as unread.
-        made: How often it was made.
-    """
-
-    service: bytes
-    placed: bytes
-    surplus: bytes
-    made: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Gone:
     """The events that a stream has lost before a group had read them.
@@ -152,12 +137,11 @@ async def events_gone(pipe: Channel, streams: Sequence[str], group: str) -> tupl
     read = await _read(pipe, streams)
     most = max((len(groups) for _, _, groups in read), default=0)
     known = _only(read, group)
-    many = len(_Notes._fields)
-    asked = [question for stream, *_ in known for question in _asks_notes(stream, group)]
+    asked = [question for stream, *_ in known for question in asks_notes(stream, group)]
     replies = await pipe.send_many(asked) if asked else []
     found = {}
     for i, (stream, _, about, facts) in enumerate(known):
-        gone = _gone(about, facts, _notes(replies[many * i : many * (i + 1)]))
+        gone = _gone(about, facts, notes_of(replies[QUESTIONS * i : QUESTIONS * (i + 1)]))
         if gone is not None:
             found[stream] = gone
     return found, most
@@ -165,16 +149,7 @@ async def events_gone(pipe: Channel, streams: Sequence[str], group: str) -> tupl
 
 def note_surplus(pipe: Channel, stream: str, group: str, made: str, surplus: int) -> Awaitable[Any]:
     """Note how many events Redis will always count as unread, although the group is beyond them."""
-    return pipe.send("HSET", GroupKeys(stream, group).groups, f"{group} surplus", f"{made} {surplus}")
-
-
-def _asks_notes(stream: str, name: str) -> list[tuple[Any, ...]]:
-    groups = GroupKeys(stream, name).groups
-    return [("HGET", groups, f"{name} {what}") for what in _Notes._fields]
-
-
-def _notes(replies: Sequence[Any]) -> _Notes:
-    return _Notes(*(reply if isinstance(reply, bytes) else b"" for reply in replies))
+    return pipe.send("HSET", GroupKeys(stream, group).notes, "surplus", f"{made} {surplus}")
 
 
 async def _groups(
@@ -226,13 +201,13 @@ async def _group(
             ("ZCARD", keys.delayed),
             ("XLEN", keys.dead),
             ("XPENDING", stream, name),
-            *_asks_notes(stream, name),
+            *asks_notes(stream, name),
         ]
     )
     # A group of Lightbus 1.x has no retry stream.
     consumers, retried = ([] if isinstance(reply, ReplyError) else reply for reply in replies[:2])
     retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in replies[2:5])
-    held, notes = replies[5], _notes(replies[6:])
+    held, notes = replies[5], notes_of(replies[6:])
     gone = _gone(about, group, notes)
     held_again = sum(_facts(consumer)["pending"] for consumer in retried)
     lag, is_exact = await _lag(pipe, stream, about, group, is_off=_surplus(notes) > 0, only_reads=only_reads)
@@ -256,7 +231,7 @@ async def _group(
     )
 
 
-def _gone(about: _Facts, group: _Facts, notes: _Notes) -> Gone | None:
+def _gone(about: _Facts, group: _Facts, notes: Notes) -> Gone | None:
     """Return what a group has lost; None where nothing tells of a loss.
 
     Redis from 7.0 on counts what was added and what was read. Before, and for a group that began in the
@@ -278,7 +253,7 @@ def _gone(about: _Facts, group: _Facts, notes: _Notes) -> Gone | None:
     return Gone(number, False, 0, False, place) if number > 0 else None
 
 
-def _surplus(notes: _Notes) -> int:
+def _surplus(notes: Notes) -> int:
     """Return what :func:`note_surplus` has noted of the group as it is now."""
     made, _, number = notes.surplus.partition(b" ")
     return int(number) if made and made == notes.made else 0
