@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from lightbus.transports.redis import keys
 from lightbus.transports.redis.acl import needs, operators
 from lightbus.transports.redis.acl.needs import ANY
 from lightbus.transports.redis.acl.operators import ANY_STREAM
@@ -35,6 +36,8 @@ def _needs(*, is_cluster: bool) -> Iterator[Need]:
     yield from needs.takes_over(ANY_STREAM, ANY, ANY, dedupes=True)
     yield from (*operators.looks(), *operators.settles_dead_letters(), *operators.changes_groups())
     yield from operators.pauses()
+    for key in (ANY_STREAM, keys.queue_key(ANY)) if is_cluster else ():
+        yield from (*needs.rings(key), *needs.hears(key))
 
 
 def limit(server: Server) -> str:
