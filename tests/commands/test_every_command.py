@@ -225,7 +225,7 @@ def test_the_reference_has_every_command_with_every_option(path: tuple[str, ...]
 
 
 def test_the_reference_has_no_option_that_is_not_there() -> None:
-    known = {name for command in ALL.values() for p in command.params for name in p.opts}
+    known = {n for command in ALL.values() for p in command.params for n in (*p.opts, *p.secondary_opts)}
     known |= {"--help", "--version"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE.read_text()))
     assert named - known == set()
