@@ -298,9 +298,9 @@ def test_a_lightbus_1_on_the_bus_is_noted(shop: Project, server: Server) -> None
 
 #: All that changes nothing, as MONITOR shows it. What is only judged within MULTI, it does not show.
 READ_ONLY = {
-    *("auth", "client", "command", "config", "exists", "get", "hget", "hmget", "info", "llen", "mget"),
-    *("multi", "ping", "select", "smembers", "time", "type", "xinfo", "xlen", "xpending", "zcard"),
-    "zrangebyscore",
+    *("auth", "client", "command", "config", "exists", "get", "hget", "hgetall", "hmget", "info", "llen"),
+    *("mget", "multi", "ping", "select", "smembers", "time", "type", "xinfo", "xlen", "xpending", "zcard"),
+    *("zrange", "zrangebyscore"),
 }
 
 

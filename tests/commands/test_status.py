@@ -418,7 +418,8 @@ def test_schedules_are_listed_with_their_last_run(project: Project) -> None:
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    eventually(lambda: [row["outcome"] for row in rows()] == ["ok"])
+    # A card is written every ten seconds.
+    eventually(lambda: [row["outcome"] for row in rows()] == ["ok"], 40)
     (row,) = rows()
     assert (row["service"], row["name"], row["scope"], row["process"]) == ("ticking", "tick", "process", "p1")
     assert row["times"] == "every 18000 s" and row["next_run"] > row["started"]

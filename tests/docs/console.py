@@ -36,6 +36,7 @@ ELSEWHERE: Mapping[str, str] = {
     "systemctl enable --now shop": "wants systemd as the first process of the machine",
     "gunicorn app:app --workers 4 --threads 8 --preload": "the campaign of frameworks serves by gunicorn",
     "uvicorn app:app --workers 4": "the campaign of frameworks serves by uvicorn",
+    "python manage.py migrate lightbus": "tests/outbox/test_page does, for a project like that of the page",
     "make cluster": "tests/docs/test_cluster starts it and ends it",
 }
 #: The pages whose projects `installed.framework` makes and serves, by their commands.

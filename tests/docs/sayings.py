@@ -36,7 +36,13 @@ class Sayings:
                     for start, end in found.regs[1:]:
                         covered[start:end] = b"\1" * (end - start)
         left = "".join(c if not is_covered else " " for c, is_covered in zip(quote, covered, strict=True))
-        return [word for word in _WORD.findall(left) if not self._values.fullmatch(word.strip(".,:"))]
+        return [
+            fragment
+            for word in _WORD.finditer(quote)
+            for fragment in _WORD.findall(left[word.start() : word.end()])
+            # Another text may have the end of a word that is a value as a whole.
+            if not any(self._values.fullmatch(each.strip(".,:")) for each in (fragment, word[0]))
+        ]
 
 
 def _texts(path: Path) -> Iterator[tuple[str, ...]]:
