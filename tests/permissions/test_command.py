@@ -115,6 +115,17 @@ def test_what_only_the_code_declares_is_known_when_it_is_imported(project: Proje
     assert "~auth.**:stream" in named
 
 
+def test_what_a_manifest_declares_to_call_may_be_called(project: Project) -> None:
+    project.write("shop.yaml", "service_name: shop\napis: {shop.orders: {owner: shop}}\n")
+    for calls in ("[shop.orders]", "[shop.orders.place]"):
+        project.write("asker.yaml", f"service_name: asker\ncalls: {calls}\n")
+        # That shop.orders is an API, and no procedure of shop, is what the other manifest says.
+        rules = users(project, "shop.yaml", "asker.yaml")["asker"]
+        assert "~shop.orders:rpc_queue" in rules and "~shop:rpc_queue" not in rules
+    project.write("asker.yaml", "service_name: asker\n")
+    assert "rpc_queue" not in users(project, "shop.yaml", "asker.yaml")["asker"]
+
+
 def test_users_are_those_of_one_redis(project: Project) -> None:
     project.write(
         "jobs.yaml",

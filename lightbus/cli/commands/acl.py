@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from lightbus.cli.wording import complain, line_width, paragraph
 from lightbus.host.checks import client_for, import_problems, origin_of
 from lightbus.host.shutdown import EXIT_FAILED
 from lightbus.host.uses import Accessed, accesses
+from lightbus.insight.graph.declared import called, declared_by_all
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Problems, render
 from lightbus.runtime.portal import run
@@ -95,7 +96,9 @@ def command(manifests: tuple[str, ...], form: str, check: bool, **options: Any) 
     if len(manifests) > 1 and (own["calls"] or own["imports"] or own["user"]):
         raise click.UsageError("--calls, --imports and --user are about one manifest; give one")
     read = [_read(options, each) for each in manifests or ("",)]
-    services = [_Service(manifest, **own) for manifest in read]
+    known = declared_by_all(read).apis
+    calls = own.pop("calls")
+    services = [_Service(each, (*calls, *_called(each, known)), **own) for each in read]
     if check:
         return max(run(service.check()) for service in services)
     users = _together([user for service in services for user in run(service.users())])
@@ -110,6 +113,11 @@ def command(manifests: tuple[str, ...], form: str, check: bool, **options: Any) 
 
 def _read(options: dict[str, Any], manifest: str) -> Manifest:
     return begin({**options, "config": (*options["config"], *filter(None, [manifest]))})
+
+
+def _called(manifest: Manifest, known: Collection[str]) -> list[str]:
+    """Return the APIs that a manifest's ``calls`` name, or of which they name procedures."""
+    return sorted({called("", name, known).api for name in manifest.calls})
 
 
 @dataclass(frozen=True)
