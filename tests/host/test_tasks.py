@@ -297,6 +297,9 @@ ELSEWHERE = {
         ("lightbus redis tls", "lightbus redis tls doubt"), "who connects awaits both, and fails with them"
     ),
     "lightbus redis topology": "it has its row in tests/transports/cluster/test_redirects.py",
+    "lightbus outbox NAME": "it has its row in tests/outbox/test_relay.py",
+    "lightbus redis bells": "it has its row in tests/transports/cluster/test_bells.py",
+    "lightbus redis bells that close": "nobody hears them any more",
     "lightbus redis to all": "who sends awaits it, and fails with it",
     "lightbus redis pipe that closes": "nobody uses that pipe any more",
     "lightbus following": "who follows awaits it, and ends with it",
@@ -323,7 +326,7 @@ def names_of_tasks() -> Iterator[re.Pattern[str]]:
     for file in Path(lightbus.__file__).parent.rglob("*.py"):
         lines = [] if SPEAK_OF_COMMANDS & {*file.parts} else file.read_text().splitlines()
         for name in re.findall(
-            r'"(lightbus (?!group )[^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
+            r'"(lightbus (?!group |plan )[^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
         ):
             yield re.compile(re.sub(r"\\{.*?\\}", ".+", re.escape(name)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ from asgiref.sync import sync_to_async
 
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import StreamFull
+from lightbus.manifest.model import Manifest
 from lightbus.outbox.database import InThread
+from lightbus.outbox.relays import Relays
 from lightbus.outbox.rows import BUCKETS, FAILED, HELD, SENT, bucket_of
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from tests.support.eventually import eventually_async
+from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server
 
 from .conftest import Outbox, arguments, fired, relaying
@@ -233,3 +237,18 @@ async def test_what_a_full_stream_does_not_take_is_sent_later_and_nothing_twice(
         await until_count(sqlite, 0)
         assert bus.client.parts.metrics.outbox_relayed.values[relay.name, "again"] >= 2
     assert arguments(redis_server, "number") == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+async def test_a_relay_whose_task_ends_unasked_is_begun_again(
+    bus: BusPath, sqlite: Outbox, redis_server: Server, caplog: pytest.LogCaptureFixture, how: How
+) -> None:
+    relays = Relays(Manifest(), bus.client, import_module)
+    relays.outboxes = [lambda: InThread(sqlite.tables())]
+    sabotage = Sabotage(f"lightbus outbox {sqlite.tables().name}", how)
+    relays.start()
+    await eventually_async(lambda: sabotage.is_done and "ended unasked" in caplog.text)
+    await sync_to_async(place)(bus, sqlite, 1)
+    await eventually_async(lambda: arguments(redis_server, "number") == [1])
+    await relays.stop(5)
+    await relays.close()
