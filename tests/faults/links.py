@@ -33,10 +33,25 @@ from .report import Result
 Loop = Literal["asyncio", "uvloop"]
 #: What a link carries, in the order in which it comes: of who fires, calls, takes, claims, answers, listens.
 COMMANDS = (
-    *("XADD", "SET", "RPUSH", "BLMOVE", "PTTL", "GETDEL", "LPUSH", "EXPIRE", "LREM", "BRPOP", "RPOP"),
+    *(
+        "XADD",
+        "SET",
+        "RPUSH",
+        "BLMOVE",
+        "PTTL",
+        "GETDEL",
+        "begin",
+        "LPUSH",
+        "EXPIRE",
+        "LREM",
+        "BRPOP",
+        "RPOP",
+    ),
     *("XREADGROUP", "XACK"),
 )
 IN_FLIGHT = (1, 50, 600)
+#: What each event or call has of its own; and what those have together that come together.
+_EACH, _TOGETHER = ("XADD", "SET", "RPUSH", "LREM"), ("LPUSH", "EXPIRE")
 STREAM, GROUP = "auth.*:stream", "shop-links"
 #: Seconds for which who calls and fires waits.
 PATIENCE = 3.0
@@ -65,7 +80,20 @@ class Case:
 
 
 LOOPS: tuple[Loop, ...] = get_args(Loop)
-ALL = [Case(*each) for each in itertools.product(COMMANDS, STEPS, IN_FLIGHT, LOOPS)]
+
+
+def in_flight_of(command: str) -> tuple[int, ...]:
+    """How many are under way where a command is sent: a call that comes alone is begun by no script."""
+    if command in ("PTTL", "GETDEL"):
+        return IN_FLIGHT[:1]
+    return IN_FLIGHT[1:] if command == "begin" else IN_FLIGHT
+
+
+ALL = [
+    Case(command, step, in_flight, loop)
+    for command, step, loop in itertools.product(COMMANDS, STEPS, LOOPS)
+    for in_flight in in_flight_of(command)
+]
 
 
 @dataclass
@@ -169,9 +197,7 @@ async def _break(case: Case, server: Server, proxy: BreakingProxy) -> Outcome:
     loop.set_exception_handler(lambda _, context: wrong.append(f"unheard: {context}"))
     bus = _Bus(proxy.url)
     await bus.open()
-    # In the middle of those that each message has of its own, and else the next one.
-    own = case.command in ("XADD", "SET", "RPUSH", "PTTL", "GETDEL", "LPUSH", "EXPIRE", "LREM")
-    proxy.plan = Break(case.command, case.in_flight // 2 + 1 if own else 1, case.step)
+    proxy.plan = Break(case.command, _which(case), case.step)
     names = [f"n{number}" for number in range(case.in_flight)]
     try:
         async with asyncio.timeout(3 * PATIENCE):
@@ -191,6 +217,13 @@ async def _break(case: Case, server: Server, proxy: BreakingProxy) -> Outcome:
     )
     await bus.close()
     return Outcome(Counter(fired), Counter(called), wrong)
+
+
+def _which(case: Case) -> int:
+    """At which command of its name a link breaks: in the middle where there are many."""
+    if case.command in _EACH:
+        return case.in_flight // 2 + 1
+    return 2 if case.command in _TOGETHER and case.in_flight > 1 else 1
 
 
 def _judge(

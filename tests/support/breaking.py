@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from lightbus.transports.redis import scripts
+from lightbus.transports.redis.scripts import Script
 from tests.support.proxy import CHUNK, Link, Proxy
 
 Step = Literal["before", "torn", "after", "within"]
 STEPS: tuple[Step, ...] = get_args(Step)
+
+#: The names of scripts, by the hashes under which Redis knows them.
+_NAMES = {script.sha: script.name for script in vars(scripts).values() if isinstance(script, Script)}
 
 
 @dataclass
@@ -21,7 +26,7 @@ class Break:
     """Where the connection breaks.
 
     Args:
-        command: The name of a command, such as ``XADD``; of a script, ``EVALSHA``.
+        command: The name of a command, such as ``XADD``, or of a script, such as ``begin``.
         nth: Which of them, counted over all connections.
         step: ``before`` it goes on, ``torn`` in its middle, ``after`` Redis has done it and before its reply
             goes on, or ``within`` the reply.
@@ -112,8 +117,9 @@ class _CountingLink(Link):
 
 
 def _name_of(command: bytes) -> str:
-    """The name of a command as it is on the wire: ``*2``, ``$4``, ``XADD``."""
-    return command.split(b"\r\n", 3)[2].decode().upper()
+    """The name of a command as it is on the wire: ``*2``, ``$4``, ``XADD``; of a script, its own."""
+    name = command.split(b"\r\n", 3)[2].decode().upper()
+    return _NAMES.get(command.split(b"\r\n", 5)[4].decode(), name) if name == "EVALSHA" else name
 
 
 def _ends(data: bytes) -> Iterator[int]:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.conftest import StartServer
-from tests.faults.links import ALL, COMMANDS, LOOPS, Case, broken_by
+from tests.faults.links import ALL, COMMANDS, LOOPS, Case, broken_by, in_flight_of
 from tests.support.breaking import STEPS
 
 SEED = random.randrange(1_000_000)
@@ -17,7 +17,9 @@ def sample() -> list[Case]:
     """One of each command and step, with few under way; and for each step one with many on each loop."""
     choice = random.Random(SEED)
     few = [
-        Case(command, step, choice.choice((1, 50)), choice.choice(LOOPS))
+        Case(
+            command, step, choice.choice([n for n in in_flight_of(command) if n <= 50]), choice.choice(LOOPS)
+        )
         for command in COMMANDS
         for step in STEPS
         if command not in ("BRPOP", "RPOP")

@@ -18,7 +18,7 @@ from lightbus.runtime import retrying
 from lightbus.transports.redis.link.connection import BLOCK, Connector
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
-from lightbus.transports.redis.rpc import consumer as rpc_consumer
+from lightbus.transports.redis.rpc import answering
 from lightbus.transports.redis.rpc import transport as rpc
 from tests.conftest import StartServer
 from tests.support.eventually import eventually
@@ -37,7 +37,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         asked.append(most)
         return 0.01
 
-    for module in (retrying, rpc, rpc_consumer):
+    for module in (retrying, rpc, answering):
         monkeypatch.setattr(module, "backoff", backoff)
     return asked
 
