@@ -72,14 +72,14 @@ def stealing_renewal() -> None:
 
 def trimming_by_length() -> None:
     """Firing cuts the stream to a length, whether or not groups have read it."""
-    send: Callable[..., Any] = Pipe.send
+    send: Callable[..., Any] = Pipe.post
 
     def trimmed(self: Pipe, *command: Any) -> Any:
         if command[0] == "XADD":
             command = ("XADD", command[1], "MAXLEN", SHORT, *command[2:])
         return send(self, *command)
 
-    setattr(Pipe, "send", trimmed)  # noqa: B010
+    setattr(Pipe, "post", trimmed)  # noqa: B010
 
 
 def replaced_kept() -> None:
