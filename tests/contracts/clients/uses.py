@@ -69,6 +69,10 @@ RIGHT: list[tuple[str, tuple[Form, ...]]] = [
     ("await bus.shop.orders.placed.fire_many_async([{'order_id': 1, 'lines': []}])", BOTH),
     ("bus.shop.orders.placed.fire_many([], bus_options={'ids': [None, 'x']})", BOTH),
     ("given: dict[str, Any] = {'from': 'a'}\nbus.auth.renamed.fire(to='b', **given)", BOTH),
+    ("x: EventMessage = in_django(bus, key='1').auth.user_registered.fire(username='a', at=NOW)", BOTH),
+    ("in_django(bus, using='orders').shop.orders.placed.fire_many([{'order_id': 1, 'lines': []}])", BOTH),
+    ("in_sqlalchemy(bus, Session(), key='1').auth.user_registered.fire(username='a', at=NOW)", BOTH),
+    ("await in_sqlalchemy(bus, AsyncSession()).auth.user_registered.fire_async(username='a', at=NOW)", BOTH),
     ("bus.shop.orders.placed.listen(on_placed, listener_name='l')", BOTH),
     ("bus.shop.orders.placed.listen(on_placed_plain)", BOTH),
     ("bus.shop.orders.placed.listen(on_batch, bus_options={'batch': 10})", BOTH),
@@ -151,6 +155,12 @@ WRONG: list[tuple[str, tuple[Form, ...]]] = [
     ("bus.auth.user_registered(username='a', at=NOW)", BOTH),
     ("bus.auth.user_registered.call(username='a', at=NOW)", BOTH),
     ("bus.auth.user_registered.fire(username='a')", BOTH),
+    ("in_django(bus).auth.user_registered.fire(username='a')", BOTH),
+    ("in_django(bus).auth.usr_registered.fire(username='a', at=NOW)", BOTH),
+    ("in_django(bus, key=1).auth.user_registered.fire(username='a', at=NOW)", BOTH),
+    ("in_sqlalchemy(bus).auth.user_registered.fire(username='a', at=NOW)", BOTH),
+    ("in_sqlalchemy(bus, Session()).auth.user_registered.fire(username=1, at=NOW)", BOTH),
+    ("await in_sqlalchemy(bus, AsyncSession()).shop.orders.placed.fire_async(order_id='x', lines=[])", BOTH),
     ("bus.auth.user_registered.fire(username='a', at=NOW, extra=1)", BOTH),
     ("bus.auth.user_registered.fire(username='a', at=NOW, kind='owner')", BOTH),
     ("bus.auth.user_registered.fire(username='a', at=NOW, bus_options={'ids': ['x']})", BOTH),
@@ -177,6 +187,10 @@ from uuid import UUID
 
 import lightbus
 from lightbus import BusClient, EventMessage
+from lightbus.django import outbox as in_django
+from lightbus.sqlalchemy import outbox as in_sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 import types_{form} as m
 
