@@ -157,6 +157,9 @@ class Console(Reader):
         line, env = self._line(command), clean_environment(self.env)
         if answer is not None:
             return _on_a_terminal(line, self.folder, env, f"{answer}\n")
+        into = ""
+        if ">" in line:  # As a shell has it: what is printed goes into the file that is named last.
+            line, into = line[: line.index(">")], line[-1]
         done = subprocess.run(
             line,
             cwd=self.folder,
@@ -164,9 +167,12 @@ class Console(Reader):
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE if into else subprocess.STDOUT,
             timeout=60,
         )
+        if into:
+            self.put(into, done.stdout)
+            return done.returncode, done.stderr
         return done.returncode, done.stdout
 
 
