@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import inspect
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast
 
@@ -135,6 +136,18 @@ class Ports:
 
         self.run(work())
         return consumer
+
+    async def until_blocked(self) -> None:
+        """Wait until somebody's read blocks; in memory, that takes no more than a turn of the loop."""
+        server = self.server
+        if server is None:
+            await asyncio.sleep(0.05)
+            return
+
+        def blocked() -> list[str]:
+            return re.findall(r"blocked_clients:[1-9]", server.execute("INFO", "clients").decode())
+
+        await eventually_async(blocked)
 
     async def listen(
         self,

@@ -212,7 +212,7 @@ async def test_a_released_event_goes_to_a_peer_without_counting_an_attempt(ports
 async def test_a_waiting_take_ends_when_its_consumer_stops(ports: Ports) -> None:
     consumer = await ports.listen(ports.events())
     taking = ports.run(consumer.take(1))
-    await asyncio.sleep(0.05)
+    await ports.until_blocked()
     started = time.monotonic()
     await consumer.stop()
     assert list(await taking) == []

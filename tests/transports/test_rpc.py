@@ -175,7 +175,7 @@ async def test_a_waiting_take_ends_when_its_consumer_stops(ports: Ports) -> None
     transport = ports.rpc()
     consumer = await ports.serve(transport)
     taking = ports.run(consumer.take(1))
-    await asyncio.sleep(0.05)
+    await ports.until_blocked()
     started = time.monotonic()
     await consumer.stop()
     assert list(await taking) == []
