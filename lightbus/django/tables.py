@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import wraps
 from importlib import import_module
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from lightbus.exceptions import ConfigurationError
-from lightbus.outbox.database import Batch, DatabaseFailed, Outcome
+from lightbus.outbox.database import Batch, DatabaseFailed, Outcome, told
 from lightbus.outbox.rows import (
     BUCKETS,
     FAILED,
@@ -28,25 +27,6 @@ from lightbus.outbox.rows import (
 )
 
 from .writing import table_missing
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _told(
-    method: Callable[Concatenate[DjangoTables, P], T],
-) -> Callable[Concatenate[DjangoTables, P], T]:
-    """Make errors of the database those that a relay knows; the connection is made anew after one."""
-
-    @wraps(method)
-    def call(self: DjangoTables, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return method(self, *args, **kwargs)
-        except (DatabaseError, InterfaceError) as e:
-            self.reset()
-            raise (table_missing(self.alias, e) or DatabaseFailed(f"{type(e).__name__}: {e}".strip())) from e
-
-    return call
 
 
 class DjangoTables:
@@ -78,7 +58,7 @@ class DjangoTables:
         self._atomic: Any = None
         self._has_locks = False
 
-    @_told
+    @told(DatabaseError, InterfaceError)
     def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
         """Begin a transaction, lead these buckets in it, and read what waits there."""
         # One that was begun for a task that has ended meanwhile.
@@ -131,7 +111,7 @@ class DjangoTables:
         locks.bulk_create(missing, ignore_conflicts=True)
         self._has_locks = True
 
-    @_told
+    @told(DatabaseError, InterfaceError)
     def finish(self, outcome: Outcome) -> None:
         """Write what has become of the rows, and commit."""
         rows = self._outbox.objects.using(self.alias)
@@ -146,13 +126,18 @@ class DjangoTables:
         atomic, self._atomic = self._atomic, None
         atomic.__exit__(None, None, None)
 
-    @_told
+    @told(DatabaseError, InterfaceError)
     def rollback(self) -> None:
         """End the transaction, if there is one, without a change."""
         atomic, self._atomic = self._atomic, None
         if atomic is not None:
             transaction.set_rollback(True, using=self.alias)
             atomic.__exit__(None, None, None)
+
+    def failure_of(self, error: Any) -> Exception:
+        """Return what a relay is told in place of an error of Django's."""
+        said = f"{type(error).__name__}: {error}".strip()
+        return table_missing(self.alias, error) or DatabaseFailed(said)
 
     def reset(self) -> None:
         """Drop the connection, which may be broken, with its transaction."""
@@ -167,13 +152,13 @@ class DjangoTables:
                 connection.in_atomic_block = False
         connection.close()
 
-    @_told
+    @told(DatabaseError, InterfaceError)
     def prune(self, seconds: float) -> None:
         """Delete the rows that were sent and are older than that."""
         old = timezone.now() - timedelta(seconds=seconds)
         self._outbox.objects.using(self.alias).filter(state=SENT, created_at__lt=old).delete()
 
-    @_told
+    @told(DatabaseError, InterfaceError)
     def waiting(self) -> Waiting:
         """Return how full the outbox is."""
         rows = self._outbox.objects.using(self.alias)
@@ -182,7 +167,7 @@ class DjangoTables:
         age = 0.0 if oldest is None else max(0.0, (timezone.now() - oldest).total_seconds())
         return Waiting(waits[:MOST_COUNTED].count(), age, rows.filter(state=FAILED)[:MOST_COUNTED].count())
 
-    @_told
+    @told(DatabaseError, InterfaceError)
     def stuck(self, limit: int) -> Sequence[Stuck]:
         """Return rows that can't be sent, the oldest first."""
         rows = self._outbox.objects.using(self.alias)
@@ -196,7 +181,7 @@ class DjangoTables:
             found.append(Stuck(made, error, attempts, (now - created).total_seconds(), held))
         return found
 
-    @_told
+    @told(DatabaseError, InterfaceError)
     def retry(self, seqs: Sequence[int] | None) -> int:
         """Have rows sent that could not be, and those that wait for them; count them."""
         with transaction.atomic(using=self.alias):
@@ -205,7 +190,7 @@ class DjangoTables:
             self._let_go()
         return number
 
-    @_told
+    @told(DatabaseError, InterfaceError)
     def drop(self, seqs: Sequence[int] | None) -> int:
         """Delete rows that could not be sent; those that wait for them go on."""
         with transaction.atomic(using=self.alias):

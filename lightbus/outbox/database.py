@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from .rows import NewRow, Row, Stuck, Waiting
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -33,6 +35,40 @@ class Store(Protocol):
 
 class DatabaseFailed(Exception):
     """A database did not do what a relay has asked for; it is asked again later."""
+
+
+class Failing(Protocol):
+    """Something over a connection to a database."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Drop the connection, which may be broken, with its transaction."""
+
+    @abstractmethod
+    def failure_of(self, error: Any) -> Exception:
+        """Return what a relay is told in place of an error of the database."""
+
+
+F = TypeVar("F", bound=Failing)
+
+
+def told(
+    *errors: type[Exception],
+) -> Callable[[Callable[Concatenate[F, P], T]], Callable[Concatenate[F, P], T]]:
+    """Make errors of the database those that a relay knows; the connection is made anew after one."""
+
+    def telling(method: Callable[Concatenate[F, P], T]) -> Callable[Concatenate[F, P], T]:
+        @wraps(method)
+        def call(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return method(self, *args, **kwargs)
+            except errors as e:
+                self.reset()
+                raise self.failure_of(e) from e
+
+        return call
+
+    return telling
 
 
 @dataclass(frozen=True, slots=True)

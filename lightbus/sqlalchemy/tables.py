@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, timedelta
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -23,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from lightbus.outbox.database import Batch, DatabaseFailed, Outcome
+from lightbus.outbox.database import Batch, DatabaseFailed, Outcome, told
 from lightbus.outbox.rows import (
     BUCKETS,
     FAILED,
@@ -40,27 +39,7 @@ from lightbus.outbox.rows import (
 from .schema import EVENTS, LOCKS, now
 from .writing import table_missing
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _COLUMNS = [EVENTS.c[name] for name in ROW_COLUMNS]
-
-
-def _told(
-    method: Callable[Concatenate[SqlAlchemyTables, P], T],
-) -> Callable[Concatenate[SqlAlchemyTables, P], T]:
-    """Make errors of the database those that a relay knows; the connection is made anew after one."""
-
-    @wraps(method)
-    def call(self: SqlAlchemyTables, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return method(self, *args, **kwargs)
-        except SQLAlchemyError as e:
-            self.reset()
-            missing = table_missing(e) if isinstance(e, DBAPIError) else None
-            raise (missing or DatabaseFailed(_first_line(e))) from e
-
-    return call
 
 
 class SqlAlchemyTables:
@@ -82,7 +61,7 @@ class SqlAlchemyTables:
         self._connection: Connection | None = None
         self._has_locks = False
 
-    @_told
+    @told(SQLAlchemyError)
     def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
         """Begin a transaction, lead these buckets in it, and read what waits there."""
         self.rollback()
@@ -135,7 +114,7 @@ class SqlAlchemyTables:
             connection.rollback()
         self._has_locks = True
 
-    @_told
+    @told(SQLAlchemyError)
     def finish(self, outcome: Outcome) -> None:
         """Write what has become of the rows, and commit."""
         connection = self._connection
@@ -154,11 +133,16 @@ class SqlAlchemyTables:
             connection.execute(held)
         connection.commit()
 
-    @_told
+    @told(SQLAlchemyError)
     def rollback(self) -> None:
         """End the transaction, if there is one, without a change."""
         if self._connection is not None:
             self._connection.rollback()
+
+    def failure_of(self, error: Any) -> Exception:
+        """Return what a relay is told in place of an error of SQLAlchemy's."""
+        missing = table_missing(error) if isinstance(error, DBAPIError) else None
+        return missing or DatabaseFailed(_first_line(error))
 
     def reset(self) -> None:
         """Drop the connection, which may be broken, with its transaction."""
@@ -170,14 +154,14 @@ class SqlAlchemyTables:
             except SQLAlchemyError:
                 return  # It was broken, and is no longer used.
 
-    @_told
+    @told(SQLAlchemyError)
     def prune(self, seconds: float) -> None:
         """Delete the rows that were sent and are older than that."""
         old = now() - timedelta(seconds=seconds)
         with self._engine.begin() as connection:
             connection.execute(delete(EVENTS).where(EVENTS.c.state == SENT, EVENTS.c.created_at < old))
 
-    @_told
+    @told(SQLAlchemyError)
     def waiting(self) -> Waiting:
         """Return how full the outbox is."""
         waits = EVENTS.c.state.in_((WAITING, HELD))
@@ -187,7 +171,7 @@ class SqlAlchemyTables:
             first = select(EVENTS.c.created_at).where(waits).order_by(EVENTS.c.seq).limit(1)
             return Waiting(rows, _age(connection.scalar(first)), failed)
 
-    @_told
+    @told(SQLAlchemyError)
     def stuck(self, limit: int) -> Sequence[Stuck]:
         """Return rows that can't be sent, the oldest first."""
         more = EVENTS.c.error, EVENTS.c.attempts, EVENTS.c.created_at
@@ -203,12 +187,12 @@ class SqlAlchemyTables:
                 found.append(Stuck(made, error, attempts, _age(created), held))
         return found
 
-    @_told
+    @told(SQLAlchemyError)
     def retry(self, seqs: Sequence[int] | None) -> int:
         """Have rows sent that could not be, and those that wait for them; count them."""
         return self._decide(seqs, update(EVENTS).values(state=WAITING, error=""))
 
-    @_told
+    @told(SQLAlchemyError)
     def drop(self, seqs: Sequence[int] | None) -> int:
         """Delete rows that could not be sent; those that wait for them go on."""
         return self._decide(seqs, delete(EVENTS))
@@ -232,7 +216,7 @@ class SqlAlchemyTables:
         """Return at once: it is not listened to."""
         return False
 
-    @_told
+    @told(SQLAlchemyError)
     def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
