@@ -70,6 +70,8 @@ def main() -> int:
         result = begin()
         results.append(result)
         print("  " + result.text().replace("\n", "\n  "), flush=True)
+        # At once, and again with all others: a campaign that can't go on takes nothing along.
+        print(table([result]), flush=True)
     print(table(results), flush=True)
     return 0 if all(result.verdict.is_good for result in results) else 1
 

@@ -147,8 +147,7 @@ def take_over(driver: Driver, _: Host) -> None:
     """A replica is told to take over."""
     with _promotion(driver) as (backing, wait):
         old = driver.chance.choice(backing.nodes.primaries())
-        (replica,) = backing.nodes.replicas(old)
-        replica.execute("CLUSTER", "FAILOVER")
+        backing.nodes.ask_to_take_over(old)
         wait(old)
 
 

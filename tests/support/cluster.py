@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,8 @@ NODE_TIMEOUT = 1.5
 PATIENT = 30.0
 #: Seconds for what a cluster does by itself: a promotion, a replica that comes into step.
 _PATIENCE = 60.0
+#: Seconds after which a server has given up a failover by hand; its own limit is five.
+_BY_HAND = 6.0
 #: What a node may say or not say while its cluster changes.
 _NOT_NOW = (OSError, hiredis.ReplyError)
 
@@ -179,9 +182,32 @@ class RedisCluster:
 
     def fail_over(self, primary: Node) -> None:
         """Have a replica take over in good order."""
-        (replica, *_) = self.replicas(primary)
-        replica.execute("CLUSTER", "FAILOVER")
+        self.ask_to_take_over(primary)
         self.wait_for_promotion(primary)
+
+    def ask_to_take_over(self, primary: Node) -> None:
+        """Have a replica begin to, and ask it again where it gave up.
+
+        A server ends a failover by hand after five seconds if the replica did not come into step, or got
+        no votes; https://redis.io/docs/latest/commands/cluster-failover/ leaves asking again to whoever
+        asked. So does this, until the replica answers that it is a primary.
+        """
+        (replica, *_) = self.replicas(primary)
+
+        def has_begun() -> bool:
+            with contextlib.suppress(hiredis.ReplyError):  # "You should send CLUSTER FAILOVER to a replica"
+                replica.execute("CLUSTER", "FAILOVER")
+            return self._becomes_primary(replica)
+
+        eventually(has_begun, _PATIENCE, f"{replica} as a primary in the place of {primary}")
+
+    def _becomes_primary(self, replica: Node) -> bool:
+        until = time.monotonic() + _BY_HAND
+        while time.monotonic() < until:
+            if replica.execute("ROLE")[0] == b"master":
+                return True
+            time.sleep(0.01)
+        return False
 
     def wait_for_promotion(self, old: Node) -> None:
         """Wait until all others see the slots of a primary with another one.
