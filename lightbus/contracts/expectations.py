@@ -1,8 +1,8 @@
-"""Whether the events that listeners ask for are known on the bus, as far as contracts tell."""
+"""Whether the events that listeners ask for, and the calls that manifests declare, are known to contracts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,3 +85,53 @@ def misspelt(
             near = meant(api_name, names) if api_name not in names else None
             if near is not None:
                 yield listener, f"{api_name}.{event_name}", near
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulCall:
+    """A name among the calls that a manifest declares, which is not known.
+
+    Args:
+        name: The name: of an API, or of a procedure with its API.
+        what: Says what is not known, and what may have been meant.
+        is_certain: Whether the API is known, and has no such procedure; else its owner may not have started.
+        has_near: Whether a name that is known may have been meant.
+    """
+
+    name: str
+    what: str
+    is_certain: bool
+    has_near: bool
+
+
+def doubtful_calls(
+    names: Iterable[str], known: Mapping[str, Collection[str] | None]
+) -> Iterator[DoubtfulCall]:
+    """Go through those calls that nobody has.
+
+    Args:
+        names: The names of APIs or procedures.
+        known: The procedures of each API that is known; None if only the API's name is.
+    """
+    own = {api: procedures for api, procedures in known.items() if not api.startswith("internal.")}
+    for name in names:
+        api, _, procedure = name.rpartition(".")
+        if name in known or (api in known and (known[api] is None or procedure in (known[api] or ()))):
+            continue
+        if api in known:
+            procedures = known[api] or ()
+            what = f"{api} has no procedure {procedure}{advice(procedure, procedures, 'it has')}"
+            yield DoubtfulCall(name, what, True, meant(procedure, procedures) is not None)
+            continue
+        near = meant(name, [f"{each}.{one}" for each, ones in own.items() for one in ones or ()])
+        if near is None:
+            of_near = meant(api, own)
+            near = f"{of_near}.{procedure}" if of_near is not None else meant(name, own)
+        advised = f"; did you mean {near}?" if near is not None else advice(api or name, own, "there is")
+        yield DoubtfulCall(name, f"no such API is known{advised}", False, near is not None)
+
+
+def procedures_of(contracts: Mapping[str, Contract]) -> dict[str, Collection[str]]:
+    """Return the procedures of each API by its contract, which comes from others and may be anything."""
+    told = {name: contract.get("rpcs") for name, contract in contracts.items()}
+    return {name: list(rpcs) if isinstance(rpcs, Mapping) else [] for name, rpcs in told.items()}

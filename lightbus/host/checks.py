@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -12,10 +12,11 @@ from pathlib import Path
 from lightbus.bus.client import BusClient
 from lightbus.bus.groups import belongs, groups_of, heirs_of, what_to_tell
 from lightbus.bus.path import BusPath
-from lightbus.contracts.expectations import doubts, misspelt
+from lightbus.contracts.expectations import doubts, misspelt, procedures_of
 from lightbus.declared.registry import Registry, auto_registered
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusException, MissingExtra
+from lightbus.insight.graph.calls import unknown_calls
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import InvalidManifest, Place, Problem, Problems, Severity
 from lightbus.manifest.wiring import wiring_of
@@ -61,6 +62,7 @@ def check(manifest: Manifest, folder: Path, *, imports: bool, connect: bool) -> 
         problems.found += run(_check_brokers(manifest, client, imports))
     else:
         problems.found += _misspelt_apis(manifest, client)
+        problems.found += unknown_calls(manifest, _procedures(manifest, client), is_all=False)
     client.parts.declarations.discard_background()
     return problems.ordered("error", "warning", "note")
 
@@ -141,6 +143,7 @@ async def _check_brokers(manifest: Manifest, client: BusClient, imports: bool) -
         if works:
             found += await clock_problems(manifest, client)
             found += await unknown_events(manifest, client)
+            found += await _unknown_calls(manifest, client)
             found += await unserved_groups(manifest, client, imports=imports)
         return found
     finally:
@@ -182,6 +185,23 @@ async def unknown_events(manifest: Manifest, client: BusClient) -> list[Problem]
         else:
             found.append(Problem(where, path, what, "warning"))
     return found
+
+
+async def _unknown_calls(manifest: Manifest, client: BusClient) -> list[Problem]:
+    """Tell which calls that the manifest declares nobody on the bus has."""
+    try:
+        await client.parts.watch.load(only_look=True)
+    except LightbusException:
+        return []  # That contracts can't be read is told already.
+    return unknown_calls(manifest, _procedures(manifest, client), is_all=True)
+
+
+def _procedures(manifest: Manifest, client: BusClient) -> dict[str, Collection[str] | None]:
+    """Return the procedures of each API that is known by the manifest, by contracts or by its class."""
+    known: dict[str, Collection[str] | None] = dict.fromkeys(manifest.apis)
+    known |= procedures_of(client.parts.contracts.on_bus())
+    definitions = map(client.registry.find, client.registry.names())
+    return known | {each.name: each.procedures for each in definitions if each is not None}
 
 
 async def unserved_groups(manifest: Manifest, client: BusClient, *, imports: bool) -> list[Problem]:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.guide.project import Project
+from tests.support.eventually import eventually
 from tests.support.servers import Server
 
 BUS = """
@@ -120,6 +121,42 @@ def test_the_bus_is_compared_with_what_is_declared(project: Project) -> None:
         "3 differences",
     ]
     assert "on the bus, not declared" in differs.stdout
+
+
+def test_what_a_process_calls_that_only_uses_the_bus_is_compared(project: Project) -> None:
+    project.host("-c", "shop.yaml")
+    project.write("cron.yaml", "service_name: cron\ncalls: [orders.close]\n")
+    client = project.program(
+        "-c",
+        "import lightbus, time\n"
+        "bus = lightbus.create('cron.yaml')\n"
+        "print(bus.orders.place(sku='a'), flush=True)\n"
+        "time.sleep(60)\n",
+    )
+    client.wait_for_line("1")
+    told = "cron calls orders.place, which its manifest does not declare"
+    files = ("shop.yaml", "cron.yaml", "--diff")
+    eventually(lambda: told in project.run("graph", *files).stderr)
+    found = project.run("graph", *files)
+    assert found.returncode == 1
+    assert found.stderr.splitlines() == [
+        "cron.yaml:2:9  warning: calls: orders.close: orders has no procedure close; it has: place",
+        told,
+        "1 difference",
+    ]
+    assert "-->" in found.stdout and "place 1/h" in found.stdout
+
+
+def test_declared_calls_that_nobody_has_are_told_with_their_places(project: Project) -> None:
+    project.write("lost.yaml", "service_name: lost\ncalls: [orders.place, ordrs.place, money]\n")
+    # A manifest alone does not know the APIs of others.
+    assert project.run("graph", "lost.yaml").stderr == ""
+    done = project.run("graph", "shop.yaml", "lost.yaml")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "lost.yaml:2:23  warning: calls: ordrs.place: no such API is known; did you mean orders.place?",
+        "lost.yaml:2:36  warning: calls: money: no such API is known; there is: orders",
+    ]
 
 
 def test_live_adds_services_and_lag_what_waits(project: Project) -> None:

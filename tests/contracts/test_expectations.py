@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightbus.contracts.expectations import Doubt, doubts, misspelt
+from lightbus.contracts.expectations import Doubt, doubtful_calls, doubts, misspelt, procedures_of
 
 AUTH: dict[str, Any] = {"events": {"user_registered": {}, "user_left": {}}, "rpcs": {}}
 
@@ -79,3 +79,29 @@ def test_a_contract_of_others_may_be_anything(contract: dict[str, Any]) -> None:
 def test_without_contracts_the_names_of_the_manifest_tell_a_slip() -> None:
     listeners = {"one": [("atuh", "left")], "two": [("auth", "left")], "three": [("billing", "paid")]}
     assert list(misspelt(listeners, ["auth", "shop"])) == [("one", "atuh.left", "auth")]
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "is_certain"),
+    [
+        ("auth", "", False),
+        ("auth.login", "", False),
+        ("shop.orders.anything", "", False),
+        ("auth.logn", "auth has no procedure logn; did you mean login?", True),
+        ("auth.other", "auth has no procedure other; it has: login", True),
+        ("atuh", "no such API is known; did you mean auth?", False),
+        ("auht.login", "no such API is known; did you mean auth.login?", False),
+        ("shop.order.place", "no such API is known; did you mean shop.orders.place?", False),
+        ("money.pay", "no such API is known; there is: auth, shop.orders", False),
+    ],
+)
+def test_a_call_that_nobody_has_is_doubtful(name: str, what: str, is_certain: bool) -> None:
+    known = {"auth": ["login"], "shop.orders": None, "internal.metrics": ["get"]}
+    found = list(doubtful_calls([name], known))
+    assert [doubt.what for doubt in found] == ([what] if what else [])
+    assert [doubt.is_certain for doubt in found] == ([is_certain] if what else [])
+
+
+def test_the_procedures_of_a_contract_are_its_rpcs_whatever_else_it_is() -> None:
+    contracts: dict[str, Any] = {"auth": {"rpcs": {"login": {}}}, "odd": {"rpcs": 5}, "empty": {}}
+    assert procedures_of(contracts) == {"auth": ["login"], "odd": [], "empty": []}

@@ -123,6 +123,22 @@ def test_a_slip_is_told_without_redis_where_the_manifest_or_the_code_has_the_nam
     assert done.stdout.count(told) == 2
 
 
+def test_declared_calls_that_nobody_has_are_told_by_check(project: Project, mailer: Project) -> None:
+    mailer.write("web.yaml", "service_name: web\nmodules: []\ncalls: [auht.login, auth.logn, money]\n")
+    mailer.write("auth.yaml", "apis: {auth: {owner: accounts}}\n")
+    slip = "web.yaml:3:9  warning: calls: auht.login: no such API is known; did you mean auth.login?"
+    both = ("check", "-c", "auth.yaml", "-c", "web.yaml")
+    assert mailer.run("check", "-c", "web.yaml").stdout.startswith("no problems")
+    assert mailer.run(*both).stdout.splitlines()[0] == slip
+    assert mailer.run(*both).stdout.count("warning") == 1
+    project.write("owner/bus.py", f"{OWNER}\n        def login(self) -> None: ...\n")
+    project.within("owner").host()
+    told = mailer.run(*both, "--connect").stdout.splitlines()
+    assert slip in told
+    assert "web.yaml:3:21  warning: calls: auth.logn: auth has no procedure logn; did you mean login?" in told
+    assert "web.yaml:3:32  warning: calls: money: no such API is known; there is: auth" in told
+
+
 def test_contracts_that_are_given_as_files_tell_a_slip_at_the_start(
     project: Project, mailer: Project
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lightbus.cli.project import project_bus
 from lightbus.cli.wording import counted
 from lightbus.declared.names import listed
 from lightbus.host.checks import client_for
+from lightbus.insight.graph.calls import unknown_calls
 from lightbus.insight.graph.declared import declared_by, declared_by_all
 from lightbus.insight.graph.drawings.data import data
 from lightbus.insight.graph.drawings.dot import dot
@@ -22,9 +24,10 @@ from lightbus.insight.graph.drawings.mermaid import mermaid
 from lightbus.insight.graph.drawings.picture import picture_of
 from lightbus.insight.graph.drawings.svg import svg
 from lightbus.insight.graph.live import look_at
-from lightbus.insight.graph.model import Graph, Side
+from lightbus.insight.graph.model import Graph, Side, together
 from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
+from lightbus.manifest.problems import render
 from lightbus.runtime.portal import run
 
 
@@ -69,10 +72,12 @@ def command(
     options["config"] = options["config"] or (manifests[:1] if live or diff or lag else ())
     manifest = begin(options) if not manifests or live or diff or lag else None
     if manifest is None or manifests:
-        declared = _of_files(manifests, trust_remote=options["trust_remote"])
+        files = _files(manifests, trust_remote=options["trust_remote"])
+        declared = declared_by_all(files)
     else:
-        declared = _of_project(manifest)
+        files, declared = [manifest], _of_project(manifest)
     seen = _look(manifest, lag=lag) if manifest is not None and (live or diff or lag) else None
+    _tell_unknown_calls(files, declared, seen)
     graph = Graph(declared, seen, diff)
     if focus and focus not in graph.names():
         raise click.UsageError(
@@ -88,9 +93,18 @@ def command(
     return 1 if differences else 0
 
 
-def _of_files(paths: tuple[str, ...], *, trust_remote: bool) -> Side:
+def _files(paths: tuple[str, ...], *, trust_remote: bool) -> list[Manifest]:
     """Read manifests of any place, whose variables and secrets are not here."""
-    return declared_by_all(load([path], unfilled=True, trust_remote=trust_remote) for path in paths)
+    return [load([path], unfilled=True, trust_remote=trust_remote) for path in paths]
+
+
+def _tell_unknown_calls(manifests: Sequence[Manifest], declared: Side, seen: Side | None) -> None:
+    """Warn of declared calls that nobody has; a manifest alone knows only slips, and not all others."""
+    known = together(filter(None, [declared, seen])).known()
+    is_all = len(manifests) > 1 or seen is not None
+    found = [each for manifest in manifests for each in unknown_calls(manifest, known, is_all=is_all)]
+    if found:
+        print(render(found), file=sys.stderr)
 
 
 def _of_project(manifest: Manifest) -> Side:

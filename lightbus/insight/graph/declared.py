@@ -28,7 +28,9 @@ def declared_by(manifest: Manifest, client: BusClient | None = None, known: Coll
     links |= set(_listens(manifest, client, service))
     apis = {*known, *owners, *(link.api for link in links)}
     links |= {called(service, name, apis) for name in manifest.calls}
-    return Side(frozenset({service}), frozenset(links), frozenset({*owners}))
+    registry = client.registry if client is not None else None
+    procedures = {name: list(registry.get(name).procedures) for name in registry.public()} if registry else {}
+    return Side(frozenset({service}), frozenset(links), frozenset({*owners}), procedures=procedures)
 
 
 def declared_by_all(manifests: Iterable[Manifest]) -> Side:

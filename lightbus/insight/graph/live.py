@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from lightbus.bus.client import BusClient
+from lightbus.contracts.expectations import procedures_of
 from lightbus.insight.cards import read_cards
 from lightbus.insight.overview import overview
 from lightbus.transports.cards import Card
@@ -13,7 +15,7 @@ from .model import Link, Side
 
 
 async def look_at(client: BusClient, *, lag: bool = False) -> Side:
-    """Read the cards of the processes that live now.
+    """Read the cards of the processes that live now, and the contracts.
 
     Args:
         client: The bus.
@@ -24,12 +26,13 @@ async def look_at(client: BusClient, *, lag: bool = False) -> Side:
         TransportUnavailable: A broker can't be reached.
     """
     cards = await read_cards(client)
+    await client.parts.watch.load(only_look=True)
     lags: dict[tuple[str, str], int] = {}
     if lag:
         for each in (await overview(client, (), {})).listeners:
             waits = each.lag + each.pending + each.retrying
             lags[each.service, each.name] = lags.get((each.service, each.name), 0) + waits
-    return shown_by(cards, lags)
+    return replace(shown_by(cards, lags), procedures=procedures_of(client.parts.contracts.on_bus()))
 
 
 def shown_by(cards: Iterable[Card], lags: Mapping[tuple[str, str], int]) -> Side:
@@ -46,6 +49,10 @@ def shown_by(cards: Iterable[Card], lags: Mapping[tuple[str, str], int]) -> Side
         for procedure, count in card.calls.items():
             api, _, name = procedure.rpartition(".")
             link = Link(card.service, "calls", api, name)
+            per_hour[link] = per_hour.get(link, 0) + count
+        for event, count in card.fires.items():
+            api, _, name = event.rpartition(".")
+            link = Link(card.service, "fires", api, name)
             per_hour[link] = per_hour.get(link, 0) + count
     # What describes the bus itself is on each of them.
     links = {each for each in links | per_hour.keys() if not each.api.startswith("internal.")}

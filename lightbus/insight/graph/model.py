@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["owns", "calls", "listens"]
+Kind = Literal["owns", "calls", "fires", "listens"]
 #: Whether something is declared and on the bus, only declared, or only on the bus.
 State = Literal["there", "absent", "undeclared"]
 
@@ -20,8 +20,8 @@ class Link:
         service: The service.
         kind: What it does.
         api: The API.
-        name: The procedure that it calls, or the event that it listens to; empty for the API as a whole, and
-            ``*`` for all events.
+        name: The procedure that it calls, or the event that it fires or listens to; empty for the API as a
+            whole, and ``*`` for all events.
         listener: Its listener.
     """
 
@@ -45,8 +45,9 @@ class Side:
         services: The services.
         links: What they have to do with APIs.
         apis: The APIs that are known, whoever owns them.
-        per_hour: How often the procedures were called within the last hour.
+        per_hour: How often procedures were called and events fired within the last hour.
         lags: How many events wait for listeners, by service and listener.
+        procedures: The procedures of the APIs whose contract or class is known.
     """
 
     services: frozenset[str] = frozenset()
@@ -54,6 +55,12 @@ class Side:
     apis: frozenset[str] = frozenset()
     per_hour: Mapping[Link, int] = field(default_factory=lambda: MappingProxyType({}))
     lags: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
+    procedures: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def known(self) -> dict[str, Collection[str] | None]:
+        """Return the procedures of each API that somebody has; None if only its name is known."""
+        names = {*self.apis, *(link.api for link in self.links if link.kind != "calls")}
+        return {**dict.fromkeys(names), **self.procedures}
 
 
 def together(sides: Iterable[Side]) -> Side:
@@ -63,6 +70,7 @@ def together(sides: Iterable[Side]) -> Side:
         frozenset[str]().union(*(side.services for side in sides)),
         frozenset[Link]().union(*(side.links for side in sides)),
         frozenset[str]().union(*(side.apis for side in sides)),
+        procedures={api: each for side in sides for api, each in side.procedures.items()},
     )
 
 
@@ -88,6 +96,8 @@ class Graph:
         links = {*self.declared.links, *(self.live.links if self.live else ())}
         # What is called in truth says more than that something of the API may be.
         links -= {each for each in links if self._says_less(each)}
+        # An owner fires its events anyway.
+        links -= {each for each in links if each.kind == "fires" and _owning(each) in links}
         return sorted(each for each in links if self._is_in_focus(each, links))
 
     @property
@@ -180,3 +190,8 @@ class Graph:
             return link.api in near
         owned = {each.api for each in links if each.kind == "owns" and each.service == self.focus}
         return link.api in owned
+
+
+def _owning(link: Link) -> Link:
+    """Return the link by which the same service owns the same API."""
+    return Link(link.service, "owns", link.api)

@@ -89,6 +89,7 @@ def test_json_says_of_each_link_where_it_is() -> None:
         "is_live": True,
         "state": "there",
         "calls_per_hour": 1412,
+        "fires_per_hour": None,
         "waiting": None,
     }
     assert links["spy", "listens"]["waiting"] == 3
@@ -106,6 +107,18 @@ def test_the_svg_has_three_columns_with_everything_in_them() -> None:
     assert texts(svg(picture_of(Graph(DECLARED))))[-1] == "listens"
     assert drawn.count('class="r undeclared"') == 2
     assert drawn.count('class="r absent"') == 2
+
+
+def test_who_fires_the_events_of_others_has_a_line_of_its_own_that_is_explained_only_then() -> None:
+    late = Link("cron", "fires", "orders", "late")
+    live = Side(frozenset({"cron"}), frozenset({late}), frozenset({"orders"}), {late: 6})
+    graph = Graph(DECLARED, live, True)
+    drawn = texts(svg(picture_of(graph)))
+    assert "fires" in drawn and "fires orders.late 6/h" in drawn
+    assert "fires" not in texts(svg(picture_of(COMPARED)))
+    assert '-->|"late 6/h"|' in mermaid(picture_of(graph))
+    (found,) = [each for each in data(graph)["links"] if each["kind"] == "fires"]
+    assert (found["fires_per_hour"], found["calls_per_hour"], found["state"]) == (6, None, "undeclared")
 
 
 def test_no_box_lies_over_another_or_beyond_the_edge() -> None:

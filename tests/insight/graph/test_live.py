@@ -18,18 +18,21 @@ CARDS = [
         ),
     ),
     Card(service="web", process="2", calls={"orders.place": 4}),
+    Card(service="cron", process="1", kind="client", calls={"orders.close": 2}, fires={"orders.late": 6}),
 ]
 
 
 def test_services_apis_listeners_and_calls_are_those_of_all_processes() -> None:
     side = shown_by(CARDS, {("web", "note"): 5})
     place = Link("web", "calls", "orders", "place")
-    assert side.services == {"shop", "web"}
+    assert side.services == {"shop", "web", "cron"}
     assert side.links == {
         Link("shop", "owns", "orders"),
         place,
         Link("web", "listens", "orders", "placed", "note"),
         Link("web", "listens", "money", "*", "note"),
+        Link("cron", "calls", "orders", "close"),
+        Link("cron", "fires", "orders", "late"),
     }
     assert side.per_hour[place] == 7
     assert side.lags == {("web", "note"): 5}

@@ -75,6 +75,13 @@ class TestDifferences:
         graph = Graph(side(SHOP, PLACE), side(SHOP, PLACE, Link("web", "calls", "orders", "drop")), True)
         assert graph.differences() == ["web calls orders.drop, which its manifest does not declare"]
 
+    def test_an_event_that_somebody_else_than_the_owner_fires_is_one(self) -> None:
+        late, placed = Link("cron", "fires", "orders", "late"), Link("shop", "fires", "orders", "placed")
+        cron = Side(frozenset({"cron"}))
+        graph = Graph(together([side(SHOP), cron]), side(SHOP, placed, late), True)
+        assert graph.differences() == ["cron fires orders.late, which its manifest does not declare"]
+        assert placed not in graph.links
+
     def test_a_declared_call_that_nobody_made_within_the_hour_is_none(self) -> None:
         graph = Graph(side(SHOP, PLACE), Side(frozenset({"shop", "web"}), frozenset({SHOP})), True)
         assert graph.differences() == []

@@ -34,7 +34,8 @@ def data(graph: Graph) -> dict[str, Any]:
                 "state": graph.state(link),
                 "is_declared": graph.is_declared(link),
                 "is_live": link in live.links if live else None,
-                "calls_per_hour": live.per_hour.get(link) if live else None,
+                "calls_per_hour": live.per_hour.get(link) if live and link.kind == "calls" else None,
+                "fires_per_hour": live.per_hour.get(link) if live and link.kind == "fires" else None,
                 "waiting": live.lags.get((link.service, link.listener)) if live else None,
             }
             for link in graph.links

@@ -33,7 +33,7 @@ def dot(picture: Picture) -> str:
 
 
 def _words(box: Box) -> str:
-    said = [line for line in box.lines if not line.startswith(("calls ", "owned by "))]
+    said = [line for line in box.lines if not line.startswith(("calls ", "fires ", "owned by "))]
     return _quoted("\n".join([box.title, *said]))
 
 

@@ -7,7 +7,7 @@ from lightbus.insight.graph.model import State
 from .picture import Box, Picture
 
 _SHAPES = {"services": ("[", "]"), "apis": ("([", "])"), "listeners": ("[[", "]]")}
-_ARROWS = {"owns": "===", "calls": "-->", "listens": "-->"}
+_ARROWS = {"owns": "===", "calls": "-->", "fires": "-->", "listens": "-->"}
 _STYLES: dict[State, str] = {
     "undeclared": "stroke:#c44,stroke-width:2px,color:#c44",
     "absent": "stroke-dasharray:5 4",
@@ -35,7 +35,7 @@ def mermaid(picture: Picture) -> str:
 
 
 def _words(box: Box) -> str:
-    said = [line for line in box.lines if not line.startswith(("calls ", "owned by "))]
+    said = [line for line in box.lines if not line.startswith(("calls ", "fires ", "owned by "))]
     return "<br/>".join([f"<b>{_safe(box.title)}</b>", *map(_safe, said)])
 
 

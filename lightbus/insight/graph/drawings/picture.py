@@ -102,9 +102,9 @@ def _alike(links: Iterable[Link]) -> list[tuple[tuple[str, Kind, str, str], list
 
 def _service(graph: Graph, name: str, links: Iterable[Link]) -> Box:
     lines = [
-        f"calls {_called(graph, each, whole=True)}"
+        f"{each.kind} {_called(graph, each, whole=True)}"
         for each in links
-        if (each.service, each.kind) == (name, "calls")
+        if each.service == name and each.kind in ("calls", "fires")
     ]
     return Box("services", name, name, tuple(lines), graph.state_of_service(name))
 

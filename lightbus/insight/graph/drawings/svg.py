@@ -16,12 +16,13 @@ _STYLE: Final = """\
  .n{font-size:15px;font-weight:600;fill:#1f2a4d}.s{font-size:13px;fill:#4a5578}.c{font-size:12.5px;fill:#1f2a4d}
  .c{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
  .a{stroke:#5468a8;stroke-width:1.5;fill:none}.o{stroke:#2e8b57;stroke-width:3.5}.l{stroke:#b8860b}
+ .f{stroke:#8a4fb0}
  .absent{stroke-dasharray:6 5;opacity:.75}.r.undeclared{fill:#fdeaea;stroke:#c44}.a.undeclared{stroke:#c44}
  @media (prefers-color-scheme: dark){
  .r{fill:#262d42;stroke:#93a5e0}.n,.c{fill:#e8ecfa}.s{fill:#b4bedd}
- .a{stroke:#93a5e0}.o{stroke:#5fbf8a}.l{stroke:#d9b65c}.r.undeclared{fill:#43262b;stroke:#e88}.a.undeclared{stroke:#e88}
+ .a{stroke:#93a5e0}.o{stroke:#5fbf8a}.l{stroke:#d9b65c}.f{stroke:#c39be0}.r.undeclared{fill:#43262b;stroke:#e88}.a.undeclared{stroke:#e88}
  }"""
-_LINES: Final = {"owns": "a o", "calls": "a", "listens": "a l"}
+_LINES: Final = {"owns": "a o", "calls": "a", "fires": "a f", "listens": "a l"}
 _STATES: Final[dict[State, str]] = {"there": "", "absent": " absent", "undeclared": " undeclared"}
 _LEGEND_HEIGHT: Final = 48
 
@@ -34,7 +35,7 @@ def svg(picture: Picture, *, compares: bool = False) -> str:
         compares: Whether the legend says what broken and red lines mean.
     """
     layout = layout_of(picture)
-    height, legend = round(layout.height + _LEGEND_HEIGHT), _Legend(compares)
+    height, legend = round(layout.height + _LEGEND_HEIGHT), _Legend(picture, compares)
     width = max(layout.width, legend.width)
     counts = ", ".join(f"{len(picture.column(name))} {name}" for name in COLUMNS).replace("apis", "APIs")
     return "\n".join(
@@ -55,7 +56,7 @@ def svg(picture: Picture, *, compares: bool = False) -> str:
 
 def _description(picture: Picture) -> str:
     """Say in words what is drawn, for those who don't see it."""
-    verbs = {"owns": "owns", "calls": "calls", "listens": "is listened to by"}
+    verbs = {"owns": "owns", "calls": "calls", "fires": "fires events of", "listens": "is listened to by"}
     said = [f"{a.source.title} {verbs[a.kind]} {a.target.title}" for a in picture.arrows]
     return "; ".join(dict.fromkeys(said)) + "." if said else ""
 
@@ -109,11 +110,14 @@ class _Legend:
     """The meanings of the lines, beside each other.
 
     Args:
+        picture: What is drawn: who fires events of others is rare.
         compares: Whether broken and red ones are among them.
     """
 
-    def __init__(self, compares: bool) -> None:
+    def __init__(self, picture: Picture, compares: bool) -> None:
         self._meanings = [("a o", "owns"), ("a", "calls"), ("a l", "listens")]
+        if any(arrow.kind == "fires" for arrow in picture.arrows):
+            self._meanings += [("a f", "fires")]
         if compares:
             self._meanings += [("a absent", "declared, not on the bus")]
             self._meanings += [("a undeclared", "on the bus, not declared")]
