@@ -215,9 +215,12 @@ def looks_after(services: Services) -> None:
     for command in (
         *(("status",), ("inspect",), ("dlq", "list"), ("dlq", "replay", "--all")),
         *(("group", "list"), ("group", "rm", "mailer-old", "--yes")),
+        *(("pause", "mailer-send"), ("resume", "mailer-send"), ("schedule", "list")),
     ):
         done = services.operator.run(*command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
+    planned = services.shop.run("plan", LIGHTBUS__BUS__REDIS__URL=url_of(services.server, "ops"))
+    assert (planned.returncode, planned.stderr) == (0, ""), planned.stdout + planned.stderr
     eventually(lambda: services.server.execute("XLEN", DEAD) == 1)
 
 

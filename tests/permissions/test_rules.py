@@ -42,13 +42,8 @@ NEEDS = {
 SERVICES = [*NEEDS]
 NEEDS["shop"] += needs.answers_1x(API)
 NEEDS["ops"] = [
-    *(
-        *everybody(),
-        *operators.looks(),
-        *operators.pauses(),
-        *operators.settles_dead_letters(),
-        *operators.changes_groups(),
-    ),
+    *everybody(),
+    *(need for role in operators.roles_of_operators(is_cluster=False).values() for need in role),
 ]
 NEEDS |= {
     "cluster-shop": [
@@ -68,6 +63,11 @@ NEEDS |= {
         ),
     ],
     "cluster-mailer": [*everybody(is_cluster=True), *needs.rings(STREAM), *needs.hears(STREAM)],
+    "cluster-ops": [
+        *everybody(is_cluster=True),
+        *(need for role in operators.roles_of_operators(is_cluster=True).values() for need in role),
+        *needs.rings(STREAM),
+    ],
 }
 
 

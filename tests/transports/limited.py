@@ -1,21 +1,27 @@
-"""A user of Redis with rules as ``lightbus acl`` writes them, for tests with ``LIGHTBUS_TEST_ACL=1``.
+"""Users of Redis with rules as ``lightbus acl`` writes them, for tests with ``LIGHTBUS_TEST_ACL=1``.
 
-It has all roles, for any API, group and schedule. A command that is missing in the table of needs is refused,
-and told at the end of the test that has sent it.
+Each transport is asked what its roles need, as by the command, for any API, group and schedule. A test may
+play all roles, so one user has all of them. Those of an operator it has only where tests look after a bus,
+since they would hide what is missing in the others. A command that is refused is told at the end of the test
+that has sent it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any, cast
 
-from lightbus.transports.redis import keys
-from lightbus.transports.redis.acl import needs, operators
-from lightbus.transports.redis.acl.needs import ANY
-from lightbus.transports.redis.acl.operators import ANY_STREAM
+from lightbus.options import SecretUrl
+from lightbus.transports.port import Role, Use
+from lightbus.transports.redis.acl import operators
 from lightbus.transports.redis.acl.rules import rules_of
+from lightbus.transports.redis.base import RedisTransport
+from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.link.permissions import Need
-from lightbus.transports.redis.link.promise import Promise
+from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions, RedisSchemaOptions
+from lightbus.transports.redis.rpc.transport import RedisRpcTransport
+from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.support.servers import Server
 
 #: Whether transports are tested as this user.
@@ -23,32 +29,50 @@ IS_LIMITED = bool(os.environ.get("LIGHTBUS_TEST_ACL"))
 USER, PASSWORD = "limited", "secret"
 #: By which a process only learns something, or without which an event may be stored twice.
 _KNOWN = {"config|get", "client|setinfo", "client|kill"}
+#: Any API, service, listener or schedule; and any event, in a stream of its own or in that of its API.
+_ANY, _ANY_EVENT = "*", "**"
+#: The files whose tests look after a bus.
+_OPERATING = (
+    *("cards", "dead_letters", "group_changes", "group_moves", "group_seeks", "hand_back", "questions"),
+    *("glance", "notes"),
+)
 
 
-def _needs(*, is_cluster: bool) -> Iterator[Need]:
-    promise = Promise(replicas=1, timeout=1)
-    yield from (*needs.everybody(is_cluster=is_cluster), *needs.hosts(ANY), *needs.shows(ANY))
-    yield from (*needs.publishes(ANY), *needs.owns(ANY), *needs.runs(ANY))
-    yield from (*needs.calls(ANY, is_cluster=is_cluster), *needs.reads_answers())
-    yield from (*needs.serves(ANY, is_cluster=is_cluster), *needs.answers(ANY), *needs.answers_1x(ANY))
-    yield from needs.fires(ANY, ANY_STREAM, dedupes=True, promise=promise)
-    yield from needs.listens(ANY, ANY_STREAM, ANY, dedupes=True)
-    yield from needs.takes_over(ANY_STREAM, ANY, ANY, dedupes=True)
-    yield from (*operators.looks(), *operators.settles_dead_letters(), *operators.changes_groups())
-    yield from operators.pauses()
-    for key in (ANY_STREAM, keys.queue_key(ANY)) if is_cluster else ():
-        yield from (*needs.rings(key), *needs.hears(key))
+def _of_services(url: str) -> Iterator[Need]:
+    """What services need that own, serve, call, fire and listen, and that have schedules."""
+    address: dict[str, Any] = {"url": SecretUrl(url)}
+    events = RedisEventOptions(**address, stream_use="per_event", replicas_before_confirmed=1)
+    kinds: dict[RedisTransport, tuple[Role, ...]] = {
+        RedisRpcTransport(RedisRpcOptions(**address)): ("serves", "calls", "knows"),
+        RedisEventTransport(events): ("fires", "listens"),
+        RedisSchemaTransport(RedisSchemaOptions(**address)): ("hosts", "shows", "publishes", "owns", "runs"),
+    }
+    for transport, roles in kinds.items():
+        access = transport.access([Use(role, _ANY, (_ANY_EVENT,), _ANY, _ANY, True, _ANY) for role in roles])
+        for each in (access.roles, access.with_1x):
+            for needs in each.values():
+                yield from needs
+
+
+def _of_operators(*, is_cluster: bool) -> Iterator[Need]:
+    for needs in operators.roles_of_operators(is_cluster=is_cluster).values():
+        yield from needs
+
+
+def _is_operating() -> bool:
+    name = os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]
+    return name.rpartition("/test_")[2].removesuffix(".py") in _OPERATING
 
 
 def limit(server: Server) -> str:
     """Make the user at a server, or at each node of a cluster; returns the URL with its name."""
-    is_cluster = server.url.startswith("redis+cluster:")
-    rules = " ".join(map(str, rules_of(_needs(is_cluster=is_cluster))))
-    for each in (
-        ("ACL", "SETUSER", USER, "reset", "on", f">{PASSWORD}", *rules.split(" ")),
-        ("ACL", "LOG", "RESET"),
-    ):
-        server.execute(*each)
+    needs = [*_of_services(server.url)]
+    if _is_operating():
+        needs += _of_operators(is_cluster=server.url.startswith("redis+cluster:"))
+    rules = " ".join(map(str, rules_of(dict.fromkeys(needs))))
+    for node in _nodes(server):
+        node.execute("ACL", "SETUSER", USER, "reset", "on", f">{PASSWORD}", *rules.split(" "))
+        node.execute("ACL", "LOG", "RESET")
     scheme, _, place = server.url.partition("://")
     return f"{scheme}://{USER}:{PASSWORD}@{place}"
 
@@ -56,10 +80,15 @@ def limit(server: Server) -> str:
 def refused(server: Server) -> list[str]:
     """The commands and keys that this user was refused."""
     found = []
-    for entry in server.execute("ACL", "LOG", "1000"):
+    for entry in [entry for node in _nodes(server) for entry in node.execute("ACL", "LOG", "1000")]:
         facts = dict(zip(entry[::2], entry[1::2], strict=True))
         what = facts[b"object"].decode()
         if facts[b"username"] == USER.encode() and what not in _KNOWN:
             command = facts[b"client-info"].decode().partition("cmd=")[2].partition(" ")[0]
             found.append(f"{command}: {what}")
     return found
+
+
+def _nodes(server: Server) -> list[Server]:
+    """The servers that have users of their own."""
+    return cast(list[Server], server.nodes) if hasattr(server, "nodes") else [server]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Problems, render
 from lightbus.runtime.portal import run
 from lightbus.transports.redis.acl.needs import everybody
-from lightbus.transports.redis.acl.operators import changes_groups, looks, pauses, settles_dead_letters
+from lightbus.transports.redis.acl.operators import roles_of_operators
 from lightbus.transports.redis.acl.roles import EVERYBODY, digest_of
 from lightbus.transports.redis.acl.rules import Rule, rules_of
 from lightbus.transports.redis.link.permissions import Need, NoSuchUser, NotKnown
@@ -40,12 +40,14 @@ class _User:
         name: The name.
         address: The address of Redis.
         digest: The SHA-256 of the password; empty if there is none.
+        is_on_cluster: Whether that Redis is a cluster.
         roles: The needs of each role.
     """
 
     name: str
     address: str
     digest: str = ""
+    is_on_cluster: bool = False
     roles: dict[str, dict[Need, None]] = field(default_factory=dict)
 
     def add(self, role: str, needs: Iterable[Need]) -> None:
@@ -145,7 +147,7 @@ class _Service:
             found = []
             for accessed in self._accesses(client):
                 access = accessed.access
-                user = _User(self._name(accessed), access.address, access.digest)
+                user = _User(self._name(accessed), access.address, access.digest, access.is_on_cluster)
                 for roles in (access.roles, access.with_1x):
                     for role, needs in roles.items():
                         user.add(role, needs)
@@ -218,7 +220,7 @@ def _together(users: Iterable[_User]) -> list[_User]:
     """Return each user of each Redis once, with all its roles."""
     found: dict[tuple[str, str], _User] = {}
     for user in users:
-        same = found.setdefault((user.address, user.name), _User(user.name, user.address))
+        same = found.setdefault((user.address, user.name), replace(user, roles={}))
         if same.digest and user.digest and same.digest != user.digest:
             raise click.UsageError(f"the user {user.name!r} has two passwords in these manifests")
         same.digest = same.digest or user.digest
@@ -242,10 +244,8 @@ def _operator(name: str, like: _User, password: Path | None) -> _User:
     user = _User(name, like.address, digest_of(text))
     # Whether it is a cluster, and which database: as for the services.
     user.add(EVERYBODY, like.roles.get(EVERYBODY, dict.fromkeys(everybody())))
-    user.add("looks at the bus", looks())
-    user.add("pauses listeners", pauses())
-    user.add("replays and drops dead letters", settles_dead_letters())
-    user.add("changes groups of listeners", changes_groups())
+    for role, needs in roles_of_operators(is_cluster=like.is_on_cluster).items():
+        user.add(role, needs)
     return user
 
 

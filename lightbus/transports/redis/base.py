@@ -114,7 +114,7 @@ class RedisTransport:
                     found.setdefault(role_of(use), {}).update(given)
         username, digest = user_of(self._redis_options)
         ours, theirs = ({role: tuple(given) for role, given in each.items()} for each in (roles, with_1x))
-        return Access(self.address, username, digest, ours, theirs)
+        return Access(self.address, username, digest, self._redis_options.is_cluster, ours, theirs)
 
     async def lacking(self, needs: Iterable[Need], user: str) -> list[str]:
         """Say what Redis does not allow a user, in a sentence for each command or key.

@@ -8,12 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lightbus.transports.redis import keys, scripts
-from lightbus.transports.redis.link.permissions import Command, Key, Need
+from lightbus.transports.redis.link.permissions import Channel, Command, Key, Need
 
 from .needs import ANY, needed, runs_script
 
 #: Stands for any stream of events.
 ANY_STREAM = keys.any_stream()
+
+
+def roles_of_operators(*, is_cluster: bool) -> dict[str, tuple[Need, ...]]:
+    """Return what an operator does besides what everybody does, with the needs of each.
+
+    Args:
+        is_cluster: Whether Redis is a cluster.
+    """
+    roles = {
+        "looks at the bus": looks(),
+        "pauses listeners": pauses(),
+        "replays and drops dead letters": settles_dead_letters(),
+        "changes groups of listeners": changes_groups(),
+        **({"rings for listeners": rings_for_listeners()} if is_cluster else {}),
+    }
+    return {role: tuple(needs) for role, needs in roles.items()}
 
 
 def looks() -> Iterator[Need]:
@@ -89,3 +105,9 @@ def changes_groups() -> Iterator[Need]:
         ),
     ]
     yield from needed(commands, "change groups of listeners")
+
+
+def rings_for_listeners() -> Iterator[Need]:
+    """The needs of ``dlq replay`` and ``group move`` on a cluster, whose listeners hear of what comes."""
+    bell = Channel(keys.bell_key(ANY_STREAM))
+    yield from needed([("SPUBLISH", bell, "")], "ring for listeners", is_assumed=True)

@@ -34,6 +34,7 @@ class Access:
         address: The address of Redis, without secrets.
         username: The user, empty if none is named.
         digest: The SHA-256 of that user's password; empty if there is none.
+        is_on_cluster: Whether that Redis is a cluster.
         roles: The needs of each role.
         with_1x: Those besides that only processes of Lightbus 1.x at the other end bring along.
     """
@@ -41,6 +42,7 @@ class Access:
     address: str
     username: str
     digest: str
+    is_on_cluster: bool
     roles: Mapping[str, tuple[Need, ...]]
     with_1x: Mapping[str, tuple[Need, ...]]
 
