@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from tests.support.servers import free_port
 
@@ -45,20 +48,33 @@ class DatabaseServer:
 
     No database server runs as root: under root, it is run by ``nobody``. Nothing is forced to the disk, as
     the tests never kill it.
+
+    Args:
+        kind: Its kind.
+        port: Where it listens.
+        folder: Its folder.
+        pid: Its process; 0 as long as it has none.
     """
 
-    def __init__(self, kind: DatabaseKind) -> None:
+    def __init__(self, kind: DatabaseKind, port: int, folder: Path, pid: int = 0) -> None:
         self.kind = kind
-        self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"lightbus-{kind}-"))
+        self.port = port
+        self.folder = folder
+        self.pid = pid
         self._user: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, "nobody")
-            self._user = {"user": "nobody", "group": "nogroup", "extra_groups": ()}
         self._data = self.folder / "data"
         self._made = 0
         self._process: subprocess.Popen[bytes] | None = None
-        (self._make_postgresql if kind == "postgresql" else self._make_mariadb)()
+
+    @classmethod
+    def started(cls, kind: DatabaseKind) -> Self:
+        """Start a server in a new folder."""
+        server = cls(kind, free_port(), Path(tempfile.mkdtemp(prefix=f"lightbus-{kind}-")))
+        if os.geteuid() == 0:
+            shutil.chown(server.folder, "nobody")
+            server._user = {"user": "nobody", "group": "nogroup", "extra_groups": ()}
+        (server._make_postgresql if kind == "postgresql" else server._make_mariadb)()
+        return server
 
     def _run(self, *command: str | Path) -> None:
         done = subprocess.run(
@@ -83,6 +99,7 @@ class DatabaseServer:
                 start_new_session=True,
                 **self._user,
             )
+        self.pid = self._process.pid
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             with contextlib.suppress(Exception):
@@ -151,36 +168,90 @@ class DatabaseServer:
     def new_database(self) -> str:
         """Make an empty database; returns its name."""
         self._made += 1
-        name = f"tests{self._made}"
+        # Other processes of the same tests may use the server, too.
+        name = f"tests{os.getpid()}_{self._made}"
         self.execute(f"CREATE DATABASE {name}")
         return name
 
     def close(self) -> None:
         """End the process and remove its folder."""
-        process, self._process = self._process, None
-        if process is not None:
-            # PostgreSQL's children end with it by SIGINT; what is in memory is of no use.
-            process.send_signal(signal.SIGINT if self.kind == "postgresql" else signal.SIGKILL)
-            process.wait(30)
+        with contextlib.suppress(ProcessLookupError):
+            # PostgreSQL's children end with it by SIGQUIT; what is in memory is of no use.
+            os.kill(self.pid, signal.SIGQUIT if self.kind == "postgresql" else signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait(30)
+        deadline = time.monotonic() + _START_TIMEOUT
+        while _is_running(self.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Databases:
-    """The servers of a session, each started when a test first asks for it."""
+    """The servers of a session, each started when a test first asks for it.
 
-    def __init__(self) -> None:
+    Args:
+        shared: A folder of all processes of the same tests: the first that asks starts a server, all use it,
+            each with databases of its own, and the last one ends it.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
         self._servers: dict[DatabaseKind, DatabaseServer] = {}
 
     def server(self, kind: DatabaseKind) -> DatabaseServer:
         """The server of a kind."""
         if kind not in self._servers:
-            self._servers[kind] = DatabaseServer(kind)
+            joined = DatabaseServer.started(kind) if self._shared is None else self._join(self._shared, kind)
+            self._servers[kind] = joined
         return self._servers[kind]
 
     def close(self) -> None:
-        """End them."""
+        """End them, but for those that others still use."""
         for server in self._servers.values():
-            server.close()
+            if self._shared is None:
+                server.close()
+            else:
+                self._leave(self._shared, server)
+
+    def _join(self, folder: Path, kind: DatabaseKind) -> DatabaseServer:
+        with _register(folder) as known:
+            there = known.get(kind)
+            if there is None:
+                server = DatabaseServer.started(kind)
+                there = known[kind] = {"port": server.port, "folder": str(server.folder), "pid": server.pid}
+            else:
+                server = DatabaseServer(kind, there["port"], Path(there["folder"]), there["pid"])
+            there.setdefault("users", []).append(os.getpid())
+        return server
+
+    def _leave(self, folder: Path, server: DatabaseServer) -> None:
+        with _register(folder) as known:
+            there = known[server.kind]
+            # One that was killed has not left.
+            there["users"] = [pid for pid in there["users"] if pid != os.getpid() and _is_running(pid)]
+            if not there["users"]:
+                del known[server.kind]
+                server.close()
+
+
+@contextlib.contextmanager
+def _register(folder: Path) -> Iterator[dict[str, Any]]:
+    """Read which servers run for the processes of a folder, and write it back; one process at a time."""
+    with (folder / "databases.json").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        known = json.loads(file.read() or "{}")
+        yield known
+        file.truncate(0)
+        file.write(json.dumps(known))
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process is there that has not ended; one that its parent has not asked for yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def django_settings(kind: DatabaseKind, server: DatabaseServer | None, name: str) -> dict[str, Any]:
