@@ -92,15 +92,17 @@ class Resending:
         timeout: Seconds to wait for the broker.
         transport: The transport.
         dedupe: Seconds for which the same id is stored only once.
+        key: Of events that are stored in their order; empty for none.
     """
 
     timeout: float
     transport: EventTransport
     dedupe: float
+    key: str
 
     def outgoing(self, message: EventMessage) -> Outgoing:
         """Encode a message."""
-        return Outgoing(message, self.transport.encode(message), self.dedupe)
+        return Outgoing(message, self.transport.encode(message), self.dedupe, key=self.key)
 
 
 Made = tuple[Preparation | Resending, EventMessage]
@@ -202,26 +204,32 @@ class Firer:
         return message
 
     async def send(
-        self, messages: Sequence[EventMessage], timeout: float, dedupe: float, ready: list[Outgoing]
+        self,
+        messages: Sequence[EventMessage],
+        keys: Sequence[str],
+        timeout: float,
+        dedupe: float,
+        ready: list[Outgoing],
     ) -> None:
         """Fire events that were made and checked before, as those of an outbox, in their order.
 
         Args:
             messages: The events.
+            keys: The key of each: where one is refused, those of its key after it are not stored either.
             timeout: Seconds to wait for the broker.
             dedupe: Seconds for which the same id is stored only once, at least.
             ready: Takes each event as it is encoded, and then its outcome; where one can't be sent, this
                 raises, and it has those before that one.
         """
         started, transports = time.perf_counter(), self._parts.transports()
-        known: dict[tuple[str, str], Resending] = {}
+        known: dict[tuple[str, str, str], Resending] = {}
         made: list[Made] = []
-        for message in messages:
-            names = message.api_name, message.event_name
-            if names not in known:
-                longest = max(dedupe, _declared_dedupe(self._parts, names) or 0.0)
-                known[names] = Resending(timeout, transports.event(message.api_name), longest)
-            made.append((known[names], message))
+        for message, key in zip(messages, keys, strict=True):
+            kind = message.api_name, message.event_name, key
+            if kind not in known:
+                longest = max(dedupe, _declared_dedupe(self._parts, kind[:2]) or 0.0)
+                known[kind] = Resending(timeout, transports.event(message.api_name), longest, key)
+            made.append((known[kind], message))
         await self._fire(made, timeout, ready)
         seconds = (time.perf_counter() - started) / max(1, len(made))
         labels = [(event.message.api_name, event.message.event_name) for event in ready]

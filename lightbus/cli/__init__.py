@@ -37,6 +37,7 @@ COMMANDS = {
     "outbox": "Look after events in databases that can't be sent.",
     "pause": "Let a listener take no events for a while.",
     "plan": "Say what a deployment changes on the bus.",
+    "relay": "Send events of outboxes, and do nothing else.",
     "resume": "Let a listener that was paused go on.",
     "run": "Host this project's APIs, listeners and tasks.",
     "schedule": "Look at what is called at set times.",

@@ -12,7 +12,14 @@ from rich.text import Text
 from lightbus.cli.tables import Cell, Column, Table, Verdict
 from lightbus.cli.wording import ago, paragraph
 from lightbus.host.logs import on_one_line
-from lightbus.insight.overview import ApiStatus, ListenerStatus, Overview, ProcessStatus, ScheduleStatus
+from lightbus.insight.overview import (
+    ApiStatus,
+    ListenerStatus,
+    OutboxStatus,
+    Overview,
+    ProcessStatus,
+    ScheduleStatus,
+)
 from lightbus.transports.events import GroupStatus
 from lightbus.transports.unserved import duration
 
@@ -45,6 +52,18 @@ SCHEDULES = (
     Column("took"),
     Column("by", least=9),
 )
+_OUTBOXES = (
+    Column("state"),
+    Column("service", least=8),
+    Column("outbox", least=10),
+    Column("waiting", is_number=True),
+    Column("oldest"),
+    Column("dead", is_number=True),
+    Column("sent"),
+    Column("by", least=9),
+)
+#: Seconds after which an event that waits in an outbox needs help.
+_LATE = 60.0
 _APIS = (
     Column("state"),
     Column("api", least=12),
@@ -152,6 +171,8 @@ def _tables(
     if seen.schedules:
         now = time.time()
         tables.append(("Schedules", SCHEDULES, [schedule_row(it, now) for it in seen.schedules]))
+    if seen.outboxes:
+        tables.append(("Outboxes", _OUTBOXES, [_outbox(it, time.time()) for it in seen.outboxes]))
     return [(title, columns, sorted(rows, key=_severity, reverse=True)) for title, columns, rows in tables]
 
 
@@ -302,6 +323,21 @@ def _state_of_schedule(it: ScheduleStatus) -> Verdict:
     if it.outcome == "error":
         return Verdict("failed", 1)
     return Verdict("running") if it.running else Verdict("ok")
+
+
+def _outbox(it: OutboxStatus, now: float) -> Row:
+    sent = "-" if it.sent is None else ago(max(0.0, now - it.sent))
+    oldest = duration(it.oldest) if it.rows and it.oldest is not None else "-"
+    rows, failed = ("-" if number is None else number for number in (it.rows, it.failed))
+    return (_state_of_outbox(it), it.service, it.name, rows, oldest, failed, sent, it.process or "-")
+
+
+def _state_of_outbox(it: OutboxStatus) -> Verdict:
+    if it.rows and (it.oldest or 0.0) > _LATE:
+        return Verdict("stuck", 2)
+    if it.failed:
+        return Verdict("dead", 1)
+    return Verdict("ok") if it.rows is not None else Verdict("not asked")
 
 
 def _key(it: ListenerStatus) -> tuple[str, str, str]:

@@ -63,6 +63,10 @@ class OutboxOptions:
         "How long the relay waits before it looks for more, after it found nothing.",
         minimum=0.01,
     )
+    notify: bool = option(
+        False,
+        "Whether whoever writes an event wakes the relay, by NOTIFY of PostgreSQL, in place of poll.",
+    )
     dedupe: Duration = option(
         Duration(3600),
         "For how long Redis remembers the ids of events, so that one that is sent again is stored once.",
@@ -79,6 +83,14 @@ class OutboxOptions:
         "How long rows stay after they were sent, counted from when they were written.",
         minimum=0,
     )
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the outboxes, as commands, logs and metrics have them."""
+        return [
+            *(f"django:{alias}" for alias in self.django),
+            *(f"sqlalchemy:{name}" for name in self.sqlalchemy),
+        ]
 
 
 #: A choice for each kind of transport: the manifest offers those of that kind.
@@ -139,6 +151,7 @@ class Wiring:
         api_names: The APIs that the manifest names.
         find_version: Returns the version of the application; None where it is not known.
         only_calls: The only APIs and procedures that may be called besides its own; None if all may.
+        outbox_notifies: Whether whoever writes into an outbox wakes its relay.
     """
 
     identity: Identity
@@ -152,6 +165,7 @@ class Wiring:
     api_names: tuple[str, ...]
     find_version: Callable[[], str | None] = lambda: None
     only_calls: frozenset[str] | None = None
+    outbox_notifies: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from lightbus.exceptions import ConfigurationError
-from lightbus.outbox.database import Batch, DatabaseFailed, Outcome, told
+from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, told
+from lightbus.outbox.postgresql import LISTEN, WHO, Ear
 from lightbus.outbox.rows import (
     BUCKETS,
     FAILED,
@@ -34,12 +35,13 @@ class DjangoTables:
 
     Args:
         alias: Django's name of the database.
+        notify: Whether signs of those who write are waited for.
 
     Raises:
         ConfigurationError: There is no such database, or the app is not installed.
     """
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, *, notify: bool = False) -> None:
         self.alias = alias
         self.name = f"django:{alias}"
         if alias not in connections.databases:
@@ -54,7 +56,8 @@ class DjangoTables:
         self._outbox, self._lock = models.OutboxEvent, models.OutboxLock
         self._vendor = connections[alias].vendor
         self.is_exclusive = self._vendor == "sqlite"
-        self.listens = False
+        self.listens = notify
+        self._ear: Ear | None = None
         self._atomic: Any = None
         self._has_locks = False
 
@@ -63,7 +66,9 @@ class DjangoTables:
         """Begin a transaction, lead these buckets in it, and read what waits there."""
         # One that was begun for a task that has ended meanwhile.
         self.rollback()
-        connections[self.alias].close_if_unusable_or_obsolete()
+        self._leave_pool()
+        if self._ear is None:
+            connections[self.alias].close_if_unusable_or_obsolete()
         # Outside of a transaction: while nothing waits, the database has nothing to write.
         if not self._waiting(buckets).exists():
             return None
@@ -79,6 +84,15 @@ class DjangoTables:
         stuck = self._outbox.objects.using(self.alias).filter(state=FAILED).exclude(key="")
         keys = frozenset(stuck.values_list("key", flat=True).distinct())
         return Batch([Row(*row) for row in rows], keys)
+
+    def _leave_pool(self) -> None:
+        """Give this thread a connection that no pool has, so that those who write never wait for it."""
+        connection = connections[self.alias]
+        if connection.settings_dict["OPTIONS"].get("pool"):
+            connection.close()
+            own = connection.copy()
+            own.settings_dict["OPTIONS"].pop("pool")
+            connections[self.alias] = own
 
     def _waiting(self, buckets: Sequence[int]) -> Any:
         rows = self._outbox.objects.using(self.alias).filter(state=WAITING)
@@ -141,6 +155,7 @@ class DjangoTables:
 
     def reset(self) -> None:
         """Drop the connection, which may be broken, with its transaction."""
+        self._ear = None
         atomic, self._atomic = self._atomic, None
         connection = connections[self.alias]
         if atomic is not None:
@@ -161,6 +176,7 @@ class DjangoTables:
     @told(DatabaseError, InterfaceError)
     def waiting(self) -> Waiting:
         """Return how full the outbox is."""
+        self._leave_pool()
         rows = self._outbox.objects.using(self.alias)
         waits = rows.filter(state__in=(WAITING, HELD))
         oldest = waits.order_by("seq").values_list("created_at", flat=True).first()
@@ -217,9 +233,19 @@ class DjangoTables:
         stuck = list(rows.filter(state=FAILED).exclude(key="").values_list("key", flat=True).distinct())
         rows.filter(state=HELD).exclude(key__in=stuck).update(state=WAITING)
 
+    @told(DatabaseError, InterfaceError)
     def wait(self, seconds: float) -> bool:
-        """Return at once: Django's connections are not listened to."""
-        return False
+        """Wait for a sign that something was written."""
+        if self._ear is not None:
+            return self._ear.wait(seconds)
+        connection = connections[self.alias]
+        if self._vendor != "postgresql":
+            raise CannotListen(f"{connection.display_name} has nothing like NOTIFY; only PostgreSQL has")
+        with connection.cursor() as cursor:
+            cursor.execute(WHO)
+            self._ear = Ear(connection.connection, cursor.fetchone()[0])
+            cursor.execute(LISTEN)
+        return True
 
     def close(self) -> None:
         """Close the connection of this thread."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from lightbus.exceptions import MissingExtra, NotInTransaction, OutboxTableMissing
 from lightbus.outbox.path import outbox_of
+from lightbus.outbox.postgresql import NOTIFY, notifies
 from lightbus.outbox.rows import NewRow, values
 
 try:
@@ -38,13 +39,14 @@ def outbox(
     Returns:
         The same names; ``outbox(bus).shop.placed.fire(...)`` writes a row, and needs no Redis.
     """
-    return outbox_of(bus, _Store(using, require_transaction), key)
+    return outbox_of(bus, _Store(using, require_transaction, notifies(bus)), key)
 
 
 class _Store:
-    def __init__(self, alias: str, require_transaction: bool) -> None:
+    def __init__(self, alias: str, require_transaction: bool, notify: bool) -> None:
         self._alias = alias
         self._is_strict = require_transaction
+        self._notifies = notify
 
     def insert(self, rows: Sequence[NewRow]) -> None:
         connection = transaction.get_connection(self._alias)
@@ -57,6 +59,9 @@ class _Store:
         model = _models().OutboxEvent
         try:
             model.objects.using(self._alias).bulk_create([model(**values(row)) for row in rows])
+            if self._notifies and connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute(NOTIFY)
         except DatabaseError as e:
             raise (table_missing(self._alias, e) or e) from e
 

@@ -114,6 +114,7 @@ class Banner:
             yield f"APIs in the registry: {listed}", {"apis": apis}
         if set(self._features) != set(FEATURES):
             yield f"features: {', '.join(self._features)}", {"features": list(self._features)}
+        yield from self._of_outboxes()
         for event in worker.events:
             yield _of_listener(event.listener)
         for schedule in client.all_schedules().values() if "tasks" in self._features else ():
@@ -142,6 +143,13 @@ class Banner:
             names = [_CARRIED[kind] for kind in dict.fromkeys(kinds)]
             what = f" ({', '.join(names)})" if len(carried) > 1 else ""
             yield f"{label}: {where}{what}", {"transport": name, "address": address, "carries": names}
+
+    def _of_outboxes(self) -> Iterator[Line]:
+        outbox = self._manifest.outbox
+        many = f", {outbox.partitions} partitions" if outbox.partitions > 1 else ""
+        for name in outbox.names if "outbox" in self._features else ():
+            about = {"outbox": name, "partitions": outbox.partitions}
+            yield f"outbox {name}: {outbox.batch} events at a time{many}", about
 
     @property
     def _features(self) -> Sequence[str]:

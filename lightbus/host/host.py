@@ -45,6 +45,7 @@ class Host:
         reread: Reads the manifest again, for SIGHUP.
         arguments: The arguments of the command line, for plugins.
         number: Which of a supervisor's processes this is, from 1; None if it stands alone.
+        only_relays: Whether it sends the events of outboxes and does nothing else.
     """
 
     def __init__(
@@ -56,10 +57,13 @@ class Host:
         reread: Callable[[], Manifest] | None = None,
         arguments: Namespace | None = None,
         number: int | None = None,
+        only_relays: bool = False,
     ) -> None:
         self.manifest = manifest
         self._folder = Path.cwd()
-        self._is_alone = number is None
+        #: Whether it is not one of several processes under a supervisor.
+        self.is_alone = number is None
+        self._only_relays = only_relays
         self._embedded: EmbeddedServer | None = None
         self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon, supervised=number is not None)
         self._reread = reread
@@ -80,6 +84,7 @@ class Host:
             arguments=arguments,
             fail_fast=fail_fast,
             is_first=number in (None, 1),
+            only_relays=only_relays,
         )
 
     def run(self) -> int:
@@ -121,7 +126,7 @@ class Host:
             logs.keep()
             # Another failure may follow from that.
             self._refuse_greenlets()
-        if self._is_alone:  # else its supervisor does, and says so
+        if self.is_alone:  # else its supervisor does, and says so
             self._embedded = provide(self.manifest, self._folder)
         loop_factory = asyncio.new_event_loop if self.manifest.event_loop == "asyncio" else new_event_loop
         with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -176,7 +181,7 @@ class Host:
         self._tell("ready")
         if self._reread is not None and self.life.worker is not None:
             given = self.manifest, self._reread, self.client, self.life.worker, self._folder
-            self._reloader = Reloader(*given)
+            self._reloader = Reloader(*given, only_relays=self._only_relays)
 
     def _keep_log(self) -> None:
         """Keep the log going where a handler configures logging, as one does that sets up Django late."""

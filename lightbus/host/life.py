@@ -19,6 +19,7 @@ from lightbus.manifest.problems import Problems
 from lightbus.outbox.relays import Relays
 from lightbus.runtime.cancellation import end, own
 from lightbus.runtime.retrying import Retrying
+from lightbus.transports.cards import OutboxCard
 from lightbus.worker import Worker
 from lightbus.worker.card import HostCard
 
@@ -49,6 +50,8 @@ class Life:
         fail_fast: Whether to give up where a broker does not answer at the start.
         may_be_idle: Whether a service may live that declares nothing to do.
         is_first: Whether no other process of the same supervisor tells what the service consists of.
+        only_relays: Whether it sends the events of outboxes and does nothing else: then no module is imported
+            and no API owned.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Life:
         fail_fast: bool = False,
         may_be_idle: bool = False,
         is_first: bool = True,
+        only_relays: bool = False,
     ) -> None:
         self._manifest = manifest
         self._bus = bus
@@ -70,6 +74,7 @@ class Life:
         self._arguments = arguments
         self._fail_fast = fail_fast
         self._may_be_idle = may_be_idle
+        self._only_relays = only_relays
         self._loader = Loader(manifest, bus.client, folder)
         self._modules: list[ModuleType] = []
         self._banner = Banner(manifest, bus.client, arguments, is_first=is_first)
@@ -92,7 +97,10 @@ class Life:
             ConfigurationError: Something can't be imported or does not fit, or there is nothing to do.
         """
         self._choose_features()
-        self._modules = list(dict.fromkeys([*modules, *self._loader.load(self._bus)]))
+        if self._only_relays:
+            self._loader.load_for_relays()
+        else:
+            self._modules = list(dict.fromkeys([*modules, *self._loader.load(self._bus)]))
         for problem in self._loader.problems.found:
             logger.warning("%s", problem)
         self._choose_features()
@@ -111,6 +119,10 @@ class Life:
     def waits(self) -> list[str]:
         """Return for what it waits that does not keep it from being ready. From any thread."""
         return list(self.worker.waits()) if self.worker is not None else []
+
+    def outboxes(self) -> tuple[OutboxCard, ...]:
+        """Return what the card of the process says of the outboxes that it relays."""
+        return tuple(self.relays.cards())
 
     async def live(self, stop: Stop, patience: float, ready: Callable[[], None]) -> None:
         """Start, serve until it is to stop, and close the bus.
@@ -185,7 +197,8 @@ class Life:
             # Else others would take it for one who serves, until its leases run out.
             await worker.sign_off()
             raise
-        await keep(self._manifest, client)
+        if not self._only_relays:
+            await keep(self._manifest, client)
 
     async def _check_brokers(self) -> None:
         """Tell what the brokers lack; without what nothing can work, the service does not start."""
@@ -201,9 +214,11 @@ class Life:
     def _prepare(self, worker: Worker) -> None:
         """Make ready what was declared by now, and say so."""
         client = self._client
-        served = self._loader.ours()
+        served = [] if self._only_relays else self._loader.ours()
         worker.prepare(served)
         transports = client.transports()
+        for name in ("default", *self._manifest.apis) if self.relays else ():
+            transports.event(name)
         transports.schema()
         for name in worker.served:
             transports.rpc(name)

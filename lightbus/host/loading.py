@@ -66,11 +66,7 @@ class Loader:
             InvalidManifest: Something can't be imported or does not fit; every reason is given.
         """
         hosted(bus, self._manifest)
-        look_in(self._folder)
-        if set_up_django(self._manifest, self.problems):
-            DjangoConnections().look_after(self._client.parts)
-        # Without it, each module that has to do with models would fail as well.
-        self.problems.raise_errors()
+        self._set_up()
         modules: list[ModuleType] = []
         registry, given = self._client.registry, self._manifest.modules_given
         for index, module_name in enumerate(self._manifest.modules):
@@ -95,6 +91,23 @@ class Loader:
         self._look_for_classes()
         self.problems.raise_errors()
         return modules
+
+    def load_for_relays(self) -> None:
+        """Import what sending needs that was written before: Django, plugins and classes of transports.
+
+        Modules and handlers are left alone: none of them is to run. A bus that some module of the database
+        makes all the same is a bus of its own.
+
+        Raises:
+            InvalidManifest: Something can't be imported; every reason is given.
+        """
+        self._set_up()
+        parts, name = self._client.parts, self._client.service_name or default_service_name(())
+        identity = replace(parts.identity, service_name=name)
+        parts.connections.rewire(replace(parts.wiring, identity=identity))
+        self._client.use_plugins(make_plugins(self._manifest, name, self.problems))
+        self._look_for_classes()
+        self.problems.raise_errors()
 
     def listeners(self) -> dict[str, Listener]:
         """Make the records of the manifest's listeners; what is wrong is added to :attr:`problems`."""
@@ -123,6 +136,13 @@ class Loader:
                 key = "cron" if options.cron is not None else "every"
                 made[name] = self._try(f"{path}.{key}", None, _schedule, name, options, function)
         return {name: record for name, record in made.items() if record is not None}
+
+    def _set_up(self) -> None:
+        look_in(self._folder)
+        if set_up_django(self._manifest, self.problems):
+            DjangoConnections().look_after(self._client.parts)
+        # Without it, each module that has to do with models would fail as well.
+        self.problems.raise_errors()
 
     def _exceptions(self) -> dict[str, type[BaseException]]:
         """Import the exception types that policies name."""

@@ -36,6 +36,8 @@ class Reloader:
         client: BusClient,
         worker: Worker,
         folder: Path,
+        *,
+        only_relays: bool = False,
     ) -> None:
         #: The manifest that the host runs now.
         self.manifest = manifest
@@ -43,6 +45,7 @@ class Reloader:
         self._client = client
         self._worker = worker
         self._folder = folder
+        self._only_relays = only_relays
         self._lock = asyncio.Lock()
 
     async def reload(self) -> bool:
@@ -78,11 +81,14 @@ class Reloader:
                 first_of([".".join(path) for path in refused], _MOST_SHOWN),
             )
             return False
-        loader = Loader(new, self._client, self._folder)
-        listeners, schedules = await asyncio.to_thread(lambda: (loader.listeners(), loader.schedules()))
-        loader.problems.raise_errors()
-        self._apply(new, list(listeners.values()), schedules)
-        await keep(new, self._client)
+        if self._only_relays:
+            self._apply(new, (), {})
+        else:
+            loader = Loader(new, self._client, self._folder)
+            listeners, schedules = await asyncio.to_thread(lambda: (loader.listeners(), loader.schedules()))
+            loader.problems.raise_errors()
+            self._apply(new, list(listeners.values()), schedules)
+            await keep(new, self._client)
         names = ", ".join(".".join(path) for path in changed) or "nothing has changed"
         logger.info("the manifest was applied: %s", names)
         return True

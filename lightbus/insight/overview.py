@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import TypeVar
 
@@ -113,6 +113,28 @@ class ScheduleStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """An outbox of a service: of its own one, its database is asked as well.
+
+    Args:
+        name: The database, such as ``django:default``.
+        process: The process that has sent its events last; empty if none of those that live has.
+        sent: When that was, as a Unix time.
+        rows: How many events wait; None where the database was not asked, or did not answer.
+        oldest: For how many seconds the oldest of them has waited; likewise.
+        failed: How many can't be sent; likewise.
+    """
+
+    service: str
+    name: str
+    process: str = ""
+    sent: float | None = None
+    rows: int | None = None
+    oldest: float | None = None
+    failed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """Everything at once.
 
@@ -123,6 +145,7 @@ class Overview:
         schedules: The schedules of processes that live.
         unreachable: Why which broker can't be reached.
         notes: Sentences about things that do not fit together.
+        outboxes: The outboxes of processes that live.
     """
 
     processes: list[ProcessStatus]
@@ -131,6 +154,7 @@ class Overview:
     unreachable: list[str]
     notes: list[str] = field(default_factory=list)
     schedules: list[ScheduleStatus] = field(default_factory=list)
+    outboxes: list[OutboxStatus] = field(default_factory=list)
 
 
 async def overview(
@@ -195,6 +219,7 @@ async def overview(
             *(f"{c.process} of {c.service}: {it}" for c in cards if c.phase == "ready" for it in c.obstacles),
         ],
         _schedules(cards),
+        _outboxes(cards),
     )
 
 
@@ -270,6 +295,17 @@ def _schedule(known: tuple[tuple[str, str], tuple[Card, ScheduleCard]]) -> Sched
     times = f"{it.times} ({it.timezone})" if it.timezone else it.times
     last = (it.started, it.seconds, it.outcome, process, it.running)
     return ScheduleStatus(service, name, times, it.scope, it.next_run, *last)
+
+
+def _outboxes(cards: Sequence[Card]) -> list[OutboxStatus]:
+    found: dict[tuple[str, str], OutboxStatus] = {}
+    for card in cards:
+        for it in card.outboxes:
+            key = card.service, it.name
+            known = found.setdefault(key, OutboxStatus(*key))
+            if it.sent is not None and it.sent > (known.sent or 0.0):
+                found[key] = replace(known, process=card.process, sent=it.sent)
+    return [found[key] for key in sorted(found)]
 
 
 def _listener(group: GroupStatus, names: tuple[str, str], pauses: Pauses) -> ListenerStatus:

@@ -36,6 +36,7 @@ def wiring_of(manifest: Manifest, registry: Registry) -> Wiring:
             manifest.service_version or (_installed(manifest.modules) if manifest.modules_given else None)
         ),
         frozenset(manifest.calls) if manifest.strict_calls else None,
+        manifest.outbox.notify,
     )
 
 

@@ -37,6 +37,10 @@ class DatabaseFailed(Exception):
     """A database did not do what a relay has asked for; it is asked again later."""
 
 
+class CannotListen(Exception):
+    """Signs of a database can't be heard; the text says why, and what to do."""
+
+
 class Failing(Protocol):
     """Something over a connection to a database."""
 
@@ -62,6 +66,9 @@ def told(
         def call(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 return method(self, *args, **kwargs)
+            except DatabaseFailed:
+                self.reset()
+                raise
             except errors as e:
                 self.reset()
                 raise self.failure_of(e) from e
@@ -149,7 +156,14 @@ class Tables(Protocol):
 
     @abstractmethod
     def wait(self, seconds: float) -> bool:
-        """Wait for a sign that something was written, for no longer than that; tell whether there was one."""
+        """Wait for a sign that something was written, for no longer than that.
+
+        Returns:
+            Whether it is time to look: there was a sign, or signs are heard only from now on.
+
+        Raises:
+            CannotListen: No sign will ever be heard.
+        """
 
     @abstractmethod
     def close(self) -> None:

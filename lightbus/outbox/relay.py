@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from lightbus.bus.client import BusClient
@@ -20,7 +21,7 @@ from lightbus.exceptions import (
 from lightbus.runtime.retrying import Retrying
 from lightbus.transports.events import Outgoing
 
-from .database import Batch, DatabaseFailed, Outcome, Remote
+from .database import Batch, CannotListen, DatabaseFailed, Outcome, Remote
 from .rows import MAX_ERROR, Row, Waiting, buckets_of
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Relay:
         self._tries: dict[str, int] = {}
         self._limit = settings.batch
         self._pruned = self._looked = float("-inf")
+        self._listens = database.listens
         what = f"the relay of the outbox {database.name} can't send"
         obstacles = client.parts.obstacles
         self._sending = Retrying(logger, what, obstacles=obstacles)
@@ -66,6 +68,8 @@ class Relay:
         self._relayed = client.parts.metrics.outbox_relayed.add
         #: Whether it was the leader of its partition when it last looked.
         self.leads = False
+        #: When it has sent events last, as a Unix time; None if it has not.
+        self.sent: float | None = None
         #: How full its outbox was when it last looked.
         self.waiting = Waiting()
 
@@ -137,6 +141,8 @@ class Relay:
         except BaseException:
             await asyncio.shield(self._roll_back())
             raise
+        if outcome.sent:
+            self.sent = time.time()
         self._relayed(database.name, "sent", by=len(outcome.sent))
         self._relayed(database.name, "failed", by=len(outcome.failed))
         if failure is not None:
@@ -164,7 +170,8 @@ class Relay:
                     self._give_up(row, e, outcome, stuck)
             ready: list[Outgoing] = []
             try:
-                await self._client.firer.send(messages, timeout, self._settings.dedupe, ready)
+                keys = [row.key for row in rows]
+                await self._client.firer.send(messages, keys, timeout, self._settings.dedupe, ready)
             except TransportError:
                 raise
             except Exception as e:
@@ -260,13 +267,18 @@ class Relay:
 
     async def _wait(self, seconds: float) -> None:
         """Wait for a sign from the database, or for the end."""
-        if not self._database.listens:
-            await self._pause(seconds)
-            return
         end = asyncio.get_running_loop().time() + seconds
         while not self._ends.is_set() and (rest := end - asyncio.get_running_loop().time()) > 0:
+            if not self._listens:
+                await self._pause(rest)
+                return
             try:
                 if await self._database.wait(min(rest, _LISTEN)):
                     return
             except DatabaseFailed as e:
                 await self._pause(self._reading.failed(e))
+            except CannotListen as e:
+                self._listens = False
+                if self.part == 0:
+                    what = "outbox.notify does nothing for %s, which is looked at every %g s (poll): %s"
+                    logger.warning(what, self.name, seconds, e)

@@ -13,6 +13,7 @@ from lightbus.exceptions import ConfigurationError
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Place, Problems
 from lightbus.runtime.tasks import Kept
+from lightbus.transports.cards import OutboxCard
 
 from .database import InThread, Remote
 from .relay import Relay
@@ -48,6 +49,15 @@ class Relays:
     def __iter__(self) -> Iterator[Relay]:
         """Go through the relays that run."""
         return iter(list(self._relays))
+
+    def cards(self) -> Iterator[OutboxCard]:
+        """Go through the outboxes whose relays run, each with what all of its relays have done."""
+        relays = list(self)
+        for name in dict.fromkeys(relay.name for relay in relays):
+            own = [relay for relay in relays if relay.name == name]
+            sent = max((relay.sent for relay in own if relay.sent is not None), default=None)
+            trouble = next((relay.trouble for relay in own if relay.trouble), "")
+            yield OutboxCard(name=name, sent=sent, trouble=trouble)
 
     def load(self) -> None:
         """Look up the databases that the manifest names.
@@ -90,6 +100,20 @@ class Relays:
         await asyncio.gather(*(relay.close() for relay in relays))
 
 
+def need_outbox(manifest: Manifest) -> None:
+    """Refuse a manifest that names no outbox.
+
+    Raises:
+        ConfigurationError: It names none.
+    """
+    if not manifest.outbox.names:
+        place = manifest.origin("outbox") or ", ".join(manifest.sources) or "the manifest"
+        raise ConfigurationError(
+            f"{place}: no outbox is named; write outbox: {{django: default}}, or outbox: "
+            '{sqlalchemy: "shop.db:engine"}'
+        )
+
+
 def outboxes_of(manifest: Manifest, import_object: Import, problems: Problems) -> list[Outbox]:
     """Return what connects to each outbox that a manifest names.
 
@@ -98,9 +122,10 @@ def outboxes_of(manifest: Manifest, import_object: Import, problems: Problems) -
         import_object: Imports what is named as ``package.module:name``.
         problems: Takes what can't be used.
     """
+    notify = manifest.outbox.notify
     ways: dict[str, Callable[[str], Outbox]] = {
         "django": lambda alias: _of_django(manifest, alias),
-        "sqlalchemy": lambda name: _of_engine(import_object(name), name),
+        "sqlalchemy": lambda name: _of_engine(import_object(name), name, notify),
     }
     found = []
     for key, connect in ways.items():
@@ -118,13 +143,13 @@ def _of_django(manifest: Manifest, alias: str) -> Outbox:
         raise ConfigurationError("Django is not set up; write django: mysite.settings, too")
     tables = import_module("lightbus.django.tables").DjangoTables
     tables(alias)
-    return lambda: InThread(tables(alias))
+    return lambda: InThread(tables(alias, notify=manifest.outbox.notify))
 
 
-def _of_engine(engine: Any, name: str) -> Outbox:
+def _of_engine(engine: Any, name: str, notify: bool) -> Outbox:
     connect = import_module("lightbus.sqlalchemy.engines").connect
     connect(engine, name)
-    return lambda: connect(engine, name)
+    return lambda: connect(engine, name, notify=notify)
 
 
 def _place(manifest: Manifest, path: str, index: int) -> Place:

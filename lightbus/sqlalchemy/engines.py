@@ -18,20 +18,21 @@ from .tables import SqlAlchemyTables
 T = TypeVar("T")
 
 
-def connect(engine: object, name: str) -> Remote:
+def connect(engine: object, name: str, *, notify: bool = False) -> Remote:
     """Return the outbox in the database of an engine.
 
     Args:
         engine: An Engine or an AsyncEngine.
         name: Its name in the manifest.
+        notify: Whether signs of those who write are waited for.
 
     Raises:
         ConfigurationError: It is neither.
     """
     if isinstance(engine, AsyncEngine):
-        return OnLoop(SqlAlchemyTables(engine.sync_engine, name))
+        return OnLoop(SqlAlchemyTables(engine.sync_engine, name, notify=notify))
     if isinstance(engine, Engine):
-        return InThread(SqlAlchemyTables(engine, name))
+        return InThread(SqlAlchemyTables(engine, name, notify=notify))
     raise ConfigurationError(
         f"{name} is {engine!r:.80}; name an engine, as create_engine() or create_async_engine() makes it"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -17,12 +19,16 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    text,
     true,
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
+from sqlalchemy.util import await_only
 
-from lightbus.outbox.database import Batch, DatabaseFailed, Outcome, told
+from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, told
+from lightbus.outbox.postgresql import LISTEN, WHO, Ear
 from lightbus.outbox.rows import (
     BUCKETS,
     FAILED,
@@ -39,6 +45,10 @@ from lightbus.outbox.rows import (
 from .schema import EVENTS, LOCKS, now
 from .writing import table_missing
 
+logger = logging.getLogger(__name__)
+
+#: Pools of databases in memory, which end with their connection.
+_OF_MEMORY = (SingletonThreadPool, StaticPool)
 _COLUMNS = [EVENTS.c[name] for name in ROW_COLUMNS]
 
 
@@ -48,24 +58,25 @@ class SqlAlchemyTables:
     Args:
         engine: The engine.
         name: Its name in the manifest.
+        notify: Whether signs of those who write are waited for.
     """
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, *, notify: bool = False) -> None:
         self.name = f"sqlalchemy:{name}"
         self.is_exclusive = engine.dialect.name == "sqlite"
-        self.listens = False
+        self.listens = notify
         # Each statement is to see what others have committed before it.
         self._engine = (
             engine if self.is_exclusive else engine.execution_options(isolation_level="READ COMMITTED")
         )
         self._connection: Connection | None = None
         self._has_locks = False
+        self._ear: Ear | None = None
 
     @told(SQLAlchemyError)
     def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
         """Begin a transaction, lead these buckets in it, and read what waits there."""
-        self.rollback()
-        connection = self._connection = self._connection or self._engine.connect()
+        connection = self._connected()
         waits = EVENTS.c.state == WAITING
         if not connection.scalar(select(exists().where(waits, _among(buckets)))):
             # While nothing waits, the database has nothing to write.
@@ -133,6 +144,22 @@ class SqlAlchemyTables:
             connection.execute(held)
         connection.commit()
 
+    def _connected(self) -> Connection:
+        """Return the connection, which no pool has, so that those who write never wait for it."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            if not isinstance(self._engine.pool, _OF_MEMORY):
+                self._connection.detach()
+        # From a transaction that was begun for a task that has ended meanwhile.
+        self._connection.rollback()
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        connection = self._connected()
+        with connection.begin():
+            yield connection
+
     @told(SQLAlchemyError)
     def rollback(self) -> None:
         """End the transaction, if there is one, without a change."""
@@ -146,26 +173,31 @@ class SqlAlchemyTables:
 
     def reset(self) -> None:
         """Drop the connection, which may be broken, with its transaction."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                connection.invalidate()
-                connection.close()
-            except SQLAlchemyError:
-                return  # It was broken, and is no longer used.
+        connection, self._connection, self._ear = self._connection, None, None
+        if connection is None:
+            return
+        try:
+            raw = None if connection.invalidated else connection.connection.dbapi_connection
+            connection.invalidate()
+            connection.close()
+            if raw is not None:
+                # No pool has it, so nobody else ends it.
+                connection.dialect.do_terminate(raw)
+        except (SQLAlchemyError, connection.dialect.loaded_dbapi.Error) as e:
+            logger.debug("%s: the connection was broken, and is no longer used: %s", self.name, e)
 
     @told(SQLAlchemyError)
     def prune(self, seconds: float) -> None:
         """Delete the rows that were sent and are older than that."""
         old = now() - timedelta(seconds=seconds)
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(delete(EVENTS).where(EVENTS.c.state == SENT, EVENTS.c.created_at < old))
 
     @told(SQLAlchemyError)
     def waiting(self) -> Waiting:
         """Return how full the outbox is."""
         waits = EVENTS.c.state.in_((WAITING, HELD))
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             rows = _number(connection, waits)
             failed = _number(connection, EVENTS.c.state == FAILED)
             first = select(EVENTS.c.created_at).where(waits).order_by(EVENTS.c.seq).limit(1)
@@ -177,7 +209,7 @@ class SqlAlchemyTables:
         more = EVENTS.c.error, EVENTS.c.attempts, EVENTS.c.created_at
         failed = select(*_COLUMNS, *more).where(EVENTS.c.state == FAILED)
         found = []
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             for *row, error, attempts, created in connection.execute(
                 failed.order_by(EVENTS.c.seq).limit(limit)
             ):
@@ -199,7 +231,7 @@ class SqlAlchemyTables:
 
     def _decide(self, seqs: Sequence[int] | None, statement: Any) -> int:
         these = true() if seqs is None else EVENTS.c.seq.in_(list(seqs))
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             # Batches on their way may hold rows because of those that change here.
             if self.is_exclusive:
                 connection.execute(_touch())
@@ -212,16 +244,34 @@ class SqlAlchemyTables:
             connection.execute(held.values(state=WAITING))
         return number
 
+    @told(SQLAlchemyError)
     def wait(self, seconds: float) -> bool:
-        """Return at once: it is not listened to."""
-        return False
+        """Wait for a sign that something was written."""
+        if self._ear is not None:
+            if self._engine.dialect.is_async:
+                return await_only(self._ear.wait_on_loop(seconds))
+            return self._ear.wait(seconds)
+        if self._engine.dialect.name != "postgresql":
+            name = self._engine.dialect.name
+            raise CannotListen(f"{name} has nothing like NOTIFY; only PostgreSQL has")
+        with self._transaction() as connection:
+            process = connection.scalar(text(WHO))
+            raw: Any = connection.connection.dbapi_connection
+            self._ear = Ear(connection.dialect.get_driver_connection(raw), process)
+            connection.execute(text(LISTEN))
+        return True
 
     @told(SQLAlchemyError)
     def close(self) -> None:
         """Close the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        connection, self._connection, self._ear = self._connection, None, None
+        if connection is None or connection.invalidated:
+            return
+        raw, dialect = connection.connection.dbapi_connection, connection.dialect
+        connection.close()
+        if raw is not None and dialect.is_async and not dialect.has_terminate:
+            # SQLAlchemy ends no connection of such a driver that no pool has.
+            dialect.do_close(raw)
 
 
 def reading(buckets: Sequence[int], limit: int) -> Select[Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar, cast
 
-from sqlalchemy import Connection, Insert, insert
+from sqlalchemy import Connection, Executable, insert, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
 from lightbus.exceptions import NotInTransaction, OutboxTableMissing, SyncCallOnEventLoop
 from lightbus.outbox.path import outbox_of
+from lightbus.outbox.postgresql import NOTIFY, notifies
 from lightbus.outbox.rows import NewRow, values
 
 from .schema import EVENTS
@@ -22,6 +23,7 @@ Asynchronous = AsyncSession | async_scoped_session[AsyncSession] | AsyncConnecti
 
 #: The most rows of one statement: databases bound the number of its parameters.
 _MOST_AT_ONCE = 1_000
+_NOTIFY = text(NOTIFY)
 
 
 def outbox(
@@ -43,12 +45,13 @@ def outbox(
     Returns:
         The same names; ``outbox(bus, session).shop.placed.fire(...)`` writes a row, and needs no Redis.
     """
-    return outbox_of(bus, _Store(session, require_transaction), key)
+    return outbox_of(bus, _Store(session, require_transaction, notifies(bus)), key)
 
 
 class _Store:
-    def __init__(self, session: Synchronous | Asynchronous, require_transaction: bool) -> None:
+    def __init__(self, session: Synchronous | Asynchronous, require_transaction: bool, notify: bool) -> None:
         self._session = session
+        self._notifies = notify
         self._is_strict = require_transaction
         self._is_async = isinstance(session, AsyncSession | async_scoped_session | AsyncConnection)
 
@@ -57,8 +60,9 @@ class _Store:
             raise SyncCallOnEventLoop("fire() of an outbox in an AsyncSession", "....fire_async(...)")
         session = cast("Synchronous", self._session)
         try:
-            self._check(session if isinstance(session, Connection) else session.connection())
-            for statement in _statements(rows):
+            connection = session if isinstance(session, Connection) else session.connection()
+            self._check(connection)
+            for statement in self._statements(connection, rows):
                 session.execute(statement)
         except DBAPIError as e:
             raise (table_missing(e) or e) from e
@@ -72,10 +76,18 @@ class _Store:
         connection = session if isinstance(session, AsyncConnection) else await session.connection()
         try:
             self._check(connection.sync_connection)
-            for statement in _statements(rows):
+            for statement in self._statements(connection, rows):
                 await session.execute(statement)
         except DBAPIError as e:
             raise (table_missing(e) or e) from e
+
+    def _statements(
+        self, connection: Connection | AsyncConnection, rows: Sequence[NewRow]
+    ) -> Iterator[Executable]:
+        for i in range(0, len(rows), _MOST_AT_ONCE):
+            yield insert(EVENTS).values([dict(values(row)) for row in rows[i : i + _MOST_AT_ONCE]])
+        if self._notifies and connection.dialect.name == "postgresql":
+            yield _NOTIFY
 
     def _check(self, connection: Connection | None) -> None:
         if self._is_strict and connection is not None and _commits_each(connection):
@@ -83,13 +95,6 @@ class _Store:
                 "this connection has the isolation level AUTOCOMMIT, so that the event would not commit with "
                 "the data; use an engine without it, or outbox(bus, session, require_transaction=False)"
             )
-
-
-def _statements(rows: Sequence[NewRow]) -> list[Insert]:
-    return [
-        insert(EVENTS).values([dict(values(row)) for row in rows[i : i + _MOST_AT_ONCE]])
-        for i in range(0, len(rows), _MOST_AT_ONCE)
-    ]
 
 
 def _commits_each(connection: Connection) -> bool:

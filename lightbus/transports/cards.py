@@ -148,6 +148,21 @@ class ScheduleCard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxCard:
+    """An outbox whose events a process relays.
+
+    Args:
+        name: The database, such as ``django:default``.
+        sent: When this process has sent events of it last, as a Unix time; None if it has not.
+        trouble: Why it sends none at present; empty while it does, or nothing waits.
+    """
+
+    name: str = ""
+    sent: float | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """What one process says of itself.
 
@@ -183,6 +198,7 @@ class Card:
     calls: Mapping[str, int] = field(default_factory=dict)
     fires: Mapping[str, int] = field(default_factory=dict)
     cut: Mapping[str, int] = field(default_factory=dict)
+    outboxes: tuple[OutboxCard, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,6 +162,8 @@ class Outgoing:
         message: The event; once it is stored, it has its ``native_id``.
         body: The event as :meth:`EventTransport.encode` has made it.
         dedupe: Seconds for which the same id is stored only once; None for no such memory.
+        key: With ``dedupe``, it is stored only after the event of this key before it in the list, if both go
+            into one stream; empty for no such order.
         error: Why it is not stored, or may not be; ``TransportUnavailable`` and ``StreamFull`` where it is
             known not to be.
     """
@@ -170,6 +172,7 @@ class Outgoing:
     body: Any
     dedupe: float | None = None
     error: LightbusException | None = None
+    key: str = ""
 
 
 class Delivery(ABC):

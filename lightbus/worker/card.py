@@ -17,6 +17,7 @@ from lightbus.transports.cards import (
     ApiCard,
     Card,
     ListenerCard,
+    OutboxCard,
     PolicyCard,
     ProcedureCard,
     Recent,
@@ -39,6 +40,8 @@ class _Life(Protocol):
     def obstacles(self) -> list[str]: ...
 
     def waits(self) -> list[str]: ...
+
+    def outboxes(self) -> tuple[OutboxCard, ...]: ...
 
 
 class HostCard:
@@ -73,6 +76,7 @@ class HostCard:
             listeners=tuple(self._listeners(self._handlings.look(now))),
             procedures=tuple(self._procedures(self._executions.look(now))),
             schedules=tuple(self._schedules()),
+            outboxes=self._life.outboxes(),
         )
 
     def _apis(self) -> Iterator[ApiCard]:

@@ -33,6 +33,7 @@ TABLE = {
     },
     "OutboxOptions": {
         "batch poll dedupe partitions keep": "outbox/test_relay.py",
+        "notify": "outbox/test_notify.py",
         "django sqlalchemy": "outbox/test_host.py",
     },
     "BusOptions": {"log_level log_format drain_timeout": PROCESS, "expose_tracebacks": OPTIONS},

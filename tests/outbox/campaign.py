@@ -1,7 +1,8 @@
-"""Hosts that relay are killed at random while writers go on: ``make soak``, and a short one in the tests.
+"""Relays are killed at random while writers go on, or Redis is away: ``make soak``, and short ones in tests.
 
 The oracle is the database: each transaction locks the row of a key, raises its number and announces that, and
-some are rolled back. So the stream has to have each number of each key once, in order.
+some are rolled back. So the stream has to have each number of each key once, in order. Relays of which none
+leads show that the oracle can see.
 """
 
 from __future__ import annotations
@@ -15,37 +16,32 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
 
+import lightbus
 from lightbus.bus.path import BusPath
-from tests.support.databases import DatabaseKind, Databases, django_settings
+from lightbus.outbox.rows import BUCKETS
+from tests.support.databases import DatabaseKind, Databases
 from tests.support.eventually import eventually
 from tests.support.processes import Process, lightbus_process
 from tests.support.servers import Server
 
-from .django_here import django_here
+from .doors import ALL, DOORS, NO_LEADER, WAITING, DoorName
 from .shop import ShopApi
+from .size import filled, seconds_of
 
 STREAM = "shop.*:stream"
-KEYS = 12
-SETTINGS = """\
-import pymysql
-
-pymysql.version_info = (2, 2, 7, "final", 0)
-pymysql.install_as_MySQLdb()
-SECRET_KEY = "only for tests"
-INSTALLED_APPS = ["lightbus.django"]
-DATABASES = {{"default": {database!r}}}
-USE_TZ = True
-"""
 MANIFEST = """\
 service_name: shop
-django: campaign_settings
 modules: []
-features: [outbox]
-outbox: {{django: default, poll: 50ms, batch: 40, partitions: {partitions}}}
+{django}
+outbox: {{{outbox}, poll: 50ms, batch: {batch}, partitions: {partitions}, dedupe: {dedupe}}}
 """
+#: The least events a second at which a backlog drains, and the most seconds that a writer may take meanwhile.
+LEAST, MOST = 5_000, 1.0
+#: The events of a batch that is measured, and how much longer one may take where a million rows wait.
+_BATCH, _SLOWER = 500, 2.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class Outcome:
     committed: int
     fired: int
     out_of_order: int
-    kills: int
+    kills: int = 0
 
     @property
     def is_good(self) -> bool:
@@ -63,17 +59,35 @@ class Outcome:
         return self.committed == self.fired and not self.out_of_order
 
 
+@dataclass(frozen=True)
+class Drained:
+    """What became of a backlog, with the slowest transaction of those who wrote it, and events a second."""
+
+    backlog: int
+    slowest: float
+    rate: float
+    outcome: Outcome
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nobody waited, and all was fired, in order and soon."""
+        return self.outcome.is_good and self.rate >= LEAST and self.slowest < MOST
+
+
 class Campaign:
-    """One database, its writers, and the hosts that relay.
+    """One database, its writers, and the processes that relay.
 
     Args:
         kind: The kind of the database.
         databases: The servers.
         redis: The Redis.
         folder: A folder of its own.
+        door: How the database is used.
         seed: Of all that is random.
-        relays: How many hosts relay at a time.
+        relays: How many processes relay at a time.
         partitions: How many partitions each has.
+        batch: How many events each sends at a time.
+        plant: A fault that the relays have.
     """
 
     def __init__(
@@ -83,53 +97,47 @@ class Campaign:
         redis: Server,
         folder: Path,
         *,
+        door: DoorName = "django",
         seed: int = 1,
         relays: int = 1,
         partitions: int = 1,
+        batch: int = 40,
+        plant: str = "",
     ) -> None:
         self._folder, self._redis, self._random = folder, redis, random.Random(seed)
         self._relays = relays
-        self.alias = f"campaign_{seed}_{relays}"
-        server = databases.server(kind) if kind != "sqlite" else None
-        name = str(folder / "db.sqlite3") if server is None else server.new_database()
-        self._settings = django_settings(kind, server, name)
-        (folder / "campaign_settings.py").write_text(SETTINGS.format(database=self._settings))
-        (folder / "lightbus.yaml").write_text(MANIFEST.format(partitions=partitions))
-        self._make_tables()
+        self._door = DOORS[door](kind, databases, folder)
+        self._door.write_project(folder, plant)
+        # So short with a fault that events which are sent twice are not hidden.
+        manifest = MANIFEST.format(
+            django="django: campaign_settings" if door == "django" else "",
+            outbox=self._door.outbox,
+            batch=batch,
+            partitions=partitions,
+            dedupe="1s" if plant else "1h",
+        )
+        (folder / "lightbus.yaml").write_text(manifest)
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
         self.slowest = 0.0
 
-    def _make_tables(self) -> None:
-        django_here()
-        from django.core.management import call_command
-        from django.db import connections
-
-        connections.databases[self.alias] = dict(self._settings)
-        connections.configure_settings(connections.databases)
-        call_command("migrate", database=self.alias, verbosity=0)
-        with connections[self.alias].cursor() as cursor:
-            cursor.execute("CREATE TABLE numbers (name varchar(20) PRIMARY KEY, n integer NOT NULL)")
-            for key in range(KEYS):
-                cursor.execute("INSERT INTO numbers VALUES (%s, 0)", [str(key)])
-
-    def _host(self) -> Process:
+    def _relay(self) -> Process:
         env = {"LIGHTBUS__BUS__REDIS__URL": self._redis.url, "LIGHTBUS__BUS__LOG_FORMAT": "text"}
-        return lightbus_process("run", cwd=self._folder, env=env)
+        return lightbus_process("relay", cwd=self._folder, env=env)
 
     def run(self, kills: int, writers: int, transactions: int) -> Outcome:
-        """Write with so many threads while hosts are killed; the outcome is taken once all is drained."""
+        """Write with so many threads while relays are killed; the outcome is taken once all is drained."""
         with ExitStack() as stack:
-            hosts = [stack.enter_context(self._host()) for _ in range(self._relays)]
+            relays = [stack.enter_context(self._relay()) for _ in range(self._relays)]
             with self.writing(writers, transactions) as threads:
-                for host in hosts:
-                    host.wait_for_line("ready: ")
+                for relay in relays:
+                    relay.wait_for_line("ready: ")
                 for _ in range(kills):
                     time.sleep(self._random.uniform(0.02, 0.4))
-                    at = self._random.randrange(len(hosts))
-                    hosts[at].kill()
-                    hosts[at] = stack.enter_context(self._host())
-                    hosts[at].wait_for_line("ready: ")
+                    at = self._random.randrange(len(relays))
+                    relays[at].kill()
+                    relays[at] = stack.enter_context(self._relay())
+                    relays[at].wait_for_line("ready: ")
                 if not transactions:
                     self._stop.set()
                 for thread in threads:
@@ -137,9 +145,32 @@ class Campaign:
             if self._failures:
                 raise self._failures[0]
             eventually(lambda: self.waiting() == 0, 120, "an empty outbox")
-            for host in hosts:
-                assert host.terminate() == 0
+            for relay in relays:
+                assert relay.terminate() == 0
         return self.outcome(kills)
+
+    def away(self, seconds: float, writers: int) -> Drained:
+        """Write while the process of Redis is not there; then it is, and the backlog drains."""
+        with ExitStack() as stack:
+            relay = stack.enter_context(self._relay())
+            relay.wait_for_line("ready: ")
+            with self.writing(writers):
+                eventually(lambda: self.outcome().fired > 100, 60, "events before")
+                self._redis.stop()
+                self.slowest = 0.0
+                time.sleep(seconds)
+                slowest = self.slowest
+            if self._failures:
+                raise self._failures[0]
+            backlog = self.waiting()
+            self._redis.start()
+            # The relay finds Redis again by itself: that is not the speed at which it drains.
+            eventually(lambda: self.waiting() < backlog, 60, "events that are sent again")
+            began, left = time.monotonic(), self.waiting()
+            eventually(lambda: self.waiting() == 0, 300, "an empty outbox")
+            rate = left / (time.monotonic() - began)
+            assert relay.terminate() == 0
+        return Drained(backlog, round(slowest, 3), round(rate), self.outcome())
 
     @contextmanager
     def writing(self, writers: int, transactions: int = 0) -> Iterator[list[threading.Thread]]:
@@ -157,58 +188,29 @@ class Campaign:
             self._stop.clear()
 
     def _bus(self) -> BusPath:
-        import lightbus
-
         bus = lightbus.create({"bus": {"redis": {"url": self._redis.url}}}, service_name="shop")
         bus.client.register_api(ShopApi)
         return bus
 
     def _write(self, seed: float, transactions: int) -> None:
-        from django.db import connections
-
         rng, done = random.Random(seed), 0
         try:
-            with closing(connections[self.alias]), self._bus() as bus:
+            with self._door.opened(), self._bus() as bus:
                 while done < transactions or not (transactions or self._stop.is_set()):
                     started = time.monotonic()
-                    done += self._transaction(bus, rng)
+                    done += self._door.transact(bus, rng)
                     self.slowest = max(self.slowest, time.monotonic() - started)
                     time.sleep(rng.uniform(0, 0.004))
         except BaseException as e:
             self._failures.append(e)
 
-    def _transaction(self, bus: BusPath, rng: random.Random) -> int:
-        from django.db import connections, transaction
-
-        from lightbus.django import outbox
-
-        key = str(rng.randrange(KEYS))
-        with transaction.atomic(using=self.alias), connections[self.alias].cursor() as cursor:
-            cursor.execute("UPDATE numbers SET n = n + 1 WHERE name = %s", [key])
-            cursor.execute("SELECT n FROM numbers WHERE name = %s", [key])
-            (number,) = cursor.fetchone()
-            outbox(bus, using=self.alias, key=key).shop.placed.fire(number=number, note=key)
-            if rng.random() < 0.1:
-                transaction.set_rollback(True, using=self.alias)
-                return 0
-            if rng.random() < 0.1:
-                time.sleep(0.02)  # Others that began later commit before.
-        return 1
-
     def waiting(self) -> int:
         """How many rows the outbox has."""
-        from lightbus.django.models import OutboxEvent
+        return int(self._door.ask(WAITING)[0][0])
 
-        count: int = OutboxEvent.objects.using(self.alias).count()
-        return count
-
-    def outcome(self, kills: int) -> Outcome:
+    def outcome(self, kills: int = 0) -> Outcome:
         """What was committed, and what the stream has."""
-        from django.db import connections
-
-        with connections[self.alias].cursor() as cursor:
-            cursor.execute("SELECT name, n FROM numbers")
-            committed: dict[str, int] = dict(cursor.fetchall())
+        committed: dict[str, int] = dict(self._door.ask(ALL))
         wrong = fired = 0
         last: dict[str, int] = {}
         for _, fields in self._redis.execute("XRANGE", STREAM, "-", "+", timeout=60):
@@ -220,39 +222,67 @@ class Campaign:
         return Outcome(sum(committed.values()), fired, wrong, kills)
 
     def close(self) -> None:
-        """Close the connection of this thread."""
-        from django.db import connections
+        """Close its connections."""
+        self._door.close()
 
-        connections[self.alias].close()
+
+@contextmanager
+def _campaign(
+    kind: DatabaseKind, servers: Databases, door: DoorName, seed: int, **options: int | str
+) -> Iterator[Campaign]:
+    """A campaign with a Redis that keeps its data, and a folder, of its own."""
+    with closing(Server("valkey", aof=True)) as redis, tempfile.TemporaryDirectory() as folder:
+        with closing(Campaign(kind, servers, redis, Path(folder), door=door, seed=seed, **options)) as it:  # type: ignore[arg-type]
+            yield it
+
+
+def _batch_of(servers: Databases, kind: DatabaseKind, rows: int) -> float:
+    """How long it takes to read a batch where so many rows wait."""
+    engine = filled(servers, kind, rows)
+    try:
+        return seconds_of(engine, range(BUCKETS), _BATCH)
+    finally:
+        engine.dispose()
 
 
 def main() -> int:
     """Run campaigns on the databases that the command line names; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.outbox.campaign", description=__doc__)
     parser.add_argument("--databases", default="postgresql,mariadb")
+    parser.add_argument("--doors", default="django,sqlalchemy")
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--away", type=float, default=60.0)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     options = parser.parse_args()
-    good = True
-    for kind in options.databases.split(","):
-        for relays, partitions in ((1, 1), (2, 3)):
-            with closing(Databases()) as servers, closing(Server("valkey")) as redis:
-                with tempfile.TemporaryDirectory() as folder:
-                    campaign: Any = Campaign(
-                        kind,
-                        servers,
-                        redis,
-                        Path(folder),
-                        seed=options.seed,
-                        relays=relays,
-                        partitions=partitions,
-                    )
-                    with closing(campaign):
-                        outcome = campaign.run(options.kills, options.writers, 0)
-            print(f"outbox, {kind}, {relays} x {partitions}: {outcome}", flush=True)
-            good = good and outcome.is_good
-    return 0 if good else 1
+    is_good = True
+    with closing(Databases()) as servers:
+        for kind in options.databases.split(",") if options.rows else ():
+            few, many = (_batch_of(servers, kind, rows) for rows in (1_000, options.rows))
+            told = (
+                f"a batch of {_BATCH} is read in {few * 1e3:.1f} ms of 1,000 rows, and in {many * 1e3:.1f} ms"
+            )
+            print(f"outbox, {kind}: {told} of {options.rows:,}", flush=True)
+            is_good = is_good and many < _SLOWER * few
+        for kind, door in product(options.databases.split(","), options.doors.split(",")):
+            about = f"outbox, {kind}, {door}"
+            for relays, partitions in ((1, 1), (2, 3)) if options.kills else ():
+                with _campaign(
+                    kind, servers, door, options.seed, relays=relays, partitions=partitions
+                ) as campaign:
+                    outcome = campaign.run(options.kills, options.writers, 0)
+                print(f"{about}, {relays} x {partitions}: {outcome}", flush=True)
+                is_good = is_good and outcome.is_good
+            with _campaign(kind, servers, door, options.seed, relays=2, plant=NO_LEADER) as campaign:
+                outcome = campaign.run(0, options.writers, 60)
+            print(f"{about}, planted: no leader: {outcome}", flush=True)
+            is_good = is_good and not outcome.is_good
+            with _campaign(kind, servers, door, options.seed, batch=500) as campaign:
+                drained = campaign.away(options.away, options.writers)
+            print(f"{about}, Redis away for {options.away:g} s: {drained}", flush=True)
+            is_good = is_good and drained.is_good
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,9 +48,10 @@ class Outbox:
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
-    """One server of each kind for the whole session, started when it is first asked for."""
-    servers = Databases()
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """One server of each kind for all processes of the tests, started when it is first asked for."""
+    own = tmp_path_factory.getbasetemp()
+    servers = Databases(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
     yield servers
     servers.close()
 

@@ -12,22 +12,39 @@ from tests.support.databases import PACKAGES, DatabaseKind, Databases, is_instal
 from tests.support.servers import Server
 
 from .campaign import Campaign
+from .doors import NO_LEADER, DoorName
 
 
 @pytest.mark.parametrize(
-    ("kind", "relays", "partitions"), [("postgresql", 2, 3), ("mariadb", 1, 1)], ids=lambda value: str(value)
+    ("kind", "door", "relays", "partitions"),
+    [("postgresql", "sqlalchemy", 2, 3), ("mariadb", "django", 1, 1)],
+    ids=lambda value: str(value),
 )
 def test_what_is_committed_is_fired_once_and_in_order_while_relays_are_killed(
     databases: Databases,
     redis_server: Server,
     tmp_path: Path,
     kind: DatabaseKind,
+    door: DoorName,
     relays: int,
     partitions: int,
 ) -> None:
     if not is_installed(kind):
         missing(f"no {kind}: install Debian's package {PACKAGES[kind]}")
-    campaign = Campaign(kind, databases, redis_server, tmp_path, seed=7, relays=relays, partitions=partitions)
+    campaign = Campaign(
+        kind, databases, redis_server, tmp_path, door=door, seed=7, relays=relays, partitions=partitions
+    )
     with closing(campaign):
         outcome = campaign.run(kills=3, writers=8, transactions=60)
     assert outcome.is_good and outcome.committed == 480, outcome
+
+
+def test_the_campaign_sees_relays_of_which_none_leads(
+    databases: Databases, redis_server: Server, tmp_path: Path
+) -> None:
+    if not is_installed("postgresql"):
+        missing(f"no postgresql: install Debian's package {PACKAGES['postgresql']}")
+    campaign = Campaign("postgresql", databases, redis_server, tmp_path, relays=2, plant=NO_LEADER)
+    with closing(campaign):
+        outcome = campaign.run(kills=0, writers=8, transactions=20)
+    assert outcome.out_of_order and outcome.fired > outcome.committed == 160, outcome

@@ -13,6 +13,8 @@ from sqlalchemy import Engine, MetaData, create_engine, insert, select
 from lightbus.outbox.rows import FAILED, HELD, WAITING
 from lightbus.sqlalchemy import outbox_table
 from tests.guide.project import Project
+from tests.support.eventually import eventually
+from tests.support.servers import Server
 
 MANIFEST = "service_name: shop\nmodules: []\noutbox: {sqlalchemy: 'db:engine'}\n"
 METADATA = MetaData()
@@ -84,9 +86,37 @@ def test_what_is_not_there_is_told(project: Project, engine: Engine) -> None:
     assert other.returncode == 64
     assert "it has sqlalchemy:db:engine" in other.stderr
     project.write("lightbus.yaml", "service_name: shop\n")
-    assert "the manifest names no outbox" in project.run("outbox", "list").stderr
+    assert "no outbox is named; write outbox: {django: default}" in project.run("outbox", "list").stderr
     METADATA.drop_all(engine)
     project.write("lightbus.yaml", MANIFEST)
     missing = project.run("outbox", "list")
     assert missing.returncode == 69
     assert "has no table for the outbox" in dedent(missing.stderr)
+
+
+def test_status_says_how_full_it_is_and_who_has_sent_last(
+    project: Project, engine: Engine, redis_server: Server
+) -> None:
+    project.env["LIGHTBUS__BUS__REDIS__URL"] = redis_server.url
+    (row,) = json.loads(project.run("status", "--json").stdout)["outboxes"]
+    assert (row["service"], row["name"], row["rows"], row["failed"]) == ("shop", "sqlalchemy:db:engine", 2, 1)
+    assert 0 <= row["oldest"] < 60 and row["process"] == "" and row["sent"] is None
+    with project.start("relay", "--process-name", "relay-1") as relay:
+        relay.wait_for_line("ready: ")
+        eventually(lambda: states(engine) == [FAILED, HELD])
+
+        def told() -> str:
+            return project.run("status").stdout
+
+        # The card of a process is renewed now and then.
+        card = "lightbus:card:shop:relay-1"
+        eventually(lambda: b'"sent":1' in redis_server.execute("GET", card), 60)
+        assert "relay-1" in told().partition("Outboxes: 1")[2]
+        title, line = told().partition("Outboxes: 1")[2].splitlines()[1:3]
+        assert title.split() == ["state", "service", "outbox", "waiting", "oldest", "dead", "sent", "by"]
+        assert line.split()[:4] == ["dead", "shop", "sqlalchemy:db:engine", "1"]
+    METADATA.drop_all(engine)
+    said = project.run("status").stdout
+    assert "not asked" in said and "the outbox sqlalchemy:db:engine can't be read: " in said
+    project.write("db.py", "engine = 1 / 0\n")
+    assert "db.py:1: importing the module 'db' raised" in project.run("status").stdout

@@ -16,13 +16,14 @@ from lightbus.manifest.model import Manifest
 from lightbus.outbox.database import InThread
 from lightbus.outbox.relays import Relays
 from lightbus.outbox.rows import BUCKETS, FAILED, HELD, SENT, bucket_of
+from lightbus.transports.port import MAX_BYTES
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from tests.support.eventually import eventually_async
 from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server
 
-from .conftest import Outbox, arguments, fired, relaying
-from .test_django import place
+from .conftest import EVENTS, Outbox, arguments, fired, relaying
+from .test_django import atomic, opened, place
 
 
 async def count(outbox: Outbox, **filters: Any) -> int:
@@ -128,8 +129,6 @@ async def test_an_id_is_stored_once_for_as_long_as_dedupe_says(
     bus: BusPath, sqlite: Outbox, redis_server: Server
 ) -> None:
     def again() -> None:
-        from .test_django import atomic, opened
-
         with atomic(sqlite):
             opened(bus, sqlite).shop.placed.fire(number=1, bus_options={"id": "the same"})
 
@@ -237,6 +236,41 @@ async def test_what_a_full_stream_does_not_take_is_sent_later_and_nothing_twice(
         await until_count(sqlite, 0)
         assert bus.client.parts.metrics.outbox_relayed.values[relay.name, "again"] >= 2
     assert arguments(redis_server, "number") == [0, 1, 2, 3, 4]
+
+
+async def test_where_redis_refuses_one_event_those_of_its_key_wait_and_all_others_go_on(
+    bus: BusPath, sqlite: Outbox, redis_server: Server
+) -> None:
+    def write() -> str:
+        with atomic(sqlite):
+            shop = opened(bus, sqlite).shop
+            events = [{"number": number} for number in range(6)]
+            made = shop.placed.fire_many(events, bus_options={"keys": ["a", "a", "b", "a", "", "a"]})
+        return made[1].id
+
+    refused = f"{{{EVENTS}}}:fired:{await sync_to_async(write)()}"
+    # Redis refuses to read this as the mark of an event that was fired.
+    redis_server.execute("LPUSH", refused, "something else")
+    async with relaying(bus, sqlite) as (relay,):
+        await eventually_async(lambda: arguments(redis_server, "number") == [0, 2, 4])
+        await eventually_async(lambda: "WRONGTYPE" in relay.trouble)
+        await until_count(sqlite, 3)
+        redis_server.execute("DEL", refused)
+        await until_count(sqlite, 0)
+    assert arguments(redis_server, "number") == [0, 2, 4, 1, 3, 5]
+
+
+async def test_an_event_that_is_too_large_keeps_back_its_key_alone(
+    bus: BusPath, sqlite: Outbox, redis_server: Server
+) -> None:
+    await sync_to_async(place)(bus, sqlite, 1, 2, key="a")
+    await sync_to_async(place)(bus, sqlite, 3)
+    large = f'{{"number": 1, "note": "{"x" * MAX_BYTES}"}}'
+    await sync_to_async(sqlite.rows.filter(kwargs__contains="1").update)(kwargs=large)
+    async with relaying(bus, sqlite):
+        await until_count(sqlite, 1, state=FAILED, error__contains="bytes")
+        await until_count(sqlite, 1, state=HELD)
+        await eventually_async(lambda: arguments(redis_server, "number") == [3])
 
 
 @pytest.mark.parametrize("how", ["cancel", "raise"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from lightbus.sqlalchemy import outbox, outbox_table
 from lightbus.sqlalchemy.engines import connect
 from lightbus.sqlalchemy.tables import SqlAlchemyTables
 from tests.conftest import missing
-from tests.support.databases import PACKAGES, Databases, is_installed
+from tests.support.databases import PACKAGES, DatabaseKind, Databases, is_installed
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
@@ -37,11 +38,15 @@ EVENTS = outbox_table(METADATA)
 
 
 @pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
-def url(request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: Any) -> str:
+def url(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> str:
     """Where an empty database is."""
-    kind = request.param
+    return url_of(request.param, databases, tmp_path)
+
+
+def url_of(kind: DatabaseKind, databases: Databases, folder: Path | None = None) -> str:
+    """Where an empty database of a kind is."""
     if kind == "sqlite":
-        return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/db.sqlite3"
+        return f"sqlite:///{folder}/made.sqlite3"
     if not is_installed(kind):
         missing(f"no {kind}: install Debian's package {PACKAGES[kind]}")
     server = databases.server(kind)
@@ -108,6 +113,7 @@ async def test_what_commits_is_fired_and_what_is_rolled_back_is_not(
     tables.prune(60)
     assert number_of(engine) == 3
     tables.prune(0)
+    tables.close()
     assert number_of(engine) == 0
 
 
@@ -152,6 +158,7 @@ async def test_an_event_that_can_not_be_sent_keeps_back_its_key_until_somebody_d
         assert tables.retry([stuck.row.seq]) == 1
         await eventually_async(lambda: number_of(engine, state=FAILED) == 1)
         assert tables.drop(None) == 1
+        tables.close()
         await eventually_async(lambda: arguments(redis_server, "number") == [3, 2])
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,14 +12,13 @@ import click
 from lightbus.cli.acting import confirm, need_terminal
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, together
+from lightbus.cli.outboxes import outboxes_in
 from lightbus.cli.tables import Column, Table
 from lightbus.cli.wording import ago, counted, line_width
-from lightbus.exceptions import ConfigurationError, OutboxError, TransportUnavailable
-from lightbus.host.importing import import_object, look_in, set_up_django
+from lightbus.exceptions import OutboxError, TransportUnavailable
 from lightbus.manifest.model import Manifest
-from lightbus.manifest.problems import Problems
 from lightbus.outbox.database import DatabaseFailed, Remote
-from lightbus.outbox.relays import outboxes_of
+from lightbus.outbox.relays import need_outbox
 from lightbus.outbox.rows import Stuck
 from lightbus.runtime.portal import run
 
@@ -37,7 +36,7 @@ _COLUMNS = (
 
 command = Group(
     "outbox",
-    help="Look at the events of outboxes that can't be sent, retry them or drop them.",
+    help="Look at the events of outboxes that can't be sent, retry them or drop them; print the tables.",
     epilog="Example: lightbus outbox list",
 )
 
@@ -80,6 +79,23 @@ def list_(as_json: bool, database: str | None, **options: Any) -> None:
     print(f"{counted(len(found), 'event')} that can't be sent")
 
 
+@command.command("ddl", epilog="Example: lightbus outbox ddl --dialect postgresql > outbox.sql")
+@click.option(
+    "--dialect",
+    type=click.Choice(("postgresql", "mysql", "sqlite")),
+    required=True,
+    help="The database they are for; MariaDB takes those for mysql.",
+)
+def ddl(dialect: str) -> None:
+    """Print the statements that make the tables, where neither Django nor Alembic is to do it.
+
+    They come from SQLAlchemy's definitions, so the extra sqlalchemy is needed: pip install
+    'lightbus[sqlalchemy]'. Programs that use the tables do without it.
+    """
+    found = importlib.import_module("lightbus.sqlalchemy.ddl").statements(dialect)
+    print("\n\n".join(f"{statement};" for statement in found))
+
+
 @command.command("retry", epilog="Example: lightbus outbox retry 4711")
 @_to_act
 def retry(ids: tuple[int, ...], everything: bool, database: str | None, **options: Any) -> None:
@@ -109,7 +125,7 @@ def _act(
 ) -> None:
     if bool(ids) == everything:
         raise click.UsageError("say which ones by ids; or all of them by --all")
-    if ids and database is None and len(manifest.outbox.django) + len(manifest.outbox.sqlalchemy) > 1:
+    if ids and database is None and len(manifest.outbox.names) > 1:
         raise click.UsageError("there are several databases with such ids; say which one by --database")
     number = 0
 
@@ -125,14 +141,8 @@ def _act(
 
 def _each(manifest: Manifest, database: str | None, use: Callable[[Remote], Awaitable[None]]) -> None:
     """Use each outbox of a manifest, or the one that is meant."""
-    problems = Problems()
-    look_in(Path.cwd())
-    set_up_django(manifest, problems)
-    problems.raise_errors()
-    outboxes = outboxes_of(manifest, import_object, problems)
-    problems.raise_errors()
-    if not outboxes:
-        raise ConfigurationError("the manifest names no outbox; write outbox: {django: default}")
+    need_outbox(manifest)
+    outboxes = outboxes_in(manifest)
 
     async def all_of_them() -> AsyncIterator[str]:
         for outbox in outboxes:

@@ -24,7 +24,7 @@ from lightbus.host.http import serving
 from lightbus.host.processes.child import as_child, follow_supervisor
 from lightbus.host.processes.crew import this_command
 from lightbus.host.processes.imports import telling_imports
-from lightbus.host.processes.overseer import overseer_of
+from lightbus.host.processes.overseer import Overseer, overseer_of
 from lightbus.host.processes.reloading import Reloading
 from lightbus.host.processes.reporter import reporting
 from lightbus.host.processes.supervisor import Supervisor
@@ -84,7 +84,7 @@ def command(
             "--fail-fast ends the host where it can't start, and --reload waits for a change then; leave one "
             "of them out"
         )
-    number, overseer = _begin(options), overseer_of(os.environ)
+    number, overseer = begin_host(options), overseer_of(os.environ)
 
     def read_again() -> Manifest:
         manifest = read(**options)
@@ -114,13 +114,18 @@ def command(
     )
     if schema is not None:
         host.bus.schema.load_local(schema)
-    with telling_imports(), serving(host), reporting(host, overseer, supervised=number is not None):
+    return host_until_end(host, overseer)
+
+
+def host_until_end(host: Host, overseer: Overseer | None) -> int:
+    """Run a host, with what is told of it by HTTP and to whoever looks after it; returns the exit status."""
+    with telling_imports(), serving(host), reporting(host, overseer, supervised=not host.is_alone):
         status = host.run()
         end_with(status)
     return status
 
 
-def _begin(options: Mapping[str, Any]) -> int | None:
+def begin_host(options: Mapping[str, Any]) -> int | None:
     """Prepare this process for hosting; return which of a supervisor's processes it is, if it has one."""
     # Before any process is started that would be at a loss.
     refuse_shadows(Path.cwd())

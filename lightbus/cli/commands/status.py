@@ -6,20 +6,22 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, format_option, manifest_options, scan_option
+from lightbus.cli.outboxes import how_full, outboxes_in
 from lightbus.cli.wording import line_width
-from lightbus.exceptions import TransportError, TransportUnavailable
+from lightbus.exceptions import ConfigurationError, TransportError, TransportUnavailable
 from lightbus.host.checks import client_for
-from lightbus.insight.overview import Overview, overview
+from lightbus.insight.overview import OutboxStatus, Overview, overview
 from lightbus.manifest.model import Manifest
+from lightbus.outbox.relays import Outbox
 from lightbus.runtime.portal import run
 
 if TYPE_CHECKING:
@@ -53,16 +55,18 @@ async def _looks(manifest: Manifest, watch: bool, scan: bool) -> AsyncIterator[O
     """Look once, or again and again; later on it may be told why there is nothing to see."""
     client = client_for(manifest)
     listened = {name: options.pairs for name, options in manifest.listeners.items() if options.enabled}
+    own = _own_outboxes(manifest)
     try:
         first = await overview(client, manifest.apis, listened, scan=scan)
-        yield first
+        yield await _with_outboxes(first, client.service_name, *own)
         if first.unreachable and not watch:
             raise TransportUnavailable("\n".join(first.unreachable))
         while watch:
             await asyncio.sleep(_INTERVAL)
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    look: Overview | str = await overview(client, manifest.apis, listened)
+                    seen = await overview(client, manifest.apis, listened)
+                look: Overview | str = await _with_outboxes(seen, client.service_name, *own)
             except TransportError as e:
                 look = str(e)
             except TimeoutError:
@@ -71,6 +75,31 @@ async def _looks(manifest: Manifest, watch: bool, scan: bool) -> AsyncIterator[O
             yield look
     finally:
         await client.close_async()
+
+
+def _own_outboxes(manifest: Manifest) -> tuple[Sequence[Outbox], list[str]]:
+    """Return what connects to the outboxes of a manifest; or sentences that say why that can't be done."""
+    try:
+        return (outboxes_in(manifest) if manifest.outbox.names else ()), []
+    except ConfigurationError as e:
+        return (), [f"how full the outboxes are can't be told: {line}" for line in str(e).splitlines()]
+
+
+async def _with_outboxes(
+    seen: Overview, service: str, outboxes: Sequence[Outbox], notes: Sequence[str]
+) -> Overview:
+    """Add how full the outboxes of this service are, as their databases say."""
+    known = {(it.service, it.name): it for it in seen.outboxes}
+    notes = [*seen.notes, *notes]
+    async for name, found in how_full(outboxes):
+        # A service without a name in the manifest has that of its first API.
+        key = next((each for each in known if each[1] == name and service in ("", each[0])), (service, name))
+        it = known.setdefault(key, OutboxStatus(*key))
+        if isinstance(found, str):
+            notes.append(f"the outbox {name} can't be read: {found}")
+        else:
+            known[key] = replace(it, rows=found.rows, oldest=found.oldest, failed=found.failed)
+    return replace(seen, notes=notes, outboxes=[known[key] for key in sorted(known)])
 
 
 async def _show_json(looks: AsyncIterator[Overview | str]) -> None:

@@ -47,7 +47,7 @@ class Publishing:
     """
 
     __slots__ = (
-        "_after", "_carriers", "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late",
+        "_after", "_before", "_carriers", "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late",
         "_last_refusal", "_lost", "_pipe", "_refused", "_sent", "_streams", "_timeout",
     )  # fmt: skip
 
@@ -66,6 +66,8 @@ class Publishing:
         self._doubtful: set[Outgoing] = set()
         # Looked up once: after the end of the bus, that would open it again.
         self._carriers: dict[Outgoing, Stream] = {}
+        # The ids of those that have to be there first, for events whose key has an order.
+        self._before: dict[Outgoing, str] = {}
         # For each stream, an entry that was there before the first event was sent to it.
         self._after: dict[Stream, str] = {}
 
@@ -76,10 +78,15 @@ class Publishing:
             sent: The outcome of the one event, if it was sent already.
         """
         timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
+        last: dict[tuple[Stream, str], str] = {}
         try:
             for event in self._events:
                 stream = self._carriers[event] = self._streams.of(event.message)
                 self._after[stream] = stream.confirmed
+                if event.key:
+                    if (stream, event.key) in last:
+                        self._before[event] = last[stream, event.key]
+                    last[stream, event.key] = event.message.id
             for part in _parts(self._events):
                 await self._store(part, sent)
         finally:
@@ -120,7 +127,8 @@ class Publishing:
                     self._is_late, self._found_no_room = True, trimmer.has_no_room
             if self._is_late:
                 return
-            sent.append(append(stream, event.message.id, event.body, event.dedupe))
+            before = self._before.get(event)
+            sent.append(append(stream, event.message.id, event.body, event.dedupe, before))
 
     async def _collect(self, events: Sequence[Outgoing]) -> list[Outgoing]:
         """Note the outcomes of the events; return those that may have to be sent again."""
@@ -299,18 +307,25 @@ class Publishing:
             expire(future)
 
 
-def append(stream: Stream, message_id: str, body: Sequence[Any], dedupe: float | None) -> asyncio.Future[Any]:
-    """Send one event; returns the future of its id in the stream."""
+def append(
+    stream: Stream, message_id: str, body: Sequence[Any], dedupe: float | None, before: str | None = None
+) -> asyncio.Future[Any]:
+    """Send one event, which is stored only if another one was before; returns the future of its id there."""
     if dedupe is None:
         return stream.store("XADD", stream.key, "*", *body)
     # The text and not its hash, so that a server which does not know it yet needs no second round.
-    return stream.store(*_fire(stream, message_id, body, dedupe).by_text())
+    return stream.store(*_fire(stream, message_id, body, dedupe, before).by_text())
 
 
-def _fire(stream: Stream, message_id: str, body: Sequence[Any], dedupe: float) -> Run:
+def _fire(
+    stream: Stream, message_id: str, body: Sequence[Any], dedupe: float, before: str | None = None
+) -> Run:
     milliseconds, waits = max(1, int(dedupe * 1000)), int(stream.promise is not None)
     fired = fired_key(stream.key, message_id)
-    return FIRE(stream=stream.key, fired=fired, milliseconds=milliseconds, waits=waits, fields=body)
+    first = () if before is None else (fired_key(stream.key, before),)
+    return FIRE(
+        stream=stream.key, fired=fired, before=first, milliseconds=milliseconds, waits=waits, fields=body
+    )
 
 
 def _why_full(trimmer: Trimmer) -> str:

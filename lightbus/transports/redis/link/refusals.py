@@ -96,6 +96,7 @@ REFUSALS = {
         Reaction.RAISE,
         "another node of its cluster holds that key; use bus.redis.cluster in place of bus.redis.url",
     ),
+    "HELD": Refusal(Reaction.RAISE, "an event of the same key goes first, and that was refused"),
     "WRONGTYPE": Refusal(
         Reaction.GIVE_UP, "the key holds something that is not Lightbus's; rename or delete that key"
     ),

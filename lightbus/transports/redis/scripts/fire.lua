@@ -1,9 +1,10 @@
 -- Adds an event to a stream, unless one with its id was added within the last so many milliseconds: then the key
 -- `fired` holds that one's id in the stream. Returns the id in the stream.
+-- With `before`, the key that holds the id of another event: it is not added unless that one was.
 -- With `waits`, a WAIT follows, which counts only what its own connection has written: so an event that was there is
 -- followed by a write, too, which changes nothing.
 -- Rehearsed: what is stored is remembered, so that it is not stored again where its sender was refused.
-local stream, fired = KEYS[1], KEYS[2]
+local stream, fired, before = KEYS[1], KEYS[2], KEYS[3]
 local milliseconds, waits = ARGV[1], ARGV[2]
 local known = redis.call('GET', fired)
 if known then
@@ -11,6 +12,9 @@ if known then
     redis.call('SET', fired, known, 'KEEPTTL')
   end
   return known
+end
+if before and not redis.call('GET', before) then
+  return redis.error_reply('HELD the event before it was not stored')
 end
 local fields = {}
 for i = 3, #ARGV do -- fields

@@ -1,0 +1,65 @@
+"""Outboxes in which very much waits: filled, and looked at with the eyes of the database."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, create_engine, text
+
+from lightbus.sqlalchemy.tables import SqlAlchemyTables, reading
+from tests.support.databases import DatabaseKind, Databases
+
+from .test_sqlalchemy import METADATA, url_of
+
+#: Every hundredth row can't be sent.
+_FILL = """
+INSERT INTO lightbus_outbox (event_id, api, event, version, kwargs, {key}, bucket, traceparent, created_at,
+    state, error, attempts)
+SELECT {name}, 'shop', 'placed', 1, '{{}}', {value}, n % 12, '', now(),
+    CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END, '', 0 FROM {numbers}
+"""
+_FILLS = {
+    "postgresql": _FILL.format(
+        key="key", name="'e' || n", value="'k' || n", numbers="generate_series(1, ROWS) AS n"
+    ),
+    "mariadb": _FILL.format(
+        key="`key`",
+        name="concat('e', n)",
+        value="concat('k', n)",
+        numbers="(SELECT seq AS n FROM seq_1_to_ROWS) AS numbers",
+    ),
+}
+_ANALYZE = {"postgresql": "VACUUM ANALYZE lightbus_outbox", "mariadb": "ANALYZE TABLE lightbus_outbox"}
+
+
+def filled(databases: Databases, kind: DatabaseKind, rows: int) -> Engine:
+    """An engine of a database in whose outbox so many rows are."""
+    engine = create_engine(url_of(kind, databases))
+    METADATA.create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_FILLS[kind].replace("ROWS", str(rows)).replace("%", "%%"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(_ANALYZE[kind])
+    return engine
+
+
+def plan_of(engine: Engine, buckets: Sequence[int], limit: int) -> str:
+    """How the database reads a batch, in its words."""
+    asked = reading(buckets, limit).compile(engine, compile_kwargs={"literal_binds": True})
+    with engine.connect() as connection:
+        return "\n".join(str(tuple(row)) for row in connection.execute(text(f"EXPLAIN {asked}")))
+
+
+def seconds_of(engine: Engine, buckets: Sequence[int], limit: int, times: int = 9) -> float:
+    """How long reading a batch takes, its lock included."""
+    tables, taken = SqlAlchemyTables(engine, "e"), []
+    for _ in range(times):
+        started = time.perf_counter()
+        batch = tables.begin(buckets, limit)
+        taken.append(time.perf_counter() - started)
+        assert batch is not None and len(batch.rows) == limit
+        tables.rollback()
+    tables.close()
+    return statistics.median(taken)

@@ -1,0 +1,178 @@
+"""``outbox.notify``: whoever writes wakes the relay, which else looks every ``poll``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import pytest
+from asgiref.sync import sync_to_async
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+import lightbus
+from lightbus.bus.path import BusPath
+from lightbus.declared.settings import OutboxOptions
+from lightbus.outbox.database import InThread, Remote
+from lightbus.outbox.relay import Relay
+from lightbus.sqlalchemy import outbox as in_session
+from lightbus.sqlalchemy.engines import connect
+from tests.support.databases import Databases
+from tests.support.eventually import eventually_async
+from tests.support.servers import Server
+
+from .conftest import Outbox, arguments, outbox_in
+from .pooler import Pooler
+from .shop import ShopApi
+from .test_django import place as place_in_django
+from .test_sqlalchemy import METADATA, place, url_of
+
+Way = Literal["django", "sqlalchemy", "asynchronous"]
+Write = Callable[[int], Awaitable[Any]]
+#: So long that a relay which waits for it is told from one that was woken.
+POLL = 30.0
+
+
+@pytest.fixture(params=[True])
+def notifying(request: pytest.FixtureRequest, redis_url: str) -> Any:
+    """A bus that owns the shop, and wakes relays unless a test says otherwise."""
+    config = {"bus": {"redis": {"url": redis_url}}, "outbox": {"notify": request.param}}
+    bus = lightbus.create(config, service_name="shop")
+    bus.client.register_api(ShopApi)
+    yield bus
+    bus.client.close()
+
+
+@asynccontextmanager
+async def way_of(
+    name: Way, bus: BusPath, databases: Databases, django: Outbox, port: int | None = None
+) -> AsyncIterator[tuple[Callable[[], Remote], Write]]:
+    """How a relay is connected to a PostgreSQL, perhaps over another port, and how an event is written."""
+    if name == "django":
+        from lightbus.django.tables import DjangoTables
+
+        yield (
+            lambda: InThread(DjangoTables(django.alias, notify=True)),
+            lambda number: sync_to_async(place_in_django)(bus, django, number),
+        )
+        return
+    url = url_of("postgresql", databases)
+    over = url if port is None else url.replace(f":{databases.server('postgresql').port}/", f":{port}/")
+    engine = create_engine(url)
+    METADATA.create_all(engine)
+    if name == "sqlalchemy":
+        relayed = create_engine(over)
+        yield (
+            lambda: connect(relayed, "db:engine", notify=True),
+            lambda number: asyncio.to_thread(place, bus, engine, number),
+        )
+        relayed.dispose()
+    else:
+        asynchronous = create_async_engine(over)
+
+        async def write(number: int) -> None:
+            async with AsyncSession(asynchronous) as session, session.begin():
+                await in_session(bus, session).shop.placed.fire_async(number=number)
+
+        yield lambda: connect(asynchronous, "db:engine", notify=True), write
+        await asynchronous.dispose()
+    engine.dispose()
+
+
+@pytest.fixture
+def django(databases: Databases, migrated: dict[str, str], tmp_path_factory: Any) -> Outbox:
+    """An empty outbox of Django's in PostgreSQL."""
+    return outbox_in("postgresql", databases, migrated, tmp_path_factory)
+
+
+@asynccontextmanager
+async def relaying(bus: BusPath, remote: Remote, **options: Any) -> AsyncIterator[Relay]:
+    relay = Relay(bus.client, remote, OutboxOptions(**{"poll": POLL, "notify": True, **options}))
+    task = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        relay.end()
+        await task
+        await relay.close()
+
+
+async def fired(server: Server, number: int) -> None:
+    await eventually_async(lambda: arguments(server, "number") == [*range(number)])
+
+
+@pytest.mark.parametrize("name", ["django", "sqlalchemy", "asynchronous"])
+async def test_whoever_writes_wakes_the_relay_at_once_also_over_a_new_connection(
+    notifying: BusPath, databases: Databases, django: Outbox, redis_server: Server, name: Way
+) -> None:
+    async with way_of(name, notifying, databases, django) as (remote, write):
+        async with relaying(notifying, remote()) as relay:
+            started = time.monotonic()
+            for number in range(5):
+                await write(number)
+                await fired(redis_server, number + 1)
+            tables: Any = relay._database._tables
+            process = tables._ear._raw.info.backend_pid
+            databases.server("postgresql").execute(f"SELECT pg_terminate_backend({process})")
+            await write(5)
+            await fired(redis_server, 6)
+            await write(6)
+            await fired(redis_server, 7)
+    assert time.monotonic() - started < POLL
+
+
+@pytest.mark.parametrize("notifying", [False], indirect=True)
+@pytest.mark.parametrize("name", ["django", "sqlalchemy", "asynchronous"])
+async def test_a_lost_sign_costs_no_more_than_poll(
+    notifying: BusPath, databases: Databases, django: Outbox, redis_server: Server, name: Way
+) -> None:
+    async with way_of(name, notifying, databases, django) as (remote, write):
+        database, looked = remote(), []
+        begin: Callable[..., Any] = database.begin
+
+        async def noted(*about: Any) -> Any:
+            looked.append(time.monotonic())
+            return await begin(*about)
+
+        database.begin = noted  # type: ignore[method-assign,assignment]
+        async with relaying(notifying, database, poll=0.5):
+            # The second look follows at once, as signs are heard only from then on.
+            await eventually_async(lambda: len(looked) == 2)
+            await write(1)
+            await eventually_async(lambda: arguments(redis_server, "number") == [1])
+    assert looked[2] - looked[1] >= 0.5
+
+
+@pytest.mark.parametrize("name", ["sqlalchemy", "asynchronous"])
+async def test_behind_a_pooler_it_is_told_once_and_poll_goes_on(
+    notifying: BusPath,
+    databases: Databases,
+    django: Outbox,
+    redis_server: Server,
+    caplog: pytest.LogCaptureFixture,
+    name: Way,
+) -> None:
+    async with Pooler(databases.server("postgresql").port) as port:
+        async with way_of(name, notifying, databases, django, port) as (remote, write):
+            async with relaying(notifying, remote(), poll=0.05):
+                for number in range(2):
+                    await write(number)
+                    await fired(redis_server, number + 1)
+    (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert told.startswith("outbox.notify does nothing for sqlalchemy:db:engine, which is looked at every")
+    assert "a pooler such as pgbouncer stands before PostgreSQL" in told
+
+
+async def test_another_database_has_no_signs_and_nobody_who_writes_gives_any(
+    notifying: BusPath, sqlite: Outbox, redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    from lightbus.django.tables import DjangoTables
+
+    async with relaying(notifying, InThread(DjangoTables(sqlite.alias, notify=True)), poll=0.05):
+        await eventually_async(lambda: "SQLite has nothing like NOTIFY" in caplog.text)
+        await sync_to_async(place_in_django)(notifying, sqlite, 1)
+        await eventually_async(lambda: arguments(redis_server, "number") == [1])
