@@ -55,9 +55,12 @@ pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of py
 soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long as you like (SEEDS=3 SECONDS=60 SERVERS=... CAMPAIGNS=... OVERLOAD=600)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m tests.faults \
 	    --campaigns $(CAMPAIGNS) --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS) --overload $(OVERLOAD)
+	@$(VENV)/bin/python -m tests.faults --acl \
+	    --campaigns faults,cluster --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS)
 	@LIGHTBUS_TEST_ACL=1 $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports
-	@for kind in valkey redis7; do \
-	    LIGHTBUS_TEST_SPREAD=$$kind $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports -k cluster || exit 1; done
+	@for kind in valkey redis7; do for limited in "" 1; do \
+	    LIGHTBUS_TEST_SPREAD=$$kind LIGHTBUS_TEST_ACL=$$limited \
+	        $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports -k cluster || exit 1; done; done
 	@$(VENV)/bin/python -m tests.faults --plants all
 	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)
 	@$(VENV)/bin/python -m tests.outbox.campaign --kills 100

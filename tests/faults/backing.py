@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +53,22 @@ class Backing(ABC):
     def port_of(self, key: str) -> int:
         """Where that is now."""
 
+    @abstractmethod
+    def alive(self) -> Sequence[Server]:
+        """The servers that run, and are not frozen."""
+
 
 class Alone(Backing):
     """One server that writes everything to disk, reached through a proxy for each process.
 
     Args:
         kind: Which server.
+        args: Further options for its command line.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, args: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.server = self.closing.enter_context(Server(kind, aof=True))
+        self.server = self.closing.enter_context(Server(kind, aof=True, args=args))
         #: The server that takes writes now.
         self.port = self.server.port
 
@@ -75,6 +80,10 @@ class Alone(Backing):
     def port_of(self, key: str) -> int:
         """There is one."""
         return self.port
+
+    def alive(self) -> Sequence[Server]:
+        """There is one."""
+        return [self.server]
 
 
 class Replicated(Alone):
@@ -202,11 +211,12 @@ class Spread(Backing):
 
     Args:
         kind: Which servers.
+        args: Further options for the command line of each.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, args: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.nodes = self.closing.enter_context(RedisCluster(kind))
+        self.nodes = self.closing.enter_context(RedisCluster(kind, args=args))
         self._homes: dict[str, int] = {}
         self._looked_at = 0.0
 
@@ -226,6 +236,10 @@ class Spread(Backing):
             except OSError as e:  # the one that was asked has just been killed
                 raise redis.ConnectionError(str(e)) from e
         return self._homes[key]
+
+    def alive(self) -> Sequence[Server]:
+        """Those of its nodes that are."""
+        return self.nodes.alive
 
     @contextlib.contextmanager
     def promotion(self, promoted: Callable[[], None]) -> Iterator[Callable[[Node], None]]:

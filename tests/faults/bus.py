@@ -94,9 +94,11 @@ def _steps(kind: str, good: float) -> list[float]:
 
 
 def before_server_start(bus: Any) -> None:
-    """Listen three times to the same events."""
+    """Listen three times to the same events, where the manifest does not say so."""
     events = [(name, "happened") for name in apis()]
     for handler in (narrow, wide, plain):
+        if handler.__name__ in bus.client.listeners:
+            continue
         options = {"concurrency": LISTENERS[handler.__name__], "since": "earliest"}
         bus.client.listen_for_events(
             events, handler, listener_name=handler.__name__, options=options, on_error=POLICY

@@ -23,6 +23,7 @@ from .driver import ALONE, REPLICATED, Driver
 from .oracle import Verdict, judge
 from .report import Result
 from .settings import KINDS, manifest
+from .users import Users
 from .watcher import Left, Watcher
 
 #: Seconds within which something more must be dealt with, once nothing goes wrong any more, until all is.
@@ -39,6 +40,7 @@ def run(
     *,
     replicated: bool = False,
     promised: bool = False,
+    acl: bool = False,
 ) -> Result:
     """Run one campaign.
 
@@ -51,12 +53,15 @@ def run(
         kinds: Of a hundred events, how many are of which kind.
         replicated: Whether there is a replica that Sentinel may promote; what it heard of must not be lost.
         promised: Whether firing waits for that replica, so that nothing confirmed may be lost.
+        acl: Whether each process is a user of its own, with the rules that ``lightbus acl`` writes.
     """
     asks = replicated and not promised
     env = {"CAMPAIGN_PLANT": plant, "CAMPAIGN_KINDS": kinds, "CAMPAIGN_REPLICATED": "1" if asks else ""}
-    backing = Replicated(kind, guarded=asks and seed % 2 == 1) if replicated else Alone(kind)
     configured = partial(manifest, replicas=int(promised))
-    with Cluster(backing, env, configured) as cluster, Watcher(backing) as watcher:
+    users = Users(configured, {"url": "redis://redis"}) if acl else None
+    args = users.args if users is not None else ()
+    backing = Replicated(kind, guarded=asks and seed % 2 == 1) if replicated else Alone(kind, args)
+    with Cluster(backing, env, configured, users=users) as cluster, Watcher(backing) as watcher:
         cluster.start_clients(seed)
         driver = Driver(cluster, watcher, random.Random(seed))
         await_first(cluster)
@@ -70,7 +75,7 @@ def run(
     verdict = end.verdict
     unheard = [f"lost since no replica had it: {verdict.unreplicated}", f"calls run again: {verdict.rerun}"]
     return Result(
-        "replicas" if promised else "sentinel" if replicated else "faults",
+        "replicas" if promised else "sentinel" if replicated else f"faults{with_users(users)}",
         kind,
         seed,
         seconds,
@@ -125,9 +130,19 @@ def finish(
     lines = ledger.read(cluster.folder)
     thefts = [" ".join(key) for key in sorted(watcher.thefts)]
     verdict = judge(lines, left, dead, thefts, bound(lines), kept)
+    if cluster.users is not None:
+        cluster.note_refused()
+        verdict.wrong["refused"] = sorted(cluster.users.refused)
+        has_looked = any(line.verb == "looked_after" for line in lines)
+        verdict.wrong["not looked after"] = [] if has_looked else ["the operator could do nothing"]
     verdict.wrong["exit status"] = [f"{name}: {status}" for name, status in statuses.items() if status]
     outputs = [] if verdict.is_good else [text[-3000:] for text in cluster.outputs()]
     return End(verdict, lines, drained_in, outputs)
+
+
+def with_users(users: Users | None) -> str:
+    """Say in a campaign's name that its processes may not do everything."""
+    return "" if users is None else ", limited users"
 
 
 def _drain(watcher: Watcher) -> tuple[Left, float]:

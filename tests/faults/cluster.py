@@ -19,6 +19,7 @@ from tests.support.proxy import Proxy
 from . import ledger
 from .backing import Backing
 from .settings import manifest, write
+from .users import Role, Users
 
 HOSTS = 2
 
@@ -72,6 +73,7 @@ class Cluster:
         env: What every process finds in its environment.
         configured: Makes the manifest of a process of its options of Redis.
         hosts: How many.
+        users: The user of each process; None if all may do everything.
     """
 
     def __init__(
@@ -80,12 +82,16 @@ class Cluster:
         env: Mapping[str, str],
         configured: Callable[[Mapping[str, Any]], dict[str, Any]] = manifest,
         hosts: int = HOSTS,
+        users: Users | None = None,
     ) -> None:
         self.closing = contextlib.ExitStack()
         self.closing.push(backing.closing)
         self.backing = backing
         self._configured = configured
+        self.users = users
         try:
+            if users is not None:
+                self.closing.callback(users.close)
             self._make(env, hosts)
         except BaseException:
             self.closing.close()
@@ -110,9 +116,13 @@ class Cluster:
         """Start what must be there before the hosts."""
 
     def configure(self, name: str) -> tuple[Path, Proxy | None]:
-        """Write a process's manifest, with a link of its own; returns its path and the link's proxy."""
+        """Write a host's manifest, with a link of its own; returns its path and the link's proxy."""
         options, proxy = self.backing.link()
-        return write(self.folder, name, self._configured(options)), proxy
+        return self._write(name, "host", options), proxy
+
+    def _write(self, name: str, role: Role, options: Mapping[str, Any]) -> Path:
+        manifest = self._configured(options)
+        return write(self.folder, name, self.users.manifest(role, manifest) if self.users else manifest)
 
     def start_clients(self, seed: int, rates: Mapping[str, float] | None = None) -> None:
         """Begin to fire and to call.
@@ -121,10 +131,15 @@ class Cluster:
             seed: Of what they do.
             rates: How many a second for the publisher and the caller; left out, the next after the last.
         """
-        config, self.client_proxy = self.configure("clients")
-        for role in ("publisher", "caller"):
+        options, self.client_proxy = self.backing.link()
+        roles: list[Role] = ["publisher", "caller"]
+        for role in roles:
+            config = self._write(role, role, options)
             command = [sys.executable, "-m", "tests.faults.clients", role, str(config), str(seed)]
             self.start_client(command, {"CAMPAIGN_RATE": str(rates[role])} if rates else {})
+        if self.users is not None:
+            config = self._write("operator", "operator", options)
+            self.start_client([sys.executable, "-m", "tests.faults.operator", str(config), str(seed)], {})
         for process in self.clients:
             process.wait_for_line("begins")
 
@@ -162,6 +177,11 @@ class Cluster:
             for host in self.hosts:
                 end(host)
             yield
+
+    def note_refused(self) -> None:
+        """Note what servers have refused to these users: one that is killed forgets it."""
+        if self.users is not None:
+            self.users.look(self.backing.alive())
 
     def outputs(self) -> Iterator[str]:
         """What the processes that still run have printed."""

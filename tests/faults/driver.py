@@ -54,6 +54,7 @@ class Driver:
 
     def do(self, name: str) -> None:
         """Do one fault and write it down."""
+        self.cluster.note_refused()
         host = self.chance.choice(self.cluster.hosts)
         whose = {"all": self.cluster.hosts, "one": [host], "none": []}[TOUCHED.get(name, "one")]
         started = time.monotonic()

@@ -14,12 +14,13 @@ from tests.support.servers import Kind
 
 from .backing import Spread
 from .bound import bound_of
-from .campaign import await_first, finish
+from .campaign import await_first, finish, with_users
 from .cluster import Cluster, Host, pause
 from .driver import Driver, Fault
 from .ledger import Line
 from .report import Result
 from .settings import KINDS, SPREAD, manifest
+from .users import Users
 from .watcher import Watcher, groups_of
 
 #: Seconds for which a replica hears nothing before its primary dies; longer, and it would count as failed.
@@ -45,6 +46,7 @@ def run_spread(
     replicas: int = 1,
     is_in_step: bool = False,
     waiting: str = "",
+    acl: bool = False,
 ) -> Result:
     """Run one campaign on a cluster.
 
@@ -58,14 +60,16 @@ def run_spread(
         replicas: How many replicas must have an event before it counts as fired. With none, what a promoted
             replica had not heard of is lost; it is counted, and is nobody's fault.
         waiting: How processes wait for messages; left out, by the seed.
+        acl: Whether each process is a user of its own, with the rules that ``lightbus acl`` writes.
         is_in_step: Whether these faults leave each replica in step, so that nothing may be lost anyway.
     """
     env = {"CAMPAIGN_PLANT": plant, "CAMPAIGN_KINDS": kinds, "CAMPAIGN_APIS": ",".join(SPREAD)}
     waiting = waiting or WAITING[seed % len(WAITING)]
     configured = partial(manifest, apis=SPREAD, replicas=replicas, waiting=waiting)
-    backing = Spread(kind)
+    users = Users(configured, {"cluster": {"nodes": ["redis:6379"]}}) if acl else None
+    backing = Spread(kind, users.args if users is not None else ())
     with (
-        Cluster(backing, env, configured) as cluster,
+        Cluster(backing, env, configured, users=users) as cluster,
         Watcher(backing, groups_of(*SPREAD)) as watcher,
     ):
         cluster.start_clients(seed)
@@ -86,7 +90,7 @@ def run_spread(
     if not replicas and not is_in_step:
         notes.append(f"confirmed, and lost since no replica had them: {verdict.unreplicated}")
     return Result(
-        f"cluster, {replicas} waited for, {waiting}",
+        f"cluster, {replicas} waited for, {waiting}{with_users(users)}",
         kind,
         seed,
         seconds,
