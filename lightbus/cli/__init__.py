@@ -45,6 +45,7 @@ COMMANDS = {
     "status": "Show who is on the bus, and what waits there.",
     "types": "Write a module of typed clients.",
     "version": "Print the versions of Lightbus and what it uses.",
+    "web": "Show the bus in a browser.",
 }
 
 

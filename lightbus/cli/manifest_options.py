@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 from lightbus.cli.help import LOG, MANIFEST, shared_option
 from lightbus.host import logs
 from lightbus.manifest.load import load
+from lightbus.manifest.making.overrides import FLAGS
 from lightbus.manifest.model import LogFormat, LogLevel, Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -137,9 +138,9 @@ def read_unfilled(**options: Any) -> Manifest:
 
 
 def _read(options: Mapping[str, Any], *, unfilled: bool) -> Manifest:
-    names = ("modules", "service_name", "process_name", "log_level", "log_format", "processes", "transport")
     # Not every command has an option for each of them.
-    flags = {name: str(options[name]) for name in names if options.get(name)}
+    given = {name: options[name] for name in (*FLAGS, "transport") if options.get(name)}
+    flags = {name: value if isinstance(value, tuple) else str(value) for name, value in given.items()}
     return load(
         options["config"],
         overrides=options["overrides"],

@@ -20,7 +20,7 @@ from lightbus.insight.overview import (
     ProcessStatus,
     ScheduleStatus,
 )
-from lightbus.transports.events import GroupStatus
+from lightbus.insight.verdicts import is_of_all, of_api, of_group, of_process, of_schedule
 from lightbus.transports.unserved import duration
 
 #: The most ended processes that are shown one by one.
@@ -229,23 +229,13 @@ def _processes(processes: Sequence[ProcessStatus], *, has_versions: bool = False
         for p in all_:
             if not any(p in folded for folded in many):
                 version = (p.version or "-",) if has_versions else ()
-                yield _state(p), p.service or "?", p.name, *version, _apis(p), tuple(p.listens), _last(p)
+                yield of_process(p), p.service or "?", p.name, *version, _apis(p), tuple(p.listens), _last(p)
         for folded in many:
             listeners = tuple(sorted({name for p in folded for name in p.listens}))
             last = min(folded, key=lambda p: p.idle or 0.0)
             version = ("-",) if has_versions else ()
             more = f"({len(folded)} more)"
-            yield _state(last), service or "?", more, *version, (), listeners, _last(last)
-
-
-def _state(process: ProcessStatus) -> Verdict:
-    if process.state == "unknown":
-        return Verdict("1.x")
-    if process.state == "ended":
-        return Verdict("ended", 1)
-    if process.phase in ("starting", "stopping"):
-        return Verdict(process.phase, 1)
-    return Verdict("not ready", 2) if process.obstacles else Verdict("ok")
+            yield of_process(last), service or "?", more, *version, (), listeners, _last(last)
 
 
 def _apis(process: ProcessStatus) -> tuple[str, ...]:
@@ -262,12 +252,12 @@ def _last(process: ProcessStatus) -> str:
 
 
 def _api(it: ApiStatus) -> Row:
-    of_all = it.name.startswith("internal.")
+    of_all = is_of_all(it)
     owner, served = ("each service", "-") if of_all else ("nobody", "nobody")
     if it.is_1x:
         owner, served = "a Lightbus 1.x", "not known (1.x)"
     return (
-        _state_of_api(it, of_all=of_all),
+        of_api(it),
         it.name,
         it.owner or owner,
         "published" if it.is_published else "-",
@@ -275,14 +265,6 @@ def _api(it: ApiStatus) -> Row:
         it.waiting,
         it.running,
     )
-
-
-def _state_of_api(it: ApiStatus, *, of_all: bool) -> Verdict:
-    if it.is_1x:
-        return Verdict("1.x")
-    if it.processes or of_all:
-        return Verdict("ok")
-    return Verdict("stuck", 2) if it.waiting else Verdict("unserved", 1)
 
 
 def _listener(it: ListenerStatus, rates: Rates | None = None, *, is_cut: bool = False) -> Row:
@@ -295,20 +277,7 @@ def _listener(it: ListenerStatus, rates: Rates | None = None, *, is_cut: bool = 
         counts += tuple(map(_per_second, rates.get(_key(it), (None, None))))
     # All of them end with that.
     stream = it.stream.removesuffix(":stream") if is_cut else it.stream
-    return (state_of(it), it.group, stream, *counts, readers)
-
-
-def state_of(it: ListenerStatus | GroupStatus) -> Verdict:
-    """Return the word for how a listener or a group fares."""
-    if it.gone:
-        return Verdict("lost", 2)
-    if isinstance(it, ListenerStatus) and it.paused:
-        return Verdict("paused", 1)
-    if not it.is_served:
-        return Verdict("unserved", 2 if it.lag + it.pending else 1)
-    if it.dead:
-        return Verdict("dead", 1)
-    return Verdict("retrying") if it.retrying else Verdict("ok")
+    return (of_group(it), it.group, stream, *counts, readers)
 
 
 def schedule_row(it: ScheduleStatus, now: float) -> Row:
@@ -316,13 +285,7 @@ def schedule_row(it: ScheduleStatus, now: float) -> Row:
     next_run = "-" if it.next_run is None else f"in {duration(max(0.0, it.next_run - now))}"
     last = "-" if it.started is None else ago(max(0.0, now - it.started))
     took = "-" if it.seconds is None else f"{it.seconds:.3g} s"
-    return (_state_of_schedule(it), it.service, it.name, it.times, next_run, last, took, it.process or "-")
-
-
-def _state_of_schedule(it: ScheduleStatus) -> Verdict:
-    if it.outcome == "error":
-        return Verdict("failed", 1)
-    return Verdict("running") if it.running else Verdict("ok")
+    return (of_schedule(it), it.service, it.name, it.times, next_run, last, took, it.process or "-")
 
 
 def _outbox(it: OutboxStatus, now: float) -> Row:

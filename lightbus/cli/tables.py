@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lightbus.cli.wording import is_plain, middle, some
 from lightbus.host.logs import on_one_line
+from lightbus.insight.verdicts import Verdict as Verdict
 
 #: The widest that a column is made for rows which are not cut; longer cells stand out of it.
 _WIDEST = 40
@@ -21,19 +22,6 @@ _LOOKED_AT = 200
 _STYLES = ("green", "yellow", "bold red")
 #: Longer ones are cut before anything is measured: names come from the bus, where they may be of any length.
 _LONGEST = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A word about a row, shown in the colour of its severity.
-
-    Args:
-        word: Such as "ok".
-        severity: 0 where nothing is to be done, 1 for what should be looked at, 2 for what waits for help.
-    """
-
-    word: str
-    severity: int = 0
 
 
 Cell = str | int | Verdict | tuple[str, ...]

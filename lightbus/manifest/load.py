@@ -37,8 +37,8 @@ def load(
         paths: Files, folders and http(s) URLs, later ones above earlier ones.
         overrides: ``KEY=VALUE`` each, as ``--set`` takes them.
         flags: Values of the flags that were given: ``modules``, ``service_name``, ``process_name``,
-            ``log_level``, ``log_format``, ``features``, ``processes``; and ``transport``, the one to use for
-            everything.
+            ``log_level``, ``log_format``, ``features``, ``processes``, those of the console (``web_listen``
+            and so on); and ``transport``, the one to use for everything.
         environ: The environment; by default that of the process.
         cwd: The folder in which relative paths start; by default the current one.
         trust_remote: Whether manifests from URLs may name code and local files.

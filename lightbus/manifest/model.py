@@ -35,6 +35,14 @@ ListenAddress = NewType("ListenAddress", str)
 ModuleName = NewType("ModuleName", str)
 #: An API, or one procedure of it.
 CallName = NewType("CallName", str)
+#: A name by which a browser reaches a server.
+HostName = NewType("HostName", str)
+#: An address, or a network of them, such as ``10.0.0.0/8``.
+Network = NewType("Network", str)
+#: The name of a header.
+HeaderName = NewType("HeaderName", str)
+#: The path beneath which a server's pages lie, such as ``/bus``; empty for the top.
+RootPath = NewType("RootPath", str)
 #: Whether there is Django, or its settings module.
 DjangoSettings = bool | ModuleName
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -135,6 +143,62 @@ class TypesOptions:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebOptions:
+    """The console, which ``lightbus web`` serves."""
+
+    listen: ListenAddress = option(
+        ListenAddress("127.0.0.1:8098"), "Where lightbus web listens: host:port, or a port of 127.0.0.1."
+    )
+    hosts: tuple[HostName, ...] = option(
+        (),
+        "Names by which browsers reach it, beside those of this machine itself and the host of listen.",
+    )
+    auth: Literal["none", "token", "proxy"] = option(
+        "none",
+        "Who may look: everybody who reaches it, whoever has a token of token_file, or whom a proxy names.",
+    )
+    token_file: str | None = option(
+        None, "The file of the tokens for auth: token. It has a line for each person: a name and their token."
+    )
+    user_header: HeaderName = option(
+        HeaderName("X-Forwarded-User"), "The header in which the proxy names the user, for auth: proxy."
+    )
+    trusted_proxies: tuple[Network, ...] = option(
+        (), "The addresses or networks of the proxies that are believed, such as 10.0.0.0/8."
+    )
+    root_path: RootPath = option(
+        RootPath(""),
+        "The path beneath which a proxy shows it, such as /bus; the proxy may strip it or not.",
+    )
+    refresh: Duration = option(
+        Duration(5), "How often pages are renewed, and brokers asked at most, while anybody looks.", minimum=1
+    )
+
+    @property
+    def is_public(self) -> bool:
+        """Whether other machines may reach it."""
+        host = self.listen.rpartition(":")[0].strip("[]")
+        return not (host in ("localhost", "::1") or host.startswith("127."))
+
+    def contradiction(self) -> tuple[str, str] | None:
+        """Return the key that can't be as it is beside the others, and why; None if all is well."""
+        if self.auth == "none" and self.is_public:
+            return "listen", (
+                f"{self.listen} is reached from other machines, and auth: none asks nobody who they are; "
+                "listen at 127.0.0.1, or give auth: token or auth: proxy"
+            )
+        if self.auth == "token" and not self.token_file:
+            return "auth", "token needs token_file, which has a line for each person: a name and their token"
+        if self.auth == "proxy" and not self.trusted_proxies:
+            return "auth", "proxy needs trusted_proxies: the addresses from which user_header is believed"
+        if self.token_file and self.auth != "token":
+            return "token_file", f"means nothing with auth: {self.auth}; give auth: token"
+        if self.trusted_proxies and self.auth != "proxy":
+            return "trusted_proxies", f"means nothing with auth: {self.auth}; give auth: proxy"
+        return None
+
+
 def _by_name(description: str) -> Any:
     """Declare a key with a map whose keys are names that the user gives."""
     return option(factory=lambda: MappingProxyType({}), description=description)
@@ -190,6 +254,7 @@ class Manifest:
         factory=OutboxOptions, description="The outboxes whose events this service sends, and how."
     )
     http: HttpOptions = option(factory=HttpOptions, description="Health and metrics by HTTP.")
+    web: WebOptions = option(factory=WebOptions, description="The console, which lightbus web serves.")
     types: TypesOptions = option(
         factory=TypesOptions, description="The module of typed clients; its paths start where commands run."
     )

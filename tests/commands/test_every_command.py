@@ -84,6 +84,8 @@ TABLE = {
     "status": ("", OK, UNAVAILABLE),
     "types": ("auth", OK, UNAVAILABLE),
     "version": ("", OK, OK),
+    # Else it serves until it is ended.
+    "web": ("--auth token", CONFIG, CONFIG),
 }
 
 NAMES_OF_SHARED = {
@@ -154,7 +156,8 @@ def test_without_redis(project: Project, path: tuple[str, ...]) -> None:
     done = project.within("away").run(*path, *arguments.split(), LIGHTBUS__BUS__REDIS__URL=NOBODY)
     printed = done.stdout + done.stderr
     assert (done.returncode, "Traceback" in printed) == (expected, False), printed
-    if expected and path[0] not in ("outbox", "relay"):  # They ask databases first.
+    # The ones ask databases first, and the other serves without Redis, too.
+    if expected and path[0] not in ("outbox", "relay", "web"):
         assert "127.0.0.1:1/0 can't be reached" in printed and "start it" in printed
 
 

@@ -37,6 +37,7 @@ ELSEWHERE: Mapping[str, str] = {
     "gunicorn app:app --workers 4 --threads 8 --preload": "the campaign of frameworks serves by gunicorn",
     "uvicorn app:app --workers 4": "the campaign of frameworks serves by uvicorn",
     "python manage.py migrate lightbus": "tests/outbox/test_page does, for a project like that of the page",
+    "lightbus web": "tests/web serves it, and looks at its pages in a browser",
     "make cluster": "tests/docs/test_cluster starts it and ends it",
 }
 #: The pages whose projects `installed.framework` makes and serves, by their commands.

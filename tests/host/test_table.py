@@ -85,6 +85,12 @@ TABLE = {
     "InternalStateOptions": {"enabled ping_enabled ping_interval": "host/test_internal_events.py"},
     "InternalMetricsOptions": {"enabled": "host/test_internal_events.py"},
     "HttpOptions": {"listen blocked_after dead_after": "host/test_http.py"},
+    "WebOptions": {
+        "listen root_path": "web/test_server.py",
+        "hosts": "web/test_guard.py",
+        "auth token_file user_header trusted_proxies": "web/test_users.py",
+        "refresh": "web/test_options.py",
+    },
     "TypesOptions": {
         "from out apis classes map": "commands/test_types.py",
         "own": "contracts/clients/test_own.py",

@@ -17,12 +17,12 @@ from lightbus.cli import completion
 from lightbus.cli.acting import confirm, need_terminal, on_the_bus
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
-from lightbus.cli.status_screen import state_of
 from lightbus.cli.tables import Cell, Column, Table
 from lightbus.cli.wording import complain, counted, line_width
 from lightbus.host.logs import on_one_line
 from lightbus.insight import groups
 from lightbus.insight.groups import Found
+from lightbus.insight.verdicts import of_group
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
@@ -321,7 +321,7 @@ def _rest(status: GroupStatus) -> str:
 
 def _row(status: GroupStatus) -> Iterable[Cell]:
     unread: Cell = status.lag if status.lag_is_exact else f"~{status.lag}"
-    yield from (state_of(status), status.group, status.stream)
+    yield from (of_group(status), status.group, status.stream)
     yield from (unread, status.pending, status.retrying, status.dead)
     yield tuple(c.process_name for c in status.consumers if c.is_alive or c.is_1x) or "nobody"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import ipaddress
 import re
 import zoneinfo
 from collections.abc import Callable
@@ -16,7 +17,16 @@ from lightbus.declared.listener import Events, Since
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import Cron, TimeZone
 from lightbus.declared.settings import DatabaseAlias, EngineName
-from lightbus.manifest.model import CallName, DjangoSettings, ListenAddress, ModuleName
+from lightbus.manifest.model import (
+    CallName,
+    DjangoSettings,
+    HeaderName,
+    HostName,
+    ListenAddress,
+    ModuleName,
+    Network,
+    RootPath,
+)
 from lightbus.manifest.text.nodes import Untyped
 from lightbus.manifest.text.yaml import plain_scalar
 from lightbus.options import Duration, Function, Secret, SecretUrl, parse_duration
@@ -114,6 +124,12 @@ def _url(value: Any) -> Any:
     return value
 
 
+def _network(value: Any) -> Any:
+    if isinstance(value, str):
+        ipaddress.ip_network(value, strict=False)
+    return value
+
+
 def _cron(value: Any) -> Any:
     value = _read_cron(value)
     if isinstance(value, str):
@@ -198,6 +214,10 @@ _LEAVES: dict[Any, Leaf] = {
         _listen,
         {"anyOf": [{"type": "string", "pattern": ":[0-9]+$"}, {"type": "integer"}]},
     ),
+    HostName: _text("the name of a host, such as bus.example.com", _HOST),
+    Network: Leaf("an address or a network such as 10.0.0.0/8", "text", _network, {"type": "string"}),
+    HeaderName: _text("the name of a header, such as X-Forwarded-User", "[A-Za-z][A-Za-z0-9-]{0,99}"),
+    RootPath: _text("a path such as /bus", "(?:/[A-Za-z0-9._~-]+)*"),
     Function: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
     ModuleName: _text("a module as package.module", _DOTTED, code=True),
     DjangoSettings: Leaf(

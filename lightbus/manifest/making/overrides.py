@@ -29,6 +29,13 @@ FLAGS = {
     "log_format": ("--log-format", "bus.log_format"),
     "features": ("--only/--skip", "features"),
     "processes": ("--processes", "processes"),
+    "web_listen": ("--listen", "web.listen"),
+    "web_hosts": ("--host", "web.hosts"),
+    "web_auth": ("--auth", "web.auth"),
+    "web_token_file": ("--token-file", "web.token_file"),
+    "web_user_header": ("--user-header", "web.user_header"),
+    "web_trusted_proxies": ("--trusted-proxy", "web.trusted_proxies"),
+    "web_root_path": ("--root-path", "web.root_path"),
 }
 _RANK = 1_000_000
 _LONGEST_NAME = 30

@@ -27,12 +27,13 @@ _STATES: Final[dict[State, str]] = {"there": "", "absent": " absent", "undeclare
 _LEGEND_HEIGHT: Final = 48
 
 
-def svg(picture: Picture, *, compares: bool = False) -> str:
+def svg(picture: Picture, *, compares: bool = False, is_part: bool = False) -> str:
     """Return the file.
 
     Args:
         picture: What there is to draw.
         compares: Whether the legend says what broken and red lines mean.
+        is_part: Whether it becomes a part of a page, which has the styles.
     """
     layout = layout_of(picture)
     height, legend = round(layout.height + _LEGEND_HEIGHT), _Legend(picture, compares)
@@ -44,7 +45,7 @@ def svg(picture: Picture, *, compares: bool = False) -> str:
             'aria-labelledby="t d" font-family="system-ui, sans-serif">',
             '<title id="t">Services, APIs and listeners</title>',
             f'<desc id="d">{_text(_description(picture) or counts)}</desc>',
-            f"<style>\n{_STYLE}\n</style>",
+            *(() if is_part else (f"<style>\n{_STYLE}\n</style>",)),
             *_heads(layout),
             *(_arrow(*arrow) for arrow in layout.arrows),
             *(_box(it, layout.box_width) for it in layout.boxes),

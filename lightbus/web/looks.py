@@ -1,0 +1,74 @@
+"""The bus as the console sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightbus.exceptions import TransportError, TransportUnavailable
+from lightbus.host.checks import client_for
+from lightbus.insight.cards import read_cards
+from lightbus.insight.overview import Overview, overview
+from lightbus.insight.pace import Paces
+from lightbus.manifest.model import Manifest
+from lightbus.transports.cards import Card
+
+from .reading import Reading, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the bus.
+
+    Args:
+        overview: Who is on it, and what waits there.
+        cards: What processes say of themselves.
+        contracts: The contracts that are published, by API.
+    """
+
+    overview: Overview
+    cards: list[Card]
+    contracts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Looks:
+    """Looks at the bus of a manifest; nothing is changed there.
+
+    Args:
+        manifest: The manifest.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._client = client_for(manifest)
+        self._reading = Reading(self._read, manifest.web.refresh)
+        #: How fast its listeners go.
+        self.paces = Paces()
+
+    async def look(self) -> Seen[Look]:
+        """Return what is on the bus, as it was seen within ``web.refresh``."""
+        return await self._reading.look()
+
+    async def close(self) -> None:
+        """Leave the bus."""
+        await self._reading.stop()
+        await self._client.close_async()
+
+    async def _read(self) -> Look:
+        listeners = self._manifest.listeners.items()
+        wanted = {name: options.pairs for name, options in listeners if options.enabled}
+        seen = await overview(self._client, self._manifest.apis, wanted)
+        self.paces.note(time.monotonic(), seen.listeners)
+        contracts = await self._client.transports().schema().look(self._manifest.apis.keys())
+        return Look(seen, await self._cards(), contracts)
+
+    async def _cards(self) -> list[Card]:
+        """Return the cards; none where this user may not read them, which the overview tells."""
+        try:
+            return await read_cards(self._client)
+        except TransportUnavailable:
+            raise
+        except TransportError:
+            return []

@@ -1,0 +1,14 @@
+"""The page of schedules."""
+
+from __future__ import annotations
+
+from lightbus.insight.overview import ScheduleStatus
+from lightbus.insight.pace import Paces
+from lightbus.insight.verdicts import Verdict, of_schedule
+from lightbus.web.looks import Look
+
+
+def schedules(look: Look, paces: Paces, name: str = "") -> list[tuple[ScheduleStatus, Verdict]]:
+    """Return all schedules, those that failed first, and then those that run soonest."""
+    found = [(it, of_schedule(it)) for it in look.overview.schedules]
+    return sorted(found, key=lambda each: (-each[1].severity, each[0].next_run or float("inf"), each[0].name))

@@ -1,0 +1,94 @@
+"""Pages of templates, in which everything that comes from the bus is text."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from starlette.responses import HTMLResponse, Response
+
+from lightbus import __version__
+
+from .files import digest_of
+from .users import User
+from .words import FILTERS
+
+_TEMPLATES = Path(__file__).parent / "templates"
+#: Without eval and styles of its own, which the policy forbids; and some refusals have a page to show.
+_HTMX = {
+    "allowEval": False,
+    "allowScriptTags": False,
+    "includeIndicatorStyles": False,
+    "selfRequestsOnly": True,
+    "historyCacheSize": 0,
+    "responseHandling": [
+        {"code": "204", "swap": False},
+        {"code": "2..", "swap": True},
+        {"code": "(401|503)", "swap": True},
+        {"code": "...", "swap": False, "error": True},
+    ],
+}
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """Return the templates, which are the same for all consoles of a process."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters.update(FILTERS)
+    found.globals |= {"digest_of": digest_of, "htmx": json.dumps(_HTMX), "version": __version__}
+    return found
+
+
+class Rendering:
+    """Makes pages.
+
+    Args:
+        refresh: Seconds after which a page is renewed.
+        has_login: Whether there are sessions, which one may end.
+    """
+
+    def __init__(self, refresh: float, *, has_login: bool) -> None:
+        self._about = {"refresh": refresh, "has_login": has_login}
+
+    def page(
+        self, scope: Mapping[str, Any], template: str, user: User | None, status: int = 200, **about: Any
+    ) -> Response:
+        """Return the answer with a page.
+
+        Args:
+            scope: The scope of the request.
+            template: The page's template.
+            user: Who looks.
+            status: The status.
+            about: What the template shows.
+        """
+        root = scope.get("root_path", "").rstrip("/")
+        known = {**self._about, "root": root, "user": user, "now": time.time()}
+        text = _templates().get_template(template).render(known, **about)
+        return HTMLResponse(text, status)
+
+    def login(self, scope: Mapping[str, Any], wrong: str = "") -> Response:
+        """Return the page that asks for a token.
+
+        Args:
+            scope: The scope of the request.
+            wrong: What was wrong with the one before.
+        """
+        response = self.page(scope, "login.html", None, 401, title="Log in", wrong=wrong)
+        response.headers["WWW-Authenticate"] = 'Bearer realm="lightbus"'
+        return response
+
+    def error(self, scope: Mapping[str, Any], status: int, why: str, user: User | None = None) -> Response:
+        """Return a page that says why there is no other."""
+        return self.page(scope, "error.html", user, status, title="Not shown", why=why, code=status)

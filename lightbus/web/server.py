@@ -1,0 +1,159 @@
+"""Serves the console by itself, for ``lightbus web``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from lightbus.exceptions import ConfigurationError, MissingExtra
+from lightbus.manifest.model import Manifest
+from lightbus.runtime.portal import run
+
+from . import app
+from .console import Console
+
+try:
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+except ImportError as e:
+    raise MissingExtra("the console", "web") from e
+
+logger = logging.getLogger(__name__)
+
+#: The most connections. For one more, the one that takes its time for longest is cut off: clients that
+#: trickle keep nobody out.
+_MOST = 200
+#: Seconds for a client to send the head of a request.
+_PATIENCE = 10.0
+#: The most bytes of that.
+_MOST_HEAD = 32 * 1024
+_WHO = {
+    "none": "everybody on this machine may look",
+    "token": "whoever has a token may look",
+    "proxy": "whom the proxy names may look",
+}
+
+
+def serve(manifest: Manifest) -> None:
+    """Serve the console of a manifest until SIGTERM or Ctrl-C.
+
+    Args:
+        manifest: The manifest.
+
+    Raises:
+        ConfigurationError: The address can't be listened at, or the file of tokens can't be used.
+    """
+    console, options = app(manifest), manifest.web
+    with _listening(manifest) as listening:
+        logger.info(
+            "the console: http://%s%s/ (%s; Ctrl-C ends it)",
+            options.listen,
+            options.root_path,
+            _WHO[options.auth],
+        )
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)
+        run(_Server(_config(console)).serve([listening]))
+
+
+def _config(console: Console) -> uvicorn.Config:
+    return uvicorn.Config(
+        console,
+        http=_Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MOST + 50,
+        timeout_graceful_shutdown=3,
+        h11_max_incomplete_event_size=_MOST_HEAD,
+    )
+
+
+@contextmanager
+def _listening(manifest: Manifest) -> Iterator[socket.socket]:
+    listen = manifest.web.listen
+    host, _, port = listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as it:
+        it.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            it.bind((host.strip("[]"), int(port)))
+            it.listen(1024)
+        except OSError as e:
+            place = manifest.origin("web.listen")
+            where = f"{place}  " if place else ""
+            what = f"can't listen at {listen}: {e.strerror or e}; choose another port or address"
+            raise ConfigurationError(f"{where}web.listen: {what}") from None
+        yield it
+
+
+class _Server(uvicorn.Server):
+    """Ends in good order on a signal, and leaves the exit status to the command."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop, signals = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+class _Connection(H11Protocol):
+    """A connection on which a client has to ask soon, or leave."""
+
+    #: Those of which a request is waited for, the longest first.
+    waiting: ClassVar[dict[_Connection, None]] = {}
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+        if len(self.connections) > _MOST:
+            for slow in list(self.waiting)[:1]:
+                slow._cut_off()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._rest()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """See to it that a request is not waited for too long."""
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering or self.transport.is_closing():
+            self._rest()
+        elif self._timer is None:
+            self.waiting[self] = None
+            self._timer = self.loop.call_later(_PATIENCE, self._cut_off)
+
+    def _rest(self) -> None:
+        self.waiting.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _cut_off(self) -> None:
+        self._rest()
+        self.transport.abort()

@@ -1,0 +1,90 @@
+"""Times and numbers as people read them on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from lightbus.insight.pace import Pace
+from lightbus.transports.cards import PolicyCard
+from lightbus.transports.unserved import duration
+
+
+def ago(seconds: float) -> str:
+    """Return how long ago something was, in the unit that people would use."""
+    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
+
+
+def when(seconds: float) -> str:
+    """Return in how long something is to come, or how long ago it was."""
+    return f"in {duration(seconds)}" if seconds >= 1 else ago(-seconds)
+
+
+def exact(at: float) -> str:
+    """Return a Unix time as a date and a time of day."""
+    moment = _moment(at)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment is not None else "an unknown time"
+
+
+def machine(at: float) -> str:
+    """Return a Unix time as HTML has it."""
+    moment = _moment(at)
+    return moment.isoformat(timespec="seconds") if moment is not None else ""
+
+
+def _moment(at: float) -> datetime | None:
+    """Return a Unix time, of which a process may say anything."""
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def behind(pace: Pace) -> str:
+    """Return how far behind a listener is, in seconds or larger units."""
+    if pace.behind is None or (pace.is_least and not pace.behind):
+        return "-"
+    if not pace.behind:
+        return "0 s"
+    return f"{'over ' if pace.is_least else ''}{duration(pace.behind)}"
+
+
+def per_second(rate: float | None) -> str:
+    """Return how often something was in a second."""
+    if rate is None:
+        return "-"
+    return f"{rate:.1f}" if 0 < rate < 10 else f"{rate:,.0f}"
+
+
+def seconds(it: float | None) -> str:
+    """Return how long something took."""
+    if it is None:
+        return "-"
+    return f"{it * 1000:.0f} ms" if it < 1 else f"{it:.3g} s"
+
+
+def policy(it: PolicyCard) -> str:
+    """Say what becomes of an event whose handler raises."""
+    if it.attempts == 1:
+        return f"no further attempt, then {it.then}"
+    times = f"{it.attempts} attempts" if it.attempts else "attempts without end"
+    end = f", then {it.then}" if it.attempts else ""
+    return f"{times}, {seconds(it.initial)} to {duration(it.longest)} apart{end}"
+
+
+def counted(number: int, what: str, many: str = "") -> str:
+    """Return a number with the noun that it counts, such as "1 event" or "1,204 events"."""
+    return f"{number:,} {what if number == 1 else many or f'{what}s'}"
+
+
+FILTERS: Mapping[str, object] = {
+    "ago": ago,
+    "when": when,
+    "exact": exact,
+    "machine": machine,
+    "behind": behind,
+    "per_second": per_second,
+    "seconds": seconds,
+    "policy": policy,
+    "duration": duration,
+}

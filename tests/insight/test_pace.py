@@ -1,0 +1,57 @@
+"""How fast listeners go and how far behind they are, from looks at them."""
+
+from __future__ import annotations
+
+from lightbus.insight.overview import ListenerStatus
+from lightbus.insight.pace import Pace, Paces
+
+
+def listener(fired: int | None, read: int | None, name: str = "mailer") -> ListenerStatus:
+    """A listener that has read so many of so many events."""
+    lag = (fired or 0) - (read or 0)
+    return ListenerStatus("shop", name, "a.*:stream", lag, True, 0, 0, 0, (), fired=fired, read=read)
+
+
+def paced(*looks: tuple[float, int | None, int | None]) -> Pace:
+    """Its pace after these looks: when, fired and read."""
+    paces = Paces()
+    for at, fired, read in looks:
+        paces.note(at, [listener(fired, read)])
+    return paces.of(listener(*looks[-1][1:]))
+
+
+def test_one_look_tells_no_rate() -> None:
+    assert paced((0, 10, 10)) == Pace(None, None, 0.0)
+    assert paced((0, 10, 5)) == Pace(None, None, 0.0, is_least=True)
+
+
+def test_rates_are_those_of_the_last_minute() -> None:
+    assert paced((0, 0, 0), (10, 100, 50)) == Pace(10.0, 5.0, 10.0)
+    assert paced((0, 0, 0), (100, 900, 900), (150, 1000, 950)).fired == 2.0
+
+
+def test_a_listener_is_behind_since_the_oldest_event_was_fired_that_it_has_not_read() -> None:
+    assert paced((0, 10, 10), (5, 20, 10), (10, 30, 10), (15, 30, 20)).behind == 10
+    assert paced((0, 10, 10), (5, 20, 10), (10, 30, 30)).behind == 0
+
+
+def test_a_listener_that_was_behind_before_is_so_for_longer_than_that() -> None:
+    assert paced((0, 20, 10), (30, 20, 15)) == Pace(0.0, 5 / 30, 30, is_least=True)
+
+
+def test_what_is_not_known_is_not_guessed() -> None:
+    assert paced((0, None, None), (5, None, None)).fired is None
+    assert paced((0, 5, None)).behind is None
+
+
+def test_a_stream_that_was_made_anew_is_another_one() -> None:
+    assert paced((0, 1000, 900), (5, 3, 3)) == Pace(None, None, 0.0)
+
+
+def test_looks_are_kept_for_an_hour_and_those_of_a_group_that_is_gone_not_at_all() -> None:
+    paces = Paces()
+    for at in range(0, 7300, 100):
+        paces.note(at, [listener(20, 10)])
+    assert paces.of(listener(20, 10)).behind == 3600
+    paces.note(7400, [listener(1, 1, "other")])
+    assert paces.of(listener(20, 10)).behind is None

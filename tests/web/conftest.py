@@ -1,0 +1,48 @@
+"""What the tests of the console share: one in this process, asked as a browser asks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx2
+
+from lightbus.manifest.load import load
+from lightbus.manifest.model import Manifest
+from lightbus.web import Resolve, app
+from lightbus.web.console import Console
+
+NOBODY = "redis://127.0.0.1:1/0"
+ORIGIN = "http://localhost:8098"
+#: What a page of the console sends.
+OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin", "X-Lightbus-Console": "1"}
+#: Tokens of people.
+ANN, BOB = "ann-0123456789abcdefghij", "bob-0123456789abcdefghij"
+
+
+def manifest(*settings: str, url: str = NOBODY) -> Manifest:
+    """A manifest of nothing but settings."""
+    return load(overrides=[f"bus.redis.url={url}", *settings], environ={}, look_around=False)
+
+
+@contextlib.asynccontextmanager
+async def browsing(
+    *settings: str,
+    url: str = NOBODY,
+    resolve: Resolve | None = None,
+    origin: str = ORIGIN,
+    client: str = "127.0.0.1",
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """Somebody who looks at a console of this process."""
+    console = app(manifest(*settings, url=url), resolve)
+    try:
+        async with visitor(console, origin, client) as it:
+            yield it
+    finally:
+        await console.close_async()
+
+
+def visitor(console: Console, origin: str = ORIGIN, client: str = "127.0.0.1") -> httpx2.AsyncClient:
+    """Somebody who looks at a console; errors are for the server, and not for the test."""
+    transport = httpx2.ASGITransport(app=console, raise_app_exceptions=False, client=(client, 40_000))
+    return httpx2.AsyncClient(transport=transport, base_url=origin)

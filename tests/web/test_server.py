@@ -1,0 +1,134 @@
+"""``lightbus web`` as a process: where it listens, how it ends, and clients that take their time."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.guide.project import Project
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.servers import Server, free_port
+
+BUS = """
+    from lightbus import Api, Event
+
+    class AuthApi(Api):
+        user_registered = Event(parameters=("username",))
+
+        class Meta:
+            name = "auth"
+
+        async def check_password(self, username: str) -> bool:
+            raise ValueError(username)
+"""
+
+
+def get(port: int, path: str = "/", timeout: float = 15.0) -> tuple[int, str]:
+    """Status and text of a page."""
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    with contextlib.closing(link):
+        link.request("GET", path)
+        answer = link.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def start(project: Project, port: int, *options: str) -> Process:
+    """Start a console, and wait until it listens."""
+    process = project.start("web", "--listen", str(port), *options, LIGHTBUS__WEB__REFRESH="1s")
+    process.wait_for_line("the console: http://")
+    return process
+
+
+@pytest.fixture
+def project(tmp_path: Path, redis_server: Server) -> Iterator[Project]:
+    it = Project(tmp_path, redis_server.url)
+    yield it
+    it.close()
+
+
+def test_it_says_where_it_is_and_who_may_look_and_ends_in_good_order(project: Project) -> None:
+    port = free_port()
+    process = start(project, port, "--root-path", "/bus")
+    assert f"http://127.0.0.1:{port}/bus/ (everybody on this machine may look" in process.output()
+    status, page = get(port, "/bus/")
+    assert status == 200 and "No process is on the bus" in page and 'href="/bus/static' in page
+    assert process.terminate() == 0
+    assert "Traceback" not in process.output() and "Uvicorn" not in process.output()
+
+
+def test_a_port_that_somebody_has_is_told_with_its_place(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = project.run("web", "--listen", f"127.0.0.1:{port}")
+    assert done.returncode == 78
+    assert f"--listen  web.listen: can't listen at 127.0.0.1:{port}: Address already in use" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--listen", "0.0.0.0:9"], "--listen  web.listen: 0.0.0.0:9 is reached from other machines"),
+        (["--auth", "token"], "--auth  web.auth: token needs token_file"),
+        (
+            ["--auth", "token", "--token-file", "not-there"],
+            "web.token_file: not-there: the tokens can't be read",
+        ),
+        (["--trusted-proxy", "10.0.0.0/8"], "--trusted-proxy  web.trusted_proxies: means nothing"),
+        (["--trusted-proxy", "nonsense"], "--trusted-proxy  web.trusted_proxies"),
+        (["--user-header", "a b"], "--user-header  web.user_header"),
+        (["--host", "a b"], "--host  web.hosts"),
+        (["--root-path", "bus"], "--root-path  web.root_path"),
+    ],
+)
+def test_options_that_can_not_be_are_told(project: Project, options: list[str], told: str) -> None:
+    done = project.run("web", *options)
+    assert done.returncode == 78 and told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_was_seen_last_stays_while_redis_is_away(project: Project, start_server: StartServer) -> None:
+    server = start_server()
+    project.env["LIGHTBUS__BUS__REDIS__URL"] = server.url
+    project.write("bus.py", BUS)
+    project.host("-s", "accounts")
+    port = free_port()
+    start(project, port)
+    eventually(lambda: "accounts" in get(port)[1])
+    server.stop()
+    eventually(lambda: "can't be read now" in get(port)[1], 30)
+    status, page = get(port)
+    assert status == 200 and "accounts" in page and "This is how it was" in page
+    assert "Traceback" not in page
+    server.start()
+    eventually(lambda: "can't be read now" not in get(port)[1], 30)
+
+
+def test_clients_that_take_their_time_keep_nobody_out(project: Project) -> None:
+    port = free_port()
+    process = start(project, port)
+    with contextlib.ExitStack() as slow:
+        for _ in range(400):
+            link = slow.enter_context(socket.create_connection(("127.0.0.1", port)))
+            link.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        begun = time.monotonic()
+        assert get(port, "/static/icon.svg")[0] == 200
+        assert time.monotonic() - begun < 5
+    assert process.status is None
+
+
+def test_a_head_without_end_is_not_read_to_its_end(project: Project) -> None:
+    port = free_port()
+    start(project, port)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+        with contextlib.suppress(OSError):
+            link.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000)
+        with contextlib.suppress(ConnectionError):
+            assert link.recv(100).startswith(b"HTTP/1.1 4") or link.recv(100) == b""
+    assert get(port, "/static/icon.svg")[0] == 200

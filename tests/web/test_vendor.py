@@ -1,0 +1,49 @@
+"""What others have written and browsers get from the console: which version, from where, and unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from lightbus.insight.graph.drawings.svg import _LINES
+from lightbus.web.files import FOLDER
+
+ROWS = re.findall(r"^(\S+) +(\S+) +(\S+) +([0-9a-f]{64})$", (FOLDER / "VENDOR.txt").read_text(), re.MULTILINE)
+OURS = {"console.css", "console.js", "icon.svg", "VENDOR.txt"}
+
+
+@pytest.mark.parametrize(("name", "package", "version", "digest"), ROWS)
+def test_a_file_is_as_its_package_has_it(name: str, package: str, version: str, digest: str) -> None:
+    content = (FOLDER / name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == digest
+    if name.endswith(".js"):
+        assert version.encode() in content, f"{package} is of another version"
+
+
+def test_each_file_is_ours_or_listed_with_its_licence() -> None:
+    listed = {name for name, *_ in ROWS}
+    assert {file.name for file in FOLDER.iterdir()} == listed | OURS
+    licensed = {package for name, package, *_ in ROWS if name.endswith(".LICENSE.txt")}
+    assert licensed == {package for _, package, *_ in ROWS}
+
+
+def test_our_own_script_is_short() -> None:
+    assert len((FOLDER / "console.js").read_text().splitlines()) < 150
+
+
+def test_pages_need_nothing_from_elsewhere() -> None:
+    own = [FOLDER / "console.css", FOLDER / "console.js", *(FOLDER.parent / "templates").iterdir()]
+    for file in own:
+        text = Path(file).read_text()
+        assert not re.findall(r"https?://|@import|url\(", text), file.name
+        # The policy forbids styles and scripts within a page.
+        assert not re.findall(r"<style|<script>|\bstyle=|\bon[a-z]+=|\|\s*safe|hx-on|js:", text), file.name
+
+
+def test_the_page_has_a_style_for_each_line_and_word_of_a_graph() -> None:
+    styles = (FOLDER / "console.css").read_text()
+    drawn = {name for kinds in _LINES.values() for name in kinds.split()} | {"r", "n", "s", "c"}
+    assert {name for name in drawn if f".graph .{name} {{" not in styles} == set()
