@@ -202,6 +202,7 @@ TOUCHED = {
     "fail_over": "all",
     "kill_primary": "all",
     "kill_lagging": "all",
+    "kill_unread": "all",
     "client_link": "none",
     "roll": "none",
     "quiet": "none",

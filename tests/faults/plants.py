@@ -52,7 +52,7 @@ SCENARIOS = {
     "stealing_renewal": Scenario(("freeze",), 9, "slow=5"),
     "trimming_by_length": Scenario(("kill_all",), 2),
     "wait_ignored": Scenario(("kill_lagging",), 1, promised=True),
-    "wait_ignored, cluster": OnCluster(("kill_lagging",), 1, promised=True),
+    "wait_ignored, cluster": OnCluster(("kill_unread",), 1, promised=True),
     "replaced_kept": OnCluster(("freeze_primary",), 1),
     "expiry_elsewhere": OnCluster(("quiet",), 1),
     "unblocked_is_gone": OnCluster(("move_slot",), 6, kind="redis7"),

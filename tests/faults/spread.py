@@ -138,6 +138,22 @@ def kill_lagging(driver: Driver, _: Host) -> None:
         backing.nodes.revive(old)
 
 
+def kill_unread(driver: Driver, _: Host) -> None:
+    """The same, before a host has read what the replica lacks: what ran already would not be missed."""
+    with _promotion(driver) as (backing, wait):
+        old = driver.chance.choice(backing.nodes.primaries())
+        (replica,) = backing.nodes.replicas(old)
+        with contextlib.ExitStack() as frozen, backing.nodes.lagging(replica):
+            for host in driver.cluster.hosts:
+                frozen.enter_context(host.ended)
+                host.process.pause()
+                frozen.callback(host.process.resume)
+            pause(_LAG)
+            backing.nodes.kill(old)
+        wait(old)
+        backing.nodes.revive(old)
+
+
 def freeze_primary(driver: Driver, _: Host) -> None:
     """A primary is stopped until its replica is promoted; then it goes on with what was sent to it."""
     with _promotion(driver) as (backing, wait):
@@ -184,7 +200,7 @@ def _backing_of(driver: Driver) -> Spread:
 
 FAULTS: dict[str, Fault] = {
     fault.__name__: fault
-    for fault in (kill_lagging, freeze_primary, take_over, move_slot, move_slot_atomically)
+    for fault in (kill_lagging, kill_unread, freeze_primary, take_over, move_slot, move_slot_atomically)
 }
 #: What may also happen to hosts meanwhile.
 _OF_HOSTS = ("kill", "freeze", "roll")

@@ -47,7 +47,7 @@ def test_nothing_confirmed_is_lost_with_a_primary_whose_replica_lags_where_firin
 
 @pytest.mark.timeout(180)
 def test_nothing_confirmed_is_lost_on_a_cluster_while_primaries_die_and_slots_move() -> None:
-    result = run_spread("valkey", SEED, 1, ("kill_lagging", "move_slot"))
+    result = run_spread("valkey", SEED, 1, ("kill_unread", "move_slot"))
     assert result.verdict.is_good and result.verdict.kept, report(result)
 
 
