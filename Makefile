@@ -58,8 +58,8 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	@$(VENV)/bin/python -m tests.faults --acl \
 	    --campaigns faults,cluster --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS)
 	@LIGHTBUS_TEST_ACL=1 $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports
-	@for kind in valkey redis7; do for limited in "" 1; do \
-	    LIGHTBUS_TEST_SPREAD=$$kind LIGHTBUS_TEST_ACL=$$limited \
+	@for kind in valkey redis7; do for how in "" LIGHTBUS_TEST_ACL=1 LIGHTBUS_TEST_WAITING=bell; do \
+	    env LIGHTBUS_TEST_SPREAD=$$kind $$how \
 	        $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports -k cluster || exit 1; done; done
 	@$(VENV)/bin/python -m tests.faults --plants all
 	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)

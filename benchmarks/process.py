@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from benchmarks.measures import STARTS
-from tests.support.processes import clean_environment
+from tests.support.processes import Process, clean_environment
 
 
 class Stopwatch:
@@ -47,6 +47,12 @@ class Stopwatch:
     ) -> None:
         self._process.terminate()
         self._process.communicate()
+
+
+def used(process: Process) -> float:
+    """The seconds of a processor that a process has taken."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def import_seconds(names: str) -> float:
