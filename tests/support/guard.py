@@ -81,11 +81,18 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         def many(self: Any, commands: Iterable[Command], *rest: Any) -> Any:
             return real(self, look(self, commands), *rest)
 
-        monkeypatch.setattr(kind, name, one if name == "send" else many)
+        def each(self: Any, commands: Iterable[Command], *rest: Any) -> Any:
+            listed = list(commands)
+            for command in listed:
+                look(self, [command])  # They have nothing to do with each other.
+            return real(self, listed, *rest)
+
+        monkeypatch.setattr(kind, name, {"send": one, "send_each": each}.get(name, many))
 
     for kind in CHANNELS:
         watch(kind, "send")
         watch(kind, "send_many")
+        watch(kind, "send_each")
     for link in LINKS:
         watch(link, "exchange")
     yield

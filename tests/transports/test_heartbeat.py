@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from lightbus.messages import RpcMessage
 from lightbus.runtime.obstacles import Obstacles
+from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import BLOCK, LinkBroken
 from lightbus.transports.redis.rpc import presence
 from lightbus.transports.redis.rpc.heartbeat import Heartbeat
 from lightbus.transports.redis.rpc.presence import Presence
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from tests.support.eventually import eventually_async
+from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server
 
 from .conftest import Ports
@@ -78,6 +81,7 @@ async def test_a_process_of_a_version_before_takes_no_turn_from_others(
     redis_ports: Ports, redis_server: Server
 ) -> None:
     consumer: Any = await redis_ports.serve(redis_ports.rpc())
+    await redis_ports.serve(redis_ports.rpc())
     pipe = consumer._pipe
     assert await pipe.run(consumer.presence.shown(may_look=True)) in (1, 2)
     assert await pipe.run(consumer.presence.shown(may_look=True)) == 1, "somebody has just looked"
@@ -113,6 +117,8 @@ class Served:
 class BrokenPipe:
     """A way to Redis that breaks."""
 
+    send_each = Channel.send_each
+
     def send_many(self, commands: Any) -> asyncio.Future[list[Any]]:
         broken: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         broken.set_exception(LinkBroken("it broke"))
@@ -138,3 +144,35 @@ async def test_connections_of_very_many_apis_wait_for_longer(count: int, seconds
     for each in served:
         await heartbeat.remove(each)
     assert heartbeat.block == BLOCK
+
+
+@pytest.mark.usefixtures("lively")
+async def test_who_serves_an_api_alone_looks_for_nobody(redis_ports: Ports, redis_server: Server) -> None:
+    consumer: Any = await redis_ports.serve(redis_ports.rpc())
+    redis_server.execute("CONFIG", "RESETSTAT")
+    redis_server.execute("DEL", SERVED)
+    assert await consumer._pipe.run(consumer.presence.shown(may_look=True)) == 1
+    await eventually_async(lambda: float(redis_server.execute("GET", SERVED)) > 0)
+    assert looks(redis_server) == 0
+    redis_server.execute("SADD", "{auth:rpc_queue}:processes", "gone:1234")
+    await eventually_async(lambda: looks(redis_server) > 0)
+    await eventually_async(lambda: redis_server.execute("SCARD", "{auth:rpc_queue}:processes") == 1)
+
+
+@pytest.mark.usefixtures("lively")
+@pytest.mark.parametrize("how", ["cancel", "raise"])
+async def test_dead_processes_are_looked_for_again_after_the_task_has_ended_unasked(
+    redis_ports: Ports, redis_server: Server, how: How, caplog: pytest.LogCaptureFixture
+) -> None:
+    sabotage = Sabotage("lightbus recovery", how)
+    transport = redis_ports.rpc()
+    dead: Any = await redis_ports.serve(transport)
+    calling = redis_ports.run(transport.call(RpcMessage("auth", "x", {"a": 1}), 30))
+    await eventually_async(lambda: redis_server.execute("LLEN", "auth:rpc_queue") == 1)
+    redis_server.execute("LMOVE", "auth:rpc_queue", dead._mine, "LEFT", "RIGHT")
+    await redis_ports.abandon(dead)
+    await redis_ports.answer(transport)
+    assert (await calling).result == {"a": 1}
+    assert sabotage.is_done
+    if how == "raise":
+        assert "the task 'lightbus recovery' ended unasked" in caplog.text

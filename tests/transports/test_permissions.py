@@ -151,7 +151,8 @@ async def test_what_runs_again_is_not_acknowledged_where_it_may_not_be_deleted(
 async def test_what_is_done_beside_reading_is_told_where_it_is_refused(
     redis_server: Server, redis_ports: Ports, command: str, what: str
 ) -> None:
-    transport = user_of(redis_server, redis_ports)
+    # Absent consumers are looked for ten times within that.
+    transport = user_of(redis_server, redis_ports, consumer_ttl=1.0)
     consumer = await redis_ports.listen(transport)
     await redis_ports.fire(redis_ports.events(), "a")
     (delivery,) = await take(consumer)

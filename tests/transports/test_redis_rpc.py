@@ -16,7 +16,7 @@ from lightbus.exceptions import (
     NoWorker,
 )
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.transports.redis.link.batch import Batch
+from lightbus.transports.redis.link.channel import Batch
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.rpc import RpcConsumer
 from tests.support.servers import Server

@@ -171,7 +171,10 @@ ROWS = {
         when_full=False,
         harmless=frozenset([EXPIRY]),
     ),
-    "take": Row(scripts.TAKE, (QUEUE, MINE), (2,), CALLS),
+    "take": Row(scripts.TAKE, (QUEUE, MINE, REGISTER), (2,), CALLS),
+    "take, its share": Row(
+        scripts.TAKE, (QUEUE, MINE, REGISTER), (9,), (*CALLS, ("SADD", REGISTER, "me", "other"))
+    ),
     "begin": Row(scripts.BEGIN, EXPIRIES, (), tuple(("SET", key, 1, "EX", TTL) for key in EXPIRIES)),
     "begin, one has expired": Row(scripts.BEGIN, EXPIRIES, (), (("SET", EXPIRIES[1], 1, "EX", TTL),)),
     "begin, one holds something else": Row(

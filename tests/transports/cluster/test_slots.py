@@ -49,7 +49,7 @@ def test_only_so_many_slots_are_remembered(monkeypatch: pytest.MonkeyPatch) -> N
         (("XREAD", "COUNT", 1, "BLOCK", 2000, "STREAMS", b"a", "0-0"), [b"a"]),
         (("XINFO", "GROUPS", "a"), ["a"]),
         (("XGROUP", "CREATE", "a", "g", "$"), ["a"]),
-        (TAKE(queue="a", mine="b", most=3).by_name(), ["a", "b"]),
+        (TAKE(queue="a", mine="b", register="c", most=3).by_name(), ["a", "b", "c"]),
         (MAKE(stream="a", retry="b", notes="c", groups="d", group="g", start="0").by_text(), [*"abcd"]),
         (("EVAL", "return 1", 0), []),
         (("BLMOVE", "a", "b", "LEFT", "RIGHT", 2), ["a", "b"]),

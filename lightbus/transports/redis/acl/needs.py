@@ -134,10 +134,11 @@ def serves(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
             ("SET", present, 1),
         ),
         *(("SADD", register, ""), ("SET", served, 1, "GET"), ("PEXPIRE", present, 1), ("TYPE", register)),
+        ("SCARD", register),
     ]
     more: list[Command] = [
         *(
-            *runs_script(scripts.TAKE, [queue, taken]),
+            *runs_script(scripts.TAKE, [queue, taken, register]),
             ("LRANGE", queue, 0, 0),
             ("LPOP", queue, 1),
             ("RPUSH", taken, ""),
@@ -151,7 +152,7 @@ def serves(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
             ("LPUSH", queue, ""),
             ("EXISTS", expiry),
         ),
-        *(*runs_script(scripts.LEAVE, [register, present, served]), ("DEL", present), ("SCARD", register)),
+        *(*runs_script(scripts.LEAVE, [register, present, served]), ("DEL", present)),
         *(("DEL", served), ("TYPE", queue)),
     ]
     yield from needed(vital, f"serve {api}", is_vital=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lightbus.exceptions import TransportUnavailable
 from lightbus.runtime.tasks import Kept
@@ -17,7 +17,7 @@ from lightbus.transports.redis.link.session import Session
 
 from .delivery import Deliveries
 from .leases import Leases
-from .membership import Membership
+from .membership import ByTurns, Membership
 from .questions.notes import QUESTIONS, asks_notes, notes_of
 from .questions.status import group_status
 from .reading.reader import Reader
@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: The most seconds for each of the last questions.
 _AT_THE_END = 2.0
-#: The most streams that are looked at at the same time.
-_AT_ONCE = 50
+#: Seconds after which looking after a group is left to the next time.
+_PATIENCE = 5.0
 
 
 class RedisEventConsumer(EventConsumer):
@@ -72,6 +72,8 @@ class RedisEventConsumer(EventConsumer):
         self._session = session
         self._readers: Readers | RungReaders = self._make_readers(session)
         self._kept: list[Kept] = []
+        #: The streams of which nothing is held here.
+        self._others = ByTurns()
 
     @property
     def links(self) -> list[Link]:
@@ -178,17 +180,22 @@ class RedisEventConsumer(EventConsumer):
         """Look for events that were given to this process by a reply which did not come."""
         self._readers.note_lost()
 
-    async def notice_remade(self) -> None:
-        """Hold the entries again that were read from a group before another process made it again."""
+    async def notice_remade(self, some: Sequence[str] | None = None) -> None:
+        """Hold the entries again that were read from a group before another process made it again.
+
+        Args:
+            some: The streams to ask about; left out, all.
+        """
         group, known = self.membership.group, self.membership.keys
-        asked = [question for stream in known for question in asks_notes(stream, group)]
-        replies = await self._pipe.send_many(asked)
+        streams = list(known) if some is None else some
+        asked = [question for stream in streams for question in asks_notes(stream, group)]
+        replies = await self._pipe.send_many(asked) if asked else []
         for refusal in replies:
             if isinstance(refusal, ReplyError):
                 raise refusal
-        for place, (stream, keys) in enumerate(known.items()):
+        for place, stream in enumerate(streams):
             made = notes_of(replies[QUESTIONS * place : QUESTIONS * (place + 1)]).made.decode()
-            if made not in ("0", keys.made):
+            if made not in ("0", known[stream].made):
                 await self._make_again(stream)
 
     @property
@@ -216,16 +223,22 @@ class RedisEventConsumer(EventConsumer):
         """Move retries that are due, also those that dead processes have postponed; look after the group."""
         membership = self.membership
         while True:
+            # Whatever can't be asked about one stream just now, its slot having nobody, is left out.
+            answering = await self._settling.promote_all()
             try:
-                streams = list(membership.keys)
-                for begin in range(0, len(streams), _AT_ONCE):
-                    await asyncio.gather(*map(self._settling.promote, streams[begin : begin + _AT_ONCE]))
-                await membership.note_progress()
-                await self.notice_remade()
-                await membership.notice_gone()
-            except FAILURES as e:
-                logger.debug("noting the progress of %s: %s", membership.group, e)
+                async with asyncio.timeout(_PATIENCE):
+                    await membership.note_progress(answering)
+                    await self.notice_remade(self._of_interest(answering))
+                    await membership.notice_gone(answering)
+            except (TimeoutError, *FAILURES) as e:
+                logger.debug("looking after %s: %s", membership.group, e)
             await membership.pause()
+
+    def _of_interest(self, streams: Collection[str]) -> Sequence[str]:
+        """Return those of some streams of which events are held here, and some of the others by turns."""
+        keys, holds_any = self.membership.keys, self._leases.holds_any
+        held = {stream for stream in streams if holds_any(stream, keys[stream].retry)}
+        return [*held, *self._others.some_of([stream for stream in streams if stream not in held])]
 
     async def _make_again(self, stream: str) -> None:
         """Make the group from the last id seen, never at the end, and let it hold all that is held here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from lightbus.transports.redis.link.connection import FAILURES
+from lightbus.transports.redis.link.rounds import PATIENCE, Rounds
 from lightbus.transports.redis.scripts import ADOPT, EXCUSE, RENEW, Run
 
 from .membership import Membership
@@ -43,6 +43,10 @@ class Leases:
         """Tell whether this process knows of an entry that it is not done with."""
         return entry_id in self._held.get(source, ())
 
+    def holds_any(self, *sources: str) -> bool:
+        """Tell whether this process is not done with something of these streams."""
+        return any(self._held.get(source) for source in sources)
+
     def drop(self, source: str, ids: Iterable[str]) -> None:
         """Renew these no more."""
         self._held.get(source, set()).difference_update(ids)
@@ -63,27 +67,37 @@ class Leases:
     async def renew_regularly(self) -> None:
         """Renew every lease three times before it would run out."""
         membership = self._membership
+        lease = membership.options.acknowledgement_timeout
+        rounds: Rounds[tuple[str, int]] = Rounds(membership.pipe, min(PATIENCE, lease / 6))
+        replies: list[object] = []
+
+        def take(_: tuple[str, int], reply: object) -> None:
+            replies.append(reply)
+
         while True:
-            await asyncio.sleep(membership.options.acknowledgement_timeout / 3)
-            # Streams and entries may come while Redis answers, so both are copied.
-            for source, held in list(self._held.items()):
-                for page in _pages(list(held)):
-                    try:
-                        await self._run(RENEW, source, page)
-                        membership.refusals.clear(_RENEWING)
-                    except FAILURES as e:
-                        # Anything but a lacking permission, reading meets as well, and tells of it.
-                        membership.refusals.meet(_RENEWING, e, only="NOPERM")
+            await asyncio.sleep(lease / 3)
+            replies.clear()
+            # All at once: where a node of a cluster is away, the leases at others must not run out meanwhile.
+            renewals = {
+                (source, number): self._script(RENEW, source, page)
+                for source, held in self._held.items()
+                for number, page in enumerate(_pages(list(held)))
+            }
+            await rounds.run(renewals, take)
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            if errors:
+                # Anything but a lacking permission, reading meets as well, and tells of it.
+                membership.refusals.meet_any(_RENEWING, errors, only="NOPERM")
+            elif replies:
+                membership.refusals.clear(_RENEWING)
 
     async def _run_on_held(self, script: _Script, source: str, finished: Collection[str]) -> None:
         for page in _pages(list(self._held.get(source, set()).difference(finished))):
-            await self._run(script, source, page)
+            await self._membership.pipe.run(self._script(script, source, page))
 
-    async def _run(self, script: _Script, source: str, ids: Collection[str]) -> None:
+    def _script(self, script: _Script, source: str, ids: Collection[str]) -> Run:
         membership = self._membership
-        await membership.pipe.run(
-            script(source=source, group=membership.group, consumer=membership.consumer, ids=ids)
-        )
+        return script(source=source, group=membership.group, consumer=membership.consumer, ids=ids)
 
 
 def _pages(ids: list[str]) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage
@@ -17,6 +17,7 @@ from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.connection import FAILURES
 from lightbus.transports.redis.link.denials import Denials
 from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.link.rounds import Rounds
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisEventOptions
 from lightbus.transports.redis.scripts import FORGET, MAKE
@@ -32,6 +33,26 @@ logger = logging.getLogger(__name__)
 _SHOWN_EVERY = SILENT / 4
 #: For each of so many groups of a stream, it is looked one time less often for events that are gone.
 _MANY_GROUPS = 50
+#: The most streams of a group that are looked after at a time, if nothing of them is held.
+_AT_ONCE = 50
+
+
+class ByTurns:
+    """Gives some of very many streams at a time, each in its turn.
+
+    With 300 of them, looking after each every few seconds costs more than all else that a process does at
+    rest.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def some_of(self, streams: Collection[str]) -> list[str]:
+        """Return those whose turn it is."""
+        given, first = list(streams), self._next
+        count = min(_AT_ONCE, len(given))
+        self._next = (first + count) % max(1, len(given))
+        return [given[(first + place) % len(given)] for place in range(count)]
 
 
 class Membership:
@@ -73,10 +94,13 @@ class Membership:
         self.sources.update({stream: stream for stream in streams})
         #: The last id that was read of each stream.
         self.last_seen: dict[str, str] = {}
+        #: The same, as it was noted last.
+        self._noted: dict[str, str] = {}
         #: How many events each stream has lost before they were read, as it was told last, and where.
         self._gone: dict[str, Gone] = {}
         #: How many times more it is not looked for events that are gone.
         self._looks_to_skip = 0
+        self._looked_after = ByTurns()
         #: Whether this process is about to leave: it takes nothing more.
         self.is_leaving = False
         self.refusals = Denials(obstacles, f"the consumer group {self.group}")
@@ -125,38 +149,56 @@ class Membership:
         A read of its own entries after the last possible id brings nothing, but counts.
         """
         read = ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", 1, "STREAMS")
+        reads = {source: (*read, source, LAST_ID) for source in self.sources}
+        showing: Rounds[str] = Rounds(self.pipe)
+
+        def take(_: str, reply: object) -> None:
+            if isinstance(reply, Exception):
+                logger.debug("showing that %s is read: %s", self.group, reply)
+
         while True:
-            try:
-                await self.pipe.send_many([(*read, source, LAST_ID) for source in self.sources])
-            except FAILURES as e:
-                logger.debug("showing that %s is read: %s", self.group, e)
+            await showing.ask(reads, take)
             await asyncio.sleep(_SHOWN_EVERY)
 
-    async def note_progress(self) -> None:
-        """Remember how far the group has read, should it be deleted."""
-        if not self.last_seen:
+    async def note_progress(self, streams: Collection[str] | None = None) -> None:
+        """Remember how far the group has read, should it be deleted.
+
+        Args:
+            streams: Those of which it is noted only if that has changed; left out, it is noted of all.
+        """
+        seen = {
+            stream: last
+            for stream, last in self.last_seen.items()
+            if streams is None or (stream in streams and self._noted.get(stream) != last)
+        }
+        if not seen:
             return
         noted = await self.pipe.send_many(
-            [("HSET", self.keys[s].notes, "read", seen) for s, seen in self.last_seen.items()]
+            [("HSET", self.keys[stream].notes, "read", last) for stream, last in seen.items()]
         )
         what = "note how far it has read"
         refusal = next((r for r in noted if isinstance(r, ReplyError)), None)
         if refusal is None:
+            self._noted |= seen
             self.refusals.clear(what)
         elif refusal.code != "OOM":  # When full, reading goes on.
             self.refusals.meet(what, refusal)
 
-    async def notice_gone(self) -> None:
+    async def notice_gone(self, streams: Collection[str] | None = None) -> None:
         """Tell of events that were taken out of a stream before the group had read them.
 
         Redis tells of all groups of a stream at once. So where there are very many, each looks less often:
         else their looks would cost the square of their number.
+
+        Args:
+            streams: The streams of which some are looked at, by turns; left out, all are.
         """
         if self._looks_to_skip > 0:
             self._looks_to_skip -= 1
             return
+        looked_at = list(self.keys) if streams is None else self._looked_after.some_of(streams)
         try:
-            found, groups = await events_gone(self.pipe, list(self.keys), self.group)
+            found, groups = await events_gone(self.pipe, looked_at, self.group)
             self._looks_to_skip = groups // _MANY_GROUPS
             for stream, gone in found.items():
                 self._tell_gone(stream, gone)

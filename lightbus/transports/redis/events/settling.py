@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept, Work
 from lightbus.transports.redis.link.connection import FAILURES, failure_of
 from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.link.rounds import Rounds
 from lightbus.transports.redis.scripts import FINISH, MOVE, PROMOTE, RETRY, Run
 
 from .entry import Entry, Fields
@@ -81,6 +82,7 @@ class Settling:
         self._closing = False
         self._acknowledging: dict[asyncio.Future[Any], tuple[str, list[str]]] = {}
         self._timers: set[asyncio.TimerHandle] = set()
+        self._promoting: Rounds[str] = Rounds(membership.pipe)
         self._spawned: set[Kept] = set()
 
     def acknowledge(self, entry: Entry) -> None:
@@ -187,22 +189,49 @@ class Settling:
 
     async def promote(self, stream: str) -> None:
         """Move retries that are due to the retry stream, on which peers are blocked."""
+        try:
+            reply = await self._pipe.run(self._promotion(stream))
+        except FAILURES as e:
+            self._refusals.meet(_PROMOTING, e)
+        else:
+            self._refusals.clear(_PROMOTING)
+            self._note_promoted(stream, *reply)
+
+    async def promote_all(self) -> Collection[str]:
+        """Move the retries of all streams that are due; return the streams for which that worked.
+
+        A stream whose slot has nobody keeps no other waiting.
+        """
+        promoted: list[str] = []
+        errors: list[Exception] = []
+
+        def take(stream: str, reply: Any) -> None:
+            if isinstance(reply, Exception):
+                errors.append(reply)
+            else:
+                promoted.append(stream)
+                self._note_promoted(stream, *reply)
+
+        await self._promoting.run({stream: self._promotion(stream) for stream in self._keys}, take)
+        if errors:
+            self._refusals.meet_any(_PROMOTING, errors)
+        elif promoted:
+            self._refusals.clear(_PROMOTING)
+        return tuple(promoted)
+
+    def _promotion(self, stream: str) -> Run:
         keys = self._keys[stream]
         longest = int(1000 * min(self._longest_delay(), _LONGEST_DELAY))
-        promote = PROMOTE(
+        return PROMOTE(
             delayed=keys.delayed, bodies=keys.bodies, retry=keys.retry, dead=keys.dead,
             most=_DUE_AT_ONCE, longest=longest,
         )  # fmt: skip
-        try:
-            left, refused, moved = await self._pipe.run(promote)
-        except FAILURES as e:
-            self._refusals.meet(_PROMOTING, e)
-            return
-        self._refusals.clear(_PROMOTING)
+
+    def _note_promoted(self, stream: str, left: int, refused: int, moved: int) -> None:
         if moved:
             self._pipe.ring(stream, self._group)
         for _ in range(refused):
-            self.membership.refuse(keys.bodies, "not an event")
+            self.membership.refuse(self._keys[stream].bodies, "not an event")
         if 0 <= left < 1_000 and not self._closing:
             self.promote_later(stream, left / 1_000)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
+from lightbus.exceptions import TransportUnavailable
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
+from lightbus.transports.redis.link.rounds import Rounds
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.scripts import CLAIM, FORGET, RESTAMP
 
@@ -18,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which an event has no other suspect beside it after its first delivery ended in a death.
 HEAD_START = 1.0
+#: The most seconds between two looks for consumers that are long gone.
+_FORGOTTEN_EVERY = 3_600.0
 #: More deliveries than any entry has.
 _ANY = 1 << 53
 #: How many entries are looked at in each sweep for leases from the future.
 _RESTAMPED_AT_ONCE = 1_000
-#: The most streams that are tidied at the same time.
-_AT_ONCE = 50
 #: The work that can't be done if Redis refuses it.
 _SWEEPING = "take over the events of processes that died"
 
@@ -94,31 +97,32 @@ class Takeover:
         self._cursors: dict[str, str] = {}
         #: The ids from which on to look next for leases from the future.
         self._restamped: dict[str, str] = {}
+        self._asking: Rounds[str] = Rounds(self._membership.pipe)
+        #: When to look next for consumers that are long gone, by the event loop's clock.
+        self._forget_at = 0.0
 
     async def sweep_regularly(self) -> None:
         """Look in every stream, again and again."""
         membership = self._membership
         while True:
             is_more = False
-            error: Exception | None = None
-            swept = []
-            for source in membership.sources:
+            held, errors = await self._holding()
+            for source in held:
                 # Each by itself: where a node of a cluster is away, the others are looked at all the same.
                 try:
                     is_more = await self._sweep(source) or is_more
-                    swept.append(source)
                 except FAILURES as e:
-                    error = e
+                    errors.append(e)
                     if isinstance(e, LinkBroken):
                         # An entry that was claimed just now may be held here without a delivery.
                         self._on_lost_reply()
-            for begin in range(0, len(swept), _AT_ONCE):
-                error = await self._tidy_all(swept[begin : begin + _AT_ONCE]) or error
-            if error is None:
+            await self._restamp(held, errors)
+            await self._forget(errors)
+            if not errors:
                 membership.refusals.clear(_SWEEPING)
             else:
                 is_more = False
-                membership.refusals.meet(_SWEEPING, error, only="NOPERM")
+                membership.refusals.meet_any(_SWEEPING, errors, only="NOPERM")
             # What a process with thousands of slots has held is not to wait for many leases.
             if not is_more or membership.options.reclaim_batch_size is not None:
                 await membership.pause()
@@ -156,24 +160,64 @@ class Takeover:
                 break
         return self._cursors[source] != "-"
 
-    async def _tidy_all(self, sources: Sequence[str]) -> Exception | None:
-        """Tidy some streams at the same time; returns what Redis refused of it, or that it was away."""
-        outcomes = await asyncio.gather(*map(self._tidy, sources), return_exceptions=True)
-        error = None
-        for outcome in outcomes:
-            if isinstance(outcome, FAILURES):
-                error = outcome
-            elif isinstance(outcome, BaseException):
-                raise outcome
-        return error
+    async def _holding(self) -> tuple[list[str], list[Exception]]:
+        """Return the streams of which somebody holds entries, and what went wrong; most hold none at rest."""
+        membership, numbers, errors = self._membership, dict[str, int](), list[Exception]()
 
-    async def _tidy(self, source: str) -> None:
-        """Let leases from the future begin now, and forget consumers that are long gone."""
-        group, pipe = self._membership.group, self._membership.pipe
-        first, ttl = self._restamped.get(source, "-"), self._membership.options.consumer_ttl
-        restamp = RESTAMP(source=source, group=group, most=_RESTAMPED_AT_ONCE, first=first, idle=0)
-        self._restamped[source] = (await pipe.run(restamp)).decode()
-        await pipe.run(FORGET(source=source, group=group, idle=int(ttl * 1000), only="", stays=""))
+        def take(source: str, reply: Any) -> None:
+            if isinstance(reply, Exception):
+                errors.append(reply)
+            else:
+                numbers[source] = reply[0]
+                if not reply[0]:
+                    self._cursors.pop(source, None)
+
+        asked = {source: ("XPENDING", source, membership.group) for source in membership.sources}
+        await self._asking.ask(asked, take)
+        if not numbers and not errors:
+            errors.append(TransportUnavailable(f"Redis at {membership.pipe.address} is silent"))
+        # In the order of the streams: retried events come first.
+        return [source for source in asked if numbers.get(source)], list(errors)
+
+    async def _restamp(self, sources: Sequence[str], errors: list[Exception]) -> None:
+        """Let leases from the future begin now."""
+
+        def take(source: str, reply: Any) -> None:
+            if isinstance(reply, Exception):
+                errors.append(reply)
+            else:
+                self._restamped[source] = reply.decode()
+
+        await self._asking.run(
+            {
+                source: RESTAMP(
+                    source=source, group=self._membership.group, most=_RESTAMPED_AT_ONCE,
+                    first=self._restamped.get(source, "-"), idle=0,
+                )
+                for source in sources
+            },
+            take,
+        )  # fmt: skip
+
+    async def _forget(self, errors: list[Exception]) -> None:
+        """Forget consumers that are long gone, if it is time to look for them."""
+        loop, membership = asyncio.get_running_loop(), self._membership
+        if loop.time() < self._forget_at:
+            return
+        ttl, before = membership.options.consumer_ttl, len(errors)
+
+        def take(_: str, reply: Any) -> None:
+            if isinstance(reply, Exception):
+                errors.append(reply)
+
+        runs = {
+            source: FORGET(source=source, group=membership.group, idle=int(ttl * 1000), only="", stays="")
+            for source in membership.sources
+        }
+        await self._asking.run(runs, take)
+        # What was refused is tried again, so that it is told for as long.
+        if len(errors) == before:
+            self._forget_at = loop.time() + min(ttl / 10, _FORGOTTEN_EVERY)
 
     async def _run(self, source: str, entry_id: str, fields: Fields, delivered: int) -> None:
         delivery = self._deliveries.receive(source, entry_id, fields)

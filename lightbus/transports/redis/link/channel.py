@@ -5,15 +5,55 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from lightbus.exceptions import TransportUnavailable
+from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.scripts import Run
 
 from .connection import Link, unavailable
 from .deadlines import Deadlines
 from .refusals import Reaction, ReplyError
+
+#: Is given the place of a command and its reply, or what went wrong.
+Take = Callable[[int, Any], None]
+
+
+def hand_out(places: Sequence[int], take: Take, sent: asyncio.Future[list[Any]]) -> None:
+    """Give the replies to some commands to whoever takes them one by one."""
+    error: BaseException | None
+    if sent.cancelled():
+        error = BusAlreadyClosed("the bus was closed while the command waited")
+    else:
+        error = sent.exception()
+    replies = sent.result() if error is None else [error] * len(places)
+    for place, reply in zip(places, replies, strict=True):
+        take(place, reply)
+
+
+def is_unknown(reply: object) -> bool:
+    """Tell whether a server does not know a script, and needs its text."""
+    return isinstance(reply, ReplyError) and reply.reaction is Reaction.SEND_SCRIPT
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Commands that belong together, and the future of their replies."""
+
+    future: asyncio.Future[Any]
+    packed: bytes
+    wanted: int
+    single: bool
+    #: Whether its reply comes only when replicas have what it wrote, where they are promised.
+    is_promised: bool = False
+    replies: list[Any] = field(default_factory=list)
+    sent: float = 0.0
+    #: The command that rings for those who wait for what it adds, behind it; None if nobody does.
+    bell: bytes | None = None
+    #: Whether Redis refused one of them.
+    is_refused: bool = False
 
 
 class Channel(ABC):
@@ -76,6 +116,44 @@ class Channel(ABC):
         Returns:
             A future of all replies, in which a refused command has its :class:`ReplyError` in its place.
         """
+
+    def send_each(self, commands: Sequence[tuple[Any, ...]], take: Take) -> Sequence[asyncio.Future[Any]]:
+        """Send commands that have nothing to do with each other, for keys that may lie anywhere.
+
+        Args:
+            commands: The commands.
+            take: Is given the place of each and its reply, as soon as that is there. In its place may be
+                :class:`ReplyError`, or the error because of which the outcome is unknown.
+
+        Returns:
+            Futures that are done once all is answered, but for what a node of a cluster has refused for want
+            of a slot, which is sent again.
+        """
+        sent = self.send_many(commands)
+        sent.add_done_callback(partial(hand_out, range(len(commands)), take))
+        return [sent]
+
+    async def run_many(self, runs: Sequence[Run]) -> list[Any]:
+        """Run scripts with few writes, and those that a server did not know with their texts.
+
+        Returns:
+            All replies, in which a refused script has its :class:`ReplyError` in its place.
+
+        Raises:
+            LinkBroken: The outcome is unknown.
+        """
+        if not runs:
+            return []
+        replies = await self.send_many([run.by_name() for run in runs])
+        unknown = [place for place, reply in enumerate(replies) if is_unknown(reply)]
+        if unknown:
+            again = await self.send_many([runs[place].by_text() for place in unknown])
+            for place, reply in zip(unknown, again, strict=True):
+                replies[place] = reply
+        for run, reply in zip(runs, replies, strict=True):
+            if isinstance(reply, ReplyError):
+                reply.note_script(run)
+        return replies
 
     @abstractmethod
     def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:

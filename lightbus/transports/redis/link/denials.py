@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from lightbus.runtime.obstacles import Obstacles
 
@@ -36,10 +37,14 @@ class Denials:
         """
         sentence = f"{self._whose} can't {what}: {error}"
         is_news = False
-        if isinstance(error, ReplyError) and only in ("", error.code):
+        if _counts(error, only):
             self._met.add(what)
             is_news = self._obstacles.meet((self, what), sentence)
         logger.log(logging.WARNING if is_news else logging.DEBUG, "%s; trying again", sentence)
+
+    def meet_any(self, what: str, errors: Sequence[Exception], *, only: str = "") -> None:
+        """Note likewise what failed for several keys: a refusal that counts, if there is one."""
+        self.meet(what, max(errors, key=lambda error: _counts(error, only)), only=only)
 
     def clear(self, what: str) -> None:
         """Note that it can be done."""
@@ -51,3 +56,7 @@ class Denials:
         """Forget all of it."""
         for what in list(self._met):
             self.clear(what)
+
+
+def _counts(error: BaseException, only: str) -> bool:
+    return isinstance(error, ReplyError) and only in ("", error.code)

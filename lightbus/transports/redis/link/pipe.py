@@ -20,8 +20,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import why_ended
 
-from .batch import Batch
-from .channel import Channel
+from .channel import Batch, Channel
 from .connection import Connector, Link, LinkBroken, Wire, failure_of, ignore_outcome
 from .deadlines import Deadlines, fail
 from .promise import Promise, Replicas

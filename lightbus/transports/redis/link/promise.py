@@ -13,7 +13,7 @@ import hiredis
 
 from lightbus.exceptions import TransportError
 
-from .batch import Batch
+from .channel import Batch
 from .connection import LinkBroken
 from .deadlines import fail
 from .refusals import ReplyError

@@ -25,7 +25,7 @@ from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.link.session import Session
 from lightbus.transports.redis.options import RedisRpcOptions
-from lightbus.transports.redis.scripts import BEGIN, RELEASE, TAKE
+from lightbus.transports.redis.scripts import BEGIN, RELEASE, TAKE, Run
 from lightbus.transports.rpc import RpcConsumer, loss_of
 
 from .answering import Answering
@@ -80,8 +80,8 @@ class RedisRpcConsumer(RpcConsumer):
         self._link = session.link(self._queue)
         #: Brings calls by a bell; None if the connection waits for them.
         self._rung: RungIntake | None = None
-        #: The command that takes so many calls; made once for each number.
-        self._take = cache(lambda most: TAKE(queue=queue_key(api_name), mine=mine, most=most).by_name())
+        #: The script that takes so many calls; made once for each number.
+        self._take = cache(self._take_anew)
         self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._answering = Answering(
             session.pipe, answers, mine, options, api_name, partial(self._complaints.tell, self._queue),
@@ -106,7 +106,7 @@ class RedisRpcConsumer(RpcConsumer):
         """Show that this process serves the API, and go on showing it."""
         bells = await self._session.bells_for(self, [self._queue])
         if bells is not None:
-            self._rung = RungIntake(self._pipe, bells, self._queue, self._mine)
+            self._rung = RungIntake(self._pipe, bells, self._queue, self._take)
         try:
             if not self.is_barred:  # Callers had better be told at once that nobody serves the API.
                 await self.presence.show()
@@ -138,8 +138,9 @@ class RedisRpcConsumer(RpcConsumer):
             await self._pause(e)
             return ()
         self.trouble = ""
-        blobs = [reply for reply in replies if isinstance(reply, bytes)]
-        blobs += [blob for reply in replies if isinstance(reply, list) for blob in reply]
+        found = [blob for reply in replies for blob in (reply if isinstance(reply, list) else (reply,))]
+        # Besides calls, there may be refusals, and the number of those that are left to others.
+        blobs = [blob for blob in found if isinstance(blob, bytes)]
         for refusal in replies:
             if isinstance(refusal, ReplyError):
                 await self._after_refusal(refusal, may_pause=not blobs)
@@ -156,12 +157,16 @@ class RedisRpcConsumer(RpcConsumer):
             commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", self.block))
             most -= 1
         if most > 0:
-            commands.append(self._take(most))
+            commands.append(self._take(most).by_name())
         replies = await self._link.exchange(commands, self.block + 2)
         has_come = any(isinstance(reply, bytes) or (isinstance(reply, list) and reply) for reply in replies)
         is_full = any(isinstance(reply, ReplyError) and reply.code == "OOM" for reply in replies)
         self._is_full = (self._is_full and has_come) or is_full
         return replies
+
+    def _take_anew(self, most: int) -> Run:
+        register = self.presence.register
+        return TAKE(queue=self._queue, mine=self._mine, register=register, most=most)
 
     def answer(self, call: RpcMessage, result: ResultMessage) -> None:
         """Push the result to the caller's list and strike the call off this process's."""
@@ -322,9 +327,11 @@ class RedisRpcConsumer(RpcConsumer):
                         logger.warning("%s died with %d calls of %s", member, len(blobs), self._api_name)
                     for blob in blobs:
                         await self._settle(blob)
-        except FAILURES as e:
+        except (*FAILURES, asyncio.CancelledError) as e:
             # Calls of another process may have come into this one's list by a script whose reply is lost.
             self._suspect_orphans()
+            if isinstance(e, asyncio.CancelledError):
+                raise
             logger.debug("recovering calls of %s: %s", self._api_name, e)
 
     def _suspect_orphans(self) -> None:

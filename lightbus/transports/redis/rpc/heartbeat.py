@@ -7,12 +7,12 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from lightbus.runtime.cancellation import end
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.runtime.tasks import Kept
+from lightbus.runtime.tasks import Kept, begin
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import BLOCK, FAILURES, LinkBroken
-from lightbus.transports.redis.link.refusals import Reaction, ReplyError
-from lightbus.transports.redis.scripts import Run
+from lightbus.transports.redis.link.rounds import Rounds
 
 from . import presence
 from .presence import TURN, Presence
@@ -55,6 +55,9 @@ class Heartbeat:
         self._serving: list[Serving] = []
         self._kept: Kept | None = None
         self._showing = asyncio.Lock()
+        # By rounds: while a node of a cluster is away, this process goes on being seen at the others.
+        self._signs: Rounds[Serving] = Rounds(pipe)
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def block(self) -> float:
@@ -79,24 +82,20 @@ class Heartbeat:
         if not self._serving and self._kept is not None:
             kept, self._kept = self._kept, None
             await kept.stop()
+            await self._end_look()
         async with self._showing:
             pass
+        await self._signs.answered(serving)
 
     async def _beat(self) -> None:
         while True:
             for serving in self._serving:
                 serving.block = self.block
-            try:
-                # First, since a process that counts as absent itself would lose its own calls meanwhile.
-                turns = await self._show()
-                await self._look(turns)
-            except LinkBroken as e:
-                logger.debug("presence: %s", e)
-                if self.block > BLOCK:
-                    for serving in self._serving:
-                        serving.doubt()
-            except FAILURES as e:
-                logger.debug("presence: %s", e)
+            # First, since a process that counts as absent itself would lose its own calls meanwhile.
+            turns = await self._show()
+            # Beside it: whatever has to wait for a node that is away keeps this process from being seen.
+            if turns and (self._looking is None or self._looking.done()):
+                self._looking = begin(self._look(turns), "lightbus recovery")
             # Twice may fail before it counts as absent.
             await asyncio.sleep(presence.PRESENCE / 3)
 
@@ -104,31 +103,37 @@ class Heartbeat:
         """Show that this process serves its APIs; return those of which it is to look after the others."""
         # All at once: where the loop is busy, as at the start, each wait for a reply may take long, and the
         # last of very many APIs would be shown too late.
+        turns: list[Serving] = []
+
+        def take(serving: Serving, reply: object) -> None:
+            if reply == TURN:
+                turns.append(serving)
+            elif isinstance(reply, Exception):
+                logger.debug("presence: %s", reply)
+                if isinstance(reply, LinkBroken) and self.block > BLOCK:
+                    serving.doubt()
+
         async with self._showing:
             shown = [serving for serving in self._serving if not serving.is_barred]
-            replies = await self._run([each.presence.shown(may_look=True) for each in shown])
-        return [each for each, reply in zip(shown, replies, strict=True) if reply == TURN]
-
-    async def _run(self, runs: Sequence[Run]) -> list[object]:
-        """Run scripts with one write, and those that Redis did not know again with their texts."""
-        if not runs:
-            return []
-        replies: list[object] = await self._pipe.send_many([run.by_name() for run in runs])
-        unknown = [place for place, reply in enumerate(replies) if _is_unknown(reply)]
-        if unknown:
-            texts = [runs[place].by_text() for place in unknown]
-            for place, reply in zip(unknown, await self._pipe.send_many(texts), strict=True):
-                replies[place] = reply
-        for run, reply in zip(runs, replies, strict=True):
-            if isinstance(reply, ReplyError):
-                reply.note_script(run)
-                logger.debug("presence: %s", reply)
-        return replies
+            await self._signs.run({each: each.presence.shown(may_look=True) for each in shown}, take)
+        return list(turns)
 
     async def _look(self, turns: Sequence[Serving]) -> None:
         """Recover the calls of processes that are in the registers of these APIs, and absent."""
-        if not turns:
-            return
+        try:
+            for serving, absent in await self._absent(turns):
+                await serving.recover(absent)
+        except FAILURES as e:
+            logger.debug("the processes that are absent: %s", e)
+
+    async def _end_look(self) -> None:
+        if self._looking is not None:
+            end(self._looking)
+            await asyncio.wait([self._looking])
+            self._looking = None
+
+    async def _absent(self, turns: Sequence[Serving]) -> Sequence[tuple[Serving, Sequence[str]]]:
+        """Return the processes that are in the registers of these APIs, and show no sign of life."""
         registers = await self._pipe.send_many([each.presence.members() for each in turns])
         others = [each.presence.others(reply) for each, reply in zip(turns, registers, strict=True)]
         asked = [
@@ -137,12 +142,5 @@ class Heartbeat:
             for member in members
         ]
         answers = iter(await self._pipe.send_many(asked) if asked else ())
-        for each, members in zip(turns, others, strict=True):
-            absent = [member for member in members if next(answers) == 0]
-            if absent:
-                await each.recover(absent)
-
-
-def _is_unknown(reply: object) -> bool:
-    """Tell whether Redis does not know a script."""
-    return isinstance(reply, ReplyError) and reply.reaction is Reaction.SEND_SCRIPT
+        absent = [[member for member in members if next(answers) == 0] for members in others]
+        return [(each, members) for each, members in zip(turns, absent, strict=True) if members]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.cluster.bells import Bells
-from lightbus.transports.redis.scripts import TAKE
+from lightbus.transports.redis.scripts import Run
 
 
 class RungIntake:
@@ -19,12 +18,11 @@ class RungIntake:
         pipe: The cluster.
         bells: The bells.
         queue: The key of the queue.
-        mine: The key of the list.
+        take: Makes the script that takes so many calls.
     """
 
-    def __init__(self, pipe: Channel, bells: Bells, queue: str, mine: str) -> None:
-        #: The script that takes so many calls; made once for each number.
-        self._take = cache(lambda most: TAKE(queue=queue, mine=mine, most=most))
+    def __init__(self, pipe: Channel, bells: Bells, queue: str, take: Callable[[int], Run]) -> None:
+        self._take = take
         self._pipe, self._bells, self._queue = pipe, bells, queue
         self._rung = asyncio.Event()
         bells.hear(queue, self._note_ring)
@@ -42,7 +40,8 @@ class RungIntake:
         except BaseException:
             self._rung.set()
             raise
-        if len(calls) >= most:
+        # There may be more. Of those that were left to others, it may be that nobody else is free.
+        if len(calls) >= most or (calls and isinstance(calls[-1], int)):
             self._rung.set()
         return (calls,)
 

@@ -33,7 +33,8 @@ class Presence:
         #: The list of the calls that this process has taken.
         self.taken = taken_key(api_name, self.member)
         self._shown = presence_key(api_name, self.member)
-        self._register, self._served = register_key(api_name), served_key(api_name)
+        #: The set of those who serve the API.
+        self.register, self._served = register_key(api_name), served_key(api_name)
 
     async def show(self) -> None:
         """Show that this process lives, so that callers see that somebody serves the API."""
@@ -47,19 +48,19 @@ class Presence:
         """
         # By this machine's clock: where those of others are wrong, some look more often.
         return PRESENT(
-            presence=self._shown, register=self._register, served=self._served,
+            presence=self._shown, register=self.register, served=self._served,
             member=self.member, milliseconds=int(PRESENCE * 1000),
             now=int(time.time() * 1000) if may_look else 0, pause=int(PRESENCE * 1000 / 4),
         )  # fmt: skip
 
     async def leave(self) -> None:
         """Disappear from the register."""
-        leave = LEAVE(presence=self._shown, register=self._register, served=self._served, member=self.member)
+        leave = LEAVE(presence=self._shown, register=self.register, served=self._served, member=self.member)
         await self._pipe.run(leave)
 
     def members(self) -> tuple[Any, ...]:
         """Return the command that reads the register."""
-        return ("SMEMBERS", self._register)
+        return ("SMEMBERS", self.register)
 
     def others(self, reply: object) -> list[str]:
         """Return the other processes of the register that was read."""
@@ -76,7 +77,7 @@ class Presence:
     async def take_over(self, member: str) -> list[bytes]:
         """Move the calls that an absent process had taken to this process's list; returns them."""
         recover = RECOVER(
-            theirs=taken_key(self._api_name, member), mine=self.taken, register=self._register,
+            theirs=taken_key(self._api_name, member), mine=self.taken, register=self.register,
             presence=presence_key(self._api_name, member), member=member,
         )  # fmt: skip
         calls: list[bytes] = await self._pipe.run(recover)

@@ -39,7 +39,7 @@ from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.options import RedisSchemaOptions
-from lightbus.transports.redis.scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, WITHDRAW
+from lightbus.transports.redis.scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, WITHDRAW, Run
 from lightbus.transports.schema import SchemaTransport
 
 from . import cards
@@ -108,7 +108,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             )
             for name, blob in blobs.items()
         ]  # fmt: skip
-        replies = await asyncio.gather(*map(self.pipe.run, published))
+        replies = await self._run_all(published)
         # After the contracts: who finds a name without a contract takes it out of the set.
         await self.pipe.run(ENLIST(schemas=SCHEMAS, names=contracts))
         for (name, blob), shared in zip(blobs.items(), replies, strict=True):
@@ -125,7 +125,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             )
             for name, blob in blobs.items()
         ]  # fmt: skip
-        await asyncio.gather(*map(self.pipe.run, withdrawn))
+        await self._run_all(withdrawn)
 
     async def load(self, first: Collection[str] = ()) -> Mapping[str, Mapping[str, Any]]:
         """Return every contract on the bus that can be read, up to a number; names that have none may go."""
@@ -217,8 +217,20 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             OWN(owners=owner_key(name), service=service, process=process, lease=lease) for name in api_names
         ]
         with _refusals():
-            replies = await asyncio.gather(*map(self.pipe.run, owning))
+            replies = await self._run_all(owning)
         return {name: reply.decode() for name, reply in zip(api_names, replies, strict=True)}
+
+    async def _run_all(self, runs: Sequence[Run]) -> list[Any]:
+        """Run scripts; returns their replies.
+
+        Raises:
+            ReplyError: Redis refused one of them.
+        """
+        replies = await self.pipe.run_many(runs)
+        for reply in replies:
+            if isinstance(reply, ReplyError):
+                raise reply
+        return replies
 
     async def disown(self, api_names: Sequence[str], identity: Identity) -> None:
         """Own APIs no more."""

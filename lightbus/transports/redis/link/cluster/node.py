@@ -8,13 +8,15 @@ from typing import Any, Protocol
 
 from lightbus.exceptions import TransportUnavailable
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.redis.link.batch import Batch
+from lightbus.transports.redis.link.channel import Batch
 from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, ignore_outcome
 from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import HostPort
+
+from .mixed import Mixed
 
 #: The refusals that say to ask another node, or this one a little later: nothing was done.
 ELSEWHERE = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "LOADING"})
@@ -72,6 +74,9 @@ class Router(Protocol):
 
     def follow(self, node: NodePipe, batch: Routed, reply: Any) -> None:
         """Send again those commands of a batch that were refused for want of a slot."""
+
+    def follow_each(self, node: NodePipe, batch: Mixed, replies: list[Any]) -> None:
+        """Send again those of commands of several slots that were refused for want of theirs."""
 
     def note_unreachable(self, node: NodePipe, error: TransportUnavailable) -> None:
         """A node can't be connected to; its commands wait."""
@@ -139,16 +144,20 @@ class NodePipe(Pipe):
         """Whether it is used, but not connected, or silent."""
         return self._reader is not None and not self.is_connected
 
-    def take_moved(self, owners: Sequence[NodePipe | None]) -> list[Routed]:
-        """Take out those waiting commands whose slot is another node's.
+    def take_moved(self, owners: Sequence[NodePipe | None]) -> list[Routed | Mixed]:
+        """Take out those waiting commands that have a slot of another node.
 
         Args:
             owners: The node that has each slot.
         """
-        moved: list[Routed] = []
+        moved: list[Routed | Mixed] = []
         stay: list[Batch] = []
         for batch in self._waiting:
-            if isinstance(batch, Routed) and owners[batch.slot] is not self:
+            if not isinstance(batch, Routed | Mixed):
+                stay.append(batch)
+                continue
+            slots = (batch.slot,) if isinstance(batch, Routed) else batch.slots
+            if any(owners[slot] is not self for slot in slots):
                 moved.append(batch)
             else:
                 stay.append(batch)
@@ -204,6 +213,8 @@ class NodePipe(Pipe):
         if isinstance(batch, Routed) and any(map(is_elsewhere, (reply,) if batch.single else reply)):
             batch.is_refused = False
             self._router.follow(self, batch, reply)
+        elif isinstance(batch, Mixed) and any(map(is_elsewhere, reply)):
+            self._router.follow_each(self, batch, reply)
         else:
             super()._deliver(batch, reply)
 
@@ -211,7 +222,7 @@ class NodePipe(Pipe):
         # That this node is away is no reason to fail what has a slot: that may soon be another one's.
         stay = []
         for batch in self._waiting:
-            if isinstance(batch, Routed):
+            if isinstance(batch, Routed | Mixed):
                 stay.append(batch)
             else:
                 fail(batch.future, error)

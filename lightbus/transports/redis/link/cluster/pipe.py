@@ -13,7 +13,7 @@ import hiredis
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.keys import bell_key
-from lightbus.transports.redis.link.channel import Channel
+from lightbus.transports.redis.link.channel import Channel, Take, hand_out
 from lightbus.transports.redis.link.connection import Connector, Link, ignore_outcome
 from lightbus.transports.redis.link.deadlines import Deadlines, fail
 from lightbus.transports.redis.link.promise import Promise
@@ -22,10 +22,14 @@ from lightbus.transports.redis.options import RedisOptions
 
 from .bells import Bells
 from .link import ClusterLink
+from .mixed import Joined, Mixed
 from .node import ELSEWHERE, NodePipe, Routed
 from .nodes import Nodes
-from .redirects import PATIENCE, Redirects
+from .redirects import PATIENCE, Redirects, one_of
 from .slots import ANYWHERE, slot_of_command, slot_of_key
+
+#: Commands of a list that are sent together, and their places in it.
+_Divided = tuple[Sequence[int], Routed | Mixed]
 
 
 class ClusterPipe(Channel):
@@ -99,9 +103,23 @@ class ClusterPipe(Channel):
         packed = [hiredis.pack_command(command) for command in listed]
         if slots.count(slots[0]) == len(slots):
             self._route(Routed(future, b"".join(packed), slots[0], packed))
-        else:
-            self._spread(future, slots, packed)
+            return future
+        parts = self._divided(slots, packed)
+        if len(parts) == 1:
+            self._send_parts(parts)
+            return parts[0][1].future
+        self._send_joined(future, parts)
         return future
+
+    def send_each(self, commands: Sequence[tuple[Any, ...]], take: Take) -> Sequence[asyncio.Future[Any]]:
+        """Send commands that have nothing to do with each other; each node answers what it has."""
+        slots = [slot_of_command(command) for command in commands]
+        packed = [hiredis.pack_command(command) for command in commands]
+        parts = self._divided(slots, packed, are_apart=True)
+        for places, batch in parts:
+            batch.future.add_done_callback(partial(hand_out, places, partial(_take, take)))
+        self._send_parts(parts)
+        return [batch.future for _, batch in parts]
 
     def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:
         """Send one command to each primary."""
@@ -189,6 +207,10 @@ class ClusterPipe(Channel):
         """Send again those commands of a batch that were refused for want of a slot."""
         self._redirects.follow(node, batch, reply)
 
+    def follow_each(self, node: NodePipe, batch: Mixed, replies: list[Any]) -> None:
+        """Send again those of commands of several slots that were refused for want of theirs."""
+        self._redirects.follow_each(node, batch, replies)
+
     def note_unreachable(self, node: NodePipe, error: TransportUnavailable) -> None:
         """A node can't be connected to; what needs no slot is sent to another one."""
         self._nodes.refresh()
@@ -232,23 +254,58 @@ class ClusterPipe(Channel):
         if self.is_closed:
             raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
 
-    def _spread(self, future: asyncio.Future[list[Any]], slots: list[int], packed: list[bytes]) -> None:
-        """Send commands of several slots, those of each in one batch: a slot moves as a whole."""
-        here = next(slot for slot in slots if slot != ANYWHERE)
-        places: dict[int, list[int]] = {}
+    def _spread_by_slot(self, batch: Mixed) -> None:
+        """Send commands of several slots that one node has no more, those of each in one batch."""
+        if batch.are_apart:
+            singles = [one_of(batch, place) for place in range(batch.wanted)]
+            batch.future.set_result([single.future for single in singles])
+            for single in singles:
+                self._route(single)
+            return
+        self._send_joined(batch.future, self._divided(batch.slots, batch.parts, by_node=False))
+
+    def _send_joined(self, future: asyncio.Future[list[Any]], parts: Sequence[_Divided]) -> None:
+        count = sum(len(places) for places, _ in parts)
+        joined = Joined(future, [None] * count, count)
+        for places, batch in parts:
+            batch.future.add_done_callback(partial(joined.collect, places))
+        self._redirects.stand_in(future, [batch.future for _, batch in parts])
+        self._send_parts(parts)
+
+    def _send_parts(self, parts: Sequence[_Divided]) -> None:
+        for _, batch in parts:
+            if isinstance(batch, Routed):
+                self._route(batch)
+            elif (node := self._owners[batch.slots[0]]) is not None:
+                node.put(batch)
+            else:
+                self._spread_by_slot(batch)
+
+    def _divided(
+        self, slots: Sequence[int], packed: Sequence[bytes], *, by_node: bool = True, are_apart: bool = False
+    ) -> Sequence[_Divided]:
+        """Divide commands by the nodes that have them; where one is not connected to, by their slots.
+
+        Only then, since another one may take its place for some of them. Those of a slot keep their order.
+        """
+        here = next((slot for slot in slots if slot != ANYWHERE), ANYWHERE)
+        connected = {node for node in self._nodes if node.is_connected} if by_node else set()
+        places: dict[NodePipe | int, list[int]] = {}
+        own_slots = []
         for place, slot in enumerate(slots):
             here = here if slot == ANYWHERE else slot
-            places.setdefault(here, []).append(place)
-        spread, batches = _Spread(future, len(packed)), []
-        for slot, own in places.items():
-            parts = [packed[place] for place in own]
+            own_slots.append(here)
+            node = self._owners[here]
+            places.setdefault(node if node is not None and node in connected else here, []).append(place)
+        divided: list[_Divided] = []
+        for own in places.values():
+            parts, of_parts = [packed[place] for place in own], [own_slots[place] for place in own]
             sent: asyncio.Future[list[Any]] = self._loop.create_future()
-            batches.append(Routed(sent, b"".join(parts), slot, parts))
-            sent.add_done_callback(partial(spread.collect, own))
-        if len(batches) > 1:
-            self._redirects.stand_in(future, [batch.future for batch in batches])
-        for batch in batches:
-            self._route(batch)
+            if of_parts.count(of_parts[0]) == len(of_parts):
+                divided.append((own, Routed(sent, b"".join(parts), of_parts[0], parts)))
+            else:
+                divided.append((own, Mixed(sent, of_parts, parts, are_apart=are_apart)))
+        return divided
 
     async def _send_to_all(self, command: tuple[Any, ...]) -> list[Any]:
         sent = [node.send_many([command]) for node in await self.primaries()]
@@ -262,8 +319,12 @@ class ClusterPipe(Channel):
 
     def _move_waiting(self, node: NodePipe) -> None:
         for batch in node.take_moved(self._owners):
-            if not batch.future.done():
+            if batch.future.done():
+                continue
+            if isinstance(batch, Routed):
                 self._route(batch)
+            else:
+                self._spread_by_slot(batch)
 
     def _after_look(self) -> bool:
         """Send what waited for the outcome of a look; tell whether something still waits."""
@@ -297,31 +358,16 @@ class ClusterPipe(Channel):
         self._asking.clear()
 
 
-class _Spread:
-    """The replies to commands of several slots, until all have come.
+def _take(take: Take, place: int, reply: Any) -> None:
+    """Take the reply to one of many commands, or wait for it where the command is sent again."""
+    if isinstance(reply, asyncio.Future):
+        reply.add_done_callback(partial(_take_late, take, place))
+    else:
+        take(place, reply)
 
-    Args:
-        future: Gets them in the order of the commands.
-        count: The number of commands.
-    """
 
-    __slots__ = ("_future", "_left", "_replies")
-
-    def __init__(self, future: asyncio.Future[list[Any]], count: int) -> None:
-        self._future = future
-        self._replies: list[Any] = [None] * count
-        self._left = count
-
-    def collect(self, places: list[int], part: asyncio.Future[list[Any]]) -> None:
-        """Put the replies of one slot into their places; the last ones complete the list."""
-        if part.cancelled():
-            return
-        error = part.exception()
-        if error is not None:
-            fail(self._future, error)
-            return
-        for place, reply in zip(places, part.result(), strict=True):
-            self._replies[place] = reply
-        self._left -= len(places)
-        if not self._left and not self._future.done():
-            self._future.set_result(self._replies)
+def _take_late(take: Take, place: int, sent: asyncio.Future[Any]) -> None:
+    if sent.cancelled():
+        take(place, BusAlreadyClosed("the bus was closed while the command waited"))
+    else:
+        take(place, sent.exception() or sent.result())

@@ -11,11 +11,12 @@ from typing import Any
 import hiredis
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
-from lightbus.transports.redis.link.batch import Batch
+from lightbus.transports.redis.link.channel import Batch
 from lightbus.transports.redis.link.connection import ignore_outcome
 from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.refusals import ReplyError
 
+from .mixed import Joined, Mixed
 from .node import NodePipe, Routed, is_elsewhere
 from .nodes import Nodes
 from .topology import address_in
@@ -64,6 +65,31 @@ class Redirects:
             batch.future.add_done_callback(partial(_take_back, rest.future))
         refusals = [reply[place] for place in places]
         self._again(node, rest, refusals[0], refusals)
+
+    def follow_each(self, node: NodePipe, batch: Mixed, replies: list[Any]) -> None:
+        """Send again what a node has refused of commands of several slots, those of a slot in their order."""
+        places: dict[int, list[int]] = {}
+        for place, reply in enumerate(replies):
+            if is_elsewhere(reply):
+                places.setdefault(batch.slots[place], []).append(place)
+        if batch.are_apart:
+            for place in (place for own in places.values() for place in own):
+                refusal, single = replies[place], one_of(batch, place)
+                replies[place] = single.future
+                self._again(node, single, refusal, refusal)
+            batch.future.set_result(replies)
+            return
+        joined = Joined(batch.future, replies, sum(map(len, places.values())))
+        again = {}
+        for slot, own in places.items():
+            parts = [batch.parts[place] for place in own]
+            future: asyncio.Future[list[Any]] = self._loop.create_future()
+            future.add_done_callback(partial(joined.collect, own))
+            again[slot] = Routed(future, b"".join(parts), slot, parts)
+        self.stand_in(batch.future, [each.future for each in again.values()])
+        for slot, part in again.items():
+            refusals = [replies[place] for place in places[slot]]
+            self._again(node, part, refusals[0], refusals)
 
     def close(self, error: Exception) -> None:
         """Fail all that waits a little."""
@@ -183,6 +209,12 @@ def deliver(future: asyncio.Future[Any], reply: Any) -> None:
         future.set_exception(reply)
     else:
         future.set_result(reply)
+
+
+def one_of(batch: Mixed, place: int) -> Routed:
+    """Return one of commands of several slots, to be sent by itself."""
+    future: asyncio.Future[Any] = batch.future.get_loop().create_future()
+    return Routed(future, batch.parts[place], batch.slots[place])
 
 
 def _take_back(future: asyncio.Future[Any], _: asyncio.Future[Any]) -> None:

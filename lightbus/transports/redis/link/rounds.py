@@ -1,0 +1,91 @@
+"""Rounds: the same commands for many keys, again and again, in few writes.
+
+Their keys may lie with several nodes of a cluster, of which one is away, or with slots that have nobody. What
+is asked there must keep nothing else waiting: signs of life, leases and retries of all other keys go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from lightbus.exceptions import BusAlreadyClosed
+from lightbus.transports.redis.scripts import Run
+
+from .channel import Channel, is_unknown
+from .refusals import ReplyError
+
+#: What is asked about: a key, or whatever stands for one.
+K = TypeVar("K")
+
+#: Seconds after which a round goes on without the replies that are still missing.
+PATIENCE = 1.0
+
+
+class Rounds(Generic[K]):
+    """Asks about many keys, each of which is answered for by itself.
+
+    A reply that is late is handed out when it comes. Until then, nothing is asked about its key again.
+
+    Args:
+        pipe: The Redis.
+        patience: Seconds after which a round goes on without the replies that are still missing.
+    """
+
+    def __init__(self, pipe: Channel, patience: float = PATIENCE) -> None:
+        self._pipe = pipe
+        self._patience = patience
+        self._asked: set[K] = set()
+        #: Those who wait until nothing is asked about a key.
+        self._waiting: dict[K, asyncio.Event] = {}
+
+    async def ask(self, commands: Mapping[K, tuple[Any, ...]], take: Callable[[K, Any], None]) -> None:
+        """Send a command for each key, but for those whose last one is not answered yet.
+
+        Args:
+            commands: The commands.
+            take: Is given the reply to each, or its :class:`ReplyError`, or the error because of which
+                nothing is known.
+        """
+        keys = [key for key in commands if key not in self._asked]
+        if not keys:
+            return
+        self._asked.update(keys)
+
+        def answered(place: int, reply: Any) -> None:
+            key = keys[place]
+            self._asked.discard(key)
+            if self._waiting:
+                self._waiting.pop(key, asyncio.Event()).set()
+            take(key, reply)
+
+        try:
+            sent = self._pipe.send_each([commands[key] for key in keys], answered)
+        except BusAlreadyClosed:
+            self._asked.difference_update(keys)
+            raise
+        await asyncio.wait(sent, timeout=self._patience)
+
+    async def run(self, runs: Mapping[K, Run], take: Callable[[K, Any], None]) -> None:
+        """Run a script for each key likewise, by its text where a node does not know it."""
+        unknown: dict[K, tuple[Any, ...]] = {}
+
+        def judge(key: K, reply: Any) -> None:
+            if isinstance(reply, ReplyError):
+                reply.note_script(runs[key])
+            take(key, reply)
+
+        def look(key: K, reply: Any) -> None:
+            if is_unknown(reply):
+                unknown[key] = runs[key].by_text()
+            else:
+                judge(key, reply)
+
+        await self.ask({key: run.by_name() for key, run in runs.items()}, look)
+        await self.ask(unknown, judge)
+
+    async def answered(self, key: K) -> None:
+        """Wait until nothing is asked about a key."""
+        if key in self._asked:
+            await self._waiting.setdefault(key, asyncio.Event()).wait()
