@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from weakref import WeakSet
 
 from lightbus.declared.listener import Listener
 from lightbus.transports.events import Delivery
@@ -83,8 +84,21 @@ def trimming_by_length() -> None:
 
 
 def replaced_kept() -> None:
-    """The connections to a primary that was replaced stay, and its answers count."""
-    setattr(NodePipe, "abandon", lambda _: None)  # noqa: B010
+    """The connection to a primary that was replaced stays, and its answers count; readers go on elsewhere."""
+    close: Callable[..., Any] = NodePipe.close
+    kept = WeakSet[NodePipe]()
+
+    def keep(self: NodePipe) -> None:
+        kept.add(self)
+        for link in list(self.links):
+            link.abort()
+
+    async def close_others(self: NodePipe) -> None:
+        if self not in kept:
+            await close(self)
+
+    setattr(NodePipe, "abandon", keep)  # noqa: B010
+    setattr(NodePipe, "close", close_others)  # noqa: B010
 
 
 def expiry_elsewhere() -> None:
