@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Way:
                     before = used(host)
                     client = [sys.executable, "-m", "benchmarks.cluster.costs", what, json.dumps(self.redis)]
                     with Process(client, env=env) as process:
-                        figures |= reported(process.wait_for_line("figures {", 120))
+                        figures |= reported(process.wait_for_line("figures {", 600))
                     if what.startswith("call"):
                         figures[f"{what}_host"] = (used(host) - before) / (count + WARM_UP) * 1e6
                 return figures
@@ -69,6 +70,7 @@ class Way:
 
 async def send(what: str, redis: dict[str, Any]) -> Figures:
     """Fire or call, and measure what that takes of a processor."""
+    import_module("benchmarks.growth.many_apis")  # Only who defines an API fires its events.
     bus = lightbus.create(config={"service_name": "client", "bus": {"redis": redis}})
     paths = [bus[f"bench.api_{number}"] for number in range(APIS)]
     given = {"username": "admin", "password": "secret"}
