@@ -64,6 +64,7 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	@$(VENV)/bin/python -m tests.faults --plants all
 	@$(VENV)/bin/python -m tests.faults.schedules $(SECONDS)
 	@$(VENV)/bin/python -m tests.outbox.campaign --kills 100
+	@$(VENV)/bin/python -m tests.outbox.inbox.campaign --rounds 4
 	@$(VENV)/bin/python -m tests.faults.groups 100000 $(SERVERS)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m tests.faults.going_back 5 $(SECONDS)
 

@@ -30,6 +30,8 @@
     │   ├── NotInTransaction
     │   ├── OutboxTableMissing
     │   └── OutboxRequired          its API is fired by way of an outbox only
+    ├── InboxError                  an event can't be handled together with a note of that
+    │   └── InboxTableMissing
     ├── TransportError              the broker
     │   ├── TransportUnavailable    it can't be reached
     │   ├── PublishNotConfirmed     it may or may not have stored the event
@@ -194,6 +196,14 @@ class OutboxTableMissing(OutboxError):
 
 class OutboxRequired(OutboxError):
     """The API's events go through an outbox only, and this one was fired without."""
+
+
+class InboxError(LightbusException):
+    """A handler with an inbox keeps its effects from committing together with the note that it is done."""
+
+
+class InboxTableMissing(InboxError):
+    """The database has no table for an inbox; the message says what makes it."""
 
 
 class TransportError(LightbusException):

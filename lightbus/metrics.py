@@ -267,6 +267,12 @@ class Metrics:
         "Events that this process took from an outbox: sent; failed: they can never be sent; again: the "
         "broker did not take them, and they are sent again.",
     )
+    inbox: Counter = _counter(
+        "inbox",
+        ("listener", "outcome"),
+        "Events that came to handlers with an inbox: new: handled, and noted with the effects; done_before: "
+        "acknowledged without a run.",
+    )
     reloads: Counter = _counter(
         "reloads", ("outcome",), "Readings of the manifest by SIGHUP: applied or refused."
     )

@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Callback)
 _LISTENER_OPTIONS = [
     each.name
     for each in fields(ListenerOptions)
-    if each.name not in ("events", "handler", "on_error", "enabled")
+    if each.name not in ("events", "handler", "on_error", "enabled", "inbox", "inbox_keep")
 ]
 
 

@@ -80,6 +80,11 @@ class Parts:
             return self.registry.is_offered(api_name)
         return owner == self.identity.service_name and self.registry.find(api_name) is not None
 
+    def group_of(self, listener_name: str, api_name: str) -> str:
+        """Return the consumer group in which a listener of this service reads the events of an API."""
+        service = getattr(self.settings(api_name).event_transport.options, "service_name", None)
+        return f"{service or self.identity.service_name}-{listener_name}"
+
     def own(self, api_name: str, event_name: str) -> Definition:
         """Return an API, which this process must own, as whoever wants to fire an event of it does.
 

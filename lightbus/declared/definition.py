@@ -275,10 +275,11 @@ class Definition:
 
 
 def where(thing: Any) -> str:
-    """Return ``file:line`` of a class or function, as far as Python knows it."""
+    """Return ``file:line`` of a class or function beneath its decorators, as far as Python knows it."""
     try:
+        thing = inspect.unwrap(thing)
         return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
-    except (OSError, TypeError):
+    except (OSError, TypeError, ValueError):
         return getattr(thing, "__module__", None) or "an unknown place"
 
 

@@ -15,6 +15,7 @@ from lightbus.options import Duration, Function, option, parse_duration
 from lightbus.values import arguments_caster, hints_of, unconverted
 
 from .definition import NAME, Event, where
+from .inbox import inbox_of
 from .policy import DeliveryPolicy
 
 Handler = Callable[..., Any]
@@ -24,6 +25,9 @@ EventPattern = NewType("EventPattern", str)
 Events = EventPattern | tuple[str, str]
 #: From where a new consumer group reads; code gives a Unix time in seconds as text.
 Since = Literal["new", "earliest"] | str | datetime
+
+#: A database with an inbox: ``django``, ``django:alias``, or what makes SQLAlchemy's sessions.
+InboxName = NewType("InboxName", str)
 
 #: The most events of one list.
 MOST_AT_ONCE = 10_000
@@ -66,6 +70,14 @@ class ListenerOptions:
     )
     batch_wait: Duration | None = option(
         None, "How long a list waits for more events after its first; left out, 50ms.", minimum=0
+    )
+    inbox: InboxName | None = option(
+        None,
+        "Its inbox: the database in which each event is noted together with its effects, so that they happen "
+        "once: django, django:alias, or what makes SQLAlchemy's sessions, such as shop.db:Session.",
+    )
+    inbox_keep: Duration | None = option(
+        None, "How long an inbox knows an event after it was handled; left out, 14d.", minimum=1
     )
     renamed_from: str | None = option(
         None,
@@ -181,6 +193,12 @@ class Listener(ListenerOptions):
             return
         named, required, takes_any = _keywords(self.handler)
         offered = [p.name for p in event.parameters]
+        inbox = inbox_of(self.handler)
+        if inbox is not None and inbox.gives in offered:
+            raise InvalidListener(
+                f"{where(self.handler)}: the inbox of the listener {self.name!r} gives it its "
+                f"{inbox.gives!r}, which is a parameter of {event_name}, too; take one of the two out"
+            )
         clash = next((n for n in offered if n in _taken(self.handler)), None)
         if clash is not None:
             raise InvalidListener(
@@ -306,9 +324,11 @@ def _positional(handler: Handler) -> Sequence[inspect.Parameter]:
 
 
 def _taken(handler: Handler) -> frozenset[str]:
-    """The name under which the event message is given, which no argument can have then."""
+    """The names under which the event message and a session are given, which no argument can have then."""
     first = next(iter(inspect.signature(handler).parameters.values()))
-    return frozenset({first.name} if first.kind is first.POSITIONAL_OR_KEYWORD else ())
+    inbox = inbox_of(handler)
+    given = {inbox.gives} if inbox is not None else set()
+    return frozenset(given | ({first.name} if first.kind is first.POSITIONAL_OR_KEYWORD else set()))
 
 
 def _keywords(handler: Handler) -> tuple[set[str], list[str], bool]:

@@ -67,6 +67,17 @@ class DeliveryPolicy:
         maximum=1_000_000,
     )
 
+    @property
+    def span(self) -> float:
+        """The longest time from the first attempt to the last, in seconds, without those of the runs."""
+        waits, total, backoff = self.attempts - 1, 0.0, self.backoff
+        if backoff.factor == 1 or not backoff.initial:
+            return waits * min(backoff.initial, backoff.max)
+        wait = float(backoff.initial)
+        while waits and wait < backoff.max:
+            waits, total, wait = waits - 1, total + wait, wait * backoff.factor
+        return total + waits * backoff.max
+
     def decide(self, attempt: int, error: BaseException) -> Decision:
         """Say what to do with a delivery that failed.
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from lightbus.messages import MAX_ID
-from lightbus.outbox.rows import INBOX, LOCK, MAX_ERROR, MAX_NAME, OUTBOX, WAITING
+from lightbus.outbox.rows import INBOX, LOCK, MAX_ERROR, MAX_EVENT, MAX_NAME, OUTBOX, WAITING
 
 
 class OutboxEvent(models.Model):  # type: ignore[misc] # Django has no types
@@ -55,6 +55,8 @@ class InboxEvent(models.Model):  # type: ignore[misc] # Django has no types
     """An event whose effects are in this database."""
 
     group = models.CharField(max_length=MAX_ID)
+    # Two events of different names may have one id, as "order-7" of placed and of paid.
+    event = models.CharField(max_length=MAX_EVENT)
     event_id = models.CharField(max_length=MAX_ID)
     handled_at = models.DateTimeField(default=timezone.now)
 
@@ -63,9 +65,10 @@ class InboxEvent(models.Model):  # type: ignore[misc] # Django has no types
 
         db_table = INBOX
         constraints = [
-            models.UniqueConstraint(fields=["group", "event_id"], name="lightbus_inbox_once"),
+            models.UniqueConstraint(fields=["group", "event", "event_id"], name="lightbus_inbox_once"),
         ]
-        indexes = [models.Index(fields=["handled_at"], name="lightbus_inbox_age")]
+        # Groups keep their notes for times of their own.
+        indexes = [models.Index(fields=["group", "handled_at"], name="lightbus_inbox_age")]
 
     def __str__(self) -> str:
-        return f"{self.event_id} in {self.group}"
+        return f"{self.event} ({self.event_id}) in {self.group}"

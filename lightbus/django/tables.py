@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from importlib import import_module
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from lightbus.exceptions import ConfigurationError
 from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, told
 from lightbus.outbox.postgresql import LISTEN, WHO, Ear
 from lightbus.outbox.rows import (
@@ -27,7 +25,7 @@ from lightbus.outbox.rows import (
     Waiting,
 )
 
-from .writing import table_missing
+from .writing import models_of, table_missing
 
 
 class DjangoTables:
@@ -44,15 +42,7 @@ class DjangoTables:
     def __init__(self, alias: str, *, notify: bool = False) -> None:
         self.alias = alias
         self.name = f"django:{alias}"
-        if alias not in connections.databases:
-            known = ", ".join(sorted(connections.databases))
-            raise ConfigurationError(f"Django has no database {alias!r}; DATABASES has {known}")
-        try:
-            models = import_module("lightbus.django.models")
-        except RuntimeError as e:
-            raise ConfigurationError(
-                "'lightbus.django' is not among INSTALLED_APPS; add it, and run: python manage.py migrate"
-            ) from e
+        models = models_of(alias)
         self._outbox, self._lock = models.OutboxEvent, models.OutboxLock
         self._vendor = connections[alias].vendor
         self.is_exclusive = self._vendor == "sqlite"

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
-from lightbus.exceptions import MissingExtra, NotInTransaction, OutboxTableMissing
+from lightbus.exceptions import ConfigurationError, MissingExtra, NotInTransaction, OutboxTableMissing
 from lightbus.outbox.path import outbox_of
 from lightbus.outbox.postgresql import NOTIFY, notifies
 from lightbus.outbox.rows import NewRow, values
 
 try:
-    from django.db import DEFAULT_DB_ALIAS, DatabaseError, transaction
+    from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
+    from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 except ImportError as e:
     raise MissingExtra("lightbus.django", "django") from e
 
@@ -70,17 +71,44 @@ class _Store:
 
 
 def table_missing(alias: str, error: BaseException) -> OutboxTableMissing | None:
-    """Return what to say where a table is not there; None where something else is wrong."""
+    """Return what to say where a table of the outbox is not there; None where something else is wrong."""
+    said = without_table(alias, error, "outbox")
+    return OutboxTableMissing(said) if said else None
+
+
+def without_table(alias: str, error: BaseException, what: str) -> str:
+    """Return what to say where a table is not there; nothing where something else is wrong."""
     cause = error.__cause__
     code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
     says = any(words in str(error) for words in ("no such table", "doesn't exist"))
     if code != "42P01" and not says:
-        return None
+        return ""
     option = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
-    return OutboxTableMissing(
-        f"the database {alias!r} has no table for the outbox; add 'lightbus.django' to INSTALLED_APPS, and "
+    return (
+        f"the database {alias!r} has no table for the {what}; add 'lightbus.django' to INSTALLED_APPS, and "
         f"run: python manage.py migrate lightbus{option}"
     )
+
+
+def models_of(alias: str) -> Any:
+    """Return the models of the tables.
+
+    Raises:
+        ConfigurationError: Django is not set up, has no such database, or not the app.
+    """
+    try:
+        if alias not in connections.databases:
+            known = ", ".join(sorted(connections.databases))
+            raise ConfigurationError(f"Django has no database {alias!r}; DATABASES has {known}")
+        return import_module("lightbus.django.models")
+    except (ImproperlyConfigured, AppRegistryNotReady) as e:
+        raise ConfigurationError(
+            "Django is not set up; write django: mysite.settings into the manifest, or call django.setup()"
+        ) from e
+    except RuntimeError as e:
+        raise ConfigurationError(
+            "'lightbus.django' is not among INSTALLED_APPS; add it, and run: python manage.py migrate"
+        ) from e
 
 
 def _models() -> Any:

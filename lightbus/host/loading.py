@@ -24,6 +24,7 @@ from lightbus.manifest.plugins import make_plugins
 from lightbus.manifest.problems import Place, Problems
 from lightbus.manifest.wiring import default_service_name
 from lightbus.options import values_of
+from lightbus.outbox.inboxes import with_inbox
 from lightbus.transports.redis.custom_codec import find_class
 from lightbus.worker.django import DjangoConnections
 
@@ -116,6 +117,9 @@ class Loader:
         for name, options in self._manifest.listeners.items():
             path = f"listeners.{name}.handler"
             handler = self._import(path, None, options.handler)
+            if handler is not None and options.inbox is not None:
+                given = (handler, options, self._manifest, import_object)
+                handler = self._try(f"listeners.{name}.inbox", None, with_inbox, *given)
             if handler is not None:
                 policy = _with_exceptions(options.on_error, known)
                 made[name] = self._try(path, None, _listener, name, options, handler, policy)

@@ -25,8 +25,9 @@ BUCKETS: Final = 12
 WAITING, FAILED, HELD, SENT = 0, 1, 2, 3
 #: The most characters of a row's error.
 MAX_ERROR: Final = 2_000
-#: The most characters of the name of an API or an event.
+#: The most characters of the name of an API or an event, and of both together in an inbox.
 MAX_NAME: Final = 200
+MAX_EVENT: Final = 255
 
 _decode = msgspec.json.Decoder().decode
 

@@ -1,6 +1,7 @@
-"""Lightbus in SQLAlchemy's transactions: ``outbox(bus, session)``, with the tables of ``outbox_table()``."""
+"""Lightbus in SQLAlchemy's transactions: ``outbox(bus, session)``, ``@inbox(Session)``, and their tables."""
 
-from .schema import outbox_table
+from .handling import inbox
+from .schema import inbox_table, outbox_table
 from .writing import outbox
 
-__all__ = ["outbox", "outbox_table"]
+__all__ = ["inbox", "inbox_table", "outbox", "outbox_table"]

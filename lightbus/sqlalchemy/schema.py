@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from lightbus.exceptions import MissingExtra
 from lightbus.messages import MAX_ID
-from lightbus.outbox.rows import LOCK, MAX_ERROR, MAX_NAME, OUTBOX, WAITING
+from lightbus.outbox.rows import INBOX, LOCK, MAX_ERROR, MAX_EVENT, MAX_NAME, OUTBOX, WAITING
 
 try:
     from sqlalchemy import (
@@ -21,6 +21,7 @@ try:
         String,
         Table,
         Text,
+        UniqueConstraint,
     )
     from sqlalchemy.dialects import mysql
     from sqlalchemy.types import TypeEngine
@@ -62,6 +63,32 @@ def outbox_table(metadata: MetaData) -> Table:
     )
 
 
+def inbox_table(metadata: MetaData) -> Table:
+    """Add the table of the inbox to a metadata, so that Alembic makes its migration.
+
+    Args:
+        metadata: Of the service, such as ``Base.metadata``.
+
+    Returns:
+        The table.
+    """
+    if INBOX in metadata.tables:
+        return metadata.tables[INBOX]
+    return Table(
+        INBOX,
+        metadata,
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+        Column("group", _compared(MAX_ID), nullable=False),
+        # Two events of different names may have one id, as "order-7" of placed and of paid.
+        Column("event", _compared(MAX_EVENT), nullable=False),
+        Column("event_id", _compared(MAX_ID), nullable=False),
+        Column("handled_at", _moment(), nullable=False, default=now),
+        UniqueConstraint("group", "event", "event_id", name="lightbus_inbox_once"),
+        # Groups keep their notes for times of their own.
+        Index("lightbus_inbox_age", "group", "handled_at"),
+    )
+
+
 def now() -> datetime:
     """Return the time, in UTC: some databases keep no time zone."""
     return datetime.now(UTC)
@@ -82,3 +109,4 @@ def _moment() -> TypeEngine[datetime]:
 OWN = MetaData()
 EVENTS = outbox_table(OWN)
 LOCKS = OWN.tables[LOCK]
+NOTES = inbox_table(OWN)

@@ -90,14 +90,14 @@ class _Store:
             yield _NOTIFY
 
     def _check(self, connection: Connection | None) -> None:
-        if self._is_strict and connection is not None and _commits_each(connection):
+        if self._is_strict and connection is not None and commits_each(connection):
             raise NotInTransaction(
                 "this connection has the isolation level AUTOCOMMIT, so that the event would not commit with "
                 "the data; use an engine without it, or outbox(bus, session, require_transaction=False)"
             )
 
 
-def _commits_each(connection: Connection) -> bool:
+def commits_each(connection: Connection) -> bool:
     """Tell whether a connection commits each statement by itself; the database is not asked."""
     level = connection.get_execution_options().get("isolation_level")
     if level is not None:
@@ -107,13 +107,19 @@ def _commits_each(connection: Connection) -> bool:
 
 
 def table_missing(error: DBAPIError) -> OutboxTableMissing | None:
-    """Return what to say where a table is not there; None where something else is wrong."""
+    """Return what to say where a table of the outbox is not there; None where something else is wrong."""
+    said = without_table(error, "outbox")
+    return OutboxTableMissing(said) if said else None
+
+
+def without_table(error: DBAPIError, what: str) -> str:
+    """Return what to say where a table is not there; nothing where something else is wrong."""
     code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
     says = any(words in str(error.orig) for words in ("no such table", "doesn't exist"))
     if code != "42P01" and not says:
-        return None
-    return OutboxTableMissing(
-        "the database has no table for the outbox; write outbox_table(Base.metadata), by `from "
-        "lightbus.sqlalchemy import outbox_table`, beside your models, and run: alembic revision "
-        "--autogenerate -m outbox && alembic upgrade head"
+        return ""
+    return (
+        f"the database has no table for the {what}; write {what}_table(Base.metadata), by `from "
+        f"lightbus.sqlalchemy import {what}_table`, beside your models, and run: alembic revision "
+        f"--autogenerate -m {what} && alembic upgrade head"
     )

@@ -64,6 +64,7 @@ class ListenerCard:
         handler: The function as ``module:function``.
         file: Its file, from the folder of the process where it lies beneath that.
         dedupe: Seconds; None where it has none.
+        inbox: The database that notes what it has handled, such as ``django:default``; empty for none.
         enabled: Whether manifest, code and policy want it to run.
         is_paused: Whether somebody has paused it.
         paused_until: When that ends by itself, as a Unix time; None if it does not.
@@ -80,6 +81,7 @@ class ListenerCard:
     policy: PolicyCard = PolicyCard()
     concurrency: int = 1
     dedupe: float | None = None
+    inbox: str = ""
     batch: int | None = None
     renamed_from: str | None = None
     enabled: bool = True

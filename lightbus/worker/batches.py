@@ -117,7 +117,6 @@ class BatchRunner:
         self._parts = parts
         self._dispatch = dispatch
         self._listener = listener
-        self._is_async = listener.is_async
         self._stopping = False
 
     def stop(self) -> None:
@@ -149,7 +148,7 @@ class BatchRunner:
                 for message in messages:
                     around.enter(hooks.around_event_execution(message, listener.name))
             # A list of its own, which the handler may change.
-            await parts.pool.call(self._is_async, listener.handler, messages.copy())
+            await self._dispatch.handle_list(listener, messages.copy())
         except BaseException as e:
             around.leave([e] * len(fit))
             if is_cancelled(e):

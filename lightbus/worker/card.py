@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lightbus.bus.parts import Parts
+from lightbus.declared.inbox import inbox_of
 from lightbus.declared.listener import Listener
 from lightbus.metrics import Counted, Labels, Window
 from lightbus.transports.cards import (
@@ -104,13 +105,12 @@ class HostCard:
             event, pause = running.get(key), worker.pauses.held.get(it.name)
             leaving = worker.leaving.get(key)
             handler, file, line = self._place(it.handler)
-            options = parts.settings(it.events[0][0]).event_transport.options
-            service = getattr(options, "service_name", None) or parts.identity.service_name
+            inbox = inbox_of(it.handler)
             apis = {api for api, _ in it.events}
             counted = [c for (name, api, _), c in recent.items() if name == it.name and api in apis]
             yield ListenerCard(
                 name=it.name,
-                group=f"{service}-{it.name}",
+                group=parts.group_of(it.name, it.events[0][0]),
                 events=tuple(f"{api}.{name}" for api, name in it.events),
                 handler=handler,
                 file=file,
@@ -118,6 +118,7 @@ class HostCard:
                 policy=_policy(it),
                 concurrency=it.concurrency,
                 dedupe=it.dedupe,
+                inbox=inbox.name if inbox is not None else "",
                 batch=it.batch,
                 renamed_from=it.renamed_from,
                 enabled=it.enabled,

@@ -12,7 +12,7 @@ from lightbus.bus.parts import Parts
 from lightbus.contracts.contract import warn_of_hint
 from lightbus.contracts.validator import Validator
 from lightbus.declared.definition import EMPTY, Procedure, where
-from lightbus.declared.listener import Listener
+from lightbus.declared.listener import Handler, Listener
 from lightbus.declared.policy import OnError
 from lightbus.declared.settings import ApiSettings
 from lightbus.exceptions import (
@@ -32,6 +32,8 @@ from lightbus.runtime.isolation import Isolation
 from lightbus.runtime.threads.call import ThreadCall
 from lightbus.transports.events import Delivery
 from lightbus.values import arguments_caster, dump_answer, hints_of, marked, named_caster, optional
+
+from .inboxes import handler_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +84,8 @@ class Dispatch:
         self._complaints = Complaints(logger)
         self._expose_tracebacks = parts.wiring.expose_tracebacks
         self._calls: dict[str, dict[str, Call]] = {}
-        #: By listener: whether its handler begins on the event loop, not in a thread.
-        self._begin_here: dict[str, bool] = {}
+        #: By listener: whether its handler begins on the event loop, not in a thread; and what is called.
+        self._handlers: dict[str, tuple[bool, Handler]] = {}
         self._casters: dict[str, Caster] = {}
         self._event_casters: dict[str, Caster | None] = {}
         self._takes: dict[str, Callable[[KeysView[str]], bool]] = {}
@@ -106,8 +108,9 @@ class Dispatch:
 
         Raises:
             MisconfiguredApiOptions: One of its hints can't be used.
+            InvalidListener: Its inbox can't be used.
         """
-        self._begin_here[listener.key] = listener.is_async
+        self._handlers[listener.key] = listener.is_async, handler_of(self._parts, listener)
         self._casters[listener.key] = listener.caster()
         self._takes[listener.key] = listener.takes()
         for name, hint, what in listener.unconverted():
@@ -165,10 +168,11 @@ class Dispatch:
         hooks = self._hooks
         started, outcome = time.perf_counter(), "ok"
         in_thread: ThreadCall | None = None
-        if not self._begin_here[listener.key] and listener.batch is None:
+        is_async, handler = self._handlers[listener.key]
+        if not is_async and listener.batch is None:
             # With dedupe, it is bound: whether the event was handled before is asked just before it is.
             is_bound = hooks.bind_event_execution or listener.dedupe is not None
-            in_thread = ThreadCall(listener.handler, delivery.message, is_bound=is_bound)
+            in_thread = ThreadCall(handler, delivery.message, is_bound=is_bound)
         try:
             if hooks.around_event_execution:
                 with hooks.around_event_execution(delivery.message, listener.name):
@@ -263,10 +267,14 @@ class Dispatch:
         if in_thread is not None:
             await _in_thread(in_thread, kwargs)
         elif listener.batch is None:
-            await listener.handler(message, **kwargs)
+            await self._handlers[listener.key][1](message, **kwargs)
         else:
             message.kwargs = kwargs
-            await self._pool.call(self._begin_here[listener.key], listener.handler, [message])
+            await self.handle_list(listener, [message])
+
+    async def handle_list(self, listener: Listener, messages: list[EventMessage]) -> None:
+        """Call the handler of a listener that takes lists."""
+        await self._pool.call(*self._handlers[listener.key], messages)
 
     async def _check_unknown(self, message: EventMessage, settings: ApiSettings) -> None:
         """Look on the bus for an event that no known contract has; ``strict_validation`` demands one."""

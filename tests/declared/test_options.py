@@ -21,7 +21,7 @@ def handle(message: object, **arguments: object) -> None:
 
 
 def test_a_listener_in_code_may_have_each_option_of_one_in_the_manifest() -> None:
-    elsewhere = {"events", "handler", "on_error", "enabled"}
+    elsewhere = {"events", "handler", "on_error", "enabled", "inbox", "inbox_keep"}
     bus = lightbus.create(config={})
     with pytest.raises(InvalidParameters) as caught:
         bus.client.listen_for_event("auth", "seen", handle, options={"retries": 3})

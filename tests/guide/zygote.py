@@ -25,9 +25,14 @@ IMPORTS += [f"transports.redis.{name}" for name in ("rpc.transport", "events.tra
 
 
 class Zygote:
-    """The process that forks; started when it is first needed."""
+    """The process that forks; started when it is first needed.
 
-    def __init__(self) -> None:
+    Args:
+        imports: What it imports beforehand, besides Lightbus.
+    """
+
+    def __init__(self, imports: Sequence[str] = ()) -> None:
+        self._imports = imports
         self._process: subprocess.Popen[str] | None = None
 
     def run(
@@ -36,7 +41,7 @@ class Zygote:
         """Run ``lightbus ARGS`` to its end."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "tests.guide.zygote"],
+                [sys.executable, "-W", "error", "-m", "tests.guide.zygote", *self._imports],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -66,8 +71,8 @@ class Zygote:
 
 def main() -> None:
     """Answer requests until there are no more; a forked child returns from here as ``lightbus``."""
-    for name in IMPORTS:
-        importlib.import_module(f"lightbus.{name}")
+    for name in (*(f"lightbus.{each}" for each in IMPORTS), *sys.argv[1:]):
+        importlib.import_module(name)
     answers = os.dup(1)
     os.dup2(2, 1)
     for line in iter(sys.stdin.readline, ""):

@@ -80,6 +80,7 @@ TABLE = {
         "events handler concurrency since enabled dedupe batch batch_wait": OPTIONS,
         "on_error": POLICIES,
         "renamed_from": "host/test_renamed_listeners.py",
+        "inbox inbox_keep": "outbox/inbox/test_manifest.py",
     },
     "ScheduleOptions": {"every cron timezone call scope missed overlap": "host/test_schedules.py"},
     "InternalStateOptions": {"enabled ping_enabled ping_interval": "host/test_internal_events.py"},

@@ -8,7 +8,7 @@ import django.utils.timezone
 from django.db import migrations, models
 
 #: Columns that are compared: MySQL would take "a" for "A".
-_COMPARED = {"OutboxEvent": ("key",), "InboxEvent": ("group", "event_id")}
+_COMPARED = {"OutboxEvent": ("key",), "InboxEvent": ("group", "event", "event_id")}
 
 
 def compare_letters(apps: Any, schema_editor: Any) -> None:
@@ -47,14 +47,15 @@ class Migration(migrations.Migration):  # type: ignore[misc] # Django has no typ
                     ),
                 ),
                 ("group", models.CharField(max_length=200)),
+                ("event", models.CharField(max_length=255)),
                 ("event_id", models.CharField(max_length=200)),
                 ("handled_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
                 "db_table": "lightbus_inbox",
-                "indexes": [models.Index(fields=["handled_at"], name="lightbus_inbox_age")],
+                "indexes": [models.Index(fields=["group", "handled_at"], name="lightbus_inbox_age")],
                 "constraints": [
-                    models.UniqueConstraint(fields=("group", "event_id"), name="lightbus_inbox_once")
+                    models.UniqueConstraint(fields=("group", "event", "event_id"), name="lightbus_inbox_once")
                 ],
             },
         ),

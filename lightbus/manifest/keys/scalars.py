@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
 from lightbus.declared.definition import API_NAME, API_NAME_RULE
-from lightbus.declared.listener import Events, Since
+from lightbus.declared.listener import Events, InboxName, Since
 from lightbus.declared.policy import DeliveryPolicy, OnError
 from lightbus.declared.schedule import Cron, TimeZone
 from lightbus.declared.settings import DatabaseAlias, EngineName
@@ -237,6 +237,11 @@ _LEAVES: dict[Any, Leaf] = {
     DatabaseAlias: _text("Django's name of a database, or a list of such names", r"[A-Za-z0-9_.-]+"),
     EngineName: _text(
         "an engine as package.module:name, or a list of such names", f"{_DOTTED}:{_DOTTED}", code=True
+    ),
+    InboxName: _text(
+        "django, django:alias, or what makes SQLAlchemy's sessions as package.module:name",
+        rf"django(?::[A-Za-z0-9_.-]+)?|{_DOTTED}:{_DOTTED}",
+        code=True,
     ),
     TimeZone: Leaf("a time zone such as Europe/London", "text", _zone, {"type": "string"}),
     Since: Leaf(

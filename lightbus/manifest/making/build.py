@@ -140,6 +140,10 @@ def _listener(
     wait = node.get("batch_wait")
     if wait and made.batch_wait is not None and made.batch is None:
         blocks.problems.add(wait.place, f"{path}.batch_wait", "means nothing without batch; give that, too")
+    keep = node.get("inbox_keep")
+    if keep and made.inbox_keep is not None and made.inbox is None:
+        what = "means nothing without inbox; give that, too, or @inbox(keep=...) in code"
+        blocks.problems.add(keep.place, f"{path}.inbox_keep", what)
     if isinstance(name, str) and name in _ON_ERROR:
         return replace(made, on_error=DeliveryPolicy.of(_ON_ERROR[name]))
     return replace(made, on_error=policies[name]) if isinstance(name, str) and name in policies else made
