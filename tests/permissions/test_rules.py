@@ -66,7 +66,7 @@ NEEDS |= {
     "cluster-ops": [
         *everybody(is_cluster=True),
         *(need for role in operators.roles_of_operators(is_cluster=True).values() for need in role),
-        *needs.rings(STREAM),
+        *(*needs.rings(STREAM), *needs.hears(STREAM)),
     ],
 }
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 from lightbus.options import SecretUrl
 from lightbus.transports.port import Role, Use
 from lightbus.transports.redis.acl import operators
+from lightbus.transports.redis.acl.needs import answers_1x
 from lightbus.transports.redis.acl.rules import rules_of
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.events.transport import RedisEventTransport
@@ -34,7 +35,7 @@ _ANY, _ANY_EVENT = "*", "**"
 #: The files whose tests look after a bus.
 _OPERATING = (
     *("cards", "dead_letters", "group_changes", "group_moves", "group_seeks", "hand_back", "questions"),
-    *("glance", "notes"),
+    *("bells", "glance", "notes"),
 )
 
 
@@ -52,6 +53,8 @@ def _of_services(url: str) -> Iterator[Need]:
         for each in (access.roles, access.with_1x):
             for needs in each.values():
                 yield from needs
+    # No 1.x can use a cluster, but tests put its calls there.
+    yield from answers_1x(_ANY)
 
 
 def _of_operators(*, is_cluster: bool) -> Iterator[Need]:

@@ -27,7 +27,7 @@ def roles_of_operators(*, is_cluster: bool) -> dict[str, tuple[Need, ...]]:
         "pauses listeners": pauses(),
         "replays and drops dead letters": settles_dead_letters(),
         "changes groups of listeners": changes_groups(),
-        **({"rings for listeners": rings_for_listeners()} if is_cluster else {}),
+        **({"rings, and hears bells": rings_and_hears()} if is_cluster else {}),
     }
     return {role: tuple(needs) for role, needs in roles.items()}
 
@@ -107,7 +107,8 @@ def changes_groups() -> Iterator[Need]:
     yield from needed(commands, "change groups of listeners")
 
 
-def rings_for_listeners() -> Iterator[Need]:
-    """The needs of ``dlq replay`` and ``group move`` on a cluster, whose listeners hear of what comes."""
+def rings_and_hears() -> Iterator[Need]:
+    """The needs of ``dlq replay`` and ``group move`` on a cluster, and of ``inspect --follow``."""
     bell = Channel(keys.bell_key(ANY_STREAM))
-    yield from needed([("SPUBLISH", bell, "")], "ring for listeners", is_assumed=True)
+    commands: list[Command] = [("SPUBLISH", bell, ""), ("SSUBSCRIBE", bell)]
+    yield from needed(commands, "ring for listeners and hear what is fired", is_assumed=True)
