@@ -122,7 +122,7 @@ def test_the_overview_shows_who_is_there_and_what_waits(bus: Bus, chromium: Brow
     with opened(chromium) as page:
         page.goto(bus.address)
         # Renews itself: a card is shown again every ten seconds.
-        eventually(lambda: "auth.check_password" in page.locator("main").inner_text(), 30)
+        eventually(lambda: "auth.check_password" in page.locator("main").inner_text(), 60)
         services = section(page, "services")
         assert [word in services for word in ("accounts", "shop", "1 ready", "auth")] == [True] * 4
         listeners = section(page, "listeners")
@@ -149,7 +149,7 @@ def test_everything_from_the_bus_is_text(bus: Bus, chromium: Browser) -> None:
     try:
         with opened(chromium) as page:
             page.goto(bus.address)
-            eventually(lambda: EVIL[0] in section(page, "failing"), 20)
+            eventually(lambda: EVIL[0] in section(page, "failing"), 60)
             page.hover("section[aria-labelledby=services] tbody tr:nth-child(3)")
             for name in EVIL[:-1]:
                 assert name in section(page, "services")
@@ -179,7 +179,7 @@ def test_a_page_waits_while_somebody_selects_text(bus: Bus, chromium: Browser) -
         page.evaluate(
             "document.addEventListener('htmx:beforeRequest', (e) => { window.refused = e.defaultPrevented })"
         )
-        eventually(lambda: page.evaluate("window.refused === true"))
+        eventually(lambda: page.evaluate("window.refused === true"), 60)
 
 
 def test_it_says_when_the_console_does_not_answer(bus: Bus, chromium: Browser) -> None:

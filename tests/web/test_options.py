@@ -74,6 +74,22 @@ def test_flags_set_what_the_manifest_would() -> None:
     assert web.root_path == "/bus"
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [
+        ("web_auth", "token", "--auth  web.auth: token needs token_file"),
+        ("web_trusted_proxies", ("::1",), "--trusted-proxy  web.trusted_proxies: means nothing"),
+        ("web_user_header", "a b", "--user-header  web.user_header"),
+        ("web_root_path", "bus", "--root-path  web.root_path"),
+        ("web_token_file", "tokens", "--token-file  web.token_file: means nothing"),
+    ],
+)
+def test_a_flag_that_can_not_be_is_told(flag: str, value: str | tuple[str, ...], told: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load(flags={flag: value}, environ={}, look_around=False)
+    assert told in str(caught.value)
+
+
 @pytest.mark.parametrize("refresh", ["2s", "30s"])
 async def test_a_page_is_renewed_so_often(refresh: str) -> None:
     async with browsing(f"web.refresh={refresh}") as browser:
