@@ -138,13 +138,16 @@ class Ports:
         return consumer
 
     async def until_blocked(self) -> None:
-        """Wait until somebody's read blocks; in memory, that takes no more than a turn of the loop."""
+        """Wait until somebody's read blocks, or a bell is heard; in memory, for a turn of the loop."""
         server = self.server
         if server is None:
             await asyncio.sleep(0.05)
             return
 
-        def blocked() -> list[str]:
+        def blocked() -> list[Any]:
+            if is_cluster(server) and WAITING == "bell":
+                heard: list[bytes] = server.execute("PUBSUB", "SHARDCHANNELS")
+                return heard
             return re.findall(r"blocked_clients:[1-9]", server.execute("INFO", "clients").decode())
 
         await eventually_async(blocked)
