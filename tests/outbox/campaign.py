@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,10 +24,10 @@ from lightbus.bus.path import BusPath
 from lightbus.outbox.rows import BUCKETS
 from tests.support.databases import DatabaseKind, Databases
 from tests.support.eventually import eventually
-from tests.support.processes import Process, lightbus_process
 from tests.support.servers import Server
 
 from .doors import ALL, DOORS, NO_LEADER, WAITING, DoorName
+from .nursery import Nursery, Relay
 from .shop import ShopApi
 from .size import filled, seconds_of
 
@@ -121,23 +121,22 @@ class Campaign:
         self._failures: list[BaseException] = []
         self.slowest = 0.0
 
-    def _relay(self) -> Process:
+    def _relay(self, nursery: Nursery) -> Relay:
         env = {"LIGHTBUS__BUS__REDIS__URL": self._redis.url, "LIGHTBUS__BUS__LOG_FORMAT": "text"}
-        return lightbus_process("relay", cwd=self._folder, env=env)
+        relay = nursery.relay(self._folder, env)
+        relay.wait_until_ready()
+        return relay
 
     def run(self, kills: int, writers: int, transactions: int) -> Outcome:
         """Write with so many threads while relays are killed; the outcome is taken once all is drained."""
-        with ExitStack() as stack:
-            relays = [stack.enter_context(self._relay()) for _ in range(self._relays)]
+        with closing(Nursery()) as nursery:
+            relays = [self._relay(nursery) for _ in range(self._relays)]
             with self.writing(writers, transactions) as threads:
-                for relay in relays:
-                    relay.wait_for_line("ready: ")
                 for _ in range(kills):
                     time.sleep(self._random.uniform(0.02, 0.4))
                     at = self._random.randrange(len(relays))
                     relays[at].kill()
-                    relays[at] = stack.enter_context(self._relay())
-                    relays[at].wait_for_line("ready: ")
+                    relays[at] = self._relay(nursery)
                 if not transactions:
                     self._stop.set()
                 for thread in threads:
@@ -146,14 +145,13 @@ class Campaign:
                 raise self._failures[0]
             eventually(lambda: self.waiting() == 0, 120, "an empty outbox")
             for relay in relays:
-                assert relay.terminate() == 0
+                relay.terminate()
         return self.outcome(kills)
 
     def away(self, seconds: float, writers: int) -> Drained:
         """Write while the process of Redis is not there; then it is, and the backlog drains."""
-        with ExitStack() as stack:
-            relay = stack.enter_context(self._relay())
-            relay.wait_for_line("ready: ")
+        with closing(Nursery()) as nursery:
+            relay = self._relay(nursery)
             with self.writing(writers):
                 eventually(lambda: self.outcome().fired > 100, 60, "events before")
                 self._redis.stop()
@@ -169,7 +167,7 @@ class Campaign:
             began, left = time.monotonic(), self.waiting()
             eventually(lambda: self.waiting() == 0, 300, "an empty outbox")
             rate = left / (time.monotonic() - began)
-            assert relay.terminate() == 0
+            relay.terminate()
         return Drained(backlog, round(slowest, 3), round(rate), self.outcome())
 
     @contextmanager

@@ -44,7 +44,7 @@ def test_the_campaign_sees_relays_of_which_none_leads(
 ) -> None:
     if not is_installed("postgresql"):
         missing(f"no postgresql: install Debian's package {PACKAGES['postgresql']}")
-    campaign = Campaign("postgresql", databases, redis_server, tmp_path, relays=2, plant=NO_LEADER)
+    campaign = Campaign("postgresql", databases, redis_server, tmp_path, relays=2, plant=NO_LEADER, batch=20)
     with closing(campaign):
-        outcome = campaign.run(kills=0, writers=8, transactions=20)
-    assert outcome.out_of_order and outcome.fired > outcome.committed == 160, outcome
+        outcome = campaign.run(kills=0, writers=8, transactions=40)
+    assert outcome.out_of_order and outcome.fired > outcome.committed == 320, outcome
