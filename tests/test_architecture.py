@@ -30,6 +30,7 @@ MOST_IN_A_FOLDER = 14
 # One command a file is easier to find than any grouping of them.
 LARGE_FOLDERS = {"cli/commands"}
 LONGEST_FILE = 400
+LONGEST_FUNCTION = 50
 NAMES_WITHOUT_A_NOUN = {"utilities", "utils", "util", "common", "helpers", "helper", "misc"}
 HEAVY = [
     "aiohttp",
@@ -262,6 +263,16 @@ def test_a_folder_can_be_taken_in_at_a_glance(folder: Path) -> None:
 def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
     length = len(path.read_text().splitlines())
     assert length <= LONGEST_FILE, f"{path.name} has {length} lines; {LONGEST_FILE} are enough"
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    found = [
+        (name_of(path), node.name, node.end_lineno - node.lineno + 1)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
+    ]
+    assert [each for each in found if each[2] > LONGEST_FUNCTION] == []
 
 
 def test_every_module_is_named_for_what_it_holds() -> None:

@@ -74,22 +74,29 @@ def create(
         bus = hosted.of_host(host, config, service_name, process_name, features)
         bus.client.use_plugins(_by_name(plugins))
         return bus
-    arguments = {"service_name": service_name, "process_name": process_name}
-    manifest = read_manifest(config, {k: v for k, v in arguments.items() if v is not None})
-    for problem in manifest.notes:
-        if problem.severity == "warning":
-            logger.warning("%s", problem)
-    client = _configured(manifest)
+    client = _of_its_own(config, {"service_name": service_name, "process_name": process_name})
     if features is not None:
         client.set_features(features)
     client.use_plugins(_by_name(plugins))
-    # A process that only uses the bus is seen on it as well.
-    client.parts.connections.opened = client.parts.card.begin
     bus = BusPath(client)
     known = _buses.get(client.service_name)
     if known is None or known.client.is_closed:
         _buses[client.service_name] = bus
     return bus
+
+
+def _of_its_own(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None, arguments: Mapping[str, str | None]
+) -> BusClient:
+    """Make a client for a process that no host runs in; warnings about its manifest are logged."""
+    manifest = read_manifest(config, {k: v for k, v in arguments.items() if v is not None})
+    for problem in manifest.notes:
+        if problem.severity == "warning":
+            logger.warning("%s", problem)
+    client = _configured(manifest)
+    # A process that only uses the bus is seen on it as well.
+    client.parts.connections.opened = client.parts.card.begin
+    return client
 
 
 def _with_url(

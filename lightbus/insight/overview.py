@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from shlex import quote
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lightbus.bus.client import BusClient
 from lightbus.bus.groups import belongs, heirs_of
 from lightbus.contracts.expectations import doubts
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.transports.cards import Card, Pause, ScheduleCard
 from lightbus.transports.events import EventTransport, GroupStatus
@@ -177,43 +178,27 @@ async def overview(
     Raises:
         TransportUnavailable: The broker that has the contracts can't be reached.
     """
-    wanted = set(api_names)
-    transports = client.transports()
-    schema = transports.schema()
-    contracts = await (schema.load(wanted) if groups is None else schema.look(wanted))
-    names = sorted({*wanted, *contracts})
-    owners = await schema.owners(names)
-    foreign = await schema.foreign([name for name in contracts if not owners[name]])
+    apis = await _apis(client, set(api_names), may_load=groups is None)
     away: dict[str, None] = {}
     if groups is None:
-        brokers = transports.brokers(("default", *names))
+        brokers = client.transports().brokers(("default", *apis.names))
         groups = [group for broker in brokers for group in await _ask(_groups(broker, scan), away)]
-    questions = (_ask(transports.rpc(name).queue_status([name]), away) for name in names)
-    queues = [queue for asked in await asyncio.gather(*questions) for queue in asked]
-    services = {who.service_name for each in owners.values() for who in each}
-    services |= {owner for name in names if (owner := client.settings(name).owner)}
+    queues = await _queues(client, apis.names, away)
     notes: list[str] = []
     cards = await _cards(client, notes)
-    services |= {card.service for card in cards}
+    services = apis.services(client) | {card.service for card in cards}
     named = [names_of(group, services) for group in groups]
     pauses = await _pauses(client, services | {service for service, _ in named}, notes)
     found = [_listener(group, names, pauses) for group, names in zip(groups, named, strict=True)]
-
-    def status_of(queue: QueueStatus) -> ApiStatus:
-        name = queue.api_name
-        owner = next((who.service_name for who in owners[name]), None) or client.settings(name).owner
-        taken = queue.process_names, queue.waiting, queue.running
-        return ApiStatus(name, owner, name in contracts, *taken, name in foreign)
-
     paused = {each.group: each.paused for each in found if each.paused}
     return Overview(
-        processes(owners, queues, groups, named, cards),
-        list(map(status_of, queues)),
+        processes(apis.owners, queues, groups, named, cards),
+        [apis.status(queue, client) for queue in queues],
         sorted(found, key=lambda each: (each.service, each.name, each.stream)),
         list(away),
         [
             *notes,
-            *map(str, doubts(listeners, contracts)),
+            *map(str, doubts(listeners, apis.contracts)),
             *await _notes(client, groups, listeners, paused),
             *mixed_versions(cards),
             *(f"{c.process} of {c.service}: {it}" for c in cards if c.phase == "ready" for it in c.obstacles),
@@ -221,6 +206,49 @@ async def overview(
         _schedules(cards),
         _outboxes(cards),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Apis:
+    """The APIs of the manifest and of the bus, as their contracts and owners are published.
+
+    Args:
+        contracts: The contracts that are on the bus, by API.
+        owners: The processes that own each API now.
+        foreign: Those that a Lightbus 1.x owns.
+    """
+
+    names: list[str]
+    contracts: Mapping[str, Mapping[str, Any]]
+    owners: Mapping[str, Sequence[Identity]]
+    foreign: Collection[str]
+
+    def services(self, client: BusClient) -> set[str]:
+        """The services that own them, now or by the manifest."""
+        now = {who.service_name for each in self.owners.values() for who in each}
+        return now | {owner for name in self.names if (owner := client.settings(name).owner)}
+
+    def status(self, queue: QueueStatus, client: BusClient) -> ApiStatus:
+        """The status of the one whose calls wait in this queue."""
+        name = queue.api_name
+        owner = next((who.service_name for who in self.owners[name]), None) or client.settings(name).owner
+        taken = queue.process_names, queue.waiting, queue.running
+        return ApiStatus(name, owner, name in self.contracts, *taken, name in self.foreign)
+
+
+async def _apis(client: BusClient, wanted: set[str], *, may_load: bool) -> _Apis:
+    schema = client.transports().schema()
+    contracts = await (schema.load(wanted) if may_load else schema.look(wanted))
+    names = sorted({*wanted, *contracts})
+    owners = await schema.owners(names)
+    foreign = await schema.foreign([name for name in contracts if not owners[name]])
+    return _Apis(names, contracts, owners, foreign)
+
+
+async def _queues(client: BusClient, names: Sequence[str], away: dict[str, None]) -> list[QueueStatus]:
+    transports = client.transports()
+    questions = (_ask(transports.rpc(name).queue_status([name]), away) for name in names)
+    return [queue for asked in await asyncio.gather(*questions) for queue in asked]
 
 
 async def _notes(
