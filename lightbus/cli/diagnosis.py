@@ -155,7 +155,7 @@ async def _brokers(manifest: Manifest, client: BusClient) -> list[Check]:
         lacking = [problem for problem in found if problem.topic == "permission"]
         others = [problem for problem in found if problem.topic != "permission"]
         checks = [Check("redis", await _about(client), others)]
-        if any(problem.topic == "away" for problem in others):
+        if any(problem.topic in ("away", "setting") for problem in others):
             return [*checks, *_skipped(_NAMES[4:], "needs a Redis that answers"), _versions(None)]
         allowed = "Redis allows all that is needed" if not lacking else "Redis does not allow all"
         checks.append(Check("permissions", allowed, lacking))

@@ -17,7 +17,8 @@ from lightbus.runtime.obstacles import Obstacles
 
 Kind = Literal["rpc", "result", "event", "schema"]
 #: What a fault is about: a broker that is away, data that may be lost, a permission that is missing.
-Topic = Literal["", "away", "data", "permission"]
+#: A "setting" leads to a Redis that can't be used as it says.
+Topic = Literal["", "away", "setting", "data", "permission"]
 
 Role = Literal["hosts", "shows", "publishes", "owns", "serves", "calls", "knows", "fires", "listens", "runs"]
 

@@ -145,6 +145,21 @@ def test_a_redis_that_is_away_is_69_and_what_needs_it_is_not_looked_at(shop: Pro
     assert [found[name]["state"] for name in ("permissions", "clocks", "events", "groups")] == ["skipped"] * 4
 
 
+@pytest.mark.parametrize(
+    "how", ["cluster: {{nodes: ['127.0.0.1:{port}']}}", "url: redis+cluster://127.0.0.1:{port}"]
+)
+def test_a_redis_that_is_given_as_a_cluster_and_is_none_is_a_wrong_configuration(
+    tmp_path: Path, server: Server, how: str
+) -> None:
+    project = Project(tmp_path, None)
+    project.write("bus.py", BUS)
+    project.write("lightbus.yaml", MANIFEST + f"    bus: {{redis: {{{how.format(port=server.port)}}}}}\n")
+    found = examined(project)
+    severity, told = one(found, "redis")
+    assert (found["status"], severity, found["events"]["state"]) == (78, "error", "skipped")
+    assert f"Redis at 127.0.0.1:{server.port} is no cluster; give its URL, redis://..., as" in told
+
+
 def test_a_redis_that_evicts_or_keeps_nothing_endangers_data(
     shop: Project, start_server: StartServer
 ) -> None:

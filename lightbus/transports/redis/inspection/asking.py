@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightbus.transports.port import Finding
-from lightbus.transports.redis.link.cluster.primaries import connectors
+from lightbus.transports.redis.link.cluster.primaries import NoCluster, connectors
 from lightbus.transports.redis.link.cluster.topology import WHO, Topology, read_topology
 from lightbus.transports.redis.link.connection import FAILURES, Connector, Link
 from lightbus.transports.redis.link.permissions import Need, NotKnown, look, sentences
@@ -40,7 +40,11 @@ async def inspect(
         TransportUnavailable: It does not answer, or refuses the password.
     """
     if options.is_cluster:
-        return await _inspect_cluster(await connectors(options), keys, needs, replicas)
+        try:
+            primaries = await connectors(options)
+        except NoCluster as e:
+            return [Finding(str(e), fatal=True, topic="setting")]
+        return await _inspect_cluster(primaries, keys, needs, replicas)
     connector = Connector(options)
     server, types, _ = await _ask(connector, keys)
     found = [*server.faults(), *server.misplaced(), *lacking_replicas([server], replicas)]

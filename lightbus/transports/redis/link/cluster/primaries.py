@@ -10,6 +10,10 @@ from lightbus.transports.redis.options import HostPort, RedisOptions
 from .topology import WHO, Topology, read_topology
 
 
+class NoCluster(TransportUnavailable):
+    """A Redis that is to be a node of a cluster belongs to none: the configuration is wrong."""
+
+
 async def connectors(options: RedisOptions) -> list[Connector]:
     """Return what connects to each primary; to the only Redis where there is no cluster.
 
@@ -17,6 +21,7 @@ async def connectors(options: RedisOptions) -> list[Connector]:
         options: The address and the credentials.
 
     Raises:
+        NoCluster: The first Redis that answers belongs to no cluster.
         TransportUnavailable: No node of the cluster says who they are.
     """
     if not options.is_cluster:
@@ -25,6 +30,8 @@ async def connectors(options: RedisOptions) -> list[Connector]:
     for seed in options.seeds:
         try:
             topology = await ask(options, seed, options.command_timeout)
+        except NoCluster:
+            raise
         except TransportUnavailable as e:
             failure = failure or e
             continue
@@ -59,14 +66,17 @@ def understood(replies: list[object], node: HostPort) -> Topology:
     """Return what a node says.
 
     Raises:
+        NoCluster: It belongs to none.
         TransportUnavailable: It can't say it.
     """
     try:
         topology = read_topology(replies, node)
     except ReplyError as e:
         if "cluster support disabled" in e.said:
-            told = "is no cluster; give its URL as bus.redis.url in place of bus.redis.cluster"
-            raise TransportUnavailable(f"Redis at {node} {told}") from None
+            told = (
+                "is no cluster; give its URL, redis://..., as bus.redis.url in place of the cluster's nodes"
+            )
+            raise NoCluster(f"Redis at {node} {told}") from None
         raise TransportUnavailable(silent(node, str(e))) from None
     if not topology.owned:
         told = "belongs to a cluster without slots; give them to its nodes, as CLUSTER ADDSLOTSRANGE does"
