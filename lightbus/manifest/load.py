@@ -66,7 +66,7 @@ def load(
     transport = str(flags["transport"]) if flags.get("transport") else None
     manifest = build(root, problems, trust_remote=trust_remote, transport=transport)
     problems.raise_errors()
-    add_notes(files, root, environ, problems, looked_in=cwd if looks_around else None)
+    add_notes(manifest, files, root, environ, problems, looked_in=cwd if looks_around else None)
     notes = tuple(problems.ordered("warning", "note"))
     return replace(manifest, notes=notes, sources=tuple(name for name, _ in sources.layers()))
 

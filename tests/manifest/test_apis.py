@@ -299,3 +299,44 @@ def test_answers_travel_with_the_calls_where_nothing_else_is_said(folder: Folder
     record = folder.read(f"apis: {{{apis}}}").api("auth")
     assert record.rpc_transport.options.results is None
     assert url_of(record.result_transport.options) in (url_of(record.rpc_transport.options), DEFAULT_URL)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "apis:\n  a:\n    event_transport: {redis: {replicas_before_confirmed: 1, replicas_timeout: 5s}}",
+            "3:79",
+        ),
+        (
+            "apis:\n  a:\n    event_fire_timeout: 1s\n"
+            "    event_transport: {redis: {replicas_before_confirmed: 1}}",
+            "3:25",
+        ),
+        (
+            "apis:\n  default:\n"
+            "    event_transport: {redis: {replicas_before_confirmed: 1, replicas_timeout: 9s}}\n"
+            "  a: {event_fire_timeout: 10s}\n  b: {}",
+            "3:79",
+        ),
+    ],
+)
+def test_a_wait_for_replicas_that_firing_does_not_await_is_told(folder: Folder, text: str, told: str) -> None:
+    (warning,) = [each for each in folder.read(text).notes if each.severity == "warning"]
+    assert str(warning).startswith(f"lightbus.yaml:{told}  apis.")
+    assert "firing gives up before it is known how many replicas have the event" in str(warning)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{apis: {a: {event_transport: {redis: {replicas_timeout: 9s}}}}}",
+        "{apis: {a: {event_transport: {redis: {replicas_before_confirmed: 1, replicas_timeout: 4s}}}}}",
+        "{apis: {a: {event_fire_timeout: 10s, event_transport: {redis: {replicas_before_confirmed: 1, "
+        "replicas_timeout: 9s}}}}}",
+    ],
+)
+def test_a_wait_for_replicas_that_firing_awaits_or_that_is_not_asked_for_is_not(
+    folder: Folder, text: str
+) -> None:
+    assert [each for each in folder.read(text).notes if each.severity == "warning"] == []

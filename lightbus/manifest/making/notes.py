@@ -10,8 +10,10 @@ from pathlib import Path
 from lightbus.manifest import OVERLOOKED
 from lightbus.manifest.keys.entries import Entry
 from lightbus.manifest.keys.forms import Block
+from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Place, Problems, shown
 from lightbus.manifest.text.nodes import Node
+from lightbus.transports.redis.options import RedisEventOptions
 
 from .overrides import SHORT
 
@@ -49,11 +51,18 @@ _OF_BUS = (
 
 
 def add_notes(
-    files: Node, root: Node, environ: Mapping[str, str], problems: Problems, *, looked_in: Path | None = None
+    manifest: Manifest,
+    files: Node,
+    root: Node,
+    environ: Mapping[str, str],
+    problems: Problems,
+    *,
+    looked_in: Path | None = None,
 ) -> None:
     """Tell about keys whose meaning changed, and about what has a name that looks like one of Lightbus.
 
     Args:
+        manifest: What was read, without an error.
         files: The content of the files.
         root: The files with everything above them.
         environ: The environment.
@@ -84,10 +93,29 @@ def add_notes(
         if environ.get(variable) and written is not None and written.value is not None:
             what = f"wins over the one at {written.place}; in Lightbus 1.x the file won"
             problems.add(Place(f"environment {variable}"), SHORT[variable], what, "note")
-
     _add_unknown_variables(environ, problems)
+    _add_broken_promises(manifest, problems)
     if looked_in is not None:
         _add_overlooked(looked_in, problems)
+
+
+def _add_broken_promises(manifest: Manifest, problems: Problems) -> None:
+    """Tell where firing gives up before it can be known whether replicas have an event."""
+    for name, record in {"default": manifest.default_api, **manifest.apis}.items():
+        options, most = record.event_transport.options, record.event_fire_timeout
+        if not isinstance(options, RedisEventOptions) or not options.replicas_before_confirmed:
+            continue
+        if options.replicas_timeout >= most:
+            path = f"apis.{name}.event_transport.redis"
+            keys = (f"{path}.replicas_timeout", f"apis.{name}.event_fire_timeout")
+            at = next(
+                (key for key in (*keys, f"{path}.replicas_before_confirmed") if manifest.origin(key)), path
+            )
+            what = (
+                f"firing gives up before it is known how many replicas have the event: replicas_timeout is "
+                f"{options.replicas_timeout:g} s, event_fire_timeout {most:g} s; make the former shorter"
+            )
+            problems.add(manifest.origin(at) or Place(""), at, what, "warning")
 
 
 def _add_overlooked(folder: Path, problems: Problems) -> None:
