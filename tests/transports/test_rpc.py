@@ -183,6 +183,18 @@ async def test_a_waiting_take_ends_when_its_consumer_stops(ports: Ports) -> None
     assert list(await consumer.take(1)) == []
 
 
+@pytest.mark.parametrize("turns", [1, 10, 100])
+async def test_a_take_that_has_not_begun_to_wait_ends_as_well(ports: Ports, turns: int) -> None:
+    consumer = await ports.serve(ports.rpc())
+    taking = ports.run(consumer.take(1))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    started = time.monotonic()
+    await consumer.stop()
+    assert list(await taking) == []
+    assert time.monotonic() - started < 1.9  # a blocking read alone takes 2 s
+
+
 async def test_a_call_left_behind_at_the_end_is_lost_and_its_caller_told(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)

@@ -10,7 +10,7 @@ from lightbus.exceptions import TransportUnavailable
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.events import Delivery, EventConsumer, GroupStatus, Subscription
 from lightbus.transports.redis.custom_codec import Decode
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, unavailable
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, WAKE_AGAIN, Link, unavailable
 from lightbus.transports.redis.link.permissions import LACKING
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
@@ -21,7 +21,7 @@ from .membership import ByTurns, Membership
 from .questions.notes import QUESTIONS, asks_notes, notes_of
 from .questions.status import group_status
 from .reading.reader import Reader
-from .reading.readers import WAKE_AGAIN, Readers
+from .reading.readers import Readers
 from .reading.rung import RungReaders
 from .reading.turns import Turns
 from .settling import Settling

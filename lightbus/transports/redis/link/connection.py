@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which a blocking read waits before it is begun again, to find a dead link.
 BLOCK = 2.0
+#: Seconds after which a read is woken once more: the first wish may have overtaken it on its way to Redis.
+WAKE_AGAIN = 0.05
 
 _NOTHING: Any = object()
 

@@ -20,7 +20,7 @@ from lightbus.transports.redis.codec import decode_sender, names_reply_list, ret
 from lightbus.transports.redis.custom_codec import RpcCodec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
 from lightbus.transports.redis.link.channel import Channel
-from lightbus.transports.redis.link.connection import BLOCK, FAILURES, ignore_outcome
+from lightbus.transports.redis.link.connection import BLOCK, FAILURES, WAKE_AGAIN, ignore_outcome
 from lightbus.transports.redis.link.permissions import LACKING, Permissions
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.link.session import Session
@@ -128,6 +128,11 @@ class RedisRpcConsumer(RpcConsumer):
             # No take is under way now, so each call in the list that is not known here is an orphan.
             if self._may_hold_orphans:
                 await self._recover_own()
+            if self._link.client_id is None and self._rung is None:
+                # So that it can be woken from the first take on.
+                await self._link.exchange([("PING",)], self.block + 2)
+                if self._stopping:
+                    return ()
             most = min(limit, self._options.batch_size, _TAKEN_AT_ONCE)
             replies = await (self._fetch(most) if self._rung is None else self._rung.fetch(most))
         except (*FAILURES, asyncio.CancelledError) as e:
@@ -186,6 +191,11 @@ class RedisRpcConsumer(RpcConsumer):
     async def stop(self) -> None:
         """End a waiting take at once; its connection stays usable, so that nothing is lost on the way."""
         self._stopping = True
+        self._wake()
+        # Once more, since the first one may overtake a take that is just on its way to Redis.
+        asyncio.get_running_loop().call_later(WAKE_AGAIN, self._wake)
+
+    def _wake(self) -> None:
         self._pipe.unblock(self._link)
         if self._rung is not None:
             self._rung.wake()

@@ -8,14 +8,12 @@ from functools import partial
 
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.redis.events.delivery import Deliveries
-from lightbus.transports.redis.link.connection import BLOCK
+from lightbus.transports.redis.link.connection import BLOCK, WAKE_AGAIN
 
 from .reader import Reader
 
 #: Seconds after a reading for which readers still wait in Redis, since the next one mostly follows at once.
 _GRACE = 0.01
-#: Seconds after which readers are woken again: the first call may have come before a read was there.
-WAKE_AGAIN = 0.05
 
 
 class Readers:
