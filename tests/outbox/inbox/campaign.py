@@ -165,16 +165,16 @@ class Campaign:
         last = threading.Thread(target=lambda: ended.append(self._host()))
         last.start()
         try:
-            eventually(self._is_settled, 60, "all events handled")
+            eventually(self._is_settled, 200, "all events handled")
         finally:
             (self._folder / "end").touch()
-            last.join(60)
+            last.join(200)
             (self._folder / "end").unlink()
         assert ended == [0]
         return Outcome(sum(numbers), self.balance, len(points))
 
     def _host(self, **env: str) -> int:
-        done = self._zygote.run(["run"], self._folder, clean_environment({**self._env, **env}), 60)
+        done = self._zygote.run(["run"], self._folder, clean_environment({**self._env, **env}), 200)
         if done.returncode not in (0, -9):
             raise AssertionError(done.stdout + done.stderr)
         return done.returncode

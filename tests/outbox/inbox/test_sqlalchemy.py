@@ -116,7 +116,7 @@ def test_a_twin_waits_for_the_end_of_the_first(engine: Engine, listener: Listene
         runs.append(number)
         is_first = not begun.is_set()
         begun.set()
-        assert may_end.wait(20)
+        assert may_end.wait(60)
         session.execute(paying(number))
         if is_first and first_fails:
             raise ValueError("the first fails")
@@ -129,14 +129,14 @@ def test_a_twin_waits_for_the_end_of_the_first(engine: Engine, listener: Listene
 
     threads = [threading.Thread(target=call) for _ in range(2)]
     threads[0].start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     threads[1].start()
     # The second waits, so that what follows can't come too early for it, only too late to show anything.
     threads[1].join(0.05)
     assert threads[1].is_alive() and len(runs) == 1
     may_end.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert balance(engine) == 5
     assert listener.counted == ({"new": 1} if first_fails else {"new": 1, "done_before": 1})
 
