@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import uvloop
 
 from benchmarks import measures
-from benchmarks.bus import CREDENTIALS, Client, Service, answers, create
+from benchmarks.bus import CREDENTIALS, RUN, Client, Service, answers, create
 from benchmarks.growth.many_apis import api_name
 from benchmarks.growth.series import GROWTH, GROWTH_PARTS
 from benchmarks.measures import Figures, Latencies
@@ -28,6 +29,8 @@ from tests.support.eventually import eventually_async
 #: Seconds in which a host comes to rest, and for which its rest is then watched.
 SETTLE, WATCH = (4.0, 10.0) if measures.SCALE >= 1 else (0.1, 0.2)
 STREAM, GROUP = stream_key("auth", "user_registered", "per_api"), b"bench-count"
+#: How many events of a backlog are fired together.
+AT_ONCE = 1_000
 #: Of each part, a quick run takes so many numbers, the smallest.
 QUICK = 2
 
@@ -41,6 +44,7 @@ class Growth:
         self.service = Service(url, folder)
         self.bus = create(url, apis={"default": {"event_transport": {"redis": {"max_stream_length": None}}}})
         self.client = Client(url, self.service, self.bus)
+        os.environ["BENCH_LISTENERS"] = "1"
 
     @property
     def redis(self) -> Any:
@@ -80,9 +84,9 @@ class Growth:
     async def listeners(self, count: int) -> Figures:
         """A backlog that each of so many listeners handles, and their host at rest."""
         os.environ["BENCH_LISTENERS"] = str(count)
-        await self.client.join()
+        await self._empty()
         events = max(1, measures.BACKLOG // count)
-        await measures.in_flight(self.client.fire, events)
+        await self._fill(events)
         async with self.service.host(events * count) as process:
             seconds = (await self.service.outcome(process))["seconds"]
             (idle,), connected = await self._idle([process.pid]), await self._connections()
@@ -94,7 +98,7 @@ class Growth:
 
     async def processes(self, count: int) -> Figures:
         """Calls and events that so many processes of one service share, and these processes at rest."""
-        await self.client.join()
+        await self._empty()
         async with self.service.host(
             measures.FIRE_IN_FLIGHT * 2, more=("--processes", str(count))
         ) as process:
@@ -132,18 +136,32 @@ class Growth:
             await answers(self.client.call, process)
             rpc: Latencies = await measures.one_by_one(call, few)
         fired = await measures.one_by_one(fire, few)
-        await self.client.join()
+        await self._empty()
         return {f"size_{size}_rpc_us": rpc.p50_ms * 1e3, f"size_{size}_fire_us": fired.p50_ms * 1e3}
 
     async def backlog(self, length: int) -> Figures:
         """All of a backlog of such a length; the best of several where that is soon done."""
         seconds = []
         for _ in range(5 if length <= 10_000 else 1):
-            await self.client.join()
-            await measures.in_flight(self.client.fire, length, width=200)
+            await self._empty()
+            await self._fill(length)
             async with self.service.host(length) as process:
                 seconds.append((await self.service.outcome(process))["seconds"])
         return {f"backlog_{length}_us": 1e6 * min(seconds) / length}
+
+    async def _empty(self) -> None:
+        """Leave no event in the stream, and have the groups there that read those to come."""
+        names = [f"count{number or ''}" for number in range(int(os.environ["BENCH_LISTENERS"]))]
+        await self.redis.send("XTRIM", STREAM, "MAXLEN", 0)
+        # Those that are there already are refused, and stay as they are.
+        create = ("XGROUP", "CREATE", STREAM)
+        await self.redis.send_many([(*create, f"{RUN[1]}-{name}", 0, "MKSTREAM") for name in names])
+
+    async def _fill(self, length: int) -> None:
+        """Fire so many events, as many at a time as is quick."""
+        path = self.bus.auth.user_registered
+        for done in range(0, length, AT_ONCE):
+            await path.fire_many_async([CREDENTIALS] * min(AT_ONCE, length - done))
 
     async def _idle(self, *watched: Sequence[int]) -> list[float]:
         """Return the share of a core that each lot of processes uses at rest, in percent."""
@@ -180,8 +198,10 @@ async def measure(url: str, folder: Path, parts: Sequence[str]) -> Figures:
     numbers = {series.part: series.numbers for series in GROWTH}
     for part in parts:
         for number in numbers[part] if measures.SCALE >= 1 else numbers[part][:QUICK]:
-            print(f"growth: {part} {number:,} ...", file=sys.stderr, flush=True)
+            print(f"growth: {part} {number:,} ... ", end="", file=sys.stderr, flush=True)
+            started = time.monotonic()
             figures |= await getattr(growth, part)(number)
+            print(f"{time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     await growth.bus.client.close_async()
     return figures
 
