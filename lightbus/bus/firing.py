@@ -129,13 +129,18 @@ class Firer:
     ) -> EventMessage:
         """Fire an event; see :meth:`BusClient.fire_event`."""
         started = time.perf_counter()
-        labels, message = (api_name, name), None
+        hooks, labels, message = self._hooks, (api_name, name), None
         ready: list[Outgoing] = []
         try:
             timeout, message_id = fire_options(options)
             preparation = self._prepare(labels)
             message = preparation.message(kwargs or {}, message_id)
-            await self._fire(((preparation, message),), timeout, ready)
+            if hooks.around_event_sent or hooks.before_event_sent or hooks.after_event_sent:
+                await self._fire(((preparation, message),), timeout, ready)
+            else:
+                ready.append(preparation.outgoing(message))
+                wait = preparation.timeout if timeout is None else timeout
+                await preparation.transport.publish_each(ready, wait)
         finally:
             seconds = time.perf_counter() - started
             self._count(labels, _outcome(message), seconds)

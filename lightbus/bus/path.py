@@ -32,6 +32,8 @@ class BusPath:
     def __init__(self, client: BusClient, name: str = "") -> None:
         self._client = client
         self._name = name
+        api_name, _, last = name.rpartition(".")
+        self._names = api_name, last
 
     @property
     def client(self) -> BusClient:
@@ -260,13 +262,12 @@ class BusPath:
         return run_blocking(self._client.parts.home, function, *args, blocking=blocking, awaitable=awaitable)
 
     def _split(self, args: tuple[object, ...]) -> tuple[str, str]:
-        api_name, _, name = self._name.rpartition(".")
         if args:
             raise InvalidParameters(
                 f"bus.{self._name} takes its arguments by name, but {len(args)} came without one; "
                 "write name=value"
             )
-        if not api_name:
+        if not self._names[0]:
             what = f"bus.{self._name}" if self._name else "the bus itself"
             raise UnknownApi(f"{what} can't be called, fired or listened to; write bus.<api>.<name>")
-        return api_name, name
+        return self._names

@@ -144,8 +144,9 @@ class Event:
             names = [p.name for p in self.parameters]
             raise InvalidEventArguments(_explain_arguments(event, names, self._required, given, unknown))
         arguments = {**self._defaults, **kwargs}
-        for name in self._copied - given:
-            arguments[name] = copy.deepcopy(arguments[name])
+        for name in self._copied:
+            if name not in given:
+                arguments[name] = copy.deepcopy(arguments[name])
         return arguments
 
 

@@ -93,7 +93,10 @@ class Settling:
 
     def acknowledge_unread(self, source: str, entry_id: str) -> None:
         """Acknowledge an entry likewise that is not handled, and so is not remembered."""
-        self._finished.setdefault(source, []).append(entry_id)
+        finished = self._finished.get(source)
+        if finished is None:
+            finished = self._finished[source] = []
+        finished.append(entry_id)
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
