@@ -41,6 +41,34 @@ def test_who_waits_no_longer_is_not_told_and_those_beside_him_are() -> None:
     asyncio.run(scenario())
 
 
+def test_a_deadline_that_is_over_already_is_told_too() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        deadlines, deadline = Deadlines(loop), loop.time() + 0.01
+        for _ in range(2):
+            future: asyncio.Future[Any] = loop.create_future()
+            deadlines.add(future, deadline, 0.01)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(future), 5)
+            assert future.done(), "not only given up by this test"
+
+    asyncio.run(scenario())
+
+
+def test_deadlines_of_different_lengths_do_not_wait_for_each_other() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        deadlines, now = Deadlines(loop), loop.time()
+        futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in range(3)]
+        for future, seconds in zip(futures, (60.0, 0.02, 60.0), strict=True):
+            deadlines.add(future, now + seconds, seconds)
+        with pytest.raises(TimeoutError):
+            await futures[1]
+        assert not futures[0].done() and not futures[2].done()
+
+    asyncio.run(scenario())
+
+
 def test_many_deadlines_need_few_timers() -> None:
     class Loop(asyncio.SelectorEventLoop):
         timers = 0

@@ -64,6 +64,57 @@ async def test_commands_of_one_tick_go_out_in_few_writes(
     await piped(redis_url, work)
 
 
+async def test_commands_that_go_one_at_a_time_are_written_at_once(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = []
+    write = Wire.write
+
+    def counted(self: Wire, packed: bytes) -> None:
+        writes.append(packed)
+        write(self, packed)
+
+    async def work(pipe: Pipe) -> None:
+        await pipe.open()
+        await pipe.send("PING")
+        monkeypatch.setattr(Wire, "write", counted)
+        alone = pipe.send("ECHO", "a")
+        assert len(writes) == 1, "nothing was awaited"
+        together = [pipe.send("ECHO", "b"), pipe.send("ECHO", "c")]
+        assert len(writes) == 1, "a reply is due, so these may wait for each other"
+        assert await asyncio.gather(alone, *together) == [b"a", b"b", b"c"]
+        assert len(writes) == 2
+        next_one = pipe.send("ECHO", "d")
+        assert len(writes) == 2, "after several at a time, others may come with it"
+        assert await next_one == b"d"
+
+    await piped(redis_url, work)
+
+
+async def test_what_is_no_future_is_told_of_replies_as_they_come(redis_url: str) -> None:
+    told: list[Any] = []
+
+    class Told(asyncio.Future[Any]):
+        def set_result(self, result: Any, /) -> None:
+            told.append(result)
+            super().set_result(result)
+
+    async def work(pipe: Pipe) -> None:
+        await pipe.open()
+        outcome = pipe.send_for(Told(), [("ECHO", "a"), ("NONSENSE",)])
+        assert pipe.is_unsent(outcome)
+        await pipe.send("ECHO", "b")
+        assert not pipe.is_unsent(outcome)
+        (echo, refusal) = told[0]
+        assert echo == b"a"
+        assert isinstance(refusal, ReplyError)
+        taken_back = pipe.send_for(Told(), [("SET", "cancelled", 1)])
+        taken_back.cancel()
+        assert await pipe.send("GET", "cancelled") is None
+
+    await piped(redis_url, work)
+
+
 async def test_replies_find_their_commands(redis_url: str) -> None:
     async def work(pipe: Pipe) -> None:
         many = pipe.send_many([("SET", "a", 1), ("INCR", "a"), ("HGET", "a", "b"), ("GET", "a")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from lightbus.exceptions import (
@@ -16,6 +16,7 @@ from lightbus.exceptions import (
 from lightbus.runtime.retrying import backoff
 from lightbus.transports.events import Outgoing
 from lightbus.transports.redis.keys import fired_key, trimming_key
+from lightbus.transports.redis.link.batch import Outcome
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.deadlines import expire
 from lightbus.transports.redis.link.promise import TooFewReplicas
@@ -134,7 +135,7 @@ class Publishing:
         """Note the outcomes of the events; return those that may have to be sent again."""
         again = []
         self._lost, self._refused = [], {}
-        unsent: set[asyncio.Future[Any]] | None = None
+        unsent: Collection[Outcome] | None = None
         error: LightbusException
         for event, future in zip(events, self._sent, strict=False):
             try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.scripts import Run
 
 from .connection import Link, unavailable
-from .deadlines import Deadlines
+from .deadlines import Deadlines, Outcome, hand_over
 from .refusals import Reaction, ReplyError
 
 #: Is given the place of a command and its reply, or what went wrong.
@@ -40,15 +40,14 @@ def is_unknown(reply: object) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Commands that belong together, and the future of their replies."""
+    """Commands that belong together, and what takes their replies."""
 
-    future: asyncio.Future[Any]
+    future: Outcome
     packed: bytes
     wanted: int
     single: bool
     #: Whether its reply comes only when replicas have what it wrote, where they are promised.
     is_promised: bool = False
-    replies: list[Any] = field(default_factory=list)
     sent: float = 0.0
     #: The command that rings for those who wait for what it adds, behind it; None if nobody does.
     bell: bytes | None = None
@@ -155,6 +154,18 @@ class Channel(ABC):
                 reply.note_script(run)
         return replies
 
+    def send_for(self, outcome: Outcome, commands: Iterable[tuple[Any, ...]]) -> Outcome:
+        """Send commands as :meth:`send_many` does, and tell what is given here of their replies.
+
+        Over one connection, it is told as they come: a future would be told a turn of the event loop later.
+
+        Returns:
+            What stands for the commands: cancelling it takes them back.
+        """
+        sent = self.send_many(commands)
+        sent.add_done_callback(partial(hand_over, outcome))
+        return sent
+
     @abstractmethod
     def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:
         """Send one command to each primary; one Redis is its only one.
@@ -246,9 +257,9 @@ class Channel(ABC):
         """Tell these no more of what is in the way of commands."""
 
     @abstractmethod
-    def is_unsent(self, future: asyncio.Future[Any]) -> bool:
+    def is_unsent(self, future: Outcome) -> bool:
         """Tell whether a command still waits for a connection."""
 
     @abstractmethod
-    def unsent(self) -> set[asyncio.Future[Any]]:
+    def unsent(self) -> Collection[Outcome]:
         """Return the futures of all commands that still wait for a connection."""

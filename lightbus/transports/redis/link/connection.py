@@ -35,6 +35,10 @@ WAKE_AGAIN = 0.05
 
 _NOTHING: Any = object()
 
+Commands = Sequence[tuple[Any, ...]]
+#: Is given replies as they come.
+Taker = Callable[[list[Any]], None]
+
 
 class LinkBroken(TransportError):
     """The connection broke after a command was written and before its reply came."""
@@ -42,13 +46,6 @@ class LinkBroken(TransportError):
 
 #: The errors that a command may raise.
 FAILURES = (LinkBroken, ReplyError, TransportUnavailable)
-
-
-def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:
-    """Return what went wrong with commands that were sent, refusals included; None if nothing did."""
-    if sent.cancelled():
-        return None
-    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)
 
 
 def ignore_outcome(future: asyncio.Future[Any]) -> None:
@@ -174,7 +171,7 @@ class Wire(asyncio.Protocol):
         self._connection = connection
         self._address = address
         #: Takes replies as they come, as many as there are; by default, they are kept for :meth:`read`.
-        self.receive: Callable[[list[Any]], None] = self._keep
+        self.receive: Taker = self._keep
         self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(
             protocolError=redis_errors.InvalidResponse, replyError=ReplyError, notEnoughData=_NOTHING
@@ -185,6 +182,7 @@ class Wire(asyncio.Protocol):
         self._replies: list[Any] = []
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._taker: Taker | None = None
         self._due = math.inf
         self._watch: asyncio.TimerHandle | None = None
         stream, writer = connection._reader, connection._writer
@@ -205,15 +203,20 @@ class Wire(asyncio.Protocol):
             self._failure = e
             self.abort()
 
-    async def read(self, count: int, timeout: float) -> list[Any]:
+    async def read(self, count: int, timeout: float, taker: Taker | None = None) -> list[Any]:
         """Return so many replies, waiting for them; one may be a :class:`ReplyError`.
+
+        A taker is given them as soon as they have come, a turn of the event loop before this returns.
 
         Raises:
             LinkBroken: The connection broke.
             TimeoutError: They have not come in time.
         """
-        if len(self._replies) < count and self._end is None:
-            self._wanted, self._waiter = count, self._loop.create_future()
+        if len(self._replies) >= count:
+            if taker is not None:
+                taker(self._replies)
+        elif self._end is None:
+            self._wanted, self._waiter, self._taker = count, self._loop.create_future(), taker
             self._watch_until(self._loop.time() + timeout)
             try:
                 await self._waiter
@@ -278,6 +281,8 @@ class Wire(asyncio.Protocol):
         self._replies += replies
         if self._waiter is not None and len(self._replies) >= self._wanted and not self._waiter.done():
             self._waiter.set_result(None)
+            if self._taker is not None:
+                self._taker(self._replies)
 
     def _finish(self, error: Exception) -> None:
         """Note the end, for which there is only one reason, and break what may still be open."""
@@ -333,12 +338,13 @@ class Link:
         #: The connections before, which Redis may still have.
         self.remains = Remains()
 
-    async def exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
+    async def exchange(self, commands: Commands, timeout: float, taker: Taker | None = None) -> list[Any]:
         """Write commands at once and read their replies.
 
         Args:
             commands: Each a command with its arguments.
             timeout: Seconds after which the connection counts as dead; longer than the commands block.
+            taker: Is given the replies before this returns, mostly a turn of the event loop sooner.
 
         Returns:
             A reply for each command; what Redis refused is a :class:`ReplyError` in its place.
@@ -356,10 +362,13 @@ class Link:
         wire = self._wire
         try:
             wire.write(b"".join(map(hiredis.pack_command, commands)))
-            replies = await wire.read(len(commands), timeout)
+            replies = await wire.read(len(commands), timeout, taker)
             refusals = [reply for reply in replies if isinstance(reply, ReplyError)]
-            if refusals:
-                await self._note_refusals(refusals)
+            if any(map(must_reconnect, refusals)):
+                await self.close()
+            if self._on_refusal is not None:
+                for refusal in refusals:
+                    self._on_refusal(refusal)
             return replies
         except TimeoutError:
             await self.close()
@@ -368,13 +377,6 @@ class Link:
             # A cancelled read leaves a reply on the way: such a connection must not be used again.
             await self.close()
             raise
-
-    async def _note_refusals(self, refusals: Sequence[ReplyError]) -> None:
-        if any(map(must_reconnect, refusals)):
-            await self.close()
-        if self._on_refusal is not None:
-            for refusal in refusals:
-                self._on_refusal(refusal)
 
     def abort(self) -> None:
         """Break the connection: whoever reads gets an error."""

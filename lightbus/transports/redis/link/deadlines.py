@@ -4,13 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from math import frexp, ldexp
-from typing import Any
+from typing import Any, Protocol
+
 
 #: A time is divided into 64 steps, or up to 128: by so little of it a deadline may be told too late.
 _STEPS = 7
 
 
-def fail(future: asyncio.Future[Any], error: BaseException) -> None:
+class Outcome(Protocol):
+    """Takes the replies to commands, as a future does."""
+
+    def done(self) -> bool:
+        """Tell whether it has them, or wants them no more."""
+
+    def cancel(self) -> bool:
+        """Want them no more; return whether they had not come yet."""
+
+    def set_result(self, replies: Any, /) -> None:
+        """Take the replies."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Take the reason why there are none."""
+
+    def exception(self) -> BaseException | None:
+        """Return that reason."""
+
+
+def hand_over(outcome: Outcome, sent: asyncio.Future[Any]) -> None:
+    """Tell what a future was told."""
+    if sent.cancelled() or outcome.done():
+        return
+    error = sent.exception()
+    if error is not None:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(sent.result())
+
+
+def fail(future: Outcome, error: BaseException) -> None:
     """Let a future fail, unless it is done; nobody may be waiting for it any more."""
     if not future.done():
         future.set_exception(error)
@@ -25,11 +56,14 @@ def expire(future: asyncio.Future[Any]) -> None:
 class Deadlines:
     """Futures of one event loop that fail with a TimeoutError when they are due; most are done before."""
 
-    __slots__ = ("_due", "_loop")
+    __slots__ = ("_begins", "_due", "_ends", "_futures", "_loop", "_seconds")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._due: dict[tuple[int, int], set[asyncio.Future[Any]]] = {}
+        # The set that was found last: most that follow have the same time, and belong there, too.
+        self._seconds = self._begins = self._ends = 0.0
+        self._futures: set[asyncio.Future[Any]] = set()
 
     def add(self, future: asyncio.Future[Any], deadline: float, seconds: float) -> set[asyncio.Future[Any]]:
         """Let a future fail at a time, or a little later.
@@ -42,6 +76,14 @@ class Deadlines:
         Returns:
             The set that keeps it: ``discard`` it there when nobody waits for it any more.
         """
+        if seconds != self._seconds or not self._begins <= deadline < self._ends:
+            self._find(deadline, seconds)
+        futures = self._futures
+        futures.add(future)
+        return futures
+
+    def _find(self, deadline: float, seconds: float) -> None:
+        """Find the set of those that are due at a time, or a little later."""
         exponent = frexp(seconds)[1] - _STEPS
         step = ldexp(1.0, exponent)
         key = (exponent, int(deadline / step) + 1)
@@ -49,9 +91,10 @@ class Deadlines:
         if futures is None:
             futures = self._due[key] = set()
             self._loop.call_at(key[1] * step, self._tell, key)
-        futures.add(future)
-        return futures
+        self._futures, self._seconds = futures, seconds
+        self._begins, self._ends = (key[1] - 1) * step, key[1] * step
 
     def _tell(self, key: tuple[int, int]) -> None:
+        self._ends = 0.0  # The set that is kept may be this one.
         for future in self._due.pop(key):
             expire(future)

@@ -21,8 +21,8 @@ from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import why_ended
 
 from .channel import Batch, Channel
-from .connection import Connector, Link, LinkBroken, Wire, failure_of, ignore_outcome
-from .deadlines import Deadlines, fail
+from .connection import Connector, Link, LinkBroken, Wire, ignore_outcome
+from .deadlines import Deadlines, Outcome, fail
 from .promise import Promise, Replicas
 from .reaching.outages import Outages
 from .reaching.reasons import words_of
@@ -70,9 +70,11 @@ class Pipe(Channel):
         self.deadlines = Deadlines(self._loop)
         self._waiting: deque[Batch] = deque()
         self._written: deque[Batch] = deque()
+        self._replies: list[Any] = []  # That have come to the first of these.
         self._wire: Wire | None = None
         self._reader: asyncio.Task[None] | None = None
         self._flushing = False
+        self._is_alone = True  # Whether the last writing had one batch: the next one, too, goes by itself.
         self.is_closed = False
         self._watch: asyncio.TimerHandle | None = None
         #: When replies came last, by the event loop's clock.
@@ -100,16 +102,21 @@ class Pipe(Channel):
 
     def store(self, *command: Any) -> asyncio.Future[Any]:
         """Send a write, whose reply comes once what was promised of replicas is kept."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self.put(Batch(future, hiredis.pack_command(command), 1, True, True))
-        return future
+        stored: asyncio.Future[Any] = self._loop.create_future()
+        self.put(Batch(stored, hiredis.pack_command(command), 1, True, is_promised=True))
+        return stored
 
     def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
         """Send commands that follow each other without another one between."""
-        packed = [hiredis.pack_command(command) for command in commands]
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self.put(Batch(future, b"".join(packed), len(packed), False))
+        self.send_for(future, commands)
         return future
+
+    def send_for(self, outcome: Outcome, commands: Iterable[tuple[Any, ...]]) -> Outcome:
+        """Send commands that follow each other, and tell what is given here of their replies as they come."""
+        packed = [hiredis.pack_command(command) for command in commands]
+        self.put(Batch(outcome, b"".join(packed), len(packed), False))
+        return outcome
 
     def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:
         """Send one command, to the only Redis that there is."""
@@ -144,12 +151,8 @@ class Pipe(Channel):
 
     def end(self, remains: Remains) -> None:
         """Let these end before anything that is sent from now on is done."""
-        endings = remains.endings()
-        if endings and not self.is_closed:
-            ended = self.send_many(endings)
-            ended.add_done_callback(
-                lambda done: remains.forget(endings) if failure_of(done) is None else None
-            )
+        if not self.is_closed:
+            remains.end_by(self.send_many)
 
     @property
     def failure(self) -> TransportUnavailable | None:
@@ -174,23 +177,23 @@ class Pipe(Channel):
         """Tell these no more of what is in the way of commands."""
         obstacles.clear(self.outages.obstacle)
 
-    def is_unsent(self, future: asyncio.Future[Any]) -> bool:
+    def is_unsent(self, future: Outcome) -> bool:
         """Tell whether a command still waits for a connection."""
         return any(batch.future is future for batch in self._waiting)
 
-    def unsent(self) -> set[asyncio.Future[Any]]:
+    def unsent(self) -> Collection[Outcome]:
         """Return the futures of all commands that still wait for a connection."""
         return {batch.future for batch in self._waiting}
 
     def put(self, batch: Batch) -> None:
-        """Send commands at the end of this tick of the loop, or once there is a connection."""
+        """Send commands at the end of this tick of the loop, or at once where they go one at a time."""
         if self.is_closed:
             raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
         self._waiting.append(batch)
         if self._wire is None:
             if self._reader is None:
                 self._start()
-        elif len(self._waiting) >= _MOST_AT_ONCE:
+        elif len(self._waiting) >= _MOST_AT_ONCE or (self._is_alone and not self._written):
             self._flush()
         elif not self._flushing:
             self._flushing = True
@@ -215,6 +218,7 @@ class Pipe(Channel):
                 chunks.append(batch.packed)
                 self._written.append(batch)
         self._waiting.clear()
+        self._is_alone = len(chunks) <= 1
         if chunks:
             wire.write(b"".join(chunks) if len(chunks) > 1 else chunks[0])
             if self._watch is None:
@@ -261,9 +265,7 @@ class Pipe(Channel):
             except TransportUnavailable as e:
                 self._note_unreachable(e)
             except Exception as e:
-                error = TransportUnavailable(
-                    f"Redis at {self.connector.address} can't be used: {words_of(e)}"
-                )
+                error = TransportUnavailable(f"Redis at {self.address} can't be used: {words_of(e)}")
                 error.__cause__ = e
                 self._note_unreachable(error)
             else:
@@ -286,7 +288,7 @@ class Pipe(Channel):
         self._failure = self._leaving = None
         self._was_connected, self._has_answered = True, False
         self.outages.end(self._loop.time())
-        self._wire = wire
+        self._wire, self._replies = wire, []
         wire.receive = self._receive
         try:
             # Before what waits here: the remains of the last connection must do nothing after it.
@@ -334,10 +336,10 @@ class Pipe(Channel):
                     # Written commands are still answered; new ones wait for the next connection.
                     self._leaving = reply
             if not batch.single:
-                batch.replies.append(reply)
-                if len(batch.replies) < batch.wanted:
+                self._replies.append(reply)
+                if len(self._replies) < batch.wanted:
                     continue
-                reply = batch.replies
+                reply, self._replies = self._replies, []
             # Before the future is set: nothing that it wakes may find the batch still unanswered.
             written.popleft()
             if batch.future.done():
@@ -350,9 +352,7 @@ class Pipe(Channel):
             if self._failures:
                 self._note_success()
         elif not written:
-            self._failure = TransportUnavailable(
-                f"Redis at {self.connector.address} can't be used: {self._leaving}"
-            )
+            self._failure = TransportUnavailable(f"Redis at {self.address} can't be used: {self._leaving}")
             self.outages.tell(str(self._failure))
             raise self._broken(f"it is left, since {self._leaving}")
 

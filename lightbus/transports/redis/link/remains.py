@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
+
+from .refusals import failure_of
 
 #: Asks Redis for the name that it has for a connection.
 NAME = ("CLIENT", "INFO")
@@ -53,6 +55,13 @@ class Remains:
         The address goes along, since after a restart a number may be somebody else's.
         """
         return list(map(_ending, self._former))
+
+    def end_by(self, send_many: Callable[[list[tuple[Any, ...]]], asyncio.Future[list[Any]]]) -> None:
+        """End the former connections by way of another one."""
+        endings = self.endings()
+        if endings:
+            ended = send_many(endings)
+            ended.add_done_callback(lambda _: self.forget(endings) if failure_of(ended) is None else None)
 
     def forget(self, ended: Collection[tuple[Any, ...]]) -> None:
         """Redis has done these endings, whether or not there was anything left to end."""

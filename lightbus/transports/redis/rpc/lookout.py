@@ -16,7 +16,8 @@ from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.foreign import is_foreign
 from lightbus.transports.redis.keys import served_key
 from lightbus.transports.redis.link.connection import FAILURES
-from lightbus.transports.redis.rpc.waiting import Waiting
+
+from .replies import Waiting
 
 logger = logging.getLogger(__name__)
 

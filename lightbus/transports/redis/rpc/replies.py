@@ -7,6 +7,8 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from lightbus.exceptions import BusAlreadyClosed, InvalidMessage, TransportUnavailable
 from lightbus.messages import ResultMessage, RpcMessage
@@ -23,8 +25,6 @@ from lightbus.transports.redis.link.connection import BLOCK, FAILURES, Link, Lin
 from lightbus.transports.redis.link.deadlines import fail
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
-
-from .waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,56 @@ def needs_of_answers(use: Use) -> Iterable[Need]:
 def needs_of_answers_1x(use: Use) -> Iterable[Need]:
     """Return what a use of an API needs of the Redis of answers, where Lightbus 1.x calls the API."""
     return needs.answers_1x(use.name) if use.role == "serves" else ()
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A call that waits for its answer.
+
+    The connection tells it what became of sending the call, as it would tell a future.
+
+    Args:
+        message: The call.
+        blob: The call as it was pushed.
+        answer: Takes the answer.
+        sent_at: When it was sent, by the event loop's clock.
+        after: Called with this, and with the replies of Redis or the reason why there are none.
+        was_served: Whether a process of this version has served the API meanwhile.
+        is_taken: Whether it could not be withdrawn any more.
+        is_sent: Whether it is known what became of sending it, or nobody wants to know.
+    """
+
+    message: RpcMessage
+    blob: bytes
+    answer: asyncio.Future[ResultMessage]
+    sent_at: float
+    after: Callable[[Waiting, Any, BaseException | None], None]
+    was_served: bool = False
+    is_taken: bool = False
+    is_sent: bool = False
+
+    def done(self) -> bool:
+        """Tell whether nothing more is to be told of sending it."""
+        return self.is_sent
+
+    def cancel(self) -> bool:
+        """Take it back, unless it was written; return whether it was not known yet what became of it."""
+        was_open, self.is_sent = not self.is_sent, True
+        return was_open
+
+    def set_result(self, replies: Any, /) -> None:
+        """Redis has taken or refused it."""
+        self.is_sent = True
+        self.after(self, replies, None)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """It is not known whether Redis has it, or it was not sent."""
+        self.is_sent = True
+        self.after(self, None, error)
+
+    def exception(self) -> BaseException | None:
+        """Return nothing: whoever waits for the answer is told of the error."""
+        return None
 
 
 class ReplyList:
@@ -85,17 +135,14 @@ class ReplyList:
         self._wanted = asyncio.Event()
         self._broke_at = -math.inf
 
-    def expect(self, message: RpcMessage, blob: bytes, now: float) -> asyncio.Future[ResultMessage]:
-        """Return the future of the answer to a call that is sent just now."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[ResultMessage] = loop.create_future()
-        self.expected[message.id] = Waiting(message, blob, future, now)
+    def expect(self, call: Waiting) -> None:
+        """Have the answer to a call that is sent just now delivered."""
+        self.expected[call.message.id] = call
         if self._reader is None:
             lost = "answers to calls are not read"
             self._reader = Kept(self._read, "lightbus replies", lost, self._obstacles()).start()
         if len(self.expected) == 1:
             self._wanted.set()
-        return future
 
     def loss_since(self, moment: float) -> str:
         """Say that an answer may be lost, if its connection broke after a moment of the loop's clock."""
@@ -136,14 +183,19 @@ class ReplyList:
 
     async def _read_once(self, link: Link) -> None:
         """Wait for an answer and fetch all others that are there with the same write."""
-        first, more = await link.exchange([("BRPOP", self._key, BLOCK), ("RPOP", self._key, 1000)], BLOCK + 2)
-        for reply in (first, more):
+        commands = [("BRPOP", self._key, BLOCK), ("RPOP", self._key, 1000)]
+        for reply in await link.exchange(commands, BLOCK + 2, self._take):
             if isinstance(reply, ReplyError):
                 raise reply
-        if first is not None:
+
+    def _take(self, replies: Sequence[Any]) -> None:
+        """Deliver the first answer and all others."""
+        first, more = replies
+        if isinstance(first, list):
             self._deliver(first[1])
-        for blob in more or ():
-            self._deliver(blob)
+        if isinstance(more, list):
+            for blob in more:
+                self._deliver(blob)
 
     def _deliver(self, blob: bytes) -> None:
         try:

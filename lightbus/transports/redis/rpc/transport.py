@@ -18,6 +18,7 @@ from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
+from lightbus.transports.redis.link.batch import Outcome, hand_over
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken, ignore_outcome
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -28,7 +29,7 @@ from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
 from .consumer import RedisRpcConsumer
 from .heartbeat import Heartbeat
 from .lookout import Lookout
-from .replies import RedisAnswers, ReplyList, needs_of_answers, needs_of_answers_1x
+from .replies import RedisAnswers, ReplyList, Waiting, needs_of_answers, needs_of_answers_1x
 from .status import queue_status
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         refusal: ReplyError | None = None
         while True:
             try:
-                return await self._call_once(message, blob, deadline)
+                return await self._call_once(message, blob, deadline, timeout)
             except (LightbusTimeout, TransportUnavailable) as e:
                 if refusal is not None:
                     # Perhaps the last try had too little time left, and that is what took it.
@@ -93,17 +94,26 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                     ) from None
                 await asyncio.sleep(pause)
 
-    async def _call_once(self, message: RpcMessage, blob: bytes, deadline: float) -> ResultMessage:
-        """Push the call and wait for its answer; raises ReplyError where Redis did not take it."""
+    async def _call_once(
+        self, message: RpcMessage, blob: bytes, deadline: float, whole: float
+    ) -> ResultMessage:
+        """Push the call and wait for its answer; raises ReplyError where Redis did not take it.
+
+        Args:
+            message: The call.
+            blob: The call as it is pushed.
+            deadline: When its caller gives up, by the event loop's clock.
+            whole: The seconds that it has had in all until then.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
         timeout = deadline - now
-        sent = self._push(message, blob, timeout)
-        answer = self._replies.expect(message, blob, now)
+        answer: asyncio.Future[ResultMessage] = loop.create_future()
+        call = Waiting(message, blob, answer, now, self._after_sending)
+        sent = self._push(call, timeout)
+        self._replies.expect(call)
         self._lookout.note(now)
-        # A failure of sending goes into the answer's future, so that the caller wakes up only once.
-        sent.add_done_callback(partial(self._after_sending, message, blob, answer))
-        due = self.pipe.deadlines.add(answer, deadline, timeout)
+        due = self.pipe.deadlines.add(answer, deadline, whole)
         try:
             return await answer
         except TimeoutError:
@@ -168,39 +178,35 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     def _keys(self, uses: Sequence[Use]) -> dict[str, str]:
         return {queue_key(use.name): "list" for use in uses if use.role in ("serves", "calls", "knows")}
 
-    def _push(self, message: RpcMessage, blob: bytes, timeout: float) -> asyncio.Future[Any]:
+    def _push(self, call: Waiting, timeout: float) -> Outcome:
         """Set the call's expiry key and push the call; the last reply is the length of the queue."""
+        message = call.message
         queue, prefix = self._queues[message.api_name]
         patience = _patience(timeout, self._options.rpc_timeout)
         if not self._is_cluster:
-            return self.pipe.send_many((("SET", prefix + message.id, *patience), ("RPUSH", queue, blob)))
+            commands = ("SET", prefix + message.id, *patience), ("RPUSH", queue, call.blob)
+            return self.pipe.send_for(call, commands)
         # In one step: while a slot moves, commands that follow each other may be done by different nodes. By
         # its text, so that a node which does not know it yet needs no second round.
-        return self.pipe.post(*_call(queue, prefix + message.id, patience, blob).by_text())
+        sent = self.pipe.post(*_call(queue, prefix + message.id, patience, call.blob).by_text())
+        sent.add_done_callback(partial(hand_over, call))
+        return sent
 
-    def _after_sending(
-        self,
-        message: RpcMessage,
-        blob: bytes,
-        answer: asyncio.Future[ResultMessage],
-        sent: asyncio.Future[Any],
-    ) -> None:
-        if sent.cancelled():
-            return
-        error = sent.exception()
+    def _after_sending(self, call: Waiting, replies: Any, error: BaseException | None) -> None:
+        """Fail the answer if the call was not sent, so that the caller wakes up only once."""
+        message, answer = call.message, call.answer
         if error is None:
-            replies = sent.result()
-            if not isinstance(replies, list):
-                replies = (replies,)
-            error = next((reply for reply in replies if isinstance(reply, ReplyError)), None)
-            length, most = replies[-1], self._options.max_queue_length
+            told = replies if isinstance(replies, list) else (replies,)
+            for reply in told:
+                if error is None and isinstance(reply, ReplyError):
+                    error = reply
+            length, most = told[-1], self._options.max_queue_length
             if error is None and most is not None and isinstance(length, int) and length > most:
-                removed = self._withdraw(message, blob, -1)
+                removed = self._withdraw(message, call.blob, -1)
                 removed.add_done_callback(partial(self._after_withdrawal, message, length, answer))
         if isinstance(error, LinkBroken) and not self.pipe.is_closed:
-            self.pipe.ring(
-                queue_key(message.api_name)
-            )  # It may be there, and the bell may not have been rung.
+            # It may be there, and the bell may not have been rung.
+            self.pipe.ring(queue_key(message.api_name))
         if error is not None and not answer.done():
             answer.set_exception(error)
 
@@ -248,7 +254,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self,
         message: RpcMessage,
         blob: bytes,
-        sent: asyncio.Future[Any],
+        sent: Outcome,
         timeout: float,
         since: float,
     ) -> Exception:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from lightbus.exceptions import TransportUnavailable
-from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken
+from lightbus.transports.redis.link.connection import Commands, Connector, Link, LinkBroken, Taker
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.remains import Remains
 
@@ -45,12 +45,13 @@ class ClusterLink(Link):
         # What is left of its connections to each node.
         self._remains: dict[NodePipe, Remains] = {}
 
-    async def exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
+    async def exchange(self, commands: Commands, timeout: float, taker: Taker | None = None) -> list[Any]:
         """Write commands at once and read their replies; those of a node without the slot do not count.
 
         Args:
             commands: Each a command with its arguments, for keys of one slot.
             timeout: Seconds after which the connection counts as dead; longer than the commands block.
+            taker: Is given the replies before this returns.
 
         Returns:
             A reply for each command; what Redis refused is a :class:`ReplyError` in its place.
@@ -59,6 +60,12 @@ class ClusterLink(Link):
             TransportUnavailable: There is no connection to be had, or nobody has the slot.
             LinkBroken: The connection broke on the way.
         """
+        replies = await self._exchange(commands, timeout)
+        if taker is not None:
+            taker(replies)
+        return replies
+
+    async def _exchange(self, commands: Commands, timeout: float) -> list[Any]:
         if self._slot is None:
             self._slot = next((s for s in map(slot_of_command, commands) if s != ANYWHERE), ANYWHERE)
         deadline = asyncio.get_running_loop().time() + timeout

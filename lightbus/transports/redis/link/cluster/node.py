@@ -38,6 +38,7 @@ class Routed(Batch):
     """
 
     __slots__ = ("hops", "parts", "refused_at", "slot")
+    future: asyncio.Future[Any]
 
     def __init__(
         self,
@@ -54,7 +55,6 @@ class Routed(Batch):
         self.single = parts is None
         self.wanted = 1 if parts is None else len(parts)
         self.is_promised, self.bell = is_promised, bell
-        self.replies = []
         self.sent = 0.0
         self.is_refused = False
         #: How often another node was named for them in a row.

@@ -15,7 +15,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.keys import bell_key
 from lightbus.transports.redis.link.channel import Channel, Take, hand_out
 from lightbus.transports.redis.link.connection import Connector, Link, ignore_outcome
-from lightbus.transports.redis.link.deadlines import Deadlines, fail
+from lightbus.transports.redis.link.deadlines import Deadlines, Outcome, fail
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisOptions
@@ -186,14 +186,14 @@ class ClusterPipe(Channel):
         """Tell these no more of what is in the way of commands."""
         self._nodes.forget(obstacles)
 
-    def is_unsent(self, future: asyncio.Future[Any]) -> bool:
+    def is_unsent(self, future: Outcome) -> bool:
         """Tell whether a command still waits for a connection."""
         others = self._redirects.substitutes.get(future)
         if others is not None:
             return all(map(self.is_unsent, others))
         return any(waiting is future for waiting in self._waiting())
 
-    def unsent(self) -> set[asyncio.Future[Any]]:
+    def unsent(self) -> Collection[Outcome]:
         """Return the futures of all commands that still wait for a connection."""
         found = set(self._waiting())
         for future in self._redirects.substitutes:
@@ -311,7 +311,7 @@ class ClusterPipe(Channel):
         sent = [node.send_many([command]) for node in await self.primaries()]
         return [reply for (reply,) in await asyncio.gather(*sent)]
 
-    def _waiting(self) -> Iterator[asyncio.Future[Any]]:
+    def _waiting(self) -> Iterator[Outcome]:
         yield from (batch.future for batch in self._unplaced)
         yield from self._redirects.resting()
         for node in self._nodes:

@@ -13,7 +13,7 @@ import hiredis
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
 from lightbus.transports.redis.link.channel import Batch
 from lightbus.transports.redis.link.connection import ignore_outcome
-from lightbus.transports.redis.link.deadlines import fail
+from lightbus.transports.redis.link.deadlines import Outcome, fail
 from lightbus.transports.redis.link.refusals import ReplyError
 
 from .mixed import Joined, Mixed
@@ -45,7 +45,7 @@ class Redirects:
         self._loop = asyncio.get_running_loop()
         self._resting: dict[Routed, asyncio.TimerHandle] = {}
         #: For commands in whose place others were sent, the futures of those.
-        self.substitutes: dict[asyncio.Future[Any], list[asyncio.Future[Any]]] = {}
+        self.substitutes: dict[Outcome, list[asyncio.Future[Any]]] = {}
 
     def resting(self) -> Iterator[asyncio.Future[Any]]:
         """Go through the futures of those that wait a little."""
@@ -53,7 +53,7 @@ class Redirects:
 
     def follow(self, node: NodePipe, batch: Routed, reply: Any) -> None:
         """Send again what a node has refused of a batch, in its order."""
-        batch.replies, batch.is_refused = [], False
+        batch.is_refused = False
         if batch.single:
             self._again(node, batch, reply, reply)
             return
@@ -143,10 +143,10 @@ class Redirects:
         """Send a batch to the node that its slot moves to, which takes it only if it is asked to."""
         commands = batch.parts or (batch.packed,)
         asking = b"".join(_ASKING + command for command in commands)
-        asked = Batch(self._loop.create_future(), asking, 2 * len(commands), False, batch.is_promised)
-        self.stand_in(batch.future, [asked.future])
-        asked.future.add_done_callback(partial(self._note_asked, target, batch))
-        target.put(asked)
+        asked: asyncio.Future[list[Any]] = self._loop.create_future()
+        self.stand_in(batch.future, [asked])
+        asked.add_done_callback(partial(self._note_asked, target, batch))
+        target.put(Batch(asked, asking, 2 * len(commands), False, batch.is_promised))
 
     def _note_asked(self, target: NodePipe, batch: Routed, asked: asyncio.Future[list[Any]]) -> None:
         self.substitutes.pop(batch.future, None)
