@@ -16,9 +16,8 @@ from lightbus.exceptions import (
 from lightbus.runtime.retrying import backoff
 from lightbus.transports.events import Outgoing
 from lightbus.transports.redis.keys import fired_key, trimming_key
-from lightbus.transports.redis.link.batch import Outcome
 from lightbus.transports.redis.link.connection import LinkBroken
-from lightbus.transports.redis.link.deadlines import expire
+from lightbus.transports.redis.link.deadlines import Outcome, expire
 from lightbus.transports.redis.link.promise import TooFewReplicas
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import FIRE, Run

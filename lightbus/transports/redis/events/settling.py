@@ -18,7 +18,8 @@ from lightbus.messages import EventMessage
 from lightbus.runtime.cancellation import is_ending
 from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept, Work
-from lightbus.transports.redis.link.connection import FAILURES, failure_of
+from lightbus.transports.redis.link.connection import FAILURES
+from lightbus.transports.redis.link.deadlines import failure_of
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.rounds import Rounds
 from lightbus.transports.redis.scripts import FINISH, MOVE, PROMOTE, RETRY, Run

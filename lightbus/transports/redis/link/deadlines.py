@@ -6,6 +6,7 @@ import asyncio
 from math import frexp, ldexp
 from typing import Any, Protocol
 
+from .refusals import ReplyError
 
 #: A time is divided into 64 steps, or up to 128: by so little of it a deadline may be told too late.
 _STEPS = 7
@@ -46,6 +47,13 @@ def fail(future: Outcome, error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # Else asyncio reports it as lost.
+
+
+def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:
+    """Return what went wrong with commands that were sent, refusals included; None if nothing did."""
+    if sent.cancelled():
+        return None
+    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)
 
 
 def expire(future: asyncio.Future[Any]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 from lightbus.exceptions import TransportError
 from lightbus.transports.redis.scripts import Run
@@ -178,10 +176,3 @@ class ReplyError(TransportError):
 def must_reconnect(reply: object) -> bool:
     """Tell whether a reply says that this connection is of no use."""
     return isinstance(reply, ReplyError) and reply.reaction is Reaction.RECONNECT
-
-
-def failure_of(sent: asyncio.Future[list[Any]]) -> BaseException | None:
-    """Return what went wrong with commands that were sent, refusals included; None if nothing did."""
-    if sent.cancelled():
-        return None
-    return sent.exception() or next((r for r in sent.result() if isinstance(r, ReplyError)), None)

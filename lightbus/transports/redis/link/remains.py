@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 
-from .refusals import failure_of
+from .deadlines import failure_of
 
 #: Asks Redis for the name that it has for a connection.
 NAME = ("CLIENT", "INFO")

@@ -12,7 +12,8 @@ from typing import Any
 
 from lightbus.runtime.retrying import backoff
 from lightbus.transports.redis.link.channel import Channel
-from lightbus.transports.redis.link.refusals import Reaction, ReplyError, failure_of
+from lightbus.transports.redis.link.deadlines import failure_of
+from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.options import RedisRpcOptions
 from lightbus.transports.redis.scripts import ANSWER
 

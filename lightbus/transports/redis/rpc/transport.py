@@ -18,8 +18,8 @@ from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
-from lightbus.transports.redis.link.batch import Outcome, hand_over
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken, ignore_outcome
+from lightbus.transports.redis.link.deadlines import Outcome, hand_over
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisRpcOptions

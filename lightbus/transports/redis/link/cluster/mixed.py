@@ -25,6 +25,7 @@ class Mixed(Batch):
     """
 
     __slots__ = ("are_apart", "parts", "slots")
+    future: asyncio.Future[Any]
 
     def __init__(
         self,
