@@ -82,6 +82,7 @@ class RedisRpcConsumer(RpcConsumer):
         self._rung: RungIntake | None = None
         #: The script that takes so many calls; made once for each number.
         self._take = cache(self._take_anew)
+        self._taking_command = cache(lambda most: self._take(most).by_name())
         self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._answering = Answering(
             session.pipe, answers, mine, options, api_name, partial(self._complaints.tell, self._queue),
@@ -162,7 +163,7 @@ class RedisRpcConsumer(RpcConsumer):
             commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", self.block))
             most -= 1
         if most > 0:
-            commands.append(self._take(most).by_name())
+            commands.append(self._taking_command(most))
         replies = await self._link.exchange(commands, self.block + 2)
         has_come = any(isinstance(reply, bytes) or (isinstance(reply, list) and reply) for reply in replies)
         is_full = any(isinstance(reply, ReplyError) and reply.code == "OOM" for reply in replies)
