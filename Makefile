@@ -14,7 +14,7 @@ SERVERS ?= valkey,redis7,redis62
 CAMPAIGNS ?= faults,sentinel,replicas,cluster,links,mixed,rolling,frameworks,overload
 OVERLOAD ?= 600
 # How many processes run the tests, which mostly wait for others.
-JOBS ?= 3
+JOBS ?= 4
 SUPPORTED = 3.11 3.12 3.13
 
 # A real Lightbus 1.x to talk to in tests/wire. It needs packages that nothing else here may have.
@@ -26,7 +26,7 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(basename $(notdir $(wildcard benchmarks/peers/*.txt benchmarks/peers/direct/*.txt)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint format pytest test-all installed soak bench bench-peers bench-growth bench-failover docs site-check dist clean
+.PHONY: help run cluster test ready lint format pytest test-all installed soak bench bench-peers bench-growth bench-failover docs site-check dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -37,7 +37,13 @@ run: $(VENV)/.run-stamp ## host lightbus.yaml (options of `lightbus run`: ARGS="
 cluster: $(VENV)/.run-stamp ## a Redis Cluster of six nodes here, with the shop hosted on it; kill a node, and it goes on
 	@exec $(VENV)/bin/python -m examples.cluster
 
-test: lint pytest ## all checks and all tests
+test: ## all checks and all tests
+	@$(MAKE) --no-print-directory ready
+	@$(MAKE) --no-print-directory pytest
+
+# The two venvs are made at the same time.
+ready: ## all checks, and the venvs that the tests need
+	@$(MAKE) --no-print-directory -j2 lint $(PEER_VENV)/.stamp
 
 lint: $(VENV)/.dev-stamp ## ruff and mypy
 	@$(VENV)/bin/ruff check .
@@ -48,7 +54,7 @@ format: $(VENV)/.dev-stamp ## let ruff rewrite the code
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=3)
+pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=4)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest \
 	    -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -60,6 +60,28 @@ class RunLightbus(Protocol):
         ...
 
 
+TESTS = Path(__file__).parent
+#: The files that take longest begin first: at the end, all other processes would wait for one of them.
+LONGEST = (
+    "faults/test_failovers.py",
+    "host/test_signals.py",
+    "permissions/test_hosts.py",
+    "faults/test_planted.py",
+    "commands/test_every_command.py",
+    "faults/test_beside_others.py",
+    "host/test_reloading.py",
+    "faults/test_campaign.py",
+    "commands/test_status.py",
+    "website/test_pictures.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, and all others in their order."""
+    ranks = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run coroutine functions as tests."""

@@ -36,6 +36,11 @@ class Result:
         return "\n".join(lines)
 
 
+def told(result: Result) -> str:
+    """All that there is to say of one campaign."""
+    return "\n".join([table([result]), result.text()])
+
+
 def table(results: Sequence[Result]) -> str:
     """One line per campaign, and what was wrong."""
     rows = [_row(result) for result in results]
