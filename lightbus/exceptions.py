@@ -36,6 +36,7 @@
     │   ├── TransportUnavailable    it can't be reached
     │   ├── PublishNotConfirmed     it may or may not have stored the event
     │   ├── EventsNotFired          of a list of events, not all are stored for sure
+    │   ├── AuditRefused            an act can't be noted, and is not done for that
     │   ├── StreamFull
     │   └── QueueFull
     └── RpcError                    a call that brought no result
@@ -262,6 +263,10 @@ class EventsNotFired(TransportError):
     def rest(self) -> list[FireOutcome]:
         """The outcomes of the events that are not stored for sure."""
         return [outcome for outcome in self.outcomes if outcome.state != "stored"]
+
+
+class AuditRefused(TransportError):
+    """Something is not done on the bus, since it can't be noted in the audit who does it."""
 
 
 class StreamFull(TransportError):

@@ -19,6 +19,7 @@ from lightbus.runtime.interpreter import prepare_streams
 #: Said here, so that no command's module is imported to list them.
 COMMANDS = {
     "acl": "Write users for Redis who may do what their services do.",
+    "audit": "Show who has done what to the bus.",
     "call": "Call a procedure.",
     "check": "Say everything that is wrong with the manifest.",
     "completion": "Print what makes a shell complete commands.",

@@ -1,4 +1,4 @@
-"""What commands share that act on the bus: the bus itself, and the question whether it is meant."""
+"""What commands share that act on the bus: the bus itself, who acts, and the question whether it is meant."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import TypeVar
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.wording import line_width, paragraph
+from lightbus.cli.wording import complain, line_width, paragraph
 from lightbus.host.checks import client_for
+from lightbus.host.logs import on_one_line
+from lightbus.insight.audit import Actor
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import run
 
@@ -41,13 +43,32 @@ def on_the_bus(manifest: Manifest, act: Callable[[BusClient, list[str]], Awaitab
     return run(use())
 
 
+#: Of commands that change something on the bus.
+because_option = click.option("--because", metavar="TEXT", default="", help="Why; lightbus audit shows it.")
+
+
+def actor(because: str) -> Actor:
+    """Return who gives the command, for the audit; an act that can't be noted is done, and that is told.
+
+    Args:
+        because: Why, in their words.
+    """
+    # As sshd has it: the address, and two ports.
+    address = next(iter(os.environ.get("SSH_CLIENT", "").split()), "")
+    return Actor(user=who(), role="cli", origin="cli", address=address, reason=because, tell=_tell)
+
+
 def who() -> str:
-    """Return who gives the command, as ``user@host``."""
+    """Return who gives the command, as ``user@host``; behind sudo, whoever has called that."""
     try:
-        user = getpass.getuser()
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # no such user, as in some containers
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def _tell(sentence: str) -> None:
+    complain(on_one_line(sentence))
 
 
 def need_terminal(why: str = "") -> None:

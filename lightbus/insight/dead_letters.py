@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import TransportUnavailable
 from lightbus.transports.events import DeadLetter, EventTransport
 
+from .audit import Actor, acting
 from .search import reached
 
 
@@ -49,8 +50,21 @@ class Filter:
             and (self.seen is None or (letter.place, letter.id) in self.seen)
         )
 
+    def target(self) -> str:
+        """Say in a word which they are: the id, the listener or the API."""
+        return self.ids[0] if len(self.ids) == 1 else self.listener or self.api or "dead letters"
 
-async def find(client: BusClient, api_names: Sequence[str], chosen: Filter) -> AsyncIterator[DeadLetter]:
+    def in_words(self) -> dict[str, str]:
+        """Return the conditions that it has, as the options of a command have them."""
+        words = {"ids": " ".join(self.ids), "api": self.api, "listener": self.listener, "reason": self.reason}
+        ages = {"older_than": self.older_than, "newer_than": self.newer_than}
+        words |= {name: None if age is None else f"{age:g}s" for name, age in ages.items()}
+        return {name: text for name, text in words.items() if text}
+
+
+async def find(
+    client: BusClient, api_names: Sequence[str], chosen: Filter
+) -> AsyncGenerator[DeadLetter, None]:
     """Go through the dead letters that are meant, the oldest of each listener first.
 
     Args:
@@ -65,24 +79,40 @@ async def find(client: BusClient, api_names: Sequence[str], chosen: Filter) -> A
         yield letter
 
 
-async def replay(client: BusClient, api_names: Sequence[str], chosen: Filter) -> AsyncIterator[DeadLetter]:
+async def replay(
+    client: BusClient, api_names: Sequence[str], chosen: Filter, *, by: Actor | None = None
+) -> AsyncGenerator[DeadLetter, None]:
     """Hand those that are meant to their listener again, and to no other one; yields each that was.
 
     As for :func:`find`; each is replayed when it is asked for.
+
+    Args:
+        client: The bus.
+        api_names: APIs whose brokers are asked, each broker once.
+        chosen: Chooses the letters.
+        by: Whoever does it, for the audit.
     """
-    async for transport, letter in _meant(client, api_names, chosen):
-        if await transport.replay(letter):
-            yield letter
+    async with acting(client, by, "dlq.replay", chosen.target(), chosen.in_words()) as doing:
+        doing.count = 0
+        async for transport, letter in _meant(client, api_names, chosen):
+            if await transport.replay(letter):
+                doing.did(letter.id)
+                yield letter
 
 
-async def drop(client: BusClient, api_names: Sequence[str], chosen: Filter) -> AsyncIterator[DeadLetter]:
+async def drop(
+    client: BusClient, api_names: Sequence[str], chosen: Filter, *, by: Actor | None = None
+) -> AsyncGenerator[DeadLetter, None]:
     """Delete those that are meant for good; yields each that was.
 
-    As for :func:`find`; each is deleted when it is asked for.
+    As for :func:`replay`; each is deleted when it is asked for.
     """
-    async for transport, letter in _meant(client, api_names, chosen):
-        if await transport.drop(letter):
-            yield letter
+    async with acting(client, by, "dlq.drop", chosen.target(), chosen.in_words()) as doing:
+        doing.count = 0
+        async for transport, letter in _meant(client, api_names, chosen):
+            if await transport.drop(letter):
+                doing.did(letter.id)
+                yield letter
 
 
 async def _meant(

@@ -12,6 +12,8 @@ from lightbus.transports.events import EventTransport
 from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
 from lightbus.transports.unserved import is_read
 
+from .audit import Actor, acting
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -53,16 +55,23 @@ async def find(
     return wanted
 
 
-async def remove(found: Sequence[Found]) -> None:
+async def remove(client: BusClient, found: Sequence[Found], *, by: Actor | None = None) -> None:
     """Remove a group of all its streams, one after the other.
+
+    Args:
+        client: The bus.
+        found: The group in each of its streams.
+        by: Whoever does it, for the audit.
 
     Raises:
         GroupRefused: A process reads it.
         TransportUnavailable: A broker can't be reached, or refuses.
     """
     refuse_read(found)
-    for each in found:
-        await each.transport.remove_group(each.status)
+    async with acting(client, by, "group.rm", _named(found)) as doing:
+        for each in found:
+            await each.transport.remove_group(each.status)
+            doing.did(each.status.stream)
 
 
 async def plan_move(found: Sequence[Found], heir: str) -> list[Move]:
@@ -76,15 +85,23 @@ async def plan_move(found: Sequence[Found], heir: str) -> list[Move]:
     return [await each.transport.plan_move(each.status, heir) for each in found]
 
 
-async def move(found: Sequence[Found], heir: str) -> None:
+async def move(client: BusClient, found: Sequence[Found], heir: str, *, by: Actor | None = None) -> None:
     """Let another group take the place of a group in all its streams, one after the other.
+
+    Args:
+        client: The bus.
+        found: The group in each of its streams.
+        heir: The name of the other group.
+        by: Whoever does it, for the audit.
 
     Raises:
         GroupRefused: A process reads it.
         TransportUnavailable: A broker can't be reached, or refuses.
     """
-    for each in found:
-        await each.transport.move_group(each.status, heir)
+    async with acting(client, by, "group.move", _named(found), {"to": heir}) as doing:
+        for each in found:
+            await each.transport.move_group(each.status, heir)
+            doing.did(each.status.stream)
 
 
 async def plan_seek(found: Sequence[Found], to: str) -> list[Seek]:
@@ -98,15 +115,26 @@ async def plan_seek(found: Sequence[Found], to: str) -> list[Seek]:
     return [await each.transport.plan_seek(each.status, to) for each in found]
 
 
-async def seek(found: Sequence[Found], plans: Sequence[Seek]) -> None:
+async def seek(
+    client: BusClient, found: Sequence[Found], plans: Sequence[Seek], *, by: Actor | None = None
+) -> None:
     """Let a group read on from another place in all its streams, as planned.
+
+    Args:
+        client: The bus.
+        found: The group in each of its streams.
+        plans: The plan for each of them.
+        by: Whoever does it, for the audit.
 
     Raises:
         GroupRefused: A process reads it.
         TransportUnavailable: A broker can't be reached, or refuses.
     """
-    for each, plan in zip(found, plans, strict=True):
-        await each.transport.seek_group(plan)
+    places = {plan.status.stream: plan.first or "end" for plan in plans}
+    async with acting(client, by, "group.seek", _named(found), places) as doing:
+        for each, plan in zip(found, plans, strict=True):
+            await each.transport.seek_group(plan)
+            doing.did(each.status.stream)
 
 
 async def plan_hand_back(found: Sequence[Found], *, letters: bool) -> list[HandBack]:
@@ -119,14 +147,28 @@ async def plan_hand_back(found: Sequence[Found], *, letters: bool) -> list[HandB
     return [await each.transport.plan_hand_back(each.status, letters=letters) for each in found]
 
 
-async def hand_back(found: Sequence[Found], *, letters: bool) -> list[HandBack]:
+async def hand_back(
+    client: BusClient, found: Sequence[Found], *, letters: bool, by: Actor | None = None
+) -> list[HandBack]:
     """Hand what waits for a group in all its streams back to a Lightbus 1.x, one stream after the other.
+
+    Args:
+        client: The bus.
+        found: The group in each of its streams.
+        letters: Whether dead letters are handed back, too.
+        by: Whoever does it, for the audit.
 
     Raises:
         GroupRefused: A process of this version reads it.
         TransportUnavailable: A broker can't be reached, or refuses.
     """
-    return [await each.transport.hand_back_group(each.status, letters=letters) for each in found]
+    chosen = {"dead_letters": "yes"} if letters else {}
+    async with acting(client, by, "group.hand-back", _named(found), chosen) as doing:
+        outcome = []
+        for each in found:
+            outcome.append(await each.transport.hand_back_group(each.status, letters=letters))
+            doing.did(each.status.stream)
+        return outcome
 
 
 def names_of(status: GroupStatus, services: Iterable[str]) -> tuple[str, str]:
@@ -151,6 +193,10 @@ def refuse_read(found: Sequence[Found]) -> None:
         for consumer in status.consumers:
             if consumer.is_alive:
                 raise GroupRefused(is_read(status, consumer.process_name, consumer.idle or 0.0))
+
+
+def _named(found: Sequence[Found]) -> str:
+    return ", ".join(dict.fromkeys(each.status.group for each in found))
 
 
 def _unknown(group: str, names: Sequence[str]) -> str:

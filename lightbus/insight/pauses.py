@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from lightbus.bus.client import BusClient
 from lightbus.declared.names import meant
@@ -13,6 +14,7 @@ from lightbus.transports.cards import Card, ListenerCard, Pause
 from lightbus.transports.groups import GroupStatus
 
 from . import groups
+from .audit import Actor, acting
 from .cards import read_cards, read_pauses
 
 #: Seconds that processes have to heed it: they look every second.
@@ -101,28 +103,32 @@ async def find(
     return Target(service, name, of_it, pause)
 
 
-async def pause(client: BusClient, target: Target, until: float | None, by: str) -> Heeded:
+async def pause(client: BusClient, target: Target, until: float | None, by: Actor) -> Heeded:
     """Pause a listener, and wait until its processes take nothing more for it.
 
     Args:
         client: The bus.
         target: The listener.
         until: When the pause ends by itself, by the broker's clock; None if it does not.
-        by: Who wants it.
+        by: Whoever wants it: the pause and the audit say so.
 
     Raises:
+        AuditRefused: It can't be noted, and ``by`` does not say that it is to be done all the same.
         TransportError: The broker refuses it.
         TransportUnavailable: It can't be reached.
     """
     schema = client.transports().schema()
     since = target.pause.since if target.pause is not None else await schema.now()
-    await schema.pause(target.service, target.name, Pause(since=since, until=until, by=by))
+    chosen = {} if until is None else {"until": datetime.fromtimestamp(until, UTC).isoformat()}
+    async with acting(client, by, "listener.pause", target.group, chosen):
+        await schema.pause(target.service, target.name, Pause(since=since, until=until, by=by.user))
     return await _heeded(client, target, is_paused=True)
 
 
-async def resume(client: BusClient, target: Target) -> Heeded:
+async def resume(client: BusClient, target: Target, *, by: Actor | None = None) -> Heeded:
     """Let a listener go on, and wait until its processes do; raises as :func:`pause`."""
-    await client.transports().schema().resume(target.service, target.name)
+    async with acting(client, by, "listener.resume", target.group):
+        await client.transports().schema().resume(target.service, target.name)
     return await _heeded(client, target, is_paused=False)
 
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from lightbus.transports.audit import Audit
 from lightbus.transports.cards import Cards
 from lightbus.transports.coordination import Coordination
 from lightbus.transports.port import Transport
@@ -23,7 +24,7 @@ class SchemaQuestions(ABC):  # noqa: B024 - what is asked here, a transport need
         return ()
 
 
-class SchemaTransport(SchemaQuestions, Coordination, Cards, Transport):
+class SchemaTransport(SchemaQuestions, Coordination, Cards, Audit, Transport):
     """Publishes contracts and reads those of others."""
 
     @abstractmethod

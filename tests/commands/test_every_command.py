@@ -40,6 +40,7 @@ SERVICE, REDIS = "--service-name shop", "--set bus.redis.url=redis://redis:6379/
 #: Arguments of each command with its exit status where a host runs, and where Redis is away.
 TABLE = {
     "acl": ("--check", OK, UNAVAILABLE),
+    "audit": ("", OK, UNAVAILABLE),
     "call": ("auth.check_password username=a password=a", OK, UNAVAILABLE),
     "check": ("--imports --connect", OK, CONFIG),
     "completion": ("bash", OK, OK),

@@ -123,6 +123,19 @@ def pause_listeners(console: Console) -> None:
         assert host.terminate() == 0
 
 
+def audit(console: Console) -> None:
+    console.put("bus.py", BUS)
+    console.put("lightbus.yaml", LISTENING)
+    host = console.host()
+    _dead_letter(console, "Ada")
+    (console.folder / "mended").touch()
+    console.next("replayed")
+    console.next("done", "dlq.replay", "mailer", "the mail server is back")
+    assert '"reason": "the mail server is back"' in console.next('"action": "dlq.replay"')
+    console.next("nobody has done anything that fits")
+    assert host.terminate() == 0
+
+
 def _groups(console: Console, *names: str) -> None:
     """Fire three events that nobody has read as these groups."""
     console.put("bus.py", BUS)
@@ -403,6 +416,7 @@ SCENES: Mapping[str, Callable[[Console], None]] = {
         "export": export,
         "graph": graph,
         "listeners-that-are-gone": listeners_that_are_gone,
+        "audit": audit,
         "pause-listeners": pause_listeners,
         "metrics": metrics,
         "plan": plan,

@@ -14,6 +14,7 @@ import pytest
 
 from lightbus.bus.client import BusClient
 from lightbus.insight import pauses
+from lightbus.insight.audit import Actor
 from lightbus.insight.pauses import Heeded
 from tests.guide.project import Project
 from tests.host.conftest import Bench, Hosted
@@ -22,13 +23,14 @@ from tests.support.eventually import eventually, eventually_async
 from tests.support.servers import Server
 
 NOTE = "listeners: {note: {events: [shop.sold], handler: 'tests.host.shop:note', concurrency: 4}}\n"
+ANN = Actor(user="ann@box")
 STAY = "listeners: {stay: {events: [shop.sold], handler: 'tests.host.shop:stay', concurrency: 4}}\n"
 
 
 async def pause(bench: Bench, name: str, until: float | None = None) -> Heeded:
     async with bench.client() as other:
         target = await pauses.find(other.client, ["shop"], f"shop-{name}", ())
-        return await pauses.pause(other.client, target, until, "ann@box")
+        return await pauses.pause(other.client, target, until, ANN)
 
 
 async def resume(bench: Bench, name: str) -> Heeded:
@@ -118,7 +120,7 @@ async def test_a_listener_that_is_paused_before_its_first_start_misses_nothing(b
 
 async def _paused(client: BusClient) -> None:
     target = pauses.Target("shop", "note")
-    await pauses.pause(client, target, None, "ann@box")
+    await pauses.pause(client, target, None, ANN)
     await client.close_async()
 
 

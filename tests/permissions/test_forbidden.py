@@ -178,6 +178,8 @@ FORBIDDEN: dict[str, list[Act]] = {
     ],
     "ops": [
         *(*OF_THE_SERVER, *CONTRACTS, *CALLS, *ANSWERS, *EVENTS, *OTHERS[:3], OF_OPERATORS[0]),
+        *(OF_OPERATORS[-1], ("hide one act", "XDEL", "lightbus:audit", "1-1")),
+        ("hide all acts", "DEL", "lightbus:audit"),
         ("call", "RPUSH", QUEUE, "x"),
         ("withdraw calls", "DEL", "rpc_expiry_key:x"),
         ("read calls", "LRANGE", QUEUE, 0, -1),

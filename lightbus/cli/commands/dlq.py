@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.acting import confirm, need_terminal, on_the_bus
+from lightbus.cli.acting import actor, because_option, confirm, need_terminal, on_the_bus
 from lightbus.cli.completion import apis, groups
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
@@ -38,7 +40,7 @@ _COLUMNS = (
     Column("error", least=5),
 )
 
-Act = Callable[[BusClient, Sequence[str], Filter], AsyncIterator[DeadLetter]]
+Act = Callable[[BusClient, Sequence[str], Filter], AsyncGenerator[DeadLetter, None]]
 
 command = Group(
     "dlq",
@@ -75,6 +77,7 @@ _to_act = together(
     _filters,
     click.option("--all", "everything", is_flag=True, help="All of them."),
     click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+    because_option,
 )
 
 
@@ -120,21 +123,21 @@ def show(**options: Any) -> None:
 
 @command.command("replay", epilog="Example: lightbus dlq replay --listener mailer --dry-run")
 @_to_act
-def replay(everything: bool, dry_run: bool, **options: Any) -> None:
+def replay(everything: bool, dry_run: bool, because: str, **options: Any) -> None:
     """Hand dead letters to their listener again, and to no other one; their attempts count from the start."""
     chosen, manifest = _chosen(everything, options)
-    _act("replayed", dead_letters.replay, chosen, manifest, dry_run)
+    _act("replayed", partial(dead_letters.replay, by=actor(because)), chosen, manifest, dry_run)
 
 
 @command.command("drop", epilog="Example: lightbus dlq drop 1764000000000-0")
 @_to_act
 @click.option("--yes", is_flag=True, help="Do not ask first.")
-def drop(everything: bool, dry_run: bool, yes: bool, **options: Any) -> None:
+def drop(everything: bool, dry_run: bool, because: str, yes: bool, **options: Any) -> None:
     """Delete dead letters for good; asks first, unless each is named by its id or --yes is given."""
     chosen, manifest = _chosen(everything, options)
     if not (chosen.ids or dry_run or yes):
         chosen = replace(chosen, seen=_confirmed(chosen, manifest))
-    _act("dropped", dead_letters.drop, chosen, manifest, dry_run)
+    _act("dropped", partial(dead_letters.drop, by=actor(because)), chosen, manifest, dry_run)
 
 
 def _confirmed(chosen: Filter, manifest: Manifest) -> frozenset[tuple[str, str]]:
@@ -175,9 +178,11 @@ def _for_each(
 
     async def walk(client: BusClient, api_names: Sequence[str]) -> int:
         count = 0
-        async for letter in act(client, api_names, chosen):
-            show(letter)
-            count += 1
+        # Closed at once where a letter can't be shown any more: its outcome is noted while the bus is there.
+        async with aclosing(act(client, api_names, chosen)) as letters:
+            async for letter in letters:
+                show(letter)
+                count += 1
         return count
 
     return on_the_bus(manifest, walk)

@@ -14,7 +14,7 @@ import click
 
 from lightbus.bus.client import BusClient
 from lightbus.cli import completion
-from lightbus.cli.acting import confirm, need_terminal, on_the_bus
+from lightbus.cli.acting import actor, because_option, confirm, need_terminal, on_the_bus
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.tables import Cell, Column, Table
@@ -48,6 +48,7 @@ _shared = together(scan_option, manifest_options)
 _group = click.argument("group", metavar="GROUP", shell_complete=completion.groups)
 _named = together(_group, _shared)
 _to_act = together(
+    because_option,
     _shared,
     click.option("--dry-run", is_flag=True, help="Only say what would be done."),
     click.option("--yes", is_flag=True, help="Do not ask first."),
@@ -86,7 +87,7 @@ def show(group: str, as_json: bool, scan: bool, **options: Any) -> None:
 @command.command("rm", epilog="Example: lightbus group rm mailer-old --dry-run")
 @_group
 @_to_act
-def rm(group: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None:
+def rm(group: str, dry_run: bool, yes: bool, because: str, scan: bool, **options: Any) -> None:
     """Remove a group that nobody reads, and all that waits for it; says what goes, and asks first."""
     manifest = begin(options)
     found = _find(manifest, group, scan)
@@ -98,7 +99,7 @@ def rm(group: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None
         return
 
     async def remove(client: BusClient, names: list[str]) -> None:
-        await groups.remove(await groups.find(client, names, group))
+        await groups.remove(client, await groups.find(client, names, group), by=actor(because))
 
     on_the_bus(manifest, remove)
     print(done)
@@ -108,7 +109,7 @@ def rm(group: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @_to_act
-def move(old: str, new: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None:
+def move(old: str, new: str, dry_run: bool, yes: bool, because: str, scan: bool, **options: Any) -> None:
     """Let the group NEW take the place of OLD, which nobody reads, with all that waits there.
 
     NEW is made where OLD stands. If it is there already, it gets what came before it began. If the command is
@@ -128,7 +129,7 @@ def move(old: str, new: str, dry_run: bool, yes: bool, scan: bool, **options: An
         return
 
     async def act(client: BusClient, names: list[str]) -> None:
-        await groups.move(await groups.find(client, names, old), new)
+        await groups.move(client, await groups.find(client, names, old), new, by=actor(because))
 
     on_the_bus(manifest, act)
     print(done)
@@ -143,7 +144,7 @@ def move(old: str, new: str, dry_run: bool, yes: bool, scan: bool, **options: An
     help="Where it reads on: start, end, 2026-01-31T12:00:00Z, 2h for two hours ago, or an id in Redis.",
 )
 @_to_act
-def seek(group: str, to: str, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None:
+def seek(group: str, to: str, dry_run: bool, yes: bool, because: str, scan: bool, **options: Any) -> None:
     """Let a group that nobody reads read on from another place; says what is read again or skipped."""
     manifest, place = begin(options), _place(to)
 
@@ -158,7 +159,7 @@ def seek(group: str, to: str, dry_run: bool, yes: bool, scan: bool, **options: A
 
     async def act(client: BusClient, names: list[str]) -> None:
         found = await groups.find(client, names, group)
-        await groups.seek(found, await groups.plan_seek(found, place))
+        await groups.seek(client, found, await groups.plan_seek(found, place), by=actor(because))
 
     on_the_bus(manifest, act)
     print(done)
@@ -168,7 +169,9 @@ def seek(group: str, to: str, dry_run: bool, yes: bool, scan: bool, **options: A
 @_group
 @click.option("--dead-letters", is_flag=True, help="Also hand back its dead letters.")
 @_to_act
-def hand_back(group: str, dead_letters: bool, dry_run: bool, yes: bool, scan: bool, **options: Any) -> None:
+def hand_back(
+    group: str, dead_letters: bool, dry_run: bool, yes: bool, because: str, scan: bool, **options: Any
+) -> None:
     """Give what waits for a group to Lightbus 1.x, which knows no retries and no dead letters.
 
     For going back to 1.x once no process of this version reads the group; one of 1.x may. If the command is
@@ -187,7 +190,8 @@ def hand_back(group: str, dead_letters: bool, dry_run: bool, yes: bool, scan: bo
         return
 
     async def act(client: BusClient, names: list[str]) -> list[HandBack]:
-        return await groups.hand_back(await groups.find(client, names, group), letters=dead_letters)
+        found = await groups.find(client, names, group)
+        return await groups.hand_back(client, found, letters=dead_letters, by=actor(because))
 
     outcome = on_the_bus(manifest, act)
     print(f"{done}: {counted(sum(each.pending + each.added for each in outcome), 'event')}")

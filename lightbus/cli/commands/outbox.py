@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
-from lightbus.cli.acting import confirm, need_terminal
+from lightbus.cli.acting import actor, because_option, confirm, need_terminal
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, together
 from lightbus.cli.outboxes import outboxes_in
 from lightbus.cli.tables import Column, Table
 from lightbus.cli.wording import ago, counted, line_width
 from lightbus.exceptions import OutboxError, TransportUnavailable
+from lightbus.host.checks import client_for
+from lightbus.insight.audit import Actor, acting
 from lightbus.manifest.model import Manifest
 from lightbus.outbox.database import DatabaseFailed, Remote
 from lightbus.outbox.relays import need_outbox
@@ -44,6 +46,7 @@ _to_act = together(
     click.argument("ids", nargs=-1, type=int, metavar="[ID]..."),
     click.option("--all", "everything", is_flag=True, help="All of them."),
     click.option("--database", metavar="NAME", help="Only in this one, such as django:default."),
+    because_option,
     manifest_options,
 )
 
@@ -98,21 +101,23 @@ def ddl(dialect: str) -> None:
 
 @command.command("retry", epilog="Example: lightbus outbox retry 4711")
 @_to_act
-def retry(ids: tuple[int, ...], everything: bool, database: str | None, **options: Any) -> None:
+def retry(ids: tuple[int, ...], everything: bool, database: str | None, because: str, **options: Any) -> None:
     """Have events sent again that could not be sent, and then those of their keys that wait for them."""
-    _act("sent again", ids, everything, begin(options), database, Remote.retry)
+    _act("sent again", ids, everything, begin(options), database, Remote.retry, actor(because))
 
 
 @command.command("drop", epilog="Example: lightbus outbox drop 4711")
 @_to_act
 @click.option("--yes", is_flag=True, help="Do not ask first.")
-def drop(ids: tuple[int, ...], everything: bool, yes: bool, database: str | None, **options: Any) -> None:
+def drop(
+    ids: tuple[int, ...], everything: bool, yes: bool, database: str | None, because: str, **options: Any
+) -> None:
     """Delete events that can't be sent for good; those that wait for them go on. Asks, unless --yes."""
     manifest = begin(options)
     if everything and not yes:
         need_terminal("this deletes events for good, and ")
         confirm("Drop all events that can't be sent for good?", "nothing was dropped")
-    _act("dropped", ids, everything, manifest, database, Remote.drop)
+    _act("dropped", ids, everything, manifest, database, Remote.drop, actor(because))
 
 
 def _act(
@@ -122,6 +127,7 @@ def _act(
     manifest: Manifest,
     database: str | None,
     act: Callable[[Remote, Sequence[int] | None], Awaitable[int]],
+    by: Actor,
 ) -> None:
     if bool(ids) == everything:
         raise click.UsageError("say which ones by ids; or all of them by --all")
@@ -131,7 +137,14 @@ def _act(
 
     async def use(remote: Remote) -> None:
         nonlocal number
-        number += await act(remote, None if everything else ids)
+        chosen = {"ids": " ".join(map(str, ids)) if ids else "all"}
+        client = client_for(manifest)
+        try:
+            async with acting(client, by, f"outbox.{act.__name__}", remote.name, chosen) as doing:
+                doing.count = await act(remote, None if everything else ids)
+        finally:
+            await client.close_async()
+        number += doing.count
 
     _each(manifest, database, use)
     if ids and not number:

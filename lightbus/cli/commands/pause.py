@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.acting import on_the_bus, who
+from lightbus.cli.acting import actor, because_option, on_the_bus
 from lightbus.cli.completion import groups
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
@@ -28,9 +28,10 @@ from lightbus.transports.unserved import consequence
     metavar="TIME",
     help="When it goes on by itself: 2h for two hours from now, or 2026-01-31T12:00:00Z; left out, never.",
 )
+@because_option
 @scan_option
 @manifest_options
-def command(listener: str, until: str | None, scan: bool, **options: Any) -> None:
+def command(listener: str, until: str | None, because: str, scan: bool, **options: Any) -> None:
     """Let a listener take no events, in all processes of its service, until it is resumed.
 
     What it has begun is finished. Events wait for it, also while its processes are started again.
@@ -41,7 +42,7 @@ def command(listener: str, until: str | None, scan: bool, **options: Any) -> Non
         target = await pauses.find(client, names, listener, manifest.listeners, scan=scan)
         now = await client.transports().schema().now()
         ends = None if seconds is None else now + seconds
-        return target, ends, await pauses.pause(client, target, ends, who())
+        return target, ends, await pauses.pause(client, target, ends, actor(because))
 
     target, ends, heeded = on_the_bus(manifest, act)
     when = "" if ends is None else f" until {_local(ends)}"

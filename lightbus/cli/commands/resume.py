@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.acting import on_the_bus
+from lightbus.cli.acting import actor, because_option, on_the_bus
 from lightbus.cli.commands.pause import not_heeded
 from lightbus.cli.completion import groups
 from lightbus.cli.help import Command
@@ -20,9 +20,10 @@ from lightbus.insight.pauses import Heeded, Target
 
 @click.command("resume", cls=Command, epilog="Example: lightbus resume shop-mailer")
 @click.argument("listener", metavar="LISTENER", shell_complete=groups)
+@because_option
 @scan_option
 @manifest_options
-def command(listener: str, scan: bool, **options: Any) -> None:
+def command(listener: str, because: str, scan: bool, **options: Any) -> None:
     """Let a listener that was paused go on, with what has come meanwhile."""
     manifest = begin(options)
 
@@ -30,7 +31,7 @@ def command(listener: str, scan: bool, **options: Any) -> None:
         target = await pauses.find(client, names, listener, manifest.listeners, scan=scan)
         if target.pause is None:
             raise click.ClickException(f"the listener {on_one_line(target.group)} is not paused")
-        return target, await pauses.resume(client, target)
+        return target, await pauses.resume(client, target, by=actor(because))
 
     target, heeded = on_the_bus(manifest, act)
     print(f"resumed: {on_one_line(target.group)}")

@@ -19,6 +19,7 @@ from lightbus.exceptions import GroupRefused, InvalidMessage, text_of
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.runtime.clock import Clock
 from lightbus.serializers import json_bytes, read_json
+from lightbus.transports.audit import Act
 from lightbus.transports.cards import Pause
 from lightbus.transports.events import ConsumerStatus, DeadLetter, GroupStatus
 from lightbus.transports.groups import StillRead
@@ -152,6 +153,8 @@ class Broker:
         #: The cards of processes, each with the end of its time, and the pauses by service and listener.
         self.cards: dict[Identity, tuple[float, bytes]] = {}
         self.pauses: dict[tuple[str, str], Pause] = {}
+        #: The entries of the audit, the oldest first.
+        self.audit: list[Act] = []
         self.clock = Clock()
         self.fired = Recent()
         self.history: deque[Stored] = deque(maxlen=_KEPT)

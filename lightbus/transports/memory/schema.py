@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from lightbus.declared.settings import Identity
 from lightbus.serializers import json_bytes
+from lightbus.transports.audit import MOST_ENTRIES, Act, read_act, write_act
 from lightbus.transports.cards import Card, Pause, read_card
 from lightbus.transports.memory.broker import broker as broker
 from lightbus.transports.memory.broker import from_json
@@ -91,6 +93,23 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         held = broker().pauses.items()
         return {names: pause for names, pause in held if names[0] in services and pause.holds(now)}
 
+    async def note_act(self, act: Act) -> bool:
+        """Keep an entry of the audit."""
+        kept, now = broker().audit, broker().clock.now()
+        kept.append(read_act(write_act(act), broker().new_id(now), now))
+        del kept[:-MOST_ENTRIES]
+        return True
+
+    async def past_acts(self, before: str = "", count: int = 1_000) -> Sequence[Act]:
+        """Return entries of the audit, the newest first."""
+        found = (act for act in reversed(broker().audit) if not before or _number(act.id) < _number(before))
+        return list(itertools.islice(found, count))
+
+    async def acts_after(self, after: str, count: int = 1_000) -> Sequence[Act]:
+        """Return entries of the audit, the oldest first."""
+        found = (act for act in broker().audit if not after or _number(act.id) > _number(after))
+        return list(itertools.islice(found, count))
+
     async def note_declared(self, service: str, record: bytes) -> None:
         """Keep what a service declares."""
         broker().declared[service] = record
@@ -110,3 +129,8 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         """Renew or end the lease of a tick."""
         ticks = broker().ticks.get(schedule)
         return ticks is not None and ticks.hold(holder, lease, broker().clock.now())
+
+
+def _number(entry_id: str) -> int:
+    """Return the part of an id by which entries are in order, whatever the clock does."""
+    return int(entry_id.partition("-")[2] or 0)

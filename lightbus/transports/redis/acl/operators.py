@@ -24,6 +24,7 @@ def roles_of_operators(*, is_cluster: bool) -> dict[str, tuple[Need, ...]]:
     """
     roles = {
         "looks at the bus": looks(),
+        "notes in the audit what it does": audits(),
         "pauses listeners": pauses(),
         "replays and drops dead letters": settles_dead_letters(),
         "changes groups of listeners": changes_groups(),
@@ -50,13 +51,14 @@ def looks() -> Iterator[Need]:
 
 
 def pauses() -> Iterator[Need]:
-    """The needs of pausing listeners, and of noting who did it."""
-    paused, audit = Key(keys.paused_key(ANY)), Key(keys.AUDIT)
-    commands: list[Command] = [
-        *(("HSET", paused, "", ""), ("HDEL", paused, "")),
-        *(("XADD", audit, "*", "", ""), ("XTRIM", audit, "MAXLEN", 1)),
-    ]
-    yield from needed(commands, "pause listeners")
+    """The needs of ``pause`` and ``resume``."""
+    paused = Key(keys.paused_key(ANY))
+    yield from needed([("HSET", paused, "", ""), ("HDEL", paused, "")], "pause listeners")
+
+
+def audits() -> Iterator[Need]:
+    """The needs of noting in the audit what one does."""
+    yield from needed([("XADD", Key(keys.AUDIT), "*", "", "")], "note in the audit what they do")
 
 
 def settles_dead_letters() -> Iterator[Need]:

@@ -8,18 +8,17 @@ process as "service\\0process" by the time when its card ends, so that nobody sc
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lightbus.declared.settings import Identity
-from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.transports.cards import Card, Pause, read_card, read_pause, write_pause
 from lightbus.transports.redis.keys import CARDS, card_key, paused_key
 from lightbus.transports.redis.link.channel import Channel
-from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
+
+from .refused import either
 
 #: Seconds for which a card that has ended may stay in the set of all cards.
 _LEFT_BEHIND = 60.0
@@ -30,7 +29,7 @@ async def show(session: Session, identity: Identity, card: bytes, seconds: float
     """Write the card of a process, and take those that have ended long ago out of the set."""
     lasts = max(1, math.ceil(seconds))
     key, member = card_key(identity.service_name, identity.process_name), _member(identity)
-    with _either("the card of this process is not written"):
+    with either("the card of this process is not written"):
         now, _ = await session.pipe.send("TIME")
         until = int(now) + lasts
         # One after the other: in a cluster, they may lie on two nodes.
@@ -42,14 +41,14 @@ async def show(session: Session, identity: Identity, card: bytes, seconds: float
 async def take_down(session: Session, identity: Identity) -> None:
     """Remove the card of a process."""
     key = card_key(identity.service_name, identity.process_name)
-    with _either("the card of this process is not removed"):
+    with either("the card of this process is not removed"):
         await _exchange(session, [("DEL", key)])
         await _exchange(session, [("ZREM", CARDS, _member(identity))])
 
 
 async def read(pipe: Channel) -> list[Card]:
     """Return all cards: one question which there are, and another one for all of them at once."""
-    with _either("the cards of processes can't be read"):
+    with either("the cards of processes can't be read"):
         names = [_identity(member) for member in await pipe.send("ZRANGE", CARDS, 0, -1)]
         names.sort(key=lambda who: (who.service_name, who.process_name))
         keys = [card_key(who.service_name, who.process_name) for who in names]
@@ -68,13 +67,13 @@ async def read(pipe: Channel) -> list[Card]:
 
 async def pause(pipe: Channel, service: str, listener: str, it: Pause) -> None:
     """Write the pause of a listener."""
-    with _either(f"the listener {listener} of {service} is not paused"):
+    with either(f"the listener {listener} of {service} is not paused"):
         await pipe.send("HSET", paused_key(service), listener, write_pause(it))
 
 
 async def resume(pipe: Channel, service: str, listener: str) -> bool:
     """Remove the pause of a listener; tell whether there was one."""
-    with _either(f"the listener {listener} of {service} is not resumed"):
+    with either(f"the listener {listener} of {service} is not resumed"):
         return bool(await pipe.send("HDEL", paused_key(service), listener))
 
 
@@ -82,7 +81,7 @@ async def pauses(session: Session, services: Collection[str]) -> Mapping[tuple[s
     """Return the pauses that hold now, by Redis's clock."""
     names = sorted(services)
     asked = [("TIME",), *(("HGETALL", paused_key(name)) for name in names)]
-    with _either("the pauses of listeners can't be read"):
+    with either("the pauses of listeners can't be read"):
         (seconds, micros), *hashes = await _exchange(session, asked)
     now = int(seconds) + int(micros) / 1e6
     found = {}
@@ -92,18 +91,6 @@ async def pauses(session: Session, services: Collection[str]) -> Mapping[tuple[s
             if it.holds(now):
                 found[service, listener.decode("utf-8", "replace")] = it
     return found
-
-
-@contextmanager
-def _either(what: str) -> Iterator[None]:
-    """Turn errors of Redis into those of the port: it is away, or this user may not do that."""
-    try:
-        yield
-    except LinkBroken as e:
-        raise TransportUnavailable(f"{what}: {e}") from None
-    except ReplyError as e:
-        kind = TransportError if e.code in ("NOPERM", "WRONGTYPE") else TransportUnavailable
-        raise kind(f"{what}: {e}") from None
 
 
 async def _exchange(session: Session, commands: Sequence[tuple[Any, ...]]) -> list[Any]:

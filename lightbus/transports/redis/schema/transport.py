@@ -20,6 +20,7 @@ import msgspec
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.runtime.complaints import Complaints
+from lightbus.transports.audit import Act
 from lightbus.transports.cards import Card, Pause
 from lightbus.transports.port import Use
 from lightbus.transports.redis.acl import needs
@@ -42,7 +43,7 @@ from lightbus.transports.redis.options import RedisSchemaOptions
 from lightbus.transports.redis.scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, WITHDRAW, Run
 from lightbus.transports.schema import SchemaTransport
 
-from . import cards
+from . import audit, cards
 
 logger = logging.getLogger(__name__)
 
@@ -322,6 +323,19 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
         """Return the pauses that hold now."""
         return await cards.pauses(self.session, services)
+
+    async def note_act(self, act: Act) -> bool:
+        """Keep an entry of the audit."""
+        await audit.note(self.pipe, act)
+        return True
+
+    async def past_acts(self, before: str = "", count: int = 1_000) -> Sequence[Act]:
+        """Return entries of the audit, the newest first."""
+        return await audit.past(self.pipe, before, count)
+
+    async def acts_after(self, after: str, count: int = 1_000) -> Sequence[Act]:
+        """Return entries of the audit, the oldest first."""
+        return await audit.after(self.pipe, after, count)
 
     def _expect_to(self, role: Literal["publishes", "owns", "runs"], names: Iterable[str]) -> None:
         for name in names:
