@@ -26,6 +26,7 @@
     ├── InvalidMessage              bytes that are not a message
     ├── SyncCallOnEventLoop
     ├── BusAlreadyClosed
+    ├── ScheduleRefused             a schedule is not run by hand as things are
     ├── OutboxError                 an event can't be written with the data
     │   ├── NotInTransaction
     │   ├── OutboxTableMissing
@@ -271,6 +272,10 @@ class AuditRefused(TransportError):
 
 class StreamFull(TransportError):
     """Listeners are so far behind that the stream takes no further events."""
+
+
+class ScheduleRefused(LightbusException):
+    """A schedule is not run by hand as things are."""
 
 
 class GroupRefused(TransportError):

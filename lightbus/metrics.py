@@ -237,6 +237,11 @@ class Metrics:
     schedule_runs: Timer = _timer(
         "schedule_runs", ("schedule",), "Runs of schedules in this process.", "ok; error: it raised"
     )
+    schedule_runs_by_hand: Counter = _counter(
+        "schedule_runs_by_hand",
+        ("schedule",),
+        "Those of them that somebody wanted to run then, as by lightbus schedule run.",
+    )
     dead_letters: Counter = _counter(
         "dead_letters",
         ("listener", "api", "event", "reason"),

@@ -285,7 +285,8 @@ def schedule_row(it: ScheduleStatus, now: float) -> Row:
     next_run = "-" if it.next_run is None else f"in {duration(max(0.0, it.next_run - now))}"
     last = "-" if it.started is None else ago(max(0.0, now - it.started))
     took = "-" if it.seconds is None else f"{it.seconds:.3g} s"
-    return (of_schedule(it), it.service, it.name, it.times, next_run, last, took, it.process or "-")
+    process = f"{it.process} (by {it.by})" if it.by else it.process or "-"
+    return (of_schedule(it), it.service, it.name, it.times, next_run, last, took, process)
 
 
 def _outbox(it: OutboxStatus, now: float) -> Row:

@@ -11,6 +11,8 @@ from lightbus.options import Duration, option
 #: The work that a process may do; it does all of it unless it is told otherwise.
 Feature = Literal["rpcs", "events", "tasks", "outbox"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
+#: The beginning of the APIs by which hosts are told to do something; the service follows.
+CONTROL = "internal.host."
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +181,8 @@ class Identity:
 
     service_name: str
     process_name: str
+
+    @property
+    def control_api(self) -> str:
+        """The API by which hosts of the service are told to do something, where they allow that."""
+        return f"{CONTROL}{self.service_name}"

@@ -22,6 +22,7 @@ from lightbus.runtime.retrying import Retrying
 from lightbus.transports.cards import OutboxCard
 from lightbus.worker import Worker
 from lightbus.worker.card import HostCard
+from lightbus.worker.schedules.control import HostApi
 
 from .banner import Banner
 from .checks import broker_problems
@@ -179,6 +180,8 @@ class Life:
         if self._arguments is not None:
             await run_located(hooks, "receive_args", "receive_args() of a plugin", self._arguments)
         await run_start_functions(self._modules, self._bus)
+        if self._manifest.bus.remote_control and "tasks" in client.parts.declarations.features:
+            client.register_api(HostApi(client.parts.identity, worker.schedules))
         self._prepare(worker)
         self._look_for_work(may_come=bool(hooks.before_worker_start))
         for transport in client.transports().all():

@@ -89,7 +89,14 @@ def use_brokers(manifest: Manifest, client: BusClient) -> None:
 def names_of_apis(manifest: Manifest, client: BusClient) -> list[str]:
     """Return the APIs that the manifest or its code has to do with; ``default`` if there is none."""
     listened = [api for _, events, _, _ in _listeners(manifest, client) for api, _ in events]
-    return list(dict.fromkeys([*manifest.apis, *client.registry.names(), *listened])) or ["default"]
+    named = [*manifest.apis, *client.registry.names(), *listened, *control_of(manifest, client)]
+    return list(dict.fromkeys(named)) or ["default"]
+
+
+def control_of(manifest: Manifest, client: BusClient) -> list[str]:
+    """Return the API by which hosts of the service are told to do something; none if they do not allow it."""
+    is_told = manifest.bus.remote_control and "tasks" in client.parts.declarations.features
+    return [client.parts.identity.control_api] if is_told else []
 
 
 def _uses(manifest: Manifest, client: BusClient) -> Iterator[Use]:
@@ -97,7 +104,9 @@ def _uses(manifest: Manifest, client: BusClient) -> Iterator[Use]:
     listeners = list(_listeners(manifest, client))
     listened = {api for _, events, _, _ in listeners for api, _ in events}
     for name in names_of_apis(manifest, client):
-        if is_ours(manifest, client, name):
+        if name in control_of(manifest, client):
+            yield from (Use("publishes", name), Use("serves", name))
+        elif is_ours(manifest, client, name):
             yield from _of_owner(client, name)
         elif name != "default":
             yield Use("knows" if name in listened else "calls", name)

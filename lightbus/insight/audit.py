@@ -19,6 +19,7 @@ from lightbus.exceptions import (
     GroupRefused,
     InvalidParameters,
     LightbusException,
+    ScheduleRefused,
     TransportUnavailable,
 )
 from lightbus.transports.audit import MOST_IDS, Act
@@ -28,10 +29,13 @@ logger = logging.getLogger(__name__)
 
 #: How many entries are read at a time.
 _PAGE = 1_000
+#: How many of those may lie between the two entries of one act.
+_PAGES_OF_ONE = 10
 #: Seconds that the broker has to keep an entry.
 _PATIENCE = 5.0
 #: Seconds after which an act is told by those who follow, though nothing is known of its end.
 _UNENDED = 5.0
+_REFUSED = (GroupRefused, ScheduleRefused)
 _ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 
@@ -238,8 +242,15 @@ async def _note(client: BusClient, act: Act) -> str:
 
 async def _has_ended(schema: SchemaTransport, begun: Act) -> bool:
     """Tell whether the end of an act is among the entries that come after its beginning."""
-    following = await schema.acts_after(begun.id, _PAGE)
-    return any(entry.act == begun.act for entry in following)
+    after = begun.id
+    for _ in range(_PAGES_OF_ONE):
+        following = await schema.acts_after(after, _PAGE)
+        if any(entry.act == begun.act for entry in following):
+            return True
+        if len(following) < _PAGE:
+            return False
+        after = following[-1].id
+    return False
 
 
 def _failed(act: Act, error: BaseException) -> Act:
@@ -249,7 +260,7 @@ def _failed(act: Act, error: BaseException) -> Act:
     if not isinstance(error, LightbusException):
         # Its text may have anything in it.
         return replace(act, outcome="failed", error=type(error).__name__)
-    return replace(act, outcome="refused" if isinstance(error, GroupRefused) else "failed", error=str(error))
+    return replace(act, outcome="refused" if isinstance(error, _REFUSED) else "failed", error=str(error))
 
 
 def _is_like(name: str, pattern: str, ends: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from lightbus.bus.client import BusClient
 from lightbus.bus.groups import belongs, heirs_of
 from lightbus.contracts.expectations import doubts
-from lightbus.declared.settings import Identity
+from lightbus.declared.settings import CONTROL, Identity
 from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.transports.cards import Card, Pause, ScheduleCard
 from lightbus.transports.events import EventTransport, GroupStatus
@@ -99,6 +99,7 @@ class ScheduleStatus:
         outcome: Its outcome: ``ok`` or ``error``.
         process: The process that has run it last; empty if none of those that live has.
         running: How many runs go on.
+        by: Who wanted the last run; empty if it was its time.
     """
 
     service: str
@@ -111,6 +112,7 @@ class ScheduleStatus:
     outcome: str | None
     process: str
     running: int
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,8 @@ class _Apis:
         """The status of the one whose calls wait in this queue."""
         name = queue.api_name
         owner = next((who.service_name for who in self.owners[name]), None) or client.settings(name).owner
+        if name.startswith(CONTROL):
+            owner = name.removeprefix(CONTROL)
         taken = queue.process_names, queue.waiting, queue.running
         return ApiStatus(name, owner, name in self.contracts, *taken, name in self.foreign)
 
@@ -321,7 +325,7 @@ def _schedule(known: tuple[tuple[str, str], tuple[Card, ScheduleCard]]) -> Sched
     (service, name), (card, it) = known
     process = card.process if it.started is not None else ""
     times = f"{it.times} ({it.timezone})" if it.timezone else it.times
-    last = (it.started, it.seconds, it.outcome, process, it.running)
+    last = (it.started, it.seconds, it.outcome, process, it.running, it.by)
     return ScheduleStatus(service, name, times, it.scope, it.next_run, *last)
 
 

@@ -45,14 +45,14 @@ def of_api(it: ApiStatus) -> Verdict:
 
 def is_of_all(it: ApiStatus) -> bool:
     """Tell whether an API describes the bus itself, so that every service has it."""
-    return it.name.startswith("internal.")
+    return it.name.startswith("internal.") and it.owner is None
 
 
-def of_group(it: ListenerStatus | GroupStatus) -> Verdict:
-    """Return the word for how a listener or a group fares."""
+def of_group(it: ListenerStatus | GroupStatus, *, is_paused: bool = False) -> Verdict:
+    """Return the word for how a listener or a group fares; of a group, it is given whether it is paused."""
     if it.gone:
         return Verdict("lost", 2)
-    if isinstance(it, ListenerStatus) and it.paused:
+    if is_paused or (isinstance(it, ListenerStatus) and it.paused):
         return Verdict("paused", 1)
     if not it.is_served:
         return Verdict("unserved", 2 if it.lag + it.pending else 1)

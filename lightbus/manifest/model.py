@@ -95,6 +95,9 @@ class BusOptions:
     expose_tracebacks: bool = option(
         False, "Whether callers get the traceback of a procedure that raised; it shows your code."
     )
+    remote_control: bool = option(
+        False, "Whether people who may call over the bus may have this service's schedules run now."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ class ScheduleCard:
         seconds: How long that took; None while it runs.
         outcome: ``ok`` or ``error``; None while it runs.
         running: How many runs go on now.
+        by: Who wanted the last run; empty if it was its time.
     """
 
     name: str = ""
@@ -147,6 +148,7 @@ class ScheduleCard:
     seconds: float | None = None
     outcome: str | None = None
     running: int = 0
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

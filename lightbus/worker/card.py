@@ -73,6 +73,7 @@ class HostCard:
             obstacles=tuple(self._life.obstacles()),
             waits=tuple(self._life.waits()),
             features=tuple(self._parts.declarations.features),
+            remote_control=self._parts.registry.is_registered(self._parts.identity.control_api),
             apis=tuple(self._apis()),
             listeners=tuple(self._listeners(self._handlings.look(now))),
             procedures=tuple(self._procedures(self._executions.look(now))),

@@ -71,7 +71,10 @@ class Outlook:
         """
         parts = self._parts
         listeners = parts.declarations.listeners.values()
-        names = {*self._published, *(api for listener in listeners for api, _ in listener.events)}
+        definitions = map(parts.registry.get, self._published)
+        # By what describes the bus itself, nothing is fired that this service would have to look after.
+        told = {each.name for each in definitions if each.events or not each.internal}
+        names = {*told, *(api for listener in listeners for api, _ in listener.events)}
         return await groups_of(parts, [(name, "*") for name in names])
 
     async def _look_at_groups(self, unserved: Sequence[GroupStatus]) -> None:

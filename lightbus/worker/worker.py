@@ -99,7 +99,9 @@ class Worker:
                 self._dispatch.prepare_api(name)
                 self._published.append(name)
                 self.ownership.add(name)
-                if "rpcs" in declared.features and not parts.registry.get(name).only_tells:
+                # Of a host that serves no APIs, schedules can be run by hand all the same.
+                serves = "rpcs" in declared.features or name == parts.identity.control_api
+                if serves and not parts.registry.get(name).only_tells:
                     self.rpcs.append(RpcWorker(parts, self._dispatch, name))
         for key, listener in declared.listeners.items() if "events" in declared.features else ():
             if key not in self._listeners:

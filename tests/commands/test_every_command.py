@@ -81,6 +81,7 @@ TABLE = {
     "resume": ("auth-mailer", FAILED, UNAVAILABLE),
     "run": ("--fail-fast", OK, UNAVAILABLE),
     "schedule list": ("", OK, UNAVAILABLE),
+    "schedule run": ("nightly", FAILED, UNAVAILABLE),
     "shell": ("-e bus.auth.check_password(username=1,password=1)", OK, UNAVAILABLE),
     "status": ("", OK, UNAVAILABLE),
     "types": ("auth", OK, UNAVAILABLE),

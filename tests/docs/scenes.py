@@ -136,6 +136,16 @@ def audit(console: Console) -> None:
     assert host.terminate() == 0
 
 
+def schedules(console: Console) -> None:
+    console.put("jobs.py", "def close():\n    pass\n")
+    schedule = "{close_the_day: {cron: '0 2 * * *', call: 'jobs:close'}}"
+    allowed = console.yaml("remote_control")
+    console.put("lightbus.yaml", f"service_name: shop\n{allowed}schedules: {schedule}\n")
+    with console.host() as host:
+        console.next("done: shop:close_the_day")
+        assert host.terminate() == 0
+
+
 def _groups(console: Console, *names: str) -> None:
     """Fire three events that nobody has read as these groups."""
     console.put("bus.py", BUS)
@@ -418,6 +428,7 @@ SCENES: Mapping[str, Callable[[Console], None]] = {
         "listeners-that-are-gone": listeners_that_are_gone,
         "audit": audit,
         "pause-listeners": pause_listeners,
+        "schedules": schedules,
         "metrics": metrics,
         "plan": plan,
         "plugins": plugins,

@@ -98,6 +98,10 @@ async def linger() -> None:
     await ledger.enter("linger")
 
 
+def break_down() -> None:
+    raise ValueError("no till")
+
+
 def needs(argument: str) -> None:
     """Can't be scheduled."""
 

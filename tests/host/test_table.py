@@ -36,7 +36,11 @@ TABLE = {
         "notify": "outbox/test_notify.py",
         "django sqlalchemy": "outbox/test_host.py",
     },
-    "BusOptions": {"log_level log_format drain_timeout": PROCESS, "expose_tracebacks": OPTIONS},
+    "BusOptions": {
+        "log_level log_format drain_timeout": PROCESS,
+        "expose_tracebacks": OPTIONS,
+        "remote_control": "host/test_run_now.py",
+    },
     "BusRedisOptions": {
         "url username password connect_timeout": PROCESS,
         "command_timeout": "transports/test_pipe.py",

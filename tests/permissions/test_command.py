@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.conftest import require
 from tests.guide.project import Project
 from tests.support.servers import Kind, Server, ServerPool
 
-from .page import PAGE, As, write
+from .page import PAGE, PASSWORD, As, parts, refused, set_user, write
 
 SECRET = "not-to-be-seen"
 
@@ -46,7 +47,7 @@ def server(request: pytest.FixtureRequest, servers: ServerPool) -> Iterator[Serv
     require(kind)
     it = servers.clean(kind)
     yield it
-    for user in ("web", "asker", "jobs"):
+    for user in ("web", "asker", "jobs", "ops"):
         it.execute("ACL", "DELUSER", user)
 
 
@@ -217,3 +218,36 @@ def test_patterns_fit_the_keys_that_they_are_made_of(server: Server) -> None:
 def test_a_channel_is_a_rule_of_its_own() -> None:
     needed = [Need(("SSUBSCRIBE", Channel("{a.*:stream}:bell")), "hear"), Need(("PING",), "live")]
     assert [*map(str, rules_of(needed))] == ["+ping", r"(&{a.\*:stream}:bell +ssubscribe)"]
+
+
+def test_an_operator_may_have_schedules_run_where_a_service_allows_it(
+    project: Project, server: Server
+) -> None:
+    project.write("password", PASSWORD)
+    text = """
+        service_name: jobs
+        modules: []
+        bus: {redis: {url: "redis://redis:6379/0", username: jobs, password: "${file:password}"}}
+        schedules: {nightly: {cron: "0 2 * * *", call: "time:time"}}
+        """
+    project.write("jobs.yaml", text)
+    asked = ("acl", "jobs.yaml", "--operator", "ops", "--operator-password", "password")
+    assert "internal.host" not in project.run(*asked).stdout
+    project.write("jobs.yaml", text.replace("bus: {", "bus: {remote_control: true, "))
+    for line in project.run(*asked).stdout.splitlines()[1:]:
+        set_user(server, line.split(" ", 2)[1], parts(line.split(" ", 2)[2]))
+    server.execute("ACL", "LOG", "RESET")
+    own = f"bus.redis.url={server.url}"
+    host = project.start("run", "-c", "jobs.yaml", "--set", own)
+    host.wait_for_line("ready: ")
+    as_ops = ("--set", own, "--set", "bus.redis.username=ops", "--set", f"bus.redis.password={PASSWORD}")
+    done = project.run("schedule", "run", "nightly", *as_ops)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("done: jobs:nightly in ")
+    assert [each["outcome"] for each in map(json.loads, _audited(project, as_ops))] == ["done"]
+    assert host.terminate() == 0
+    known = {"config|get", "client|setinfo", "client|kill"}
+    assert {what for _, what in refused(server)} - known == set()
+
+
+def _audited(project: Project, as_ops: tuple[str, ...]) -> list[str]:
+    return project.run("audit", "--json", *as_ops).stdout.splitlines()

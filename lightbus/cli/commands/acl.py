@@ -21,7 +21,7 @@ from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Problems, render
 from lightbus.runtime.portal import run
 from lightbus.transports.redis.acl.needs import everybody
-from lightbus.transports.redis.acl.operators import roles_of_operators
+from lightbus.transports.redis.acl.operators import roles_of_operators, runs_schedules
 from lightbus.transports.redis.acl.roles import EVERYBODY, digest_of
 from lightbus.transports.redis.acl.rules import Rule, rules_of
 from lightbus.transports.redis.link.permissions import Need, NoSuchUser, NotKnown
@@ -106,7 +106,8 @@ def command(manifests: tuple[str, ...], form: str, check: bool, **options: Any) 
     users = _together([user for service in services for user in run(service.users())])
     users = _of_one_redis(users, own["address"])
     if operator is not None:
-        users.append(_operator(operator, users[0], password))
+        is_told = any(manifest.bus.remote_control for manifest in read)
+        users.append(_operator(operator, users[0], password, runs=is_told))
     for note in _notes(users):
         complain(note)
     print(*_written(users, form), sep="\n")
@@ -238,14 +239,16 @@ def _of_one_redis(users: Sequence[_User], address: str | None) -> list[_User]:
     return [user for user in users if address in (None, user.address)]
 
 
-def _operator(name: str, like: _User, password: Path | None) -> _User:
-    """Return the user who looks after the Redis of another one."""
+def _operator(name: str, like: _User, password: Path | None, *, runs: bool) -> _User:
+    """Return the user who looks after the Redis of another one, and may have schedules run."""
     text = password.read_text("utf-8").rstrip("\r\n") if password is not None else None
     user = _User(name, like.address, digest_of(text))
     # Whether it is a cluster, and which database: as for the services.
     user.add(EVERYBODY, like.roles.get(EVERYBODY, dict.fromkeys(everybody())))
     for role, needs in roles_of_operators(is_cluster=like.is_on_cluster).items():
         user.add(role, needs)
+    if runs:
+        user.add("runs schedules", runs_schedules(is_cluster=like.is_on_cluster))
     return user
 
 

@@ -9,19 +9,34 @@ from typing import Any
 
 import click
 
-from lightbus.cli.acting import on_the_bus
+from lightbus.bus.client import BusClient
+from lightbus.cli.acting import actor, because_option, on_the_bus
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.status_screen import SCHEDULES, schedule_row
 from lightbus.cli.tables import Table
-from lightbus.cli.wording import counted, line_width
+from lightbus.cli.wording import complain, counted, line_width
+from lightbus.host.logs import on_one_line
+from lightbus.host.shutdown import EXIT_FAILED
 from lightbus.insight.overview import schedules
+from lightbus.insight.schedules import Run, run_now, service_of
+from lightbus.options import parse_duration
 
 command = Group(
     "schedule",
-    help="Look at what is called at set times.",
+    help="Look at what is called at set times, and run it now.",
     epilog="Example: lightbus schedule list",
 )
+
+
+def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
+    try:
+        seconds: float = parse_duration(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise click.BadParameter(f"{value!r} is not a duration; write 30s, 5m or 2h")
+    return seconds
 
 
 @command.command("list", epilog="Example: lightbus schedule list --service shop")
@@ -40,3 +55,44 @@ def list_(service: str | None, as_json: bool, **options: Any) -> None:
         for it in wanted:
             table.add(*schedule_row(it, time.time()))
     print(counted(len(wanted), "schedule"))
+
+
+@command.command(
+    "run", epilog="Example: lightbus schedule run nightly_close --because 'the night was missed'"
+)
+@click.argument("name", metavar="NAME")
+@click.option("--service", metavar="NAME", default="", help="That of this service.")
+@click.option("--no-wait", is_flag=True, help="Return once it has begun.")
+@click.option(
+    "--timeout",
+    default="1h",
+    show_default=True,
+    metavar="DURATION",
+    callback=_duration,
+    help="How long to wait for its end; it goes on after that.",
+)
+@because_option
+@manifest_options
+def run_(name: str, service: str, no_wait: bool, timeout: float, because: str, **options: Any) -> int:
+    """Have one process of its service run a schedule now, and wait for its end.
+
+    Its service must allow it: bus.remote_control. Without overlap, it is refused while another run goes on.
+    """
+    manifest = begin(options)
+
+    async def act(client: BusClient, _: list[str]) -> Run:
+        found = await service_of(client, name, manifest.schedules, service)
+        return await run_now(client, found, name, by=actor(because), wait=None if no_wait else timeout)
+
+    run = on_the_bus(manifest, act)
+    of = on_one_line(f"{run.service}:{run.name}")
+    if run.outcome is None:
+        print(f"begun: {of} in {on_one_line(run.process)}")
+        return 0
+    took = f"{of} in {on_one_line(run.process)}, {run.seconds or 0.0:.3g} s"
+    if run.outcome == "ok":
+        print(f"done: {took}")
+        return 0
+    print(f"failed: {took}")
+    complain(on_one_line(f"it raised {run.error}; the log of {run.process} has more"))
+    return EXIT_FAILED

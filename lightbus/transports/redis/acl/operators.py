@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lightbus.declared.settings import CONTROL
 from lightbus.transports.redis import keys, scripts
 from lightbus.transports.redis.link.permissions import Channel, Command, Key, Need
 
-from .needs import ANY, needed, runs_script
+from .needs import ANY, calls, needed, reads_answers, rings, runs_script
 
 #: Stands for any stream of events.
 ANY_STREAM = keys.any_stream()
@@ -59,6 +60,14 @@ def pauses() -> Iterator[Need]:
 def audits() -> Iterator[Need]:
     """The needs of noting in the audit what one does."""
     yield from needed([("XADD", Key(keys.AUDIT), "*", "", "")], "note in the audit what they do")
+
+
+def runs_schedules(*, is_cluster: bool) -> Iterator[Need]:
+    """The needs of ``schedule run``, of any service that allows it."""
+    api = f"{CONTROL}{ANY}"
+    yield from (*calls(api, is_cluster=is_cluster), *reads_answers())
+    if is_cluster:
+        yield from rings(keys.queue_key(api))
 
 
 def settles_dead_letters() -> Iterator[Need]:

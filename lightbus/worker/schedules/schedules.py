@@ -5,46 +5,66 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from typing import Any
 
 from lightbus.bus.parts import Parts
+from lightbus.declared.names import did_you_mean
 from lightbus.declared.schedule import Schedule
-from lightbus.exceptions import LightbusException
+from lightbus.exceptions import LightbusException, text_of
 from lightbus.runtime.cancellation import end, is_cancelled, own
 from lightbus.runtime.isolation import Isolation
-from lightbus.runtime.retrying import Retrying
 from lightbus.runtime.tasks import Kept, begin
 
+from .leases import Leases
 from .timekeeping import Timekeeper
 
 logger = logging.getLogger(__name__)
 
 #: The most seconds by which a run may be late if the broker can't be asked in time which process runs it.
 _PATIENCE = 60.0
+#: Seconds that the broker has to say whether a schedule may be run by hand.
+_PATIENCE_BY_HAND = 5.0
+#: Seconds from now on to which a run by hand belongs, as they are tried in turn: the clock of a host may be
+#: that far ahead, so that a later time than now was given out before.
+_AHEAD = (0.0, 1.0, 3.0, 6.0, 9.0)
+_MOST_TEXT = 500
 #: Seconds after which the broker is asked again.
 _PAUSE = 1.0
 #: Seconds by which a time may be off: times are sums of floating point numbers.
 _ROUNDING = 0.001
-#: Bounds of the lease of a run, in seconds. It is shorter than the time between two ticks, so that a process
-#: that is killed while it runs one does not keep the others from the next.
-_SHORTEST_LEASE, _LONGEST_LEASE = 0.9, 30.0
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
-    """A run of one tick, or the question to the broker whether this process is to run it."""
+class Run:
+    """A run of one tick, or one by hand; or the question to the broker whether this process is to run it.
+
+    Args:
+        name: The schedule.
+        is_ours: Whether it runs; else the broker has not answered yet.
+        by: Who wants it; empty for a tick.
+        outlasted: Whether it still ran at the next tick.
+        begun: Done when it begins, for those who wait for that.
+        started: When that was, as a Unix time.
+        seconds: How long it took.
+        outcome: Its outcome: ``ok`` or ``error``; None while it goes on.
+        error: What it raised.
+        refused: Why it did not begin.
+    """
 
     name: str
-    #: Whether it runs; else the broker has not answered yet.
     is_ours: bool
-    #: Whether it still ran at the next tick.
+    by: str = ""
     outlasted: bool = False
+    begun: asyncio.Future[None] | None = None
+    started: float | None = None
+    seconds: float | None = None
+    outcome: str | None = None
+    error: str = ""
+    refused: str = ""
 
 
 @dataclass(slots=True)
@@ -56,12 +76,18 @@ class Past:
         started: When the last run began, likewise.
         seconds: How long it took; None while it goes on.
         outcome: Its outcome: ``ok`` or ``error``.
+        by: Who wanted it, if it was not its time.
     """
 
     next_run: float | None = None
     started: float | None = None
     seconds: float | None = None
     outcome: str | None = None
+    by: str = ""
+
+
+class NotRun(Exception):
+    """A schedule can't be run by hand now; says why."""
 
 
 class Schedules:
@@ -74,11 +100,10 @@ class Schedules:
         #: Makes the context in which each run begins; None while none may begin.
         self._isolation: Isolation | None = None
         self._keepers: dict[str, tuple[Schedule, Kept]] = {}
-        self._runs: dict[asyncio.Task[None], _Run] = {}
+        self._runs: dict[asyncio.Task[None], Run] = {}
         #: What is known of each, by name.
         self.pasts: dict[str, Past] = {}
-        # Random, since a process that has the name of a dead one must not count as holder of its leases.
-        self._holder = f"{parts.identity.process_name} {secrets.token_hex(4)}"
+        self._leases = Leases(parts)
         #: The schedules that were warned of because their runs are too long.
         self._told: set[str] = set()
         #: The first tick for which the broker could not be asked, by the schedule's name.
@@ -183,39 +208,100 @@ class Schedules:
                 run.outlasted = True
             self._skip(schedule, "here")
             return
-        run = _Run(schedule.name, schedule.scope == "process")
-        tick, name = self._tick(schedule, due, run, catch_up), f"lightbus run of the schedule {schedule.name}"
-        task = own(begin(tick, name, isolation.context()))
+        run = Run(schedule.name, schedule.scope == "process")
+        self._start(run, self._tick(schedule, due, run, catch_up), isolation)
+
+    def run_now(self, name: str, by: str) -> tuple[asyncio.Task[None], Run]:
+        """Run a schedule once, in this process, as soon as no other run is in its way.
+
+        Args:
+            name: The schedule.
+            by: Who wants it.
+
+        Returns:
+            The task, and the run that it does.
+
+        Raises:
+            NotRun: There is no such schedule here, or another run goes on and may not overlap.
+        """
+        known, isolation = self._parts.declarations.all_schedules(), self._isolation
+        if isolation is None:
+            raise NotRun("the process runs no schedules now: it starts or stops")
+        if name not in known:
+            raise NotRun(f"the process has no schedule {name!r}{did_you_mean(name, known)}")
+        schedule = known[name]
+        if not schedule.overlap and any(run.name == name for run in self._runs.values()):
+            raise NotRun("it still runs, and overlap is off")
+        logger.info("the schedule %s runs now, since %s wants it", name, by)
+        run = Run(name, schedule.scope == "process" or schedule.overlap, by)
+        run.begun = asyncio.get_running_loop().create_future()
+        return self._start(run, self._by_hand(schedule, run), isolation), run
+
+    def _start(self, run: Run, work: Coroutine[Any, Any, None], isolation: Isolation) -> asyncio.Task[None]:
+        task = own(begin(work, f"lightbus run of the schedule {run.name}", isolation.context()))
         self._runs[task] = run
         task.add_done_callback(lambda task: self._runs.pop(task, None))
+        return task
 
-    async def _tick(self, schedule: Schedule, due: float, run: _Run, catch_up: bool) -> None:
+    async def _by_hand(self, schedule: Schedule, run: Run) -> None:
+        lease = 0.0
+        try:
+            if not run.is_ours:
+                async with asyncio.timeout(_PATIENCE_BY_HAND):
+                    lease = await self._take_turn(schedule, run)
+        except (TimeoutError, LightbusException) as e:
+            run.refused = f"the broker does not say whether it runs elsewhere: {str(e) or 'no answer'}"
+        if not run.is_ours:
+            return
+        self._parts.metrics.schedule_runs_by_hand.add(schedule.name)
+        async with self._leases.held(schedule, lease):
+            await self._run(schedule, run)
+        self._parts.card.renew()
+
+    async def _take_turn(self, schedule: Schedule, run: Run) -> float:
+        """Keep other processes from running it meanwhile; return the lease."""
+        schema = self._parts.transports().schema()
+        now = await schema.now()
+        lease, outcome = self._leases.seconds(schedule, now), ""
+        for ahead in _AHEAD:
+            outcome = await schema.claim(self._leases.key(schedule), now + ahead, self._leases.holder, lease)
+            if outcome != "had":
+                break
+        run.is_ours = outcome == "ours"
+        run.refused = "" if run.is_ours else "it still runs in another process, and overlap is off"
+        return lease
+
+    async def _tick(self, schedule: Schedule, due: float, run: Run, catch_up: bool) -> None:
         if schedule.scope == "process":
-            await self._run(schedule)
+            await self._run(schedule, run)
         else:
-            lease = self._lease(schedule, due)
+            lease = self._leases.seconds(schedule, due)
             run.is_ours = await self._is_ours(schedule, due, lease, catch_up)
             if not run.is_ours:
                 return
-            async with self._held(schedule, lease):
-                await self._run(schedule)
+            async with self._leases.held(schedule, lease):
+                await self._run(schedule, run)
         if not run.outlasted:
             self._told.discard(schedule.name)
 
-    async def _run(self, schedule: Schedule) -> None:
+    async def _run(self, schedule: Schedule, run: Run) -> None:
         started, outcome = time.perf_counter(), "ok"
         past = self._past(schedule)
-        past.started, past.seconds, past.outcome = self._now(schedule), None, None
+        past.started, past.seconds, past.outcome, past.by = self._now(schedule), None, None, run.by
+        run.started = past.started
+        if run.begun is not None:
+            run.begun.set_result(None)
+            self._parts.card.renew()
         try:
             await self._parts.pool.invoke(schedule.call)
         except BaseException as e:
             if is_cancelled(e):
                 raise
-            outcome = "error"
+            outcome, run.error = "error", text_of(e)[:_MOST_TEXT]
             logger.exception("the schedule %s failed; it runs again at its next time", schedule.name)
             await self._parts.hooks.report(e)
         seconds = time.perf_counter() - started
-        past.seconds, past.outcome = seconds, outcome
+        past.seconds, past.outcome = run.seconds, run.outcome = seconds, outcome
         self._parts.metrics.schedule_runs.add((schedule.name,), outcome, seconds)
 
     def _past(self, schedule: Schedule) -> Past:
@@ -244,7 +330,7 @@ class Schedules:
                 # Without a limit, a broker that is away would keep it waiting for ever.
                 async with asyncio.timeout(_PAUSE):
                     outcome = await schema.claim(
-                        self._key(schedule), due, self._holder, lease, catch_up=catch_up
+                        self._leases.key(schedule), due, self._leases.holder, lease, catch_up=catch_up
                     )
                 break
             except (TimeoutError, LightbusException) as e:
@@ -272,56 +358,6 @@ class Schedules:
             # One of the clocks was set since they were last compared.
             await self.timekeeper.look()
         return outcome == "ours"
-
-    @asynccontextmanager
-    async def _held(self, schedule: Schedule, lease: float) -> AsyncIterator[None]:
-        """Hold the lease of a run, so that no other process runs the next ticks meanwhile."""
-        renewal = None
-        if lease:
-            lost = f"the lease of the schedule {schedule.name} is not renewed"
-            name = f"lightbus lease of the schedule {schedule.name}"
-            work = partial(self._renew, schedule, lease)
-            renewal = Kept(work, name, lost, self._parts.obstacles).start()
-        try:
-            yield
-        finally:
-            if renewal is not None:
-                # In this order: a renewal after the release would hold the lease again.
-                renewal.end()
-                await self._let_go(schedule)
-
-    async def _renew(self, schedule: Schedule, lease: float) -> None:
-        schema = self._parts.transports().schema()
-        renewing = Retrying(logger, f"the lease of the schedule {schedule.name} can't be renewed")
-        while True:
-            await asyncio.sleep(lease / 3)
-            try:
-                if not await schema.hold(self._key(schedule), self._holder, lease):
-                    logger.warning(
-                        "the schedule %s may run in another process as well, since its lease ran out",
-                        schedule.name,
-                    )
-                    return
-                renewing.clear()
-            except LightbusException as e:
-                renewing.failed(e)
-
-    async def _let_go(self, schedule: Schedule) -> None:
-        try:
-            async with asyncio.timeout(2):
-                await self._parts.transports().schema().hold(self._key(schedule), self._holder, 0)
-        except (TimeoutError, LightbusException) as e:
-            logger.warning(
-                "the lease of the schedule %s was not released, and runs out by itself: %s", schedule.name, e
-            )
-
-    def _key(self, schedule: Schedule) -> str:
-        return f"{self._parts.identity.service_name}:{schedule.name}"
-
-    def _lease(self, schedule: Schedule, due: float) -> float:
-        if schedule.overlap:
-            return 0.0
-        return min(_LONGEST_LEASE, max(_SHORTEST_LEASE, 0.9 * (schedule.next_time(due) - due)))
 
 
 def _is_shared(schedule: Schedule) -> bool:
