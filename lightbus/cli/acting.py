@@ -6,16 +6,19 @@ import getpass
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from shlex import quote
 from typing import TypeVar
 
 import click
 
 from lightbus.bus.client import BusClient
 from lightbus.cli.wording import complain, line_width, paragraph
+from lightbus.exceptions import TransportError
 from lightbus.host.checks import client_for
 from lightbus.host.logs import on_one_line
 from lightbus.insight.audit import Actor
+from lightbus.insight.cards import paused_groups
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import run
 
@@ -56,6 +59,17 @@ def actor(because: str) -> Actor:
     # As sshd has it: the address, and two ports.
     address = next(iter(os.environ.get("SSH_CLIENT", "").split()), "")
     return Actor(user=who(), role="cli", origin="cli", address=address, reason=because, tell=_tell)
+
+
+async def tell_paused(client: BusClient, names: Iterable[str]) -> None:
+    """Say which of some groups belong to listeners that are paused, so that what waits there stays."""
+    try:
+        paused = await paused_groups(client, names)
+    except TransportError as e:
+        _tell(str(e))
+        return
+    for group, pause in sorted(paused.items()):
+        _tell(f"{group} is {pause.in_words()}; it takes nothing until lightbus resume {quote(group)}")
 
 
 def who() -> str:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from lightbus.bus.client import BusClient
@@ -32,6 +33,7 @@ from lightbus.host.checks import (
 )
 from lightbus.host.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_UNAVAILABLE
 from lightbus.host.uses import is_ours, names_of_apis, use_brokers
+from lightbus.insight.cards import paused_groups
 from lightbus.insight.overview import Overview, overview
 from lightbus.manifest import DEFAULT_FILE
 from lightbus.manifest.model import Manifest
@@ -199,8 +201,22 @@ async def _at_work(manifest: Manifest, client: BusClient) -> list[Check]:
         said = str(e) or "Redis did not answer in time"
         problem = Problem(Place(""), "", f"the groups and calls can't be seen: {said}", "warning")
         return [Check("groups", "not seen", [problem]), *_skipped(["apis"], "not seen"), _versions(None)]
-    stale = await unserved_groups(manifest, client, imports=True)
+    stale = [*await unserved_groups(manifest, client, imports=True), *await _paused(client, groups)]
     return [_groups(client, groups, stale), _apis(manifest, client, seen), _versions(seen)]
+
+
+async def _paused(client: BusClient, groups: Sequence[GroupStatus]) -> list[Problem]:
+    """Tell which listeners of the service are paused."""
+    names = {each.group for each in groups if belongs(each, client.service_name)}
+    try:
+        paused = await paused_groups(client, names)
+    except LightbusException as e:
+        return [Problem(Place(""), "", str(e), "note")]
+    told = "the listener {} is {}; it takes nothing until lightbus resume {}".format
+    return [
+        Problem(Place(""), "", told(name, pause.in_words(), quote(name)), "warning")
+        for name, pause in sorted(paused.items())
+    ]
 
 
 def _groups(client: BusClient, groups: Sequence[GroupStatus], stale: Sequence[Problem]) -> Check:

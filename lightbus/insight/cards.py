@@ -32,6 +32,20 @@ async def read_pauses(client: BusClient, services: Iterable[str]) -> dict[tuple[
     return dict(await client.transports().schema().pauses(set(services)))
 
 
+async def paused_groups(client: BusClient, groups: Iterable[str]) -> dict[str, Pause]:
+    """Return the pauses that hold now, by the group of the listener; raises as :func:`read_cards`.
+
+    Args:
+        client: The bus.
+        groups: The groups that are meant.
+    """
+    # Service and listener may both have dashes: which of them parts the two, only a pause can tell.
+    parts = [(group, place) for group in set(groups) for place, each in enumerate(group) if each == "-"]
+    pauses = await read_pauses(client, {group[:place] for group, place in parts}) if parts else {}
+    named = {(group[:place], group[place + 1 :]): group for group, place in parts}
+    return {named[names]: pause for names, pause in pauses.items() if names in named}
+
+
 def last_runs(cards: Sequence[Card]) -> dict[tuple[str, str], tuple[Card, ScheduleCard]]:
     """Return each schedule as the process has it that was the last to run it, by service and name."""
     found: dict[tuple[str, str], tuple[Card, ScheduleCard]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,3 +88,61 @@ def test_a_reader_that_shows_no_card_is_said_not_to_heed_it(project: Project, an
     done = project.run("pause", "mailer-send")
     assert done.returncode == 0
     assert "old-1 reads its events, too, and is a Lightbus 1.x or may not heed pauses" in done.stderr
+
+
+GOES_ON = re.compile(
+    r"mailer-send is paused since \d{4}-\d\d-\d\d .* UTC by .+@.+; it takes nothing "
+    r"until lightbus resume mailer-send"
+)
+
+
+def test_whoever_looks_at_its_group_or_its_dead_letters_is_told(project: Project, any_redis: Server) -> None:
+    added = ("reason", "failed", "error", "", "trace", "", "attempts", 1, "origin", "1-1")
+    fields = ("api_name", "shop", "event_name", "sold", "id", "e1")
+    any_redis.execute("XADD", "{shop.*:stream}:dead:mailer-send", "1-1", *fields, *added)
+    for command in ("dlq list", "dlq replay --all --dry-run", "group list", "group show mailer-send"):
+        assert "paused" not in str(project.run(*command.split()))
+    project.run("pause", "mailer-send")
+    (row,) = [line for line in project.run("group", "list").stdout.splitlines() if "mailer-send" in line]
+    assert row.startswith("paused ")
+    (fact,) = [
+        line for line in project.run("group", "show", "mailer-send").stdout.splitlines() if "paused" in line
+    ]
+    assert fact.startswith("paused     paused since ")
+    assert fact.endswith("; it goes on with lightbus resume mailer-send")
+    (shown,) = project.run("group", "list", "--json").stdout.splitlines()
+    assert json.loads(shown)["paused"].startswith("paused since ")
+    for command in ("dlq list", "dlq replay --all"):
+        assert GOES_ON.fullmatch(project.run(*command.split()).stderr.strip())
+
+
+def test_a_service_with_dashes_in_its_name_is_told_apart(project: Project, any_redis: Server) -> None:
+    any_redis.execute("XGROUP", "CREATE", STREAM, "a-b-c-d", "0")
+    any_redis.execute("HSET", "lightbus:paused:a-b", "c-d", '{"since": 1.0, "by": "ann@box"}')
+    rows = {
+        line.split()[1]: line.split()[0] for line in project.run("group", "list").stdout.splitlines()[1:-1]
+    }
+    assert rows == {"a-b-c-d": "paused", "mailer-send": "unserved"}
+
+
+def test_doctor_says_which_listeners_of_the_service_are_paused(project: Project, any_redis: Server) -> None:
+    any_redis.execute("XGROUP", "CREATE", STREAM, "shop-count", "0")
+    project.write("bus.py", "from lightbus import Api, Event\ndef send(event): ...\n")
+    project.run("pause", "count", "--until", "2h")
+    project.run("pause", "mailer-send")
+    told = " ".join(project.run("doctor").stdout.split())
+    assert re.search(r"the listener shop-count is paused since .* until .* takes nothing until", told)
+    assert "mailer-send is paused" not in told
+
+
+def test_who_may_not_read_pauses_sees_all_else(project: Project, redis_server: Server) -> None:
+    rules = ("~*", "&*", "+@all", "-hgetall")
+    redis_server.execute("ACL", "SETUSER", "reader", "reset", "on", ">secret", *rules)
+    url = redis_server.url.replace("redis://", "redis://reader:secret@")
+    redis_server.execute("XGROUP", "CREATE", STREAM, "mailer-send", "0", "MKSTREAM")
+    try:
+        done = project.run("group", "list", LIGHTBUS__BUS__REDIS__URL=url)
+    finally:
+        redis_server.execute("ACL", "DELUSER", "reader")
+    assert done.returncode == 0 and "mailer-send" in done.stdout
+    assert "the pauses of listeners can't be read" in done.stderr and "NOPERM" in done.stderr

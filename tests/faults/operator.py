@@ -13,12 +13,16 @@ from lightbus.bus.client import BusClient
 from lightbus.exceptions import LightbusException
 from lightbus.host.checks import client_for
 from lightbus.insight import dead_letters, groups, pauses
+from lightbus.insight.audit import Actor
 from lightbus.insight.dead_letters import Filter
 from lightbus.insight.overview import overview
 from lightbus.manifest.load import load
 
 from .ledger import own_ledger
 from .settings import LISTENERS, SERVICE
+
+#: What can't be noted while Redis is away is done all the same.
+_BY = Actor(user="campaign", tell=lambda sentence: print(sentence, flush=True))
 
 #: Seconds between one thing and the next.
 _PAUSE = 0.3
@@ -47,7 +51,7 @@ async def pause(client: BusClient, names: list[str], chance: random.Random) -> N
     target = await pauses.find(client, names, f"{SERVICE}-{listener}", ())
     # It ends by itself, should Redis be away when it is to end.
     until = await client.transports().schema().now() + 2
-    await pauses.pause(client, target, until, "campaign")
+    await pauses.pause(client, target, until, _BY)
     await pauses.resume(client, target)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.acting import actor, because_option, confirm, need_terminal, on_the_bus
+from lightbus.cli.acting import actor, because_option, confirm, need_terminal, on_the_bus, tell_paused
 from lightbus.cli.completion import apis, groups
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
@@ -178,11 +178,14 @@ def _for_each(
 
     async def walk(client: BusClient, api_names: Sequence[str]) -> int:
         count = 0
+        named = set()
         # Closed at once where a letter can't be shown any more: its outcome is noted while the bus is there.
         async with aclosing(act(client, api_names, chosen)) as letters:
             async for letter in letters:
                 show(letter)
                 count += 1
+                named.add(letter.group)
+        await tell_paused(client, named)
         return count
 
     return on_the_bus(manifest, walk)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any
 
 import click
@@ -19,8 +20,10 @@ from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.tables import Cell, Column, Table
 from lightbus.cli.wording import complain, counted, line_width
+from lightbus.exceptions import TransportError
 from lightbus.host.logs import on_one_line
 from lightbus.insight import groups
+from lightbus.insight.cards import paused_groups
 from lightbus.insight.groups import Found
 from lightbus.insight.verdicts import of_group
 from lightbus.manifest.model import Manifest
@@ -60,14 +63,14 @@ _to_act = together(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with everything.")
 def list_(as_json: bool, scan: bool, **options: Any) -> None:
     """List the groups of all services, a row for each and its stream, with what waits for it."""
-    found = on_the_bus(begin(options), lambda client, names: groups.find(client, names, scan=scan))
+    found, paused = _look(begin(options), None, scan)
     if as_json:
         for each in found:
-            print(_json(each.status))
+            print(_json(each.status, paused))
         return
     with Table(_COLUMNS, line_width()) as table:
         for each in found:
-            table.add(*_row(each.status))
+            table.add(*_row(each.status, paused))
     print(counted(len(found), "group"))
 
 
@@ -76,11 +79,12 @@ def list_(as_json: bool, scan: bool, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per stream, with everything.")
 def show(group: str, as_json: bool, scan: bool, **options: Any) -> None:
     """Show a group: its streams, what waits there, and its processes."""
-    for each in _find(begin(options), group, scan):
+    found, paused = _look(begin(options), group, scan)
+    for each in found:
         if as_json:
-            print(_json(each.status))
+            print(_json(each.status, paused))
             continue
-        for name, value in _facts(each.status):
+        for name, value in _facts(each.status, paused):
             print(f"{name:10} {on_one_line(value)}")
 
 
@@ -314,6 +318,21 @@ def _find(manifest: Manifest, group: str, scan: bool) -> list[Found]:
     return on_the_bus(manifest, lambda client, names: groups.find(client, names, group, scan=scan))
 
 
+def _look(manifest: Manifest, group: str | None, scan: bool) -> tuple[list[Found], dict[str, str]]:
+    """Find groups, and say since when which of their listeners are paused, as far as that can be read."""
+
+    async def look(client: BusClient, names: list[str]) -> tuple[list[Found], dict[str, str]]:
+        found = await groups.find(client, names, group, scan=scan)
+        try:
+            paused = await paused_groups(client, {each.status.group for each in found})
+        except TransportError as e:
+            complain(on_one_line(str(e)))
+            return found, {}
+        return found, {name: pause.in_words() for name, pause in paused.items()}
+
+    return on_the_bus(manifest, look)
+
+
 def _kept(status: GroupStatus) -> str:
     """Say what is kept for a group."""
     return f"{waiting(status)}, {_rest(status)}"
@@ -323,18 +342,20 @@ def _rest(status: GroupStatus) -> str:
     return f"{status.retrying:,} waiting for another attempt, {counted(status.dead, 'dead letter')}"
 
 
-def _row(status: GroupStatus) -> Iterable[Cell]:
+def _row(status: GroupStatus, paused: Mapping[str, str]) -> Iterable[Cell]:
     unread: Cell = status.lag if status.lag_is_exact else f"~{status.lag}"
-    yield from (of_group(status), status.group, status.stream)
+    yield from (of_group(status, is_paused=status.group in paused), status.group, status.stream)
     yield from (unread, status.pending, status.retrying, status.dead)
     yield tuple(c.process_name for c in status.consumers if c.is_alive or c.is_1x) or "nobody"
 
 
-def _facts(status: GroupStatus) -> Iterable[tuple[str, str]]:
+def _facts(status: GroupStatus, paused: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     yield "group", status.group
     yield "service", status.service or "not known"
     yield "stream", status.stream
     yield "state", state(status)
+    if status.group in paused:
+        yield "paused", f"{paused[status.group]}; it goes on with lightbus resume {quote(status.group)}"
     yield "retrying", f"{status.retrying:,}"
     yield "dead", f"{status.dead:,}"
     yield "needs from", status.oldest or "not known"
@@ -343,5 +364,5 @@ def _facts(status: GroupStatus) -> Iterable[tuple[str, str]]:
         yield "process", f"{consumer.process_name}: holds {consumer.pending:,}{heard}"
 
 
-def _json(status: GroupStatus) -> str:
-    return json.dumps(asdict(status), ensure_ascii=False)
+def _json(status: GroupStatus, paused: Mapping[str, str]) -> str:
+    return json.dumps({**asdict(status), "paused": paused.get(status.group, "")}, ensure_ascii=False)
