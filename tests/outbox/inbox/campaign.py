@@ -121,7 +121,8 @@ class Campaign:
         server = databases.server(kind) if kind != "sqlite" else None
         name = str(folder / "db.sqlite3") if server is None else server.new_database()
         self._settings = django_settings(kind, server, name)
-        self.alias = f"till_{library}_{Path(name).stem}_{kind}"
+        # Of its own: connections of a name that was in use go on to a database that is gone.
+        self.alias = f"till_{folder.name}_{Path(name).stem}"
         (folder / "till_settings.py").write_text(SETTINGS.format(database=self._settings))
         uses_django = "django: till_settings\n" if library == "django" else ""
         (folder / "lightbus.yaml").write_text(uses_django + MANIFEST)
