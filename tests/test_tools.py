@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import hiredis
 import pytest
 
-from tests.conftest import StartServer
+from tests.conftest import LONGEST, TESTS, StartServer
 from tests.support.eventually import eventually, eventually_async
-from tests.support.processes import Process
+from tests.support.processes import Process, clean_environment, finished, spawn
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, ServerPool
 
@@ -22,6 +25,10 @@ def ping(port: int, timeout: float = 5.0) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as link:
         link.sendall(b"PING\r\n")
         return link.recv(64)
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
 
 
 def test_each_kind_of_server_answers_and_is_of_the_version_it_says(any_redis: Server) -> None:
@@ -165,6 +172,87 @@ def _running(pid: str) -> bool:
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+#: Shows all that a program can see of how it was started.
+SHOW = """
+import os, signal, sys, warnings
+from pprint import pprint
+mine = [name for name in sys.modules if name.partition(".")[0] in ("tests", "show")]
+files = sorted(os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")[:-1])
+pprint([__name__, globals().get("__file__"), sys.argv, sys.path, mine, sys.modules["__main__"].__name__])
+pprint([os.getcwd(), os.environ, sys.stdin.read(), os.getsid(0) == os.getpid(), len(files)])
+pprint([sys.warnoptions, warnings.filters, [signal.getsignal(each) for each in signal.valid_signals()]])
+for stream in (sys.stdin, sys.stdout, sys.stderr):
+    pprint([stream.encoding, stream.errors, stream.line_buffering, stream.write_through, stream.newlines])
+    pprint([type(stream.buffer), stream.seekable(), stream.buffer.fileno()])
+    stream.reconfigure(errors="replace")
+print("said", file=sys.stderr)
+sys.exit(7)
+"""
+
+
+class TestForked:
+    @pytest.mark.parametrize(
+        "words", [["-m", "show"], ["-c", SHOW], ["show.py"], ["-W", "error", "-m", "show"]]
+    )
+    def test_it_is_as_one_that_was_started(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+    ) -> None:
+        (tmp_path / "show.py").write_text(SHOW)
+        command = [sys.executable, *words, "one", "two"]
+        environment = clean_environment({"LIGHTBUS_OTHER": "given"})
+        forked = finished(command, cwd=tmp_path, env=environment)
+        monkeypatch.setenv("LIGHTBUS_TEST_EXEC", "1")
+        started = finished(command, cwd=tmp_path, env=environment)
+        assert forked.stdout.splitlines() == started.stdout.splitlines()
+        assert (forked.returncode, forked.stderr) == (started.returncode, started.stderr) == (7, "said\n")
+
+    def test_it_has_imported_lightbus_already_unless_its_interpreter_must_be_another(
+        self, tmp_path: Path
+    ) -> None:
+        show = [sys.executable, "-c", "import sys; print('lightbus.cli.commands.run' in sys.modules)"]
+        environment = clean_environment()
+        assert finished(show, cwd=tmp_path, env=environment).stdout == "True\n"
+        for early in ({"PYTHONPATH": str(tmp_path)}, {"TZ": "UTC-3"}, {"LD_PRELOAD": ""}):
+            assert finished(show, cwd=tmp_path, env={**environment, **early}).stdout == "False\n"
+        show.insert(1, "-O")
+        assert finished(show, cwd=tmp_path, env=environment).stdout == "False\n"
+
+    def test_it_is_waited_for_signalled_and_killed(self, tmp_path: Path) -> None:
+        with Process(
+            [sys.executable, "-c", "print('up'); import time; time.sleep(60)"], cwd=tmp_path
+        ) as process:
+            process.wait_for_line("up")
+            assert process.status is None
+            with pytest.raises(AssertionError, match=r"still running after 0.01 s; its output:\nup"):
+                process.wait(0.01)
+            process.kill()
+            assert process.status == process.wait() == -signal.SIGKILL
+            process.interrupt()  # It does not hear that any more, and nobody else does.
+
+    def test_what_does_not_end_is_killed_and_fails_the_test(self, tmp_path: Path) -> None:
+        code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+        with pytest.raises(AssertionError, match=r"did not end within 0.5 s: \['\d+") as caught:
+            finished([sys.executable, "-c", code], cwd=tmp_path, env=clean_environment(), timeout=0.5)
+        assert not _running(str(caught.value).partition("['")[2].partition("\\n")[0])
+
+    def test_several_run_at_a_time(self, tmp_path: Path) -> None:
+        read, write = os.pipe()
+        code = (
+            "import os, sys; sys.stdout.reconfigure(errors='replace'); print(os.read(0, 1).decode(), end='')"
+        )
+        command = [sys.executable, "-c", code]
+        env = clean_environment()
+        pair = [
+            spawn(command, cwd=tmp_path, env=env, stdin=read, stdout=write, stderr=write) for _ in range(2)
+        ]
+        assert [process.poll() for process in pair] == [None, None]
+        os.write(write, b"x")
+        assert [process.wait(10) for process in pair] == [0, 0]
+        assert os.read(read, 10) == b"x"
+        os.close(read)
+        os.close(write)
 
 
 class TestEventually:

@@ -18,9 +18,8 @@ from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.glance import Glance
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import StartServer, missing
-from tests.guide.project import ZYGOTE
 from tests.support.eventually import eventually
-from tests.support.processes import clean_environment
+from tests.support.processes import clean_environment, finished
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
@@ -84,7 +83,8 @@ def asked(folder: Path, words: str, **env: str) -> list[str]:
     """What bash is given for the last of some words, without starting it."""
     index = str(words.count(" "))
     asks = {"_LIGHTBUS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": index}
-    done = ZYGOTE.run([], folder, clean_environment({**asks, **env}))
+    python = [sys.executable, "-W", "error", "-m", "lightbus"]
+    done = finished(python, cwd=folder, env=clean_environment({**asks, **env}))
     assert (done.returncode, done.stderr) == (0, "")
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import subprocess
 import sys
@@ -14,12 +13,9 @@ from typing import Any
 import lightbus
 from lightbus.bus.parts import Parts
 from lightbus.declared.registry import Registry
-from tests.guide.zygote import Zygote
-from tests.support.processes import Process, clean_environment, lightbus_process
+from tests.support.processes import Process, clean_environment, finished, lightbus_process
 
 READY = "ready: "
-ZYGOTE = Zygote()
-atexit.register(ZYGOTE.close)
 
 
 class Project:
@@ -78,20 +74,14 @@ class Project:
 
     def run(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``lightbus ARGS`` to its end; warnings are errors."""
-        if "PYTHONPATH" in env:
-            return self.python("-m", "lightbus", *args, **env)
-        return ZYGOTE.run(args, self.folder, clean_environment({**self.env, **env}))
+        return self.python("-m", "lightbus", *args, **env)
 
     def python(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``python ARGS`` to its end; warnings of ours are errors."""
-        return subprocess.run(
+        return finished(
             [sys.executable, "-W", "error", *args],
             cwd=self.folder,
             env=clean_environment({**self.env, **env}),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            stdin=subprocess.DEVNULL,
         )
 
     def script(self, text: str, **env: str) -> str:

@@ -196,15 +196,18 @@ def test_something_else_on_the_port(project: Project, port: int) -> None:
 
 
 @pytest.mark.parametrize("what", ["a file in its place", "read-only"])
-def test_a_folder_that_cannot_be_written(project: Project, what: str) -> None:
+def test_a_folder_that_cannot_be_written(
+    project: Project, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if what == "read-only":
         project.folder.chmod(0o500)
     else:
         project.write(".lightbus", "")
     try:
-        # With a path, since what is started in another way does not come from this thread.
+        # What is forked does not come from this thread.
+        monkeypatch.setenv("LIGHTBUS_TEST_EXEC", "1")
         with bound_by_files():
-            status, output = project.refused(PYTHONPATH=str(Path(__file__).parents[2]))
+            status, output = project.refused()
     finally:
         project.folder.chmod(0o700)
     assert status == 78

@@ -357,7 +357,10 @@ def test_it_is_switched_on_by_the_manifest_and_goes_from_process_to_process(
     assert client["CLIENT"][2] == client["INTERNAL"][1]
 
 
-def test_without_its_extra_it_says_what_to_install(project: Project, redis_server: Server) -> None:
+def test_without_its_extra_it_says_what_to_install(
+    project: Project, redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIGHTBUS_TEST_EXEC", "1")  # What is forked has imported the package already.
     switch_on(project, redis_server)
     project.write("opentelemetry/__init__.py", "raise ImportError('not installed')")
     project.write("bus.py", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.eventually import eventually
+from tests.support.zygote import Forked, Zygote
 
 TAIL = 4000
 
@@ -24,6 +26,55 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     environment.update(extra or {})
     return environment
+
+
+ZYGOTE = Zygote(clean_environment())
+atexit.register(ZYGOTE.close)
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+    stdin: int | None = None,
+) -> Forked | subprocess.Popen[bytes]:
+    """Start a command in a session of its own: its children end with it, and Ctrl-C is for the tests.
+
+    Python is forked from a process that has imported Lightbus already, where that makes no difference.
+    With LIGHTBUS_TEST_EXEC in the environment of the tests, nothing is.
+    """
+    with open(os.devnull, "rb") as nothing:
+        given = nothing.fileno() if stdin is None else stdin
+        if ZYGOTE.can_be(command, env):
+            return ZYGOTE.fork(command, cwd, env, (given, stdout, stderr))
+        return subprocess.Popen(
+            list(command), cwd=cwd, env=env, stdin=given, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+
+
+def finished(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float = 30.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; what runs on is killed, and fails the test."""
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as out,
+        tempfile.TemporaryFile("w+", errors="replace") as err,
+    ):
+        process = spawn(command, cwd=cwd, env=env, stdout=out.fileno(), stderr=err.fileno())
+        try:
+            status: int | None = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            status = None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for file in (out, err):
+            file.seek(0)
+        printed = [out.read(), err.read()]
+    assert status is not None, f"{command} did not end within {timeout:g} s: {printed}"
+    return subprocess.CompletedProcess(list(command), status, *printed)
 
 
 class Process:
@@ -44,14 +95,9 @@ class Process:
         descriptor, name = tempfile.mkstemp(prefix="lightbus-output-")
         self._file = Path(name)
         try:
-            self._process = subprocess.Popen(
-                self.command,
-                cwd=cwd,
-                env=clean_environment(env),
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor if sink is None else sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that its children end with it, and Ctrl-C is for the tests
+            output = descriptor if sink is None else sink
+            self._process = spawn(
+                self.command, cwd=cwd, env=clean_environment(env), stdout=output, stderr=output
             )
         finally:
             os.close(descriptor)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.eventually import eventually
-from tests.support.processes import clean_environment
+from tests.support.processes import clean_environment, spawn
 
 #: Colours and the like.
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -42,25 +42,18 @@ def opened_and_closed(
     """
     terminal, inside = pty.openpty()
     command = [sys.executable, "-c", _IN_TERMINAL, *args]
-    with subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=clean_environment(env),
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-        start_new_session=True,
-    ) as process:
-        os.close(inside)
-        written = b""
-        while written.count(until.encode()) < times:
-            written += os.read(terminal, 65_536)
-        os.close(terminal)
-        try:
-            return process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            return None
+    process = spawn(command, cwd=cwd, env=clean_environment(env), stdin=inside, stdout=inside, stderr=inside)
+    os.close(inside)
+    written = b""
+    while written.count(until.encode()) < times:
+        written += os.read(terminal, 65_536)
+    os.close(terminal)
+    try:
+        return process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
 
 
 def on_terminal(
@@ -89,19 +82,18 @@ def on_terminal(
 
     reader = threading.Thread(target=read)
     command = [sys.executable, "-m", "lightbus", *args]
-    with subprocess.Popen(
-        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=inside, stderr=inside
-    ) as process:
-        os.close(inside)
-        reader.start()
-        try:
-            if until is not None:
-                lines = re.compile(rf".*{re.escape(until)}[^\n]*\n".encode(), re.DOTALL)
-                shown = eventually(lambda: lines.findall(written), 60, f"{until!r} on the terminal")[0]
-                process.send_signal(signal.SIGINT)
-            status = process.wait(timeout=60)
-        finally:
-            process.kill()
+    process = spawn(command, cwd=cwd, env=environment, stdout=inside, stderr=inside)
+    os.close(inside)
+    reader.start()
+    try:
+        if until is not None:
+            lines = re.compile(rf".*{re.escape(until)}[^\n]*\n".encode(), re.DOTALL)
+            shown = eventually(lambda: lines.findall(written), 60, f"{until!r} on the terminal")[0]
+            process.send_signal(signal.SIGINT)
+        status = process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
     reader.join()
     os.close(terminal)
     if until is None:
