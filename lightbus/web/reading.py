@@ -56,7 +56,7 @@ class Reading(Generic[T]):
     async def look(self) -> Seen[T]:
         """Return the answer; an older one where a new one is not there soon."""
         is_old = self._asked is None or time.monotonic() - self._asked >= self._refresh
-        if is_old and self._asking is None:
+        if is_old and (self._asking is None or self._asking.done()):
             self._asking = begin(self._read(), "lightbus console reading")
         if self._asking is not None:
             # For the first one it is waited as long as it may take.
@@ -83,7 +83,6 @@ class Reading(Generic[T]):
             self._keep("it can't be read; the log of the console says why")
         finally:
             self._asked = time.monotonic()
-            self._asking = None
 
     def _keep(self, trouble: str) -> None:
         self.seen = Seen(self.seen.value, self.seen.at, trouble)

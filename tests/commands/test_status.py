@@ -79,7 +79,7 @@ def status(project: Project) -> dict[str, Any]:
 
 
 def test_an_empty_bus_has_nothing_to_show(project: Project) -> None:
-    names = ("processes", "apis", "listeners", "unreachable", "notes", "schedules")
+    names = ("processes", "apis", "listeners", "unreachable", "notes", "schedules", "outboxes")
     assert status(project) == {name: [] for name in names}
     shown = project.run("status").stdout
     assert [word in shown for word in ("Processes", "APIs", "Listeners", "none")] == [True] * 4

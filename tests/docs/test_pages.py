@@ -41,6 +41,7 @@ def test_all_code_of_the_how_tos_is_run() -> None:
     left_out = {page.name for page in (DOCS / "how-to").glob("*.md") if "```python\n" in page.read_text()}
     assert left_out == {
         "outbox.md",  # run by tests/outbox/test_page.py
+        "console.md",  # run by tests/web/test_page.py
         "inbox.md",  # run by tests/outbox/inbox/test_page.py
         "plugins.md",  # run by tests/guide/test_plugins_page.py
         "typed-clients.md",  # read by type checkers in tests/contracts/clients/test_uses.py

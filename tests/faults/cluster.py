@@ -139,7 +139,7 @@ class Cluster:
             self.start_client(command, {"CAMPAIGN_RATE": str(rates[role])} if rates else {})
         if self.users is not None:
             config = self._write("operator", "operator", options)
-            self.start_client([sys.executable, "-m", "tests.faults.operator", str(config), str(seed)], {})
+            self.start_client([sys.executable, "-m", "tests.faults.caretaker", str(config), str(seed)], {})
         for process in self.clients:
             process.wait_for_line("begins")
 

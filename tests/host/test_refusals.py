@@ -282,7 +282,7 @@ async def test_what_redis_said_is_told_where_the_last_try_has_no_answer(
         await rpc.open()
         sold = EventMessage("shop", "sold", {"sku": "x"})
         with busy(server):
-            fired, called = noted(monkeypatch, events, "post"), noted(monkeypatch, rpc, "send_many")
+            fired, called = noted(monkeypatch, events, "post"), noted(monkeypatch, rpc, "send_for")
             firing = asyncio.ensure_future(events.publish([sold], 2))
             calling = asyncio.ensure_future(rpc.call(RpcMessage("shop", "price"), 2))
             await eventually_async(lambda: sum("XADD" in each for each in fired) > 1 < len(called))

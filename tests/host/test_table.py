@@ -91,8 +91,8 @@ TABLE = {
     "InternalMetricsOptions": {"enabled": "host/test_internal_events.py"},
     "HttpOptions": {"listen blocked_after dead_after": "host/test_http.py"},
     "WebOptions": {
-        "listen root_path": "web/test_server.py",
-        "hosts": "web/test_guard.py",
+        "listen": "web/test_server.py",
+        "hosts root_path": "web/test_guard.py",
         "auth token_file user_header trusted_proxies": "web/test_users.py",
         "refresh": "web/test_options.py",
     },

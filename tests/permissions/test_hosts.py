@@ -218,7 +218,8 @@ def looks_after(services: Services) -> None:
         *(("pause", "mailer-send"), ("resume", "mailer-send"), ("schedule", "list")),
     ):
         done = services.operator.run(*command)
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        # One that was killed may be believed to live for half a minute, and pause says that it has not heard.
+        assert done.returncode == 0 or "was killed within" in done.stderr, (command, done.stdout, done.stderr)
     planned = services.shop.run("plan", LIGHTBUS__BUS__REDIS__URL=url_of(services.server, "ops"))
     assert (planned.returncode, planned.stderr) == (0, ""), planned.stdout + planned.stderr
     eventually(lambda: services.server.execute("XLEN", DEAD) == 1)

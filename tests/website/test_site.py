@@ -101,7 +101,7 @@ def test_the_drawings_are_those_of_their_script() -> None:
 def test_drawings_are_part_of_their_page_and_turn_dark_with_it(site: Path) -> None:
     page = (site / "explanation" / "architecture.html").read_text()
     assert (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 560" id="drawing-rooms" role="img"' in page
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 610" id="drawing-rooms" role="img"' in page
     )
     assert 'aria-label="The rooms of the package, from the ground up"' in page
     assert "[data-md-color-scheme=slate] #drawing-rooms{" in page

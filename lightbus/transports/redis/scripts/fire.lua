@@ -4,7 +4,7 @@
 -- With `waits`, a WAIT follows, which counts only what its own connection has written: so an event that was there is
 -- followed by a write, too, which changes nothing.
 -- Rehearsed: what is stored is remembered, so that it is not stored again where its sender was refused.
-local stream, fired, before = KEYS[1], KEYS[2], KEYS[3]
+local stream, fired = KEYS[1], KEYS[2]
 local milliseconds, waits = ARGV[1], ARGV[2]
 local known = redis.call('GET', fired)
 if known then
@@ -13,8 +13,10 @@ if known then
   end
   return known
 end
-if before and not redis.call('GET', before) then
-  return redis.error_reply('HELD the event before it was not stored')
+for i = 3, #KEYS do -- before
+  if not redis.call('GET', KEYS[i]) then
+    return redis.error_reply('HELD the event before it was not stored')
+  end
 end
 local fields = {}
 for i = 3, #ARGV do -- fields

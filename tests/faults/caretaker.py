@@ -1,4 +1,4 @@
-"""Somebody who looks after the bus meanwhile: ``python -m tests.faults.operator CONFIG SEED``."""
+"""Somebody who looks after the bus meanwhile: ``python -m tests.faults.caretaker CONFIG SEED``."""
 
 from __future__ import annotations
 
