@@ -20,6 +20,7 @@ from benchmarks.growth.series import GROWTH_PARTS, GROWTH_ROWS
 from benchmarks.measures import Figures
 from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.direct import DIRECT
+from benchmarks.process import start_anew
 from benchmarks.rows import (
     CONTRACT_ROWS,
     DIRECT_ROWS,
@@ -238,4 +239,5 @@ def _version(server: Server) -> str:
 
 
 if __name__ == "__main__":
+    start_anew()
     main()

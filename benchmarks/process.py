@@ -16,6 +16,11 @@ from benchmarks.measures import STARTS
 from tests.support.processes import Process, clean_environment
 
 
+def start_anew() -> None:
+    """Have each process start as users start it: what tests fork has imported more, and shares memory."""
+    os.environ["LIGHTBUS_TEST_EXEC"] = "1"
+
+
 class Stopwatch:
     """Starts a process, reads what it prints as it is printed, and ends it."""
 

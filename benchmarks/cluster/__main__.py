@@ -19,7 +19,7 @@ from typing import Any
 import lightbus
 from benchmarks.cluster.service import EVENTS
 from benchmarks.measures import Figures
-from benchmarks.process import used
+from benchmarks.process import start_anew, used
 from tests.support.cluster import PATIENT, RedisCluster
 from tests.support.processes import Process, lightbus_process
 
@@ -107,4 +107,5 @@ def main(apis: int = 300) -> int:
 
 
 if __name__ == "__main__":
+    start_anew()
     sys.exit(main(*map(int, sys.argv[1:])))

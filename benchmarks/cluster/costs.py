@@ -22,7 +22,7 @@ from typing import Any
 
 import lightbus
 from benchmarks.measures import Figures, Operation, reported
-from benchmarks.process import used
+from benchmarks.process import start_anew, used
 from tests.support.cluster import PATIENT, RedisCluster
 from tests.support.processes import Process, lightbus_process
 from tests.support.servers import Server
@@ -133,6 +133,7 @@ def main(rounds: int = 3) -> int:
 
 
 if __name__ == "__main__":
+    start_anew()
     if len(sys.argv) > 2:
         print("figures", json.dumps(asyncio.run(send(sys.argv[1], json.loads(sys.argv[2])))), flush=True)
     else:
