@@ -25,6 +25,8 @@ PACKAGES = {"postgresql": "postgresql", "mariadb": "mariadb-server"}
 
 _START_TIMEOUT = 30.0
 _POSTGRES = Path("/usr/lib/postgresql")
+#: Children of this process that others use when it ends. Python warns of one that is forgotten while it runs.
+_LEFT_RUNNING: list[subprocess.Popen[bytes]] = []
 
 
 def find_program(name: str) -> str | None:
@@ -173,6 +175,11 @@ class DatabaseServer:
         self.execute(f"CREATE DATABASE {name}")
         return name
 
+    def leave_running(self) -> None:
+        """Let the process outlive this one, as others use it; one of them ends it."""
+        if self._process is not None:
+            _LEFT_RUNNING.append(self._process)
+
     def close(self) -> None:
         """End the process and remove its folder."""
         with contextlib.suppress(ProcessLookupError):
@@ -232,6 +239,8 @@ class Databases:
             if not there["users"]:
                 del known[server.kind]
                 server.close()
+            else:
+                server.leave_running()
 
 
 @contextlib.contextmanager
