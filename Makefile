@@ -14,7 +14,7 @@ SERVERS ?= valkey,redis7,redis62
 CAMPAIGNS ?= faults,sentinel,replicas,cluster,links,mixed,rolling,frameworks,overload
 OVERLOAD ?= 600
 # How many processes run the tests, which mostly wait for others.
-JOBS ?= 4
+JOBS ?= 3
 SUPPORTED = 3.11 3.12 3.13
 
 # A real Lightbus 1.x to talk to in tests/wire. It needs packages that nothing else here may have.
@@ -54,7 +54,7 @@ format: $(VENV)/.dev-stamp ## let ruff rewrite the code
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=4)
+pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=3)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest \
 	    -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

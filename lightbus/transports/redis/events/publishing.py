@@ -48,7 +48,7 @@ class Publishing:
 
     __slots__ = (
         "_after", "_before", "_carriers", "_deadline", "_doubtful", "_events", "_found_no_room", "_is_late",
-        "_last_refusal", "_lost", "_pipe", "_refused", "_sent", "_streams", "_timeout",
+        "_last_refusal", "_lost", "_pipe", "_refused", "_sent", "_streams", "_timeout", "_unsent",
     )  # fmt: skip
 
     def __init__(self, streams: Streams, events: Sequence[Outgoing], timeout: float, deadline: float) -> None:
@@ -64,6 +64,8 @@ class Publishing:
         self._refused: dict[Outgoing, ReplyError] = {}
         self._last_refusal: ReplyError | None = None
         self._doubtful: set[Outgoing] = set()
+        # What waited for a connection when time was up; a moment later, nothing is known of that any more.
+        self._unsent: Collection[Outcome] | None = None
         # Looked up once: after the end of the bus, that would open it again.
         self._carriers: dict[Outgoing, Stream] = {}
         # The ids of those that have to be there first, for events whose key has an order.
@@ -134,7 +136,6 @@ class Publishing:
         """Note the outcomes of the events; return those that may have to be sent again."""
         again = []
         self._lost, self._refused = [], {}
-        unsent: Collection[Outcome] | None = None
         error: LightbusException
         for event, future in zip(events, self._sent, strict=False):
             try:
@@ -166,8 +167,9 @@ class Publishing:
                 event.error = e
                 continue
             except TimeoutError:
-                unsent = self._pipe.unsent() if unsent is None else unsent
-                error = self._not_sent(event) if future in unsent else self._not_confirmed(event)
+                if self._unsent is None:
+                    self._unsent = self._pipe.unsent()
+                error = self._not_sent(event) if future in self._unsent else self._not_confirmed(event)
             self._fail(event, error)
         for event in events[len(self._sent) :]:
             self._fail(event, self._not_sent(event))
@@ -303,6 +305,7 @@ class Publishing:
 
     def _expire(self) -> None:
         self._is_late = True
+        self._unsent = self._pipe.unsent()
         for future in self._sent:
             expire(future)
 
