@@ -137,8 +137,8 @@ async def test_a_primary_that_dies_or_freezes_is_replaced_while_commands_wait(
         await loop.run_in_executor(None, cluster.kill, dead)
         with pytest.raises(FAILURES):
             await link.exchange([("BRPOP", "{key1}:list", 2)], 4)
-        late = [pipe.send("INCR", "key1") for _ in range(5)]
         await eventually_async(lambda: any(dead.address in sentence for sentence in told))
+        late = [pipe.send("INCR", "key1") for _ in range(5)]
         assert pipe.outage_since(loop.time()) != ""
         assert pipe.failure is not None
         values = await asyncio.gather(*late, return_exceptions=True)
