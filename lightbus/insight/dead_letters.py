@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from lightbus.bus.client import BusClient
@@ -79,7 +79,7 @@ async def find(
         yield letter
 
 
-async def replay(
+def replay(
     client: BusClient, api_names: Sequence[str], chosen: Filter, *, by: Actor | None = None
 ) -> AsyncGenerator[DeadLetter, None]:
     """Hand those that are meant to their listener again, and to no other one; yields each that was.
@@ -92,25 +92,32 @@ async def replay(
         chosen: Chooses the letters.
         by: Whoever does it, for the audit.
     """
-    async with acting(client, by, "dlq.replay", chosen.target(), chosen.in_words()) as doing:
-        doing.count = 0
-        async for transport, letter in _meant(client, api_names, chosen):
-            if await transport.replay(letter):
-                doing.did(letter.id)
-                yield letter
+    return _settled(client, api_names, chosen, by, "dlq.replay", lambda it, letter: it.replay(letter))
 
 
-async def drop(
+def drop(
     client: BusClient, api_names: Sequence[str], chosen: Filter, *, by: Actor | None = None
 ) -> AsyncGenerator[DeadLetter, None]:
     """Delete those that are meant for good; yields each that was.
 
     As for :func:`replay`; each is deleted when it is asked for.
     """
-    async with acting(client, by, "dlq.drop", chosen.target(), chosen.in_words()) as doing:
+    return _settled(client, api_names, chosen, by, "dlq.drop", lambda it, letter: it.drop(letter))
+
+
+async def _settled(
+    client: BusClient,
+    api_names: Sequence[str],
+    chosen: Filter,
+    by: Actor | None,
+    action: str,
+    settle: Callable[[EventTransport, DeadLetter], Awaitable[bool]],
+) -> AsyncGenerator[DeadLetter, None]:
+    """Do something to each that is meant, as it is asked for, and note it in the audit; yields each done."""
+    async with acting(client, by, action, chosen.target(), chosen.in_words()) as doing:
         doing.count = 0
         async for transport, letter in _meant(client, api_names, chosen):
-            if await transport.drop(letter):
+            if await settle(transport, letter):
                 doing.did(letter.id)
                 yield letter
 
