@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from lightbus.declared.metrics import Metrics
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusException, TransportUnavailable
-from lightbus.metrics import Labels, Metrics, Window
+from lightbus.runtime.counting import Labels, Window
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
 from lightbus.transports.cards import Card, write_card

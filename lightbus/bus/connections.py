@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lightbus.declared.metrics import Metrics
 from lightbus.declared.settings import ApiSettings, ChosenTransport, Wiring
 from lightbus.exceptions import BusAlreadyClosed
-from lightbus.metrics import Metrics
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.events import EventTransport
 from lightbus.transports.installed import find_transport

@@ -9,12 +9,12 @@ from typing import Any
 from lightbus.contracts.known import Contracts
 from lightbus.contracts.watch import ContractWatch
 from lightbus.declared.definition import Definition
+from lightbus.declared.metrics import Metrics
 from lightbus.declared.names import did_you_mean
 from lightbus.declared.registry import Registry
 from lightbus.declared.settings import Identity, Wiring
 from lightbus.exceptions import NotAuthoritative
 from lightbus.messages import EventMessage
-from lightbus.metrics import Metrics
 from lightbus.plugins.hooks import Hooks
 from lightbus.runtime.clock import Clock
 from lightbus.runtime.obstacles import Obstacles

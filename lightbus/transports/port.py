@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from lightbus.metrics import Metrics
+from lightbus.declared.metrics import Metrics
 from lightbus.runtime.obstacles import Obstacles
 
 Kind = Literal["rpc", "result", "event", "schema"]

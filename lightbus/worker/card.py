@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from lightbus.bus.parts import Parts
 from lightbus.declared.inbox import inbox_of
 from lightbus.declared.listener import Listener
-from lightbus.metrics import Counted, Labels, Window
+from lightbus.runtime.counting import Counted, Labels, Window
 from lightbus.transports.cards import (
     ApiCard,
     Card,

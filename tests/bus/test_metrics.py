@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lightbus.metrics import BUCKETS, MOST_SERIES, Counted, Counter, Metrics, Timer, Window
+from lightbus.declared.metrics import Metrics
+from lightbus.runtime.counting import BUCKETS, MOST_SERIES, Counted, Counter, Timer, Window
 
 
 def test_a_counter_keeps_label_sets_apart() -> None:

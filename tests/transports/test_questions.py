@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from lightbus.declared.metrics import Metrics
 from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage, RpcMessage
-from lightbus.metrics import Metrics
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.redis.events import membership
 from lightbus.transports.redis.events.consumer import RedisEventConsumer

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from lightbus.declared.metrics import Metrics
 from lightbus.exceptions import BusAlreadyClosed, PublishNotConfirmed, StreamFull, TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.metrics import Metrics
 from lightbus.transports.events import EventConsumer, EventTransport
 from lightbus.transports.redis.events import trimming
 from tests.support.eventually import eventually_async

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from lightbus import __version__
 from lightbus.exceptions import LightbusException
 from lightbus.host.host import Host
-from lightbus.metrics import BUCKETS, Counter, Timer
+from lightbus.runtime.counting import BUCKETS, Counter, Timer
 from lightbus.transports.events import GroupStatus
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from lightbus.declared.metrics import Metrics
 from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage
-from lightbus.metrics import Metrics
 from lightbus.transports.events import (
     DeadLetter,
     Delivery,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from lightbus.metrics import Metrics
+from lightbus.declared.metrics import Metrics
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.port import Finding, Use
 from lightbus.transports.redis.link.session import Session

@@ -7,9 +7,9 @@ import logging
 import random
 from collections.abc import Collection, Sequence
 
+from lightbus.declared.metrics import Metrics
 from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage
-from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.events import SILENT, Subscription

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
+from lightbus.declared.metrics import Metrics
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.metrics import Metrics
 from lightbus.runtime.complaints import Complaints
 from lightbus.runtime.retrying import Retrying
 from lightbus.transports.redis.codec import decode_sender, names_reply_list, return_key
