@@ -25,8 +25,6 @@ PACKAGES = {"postgresql": "postgresql", "mariadb": "mariadb-server"}
 
 _START_TIMEOUT = 30.0
 _POSTGRES = Path("/usr/lib/postgresql")
-#: Children of this process that others use when it ends. Python warns of one that is forgotten while it runs.
-_LEFT_RUNNING: list[subprocess.Popen[bytes]] = []
 
 
 def find_program(name: str) -> str | None:
@@ -178,7 +176,10 @@ class DatabaseServer:
     def leave_running(self) -> None:
         """Let the process outlive this one, as others use it; one of them ends it."""
         if self._process is not None:
-            _LEFT_RUNNING.append(self._process)
+            # It is no child of this process any more, as far as Python is concerned, which warns of children
+            # that it forgets while they run, at its own end at the latest.
+            self._process.returncode = 0
+            self._process = None
 
     def close(self) -> None:
         """End the process and remove its folder."""

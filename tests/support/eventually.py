@@ -11,9 +11,11 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.05
+#: Seconds. They are spent only where a test fails, so they are many: a busy machine is no fault.
+PATIENCE = 30.0
 
 
-def eventually(condition: Callable[[], T], timeout: float = 10.0, what: str = "") -> T:
+def eventually(condition: Callable[[], T], timeout: float = PATIENCE, what: str = "") -> T:
     """Ask until the answer is true, and return it; fail the test after `timeout` seconds.
 
     An AssertionError raised by the condition counts as "not yet", and is shown when time is up.
@@ -40,7 +42,7 @@ async def eventually_async(
 async def eventually_async(condition: Callable[[], T], timeout: float = ..., what: str = ...) -> T: ...
 
 
-async def eventually_async(condition: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
+async def eventually_async(condition: Callable[[], Any], timeout: float = PATIENCE, what: str = "") -> Any:
     """The same on an event loop, which goes on meanwhile; the condition may be a coroutine function."""
     deadline = time.monotonic() + timeout
     pause = FIRST_PAUSE

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,10 @@ WHERE_FROM: dict[Kind, str] = {
 
 #: Below those that Linux gives to outgoing connections.
 PORTS = (20_000, 32_000)
+#: The processes of pytest that share them: each has every so many-th.
+_SHARES = 8
+#: The ports that this process was given lately: whoever asks for one takes it later, or leaves it free.
+_GIVEN: deque[int] = deque(maxlen=700)
 
 START_TIMEOUT = 15.0
 START_ATTEMPTS = 5
@@ -59,11 +64,18 @@ def find_binary(kind: Kind) -> Path | None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on just now, and that no outgoing connection takes."""
+    """A TCP port of the loopback that nobody listens on just now, and that no outgoing connection takes.
+
+    Nor is it given to another process of the same tests, or to this one for a long time.
+    """
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SHARES
     while True:
-        port = random.SystemRandom().randrange(*PORTS)
+        port = random.SystemRandom().randrange(PORTS[0] + share, PORTS[1], _SHARES)
+        if port in _GIVEN:
+            continue
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
+            _GIVEN.append(port)
             return port
 
 
@@ -153,7 +165,7 @@ class Server:
             return False
         return reply.startswith((b"+PONG", b"-NOAUTH"))
 
-    def execute(self, *command: str | bytes | int | float, timeout: float = 5.0) -> Any:
+    def execute(self, *command: str | bytes | int | float, timeout: float = 15.0) -> Any:
         """Send one command over a connection of its own and return its reply; an error reply is raised."""
         reader = hiredis.Reader()
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as link:

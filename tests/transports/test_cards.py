@@ -52,12 +52,13 @@ async def test_cards_are_seen_by_others_until_they_are_taken_down(ports: Ports) 
 
 async def test_a_card_that_is_not_renewed_is_not_seen_any_more(ports: Ports) -> None:
     schema = ports.schema()
-    await schema.show_card(WEB, write_card(card_of(WEB)), 1)
+    await schema.show_card(WEB, write_card(card_of(WEB)), 60)
 
     async def gone() -> bool:
         return await schema.cards() == []
 
     assert not await gone()
+    await schema.show_card(WEB, write_card(card_of(WEB)), 1)
     await settled(gone)
 
 
@@ -69,8 +70,8 @@ async def test_the_set_of_cards_keeps_no_names_of_processes_that_are_long_gone(
     await any_ports.schema().show_card(WEB, write_card(card_of(WEB)), 30)
     members = any_redis.execute("ZRANGE", "lightbus:cards", 0, -1, "WITHSCORES")
     assert members[0] == b"web\0p1"
-    assert float(members[1]) == pytest.approx(time.time() + 30, abs=3)
-    assert 28 <= any_redis.execute("TTL", "lightbus:card:web:p1") <= 30
+    assert float(members[1]) == pytest.approx(time.time() + 30, abs=10)
+    assert 20 <= any_redis.execute("TTL", "lightbus:card:web:p1") <= 30
 
 
 async def test_what_is_no_card_is_passed_over(any_redis: Server, any_ports: Ports) -> None:
@@ -136,12 +137,13 @@ def test_a_card_of_another_version_is_read_as_far_as_it_is_known() -> None:
 async def test_a_pause_is_known_to_all_until_it_ends(ports: Ports) -> None:
     one, other = ports.schema(), ports.schema()
     now = await one.now()
-    pause, short = Pause(since=now, by="ann"), Pause(since=now, until=now + 0.5)
+    pause, bounded = Pause(since=now, by="ann"), Pause(since=now, until=now + 600)
     await one.pause("shop", "send", pause)
-    await one.pause("shop", "count", short)
+    await one.pause("shop", "count", bounded)
     await one.pause("web", "send", pause)
-    assert await other.pauses(["shop"]) == {("shop", "send"): pause, ("shop", "count"): short}
+    assert await other.pauses(["shop"]) == {("shop", "send"): pause, ("shop", "count"): bounded}
     assert len(await other.pauses(["shop", "web", "nobody"])) == 3
+    await one.pause("shop", "count", Pause(since=now, until=now + 0.5))
 
     async def over() -> bool:
         return ("shop", "count") not in await other.pauses(["shop"])

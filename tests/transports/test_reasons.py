@@ -60,7 +60,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
     it.server.close()
 
 
-def reason(url: str, tls: TlsOptions | None = None, timeout: float = 1.5) -> str:
+def reason(url: str, tls: TlsOptions | None = None, timeout: float = 30) -> str:
     """Why there is no connection; empty where there is one."""
     options: dict[str, Any] = {"url": SecretUrl(url), "tls": tls, "connect_timeout": timeout}
 

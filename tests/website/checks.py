@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 Scheme = Literal["light", "dark"]
 WIDTHS = (1280, 390)
@@ -18,6 +18,8 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 _LOOK = (Path(__file__).parent / "faults.js").read_text()
 _SEARCH = "[data-md-component=search-query]"
 _FOUND = ".md-search-result__item a"
+#: So ends a request whose page somebody leaves.
+_LEFT = "net::ERR_ABORTED"
 
 
 def find_browser() -> str | None:
@@ -133,7 +135,11 @@ def opened(chromium: Browser, scheme: Scheme, faults: list[str], width: int = 12
     )
     page.on(
         "requestfailed",
-        lambda request: faults.append(f"{_name(page.url)}: {request.url} can't be loaded: {request.failure}"),
+        lambda request: (
+            None
+            if request.failure == _LEFT
+            else faults.append(f"{_name(page.url)}: {request.url} can't be loaded: {request.failure}")
+        ),
     )
     try:
         yield page
@@ -141,18 +147,22 @@ def opened(chromium: Browser, scheme: Scheme, faults: list[str], width: int = 12
         context.close()
 
 
-def found_by_search(page: Page, words: str) -> list[str]:
-    """Return the addresses that the site's search finds for some words.
+def found_by_search(page: Page, words: str, wanted: str) -> bool:
+    """Tell whether the site's search finds a page for some words, within the patience of the browser.
 
     Args:
         page: A page of the site.
         words: What a reader types.
+        wanted: The address of the page, or its end.
     """
     if not page.locator(_SEARCH).is_visible():
         page.locator("label.md-header__button[for=__search]").click()
     page.locator(_SEARCH).press_sequentially(words)  # the keys begin the search
-    page.locator(_FOUND).first.wait_for(state="attached")
-    return [str(address) for address in page.locator(_FOUND).evaluate_all("all => all.map(a => a.href)")]
+    # What is found for the first letters is shown, too.
+    with contextlib.suppress(TimeoutError):
+        page.locator(f"{_FOUND}[href*='{wanted}']").first.wait_for(state="attached")
+        return True
+    return False
 
 
 def _name(address: str) -> str:

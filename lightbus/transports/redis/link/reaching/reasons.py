@@ -50,7 +50,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: Seconds without an answer to a first word of TLS, after which the port is asked whether it speaks any.
 _DOUBTED_AFTER = 1.0
 #: The most seconds for finding out the protocol of a port.
-_ASKING = 1.0
+_ASKING = 2.5
 #: Seconds to wait for a server that speaks first: it has too many clients.
 _UNASKED = 0.1
 _START = "start it, or say where it is with bus.redis.url in lightbus.yaml or LIGHTBUS__BUS__REDIS__URL"
