@@ -20,7 +20,7 @@ from benchmarks.growth.series import GROWTH_PARTS, GROWTH_ROWS
 from benchmarks.measures import Figures
 from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.direct import DIRECT
-from benchmarks.process import start_anew
+from benchmarks.process import anew, start_anew
 from benchmarks.rows import (
     CONTRACT_ROWS,
     DIRECT_ROWS,
@@ -61,6 +61,7 @@ class Session:
         env = {
             "BENCH_SCALE": str(QUICK_SCALE if self.quick else measures.SCALE),
             "PYTHONDONTWRITEBYTECODE": "",
+            **anew(),
         }
         with Process([python, "-m", module, *args], env=env) as process:
             return measures.reported(process.wait_for_line("figures {", timeout=timeout))

@@ -15,10 +15,18 @@ from typing import Self
 from benchmarks.measures import STARTS
 from tests.support.processes import Process, clean_environment
 
+#: Set to anything, it keeps the helpers of tests from forking processes that have imported Lightbus.
+ANEW = "LIGHTBUS_TEST_EXEC"
+
 
 def start_anew() -> None:
     """Have each process start as users start it: what tests fork has imported more, and shares memory."""
-    os.environ["LIGHTBUS_TEST_EXEC"] = "1"
+    os.environ[ANEW] = "1"
+
+
+def anew() -> dict[str, str]:
+    """What a program's environment must have, so that those which it starts do so too, if this one's do."""
+    return {ANEW: os.environ[ANEW]} if ANEW in os.environ else {}
 
 
 class Stopwatch:

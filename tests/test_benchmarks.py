@@ -19,7 +19,7 @@ from benchmarks.measures import Figures, Latencies, in_flight, in_window, one_by
 from benchmarks.peers import PEERS, ROOT, Peer, Program
 from benchmarks.peers.direct import DIRECT
 from benchmarks.plots import bars, curves
-from benchmarks.process import CpuTime, children
+from benchmarks.process import ANEW, CpuTime, children
 from benchmarks.rows import (
     CONTRACT_ROWS,
     DIRECT_ROWS,
@@ -52,6 +52,23 @@ def test_the_floor_and_lightbus_are_measured_in_every_row(redis_server: Server) 
 
 def test_only_the_parts_that_are_wanted_are_measured(redis_server: Server) -> None:
     assert set(Session(redis_server, ["fire"], quick=True).floor()) == {"fire", "fire_50", "fire_batch"}
+
+
+def test_programs_that_are_measured_start_hosts_as_users_do(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What the helpers of tests fork has imported Lightbus: it holds more memory, and is there sooner."""
+    (tmp_path / "bench_forks.py").write_text(
+        "import sys\n"
+        "from benchmarks.measures import report\n"
+        "from tests.support.processes import ZYGOTE, clean_environment\n"
+        "report({'forks': ZYGOTE.can_be([sys.executable, '-c', '0'], clean_environment())})\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    session = Session(redis_server, [], quick=True)
+    assert session.measure("bench_forks") == {"forks": True}, "as tests want it, which have little time"
+    monkeypatch.setenv(ANEW, "1")
+    assert session.measure("bench_forks") == {"forks": False}
 
 
 def test_what_contracts_cost_is_measured(redis_server: Server) -> None:

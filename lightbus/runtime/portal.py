@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as ThreadCancelledError
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lightbus.exceptions import (
     BusAlreadyClosed,
@@ -21,7 +21,7 @@ from lightbus.exceptions import (
 )
 
 from .cancellation import end
-from .threads.native import replaced_by, result_of, start_thread
+from .threads.native import replaced_by, start_thread, wait_for
 
 logger = logging.getLogger(__name__)
 
@@ -144,17 +144,94 @@ def run_blocking(
             "eventlet.monkey_patch(thread=False) instead, or use gevent"
         )
     loop = home if home is not None else portal.loop()
-    future = asyncio.run_coroutine_threadsafe(function(*args), loop)
+    errand = _Errand(function(*args), loop)
     try:
-        return result_of(future)
-    except ThreadCancelledError:
-        raise BusAlreadyClosed(f"the bus was closed while {blocking} waited") from None
-    except LightbusException as e:
-        shorten(e)
-        raise
+        wait_for(errand.begin)
     except BaseException:
-        future.cancel()
+        errand.give_up()
         raise
+    # Left there, an error would keep itself alive by its traceback.
+    error, errand.error = errand.error, None
+    if error is None:
+        return errand.result
+    try:
+        if isinstance(error, asyncio.CancelledError):
+            raise BusAlreadyClosed(f"the bus was closed while {blocking} waited") from None
+        if isinstance(error, LightbusException):
+            shorten(error)
+        raise error
+    finally:
+        del error
+
+
+class _Errand(Generic[T]):
+    """A coroutine that an event loop runs for a thread, which waits for its end.
+
+    The thread is woken in the very turn of the loop in which the coroutine ends. By way of a future of
+    ``concurrent.futures`` it would be a turn later, after two callbacks and a condition for each call.
+
+    Args:
+        work: The coroutine.
+        loop: The event loop.
+    """
+
+    __slots__ = ("_loop", "_task", "_tell", "_work", "error", "result")
+
+    #: What the coroutine has returned, if it raised nothing.
+    result: T
+
+    def __init__(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        self._work = work
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+        self._tell: Callable[[], object] | None = None
+        #: What it has raised.
+        self.error: BaseException | None = None
+
+    def begin(self, tell: Callable[[], object]) -> None:
+        """Have the loop begin, in the context of this thread, and call a function once it is over."""
+        self._tell = tell
+        self._loop.call_soon_threadsafe(self._start)
+
+    def give_up(self) -> None:
+        """Cancel it: nobody waits any more."""
+        try:
+            self._loop.call_soon_threadsafe(self._cancel)
+        except RuntimeError as e:
+            logger.debug("what nobody waits for any more is not cancelled: %s", e)
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(self._note_end)
+
+    async def _run(self) -> None:
+        try:
+            self.result = await self._work
+        except Exception as e:
+            self.error = e
+        except BaseException as e:
+            self.error = e
+            raise
+        finally:
+            self._wake()
+
+    def _wake(self) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """Tell of a task that was cancelled before its beginning, and take note of what others raised."""
+        if not task.cancelled():
+            task.exception()  # Else asyncio reports it as lost.
+        elif self._tell is not None:
+            self._work.close()
+            self.error = asyncio.CancelledError()
+            self._wake()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
 
 def shorten(error: LightbusException) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 def replaced_by() -> str | None:
@@ -32,21 +28,29 @@ def start_thread(function: Callable[[], None], name: str) -> None:
         threading.Thread(target=function, name=name, daemon=True).start()
 
 
-def result_of(future: Future[T]) -> T:
-    """Wait for what a thread puts into a future, and return it; greenlets go on meanwhile.
+def wait_for(begin: Callable[[Callable[[], object]], None]) -> None:
+    """Begin something in another thread, and wait for its end; greenlets go on meanwhile.
 
     gevent does not know of threads: it would take a greenlet that waits for one for lost, and raise LoopExit.
+
+    Args:
+        begin: Begins it. It is given what that thread calls at the end, once.
     """
     if replaced_by() == "gevent":
         from gevent.hub import Waiter, get_hub
 
         waiter = Waiter()
         arrival = get_hub().loop.async_()
-        # Before the future may call it: what is sent to one that was not started is lost.
+        # Before anything may call it: what is sent to one that was not started is lost.
         arrival.start(waiter.switch, None)
-        future.add_done_callback(arrival.send_ignoring_arg)
         try:
+            begin(arrival.send)
             waiter.get()
         finally:
             arrival.stop()
-    return future.result()
+        return
+    # A lock alone: a condition, or an event, is a lock for each wait and some calls around it.
+    over = threading.Lock()
+    over.acquire()
+    begin(over.release)
+    over.acquire()
