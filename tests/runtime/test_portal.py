@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -46,6 +48,29 @@ def test_a_thread_gets_what_the_coroutine_returns_or_raises(portal: Portal) -> N
         wait_for(portal, expire)
     frames = [frame.name for frame in caught.traceback]
     assert "expire" in frames, "code of others on its way is shown"
+
+
+def test_an_error_is_gone_with_its_last_user(portal: Portal) -> None:
+    class Own(Exception):
+        pass
+
+    async def fail() -> None:
+        raise Own
+
+    def see() -> weakref.ref[Own]:
+        try:
+            wait_for(portal, fail)
+        except Own as e:
+            return weakref.ref(e)
+        raise AssertionError
+
+    gc.disable()
+    try:
+        seen = see()
+        wait_for(portal, asyncio.sleep, 0)  # The loop itself forgets the task a turn later.
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_the_coroutine_sees_the_context_of_the_thread_and_leaves_it_alone(portal: Portal) -> None:
