@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -221,6 +221,21 @@ async def follow(
                     yield entry
         if len(page) < _PAGE:
             await asyncio.sleep(every)
+
+
+def details(act: Act) -> Iterator[str]:
+    """Go through what else there is to say of an act, what went wrong first."""
+    if act.error:
+        yield act.error
+    if act.reason:
+        yield act.reason
+    chosen = ", ".join(f"{name} {text}" for name, text in act.chosen.items())
+    if chosen:
+        yield chosen
+    if act.origin != "cli":
+        yield f"by the {act.origin}{f' as {act.role}' if act.role else ''}"
+    if act.address:
+        yield f"from {act.address}"
 
 
 async def newest(client: BusClient) -> str:

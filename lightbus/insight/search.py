@@ -8,12 +8,14 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from lightbus.bus.client import BusClient
 from lightbus.bus.schema import BusSchema
 from lightbus.exceptions import InvalidParameters, LightbusException, SchemaNotFound, TransportUnavailable
 from lightbus.messages import EventMessage
+from lightbus.options import parse_duration
 from lightbus.transports.events import EventTransport
 from lightbus.transports.merging import as_they_come, matcher, newest_first
 
@@ -97,6 +99,22 @@ def _told_apart(value: Any) -> tuple[Any, type | None]:
     return value, bool if isinstance(value, bool) else None
 
 
+def moment(text: str) -> tuple[float | None, float | None]:
+    """Read a time, or how long ago it was, such as ``2h``; returns ``since`` and ``ago`` of a :class:`Query`.
+
+    Raises:
+        InvalidParameters: It is none.
+    """
+    try:
+        return None, parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp(), None
+    except (ValueError, OverflowError, OSError):
+        raise InvalidParameters(f"{text!r} is no time; write 30s, 2h, 7d or 2026-01-31T12:00:00") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """Chooses events: those that fit every condition.
@@ -168,7 +186,7 @@ async def search(
     brokers = client.transports().brokers(api_names)
     away: list[str] = []
     if follow:
-        times = [await _since(broker, query) or 0.0 for broker in brokers]
+        times = [await since_of(broker, query) or 0.0 for broker in brokers]
         names = (query.api, query.event)
         events = as_they_come(
             [b.follow(*names, since=since) for b, since in zip(brokers, times, strict=True)]
@@ -190,12 +208,12 @@ async def search(
 
 
 async def _past(broker: EventTransport, query: Query) -> AsyncIterator[EventMessage]:
-    since = await _since(broker, query)
+    since = await since_of(broker, query)
     async for message in broker.history(query.api, query.event, since=since, native_id=query.native_id):
         yield message
 
 
-async def _since(broker: EventTransport, query: Query) -> float | None:
+async def since_of(broker: EventTransport, query: Query) -> float | None:
     """Return the time of the oldest event that is meant, by the broker's clock, from which theirs are."""
     return query.since if query.ago is None else await broker.now() - query.ago
 
@@ -207,6 +225,12 @@ async def reached(source: AsyncIterator[T], away: list[str]) -> AsyncIterator[T]
             yield each
     except TransportUnavailable as e:
         away.append(str(e))
+
+
+def fields_of(message: EventMessage) -> dict[str, Any]:
+    """Return an event as ``lightbus inspect`` prints it."""
+    names = ("id", "native_id", "api_name", "event_name", "version", "kwargs")
+    return {name: getattr(message, name) for name in names}
 
 
 def misfit(client: BusClient, message: EventMessage) -> str | None:

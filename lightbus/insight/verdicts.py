@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lightbus.transports.audit import Act
 from lightbus.transports.groups import GroupStatus
 
 from .overview import ApiStatus, ListenerStatus, ScheduleStatus
 from .processes import ProcessStatus
+
+_OF_ACTS = {"begun": 1, "refused": 1, "failed": 2, "stopped": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +69,8 @@ def of_schedule(it: ScheduleStatus) -> Verdict:
     if it.outcome == "error":
         return Verdict("failed", 1)
     return Verdict("running") if it.running else Verdict("ok")
+
+
+def of_act(act: Act) -> Verdict:
+    """Return the word for how an act of somebody has ended."""
+    return Verdict(act.outcome, _OF_ACTS.get(act.outcome, 0))

@@ -17,6 +17,7 @@ from .groups import SILENT as SILENT
 from .groups import ConsumerStatus as ConsumerStatus
 from .groups import GroupChanges
 from .groups import GroupStatus as GroupStatus
+from .groups import Standing as Standing
 from .groups import StreamStatus as StreamStatus
 
 
@@ -52,7 +53,13 @@ class EventQuestions(ABC):
 
     @abstractmethod
     def history(
-        self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
+        self,
+        api: str = "*",
+        event: str = "*",
+        *,
+        since: float | None = None,
+        native_id: str | None = None,
+        until: str | None = None,
     ) -> AsyncIterator[EventMessage]:
         """Go through the events that the broker still has, the newest first; no listener notices.
 
@@ -61,6 +68,7 @@ class EventQuestions(ABC):
             event: The events, likewise; others of the same APIs may come, too.
             since: The Unix time of the oldest.
             native_id: The broker's id of the only one.
+            until: The broker's id of the newest.
 
         Raises:
             TransportUnavailable: The broker can't be reached.
@@ -103,6 +111,17 @@ class EventQuestions(ABC):
 
     async def attempts(self, status: GroupStatus, most: int) -> Sequence[int]:
         """Return how often each event was tried that waits for another attempt, of up to so many.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+        return ()
+
+    async def standings(self, message: EventMessage) -> Sequence[Standing]:
+        """Tell where an event is for each group that reads its stream; nothing where that can't be told.
+
+        Args:
+            message: The event, with its ``native_id``.
 
         Raises:
             TransportUnavailable: The broker can't be reached.

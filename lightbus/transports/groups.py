@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
+from typing import Literal
 
 from lightbus.exceptions import GroupRefused
 
 #: Seconds of silence after which a process counts as gone: one that lives reads every few seconds.
 SILENT = 60.0
+
+
+#: Where an event can be for a group.
+State = Literal["before", "unread", "held", "waiting", "due", "dead", "passed", "unknown"]
 
 
 class StillRead(GroupRefused):
@@ -91,6 +96,37 @@ class GroupStatus:
     def waiting(self) -> int:
         """How many events the stream keeps for it, since they are not read or not settled."""
         return self.lag + self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one event is for one group.
+
+    Args:
+        group: The group.
+        stream: The place where the broker keeps the event.
+        state: ``before`` if it was fired before the group began; ``unread``; ``held`` by a process;
+            ``waiting`` for its next attempt; ``due`` for one; ``dead``; ``passed`` if the group has handled
+            it or did not want it; ``unknown`` where too many dead letters would have to be looked at.
+        process: The process that holds it; empty where none does.
+        idle: Seconds since that process was last heard to hold it.
+        attempts: How often its handler was started, as far as that is known.
+        due: When the next attempt is due, as a Unix time by the broker's clock; None if none waits.
+        letter: Its id among the group's dead letters; empty if it is not there.
+        reason: Why it was put aside, likewise.
+        service: The service of the group; empty if it is not known.
+    """
+
+    group: str
+    stream: str
+    state: State
+    process: str = ""
+    idle: float | None = None
+    attempts: int = 0
+    due: float | None = None
+    letter: str = ""
+    reason: str = ""
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,9 @@ async def newest_first(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncI
         sources: Each with its newest event first.
     """
     first = await asyncio.gather(*(_next(source) for source in sources))
-    heads: list[Any] = [(_age(event), i, event) for i, event in enumerate(first) if event is not None]
+    heads: list[Any] = [
+        (age_of(event.native_id), i, event) for i, event in enumerate(first) if event is not None
+    ]
     heapify(heads)
     while heads:
         _, i, event = heads[0]
@@ -35,7 +37,7 @@ async def newest_first(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncI
         if following is None:
             heappop(heads)
         else:
-            heapreplace(heads, (_age(following), i, following))
+            heapreplace(heads, (age_of(following.native_id), i, following))
 
 
 async def as_they_come(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncIterator[EventMessage]:
@@ -60,6 +62,7 @@ async def _next(source: AsyncIterator[EventMessage]) -> EventMessage | None:
     return await anext(source, None)
 
 
-def _age(event: EventMessage) -> tuple[int, int]:
-    found = NATIVE_ID.fullmatch(event.native_id or "")
+def age_of(native_id: str | None) -> tuple[int, int]:
+    """Return what is less of an event that is newer, by the broker's id of it."""
+    found = NATIVE_ID.fullmatch(native_id or "")
     return (-int(found[1]), -int(found[2])) if found else (0, 0)

@@ -29,6 +29,24 @@ class QueueStatus:
     process_names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class QueuedCalls:
+    """The calls of one API that wait or run, without their arguments.
+
+    Args:
+        api_name: The API.
+        waiting: The procedure and the id of each call that nobody has taken, the oldest first; of a call that
+            can't be read, both are empty.
+        running: Likewise, of each that was taken and not answered.
+        is_all: Whether there are no more; else as many are there as were to be looked at.
+    """
+
+    api_name: str
+    waiting: tuple[tuple[str, str], ...] = ()
+    running: tuple[tuple[str, str], ...] = ()
+    is_all: bool = True
+
+
 def loss_of(call: RpcMessage) -> ResultMessage:
     """Return the report to a caller that the process which was running its call has ended.
 
@@ -60,6 +78,18 @@ class RpcQuestions(ABC):
         Raises:
             TransportUnavailable: The broker can't be reached.
         """
+
+    async def queued_calls(self, api_name: str, most: int) -> QueuedCalls | None:
+        """Return which calls of an API wait and run; None where the transport can't tell.
+
+        Args:
+            api_name: The API.
+            most: How many calls that wait, and how many of each process that run, are looked at.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+        return None
 
 
 class RpcConsumer(Consumer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,14 +16,15 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from lightbus.exceptions import ConfigurationError
-from lightbus.insight.pace import Paces
+from lightbus.insight.traffic.numbers import as_prometheus, numbers, state_of
+from lightbus.insight.traffic.pace import Paces
 from lightbus.manifest.model import Manifest
 
 from .files import static_files
 from .guard import Guard, Receive, Refused, Send
 from .hosts import is_loopback, known_names, name_of_host
 from .looks import Look, Looks
-from .pages import apis, graph, home, listeners, schedules, services
+from .pages import apis, calls, graph, home, listeners, schedules, services
 from .rendering import Rendering
 from .sessions import cookie
 from .tokens import Tokens
@@ -39,6 +41,7 @@ PAGES: Sequence[tuple[str, str, str, Make]] = (
     ("/apis/{name:path}", "api.html", "API", apis.api),
     ("/listeners", "listeners.html", "Listeners", listeners.listeners),
     ("/listeners/{name:path}", "listener.html", "Listener", listeners.listener),
+    ("/calls", "calls.html", "Calls", calls.calls),
     ("/schedules", "schedules.html", "Schedules", schedules.schedules),
     ("/graph", "graph.html", "Graph", graph.graph),
 )
@@ -66,6 +69,7 @@ class Console:
         pages = Starlette(
             routes=[
                 *(self._route(*each) for each in PAGES),
+                Route("/metrics", self._metrics),
                 Route("/login", self._log_in, methods=["POST"]),
                 Route("/logout", self._log_out, methods=["POST"]),
                 Mount("/static", static_files()),
@@ -111,6 +115,17 @@ class Console:
             return self._rendering.page(request.scope, template, user, 503 if it is None else 200, **about)
 
         return Route(path, answer)
+
+    async def _metrics(self, request: Request) -> Response:
+        """Answer a collector of metrics: with numbers of the whole bus."""
+        await self._user(request)
+        seen = await self._looks.look()
+        age = time.time() - seen.at if seen.value is not None else None
+        families = [*state_of(age, is_readable=not seen.trouble)]
+        if seen.value is not None and not seen.trouble:
+            # Where it can't be read, old numbers would look like new ones.
+            families += numbers(seen.value.overview, self._looks.paces)
+        return Response(as_prometheus(families), media_type="text/plain; version=0.0.4")
 
     async def _user(self, request: Request) -> User:
         """Return who sends a request.

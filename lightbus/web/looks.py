@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,11 @@ from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.host.checks import client_for
 from lightbus.insight.cards import read_cards
 from lightbus.insight.overview import Overview, overview
-from lightbus.insight.pace import Paces
+from lightbus.insight.traffic.calls import Ages, queued
+from lightbus.insight.traffic.pace import Paces
 from lightbus.manifest.model import Manifest
 from lightbus.transports.cards import Card
+from lightbus.transports.rpc import QueuedCalls
 
 from .reading import Reading, Seen
 
@@ -26,11 +28,15 @@ class Look:
         overview: Who is on it, and what waits there.
         cards: What processes say of themselves.
         contracts: The contracts that are published, by API.
+        queued: The calls that wait and run.
+        ages: When those were first seen.
     """
 
     overview: Overview
     cards: list[Card]
     contracts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    queued: Sequence[QueuedCalls] = ()
+    ages: Ages = field(default_factory=Ages)
 
 
 class Looks:
@@ -46,6 +52,7 @@ class Looks:
         self._reading = Reading(self._read, manifest.web.refresh)
         #: How fast its listeners go.
         self.paces = Paces()
+        self._ages = Ages()
 
     async def look(self) -> Seen[Look]:
         """Return what is on the bus, as it was seen within ``web.refresh``."""
@@ -60,9 +67,12 @@ class Looks:
         listeners = self._manifest.listeners.items()
         wanted = {name: options.pairs for name, options in listeners if options.enabled}
         seen = await overview(self._client, self._manifest.apis, wanted)
-        self.paces.note(time.monotonic(), seen.listeners)
+        calls = await queued(self._client, seen.apis)
+        now = time.monotonic()
+        self.paces.note(now, seen.listeners)
+        self._ages.note(now, calls)
         contracts = await self._client.transports().schema().look(self._manifest.apis.keys())
-        return Look(seen, await self._cards(), contracts)
+        return Look(seen, await self._cards(), contracts, calls, self._ages)
 
     async def _cards(self) -> list[Card]:
         """Return the cards; none where this user may not read them, which the overview tells."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from lightbus.insight.pace import Pace
+from lightbus.insight.traffic.pace import Pace
 from lightbus.transports.cards import PolicyCard
 from lightbus.transports.unserved import duration
 

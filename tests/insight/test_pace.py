@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightbus.insight.overview import ListenerStatus
-from lightbus.insight.pace import Pace, Paces
+from lightbus.insight.traffic.pace import Pace, Paces
 
 
 def listener(fired: int | None, read: int | None, name: str = "mailer") -> ListenerStatus:
@@ -55,3 +55,30 @@ def test_looks_are_kept_for_an_hour_and_those_of_a_group_that_is_gone_not_at_all
     assert paces.of(listener(20, 10)).behind == 3600
     paces.note(7400, [listener(1, 1, "other")])
     assert paces.of(listener(20, 10)).behind is None
+
+
+def test_an_hour_of_a_listener_is_that_of_all_its_streams() -> None:
+    paces = Paces()
+    for at in range(0, 50, 10):
+        one, two = listener(at, at // 2), listener(2 * at, 2 * at, "other")
+        paces.note(at, [one, two])
+    points = paces.series([one, two], 100)
+    assert [(each.at, each.lag) for each in points] == [(0, 0), (10, 5), (20, 10), (30, 15), (40, 20)]
+    assert (points[0].fired, points[1].fired, points[1].read) == (None, 3.0, 2.5)
+
+
+def test_a_stream_that_came_later_makes_no_peak() -> None:
+    paces, one, two = Paces(), listener(1, 1), listener(1_000_000, 0, "other")
+    paces.note(0, [one])
+    for at in (10, 20):
+        paces.note(at, [one, two])
+    assert [(each.at, each.fired) for each in paces.series([one, two], 100)] == [(10, None), (20, 0.0)]
+
+
+def test_a_long_hour_has_no_more_points_than_are_wanted_and_the_last_look() -> None:
+    paces = Paces()
+    for at in range(0, 3500, 5):
+        paces.note(at, [listener(at, at)])
+    points = paces.series([listener(1, 1)], 180)
+    assert 170 < len(points) <= 180 and points[-1].at == 3495 and points[-1].fired == 1.0
+    assert paces.series([], 180) == []

@@ -56,6 +56,14 @@ async def test_the_past_can_begin_anywhere_and_have_one_event_only(ports: Ports)
         assert await names(transport, native_id=unknown) == []
 
 
+async def test_the_past_can_end_anywhere(ports: Ports) -> None:
+    transport = ports.events()
+    await ports.fire(transport, *"abcd")
+    (_, c, *_) = [event async for event in transport.history()]
+    assert await names(transport, until=str(c.native_id)) == ["c", "b", "a"]
+    assert await names(transport, until="1-1") == []
+
+
 async def test_what_comes_is_seen_as_it_comes_and_by_no_group(ports: Ports) -> None:
     transport = ports.events()
     await ports.fire(transport, "old")
@@ -194,6 +202,27 @@ async def test_a_queue_says_who_serves_it_and_what_waits_and_runs(ports: Ports) 
     await take_call(consumer)
     (queue,) = await transport.queue_status(["auth"])
     assert (queue.waiting, queue.running, queue.process_names) == (2, 1, ("p1",))
+
+
+async def test_a_queue_of_redis_says_which_procedures_wait_and_run(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    transport = redis_ports.rpc()
+    consumer = await redis_ports.serve(transport)
+    for name in ("check", "login", "login"):
+        redis_ports.run(transport.call(RpcMessage("auth", name, {"secret": 1}), 10))
+    await take_call(consumer)
+    redis_server.execute("RPUSH", "auth:rpc_queue", "no call")
+
+    async def names() -> object:
+        found = await transport.queued_calls("auth", 2)
+        assert found is not None
+        waiting, running = ([name for name, _ in each] for each in (found.waiting, found.running))
+        return waiting, running, found.is_all, all(id_ for name, id_ in found.waiting if name)
+
+    await eventually_async(lambda: _is(names, (["login", "login"], ["check"], False, True)))
+    all_ = await transport.queued_calls("auth", 3)
+    assert all_ is not None and all_.waiting[-1] == ("", "") and all_.is_all
 
 
 async def _is(ask: Callable[[], Awaitable[object]], wanted: object) -> bool:

@@ -9,14 +9,14 @@ from urllib.parse import quote
 import pytest
 
 from lightbus.insight.overview import ListenerStatus, Overview, ProcessStatus
-from lightbus.insight.pace import Paces
+from lightbus.insight.traffic.pace import Paces
 from lightbus.web.looks import Look
 from lightbus.web.pages.home import home
 from tests.support.servers import Server
 from tests.web.bus import EVIL, evil, shop
 from tests.web.conftest import browsing
 
-PAGES = ["/", "/listeners", "/schedules", "/graph"]
+PAGES = ["/", "/listeners", "/calls", "/schedules", "/graph"]
 
 
 class _Reader(HTMLParser):
@@ -80,6 +80,7 @@ async def words_of(server: Server, path: str) -> str:
         ("/apis/auth", "# Tell whether a password is right. auth.check_password(username: str) -> bool"),
         ("/apis/auth", "auth.user_registered shop-mailer"),
         ("/apis/auth", "user_registered 1,204"),
+        ("/calls", "auth.check_password accounts 0 - 0 - 0.1 40 ok, 2 error 10 ms 200 ms web 412"),
         ("/schedules", "failed close shop at 02:00 (Europe/London) in 90 min 5 min ago 250 ms shop-1"),
         ("/graph", "accounts"),
         ("/graph?focus=web", "web"),
@@ -96,6 +97,7 @@ async def test_a_page_shows_what_is_there(redis_server: Server, path: str, told:
     [
         ("/", "Start one with lightbus run"),
         ("/listeners", "Nobody listens to events"),
+        ("/calls", "No API on the bus has a procedure"),
         ("/schedules", "No process that lives has a schedule"),
         ("/graph", "Start one with lightbus run"),
     ],
@@ -137,7 +139,8 @@ async def test_whatever_is_on_the_bus_is_text(redis_server: Server) -> None:
             assert answer.status_code == 200, path
             page = read(answer.text)
             # The page's own script alone, and of drawings nothing that runs.
-            assert answer.text.count("<script") == 2 and page.tags.isdisjoint({"img", "iframe"})
+            assert answer.text.count("<script") == (4 if path.startswith("/listeners/") else 2)
+            assert page.tags.isdisjoint({"img", "iframe"})
             assert {name for name in page.attributes if name.startswith("on")} == set()
             assert {link for link in page.links if not link.startswith(("/", "#"))} == set()
             assert len(page.ids) == len(set(page.ids)), f"{path} has an id twice"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Self
@@ -16,15 +15,15 @@ from lightbus.bus.client import BusClient
 from lightbus.cli.acting import on_the_bus
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options
-from lightbus.cli.tables import Cell, Column, Table, Verdict
+from lightbus.cli.tables import Cell, Column, Table
 from lightbus.cli.wording import line_width
-from lightbus.insight.audit import Wanted, acts, follow, newest
+from lightbus.insight.audit import Wanted, acts, details, follow, newest
+from lightbus.insight.verdicts import of_act
 from lightbus.options import parse_duration
 from lightbus.transports.audit import Act
 
 FORMAT_VERSION = 1
 _LIMIT = 100
-_SEVERITIES = {"begun": 1, "refused": 1, "failed": 2, "stopped": 1}
 _COLUMNS = (
     Column("outcome"),
     Column("when"),
@@ -133,23 +132,7 @@ def _row(act: Act, *, is_cut: bool) -> tuple[Cell, ...]:
     at = datetime.fromtimestamp(act.at).astimezone()
     when = at.strftime("%d %b %H:%M:%S") if is_cut else at.isoformat(timespec="seconds")
     count: Cell = "-" if act.count is None else act.count
-    outcome = Verdict(act.outcome, _SEVERITIES.get(act.outcome, 0))
-    return outcome, when, act.user, act.action, act.target, count, "; ".join(_more(act))
-
-
-def _more(act: Act) -> Iterator[str]:
-    """Go through what else there is to say, what went wrong first."""
-    if act.error:
-        yield act.error
-    if act.reason:
-        yield act.reason
-    chosen = ", ".join(f"{name} {text}" for name, text in act.chosen.items())
-    if chosen:
-        yield chosen
-    if act.origin != "cli":
-        yield f"by the {act.origin}{f' as {act.role}' if act.role else ''}"
-    if act.address:
-        yield f"from {act.address}"
+    return of_act(act), when, act.user, act.action, act.target, count, "; ".join(details(act))
 
 
 def _fields(act: Act) -> dict[str, Any]:

@@ -22,10 +22,17 @@ from lightbus.host.checks import client_for
 from lightbus.host.loading import Loader
 from lightbus.host.logs import on_one_line
 from lightbus.host.user_code import run_start_functions
-from lightbus.insight.search import Query, argument_test, castings, comparison, misfit, search
+from lightbus.insight.search import (
+    Query,
+    argument_test,
+    castings,
+    comparison,
+    fields_of,
+    misfit,
+    moment,
+    search,
+)
 from lightbus.manifest.model import Manifest
-from lightbus.messages import EventMessage
-from lightbus.options import parse_duration
 from lightbus.runtime.portal import run
 
 T = TypeVar("T")
@@ -41,18 +48,6 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[Any, Any, str | tuple[str, .
             raise click.BadParameter(str(e)) from None
 
     return callback
-
-
-def _since(text: str) -> tuple[float | None, float | None]:
-    """Read a time, or how long ago it was."""
-    try:
-        return None, parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text).timestamp(), None
-    except (ValueError, OverflowError, OSError):
-        raise InvalidParameters(f"{text!r} is no time; write 30s, 2h, 7d or 2026-01-31T12:00:00") from None
 
 
 @click.command(
@@ -90,7 +85,7 @@ def _since(text: str) -> tuple[float | None, float | None]:
     callback=_parsed(argument_test),
     help="Events with such an argument, as in address.city=London or 'items[*].price>=10'; may be repeated.",
 )
-@click.option("--since", metavar="TIME", callback=_parsed(_since), help="Events since 30s, 2h or 2026-01-31.")
+@click.option("--since", metavar="TIME", callback=_parsed(moment), help="Events since 30s, 2h or 2026-01-31.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="No more than N events.")
 @format_option(
     *("json", "pretty", "human"), short="-F", help="A line of JSON per event, indented JSON, or text."
@@ -141,7 +136,7 @@ def command(
             found = search(client, api_names, query, follow=follow, limit=limit)
             async with aclosing(found) as messages:  # type: ignore[type-var]
                 async for message in messages:
-                    shown = _fields(message)
+                    shown = fields_of(message)
                     if validate:
                         if time.monotonic() >= client.parts.watch.due:
                             await client.parts.watch.refresh()
@@ -163,11 +158,6 @@ def command(
 async def _load_listeners(manifest: Manifest, client: BusClient) -> None:
     bus = BusPath(client)
     await run_start_functions(Loader(manifest, client, Path.cwd()).load(bus), bus)
-
-
-def _fields(message: EventMessage) -> dict[str, Any]:
-    names = ("id", "native_id", "api_name", "event_name", "version", "kwargs")
-    return {name: getattr(message, name) for name in names}
 
 
 def _show(fields: dict[str, Any], form: str) -> None:

@@ -25,6 +25,7 @@ from lightbus.transports.events import (
     Subscription,
 )
 from lightbus.transports.groups import Move
+from lightbus.transports.merging import age_of
 
 from .broker import Group, KeptLetter, Stored, to_json
 from .broker import broker as broker
@@ -187,12 +188,20 @@ class MemoryEventTransport(_InProcess, EventTransport):
         return self._take_out(letter) is not None
 
     async def history(
-        self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
+        self,
+        api: str = "*",
+        event: str = "*",
+        *,
+        since: float | None = None,
+        native_id: str | None = None,
+        until: str | None = None,
     ) -> AsyncIterator[EventMessage]:
         """Go through the newest events of this event loop."""
         for stored in reversed(list(broker().history)):
             if stored.stored_at < (since or 0.0):
                 return
+            if until is not None and age_of(stored.message.native_id) < age_of(until):
+                continue
             if native_id in (None, stored.message.native_id):
                 yield stored.copy()
 

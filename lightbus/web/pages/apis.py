@@ -9,7 +9,7 @@ from typing import Any
 
 from lightbus.contracts.printing import show
 from lightbus.insight.overview import ApiStatus
-from lightbus.insight.pace import Paces
+from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.verdicts import Verdict, of_api
 from lightbus.transports.cards import Card
 from lightbus.web.looks import Look

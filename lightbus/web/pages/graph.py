@@ -10,7 +10,7 @@ from lightbus.insight.graph.drawings.picture import picture_of
 from lightbus.insight.graph.drawings.svg import svg
 from lightbus.insight.graph.live import shown_by
 from lightbus.insight.graph.model import Graph, Side
-from lightbus.insight.pace import Paces
+from lightbus.insight.traffic.pace import Paces
 from lightbus.web.looks import Look
 
 #: The most boxes that are drawn: more are no picture.

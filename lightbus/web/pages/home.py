@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from lightbus.insight.overview import ApiStatus, Overview
-from lightbus.insight.pace import Paces
 from lightbus.insight.processes import ProcessStatus
+from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.verdicts import Verdict, of_api, of_group, of_process
 from lightbus.transports.cards import Card
 from lightbus.web.looks import Look

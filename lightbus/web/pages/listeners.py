@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lightbus.insight.overview import ListenerStatus
-from lightbus.insight.pace import Pace, Paces
+from lightbus.insight.traffic.pace import Pace, Paces, Point
 from lightbus.insight.verdicts import Verdict, of_group
 from lightbus.transports.cards import Card, ListenerCard
 from lightbus.web.looks import Look
+
+#: The most points that are drawn, and that are written as a table.
+_MOST_POINTS, _MOST_ROWS = 180, 12
 
 
 class Behind(NamedTuple):
@@ -40,6 +45,27 @@ class Runs:
 
 
 @dataclass(frozen=True, slots=True)
+class Chart:
+    """How a listener went in the last hour.
+
+    Args:
+        points: The points, the oldest first, with times as Unix times.
+        lags: The lines of unread events, for the script that draws.
+        rates: Those of what was fired and read a second.
+    """
+
+    points: list[Point]
+    lags: str
+    rates: str
+
+    @property
+    def rows(self) -> list[Point]:
+        """As many points as a table may have, the newest first."""
+        step = max(1, -(-len(self.points) // _MOST_ROWS))
+        return self.points[::-1][::step]
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """The page of one listener.
 
@@ -51,6 +77,7 @@ class Listener:
         runs: What has run.
         declared: What a process says of it; None if none shows it.
         processes: The processes that run it, each with what it says.
+        chart: How it went; None where it was seen less than twice.
     """
 
     group: str
@@ -60,6 +87,7 @@ class Listener:
     runs: Runs
     declared: ListenerCard | None
     processes: list[tuple[Card, ListenerCard]]
+    chart: Chart | None = None
 
 
 def listeners(look: Look, paces: Paces, name: str = "") -> list[Behind]:
@@ -84,7 +112,26 @@ def listener(look: Look, paces: Paces, name: str) -> Listener | None:
         _runs(it for _, it in cards),
         declared,
         cards,
+        _chart(paces.series((each.it for each in streams), _MOST_POINTS)),
     )
+
+
+def _chart(points: list[Point]) -> Chart | None:
+    if len(points) < 2:
+        return None
+    # The looks have their times by a clock of their own.
+    offset = time.time() - time.monotonic()
+    points = [replace(each, at=round(each.at + offset, 1)) for each in points]
+    at = [each.at for each in points]
+    lags = [("unread", [each.lag for each in points])]
+    rates = [
+        (name, [None if rate is None else round(rate, 2) for rate in found])
+        for name, found in (
+            ("fired/s", [each.fired for each in points]),
+            ("read/s", [each.read for each in points]),
+        )
+    ]
+    return Chart(points, json.dumps([at, lags]), json.dumps([at, rates]))
 
 
 def _runs(cards: Iterable[ListenerCard]) -> Runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightbus.insight.overview import ScheduleStatus
-from lightbus.insight.pace import Paces
+from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.verdicts import Verdict, of_schedule
 from lightbus.web.looks import Look
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lightbus.insight.pace import Paces
 from lightbus.insight.processes import ProcessStatus
+from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.verdicts import Verdict, of_process
 from lightbus.transports.cards import Card
 from lightbus.web.looks import Look

@@ -21,7 +21,7 @@ _READS_MANY = "xreadgroup"
 _READING = frozenset((
     *("exists", "get", "hget", "hgetall", "hkeys", "hmget", "llen", "lpos", "lrange", "mget", "pttl"),
     *("scard", "smembers", "type", "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xlen", "xpending"),
-    *("xrange", "xread", "xrevrange", "zcard", "zrange", "zrangebyscore"),
+    *("xrange", "xread", "xrevrange", "zcard", "zrange", "zrangebyscore", "zscore"),
 ))  # fmt: skip
 _WRITING = frozenset((
     *("del", "expire", "hdel", "hset", "hsetnx", "lpush", "lrem", "pexpire", "rpush", "sadd", "set", "srem"),

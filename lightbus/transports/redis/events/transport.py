@@ -15,6 +15,7 @@ from lightbus.transports.events import (
     EventTransport,
     GroupStatus,
     Outgoing,
+    Standing,
     StreamStatus,
     Subscription,
 )
@@ -31,6 +32,7 @@ from .membership import Membership
 from .publishing import Publishing, append
 from .questions import changes, dead_letters, hand_back, history
 from .questions.noted import search
+from .questions.standing import standings
 from .questions.status import attempts, group_status, look_at
 from .streams import Streams
 from .suspects import Suspects
@@ -126,10 +128,18 @@ class RedisEventTransport(RedisTransport, EventTransport):
         return await dead_letters.drop(self.pipe, letter)
 
     def history(
-        self, api: str = "*", event: str = "*", *, since: float | None = None, native_id: str | None = None
+        self,
+        api: str = "*",
+        event: str = "*",
+        *,
+        since: float | None = None,
+        native_id: str | None = None,
+        until: str | None = None,
     ) -> AsyncIterator[EventMessage]:
         """Go through the events of the streams, the newest first."""
-        return history.past(self.pipe, self._codec.decode, api, event, since, native_id)
+        oldest = "-" if since is None else f"{int(max(0.0, since) * 1000)}-0"
+        bounds = (until or "+", oldest) if native_id is None else (native_id, native_id)
+        return history.past(self.pipe, self._codec.decode, api, event, *bounds)
 
     def follow(
         self, api: str = "*", event: str = "*", *, since: float | None = None
@@ -151,6 +161,10 @@ class RedisEventTransport(RedisTransport, EventTransport):
     async def attempts(self, status: GroupStatus, most: int) -> Sequence[int]:
         """Ask how often the events of a group were tried that wait for another attempt."""
         return await attempts(self.pipe, status, most)
+
+    async def standings(self, message: EventMessage) -> Sequence[Standing]:
+        """Look for an event in all that is kept for each group of its stream."""
+        return await standings(self.pipe, self._codec.decode, message)
 
     async def remove_group(self, status: GroupStatus) -> None:
         """Remove a group of one stream."""

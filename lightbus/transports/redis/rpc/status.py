@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from lightbus.exceptions import InvalidMessage
+from lightbus.messages import RpcMessage
 from lightbus.transports.redis.keys import presence_key, queue_key, register_key, taken_key
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
-from lightbus.transports.rpc import QueueStatus
+from lightbus.transports.rpc import QueuedCalls, QueueStatus
 
 
 async def queue_status(pipe: Channel, api_names: Sequence[str]) -> list[QueueStatus]:
@@ -18,6 +20,32 @@ async def queue_status(pipe: Channel, api_names: Sequence[str]) -> list[QueueSta
     """
     with unavailable("the queues of calls can't be read"):
         return [await _queue(pipe, api_name) for api_name in api_names]
+
+
+async def queued_calls(
+    pipe: Channel, decode: Callable[[bytes], RpcMessage], api_name: str, most: int
+) -> QueuedCalls:
+    """Return which calls wait and run; see :meth:`RpcQuestions.queued_calls`."""
+    with unavailable("the queues of calls can't be read"):
+        members = await pipe.send("SMEMBERS", register_key(api_name))
+        taken = [taken_key(api_name, m.decode("utf-8", "surrogateescape")) for m in members]
+        # One more than is wanted tells whether there are more.
+        asked = [("LRANGE", key, 0, most) for key in (queue_key(api_name), *taken)]
+        lists = [reply if isinstance(reply, list) else [] for reply in await pipe.send_many(asked)]
+    waiting, *running = [tuple(_known(decode, blobs[:most])) for blobs in lists]
+    is_all = all(len(blobs) <= most for blobs in lists)
+    return QueuedCalls(api_name, waiting, tuple(call for each in running for call in each), is_all)
+
+
+def _known(decode: Callable[[bytes], RpcMessage], blobs: Iterable[bytes]) -> Iterable[tuple[str, str]]:
+    """Go through the procedures and the ids of calls."""
+    for blob in blobs:
+        try:
+            call = decode(blob)
+        except InvalidMessage:
+            yield "", ""
+        else:
+            yield call.procedure_name, call.id
 
 
 async def _queue(pipe: Channel, api_name: str) -> QueueStatus:

@@ -24,13 +24,13 @@ from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisRpcOptions
 from lightbus.transports.redis.scripts import CALL, Run
-from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
+from lightbus.transports.rpc import QueuedCalls, QueueStatus, RpcConsumer, RpcTransport
 
 from .consumer import RedisRpcConsumer
 from .heartbeat import Heartbeat
 from .lookout import Lookout
 from .replies import RedisAnswers, ReplyList, Waiting, needs_of_answers, needs_of_answers_1x
-from .status import queue_status
+from .status import queue_status, queued_calls
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +150,10 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     async def queue_status(self, api_names: Sequence[str]) -> Sequence[QueueStatus]:
         """Ask the queues and their registers of processes."""
         return await queue_status(self.pipe, api_names)
+
+    async def queued_calls(self, api_name: str, most: int) -> QueuedCalls:
+        """Read the queue, and what the processes of its register have taken."""
+        return await queued_calls(self.pipe, self._codec.decode_call, api_name, most)
 
     async def close(self) -> None:
         """Stop waiting for answers and give the connections back."""

@@ -29,16 +29,23 @@ _LAST = 2**64 - 1
 
 
 async def past(
-    pipe: Channel, decode: Decode, api: str, event: str, since: float | None, native_id: str | None
+    pipe: Channel, decode: Decode, api: str, event: str, newest: str, oldest: str
 ) -> AsyncIterator[EventMessage]:
-    """Go through the events that are there now, the newest first; see :meth:`EventTransport.history`."""
-    if native_id is not None and not NATIVE_ID.fullmatch(native_id):
+    """Go through the events that are there now, the newest first; see :meth:`EventTransport.history`.
+
+    Args:
+        pipe: The Redis.
+        decode: Reads an event.
+        api: The APIs to look at.
+        event: The events.
+        newest: The id of the newest entry that is meant, or ``+``.
+        oldest: The id of the oldest, or ``-``.
+    """
+    if not all(bound in ("+", "-") or NATIVE_ID.fullmatch(bound) for bound in (newest, oldest)):
         return
-    oldest = "-" if since is None else f"{int(max(0.0, since) * 1000)}-0"
-    bounds = ("+", oldest) if native_id is None else (native_id, native_id)
     with unavailable("events can't be read"):
         keys = await stream_keys(pipe, api, event)
-        async for message in newest_first([_backwards(pipe, decode, key, *bounds) for key in keys]):
+        async for message in newest_first([_backwards(pipe, decode, key, newest, oldest) for key in keys]):
             yield message
 
 

@@ -26,7 +26,7 @@ _COUNTED = 1_000
 #: Without a script, up to so many are counted: they have to be read.
 _READ = 100
 #: The number of attempts at the end of the fields of an event, as retry.lua packs them.
-_PACKED = re.compile(rb"\xa8attempts[\xa1-\xbf](\d+)\xa6origin[\xa1-\xbf][\d-]+\Z")
+PACKED_ATTEMPTS = re.compile(rb"\xa8attempts[\xa1-\xbf](\d+)\xa6origin[\xa1-\xbf][\d-]+\Z")
 
 #: The consumer that stays if the last process of a group has ended: a Lightbus 1.x that starts destroys
 #: every group without one.
@@ -97,7 +97,7 @@ async def attempts(pipe: Channel, status: GroupStatus, most: int) -> list[int]:
         )
         asked = [("HGET", keys.bodies, o) for o in origins[:most]] if isinstance(origins, list) else []
         bodies = await pipe.send_many(asked) if asked else []
-    found = [_PACKED.search(body) for body in bodies if isinstance(body, bytes)]
+    found = [PACKED_ATTEMPTS.search(body) for body in bodies if isinstance(body, bytes)]
     numbers = [match[1] for match in found if match is not None]
     numbers += [fields[-3] for _, fields in due if is_of_retry(fields)] if isinstance(due, list) else []
     return [int(number) for number in numbers[:most]]
