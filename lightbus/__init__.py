@@ -11,6 +11,7 @@ from .declared.policy import Backoff, DeliveryPolicy, OnError
 from .exceptions import LightbusException
 from .messages import EventMessage, ResultMessage, RpcMessage
 from .plugins import LightbusPlugin
+from .values.sensitive import Sensitive
 
 __version__ = "2.0.0.dev0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "Parameter",
     "ResultMessage",
     "RpcMessage",
+    "Sensitive",
     "__version__",
     "create",
     "get_bus",

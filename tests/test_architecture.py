@@ -64,6 +64,7 @@ PUBLIC_NAMES = [
     "Parameter",
     "ResultMessage",
     "RpcMessage",
+    "Sensitive",
     "__version__",
     "create",
     "get_bus",

@@ -139,7 +139,7 @@ class Differ:
         """Compare two schemas of one type."""
         self._compare_enum(old.get("enum"), new.get("enum"), path)
         for rule in sorted({*_rules_of(old), *_rules_of(new)} - _SHAPE):
-            self._compare_rule(rule, old.get(rule), new.get(rule), path)
+            self._compare_rule(rule, _rule_of(old, rule), _rule_of(new, rule), path)
         if old["type"] == "array":
             self._compare_items(old.get("items", True), new.get("items", True), path)
         if old["type"] == "object":
@@ -289,6 +289,12 @@ def _rules_of(schema: dict[str, Any]) -> dict[str, Any]:
         for key, value in schema.items()
         if not (key in _NOTES or key.startswith("x-") or (key == "format" and value not in _FORMATS))
     }
+
+
+def _rule_of(schema: dict[str, Any], rule: str) -> Any:
+    """Return what a keyword says, but for the notes in it; None for nothing."""
+    found = schema.get(rule)
+    return _rules_of(found) or None if rule == "propertyNames" and isinstance(found, dict) else found
 
 
 def _is_reference(schema: Any) -> bool:

@@ -10,6 +10,7 @@ from lightbus.exceptions import InvalidMessage
 from lightbus.values import DECIMAL_PATTERN
 
 from .safety import follow
+from .writing import SENSITIVE
 
 _TYPES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _FORMATS: Final = {
@@ -56,6 +57,11 @@ def type_text(schema: Any, root: dict[str, Any], *, top: bool = False) -> str:
     """
     if not isinstance(schema, dict):
         return "Never" if schema is False else "Any"
+    text = _type_text(schema, root, top)
+    return f"Annotated[{text}, Sensitive]" if schema.get(SENSITIVE) else text
+
+
+def _type_text(schema: dict[str, Any], root: dict[str, Any], top: bool) -> str:
     if isinstance(schema.get("$ref"), str):
         return str(_target(schema, root).get("title") or schema["$ref"].rpartition("/")[2])
     options = schema.get("anyOf") or schema.get("oneOf")
@@ -66,7 +72,7 @@ def type_text(schema: Any, root: dict[str, Any], *, top: bool = False) -> str:
         return f"Literal[{', '.join(repr(a) for a in allowed[:12])}{', ...' if len(allowed) > 12 else ''}]"
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " | ".join(type_text({**schema, "type": k}, root, top=top) for k in kind)
+        return " | ".join(_type_text({**schema, "type": k}, root, top) for k in kind)
     if kind == "array":
         return _array_text(schema, root)
     if kind == "object":

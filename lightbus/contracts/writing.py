@@ -30,6 +30,8 @@ _SCALARS: Final[dict[Any, dict[str, Any]]] = {
 #: The class of a result, whose title is that of the message; the names in Python of the members of an enum.
 CLASS: Final = "x-class"
 MEMBERS: Final = "x-enum-varnames"
+#: The values are shown to nobody who has no need to see them.
+SENSITIVE: Final = "x-sensitive"
 #: The names in JSON Schema of the types that JSON values have in Python.
 TYPE_NAMES: Final = {
     str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null", list: "array",
@@ -163,6 +165,9 @@ class SchemaWriter:
             return {**schema, "anyOf": [_constrain(branch, shape.rules) for branch in schema["anyOf"]]}
         return _constrain(schema, shape.rules)
 
+    def _hidden(self, shape: shapes.Hidden) -> dict[str, Any]:
+        return {**self._of(shape.shape), SENSITIVE: True}
+
     def _objectof(self, shape: shapes.Fielded) -> dict[str, Any]:
         return {
             "type": "object",
@@ -215,6 +220,11 @@ def repointed(schema: Any, names: Mapping[str, str]) -> Any:
 
 def _names_schema(key: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of the names of an object, if its keys may not be any text."""
+    rules = _names_rules(key)
+    return {**rules, SENSITIVE: True} if SENSITIVE in key else rules
+
+
+def _names_rules(key: Mapping[str, Any]) -> dict[str, Any]:
     if "enum" in key:
         # The members of an enum of numbers can't be told from their names here, which are text.
         notes = {n: key[n] for n in ("title", MEMBERS) if n in key and key.get("type") == "string"}
@@ -244,4 +254,10 @@ def _constrain(schema: Mapping[str, Any], rules: tuple[tuple[str, Any], ...]) ->
 
 def _is_measured(schema: Mapping[str, Any]) -> bool:
     """Tell whether the length of the value is also the length of what is sent."""
-    return schema.get("type") != "string" or schema.keys() <= {"type", "minLength", "maxLength", "pattern"}
+    return schema.get("type") != "string" or schema.keys() <= {
+        "type",
+        "minLength",
+        "maxLength",
+        "pattern",
+        SENSITIVE,
+    }

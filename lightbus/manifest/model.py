@@ -43,6 +43,8 @@ Network = NewType("Network", str)
 HeaderName = NewType("HeaderName", str)
 #: The path beneath which a server's pages lie, such as ``/bus``; empty for the top.
 RootPath = NewType("RootPath", str)
+#: A field whose values are hidden: its name, or its path.
+MaskedField = NewType("MaskedField", str)
 #: Whether there is Django, or its settings module.
 DjangoSettings = bool | ModuleName
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -176,6 +178,11 @@ class WebOptions:
     )
     refresh: Duration = option(
         Duration(5), "How often pages are renewed, and brokers asked at most, while anybody looks.", minimum=1
+    )
+    mask: tuple[MaskedField, ...] = option(
+        (),
+        "Fields whose values are hidden, beside those that contracts mark and names that look like secrets: "
+        "a name such as email, or a path such as shop.placed.kwargs.address.*.",
     )
 
     @property

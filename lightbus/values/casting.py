@@ -227,6 +227,9 @@ class Compiler:
 
         return Converter(convert, NOTHING, inner.takes)
 
+    def _hidden(self, shape: shapes.Hidden) -> Converter:
+        return self._of(shape.shape)
+
     def _objectof(self, shape: shapes.ObjectOf) -> Converter:
         fields = {
             f.name: (f.keyword, self.converter(shapes.optional(f.hint, f.default))) for f in shape.fields

@@ -16,6 +16,7 @@ from lightbus.exceptions import MisconfiguredApiOptions
 
 from .dumping import dump
 from .objects import read_object, read_plain, substitute
+from .sensitive import is_mark
 from .shapes import (
     EMPTY,
     SCALARS,
@@ -23,6 +24,7 @@ from .shapes import (
     Anything,
     Choice,
     Constrained,
+    Hidden,
     ListOf,
     MapOf,
     Scalar,
@@ -96,7 +98,7 @@ def _read(hint: Any) -> Shape:
         known = dict(zip(getattr(alias, "__type_params__", ()), args, strict=False))
         return Alias(alias.__name__, lambda: substitute(alias.__value__, known))
     if origin is typing.Annotated:
-        return _constrained(read(args[0]), hint.__metadata__)
+        return _annotated(read(args[0]), hint.__metadata__)
     if origin in (Union, types.UnionType):
         members = tuple(read(a) for a in args)
         return UnionOf(" or ".join(m.name for m in members), members)
@@ -112,6 +114,8 @@ def _read(hint: Any) -> Shape:
 
 
 def _read_class(hint: Any, cls: type, args: tuple[Any, ...]) -> Shape:
+    if is_mark(cls):
+        raise MisconfiguredApiOptions("Sensitive is a mark and no type; write Annotated[str, Sensitive]")
     if hasattr(cls, "__from_bus__") or hasattr(cls, "__to_bus__"):
         return Alias(cls.__name__, lambda: _sent_hint(cls), getattr(cls, "__from_bus__", None))
     if issubclass(cls, enum.Flag):
@@ -177,8 +181,8 @@ _RULES = {
 }
 
 
-def _constrained(shape: Shape, metadata: tuple[Any, ...]) -> Shape:
-    """Apply what annotated-types, msgspec.Meta and pydantic.Field say; ignore other people's notes."""
+def _annotated(shape: Shape, metadata: tuple[Any, ...]) -> Shape:
+    """Apply what annotated-types, msgspec.Meta, pydantic.Field and Sensitive say; ignore others' notes."""
     rules: list[tuple[str, Any]] = []
     for note in metadata:
         if type(note).__module__.partition(".")[0] not in ("annotated_types", "msgspec", "pydantic"):
@@ -190,7 +194,9 @@ def _constrained(shape: Shape, metadata: tuple[Any, ...]) -> Shape:
                     rules.append((rule, getattr(value, "pattern", value)))
             if type(part).__name__ == "Predicate":
                 rules.append(("predicate", part.func))
-    return Constrained(shape.name, shape, tuple(dict.fromkeys(rules))) if rules else shape
+    if rules:
+        shape = Constrained(shape.name, shape, tuple(dict.fromkeys(rules)))
+    return Hidden(shape.name, shape) if any(map(is_mark, metadata)) else shape
 
 
 def _is_read_only(origin: Any) -> bool:

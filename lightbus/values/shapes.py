@@ -88,6 +88,12 @@ class Constrained(Shape):
     rules: tuple[tuple[str, Any], ...]
 
 
+class Hidden(Shape):
+    """A shape whose values are sensitive."""
+
+    shape: Shape
+
+
 class Model(Shape):
     """A pydantic model, which knows its own schema and converts itself."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.host.checks import client_for
 from lightbus.insight.cards import read_cards
+from lightbus.insight.masking import Masking
 from lightbus.insight.overview import Overview, overview
 from lightbus.insight.traffic.calls import Ages, queued
 from lightbus.insight.traffic.pace import Paces
@@ -53,6 +54,8 @@ class Looks:
         #: How fast its listeners go.
         self.paces = Paces()
         self._ages = Ages()
+        #: Hides what is sensitive, by the contracts that were seen on the bus.
+        self.masking = Masking(manifest.web.mask)
 
     async def look(self) -> Seen[Look]:
         """Return what is on the bus, as it was seen within ``web.refresh``."""
@@ -72,6 +75,7 @@ class Looks:
         self.paces.note(now, seen.listeners)
         self._ages.note(now, calls)
         contracts = await self._client.transports().schema().look(self._manifest.apis.keys())
+        self.masking.know(contracts)
         return Look(seen, await self._cards(), contracts, calls, self._ages)
 
     async def _cards(self) -> list[Card]:

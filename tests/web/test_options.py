@@ -32,6 +32,8 @@ from tests.web.conftest import browsing, manifest
         ("user_header: 'X: Y'", "web.user_header: must be the name of a header"),
         ("hosts: ['http://bus.example.com/']", "web.hosts[0]: must be the name of a host"),
         ("refresh: 10ms", "web.refresh"),
+        ("mask: [shop.placed]", "web.mask[0]: must be the name of a field such as email, or a path"),
+        ("mask: ['a b']", "web.mask[0]: must be the name of a field"),
         ("auth: nobody", "web.auth: must be one of none, token, proxy"),
     ],
 )

@@ -10,7 +10,7 @@ import msgspec
 
 from lightbus.contracts.printing import default_of
 from lightbus.contracts.safety import follow
-from lightbus.contracts.writing import CLASS, MEMBERS
+from lightbus.contracts.writing import CLASS, MEMBERS, SENSITIVE
 
 from .names import Names, camel, is_word
 from .scalars import is_of, scalar_hint, scalar_text
@@ -23,6 +23,8 @@ Mapped = Mapping[tuple[str, str], tuple[str, str]]
 
 _KEY_PATTERN: Final = r"^-?\d+$"
 _WIDEST: Final = 500
+#: The keywords of a schema that say nothing of its type.
+_NO_TYPE: Final = frozenset({"default", "title", "description", SENSITIVE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,12 @@ class Hints:
         """
         if not isinstance(schema, dict):
             return self._typing("Any") if schema is not False else self._typing("Never")
+        hint = self._of(schema, place, sent)
+        if not schema.get(SENSITIVE):
+            return hint
+        return f"{self._typing('Annotated')}[{hint}, {self._names.imported('lightbus', 'Sensitive')}]"
+
+    def _of(self, schema: dict[str, Any], place: Place, sent: bool) -> str:
         if isinstance(schema.get("$ref"), str):
             return self._of_reference(schema["$ref"], place, sent)
         alternatives = schema.get("anyOf") or schema.get("oneOf")
@@ -80,7 +88,7 @@ class Hints:
             return self._choice(schema, place)
         kind = schema.get("type")
         if isinstance(kind, list):
-            return self._union(self.of({**schema, "type": each}, place, sent=sent) for each in kind)
+            return self._union(self._of({**schema, "type": each}, place, sent) for each in kind)
         if kind == "array":
             return self._array(schema, place, sent)
         if kind == "object" or "properties" in schema:
@@ -95,7 +103,7 @@ class Hints:
         has_default, value = default_of(schema)
         if not has_default or not isinstance(schema, dict):
             return None
-        if not schema.keys() - {"default", "title", "description"}:
+        if not schema.keys() - _NO_TYPE:
             return repr(value) if value is None or type(value) in (str, int, bool) else None
         for branch in schema.get("anyOf") or [schema]:
             if isinstance(branch, dict) and "enum" not in branch and is_of(value, branch):
@@ -252,7 +260,7 @@ class Hints:
         return f"{field}(default_factory={self._builtin(factory) if factory else f'lambda: {made}'})"
 
     def _value(self, value: Any, schema: Any, place: Place) -> str | None:
-        if not isinstance(schema, dict) or not schema.keys() - {"default", "title", "description"}:
+        if not isinstance(schema, dict) or not schema.keys() - _NO_TYPE:
             return (
                 repr(value) if value is None or type(value) in (str, int, bool) or value in ([], {}) else None
             )
@@ -278,7 +286,7 @@ class Hints:
     def _object_value(self, value: dict[str, Any], schema: dict[str, Any], place: Place) -> str | None:
         if not _is_class(schema):
             return "{}" if not value else None
-        name = self.of(schema, place)
+        name = self._object(schema, place, False)
         properties = self._dataclasses.get(name, {})
         if not value.keys() <= properties.keys():
             return None

@@ -65,7 +65,7 @@ def _inner(shape: shapes.Shape) -> Iterator[shapes.Shape]:
         yield from (shape.key, shape.item)
     elif isinstance(shape, shapes.UnionOf):
         yield from shape.members
-    elif isinstance(shape, shapes.Constrained):
+    elif isinstance(shape, shapes.Constrained | shapes.Hidden):
         yield shape.shape
     elif isinstance(shape, shapes.Fielded):
         yield from (values.read(field.hint) for field in shape.fields)

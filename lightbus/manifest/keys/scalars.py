@@ -23,6 +23,7 @@ from lightbus.manifest.model import (
     HeaderName,
     HostName,
     ListenAddress,
+    MaskedField,
     ModuleName,
     Network,
     RootPath,
@@ -217,6 +218,11 @@ _LEAVES: dict[Any, Leaf] = {
     HostName: _text("the name of a host, such as bus.example.com", _HOST),
     Network: Leaf("an address or a network such as 10.0.0.0/8", "text", _network, {"type": "string"}),
     HeaderName: _text("the name of a header, such as X-Forwarded-User", "[A-Za-z][A-Za-z0-9-]{0,99}"),
+    MaskedField: _text(
+        "the name of a field such as email, or a path with kwargs or result in it such as "
+        "shop.placed.kwargs.address.*",
+        r"[^\s.]+|[^\s.]+(?:\.[^\s.]+)*\.(?:kwargs|result)(?:\.[^\s.]+)*",
+    ),
     RootPath: _text("a path such as /bus", "(?:/[A-Za-z0-9._~-]+)*"),
     Function: _text("a function as package.module:function", f"{_DOTTED}:{_DOTTED}", code=True),
     ModuleName: _text("a module as package.module", _DOTTED, code=True),
