@@ -20,7 +20,7 @@ from lightbus.insight.overview import (
     ProcessStatus,
     ScheduleStatus,
 )
-from lightbus.insight.verdicts import is_of_all, of_api, of_group, of_process, of_schedule
+from lightbus.insight.verdicts import is_of_all, of_api, of_group, of_outbox, of_process, of_schedule
 from lightbus.transports.unserved import duration
 
 #: The most ended processes that are shown one by one.
@@ -62,8 +62,6 @@ _OUTBOXES = (
     Column("sent"),
     Column("by", least=9),
 )
-#: Seconds after which an event that waits in an outbox needs help.
-_LATE = 60.0
 _APIS = (
     Column("state"),
     Column("api", least=12),
@@ -293,15 +291,7 @@ def _outbox(it: OutboxStatus, now: float) -> Row:
     sent = "-" if it.sent is None else ago(max(0.0, now - it.sent))
     oldest = duration(it.oldest) if it.rows and it.oldest is not None else "-"
     rows, failed = ("-" if number is None else number for number in (it.rows, it.failed))
-    return (_state_of_outbox(it), it.service, it.name, rows, oldest, failed, sent, it.process or "-")
-
-
-def _state_of_outbox(it: OutboxStatus) -> Verdict:
-    if it.rows and (it.oldest or 0.0) > _LATE:
-        return Verdict("stuck", 2)
-    if it.failed:
-        return Verdict("dead", 1)
-    return Verdict("ok") if it.rows is not None else Verdict("not asked")
+    return (of_outbox(it), it.service, it.name, rows, oldest, failed, sent, it.process or "-")
 
 
 def _key(it: ListenerStatus) -> tuple[str, str, str]:

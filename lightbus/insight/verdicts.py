@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from lightbus.transports.audit import Act
 from lightbus.transports.groups import GroupStatus
 
-from .overview import ApiStatus, ListenerStatus, ScheduleStatus
+from .overview import ApiStatus, ListenerStatus, OutboxStatus, ScheduleStatus
 from .processes import ProcessStatus
 
 _OF_ACTS = {"begun": 1, "refused": 1, "failed": 2, "stopped": 1}
+
+
+#: Seconds after which an event that waits in an outbox needs help.
+_LATE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +78,12 @@ def of_schedule(it: ScheduleStatus) -> Verdict:
 def of_act(act: Act) -> Verdict:
     """Return the word for how an act of somebody has ended."""
     return Verdict(act.outcome, _OF_ACTS.get(act.outcome, 0))
+
+
+def of_outbox(it: OutboxStatus) -> Verdict:
+    """Return the word for how an outbox fares."""
+    if it.rows and (it.oldest or 0.0) > _LATE:
+        return Verdict("stuck", 2)
+    if it.failed:
+        return Verdict("dead", 1)
+    return Verdict("ok") if it.rows is not None else Verdict("not asked")
