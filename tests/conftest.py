@@ -18,6 +18,7 @@ from tests.support.cluster import PATIENT, RedisCluster
 from tests.support.processes import Process, lightbus_process
 from tests.support.proxy import Proxy
 from tests.support.servers import KINDS, WHERE_FROM, Kind, Server, ServerPool, find_binary, server_pool
+from tests.support.several import Several, as_cluster, behind_sentinel
 
 
 class StartServer(Protocol):
@@ -174,6 +175,17 @@ def redis_cluster(shared_cluster: RedisCluster) -> RedisCluster:
     """The shared cluster, whole and empty. Its slots may be moved, and its replicas asked to take over."""
     shared_cluster.clean()
     return shared_cluster
+
+
+@pytest.fixture(params=["cluster", "sentinel"])
+def several(request: pytest.FixtureRequest, tmp_path: Path, servers: ServerPool) -> Iterator[Several]:
+    """A cluster, and a server behind a Sentinel; empty."""
+    if request.param == "cluster":
+        yield as_cluster(request.getfixturevalue("redis_cluster"))
+        return
+    require("valkey")
+    with behind_sentinel(servers.clean("valkey"), tmp_path) as sentinel:
+        yield sentinel
 
 
 @pytest.fixture

@@ -131,8 +131,8 @@ def test_every_peer_has_its_module_and_its_packages() -> None:
 
 def test_growth_is_measured_in_the_parts_that_are_wanted(redis_server: Server) -> None:
     session = Session(redis_server, [], quick=True)
-    figures = session.measure("benchmarks.growth", redis_server.url, "apis", "processes")
-    wanted = [series for series in GROWTH if series.part in ("apis", "processes")]
+    figures = session.measure("benchmarks.growth", redis_server.url, "apis", "processes", "cards")
+    wanted = [series for series in GROWTH if series.part in ("apis", "processes", "cards")]
     assert set(figures) == {s.figure.format(number) for s in wanted for number in s.numbers[:2]}
     assert figures["apis_100_connections"] - figures["apis_1_connections"] == 99, "each waits for calls"
     assert figures["apis_100_mb"] > figures["apis_1_mb"] > 10

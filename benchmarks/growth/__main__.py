@@ -13,16 +13,19 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import uvloop
 
 from benchmarks import measures
 from benchmarks.bus import CREDENTIALS, RUN, Client, Service, answers, create
+from benchmarks.growth import many_cards
 from benchmarks.growth.many_apis import api_name
 from benchmarks.growth.series import GROWTH, GROWTH_PARTS
 from benchmarks.measures import Figures, Latencies
 from benchmarks.process import CpuTime, children, resident_mb
+from lightbus.insight.overview import overview
 from lightbus.transports.redis.keys import register_key, stream_key
 from tests.support.eventually import eventually_async
 
@@ -31,6 +34,8 @@ SETTLE, WATCH = (4.0, 10.0) if measures.SCALE >= 1 else (0.1, 0.2)
 STREAM, GROUP = stream_key("auth", "user_registered", "per_api"), b"bench-count"
 #: How many events of a backlog are fired together.
 AT_ONCE = 1_000
+#: How many overviews are measured.
+OVERVIEWS = 11 if measures.SCALE >= 1 else 2
 #: Of each part, a quick run takes so many numbers, the smallest.
 QUICK = 2
 
@@ -148,6 +153,19 @@ class Growth:
             async with self.service.host(length) as process:
                 seconds.append((await self.service.outcome(process))["seconds"])
         return {f"backlog_{length}_us": 1e6 * min(seconds) / length}
+
+    async def cards(self, count: int) -> Figures:
+        """What ``lightbus status`` asks, where so many processes show a card."""
+        await self.redis.send("FLUSHDB")
+        await many_cards.show(self.redis, count)
+        client, times = self.bus.client, []
+        for _ in range(OVERVIEWS):
+            began = time.perf_counter()
+            seen = await overview(client, (), {})
+            times.append(1e3 * (time.perf_counter() - began))
+        assert len(seen.processes) == count, f"{len(seen.processes)} of {count} processes were seen"
+        await self.redis.send("FLUSHDB")
+        return {f"cards_{count}_ms": median(times)}
 
     async def _empty(self) -> None:
         """Leave no event in the stream, and have the groups there that read those to come."""

@@ -13,6 +13,7 @@ LISTENERS = (1, 10, 100, 1_000)
 SIZES = (100, 10_000, 1_000_000)
 BACKLOGS = (1_000, 10_000, 100_000, 1_000_000)
 PROCESSES = (1, 2, 8, 64)
+CARDS = (10, 100, 500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ GROWTH = (
         BACKLOGS,
         is_drawn=True,
     ),
+    Series("cards", "an overview of {} processes that show a card", "cards_{}_ms", CARDS, "ms"),
 )
 
 GROWTH_ROWS = [series.row(number) for series in GROWTH for number in series.numbers]

@@ -65,6 +65,8 @@ class OwnCard:
         #: Whether it may be seen at present.
         self._is_shown = False
         self._was_refused = False
+        #: As it was shown last, or should have been.
+        self.latest: Card | None = None
 
     def begin(self, fill: Fill | None = None) -> None:
         """Show it from now on, on the running event loop; where it is shown already, show it again now.
@@ -145,7 +147,8 @@ class OwnCard:
     async def _show(self) -> float:
         """Show it now; return the seconds until it is shown again."""
         try:
-            blob = write_card(self.card())
+            self.latest = self.card()
+            blob = write_card(self.latest)
             async with asyncio.timeout(EVERY):
                 await self._connections.transports().schema().show_card(self._identity, blob, LASTS)
         except (TimeoutError, TransportUnavailable) as e:

@@ -30,6 +30,7 @@ class Job(Protocol):
     latest: int | None
     unit: str | None
     at_time: Any
+    at_time_zone: Any
     start_day: str | None
     cancel_after: datetime | None
     next_run: datetime | None
@@ -105,8 +106,10 @@ class Schedule(ScheduleOptions):
 
     @property
     def times(self) -> str:
-        """When it runs, for the log."""
-        return self.cron or (f"every {self.every:g} s" if self.every is not None else str(self.job))
+        """When it runs, in words."""
+        if self.job is not None:
+            return _words_of_job(self.job)
+        return self.cron or f"every {self.every or 1.0:g} s"
 
     def next_time(self, after: float) -> float:
         """Return the first time after another one, both in Unix seconds; infinity where none comes.
@@ -218,6 +221,18 @@ def period_of(job: Job) -> float | None:
     named = (job.at_time, job.start_day, job.latest, job.cancel_after)
     plain = all(each is None for each in named) and job.unit in seconds
     return float(seconds[str(job.unit)] * job.interval) if plain else None
+
+
+def _words_of_job(job: Job) -> str:
+    """Say when a job runs; its own text has the arguments of its function, which may be secrets."""
+    if job.interval == 1 and job.latest is None:
+        often = job.start_day or str(job.unit).removesuffix("s")
+    else:
+        often = f"{job.interval}{f' to {job.latest}' if job.latest is not None else ''} {job.unit}"
+    at = f" at {job.at_time}" if job.at_time is not None else ""
+    zone = f" ({job.at_time_zone})" if job.at_time_zone is not None else ""
+    until = f" until {job.cancel_after:%Y-%m-%d %H:%M:%S}" if job.cancel_after is not None else ""
+    return f"every {often}{at}{zone}{until}"
 
 
 def _next_of_job(job: Job) -> float:

@@ -35,7 +35,8 @@ def uses_of(manifest: Manifest, client: BusClient, kind: Kind, api_names: Sequen
     """
     every = list(_uses(manifest, client))
     if not every or any(use.role not in ("calls", "knows") for use in every):
-        every.append(Use("hosts", client.service_name))
+        before = next((use.renamed_from for use in every if use.renamed_from), "")
+        every.append(Use("hosts", client.service_name, renamed_from=before))
     every.append(Use("shows", client.service_name))
     roles = _OF_KIND[kind]
     return [u for u in every if u.role in roles and (kind == "schema" or u.name in api_names)]

@@ -1,12 +1,21 @@
-"""What the processes on the bus say of themselves, and which listeners are paused; only read."""
+"""What the processes on the bus say of themselves; which listeners are paused, and who has heeded that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from lightbus.bus.client import BusClient
 from lightbus.declared.names import first_of
-from lightbus.transports.cards import Card, Pause, ScheduleCard
+from lightbus.declared.settings import Identity
+from lightbus.exceptions import GroupRefused
+from lightbus.transports.cards import Card, ListenerCard, Pause, ScheduleCard
+
+#: Seconds that processes have to heed a pause: they look every second.
+PATIENCE = 6.0
+_ASKED_EVERY = 0.2
 
 
 async def read_cards(client: BusClient) -> list[Card]:
@@ -20,6 +29,21 @@ async def read_cards(client: BusClient) -> list[Card]:
         TransportUnavailable: It can't be reached.
     """
     return list(await client.transports().schema().cards())
+
+
+async def read_lost(client: BusClient, cards: Iterable[Card]) -> set[Identity]:
+    """Return the processes whose cards ended without being taken down: they were killed, or hang.
+
+    Args:
+        client: The bus.
+        cards: The cards that there are, read a moment ago.
+
+    Raises:
+        TransportError: The broker of the contracts refuses it.
+        TransportUnavailable: It can't be reached.
+    """
+    had = await client.transports().schema().had_cards()
+    return set(had) - {Identity(card.service, card.process) for card in cards}
 
 
 async def read_pauses(client: BusClient, services: Iterable[str]) -> dict[tuple[str, str], Pause]:
@@ -39,11 +63,40 @@ async def paused_groups(client: BusClient, groups: Iterable[str]) -> dict[str, P
         client: The bus.
         groups: The groups that are meant.
     """
+    return {f"{service}-{name}": it for (service, name), it in (await paused(client, groups)).items()}
+
+
+async def paused(client: BusClient, groups: Iterable[str]) -> dict[tuple[str, str], Pause]:
+    """Return the pauses that hold now, by service and listener; raises as :func:`read_cards`.
+
+    Args:
+        client: The bus.
+        groups: The groups of the listeners that are meant.
+    """
     # Service and listener may both have dashes: which of them parts the two, only a pause can tell.
     parts = [(group, place) for group in set(groups) for place, each in enumerate(group) if each == "-"]
     pauses = await read_pauses(client, {group[:place] for group, place in parts}) if parts else {}
-    named = {(group[:place], group[place + 1 :]): group for group, place in parts}
-    return {named[names]: pause for names, pause in pauses.items() if names in named}
+    named = {(group[:place], group[place + 1 :]) for group, place in parts}
+    return {names: pause for names, pause in pauses.items() if names in named}
+
+
+def parted(group: str, services: Iterable[str]) -> tuple[str, str]:
+    """Tell the service and the listener of a group apart: a service that is known comes first.
+
+    Args:
+        group: The name of the group.
+        services: The known services.
+    """
+    known = [service for service in services if group.startswith(f"{service}-")]
+    service = max(known, key=len, default="") or group.rpartition("-")[0]
+    return service, group.removeprefix(f"{service}-")
+
+
+def listener_on(card: Card, service: str, listener: str) -> ListenerCard | None:
+    """Return what a process says of a listener that it runs, or would run if it were not paused."""
+    if card.service != service:
+        return None
+    return next((it for it in card.listeners if it.name == listener and it.enabled), None)
 
 
 def last_runs(cards: Sequence[Card]) -> dict[tuple[str, str], tuple[Card, ScheduleCard]]:
@@ -69,3 +122,79 @@ def mixed_versions(cards: Sequence[Card]) -> list[str]:
             named = " and ".join(f"{version} ({first_of(names, 3)})" for version, names in sorted(of.items()))
             told.append(f"the service {service} runs in several versions: {named}")
     return told
+
+
+@dataclass(frozen=True, slots=True)
+class Heeded:
+    """What the processes of a listener have made of it.
+
+    Args:
+        by: The processes that have heeded it.
+        not_by: Those that have not said so in time.
+        running: How many events are handled still.
+    """
+
+    by: tuple[str, ...] = ()
+    not_by: tuple[str, ...] = ()
+    running: int = 0
+
+
+async def heeded(client: BusClient, service: str, listener: str, *, is_paused: bool) -> Heeded:
+    """Wait until the processes of a listener have heeded that it is paused, or that it goes on.
+
+    Args:
+        client: The bus.
+        service: The service.
+        listener: The listener.
+        is_paused: Whether it is paused.
+
+    Raises:
+        TransportError: The broker of the contracts refuses to have the cards of processes read.
+        TransportUnavailable: It can't be reached.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while True:
+        cards = [(card.process, listener_on(card, service, listener)) for card in await read_cards(client)]
+        found = [(process, it) for process, it in cards if it is not None]
+        late = [process for process, it in found if it.is_paused != is_paused]
+        if not late or loop.time() > deadline:
+            by = tuple(process for process, it in found if it.is_paused == is_paused)
+            return Heeded(by, tuple(late), sum(it.running for _, it in found))
+        await asyncio.sleep(_ASKED_EVERY)
+
+
+@asynccontextmanager
+async def taken_along(client: BusClient, group: str, heir: str) -> AsyncIterator[None]:
+    """Pause the listener of another group, which takes the place of a group meanwhile, if that is paused.
+
+    Args:
+        client: The bus.
+        group: The group.
+        heir: The name of the other group.
+
+    Raises:
+        GroupRefused: A process of the other listener does not heed it.
+        TransportError: The broker of the contracts refuses it.
+        TransportUnavailable: It can't be reached.
+    """
+    schema = client.transports().schema()
+    found = {names: it for names, it in (await paused(client, [group])).items() if it.moved_to != heir}
+    for (service, _), pause in found.items():
+        cards = await read_cards(client)
+        heirs = parted(heir, {service, client.service_name, *(card.service for card in cards)})
+        if heirs not in await schema.pauses([heirs[0]]):
+            await schema.pause(*heirs, replace(pause, moved_to=""))
+        late = (await heeded(client, *heirs, is_paused=True)).not_by
+        if late:
+            raise GroupRefused(
+                f"{', '.join(late)} does not heed that {heir} is paused now, as {group} is: nothing moved, "
+                "try again"
+            )
+    yield
+    for names, pause in found.items():
+        if any(listener_on(card, *names) is not None for card in await read_cards(client)):
+            # A process of an older version has that listener: it must not begin a group anew.
+            await schema.pause(*names, replace(pause, moved_to=heir))
+        else:
+            await schema.resume(*names)

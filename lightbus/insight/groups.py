@@ -13,6 +13,7 @@ from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
 from lightbus.transports.unserved import is_read
 
 from .audit import Actor, acting
+from .cards import parted, taken_along
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ async def plan_move(found: Sequence[Found], heir: str) -> list[Move]:
 async def move(client: BusClient, found: Sequence[Found], heir: str, *, by: Actor | None = None) -> None:
     """Let another group take the place of a group in all its streams, one after the other.
 
+    Where the listener is paused, so is the other one from before that on.
+
     Args:
         client: The bus.
         found: The group in each of its streams.
@@ -95,10 +98,14 @@ async def move(client: BusClient, found: Sequence[Found], heir: str, *, by: Acto
         by: Whoever does it, for the audit.
 
     Raises:
-        GroupRefused: A process reads it.
+        GroupRefused: A process reads it, or one of the other listener does not heed the pause.
+        TransportError: The broker of the contracts refuses to have the pause read, or taken along.
         TransportUnavailable: A broker can't be reached, or refuses.
     """
-    async with acting(client, by, "group.move", _named(found), {"to": heir}) as doing:
+    async with (
+        acting(client, by, "group.move", _named(found), {"to": heir}) as doing,
+        taken_along(client, found[0].status.group, heir),
+    ):
         for each in found:
             await each.transport.move_group(each.status, heir)
             doing.did(each.status.stream)
@@ -178,9 +185,9 @@ def names_of(status: GroupStatus, services: Iterable[str]) -> tuple[str, str]:
         status: The group.
         services: The known services.
     """
-    known = [service for service in services if status.group.startswith(f"{service}-")]
-    service = status.service or max(known, key=len, default="") or status.group.rpartition("-")[0]
-    return service, status.group.removeprefix(f"{service}-")
+    if status.service:
+        return status.service, status.group.removeprefix(f"{status.service}-")
+    return parted(status.group, services)
 
 
 def refuse_read(found: Sequence[Found]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.rpc import QueueStatus
 from lightbus.transports.unserved import consequence, loss, remedy, state, to_move, waiting, whose
 
-from .cards import last_runs, mixed_versions, read_cards, read_pauses
+from .cards import last_runs, mixed_versions, read_cards, read_lost, read_pauses
 from .groups import names_of
 from .processes import ProcessStatus as ProcessStatus
 from .processes import processes
@@ -187,14 +187,14 @@ async def overview(
         groups = [group for broker in brokers for group in await _ask(_groups(broker, scan), away)]
     queues = await _queues(client, apis.names, away)
     notes: list[str] = []
-    cards = await _cards(client, notes)
+    cards, lost = await _cards(client, notes)
     services = apis.services(client) | {card.service for card in cards}
     named = [names_of(group, services) for group in groups]
     pauses = await _pauses(client, services | {service for service, _ in named}, notes)
-    found = [_listener(group, names, pauses) for group, names in zip(groups, named, strict=True)]
+    found = [_listener(group, names, pauses, lost) for group, names in zip(groups, named, strict=True)]
     paused = {each.group: each.paused for each in found if each.paused}
     return Overview(
-        processes(apis.owners, queues, groups, named, cards),
+        processes(apis.owners, queues, groups, named, cards, lost),
         [apis.status(queue, client) for queue in queues],
         sorted(found, key=lambda each: (each.service, each.name, each.stream)),
         list(away),
@@ -291,15 +291,16 @@ async def _ask(question: Awaitable[Sequence[T]], away: dict[str, None]) -> Seque
         return ()
 
 
-async def _cards(client: BusClient, notes: list[str]) -> list[Card]:
-    """Return the cards of processes; where this user may not read them, say so."""
+async def _cards(client: BusClient, notes: list[str]) -> tuple[list[Card], set[Identity]]:
+    """Return the cards of processes, and who was killed; where this user may not read that, say so."""
     try:
-        return await read_cards(client)
+        cards = await read_cards(client)
+        return cards, await read_lost(client, cards)
     except TransportUnavailable:
         raise
     except TransportError as e:
         notes.append(str(e))
-        return []
+        return [], set()
 
 
 async def _pauses(client: BusClient, services: Iterable[str], notes: list[str]) -> Pauses:
@@ -340,8 +341,15 @@ def _outboxes(cards: Sequence[Card]) -> list[OutboxStatus]:
     return [found[key] for key in sorted(found)]
 
 
-def _listener(group: GroupStatus, names: tuple[str, str], pauses: Pauses) -> ListenerStatus:
+def _listener(
+    group: GroupStatus, names: tuple[str, str], pauses: Pauses, lost: Container[Identity]
+) -> ListenerStatus:
     service, name = names
+    there = [
+        c.process_name
+        for c in group.consumers
+        if c.is_1x or (c.is_alive and Identity(service, c.process_name) not in lost)
+    ]
     pause = pauses.get(names)
     return ListenerStatus(
         service,
@@ -352,8 +360,8 @@ def _listener(group: GroupStatus, names: tuple[str, str], pauses: Pauses) -> Lis
         group.pending,
         group.retrying,
         group.dead,
-        tuple(c.process_name for c in group.consumers if c.is_alive or c.is_1x),
-        sum(not (c.is_alive or c.is_1x) for c in group.consumers),
+        tuple(there),
+        len(group.consumers) - len(there),
         group.is_served,
         group.gone,
         group.group,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,16 +9,14 @@ from datetime import UTC, datetime
 from lightbus.bus.client import BusClient
 from lightbus.declared.names import meant
 from lightbus.exceptions import GroupRefused
-from lightbus.transports.cards import Card, ListenerCard, Pause
+from lightbus.transports.cards import Pause
 from lightbus.transports.groups import GroupStatus
 
 from . import groups
 from .audit import Actor, acting
-from .cards import read_cards, read_pauses
-
-#: Seconds that processes have to heed it: they look every second.
-PATIENCE = 6.0
-_ASKED_EVERY = 0.2
+from .cards import PATIENCE as PATIENCE
+from .cards import Heeded as Heeded
+from .cards import heeded, listener_on, read_cards, read_pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +41,6 @@ class Target:
         return f"{self.service}-{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Heeded:
-    """What the processes of a listener have made of it.
-
-    Args:
-        by: The processes that have heeded it.
-        not_by: Those that have not said so in time.
-        running: How many events are handled still.
-    """
-
-    by: tuple[str, ...] = ()
-    not_by: tuple[str, ...] = ()
-    running: int = 0
-
-
 async def find(
     client: BusClient,
     api_names: Sequence[str],
@@ -72,7 +54,8 @@ async def find(
     Args:
         client: The bus.
         api_names: APIs whose brokers are asked for groups.
-        listener: The name; one of the own service comes first.
+        listener: The name; one of the own service comes first. Where only the pause of the name that it had
+            before keeps it from its work, that is found.
         listeners: The listeners of the manifest, which belong to the own service.
         scan: Whether each broker is searched as a whole for streams.
 
@@ -86,6 +69,9 @@ async def find(
     known = {(own, name) for name in listeners} | {(c.service, it.name) for c in cards for it in c.listeners}
     services = {service for service, _ in known} | {own}
     known |= {groups.names_of(status, services) for status in found}
+    pauses = await read_pauses(client, {service for service, _ in known} | services)
+    # Its group may be gone meanwhile.
+    known |= set(pauses)
     named = [each for each in sorted(known) if listener == f"{each[0]}-{each[1]}"]
     named = named or [each for each in sorted(known) if each == (own, listener)]
     named = named or [each for each in sorted(known) if each[1] == listener]
@@ -98,9 +84,13 @@ async def find(
         several = " and ".join(f"{service}-{name}" for service, name in named)
         raise GroupRefused(f"several services have a listener {listener!r}: {several}; name one of these")
     service, name = named[0]
+    if (service, name) not in pauses:
+        # Of a listener that was renamed, it may still be kept under the name before.
+        shown = (listener_on(card, service, name) for card in cards)
+        formers = [it.renamed_from for it in shown if it is not None and it.is_paused and it.renamed_from]
+        name = next((each for each in formers if (service, each) in pauses), name)
     of_it = tuple(status for status in found if status.group == f"{service}-{name}")
-    pause = (await read_pauses(client, [service])).get((service, name))
-    return Target(service, name, of_it, pause)
+    return Target(service, name, of_it, pauses.get((service, name)))
 
 
 async def pause(client: BusClient, target: Target, until: float | None, by: Actor) -> Heeded:
@@ -122,34 +112,20 @@ async def pause(client: BusClient, target: Target, until: float | None, by: Acto
     chosen = {} if until is None else {"until": datetime.fromtimestamp(until, UTC).isoformat()}
     async with acting(client, by, "listener.pause", target.group, chosen):
         await schema.pause(target.service, target.name, Pause(since=since, until=until, by=by.user))
-    return await _heeded(client, target, is_paused=True)
+    return await heeded(client, target.service, target.name, is_paused=True)
 
 
 async def resume(client: BusClient, target: Target, *, by: Actor | None = None) -> Heeded:
     """Let a listener go on, and wait until its processes do; raises as :func:`pause`."""
+    schema = client.transports().schema()
     async with acting(client, by, "listener.resume", target.group):
-        await client.transports().schema().resume(target.service, target.name)
-    return await _heeded(client, target, is_paused=False)
-
-
-async def _heeded(client: BusClient, target: Target, *, is_paused: bool) -> Heeded:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE
-    while True:
-        found = list(_of(await read_cards(client), target))
-        late = [card.process for card, it in found if it.is_paused != is_paused]
-        if not late or loop.time() > deadline:
-            by = tuple(card.process for card, it in found if it.is_paused == is_paused)
-            return Heeded(by, tuple(late), sum(it.running for _, it in found))
-        await asyncio.sleep(_ASKED_EVERY)
-
-
-def _of(cards: Iterable[Card], target: Target) -> Iterable[tuple[Card, ListenerCard]]:
-    """Go through the processes that run a listener, or would if it were not paused."""
-    for card in cards:
-        for it in card.listeners:
-            if (card.service, it.name) == (target.service, target.name) and it.enabled:
-                yield card, it
+        await schema.resume(target.service, target.name)
+        cards = await read_cards(client)
+        for names, it in (await schema.pauses([target.service])).items():
+            # That of its name before, which no process has any more.
+            if it.moved_to == target.group and not any(listener_on(card, *names) for card in cards):
+                await schema.resume(*names)
+    return await heeded(client, target.service, target.name, is_paused=False)
 
 
 def without_card(target: Target, heeded: Heeded) -> list[str]:

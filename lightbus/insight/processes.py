@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,6 +53,7 @@ def processes(
     groups: Sequence[GroupStatus],
     listeners: Sequence[tuple[str, str]],
     cards: Sequence[Card],
+    lost: Container[Identity] = (),
 ) -> list[ProcessStatus]:
     """Return the processes that have left a trace, by service and name.
 
@@ -62,6 +63,8 @@ def processes(
         groups: The groups of listeners.
         listeners: The service and the listener of each group.
         cards: The cards of processes.
+        lost: The processes whose cards ended without being taken down. What else they have left on the
+            brokers may look alive for a while longer.
     """
     found: dict[tuple[str, str], ProcessStatus] = {}
 
@@ -69,12 +72,13 @@ def processes(
         return found.setdefault((service, name), ProcessStatus(service, name))
 
     for api_name, identities in owners.items():
-        for who in identities:
+        for who in (each for each in identities if each not in lost):
             process(who.service_name, who.process_name).owns.append(api_name)
     for queue in queues:
         services = {who.process_name: who.service_name for who in owners[queue.api_name]}
         for name in queue.process_names:
-            process(services.get(name, ""), name).serves.append(queue.api_name)
+            if Identity(services.get(name, ""), name) not in lost:
+                process(services.get(name, ""), name).serves.append(queue.api_name)
     alive = set(found)
     alive |= {(card.service, card.process) for card in cards}
     for group, (service, listener) in zip(groups, listeners, strict=True):
@@ -84,6 +88,8 @@ def processes(
                 it.listens.append(listener)
             if (it.service, it.name) not in alive:
                 _note_idle(it, consumer)
+                if Identity(it.service, it.name) in lost:
+                    it.state = "ended"
     for card in cards:
         _note_card(process(card.service, card.process), card)
     return [found[key] for key in sorted(found)]

@@ -213,11 +213,14 @@ class Pause:
         since: When it began, as a Unix time.
         until: When it ends by itself, by the broker's clock; None if it does not.
         by: Who has paused it.
+        moved_to: The group that has taken the place of the listener's, with a pause of its own; empty where
+            none has. The listener itself stays paused: processes of an older version may have it.
     """
 
     since: float = 0.0
     until: float | None = None
     by: str = ""
+    moved_to: str = ""
 
     def holds(self, now: float) -> bool:
         """Tell whether it still goes on."""
@@ -317,6 +320,13 @@ class Cards(ABC):  # noqa: B024 - a transport need not have any
         Raises:
             TransportError: The broker refuses it.
             TransportUnavailable: The broker can't be reached.
+        """
+        return ()
+
+    async def had_cards(self) -> Collection[Identity]:
+        """Return the processes that have a card, or had one and did not take it down: those were killed.
+
+        Of the latter, some minutes later nothing is known any more. Raises as :meth:`cards`.
         """
         return ()
 

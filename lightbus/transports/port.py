@@ -125,7 +125,8 @@ class Use:
         listener: The listener's name.
         service: The listener's service.
         dedupes: Whether ids are remembered, of fired or of handled events.
-        renamed_from: The listener's name before, whose group it takes over; empty for none.
+        renamed_from: The listener's name before, whose group it takes over; empty for none. Of ``hosts``,
+            that of any listener.
     """
 
     role: Role

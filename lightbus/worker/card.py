@@ -77,7 +77,7 @@ class HostCard:
             apis=tuple(self._apis()),
             listeners=tuple(self._listeners(self._handlings.look(now))),
             procedures=tuple(self._procedures(self._executions.look(now))),
-            schedules=tuple(self._schedules()),
+            schedules=tuple(schedule_cards(self._parts, self._worker)),
             outboxes=self._life.outboxes(),
         )
 
@@ -144,28 +144,30 @@ class HostCard:
                     recent=_recent([counted] if counted is not None else []),
                 )
 
-    def _schedules(self) -> Iterator[ScheduleCard]:
-        schedules = self._worker.schedules
-        if "tasks" not in self._parts.declarations.features:
-            return
-        for name, it in self._parts.declarations.all_schedules().items():
-            past = schedules.pasts.get(name)
-            known = {} if past is None else {each: getattr(past, each) for each in past.__slots__}
-            yield ScheduleCard(
-                name=name,
-                times=it.times,
-                timezone=it.timezone,
-                scope=it.scope,
-                running=schedules.runs_of(name),
-                **known,
-            )
-
     def _place(self, function: Any) -> _Place:
         """Return where a function is defined, looked up once."""
         known = self._places.get(function)
         if known is None:
             known = self._places[function] = _place_of(function, self._folder)
         return known
+
+
+def schedule_cards(parts: Parts, worker: Worker) -> Iterator[ScheduleCard]:
+    """Go through the schedules of a host, with the last run of each there; from any thread.
+
+    Args:
+        parts: Its bus.
+        worker: Its consumers.
+    """
+    if "tasks" not in parts.declarations.features:
+        return
+    for name, it in parts.declarations.all_schedules().items():
+        past = worker.schedules.pasts.get(name)
+        known = {} if past is None else {each: getattr(past, each) for each in past.__slots__}
+        running = worker.schedules.runs_of(name)
+        yield ScheduleCard(
+            name=name, times=it.times, timezone=it.timezone, scope=it.scope, running=running, **known
+        )
 
 
 def _place_of(function: Any, folder: Path) -> _Place:

@@ -19,6 +19,7 @@ from lightbus.transports.groups import StillRead
 
 from .batches import BatchRunner, Collector, Take, release
 from .dispatch import Dispatch
+from .pauses import Pauses
 from .slots import Slots
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ class EventWorker:
     A listener may ask for events of APIs on different brokers: it has one consumer for each.
     """
 
-    def __init__(self, parts: Parts, dispatch: Dispatch, listener: Listener) -> None:
+    def __init__(self, parts: Parts, dispatch: Dispatch, listener: Listener, pauses: Pauses) -> None:
         self.listener = listener
+        self._pauses = pauses
         self._parts = parts
         self._dispatch = dispatch
         self._consumers: list[EventConsumer] = []
@@ -188,10 +190,19 @@ class EventWorker:
         while self.waits_for:
             await asyncio.sleep(_ASKED_EVERY)
             await self.join()
+            if len(self._consumers) > len(self._takers) and await self._is_paused():
+                return
             self._start_takers()
         logger.info(
             "the listener %s has taken over what was %s's", self.listener.name, self.listener.renamed_from
         )
+
+    async def _is_paused(self) -> bool:
+        """Tell whether it was paused just before it took over the group: then it must take nothing of it."""
+        await self._pauses.look_first()
+        if not self.waits_for:
+            await self._pauses.succeed([self.listener])
+        return self.listener.name in self._pauses.held
 
     async def _consume(self, transport: EventTransport, events: Sequence[tuple[str, str]]) -> EventConsumer:
         listener = self.listener

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from lightbus.bus.parts import Parts
+from lightbus.declared.listener import Listener
 from lightbus.exceptions import LightbusException, TransportUnavailable
 from lightbus.runtime.retrying import Retrying
 from lightbus.transports.cards import Pause
@@ -33,8 +35,10 @@ class Pauses:
         self._parts = parts
         self._changed = changed
         self._was_refused = False
-        #: The pauses that hold, by listener.
+        #: The pauses that hold, by listener; of one that was renamed, that of its name before holds as well.
         self.held: Mapping[str, Pause] = {}
+        #: The listeners that only the pause of their name before holds.
+        self._by_former: set[str] = set()
 
     async def look_first(self) -> None:
         """Look before anything is taken, and wait for a broker that is away.
@@ -44,6 +48,32 @@ class Pauses:
         what, obstacles = "the pauses of listeners can't be read", self._parts.obstacles
         asking = Retrying(logger, what, level=logging.ERROR, obstacles=obstacles)
         await asking.until_done(self._look, TransportUnavailable)
+
+    async def succeed(self, listeners: Iterable[Listener]) -> None:
+        """Give listeners the pauses of their names before, whose groups they have taken over.
+
+        The former name keeps its pause, with a mark: processes that still have the listener under that name
+        must not begin a group of their own.
+        """
+        schema, service = self._parts.transports().schema(), self._parts.identity.service_name
+        for listener in listeners:
+            former, pause = listener.renamed_from, self.held.get(listener.name)
+            if listener.name not in self._by_former or not former or pause is None:
+                continue
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await schema.pause(service, listener.name, pause)
+                    moved = replace(pause, moved_to=f"{service}-{listener.name}")
+                    await schema.pause(service, former, moved)
+            except (TimeoutError, LightbusException) as e:
+                reason = str(e) or "no answer in time"
+                logger.warning(
+                    "the listener %s is paused only as long as it says renamed_from: %s, since its own pause "
+                    "can't be written: %s",
+                    *(listener.name, former, reason),
+                )
+                continue
+            self._by_former.discard(listener.name)
 
     async def keep(self) -> None:
         """Look again for ever."""
@@ -69,9 +99,19 @@ class Pauses:
             self._was_refused = True
             return
         self._was_refused = False
-        before, self.held = self.held, {listener: pause for (_, listener), pause in found.items()}
+        before, self.held = self.held, self._with_former({name: each for (_, name), each in found.items()})
         news = before.keys() ^ self.held.keys()
         if news:
             self._changed(sorted(news))
         elif before != self.held:
             self._changed(())
+
+    def _with_former(self, found: Mapping[str, Pause]) -> dict[str, Pause]:
+        """Add the pauses of listeners that were renamed, as long as they are kept under the name before."""
+        held, self._by_former = dict(found), set()
+        for listener in self._parts.declarations.listeners.values():
+            former = found.get(listener.renamed_from or "")
+            if former is not None and not former.moved_to and listener.name not in found:
+                held[listener.name] = former
+                self._by_former.add(listener.name)
+        return held

@@ -108,7 +108,7 @@ class Worker:
                 self._dispatch.prepare_listener(listener)
                 self._listeners.add(key)
                 if listener.enabled:
-                    self.events.append(EventWorker(parts, self._dispatch, listener))
+                    self.events.append(EventWorker(parts, self._dispatch, listener, self.pauses))
 
     async def publish_contracts(self) -> bool:
         """Publish the contracts of the APIs of this process, and read those of others.
@@ -139,6 +139,7 @@ class Worker:
         await self.join()
         if self.events:
             await self.pauses.look_first()
+            await self.pauses.succeed(each.listener for each in self.events if not each.waits_for)
         if await self.publish_contracts():
             await self.outlook.look()
 
@@ -252,7 +253,7 @@ class Worker:
     def _let_begin(self, listener: Listener) -> None:
         if any(event.listener is listener for event in self.events):
             return
-        event = EventWorker(self._parts, self._dispatch, listener)
+        event = EventWorker(self._parts, self._dispatch, listener, self.pauses)
         self.events.append(event)
         name = f"lightbus start of the listener {listener.name}"
         self._keep(partial(self._begin, event), name, f"the listener {listener.name} is not started")

@@ -146,3 +146,16 @@ def test_who_may_not_read_pauses_sees_all_else(project: Project, redis_server: S
         redis_server.execute("ACL", "DELUSER", "reader")
     assert done.returncode == 0 and "mailer-send" in done.stdout
     assert "the pauses of listeners can't be read" in done.stderr and "NOPERM" in done.stderr
+
+
+def test_a_group_that_is_moved_takes_its_pause_along(project: Project, any_redis: Server) -> None:
+    assert project.run("pause", "mailer-send").returncode == 0
+    before = pause_of(any_redis, "send", "mailer")
+    looked = project.run("group", "move", "mailer-send", "crm-send", "--dry-run")
+    assert "mailer-send is paused since" in looked.stderr and "so is crm-send from then on" in looked.stderr
+    assert pause_of(any_redis, "send", "crm") is None
+    moved = project.run("group", "move", "mailer-send", "crm-send", "--yes")
+    assert moved.returncode == 0, moved.stderr
+    assert pause_of(any_redis, "send", "crm") == before and pause_of(any_redis, "send", "mailer") is None
+    assert "crm-send" in project.run("resume", "crm-send").stdout
+    assert any_redis.execute("KEYS", "lightbus:paused:*") == []

@@ -23,7 +23,7 @@ from .driver import ALONE, REPLICATED, Driver
 from .oracle import Verdict, judge
 from .report import Result
 from .settings import KINDS, manifest
-from .users import Users
+from .users import LACKING, Users
 from .watcher import Left, Watcher
 
 #: Seconds within which something more must be dealt with, once nothing goes wrong any more, until all is.
@@ -56,9 +56,14 @@ def run(
         acl: Whether each process is a user of its own, with the rules that ``lightbus acl`` writes.
     """
     asks = replicated and not promised
-    env = {"CAMPAIGN_PLANT": plant, "CAMPAIGN_KINDS": kinds, "CAMPAIGN_REPLICATED": "1" if asks else ""}
+    lacking = LACKING.get(plant, "")
+    env = {
+        "CAMPAIGN_PLANT": "" if lacking else plant,
+        "CAMPAIGN_KINDS": kinds,
+        "CAMPAIGN_REPLICATED": "1" if asks else "",
+    }
     configured = partial(manifest, replicas=int(promised))
-    users = Users(configured, {"url": "redis://redis"}) if acl else None
+    users = Users(configured, {"url": "redis://redis"}, lacking) if acl else None
     args = users.args if users is not None else ()
     backing = Replicated(kind, guarded=asks and seed % 2 == 1) if replicated else Alone(kind, args)
     with Cluster(backing, env, configured, users=users) as cluster, Watcher(backing) as watcher:

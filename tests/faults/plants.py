@@ -31,6 +31,15 @@ class Scenario:
 
 
 @dataclass(frozen=True)
+class AsUsers(Scenario):
+    """The same with processes that may do no more than they need."""
+
+    def run(self, seed: int, plant: str) -> Result:
+        """Run one campaign with a planted bug."""
+        return run("valkey", seed, self.seconds, self.faults, plant, self.kinds, acl=True)
+
+
+@dataclass(frozen=True)
 class OnCluster(Scenario):
     """The same on a cluster."""
 
@@ -55,6 +64,7 @@ SCENARIOS = {
     "wait_ignored, cluster": OnCluster(("kill_unread",), 1, promised=True),
     "replaced_kept": OnCluster(("freeze_primary",), 1),
     "expiry_elsewhere": OnCluster(("quiet",), 1),
+    "missing_rule": AsUsers(("quiet",), 2),
     "unblocked_is_gone": OnCluster(("move_slot",), 6, kind="redis7"),
 }
 

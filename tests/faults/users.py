@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ _PASSWORD = "secret"
 _POLICY = {"attempts": ATTEMPTS, "backoff": {"initial": "100ms", "factor": 2, "max": "2s"}}
 #: Watchers, and the nodes among themselves.
 _ADMINISTRATOR = "user default on nopass ~* &* +@all"
+#: The planted bugs that are rules which hosts lack, by their names.
+LACKING = {"missing_rule": "+xack"}
 #: By which a process only learns something, or without which an event may be stored twice.
 _KNOWN = frozenset(("config|get", "client|setinfo", "client|kill"))
 
@@ -36,11 +39,16 @@ class Users:
     Args:
         configured: Makes the manifest of a process of its options of Redis.
         redis: The options of Redis, as far as they decide about the rules: whether it is a cluster.
+        lacking: A rule that hosts do not get; empty for none.
     """
 
     def __init__(
-        self, configured: Callable[[Mapping[str, Any]], dict[str, Any]], redis: Mapping[str, Any]
+        self,
+        configured: Callable[[Mapping[str, Any]], dict[str, Any]],
+        redis: Mapping[str, Any],
+        lacking: str = "",
     ) -> None:
+        self._lacking = lacking
         self._folder = tempfile.TemporaryDirectory(prefix="campaign-users-")
         folder = Path(self._folder.name)
         path = folder / "users.acl"
@@ -98,7 +106,15 @@ class Users:
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         lines = [line for line in done.stdout.splitlines() if line != "user default off"]
         assert len(lines) == len(_ROLES) + 1, done.stdout
-        return lines
+        return [self._without_rule(line) for line in lines]
+
+    def _without_rule(self, line: str) -> str:
+        """Take the rule out that hosts lack."""
+        if not self._lacking or not line.startswith("user host "):
+            return line
+        lacks = re.sub(rf" {re.escape(self._lacking)}(?=[ )]|$)", "", line)
+        assert lacks != line, f"hosts have no rule {self._lacking}"
+        return lacks
 
 
 def _refusal(entry: list[Any]) -> str:

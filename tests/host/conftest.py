@@ -149,6 +149,10 @@ class Bench:
         """A host of this manifest, to be entered."""
         return Hosted(self.read(text or "{}"), self.read_again, self.folder, self.server)
 
+    def groups(self) -> list[str]:
+        """The groups of the stream of the shop."""
+        return sorted(facts[1].decode() for facts in self.server.execute("XINFO", "GROUPS", "shop.*:stream"))
+
     @contextlib.asynccontextmanager
     async def client(self, text: str = "") -> AsyncIterator[BusPath]:
         """A bus of another service, which serves nothing."""

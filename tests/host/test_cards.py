@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,42 @@ async def test_no_argument_no_result_and_no_secret_is_on_a_card(bench: Bench) ->
         assert canary not in blob
 
 
+async def test_errors_environment_and_arguments_of_jobs_are_not_on_a_card(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where they keep a listener from its work."""
+    import schedule
+
+    canary = "canary-4711"
+    monkeypatch.setenv("CANARY", canary)
+    stop = "{events: [shop.sold], handler: 'tests.host.shop:fail', on_error: stop_listener}"
+    dead = "{events: [shop.sold], handler: 'tests.host.shop:fail', on_error: dead_letter}"
+    later = stop.replace("stop_listener", "later")
+    policies = "policies: {later: {attempts: 9, backoff: {initial: 1m, max: 1m}}}"
+    host = bench.host(
+        f"process_name: p1\n{policies}\nlisteners: {{stop: {stop}, dead: {dead}, later: {later}}}"
+    )
+
+    def tell(secret: str) -> None:
+        ledger.counts["told"] += 1
+        raise ValueError(secret)
+
+    job = schedule.every().monday.at("02:30").do(tell, canary)
+    host.client.schedule(job, True, name="job")(partial(tell, canary))
+    async with host:
+        await host.fire(canary)
+        with pytest.raises(LightbusWorkerError):
+            await host.bus.shop.fail.call_async()
+        await eventually_async(lambda: ledger.counts[canary] >= 3 and ledger.counts["told"])
+        await eventually_async(
+            lambda: any("its policy has stopped it" in it for it in host._life.obstacles())
+        )
+        card = await renewed(host, bench)
+        assert card.schedules[0].times == "every monday at 02:30:00" and card.obstacles != ()
+        blob = bench.server.execute("GET", "lightbus:card:shop:p1").decode()
+        assert canary not in blob and "CANARY" not in blob
+
+
 async def test_a_password_is_not_on_a_card(bench: Bench, redis_server: Server) -> None:
     redis_server.execute("ACL", "SETUSER", "shop", "on", ">canary-4711", "~*", "+@all")
     bench.url = f"redis://shop:canary-4711@127.0.0.1:{redis_server.port}/0"
@@ -216,7 +253,17 @@ def test_the_card_of_a_process_that_is_killed_ends_by_itself(project: Project, r
     url = f"bus: {{redis: {{url: '{redis_server.url}'}}}}\n"
     project.write("lightbus.yaml", f"service_name: a\nprocess_name: p1\n{url}")
     project.host().kill()
-    assert 0 < redis_server.execute("TTL", "lightbus:card:a:p1") <= 30
+    assert 0 < redis_server.execute("PTTL", "lightbus:card:a:p1") <= 30_000
+
+    def processes() -> list[str]:
+        told = json.loads(project.run("status", "--json").stdout)
+        return [each["name"] for each in told["processes"]]
+
+    # Half a minute later, though it had a lease on its API for a minute.
+    redis_server.execute("DEL", "lightbus:card:a:p1")
+    assert redis_server.execute("ZCARD", "lightbus:owner:a") > 0 and processes() == []
+    redis_server.execute("DEL", "lightbus:cards")
+    assert processes() == ["p1"], "without that, the lease is all that is known"
 
 
 @pytest.fixture

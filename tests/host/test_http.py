@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -196,6 +197,30 @@ def test_the_lag_is_what_no_process_has_read(project: Project, pages: Pages) -> 
             and pages.metrics()['lightbus_events_in_flight{listener="slow"}'] == 2
         )
     )
+
+
+def test_the_last_run_of_a_schedule_and_the_version_are_told(
+    project: Project, pages: Pages, redis_server: Server
+) -> None:
+    project.write("jobs.py", "def tidy(): ...\ndef close(): raise ValueError('no')\n")
+    tidy, close, late = (
+        f"{name}: {{every: {every}, call: 'jobs:{call}'}}"
+        for name, every, call in (("tidy", "1s", "tidy"), ("close", "1s", "close"), ("late", "1h", "tidy"))
+    )
+    about = "service_name: shop\nservice_version: '3.2'\n"
+    project.write("lightbus.yaml", f"{about}schedules: {{{tidy}, {close}, {late}}}\n")
+    begun = time.time()
+    project.host()
+
+    def of(name: str, schedule: str) -> float | None:
+        return pages.metrics().get(f'lightbus_schedule_{name}{{schedule="{schedule}"}}')
+
+    eventually(lambda: (of("last_failed", "tidy"), of("last_failed", "close")) == (0, 1))
+    last, due = of("last_start_timestamp_seconds", "tidy"), of("next_timestamp_seconds", "late")
+    assert last is not None and begun <= last <= time.time()
+    assert due is not None and due > begun and 0 <= (of("last_duration_seconds", "tidy") or 0) < 60
+    assert of("last_start_timestamp_seconds", "late") is None and of("running", "late") == 0
+    assert any('application="3.2"' in name for name in pages.metrics() if name.startswith("lightbus_info"))
 
 
 def test_a_call_that_is_no_message_is_counted(project: Project, pages: Pages, redis_server: Server) -> None:

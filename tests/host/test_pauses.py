@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lightbus.bus.client import BusClient
-from lightbus.insight import pauses
+from lightbus.insight import groups, pauses
 from lightbus.insight.audit import Actor
 from lightbus.insight.pauses import Heeded
 from tests.guide.project import Project
@@ -118,10 +118,84 @@ async def test_a_listener_that_is_paused_before_its_first_start_misses_nothing(b
         await eventually_async(lambda: ledger.counts["cup"] == 1)
 
 
-async def _paused(client: BusClient) -> None:
-    target = pauses.Target("shop", "note")
-    await pauses.pause(client, target, None, ANN)
+async def _paused(client: BusClient, name: str = "note") -> None:
+    await pauses.pause(client, pauses.Target("shop", name), None, ANN)
     await client.close_async()
+
+
+RENAMED = NOTE.replace("note: {", "jot: {renamed_from: note, ")
+
+
+async def test_a_paused_listener_that_is_renamed_stays_paused(bench: Bench) -> None:
+    async with bench.host(NOTE) as host:
+        await pause(bench, "note")
+        await host.fire("cup")
+        async with bench.host(f"process_name: p2\n{RENAMED}") as other:
+            assert bench.groups() == ["shop-jot"]
+            assert "the listener jot is paused since" in other._life.waits()[0]
+            assert "the listener note is paused since" in host._life.waits()[0], "it begins no group anew"
+            await host.fire("pot")
+    # Nor does it need to say its name before for that.
+    async with bench.host(NOTE.replace("note: {", "jot: {")):
+        await asyncio.sleep(0.3)
+        assert ledger.counts.total() == 0 and bench.groups() == ["shop-jot"]
+        await resume(bench, "jot")
+        await eventually_async(lambda: ledger.counts == {"cup": 1, "pot": 1})
+        assert bench.server.execute("EXISTS", "lightbus:paused:shop") == 0, "that of the name before is gone"
+
+
+async def test_a_listener_may_be_paused_while_its_heir_waits_for_it(bench: Bench) -> None:
+    async with bench.host(f"process_name: p1\n{NOTE}") as host:
+        async with bench.host(f"process_name: p2\n{RENAMED}") as other:
+            assert "takes over what was note's later" in other._life.waits()[0]
+            await pause(bench, "note")
+            await eventually_async(lambda: "jot" in other.worker.pauses.held)
+            await eventually_async(lambda: not (other.worker.events or other.worker.leaving))
+            await host.fire("cup")
+            await asyncio.sleep(1)
+            assert ledger.counts.total() == 0
+            async with bench.client() as third:
+                target = await pauses.find(third.client, ["shop"], "shop-jot", ())
+                # It has taken over in the moment in which the other one had heeded the pause, or it has not.
+                assert bench.groups() == [target.group] and target.pause is not None
+                await pauses.resume(third.client, target)
+            await eventually_async(lambda: ledger.counts == {"cup": 1})
+
+
+async def test_one_that_takes_over_just_after_a_pause_takes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightbus.worker.pauses._EVERY", 3_600.0)
+    async with bench.host(f"process_name: p1\n{NOTE}") as host:
+        async with bench.host(f"process_name: p2\n{RENAMED}") as other:
+            assert other.worker.events[0].waits_for
+            bench.server.execute("HSET", "lightbus:paused:shop", "note", "{}")
+            await host.fire("cup")
+            await eventually_async(lambda: ledger.counts == {"cup": 1}, what="p1 has not looked yet")
+            host._stop.set()
+            await host._task
+            await eventually_async(lambda: bench.groups() == ["shop-jot"])
+            await other.fire("pot")
+            await eventually_async(lambda: not other.worker.events)
+            assert ledger.counts == {"cup": 1}
+
+
+async def test_a_group_takes_its_pause_along_when_it_is_moved(bench: Bench) -> None:
+    await _paused(bench.host().client, "old")
+    bench.server.execute("XGROUP", "CREATE", "shop.*:stream", "shop-old", "0", "MKSTREAM")
+    async with bench.host(f"process_name: p1\n{NOTE}") as host, bench.client() as other:
+        await host.fire("cup")
+        await eventually_async(lambda: ledger.counts["cup"] == 1)
+        found = await groups.find(other.client, ["shop"], "shop-old")
+        await groups.move(other.client, found, "shop-note", by=ANN)
+        assert bench.groups() == ["shop-note"] and "note" in host.worker.pauses.held
+        held = ledger.counts.total()
+        await host.fire("pot")
+        await asyncio.sleep(0.3)
+        assert ledger.counts.total() == held
+        assert bench.server.execute("HKEYS", "lightbus:paused:shop") == [b"note"]
+        await resume(bench, "note")
+        await eventually_async(lambda: ledger.counts["pot"] == 1)
 
 
 async def test_a_pause_ends_by_itself(bench: Bench) -> None:

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.commands.test_doctor import monitored
-from tests.conftest import require
 from tests.guide.project import Project
-from tests.support.cluster import RedisCluster
 from tests.support.eventually import eventually
-from tests.support.servers import Server, ServerPool, find_binary, free_port
-from tests.support.spread import Spread
+from tests.support.several import Several
 
 from .test_plan import READS, calling
 
@@ -66,57 +56,6 @@ MANIFEST = """
 """
 
 
-@dataclass
-class Several:
-    """A Redis of several servers.
-
-    Args:
-        redis: Its options in a manifest.
-        server: Does a command where its key is.
-        primaries: The servers that take writes.
-    """
-
-    redis: dict[str, Any]
-    server: Any
-    primaries: list[Server]
-
-    def everything(self) -> dict[bytes, bytes]:
-        """All that it has."""
-        return {
-            key: server.execute("DUMP", key)
-            for server in self.primaries
-            for key in server.execute("KEYS", "*")
-        }
-
-
-@pytest.fixture(params=["cluster", "sentinel"])
-def several(request: pytest.FixtureRequest, tmp_path: Path, servers: ServerPool) -> Iterator[Several]:
-    if request.param == "cluster":
-        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
-        owners = {cluster.owner(stream) for stream in STREAMS}
-        assert len(owners) == len(STREAMS), "each primary has something to be looked at"
-        redis = {"cluster": {"nodes": cluster.addresses[:1]}}
-        yield Several(redis, Spread(cluster), list(cluster.primaries()))
-        return
-    require("valkey")
-    server, port = servers.clean("valkey"), free_port()
-    config = tmp_path / "sentinel.conf"
-    config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {server.port} 1\n")
-    command = [str(find_binary("valkey")), str(config), "--sentinel"]
-    with contextlib.ExitStack() as closing:
-        sentinel = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        closing.callback(sentinel.wait)
-        closing.callback(sentinel.kill)
-        eventually(lambda: _answers(port))
-        asks: dict[str, Any] = {"service": "main", "nodes": [f"127.0.0.1:{port}"]}
-        yield Several({"sentinel": asks}, server, [server])
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def _has_ended(seen: list[list[str]]) -> bool:
     return bool(seen) and seen[-1][0].lower() == "echo"
 
@@ -145,6 +84,7 @@ def test_what_lies_with_each_of_them_is_compared_and_nothing_is_written_to_any(
     several: Several, tmp_path: Path
 ) -> None:
     project = Project(tmp_path, None)
+    assert several.spreads(STREAMS), "each primary has something to be looked at"
     with contextlib.closing(project):
         write(project, several)
         host = project.host()

@@ -28,6 +28,7 @@ from lightbus.insight.groups import Found
 from lightbus.insight.verdicts import of_group
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
+from lightbus.transports.cards import Pause
 from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
 from lightbus.transports.unserved import duration, state, waiting
 
@@ -123,12 +124,15 @@ def move(old: str, new: str, dry_run: bool, yes: bool, because: str, scan: bool,
     if old == new or "-" not in new.strip("-"):
         raise click.UsageError(f"{new!r} can't take its place; write SERVICE-LISTENER, such as shop-greet")
 
-    async def plan(client: BusClient, names: list[str]) -> list[Move]:
-        return await groups.plan_move(await groups.find(client, names, old, scan=scan), new)
+    async def plan(client: BusClient, names: list[str]) -> tuple[list[Move], Mapping[str, Pause]]:
+        moves = await groups.plan_move(await groups.find(client, names, old, scan=scan), new)
+        return moves, await paused_groups(client, [old])
 
-    plans = on_the_bus(manifest, plan)
+    plans, paused = on_the_bus(manifest, plan)
     done, question = f"moved: {old} to {new}", f"Move all that from {old} to {new}, and remove {old}?"
     sentences = [sentence for each in plans for sentence in _about(each.status, _moved(each))]
+    if old in paused:
+        sentences.append(f"{old} is {paused[old].in_words()}; so is {new} from then on")
     if not _is_meant(sentences, done, question, dry_run, yes):
         return
 

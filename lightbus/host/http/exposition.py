@@ -14,7 +14,9 @@ from lightbus import __version__
 from lightbus.exceptions import LightbusException
 from lightbus.host.host import Host
 from lightbus.runtime.counting import BUCKETS, Counter, Timer
+from lightbus.transports.cards import ScheduleCard
 from lightbus.transports.events import GroupStatus
+from lightbus.worker.card import schedule_cards
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +36,14 @@ class Exposition:
         """Go through all families."""
         host = self._host
         client = host.client
-        info = GaugeMetricFamily(
-            f"{PREFIX}info", "Who this is; always 1.", labels=["version", "service", "process"]
-        )
-        info.add_metric([__version__, client.service_name, client.process_name], 1)
+        card = client.parts.card.latest
+        names = ["version", "service", "process", "application"]
+        info = GaugeMetricFamily(f"{PREFIX}info", "Who this is; always 1.", labels=names)
+        version = card.version if card is not None else None
+        info.add_metric([__version__, client.service_name, client.process_name, version or ""], 1)
         yield info
+        worker = host.life.worker
+        yield from _of_schedules(schedule_cards(client.parts, worker) if worker is not None else ())
         for family in client.parts.metrics:
             yield from _counter(family) if isinstance(family, Counter) else _timer(family)
         yield from _at_present(host)
@@ -109,6 +114,28 @@ def _at_present(host: Host) -> Iterator[Metric]:
     for address, number in host.client.parts.connections.reconnects().items():
         reconnects.add_metric([address], number)
     yield reconnects
+
+
+def _of_schedules(schedules: Iterable[ScheduleCard]) -> Iterator[Metric]:
+    """The last run of each schedule in this process, and its next time, as they are on its card."""
+    running, last, took, failed, next_run = (
+        GaugeMetricFamily(f"{PREFIX}schedule_{name}", what, labels=["schedule"])
+        for name, what in (
+            ("running", "Runs of the schedule that go on in this process."),
+            ("last_start_timestamp_seconds", "When this process began its last run."),
+            ("last_duration_seconds", "How long that took, once it is over."),
+            ("last_failed", "1 if it raised, else 0, once it is over."),
+            ("next_timestamp_seconds", "When it is due next."),
+        )
+    )
+    for it in schedules:
+        running.add_metric([it.name], it.running)
+        for gauge, value in ((last, it.started), (took, it.seconds), (next_run, it.next_run)):
+            if value is not None:
+                gauge.add_metric([it.name], value)
+        if it.outcome is not None:
+            failed.add_metric([it.name], it.outcome != "ok")
+    yield from (running, last, took, failed, next_run)
 
 
 def _of_outboxes(host: Host) -> Iterator[Metric]:

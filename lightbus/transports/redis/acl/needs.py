@@ -34,8 +34,13 @@ def everybody(*, is_cluster: bool = False, database: int = 0) -> Iterator[Need]:
     yield from needed(commands, "use the bus at all")
 
 
-def hosts(service: str) -> Iterator[Need]:
-    """The needs of every process of a service that takes messages."""
+def hosts(service: str, *, renames: bool = False) -> Iterator[Need]:
+    """The needs of every process of a service that takes messages.
+
+    Args:
+        service: The service.
+        renames: Whether one of its listeners had another name before, whose pause it takes along.
+    """
     commands: list[Command] = [
         *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1")),
         *(("EVALSHA", scripts.TAKE.sha, 0), ("EVAL", "return 1", 0)),
@@ -43,6 +48,9 @@ def hosts(service: str) -> Iterator[Need]:
     yield from needed(commands, "take calls and events")
     pauses: list[Command] = [("HGETALL", Key(keys.paused_key(service)))]
     yield from needed(pauses, "heed pauses of listeners", is_optional=True)
+    if renames:
+        moved: list[Command] = [("HSET", Key(keys.paused_key(service)), "", "")]
+        yield from needed(moved, "take along the pauses of renamed listeners", is_optional=True)
     noted: list[Command] = [("SET", Key(keys.declared_key(service)), "", "EX", 1)]
     yield from needed(noted, "note what it declares for lightbus plan", is_optional=True)
 

@@ -115,6 +115,7 @@ def changes_groups() -> Iterator[Need]:
             ("UNLINK", handled),
             ("RENAMENX", handled, handled),
         ),
+        *(("HSET", Key(keys.paused_key(ANY)), "", ""), ("HDEL", Key(keys.paused_key(ANY)), "")),
     ]
     yield from needed(commands, "change groups of listeners")
 

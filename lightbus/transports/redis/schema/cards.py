@@ -20,8 +20,9 @@ from lightbus.transports.redis.link.session import Session
 
 from .refused import either
 
-#: Seconds for which a card that has ended may stay in the set of all cards.
-_LEFT_BEHIND = 60.0
+#: Seconds for which a card that has ended stays in the set of all cards: so long it is known that its process
+#: was killed, although what else it has left on the bus may look alive for a while.
+_LEFT_BEHIND = 600.0
 _BETWEEN = "\0"
 
 
@@ -46,12 +47,17 @@ async def take_down(session: Session, identity: Identity) -> None:
         await _exchange(session, [("ZREM", CARDS, _member(identity))])
 
 
+async def names(pipe: Channel) -> list[Identity]:
+    """Return the processes that have a card, or had one not long ago and did not take it down."""
+    with either("the cards of processes can't be read"):
+        return [_identity(member) for member in await pipe.send("ZRANGE", CARDS, 0, -1)]
+
+
 async def read(pipe: Channel) -> list[Card]:
     """Return all cards: one question which there are, and another one for all of them at once."""
+    whose = sorted(await names(pipe), key=lambda who: (who.service_name, who.process_name))
+    keys = [card_key(who.service_name, who.process_name) for who in whose]
     with either("the cards of processes can't be read"):
-        names = [_identity(member) for member in await pipe.send("ZRANGE", CARDS, 0, -1)]
-        names.sort(key=lambda who: (who.service_name, who.process_name))
-        keys = [card_key(who.service_name, who.process_name) for who in names]
         blobs = await pipe.send_many([("GET", key) for key in keys]) if keys else []
         for blob in blobs:
             if isinstance(blob, ReplyError) and blob.code != "WRONGTYPE":
@@ -59,7 +65,7 @@ async def read(pipe: Channel) -> list[Card]:
     cards = [read_card(blob) if isinstance(blob, bytes) else None for blob in blobs]
     return [
         card
-        for who, card in zip(names, cards, strict=True)
+        for who, card in zip(whose, cards, strict=True)
         # A colon in a name may make one key of two: the card itself says whose it is.
         if card is not None and (card.service, card.process) == (who.service_name, who.process_name)
     ]

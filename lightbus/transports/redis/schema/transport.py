@@ -312,6 +312,10 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         """Return the cards of all processes."""
         return await cards.read(self.pipe)
 
+    async def had_cards(self) -> Collection[Identity]:
+        """Return the processes that have a card, or had one not long ago and did not take it down."""
+        return await cards.names(self.pipe)
+
     async def pause(self, service: str, listener: str, pause: Pause) -> None:
         """Pause a listener of a service, or change its pause."""
         await cards.pause(self.pipe, service, listener, pause)
@@ -344,7 +348,7 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     def _needs(self, use: Use) -> Iterable[Need]:
         if use.role == "hosts":
-            return needs.hosts(use.name)
+            return needs.hosts(use.name, renames=bool(use.renamed_from))
         tables = {"shows": needs.shows, "publishes": needs.publishes, "owns": needs.owns, "runs": needs.runs}
         return tables[use.role](use.name) if use.role in tables else ()
 
