@@ -184,8 +184,12 @@ class Life:
             client.register_api(HostApi(client.parts.identity, worker.schedules))
         self._prepare(worker)
         self._look_for_work(may_come=bool(hooks.before_worker_start))
-        for transport in client.transports().all():
-            await self._insist(transport.open)
+        try:
+            for transport in client.transports().all():
+                await self._insist(transport.open)
+        except ConfigurationError:
+            await self._check_brokers()  # It says so with the place in the manifest.
+            raise
         client.parts.card.begin(HostCard(client.parts, worker, self).fill)
         await self._check_brokers()
         try:
@@ -253,14 +257,23 @@ class Life:
             )
 
     async def _insist(self, action: Callable[[], Awaitable[None]]) -> None:
-        """Do something that needs the broker; wait for it unless that is to fail fast."""
-        if not self._fail_fast:
-            await self.opening.until_done(action, TransportError)
-            return
-        try:
-            await action()
-        except TransportError as e:
-            raise e if isinstance(e, TransportUnavailable) else TransportUnavailable(str(e)) from e
+        """Do something that needs the broker; wait for it unless that is to fail fast.
+
+        Raises:
+            ConfigurationError: It is no broker of the kind that is configured, and will be none.
+        """
+        while True:
+            try:
+                await action()
+            except ConfigurationError:
+                raise
+            except TransportError as e:
+                if self._fail_fast:
+                    raise e if isinstance(e, TransportUnavailable) else TransportUnavailable(str(e)) from e
+                await self.opening.wait(e)
+            else:
+                self.opening.clear()
+                return
 
 
 async def _unless(stop: Stop, start: Coroutine[Any, Any, None]) -> bool:

@@ -30,4 +30,5 @@ class Obstacles:
         return self._said.pop(key, None) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._said.values()))
+        # Several connections to the same Redis, for instance, say the same.
+        return iter(dict.fromkeys(list(self._said.values())))

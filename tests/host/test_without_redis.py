@@ -280,6 +280,25 @@ async def test_it_says_each_kind_there_as_it_is_said_elsewhere(
         await life
 
 
+@pytest.mark.parametrize("key", ["cluster", "url"])
+@pytest.mark.parametrize("more", [(), ("--fail-fast",)])
+def test_a_host_whose_cluster_is_none_does_not_wait_for_it_to_become_one(
+    tmp_path: Path, redis_server: Server, key: str, more: tuple[str, ...]
+) -> None:
+    project = Project(tmp_path, None)
+    project.write("bus.py", BUS)
+    node = f"127.0.0.1:{redis_server.port}"
+    redis = {"cluster": {"nodes": [node]}} if key == "cluster" else {"url": f"redis+cluster://{node}"}
+    project.write("lightbus.yaml", json.dumps({"service_name": "shop", "bus": {"redis": redis}}))
+    status, output = project.refused(*more)
+    told = (
+        f"  bus.redis.{key}: Redis at {node} is no cluster; give its URL, redis://..., as bus.redis.url in "
+    )
+    assert (status, output.count(told), output.count("is no cluster")) == (78, 1, 1), output
+    done = project.run("call", "shop.price", "sku=cup")
+    assert (done.returncode, done.stderr.count(f"Redis at {node} is no cluster")) == (78, 1), done.stderr
+
+
 def test_where_none_is_configured_and_none_can_be_brought_the_lines_fit_together(project: Project) -> None:
     """Nothing listens at the default port; that is told once, and each way out is one that exists."""
     project.write("bus.py", BUS)

@@ -104,14 +104,15 @@ async def test_what_is_no_future_is_told_of_replies_as_they_come(redis_url: str)
 
     async def work(pipe: Pipe) -> None:
         await pipe.open()
-        outcome = pipe.send_for(Told(), [("ECHO", "a"), ("NONSENSE",)])
+        outcome, taken_back = Told(), Told()
+        pipe.send_for(outcome, "queue", ("ECHO", "a"), ("NONSENSE",))
         assert pipe.is_unsent(outcome)
         await pipe.send("ECHO", "b")
         assert not pipe.is_unsent(outcome)
         (echo, refusal) = told[0]
         assert echo == b"a"
         assert isinstance(refusal, ReplyError)
-        taken_back = pipe.send_for(Told(), [("SET", "cancelled", 1)])
+        pipe.send_for(taken_back, "queue", ("SET", "cancelled", 1))
         taken_back.cancel()
         assert await pipe.send("GET", "cancelled") is None
 

@@ -16,6 +16,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link import connection as connections
 from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, Wire
 from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.link.reaching.outages import Hearers
 from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
 from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
@@ -28,7 +29,7 @@ PATIENCE = 10
 
 
 def pipe_to(url: str, told: Obstacles) -> Pipe:
-    return Pipe(Connector(RedisOptions(url=SecretUrl(url))), 5, [told])
+    return Pipe(Connector(RedisOptions(url=SecretUrl(url))), 5, Hearers([told]))
 
 
 async def answered(pipe: Pipe) -> None:

@@ -18,7 +18,13 @@ import lightbus
 from lightbus.exceptions import TransportUnavailable
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.connection import Connector, LinkBroken
-from lightbus.transports.redis.options import HostPort, RedisOptions, SentinelOptions, TlsOptions
+from lightbus.transports.redis.options import (
+    ClusterOptions,
+    HostPort,
+    RedisOptions,
+    SentinelOptions,
+    TlsOptions,
+)
 from tests.conftest import StartServer, missing, require
 from tests.support.servers import Server, free_port
 
@@ -194,3 +200,28 @@ def test_a_connection_that_is_cancelled_while_a_name_is_looked_up_leaves_no_erro
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(work())
+
+
+@pytest.mark.parametrize("is_url", [True, False])
+async def test_of_a_node_of_a_cluster_the_remedy_names_what_names_its_nodes(tls: Tls, is_url: bool) -> None:
+    async def reason(port: int, *, is_secure: bool = False) -> str:
+        node = HostPort(f"127.0.0.1:{port}")
+        given: dict[str, Any] = {"tls": TlsOptions()} if is_secure else {}
+        if is_url:
+            given["url"] = SecretUrl(f"redis+cluster://{node}")
+        else:
+            given["cluster"] = ClusterOptions(nodes=(node,))
+        with pytest.raises(TransportUnavailable) as told:
+            await Connector(RedisOptions(**given)).connect()
+        return str(told.value).removeprefix(f"Redis at {node} can't be ")
+
+    key = "bus.redis.url" if is_url else "bus.redis.cluster.nodes"
+    assert await reason(free_port()) == (
+        f"reached: nobody listens there; start it, or name other nodes in {key}"
+    )
+    secured = "write rediss+cluster:// in bus.redis.url" if is_url else "set bus.redis.tls, if only to {}"
+    assert await reason(tls.port) == f"used: it speaks TLS there; {secured}"
+    plain = "write redis+cluster:// in bus.redis.url and leave" if is_url else "leave"
+    assert await reason(tls.server.port, is_secure=True) == (
+        f"used: it speaks no TLS there; {plain} bus.redis.tls out, or name a TLS port"
+    )

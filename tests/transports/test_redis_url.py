@@ -13,7 +13,7 @@ from lightbus.exceptions import ConfigurationError
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.connection import Connector
 from lightbus.transports.redis.options import RedisOptions
-from lightbus.transports.redis.url import place_of, url_problem
+from lightbus.transports.redis.url import place_of, url_at, url_problem
 
 PASSWORDS = st.text(min_size=1) | st.text(alphabet="@#/?[]:%&= \tab\u2100", min_size=1)
 
@@ -135,3 +135,19 @@ def test_the_place_of_a_url_is_the_one_that_redis_py_connects_to_and_no_secret(u
         settings = parse_url(url)
         at = settings.get("path") or f"{settings['host']}:{settings.get('port', 6379)}"
         assert f"{at}/{settings.get('db') or 0}" == place
+
+
+@pytest.mark.parametrize(
+    ("place", "url"),
+    [
+        ("cache:7/3", "redis://cache:7/3"),
+        ("::1:7/2", "redis://[::1]:7/2"),
+        ("/run/redis.sock/1", "unix:///run/redis.sock?db=1"),
+        ("cluster (c1:6379, [::1]:7)", "redis+cluster://c1:6379,[::1]:7"),
+        ("sentinel main (s1:26379, s2:26379)/0", ""),
+        ("a URL that can't be used", ""),
+    ],
+)
+def test_a_place_is_told_as_a_url_where_there_is_one(place: str, url: str) -> None:
+    assert url_at(place) == url
+    assert not url or place_of(url) == place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -21,7 +22,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.events import Outgoing
 from lightbus.transports.port import Use
 from lightbus.transports.redis.events.transport import RedisEventTransport
-from lightbus.transports.redis.link.promise import Replicas
+from lightbus.transports.redis.link.promise import Promise, Replicas
 from lightbus.transports.redis.options import RedisEventOptions
 from tests.conftest import require
 from tests.support.eventually import eventually_async
@@ -197,6 +198,31 @@ async def test_a_replica_that_lags_holds_up_nobody_to_whom_none_is_promised(pair
     assert len(stored(pair.primary)) == 5
 
 
+async def test_an_outage_is_logged_once_although_two_connections_meet_it(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    def logged(words: str) -> int:
+        return sum(words in record.getMessage() for record in caplog.records)
+
+    caplog.set_level(logging.INFO, "lightbus")
+    with Proxy(pair.primary.port) as proxy:
+        async with transport_to(proxy.url, replicas_timeout=Duration(LONG)) as transport:
+            channels = transport.pipe, transport.session.promising(Promise(1, Duration(LONG)))
+            for outage in range(1, 3):
+                await fire(transport, *events(1))
+                await transport.now()
+                proxy.set("refuse")
+                await eventually_async(lambda: all(channel.failure for channel in channels))
+                assert list(transport.obstacles) == [f"commands don't reach Redis: {channels[0].failure}"]
+                proxy.set("pass")
+                await eventually_async(lambda: not any(channel.failure for channel in channels))
+                await fire(transport, *events(1))
+                await transport.now()
+                assert [logged(words) for words in (" broke: ", "trying again", "answers again")] == [
+                    *(outage, outage, outage)
+                ]
+
+
 async def test_many_events_share_a_wait_and_none_takes_it_away_from_the_others(pair: Pair) -> None:
     async with transport_to(pair.primary.url, replicas_timeout=Duration(LONG)) as transport:
         await transport.publish(events(1), 5)
@@ -317,11 +343,11 @@ async def test_an_obstacle_of_that_connection_is_shown_and_taken_back(pair: Pair
         async with transport_to(proxy.url) as transport:
             await transport.open()
             proxy.set("refuse")
-            await eventually_async(lambda: len(list(transport.obstacles)) == 2)
+            await eventually_async(lambda: len(transport.obstacles._said) == 2)
             proxy.set("pass")
             await eventually_async(lambda: not list(transport.obstacles))
             proxy.set("refuse")
-            await eventually_async(lambda: len(list(transport.obstacles)) == 2)
+            await eventually_async(lambda: len(transport.obstacles._said) == 2)
             obstacles = transport.obstacles
             with contextlib.suppress(LightbusException):
                 await transport.close()

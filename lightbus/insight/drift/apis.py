@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lightbus.bus.groups import belongs
 from lightbus.transports.events import GroupStatus
+from lightbus.transports.redis.url import url_at
 
 from .declared import DeclaredApi
 from .drift import Drift, View
@@ -118,15 +119,14 @@ def moved(view: View) -> Iterator[Drift]:
         stays = f"{kept(ours)} stay at {then.address}"
         if why is not None:
             stays = f"what waits at {then.address} stays there, and can't be counted ({why})"
+        is_danger, url = why is not None or is_kept(ours), url_at(then.address)
         yield Drift(
-            sign="!" if why is not None or is_kept(ours) else "~",
+            sign="!" if is_danger else "~",
             subject=f"redis {name}",
             change=f"another server, {now.address}",
             consequence=stays,
-            hint=f"see it with lightbus group list --set bus.redis.url=redis://{then.address}"
-            if why is not None or is_kept(ours)
-            else "",
-            severity="danger" if why is not None or is_kept(ours) else "change",
+            hint=f"see it with lightbus group list --set bus.redis.url={url}" if is_danger and url else "",
+            severity="danger" if is_danger else "change",
             paths=(
                 *(f"apis.{name}.event_transport.redis.{key}" for key in _PLACES),
                 *(f"apis.{name}.redis.{key}" for key in _PLACES),

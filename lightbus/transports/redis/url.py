@@ -21,6 +21,8 @@ _SCHEMES = ("redis", "rediss", "unix", *_CLUSTERS)
 _SCHEME = re.compile(r"[a-z]{1,10}([+-][a-z]{1,10})?", re.ASCII | re.IGNORECASE)
 _PLACE = re.compile(r"[A-Za-z0-9.-]{1,253}:[0-9]{1,5}(/[0-9]{1,3})?", re.ASCII)
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]|[^\[\]:%]+")
+#: The address of a cluster, for people.
+_CLUSTER = re.compile(r"cluster \((.+)\)")
 _END_OF_HOST = re.compile(r"[/?]")
 _HAS_PORT = re.compile(r":[0-9]+\Z", re.ASCII)
 
@@ -85,6 +87,19 @@ def place_of(url: str) -> str:
 def place_of_cluster(nodes: Iterable[str]) -> str:
     """Return the address of a cluster, for people."""
     return f"cluster ({', '.join(nodes)})"
+
+
+def url_at(place: str) -> str:
+    """Return a URL, without credentials, of a place that :func:`place_of` has told; empty where none is."""
+    cluster = _CLUSTER.fullmatch(place)
+    if cluster is not None:
+        return f"redis+cluster://{cluster[1].replace(', ', ',')}"
+    if place.startswith("/"):
+        path, _, database = place.rpartition("/")
+        return f"unix://{path}?db={database}"
+    host, _, rest = place.rpartition(":")
+    url = f"redis://[{host}]:{rest}" if ":" in host else f"redis://{place}"
+    return url if url_problem(url) is None else ""
 
 
 def _of_nodes(rest: str) -> str | None:

@@ -14,6 +14,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
 from lightbus.transports.redis.link.promise import Promise
+from lightbus.transports.redis.link.reaching.outages import Hearers
 from lightbus.transports.redis.options import RedisOptions
 from lightbus.transports.redis.scripts import ENLIST
 from tests.conftest import StartCluster
@@ -158,7 +159,7 @@ async def test_a_primary_that_dies_or_freezes_is_replaced_while_commands_wait(
         assert [await pipe.send("INCR", "key1") for _ in range(3)] == [before + n for n in (1, 2, 3)]
         await link.close()
 
-    await piped(cluster, work, told=[told])
+    await piped(cluster, work, told=Hearers([told]))
 
 
 async def test_what_is_stored_is_answered_once_replicas_have_it(redis_cluster: RedisCluster) -> None:

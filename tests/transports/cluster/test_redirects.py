@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 
 from lightbus.exceptions import BusAlreadyClosed, TransportUnavailable
+from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.redis.link.cluster import redirects
 from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
 from lightbus.transports.redis.link.cluster.slots import SLOTS, slot_of_key
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.rpc.replies import Waiting
 from lightbus.transports.redis.scripts import ENLIST
 from tests.support.eventually import eventually_async
 from tests.support.sabotage import How, Sabotage
@@ -38,6 +41,13 @@ def refusal(cluster: FakeCluster, kind: str) -> bytes:
         cluster.view = FakeView(cluster.b, [cluster.a, cluster.b], 2)
         return cluster.moved(SLOT, cluster.b)
     return cluster.ask(SLOT, cluster.b) if kind == "ASK" else LATER[kind]
+
+
+def call_that_tells(told: list[Any]) -> Waiting:
+    """A call, which notes what it is told of the replies to what was sent for it."""
+    answer: asyncio.Future[ResultMessage] = asyncio.get_running_loop().create_future()
+    message = RpcMessage("auth", "login", {})
+    return Waiting(message, b"", answer, 0.0, lambda _, replies, error: told.append(error or replies))
 
 
 def done(cluster: FakeCluster) -> list[bytes]:
@@ -75,6 +85,19 @@ class TestARefusal:
         assert again == [str(place).encode() for place in refused]
 
     @on_fakes
+    async def test_of_a_call(self, cluster: FakeCluster, pipe: ClusterPipe, kind: str) -> None:
+        await pipe.open()
+        cluster.a.script.append(refusal(cluster, kind))
+        told: list[Any] = []
+        pipe.send_for(call_that_tells(told), "key", ("RPUSH", "key", 1))
+        await eventually_async(lambda: told)
+        assert told == [[b"done by b" if kind in ("MOVED", "ASK") else b"done by a"]]
+        # Done once, and whoever hears the bell of its slot then reads at a node that has it.
+        await eventually_async(lambda: done(cluster).count(b"1") < len(done(cluster)))
+        assert done(cluster).count(b"1") == 1
+        assert pipe._redirects.substitutes == {}
+
+    @on_fakes
     async def test_of_a_script(self, cluster: FakeCluster, pipe: ClusterPipe, kind: str) -> None:
         await pipe.open()
         cluster.a.script.append(refusal(cluster, kind))
@@ -95,6 +118,23 @@ class TestARefusal:
         assert answers == [elsewhere, b"done by a"]
         assert sorted(done(cluster)) == [b"1", b"2"]
         await link.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@on_fakes
+async def test_replies_that_are_taken_as_they_come_have_no_refusal_among_them(
+    cluster: FakeCluster, pipe: ClusterPipe, kind: str
+) -> None:
+    link, taken = pipe.link("key", lambda refusal: None), list[list[Any]]()
+    await link.exchange([("PING",)], 5)
+    commands = [("BRPOP", "key", "1"), ("RPOP", "key", "2")]
+    assert [await link.exchange(commands, 5, taken.append)] == taken == [[b"done by a"] * 2]
+    cluster.a.script.extend([OK, refusal(cluster, kind)])
+    answers = await link.exchange(commands, 5, taken.append)
+    assert (
+        taken[1:] == [answers] == [[b"done by a", b"done by b" if kind in ("MOVED", "ASK") else b"done by a"]]
+    )
+    await link.close()
 
 
 @pytest.mark.parametrize("said", ["UNBLOCKED the stream key no longer exists", "NOGROUP No such key"])
@@ -176,6 +216,27 @@ async def test_what_waits_to_be_sent_again_is_unsent_and_can_be_taken_back(
     cluster.a.script.clear()
     assert await pipe.send("SET", "key", 2) == b"done by a"
     assert done(cluster) == [b"2"]
+
+
+@on_fakes
+async def test_a_call_that_waits_for_the_node_its_slot_moves_to_can_be_taken_back(
+    cluster: FakeCluster, pipe: ClusterPipe
+) -> None:
+    await pipe.open()
+    cluster.b.is_silent = True  # So nobody is connected to it.
+    cluster.a.script.append(cluster.ask(SLOT, cluster.b))
+    told: list[Any] = []
+    call = call_that_tells(told)
+    pipe.send_for(call, "key", ("RPUSH", "key", 1))
+    await eventually_async(lambda: pipe._redirects.substitutes)
+    assert pipe.is_unsent(call) and call in pipe.unsent()
+    assert call.cancel()
+    assert not pipe.is_unsent(call) and pipe._redirects.substitutes == {}
+    cluster.b.is_silent = False
+    cluster.b.break_off()
+    cluster.a.script.append(cluster.ask(SLOT, cluster.b))
+    assert await pipe.send("RPUSH", "key", 2) == b"done by b"
+    assert (told, done(cluster).count(b"1")) == ([], 0)
 
 
 @on_fakes

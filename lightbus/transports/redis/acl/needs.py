@@ -73,8 +73,7 @@ def calls(api: str, *, is_cluster: bool = False) -> Iterator[Need]:
         *(("SET", expiry, 1, "EX", 1), ("DEL", expiry), ("RPUSH", queue, ""), ("LREM", queue, 1, "")),
         *(("EXISTS", Key(keys.served_key(api))), ("TYPE", queue)),
         *(("GET", contract), ("ZRANGEBYSCORE", publishers, 0, "+inf")),
-        # Sent by its text only, so that a node that does not know it needs no second round.
-        *((("EVAL", "return 1", 2, queue, expiry),) if is_cluster else ()),
+        *(runs_script(scripts.CALL, [queue, expiry]) if is_cluster else ()),
     ]
     yield from needed(commands, f"call {api}", is_assumed=True)
 

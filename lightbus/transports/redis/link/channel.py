@@ -14,7 +14,7 @@ from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.scripts import Run
 
 from .connection import Link, unavailable
-from .deadlines import Deadlines, Outcome, hand_over
+from .deadlines import Deadlines, Outcome
 from .refusals import Reaction, ReplyError
 
 #: Is given the place of a command and its reply, or what went wrong.
@@ -154,17 +154,16 @@ class Channel(ABC):
                 reply.note_script(run)
         return replies
 
-    def send_for(self, outcome: Outcome, commands: Iterable[tuple[Any, ...]]) -> Outcome:
-        """Send commands as :meth:`send_many` does, and tell what is given here of their replies.
+    @abstractmethod
+    def send_for(self, outcome: Outcome, key: str, *commands: tuple[Any, ...]) -> None:
+        """Send commands that follow each other and add to what others wait for, and have them hear of it.
 
-        Over one connection, it is told as they come: a future would be told a turn of the event loop later.
-
-        Returns:
-            What stands for the commands: cancelling it takes them back.
+        Args:
+            outcome: Is told of the list of all replies as they come: a future would be a turn of the event
+                loop later. Cancelling it takes the commands back.
+            key: The key that others wait at, in a cluster in the slot of all the commands.
+            commands: The commands.
         """
-        sent = self.send_many(commands)
-        sent.add_done_callback(partial(hand_over, outcome))
-        return sent
 
     @abstractmethod
     def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:

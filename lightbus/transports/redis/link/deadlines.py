@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from math import frexp, ldexp
 from typing import Any, Protocol
 
@@ -30,16 +31,8 @@ class Outcome(Protocol):
     def exception(self) -> BaseException | None:
         """Return that reason."""
 
-
-def hand_over(outcome: Outcome, sent: asyncio.Future[Any]) -> None:
-    """Tell what a future was told."""
-    if sent.cancelled() or outcome.done():
-        return
-    error = sent.exception()
-    if error is not None:
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(sent.result())
+    def add_done_callback(self, told: Callable[[Any], object], /) -> None:
+        """Tell somebody once it has them, or wants them no more."""
 
 
 def fail(future: Outcome, error: BaseException) -> None:

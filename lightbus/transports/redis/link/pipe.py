@@ -24,7 +24,7 @@ from .channel import Batch, Channel
 from .connection import Connector, Link, LinkBroken, Wire, ignore_outcome
 from .deadlines import Deadlines, Outcome, fail
 from .promise import Promise, Replicas
-from .reaching.outages import Outages
+from .reaching.outages import Hearers, Outages
 from .reaching.reasons import words_of
 from .refusals import ReplyError, must_reconnect
 from .remains import NAME, Remains
@@ -53,12 +53,12 @@ class Pipe(Channel):
         self,
         connector: Connector,
         command_timeout: float,
-        told: Collection[Obstacles] = (),
+        told: Hearers | None = None,
         promise: Promise | None = None,
     ) -> None:
         self.connector = connector
         self.address = connector.address
-        self.outages = Outages(connector.address, told, promise)
+        self.outages = Outages(connector.address, Hearers() if told is None else told, promise)
         self._timeout = command_timeout
         self._replicas: Replicas | None = None
         if promise is not None:
@@ -109,14 +109,13 @@ class Pipe(Channel):
     def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
         """Send commands that follow each other without another one between."""
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self.send_for(future, commands)
+        self.send_for(future, "", *commands)
         return future
 
-    def send_for(self, outcome: Outcome, commands: Iterable[tuple[Any, ...]]) -> Outcome:
+    def send_for(self, outcome: Outcome, key: str, *commands: tuple[Any, ...]) -> None:
         """Send commands that follow each other, and tell what is given here of their replies as they come."""
         packed = [hiredis.pack_command(command) for command in commands]
         self.put(Batch(outcome, b"".join(packed), len(packed), False))
-        return outcome
 
     def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:
         """Send one command, to the only Redis that there is."""
@@ -236,7 +235,7 @@ class Pipe(Channel):
         if left > 0:
             self._watch = self._loop.call_later(min(left, self._look_after), self._check_alive)
         else:
-            logger.warning("Redis at %s is silent; connecting again", self.connector.address)
+            self.outages.log(logging.WARNING, f"Redis at {self.address} is silent; connecting again")
             self._wire.abort()
 
     def _start(self) -> None:
@@ -276,7 +275,7 @@ class Pipe(Channel):
         if self._failure is None and error.__cause__ is None:
             # If there never was a connection, each sender gets an error.
             level = logging.WARNING if self._was_connected else logging.DEBUG
-            logger.log(level, "%s; trying again until it answers", error)
+            self.outages.log(level, f"{error}; trying again until it answers")
         self._failure = error
         self._note_failure(str(error), error.__cause__)
         self._refuse_waiting(error)
@@ -284,7 +283,7 @@ class Pipe(Channel):
     async def _use(self, wire: Wire) -> None:
         """Send and read until the connection breaks."""
         if self._failure is not None and self._leaving is None:
-            logger.info("Redis at %s answers again", self.connector.address)
+            self.outages.log(logging.INFO, f"Redis at {self.address} answers again")
         self._failure = self._leaving = None
         self._was_connected, self._has_answered = True, False
         self.outages.end(self._loop.time())
@@ -297,7 +296,7 @@ class Pipe(Channel):
             await wire.lost()
         except LinkBroken as e:
             # A server that is the wrong one is met again and again: once is enough to tell.
-            logger.log(logging.WARNING if self._failures == 0 else logging.DEBUG, "%s", e)
+            self.outages.log(logging.WARNING if self._failures == 0 else logging.DEBUG, str(e))
             self._failures += 1
             self._drop(e)
         except Exception as e:

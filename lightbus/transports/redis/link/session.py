@@ -18,6 +18,7 @@ from lightbus.transports.redis.link.connection import FAILURES, Connector, Link
 from lightbus.transports.redis.link.permissions import Permissions
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Promise
+from lightbus.transports.redis.link.reaching.outages import Hearers
 from lightbus.transports.redis.options import RedisOptions
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Session:
         self._key = key
         self.connector = Connector(options)
         #: The obstacles of its users, once for each.
-        self._users: list[Obstacles] = []
+        self._users = Hearers()
         #: Whether the keys are spread over the nodes of a cluster.
         self.is_cluster = options.is_cluster
         self._options = options

@@ -70,6 +70,7 @@ class Waiting:
         was_served: Whether a process of this version has served the API meanwhile.
         is_taken: Whether it could not be withdrawn any more.
         is_sent: Whether it is known what became of sending it, or nobody wants to know.
+        told: Those who are told so.
     """
 
     message: RpcMessage
@@ -80,6 +81,7 @@ class Waiting:
     was_served: bool = False
     is_taken: bool = False
     is_sent: bool = False
+    told: list[Callable[[Waiting], object]] | None = None
 
     def done(self) -> bool:
         """Tell whether nothing more is to be told of sending it."""
@@ -87,22 +89,35 @@ class Waiting:
 
     def cancel(self) -> bool:
         """Take it back, unless it was written; return whether it was not known yet what became of it."""
-        was_open, self.is_sent = not self.is_sent, True
+        was_open = not self.is_sent
+        if was_open:
+            self._note_sent()
         return was_open
 
     def set_result(self, replies: Any, /) -> None:
         """Redis has taken or refused it."""
-        self.is_sent = True
+        self._note_sent()
         self.after(self, replies, None)
 
     def set_exception(self, error: BaseException, /) -> None:
         """It is not known whether Redis has it, or it was not sent."""
-        self.is_sent = True
+        self._note_sent()
         self.after(self, None, error)
 
     def exception(self) -> BaseException | None:
         """Return nothing: whoever waits for the answer is told of the error."""
         return None
+
+    def add_done_callback(self, told: Callable[[Waiting], object], /) -> None:
+        """Tell somebody once nothing more is to be told of sending it; at once, not in a turn of the loop."""
+        self.told = [*(self.told or ()), told]
+
+    def _note_sent(self) -> None:
+        self.is_sent = True
+        if self.told is not None:
+            told, self.told = self.told, None
+            for tell in told:
+                tell(self)
 
 
 class ReplyList:

@@ -19,9 +19,8 @@ from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken, ignore_outcome
-from lightbus.transports.redis.link.deadlines import Outcome, hand_over
 from lightbus.transports.redis.link.permissions import Need
-from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.options import RedisRpcOptions
 from lightbus.transports.redis.scripts import CALL, Run
 from lightbus.transports.rpc import QueuedCalls, QueueStatus, RpcConsumer, RpcTransport
@@ -75,15 +74,19 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         deadline = loop.time() + timeout
         failures = 0
         refusal: ReplyError | None = None
+        by_text = False
         while True:
             try:
-                return await self._call_once(message, blob, deadline, timeout)
+                return await self._call_once(message, blob, deadline, timeout, by_text=by_text)
             except (LightbusTimeout, TransportUnavailable) as e:
                 if refusal is not None:
                     # Perhaps the last try had too little time left, and that is what took it.
                     e.args = (f"{e}; before that, Redis at {self.address} refused it: {refusal}",)
                 raise
             except ReplyError as e:
+                if e.reaction is Reaction.SEND_SCRIPT and not by_text:
+                    by_text = True  # This node does not know the script yet, or no more.
+                    continue
                 refusal = e
                 failures += 1
                 pause = backoff(failures, _LONGEST_PAUSE)
@@ -95,7 +98,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 await asyncio.sleep(pause)
 
     async def _call_once(
-        self, message: RpcMessage, blob: bytes, deadline: float, whole: float
+        self, message: RpcMessage, blob: bytes, deadline: float, whole: float, *, by_text: bool
     ) -> ResultMessage:
         """Push the call and wait for its answer; raises ReplyError where Redis did not take it.
 
@@ -104,27 +107,28 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             blob: The call as it is pushed.
             deadline: When its caller gives up, by the event loop's clock.
             whole: The seconds that it has had in all until then.
+            by_text: Whether a node of a cluster may not know the script that pushes it.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
         timeout = deadline - now
         answer: asyncio.Future[ResultMessage] = loop.create_future()
         call = Waiting(message, blob, answer, now, self._after_sending)
-        sent = self._push(call, timeout)
+        self._push(call, timeout, by_text=by_text)
         self._replies.expect(call)
         self._lookout.note(now)
         due = self.pipe.deadlines.add(answer, deadline, whole)
         try:
             return await answer
         except TimeoutError:
-            raise await self._timed_out(message, blob, sent, round(timeout, 3), now) from None
+            raise await self._timed_out(call, round(timeout, 3)) from None
         except LinkBroken as e:
             raise LightbusTimeout(
                 f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
             ) from None
         except asyncio.CancelledError:
-            is_unsent = self.pipe.is_unsent(sent)
-            sent.cancel()
+            is_unsent = self.pipe.is_unsent(call)
+            call.cancel()
             if not is_unsent and not self.pipe.is_closed:
                 self._withdraw(message, blob, 1)
             raise
@@ -182,19 +186,18 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     def _keys(self, uses: Sequence[Use]) -> dict[str, str]:
         return {queue_key(use.name): "list" for use in uses if use.role in ("serves", "calls", "knows")}
 
-    def _push(self, call: Waiting, timeout: float) -> Outcome:
+    def _push(self, call: Waiting, timeout: float, *, by_text: bool) -> None:
         """Set the call's expiry key and push the call; the last reply is the length of the queue."""
         message = call.message
         queue, prefix = self._queues[message.api_name]
         patience = _patience(timeout, self._options.rpc_timeout)
         if not self._is_cluster:
-            commands = ("SET", prefix + message.id, *patience), ("RPUSH", queue, call.blob)
-            return self.pipe.send_for(call, commands)
-        # In one step: while a slot moves, commands that follow each other may be done by different nodes. By
-        # its text, so that a node which does not know it yet needs no second round.
-        sent = self.pipe.post(*_call(queue, prefix + message.id, patience, call.blob).by_text())
-        sent.add_done_callback(partial(hand_over, call))
-        return sent
+            keep, push = ("SET", prefix + message.id, *patience), ("RPUSH", queue, call.blob)
+            self.pipe.send_for(call, queue, keep, push)
+            return
+        # In one step: while a slot moves, commands that follow each other may be done by different nodes.
+        run = _call(queue, prefix + message.id, patience, call.blob)
+        self.pipe.send_for(call, queue, run.by_text() if by_text else run.by_name())
 
     def _after_sending(self, call: Waiting, replies: Any, error: BaseException | None) -> None:
         """Fail the answer if the call was not sent, so that the caller wakes up only once."""
@@ -254,18 +257,12 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         removed.add_done_callback(tidy)
         return removed
 
-    async def _timed_out(
-        self,
-        message: RpcMessage,
-        blob: bytes,
-        sent: Outcome,
-        timeout: float,
-        since: float,
-    ) -> Exception:
+    async def _timed_out(self, call: Waiting, timeout: float) -> Exception:
+        message, since = call.message, call.sent_at
         name = message.canonical_name
         away = self.pipe.outage_since(since) or self._answers.pipe.outage_since(since)
-        is_unsent = self.pipe.is_unsent(sent)
-        if sent.cancel():
+        is_unsent = self.pipe.is_unsent(call)
+        if call.cancel():
             if is_unsent:
                 reason = self.pipe.failure or f"Redis at {self.address} is silent"
                 return TransportUnavailable(f"{name} was not called: {reason}")
@@ -276,7 +273,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         executed: Literal["no", "unknown"] = "unknown"
         try:
             async with asyncio.timeout(1):
-                executed = "no" if await self._withdraw(message, blob, 1) == 1 else "unknown"
+                executed = "no" if await self._withdraw(message, call.blob, 1) == 1 else "unknown"
         except (TimeoutError, *FAILURES):
             logger.debug("could not withdraw %s", message.id, extra={"message_id": message.id})
         if executed == "no":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from lightbus.exceptions import TransportUnavailable
@@ -60,12 +61,19 @@ class ClusterLink(Link):
             TransportUnavailable: There is no connection to be had, or nobody has the slot.
             LinkBroken: The connection broke on the way.
         """
-        replies = await self._exchange(commands, timeout)
+        got, slot = None, self._slot
+        if slot is not None and self.node is not None and self._nodes.owners[slot] is self.node:
+            # So it is nearly always: without refusals, there is nothing more to do.
+            got = await self._ask(commands, timeout, None if taker is None else partial(_take, taker))
+            if not _has_refusals(got):
+                return got
+        replies = await self._exchange(commands, timeout, got)
         if taker is not None:
             taker(replies)
         return replies
 
-    async def _exchange(self, commands: Commands, timeout: float) -> list[Any]:
+    async def _exchange(self, commands: Commands, timeout: float, got: list[Any] | None) -> list[Any]:
+        """Ask those that have the slot, beginning with what a node says that was asked already."""
         if self._slot is None:
             self._slot = next((s for s in map(slot_of_command, commands) if s != ANYWHERE), ANYWHERE)
         deadline = asyncio.get_running_loop().time() + timeout
@@ -73,8 +81,10 @@ class ClusterLink(Link):
         left = list(range(len(commands)))
         asked, is_sure = None, False
         while True:
-            await self._go_to(asked or await self._owner(self._slot, deadline))
-            got = await self._ask([commands[place] for place in left], timeout, is_asking=asked is not None)
+            if got is None:
+                await self._go_to(asked or await self._owner(self._slot, deadline))
+                ask = self._ask if asked is None else self._ask_anyway
+                got = await ask([commands[place] for place in left], timeout)
             for place, reply in zip(left, got, strict=True):
                 replies[place] = reply
             refusals = [reply for reply in got if reply.__class__ is ReplyError]
@@ -84,7 +94,7 @@ class ClusterLink(Link):
             if not left or asyncio.get_running_loop().time() > deadline:
                 return replies
             is_sure = is_sure or replies[left[0]].code == "NOGROUP"
-            asked = await self._follow(replies[left[0]])
+            asked, got = await self._follow(replies[left[0]]), None
 
     def end_remains(self) -> None:
         """Let what is left of its connections end before anything that is sent from now on is done."""
@@ -109,15 +119,17 @@ class ClusterLink(Link):
         self.remains = self._remains.setdefault(node, Remains())
         node.links.add(self)
 
-    async def _ask(self, commands: list[tuple[Any, ...]], timeout: float, *, is_asking: bool) -> list[Any]:
+    async def _ask(self, commands: Commands, timeout: float, taker: Taker | None = None) -> list[Any]:
         try:
-            if not is_asking:
-                return await super().exchange(commands, timeout)
-            asking = [each for command in commands for each in (("ASKING",), command)]
-            return (await super().exchange(asking, timeout))[1::2]
+            return await super().exchange(commands, timeout, taker)
         except (LinkBroken, TransportUnavailable):
             self._nodes.refresh()
             raise
+
+    async def _ask_anyway(self, commands: Commands, timeout: float) -> list[Any]:
+        """Ask a node that is about to get the slot."""
+        asking = [each for command in commands for each in (("ASKING",), command)]
+        return (await self._ask(asking, timeout))[1::2]
 
     async def _owner(self, slot: int, deadline: float) -> NodePipe:
         """Return the node that has a slot, waiting for it while there is time."""
@@ -153,3 +165,13 @@ class ClusterLink(Link):
             self._nodes.owners[self._slot] = target
         await asyncio.sleep(random.uniform(*PAUSE))  # noqa: S311 - no secret
         return None
+
+
+def _has_refusals(replies: Sequence[object]) -> bool:
+    return any(reply.__class__ is ReplyError for reply in replies)
+
+
+def _take(taker: Taker, replies: list[Any]) -> None:
+    """Take replies as they come, unless another node may have something to say about them."""
+    if not _has_refusals(replies):
+        taker(replies)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from lightbus.exceptions import TransportUnavailable
-from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.redis.link.channel import Batch
-from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, ignore_outcome
-from lightbus.transports.redis.link.deadlines import fail
+from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken
+from lightbus.transports.redis.link.deadlines import Outcome, fail
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Promise
+from lightbus.transports.redis.link.reaching.outages import Hearers
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import HostPort
 
@@ -29,7 +28,7 @@ class Routed(Batch):
     """Commands of one slot, which go to whichever primary has it.
 
     Args:
-        future: The future of their replies.
+        future: Takes their replies.
         packed: Their bytes.
         slot: Their slot.
         parts: The commands of a list, each by itself; None for a single command.
@@ -38,11 +37,10 @@ class Routed(Batch):
     """
 
     __slots__ = ("hops", "parts", "refused_at", "slot")
-    future: asyncio.Future[Any]
 
     def __init__(
         self,
-        future: asyncio.Future[Any],
+        future: Outcome,
         packed: bytes,
         slot: int,
         parts: Sequence[bytes] | None = None,
@@ -61,6 +59,33 @@ class Routed(Batch):
         self.hops = 0
         #: When they were refused first, by the event loop's clock; 0 if they were not.
         self.refused_at = 0.0
+
+
+class Nobody:
+    """Waits for no replies."""
+
+    def done(self) -> bool:
+        """Tell that they are to be sent for all that."""
+        return False
+
+    def cancel(self) -> bool:
+        """Tell that there is nothing to be taken back."""
+        return False
+
+    def set_result(self, replies: Any, /) -> None:
+        """Take no notice of the replies."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Take no notice of why there are none."""
+
+    def exception(self) -> None:
+        """Return nothing."""
+
+    def add_done_callback(self, told: Callable[[Any], object], /) -> None:
+        """Tell nobody."""
+
+
+_NOBODY = Nobody()
 
 
 class Rings(Batch):
@@ -112,7 +137,7 @@ class NodePipe(Pipe):
         router: Router,
         connector: Connector,
         command_timeout: float,
-        told: Collection[Obstacles],
+        told: Hearers,
         promise: Promise | None,
     ) -> None:
         super().__init__(connector, command_timeout, told, promise)
@@ -193,14 +218,18 @@ class NodePipe(Pipe):
         before, or had to wait, rings there where it is done.
         """
         is_held = self._replicas is not None and self._replicas.is_asked
-        if self.has_bells and self._wire is not None and self._leaving is None and not is_held:
-            waiting = self._waiting
-            bells = {batch.bell: None for batch in waiting if batch.bell is not None}
-            if bells:
-                rung: asyncio.Future[list[Any]] = self._loop.create_future()
-                rung.add_done_callback(ignore_outcome)
-                waiting.append(Rings(rung, b"".join(bells), len(bells), single=False))
+        if not self.has_bells or self._wire is None or self._leaving is not None or is_held:
+            super()._flush()
+            return
+        waiting = self._waiting
+        bells = {batch.bell: None for batch in waiting if batch.bell is not None}
+        if not bells:
+            super()._flush()
+            return
+        is_alone = len(waiting) == 1
+        waiting.append(Rings(_NOBODY, b"".join(bells), len(bells), single=False))
         super()._flush()
+        self._is_alone = is_alone
 
     def _start(self) -> None:
         super()._start()

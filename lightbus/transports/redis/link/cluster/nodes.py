@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +17,13 @@ from lightbus.runtime.retrying import backoff
 from lightbus.runtime.tasks import begin
 from lightbus.transports.redis.link.connection import Connector, LinkBroken
 from lightbus.transports.redis.link.promise import Promise
-from lightbus.transports.redis.link.reaching.outages import Outages
+from lightbus.transports.redis.link.reaching.outages import Hearers, Outages
 from lightbus.transports.redis.options import HostPort, RedisOptions
 
 from .node import NodePipe, Router
-from .primaries import ask, silent, understood
+from .primaries import NoCluster, ask, silent, understood
 from .slots import ANYWHERE, SLOTS
 from .topology import WHO, Topology
-
-logger = logging.getLogger(__name__)
 
 #: The least seconds between two looks at who has which slot, and the most while something is amiss.
 _LEAST, _MOST = 0.1, 1.0
@@ -53,7 +51,7 @@ class Nodes:
         self,
         options: RedisOptions,
         router: Router,
-        told: Collection[Obstacles],
+        told: Hearers,
         after_look: Callable[[], bool],
         promise: Promise | None,
     ) -> None:
@@ -154,7 +152,8 @@ class Nodes:
             try:
                 found = await self._ask(address)
             except TransportUnavailable as e:
-                failure = failure or e
+                # One that says what is wrong with the configuration is worth more than one that is away.
+                failure = e if failure is None or isinstance(e, NoCluster) else failure
                 continue
             if self.topology is None or not found.is_older_than(self.topology):
                 self._believe(found)
@@ -208,7 +207,7 @@ class Nodes:
 
     def _retire(self, node: NodePipe) -> None:
         """Give up a node that was a primary."""
-        logger.info("Redis at %s is no primary of the cluster any more", node.address)
+        node.outages.log(logging.INFO, f"Redis at {node.address} is no primary of the cluster any more")
         del self._by_address[node.node]
         self._former_reconnects += node.reconnects + 1
         self._former = [*self._former[-7:], node.outages]
@@ -226,7 +225,7 @@ class Nodes:
             return
         told = f"the slots {gaps} of the {self._options.address} have no primary that is up"
         if self.failure is None or str(self.failure) != told:
-            logger.warning("%s; commands for keys in them wait until they have", told)
+            self.outages.log(logging.WARNING, f"{told}; commands for keys in them wait until they have")
         self.failure = TransportUnavailable(told)
         self.outages.tell(told)
 

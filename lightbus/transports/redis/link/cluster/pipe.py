@@ -17,6 +17,7 @@ from lightbus.transports.redis.link.channel import Channel, Take, hand_out
 from lightbus.transports.redis.link.connection import Connector, Link, ignore_outcome
 from lightbus.transports.redis.link.deadlines import Deadlines, Outcome, fail
 from lightbus.transports.redis.link.promise import Promise
+from lightbus.transports.redis.link.reaching.outages import Hearers
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisOptions
 
@@ -28,8 +29,8 @@ from .nodes import Nodes
 from .redirects import PATIENCE, Redirects, one_of
 from .slots import ANYWHERE, slot_of_command, slot_of_key
 
-#: Commands of a list that are sent together, and their places in it.
-_Divided = tuple[Sequence[int], Routed | Mixed]
+#: Commands of a list that are sent together: their places in it, and the future of their replies.
+_Divided = tuple[Sequence[int], asyncio.Future[list[Any]], Routed | Mixed]
 
 
 class ClusterPipe(Channel):
@@ -42,7 +43,7 @@ class ClusterPipe(Channel):
     """
 
     def __init__(
-        self, options: RedisOptions, told: Collection[Obstacles] = (), promise: Promise | None = None
+        self, options: RedisOptions, told: Hearers | None = None, promise: Promise | None = None
     ) -> None:
         self.address = options.address
         self._connector = Connector(options)
@@ -50,14 +51,14 @@ class ClusterPipe(Channel):
         self.deadlines = Deadlines(self._loop)
         self.is_closed = False
         self.on_refusal = lambda refusal: None
-        self._nodes = Nodes(options, self, told, self._after_look, promise)
+        self._nodes = Nodes(options, self, Hearers() if told is None else told, self._after_look, promise)
         self._owners = self._nodes.owners
         self._redirects = Redirects(self._nodes, self._route)
         # Commands whose slot has nobody, or nobody that is known yet.
         self._unplaced: deque[Routed] = deque()
         self._asking: set[asyncio.Future[None]] = set()
-        # The command that rings for those who wait at a key.
-        self._rings: dict[str, bytes] = {}
+        # The slot of a key, and the command that rings for those who wait there.
+        self._rings: dict[str, tuple[int, bytes]] = {}
         #: The bells that are heard here.
         self.bells = Bells(self._nodes, self._note_refused_bell)
 
@@ -72,8 +73,8 @@ class ClusterPipe(Channel):
         """Send one command that adds to what others wait for at its first key, and ring for them."""
         future: asyncio.Future[Any] = self._loop.create_future()
         key = command[3 if command[0] == "EVAL" else 1]
-        bell = self._rings.get(key) or self._ring_of(key)
-        self._route(Routed(future, hiredis.pack_command(command), slot_of_key(key), bell=bell))
+        slot, bell = self._rings.get(key) or self._ring_of(key)
+        self._route(Routed(future, hiredis.pack_command(command), slot, bell=bell))
         return future
 
     def ring(self, key: str, group: str = "") -> None:
@@ -85,9 +86,16 @@ class ClusterPipe(Channel):
         """Send a write and ring; its reply comes once what was promised of replicas is kept."""
         future: asyncio.Future[Any] = self._loop.create_future()
         key = command[3 if command[0] == "EVAL" else 1]
-        bell, packed = self._rings.get(key) or self._ring_of(key), hiredis.pack_command(command)
-        self._route(Routed(future, packed, slot_of_key(key), is_promised=True, bell=bell))
+        slot, bell = self._rings.get(key) or self._ring_of(key)
+        packed = hiredis.pack_command(command)
+        self._route(Routed(future, packed, slot, is_promised=True, bell=bell))
         return future
+
+    def send_for(self, outcome: Outcome, key: str, *commands: tuple[Any, ...]) -> None:
+        """Send commands that add to what others wait for at a key, in its slot, and tell of their replies."""
+        slot, bell = self._rings.get(key) or self._ring_of(key)
+        packed = [hiredis.pack_command(command) for command in commands]
+        self._route(Routed(outcome, b"".join(packed), slot, packed, bell=bell))
 
     def send_many(self, commands: Iterable[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
         """Send commands that follow each other; those of one slot have no other command between them.
@@ -107,7 +115,7 @@ class ClusterPipe(Channel):
         parts = self._divided(slots, packed)
         if len(parts) == 1:
             self._send_parts(parts)
-            return parts[0][1].future
+            return parts[0][1]
         self._send_joined(future, parts)
         return future
 
@@ -116,10 +124,10 @@ class ClusterPipe(Channel):
         slots = [slot_of_command(command) for command in commands]
         packed = [hiredis.pack_command(command) for command in commands]
         parts = self._divided(slots, packed, are_apart=True)
-        for places, batch in parts:
-            batch.future.add_done_callback(partial(hand_out, places, partial(_take, take)))
+        for places, sent, _ in parts:
+            sent.add_done_callback(partial(hand_out, places, partial(_take, take)))
         self._send_parts(parts)
-        return [batch.future for _, batch in parts]
+        return [sent for _, sent, _ in parts]
 
     def send_to_all(self, *command: Any) -> asyncio.Future[list[Any]]:
         """Send one command to each primary."""
@@ -245,9 +253,9 @@ class ClusterPipe(Channel):
         self._unplaced.append(batch)
         self._nodes.refresh()
 
-    def _ring_of(self, key: str) -> bytes:
+    def _ring_of(self, key: str) -> tuple[int, bytes]:
         command: tuple[Any, ...] = ("SPUBLISH", bell_key(key), "")
-        ring = self._rings[key] = bytes(hiredis.pack_command(command))
+        ring = self._rings[key] = slot_of_key(key), bytes(hiredis.pack_command(command))
         return ring
 
     def _check_open(self) -> None:
@@ -265,15 +273,15 @@ class ClusterPipe(Channel):
         self._send_joined(batch.future, self._divided(batch.slots, batch.parts, by_node=False))
 
     def _send_joined(self, future: asyncio.Future[list[Any]], parts: Sequence[_Divided]) -> None:
-        count = sum(len(places) for places, _ in parts)
+        count = sum(len(places) for places, _, _ in parts)
         joined = Joined(future, [None] * count, count)
-        for places, batch in parts:
-            batch.future.add_done_callback(partial(joined.collect, places))
-        self._redirects.stand_in(future, [batch.future for _, batch in parts])
+        for places, sent, _ in parts:
+            sent.add_done_callback(partial(joined.collect, places))
+        self._redirects.stand_in(future, [sent for _, sent, _ in parts])
         self._send_parts(parts)
 
     def _send_parts(self, parts: Sequence[_Divided]) -> None:
-        for _, batch in parts:
+        for _, _, batch in parts:
             if isinstance(batch, Routed):
                 self._route(batch)
             elif (node := self._owners[batch.slots[0]]) is not None:
@@ -302,9 +310,9 @@ class ClusterPipe(Channel):
             parts, of_parts = [packed[place] for place in own], [own_slots[place] for place in own]
             sent: asyncio.Future[list[Any]] = self._loop.create_future()
             if of_parts.count(of_parts[0]) == len(of_parts):
-                divided.append((own, Routed(sent, b"".join(parts), of_parts[0], parts)))
+                divided.append((own, sent, Routed(sent, b"".join(parts), of_parts[0], parts)))
             else:
-                divided.append((own, Mixed(sent, of_parts, parts, are_apart=are_apart)))
+                divided.append((own, sent, Mixed(sent, of_parts, parts, are_apart=are_apart)))
         return divided
 
     async def _send_to_all(self, command: tuple[Any, ...]) -> list[Any]:

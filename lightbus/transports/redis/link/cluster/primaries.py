@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightbus.exceptions import TransportUnavailable
+from lightbus.exceptions import ConfigurationError, TransportUnavailable
 from lightbus.transports.redis.link.connection import FAILURES, Connector, Link
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import HostPort, RedisOptions
@@ -10,7 +10,7 @@ from lightbus.transports.redis.options import HostPort, RedisOptions
 from .topology import WHO, Topology, read_topology
 
 
-class NoCluster(TransportUnavailable):
+class NoCluster(TransportUnavailable, ConfigurationError):
     """A Redis that is to be a node of a cluster belongs to none: the configuration is wrong."""
 
 

@@ -47,7 +47,7 @@ class Redirects:
         #: For commands in whose place others were sent, the futures of those.
         self.substitutes: dict[Outcome, list[asyncio.Future[Any]]] = {}
 
-    def resting(self) -> Iterator[asyncio.Future[Any]]:
+    def resting(self) -> Iterator[Outcome]:
         """Go through the futures of those that wait a little."""
         return (batch.future for batch in self._resting)
 
@@ -80,13 +80,14 @@ class Redirects:
             batch.future.set_result(replies)
             return
         joined = Joined(batch.future, replies, sum(map(len, places.values())))
-        again = {}
+        again, substitutes = {}, []
         for slot, own in places.items():
             parts = [batch.parts[place] for place in own]
             future: asyncio.Future[list[Any]] = self._loop.create_future()
             future.add_done_callback(partial(joined.collect, own))
             again[slot] = Routed(future, b"".join(parts), slot, parts)
-        self.stand_in(batch.future, [each.future for each in again.values()])
+            substitutes.append(future)
+        self.stand_in(batch.future, substitutes)
         for slot, part in again.items():
             refusals = [replies[place] for place in places[slot]]
             self._again(node, part, refusals[0], refusals)
@@ -170,12 +171,12 @@ class Redirects:
                 rung.add_done_callback(ignore_outcome)
                 self._route(Routed(rung, batch.bell, batch.slot))
 
-    def stand_in(self, future: asyncio.Future[Any], others: list[asyncio.Future[Any]]) -> None:
+    def stand_in(self, future: Outcome, others: list[asyncio.Future[Any]]) -> None:
         """Note that other commands were sent in the place of one, and that they go with it."""
         self.substitutes[future] = others
         future.add_done_callback(self._end_substitutes)
 
-    def _end_substitutes(self, future: asyncio.Future[Any]) -> None:
+    def _end_substitutes(self, future: Outcome) -> None:
         for other in self.substitutes.pop(future, ()):
             other.cancel()
 
@@ -203,7 +204,7 @@ class Redirects:
             batch.future.set_result(replies)
 
 
-def deliver(future: asyncio.Future[Any], reply: Any) -> None:
+def deliver(future: Outcome, reply: Any) -> None:
     """Hand out a reply, or the refusal of a single command."""
     if isinstance(reply, ReplyError):
         future.set_exception(reply)
@@ -217,5 +218,5 @@ def one_of(batch: Mixed, place: int) -> Routed:
     return Routed(future, batch.parts[place], batch.slots[place])
 
 
-def _take_back(future: asyncio.Future[Any], _: asyncio.Future[Any]) -> None:
+def _take_back(future: Outcome, _: Outcome) -> None:
     future.cancel()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Hashable
+from collections import Counter
+from collections.abc import Hashable, Iterable
 
 from lightbus.runtime.obstacles import Obstacles
 
@@ -11,6 +12,19 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after Redis is back in which those at the other end may not know it yet.
 _AFTERMATH = 1.0
+
+
+class Hearers(list[Obstacles]):
+    """Those who are told of the outages of a Redis that several connections lead to, and their common log.
+
+    Args:
+        obstacles: Show that commands don't reach Redis, while that is so.
+    """
+
+    def __init__(self, obstacles: Iterable[Obstacles] = ()) -> None:
+        super().__init__(obstacles)
+        #: How often each sentence was logged, by the address that it is about.
+        self.logged: dict[str, Counter[tuple[int, str]]] = {}
 
 
 class Outages:
@@ -22,9 +36,12 @@ class Outages:
         which: Tells it from another connection to the same Redis.
     """
 
-    def __init__(self, address: str, told: Collection[Obstacles], which: Hashable = None) -> None:
+    def __init__(self, address: str, told: Hearers, which: Hashable = None) -> None:
         self._address = address
         self._told = told
+        self._logged = told.logged.setdefault(address, Counter())
+        # How often this connection would have logged each sentence, had it been alone from the beginning.
+        self._noted = Counter(self._logged)
         #: The key of this obstacle.
         self.obstacle = ("redis", address, which)
         #: When the connection was made last.
@@ -80,6 +97,14 @@ class Outages:
             )
         for obstacles in () if self._is_over else self._told:
             obstacles.meet(self.obstacle, f"commands don't reach Redis: {sentence}")
+
+    def log(self, level: int, sentence: str) -> None:
+        """Log a sentence, unless another connection has done it: each notes the same outage by itself."""
+        said = level, sentence
+        self._noted[said] += 1
+        if self._noted[said] > self._logged[said]:
+            self._logged[said] = self._noted[said]
+            logger.log(level, "%s", sentence)
 
     def clear(self) -> None:
         """Commands reach Redis."""

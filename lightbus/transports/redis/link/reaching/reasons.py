@@ -58,6 +58,7 @@ _START = "start it, or say where it is with bus.redis.url in lightbus.yaml or LI
 _BROUGHT = " (with the extra 'embedded', `lightbus run` can bring one)"
 _LOOK = "its log may say why; is that the port of a Redis, as in bus.redis.url?"
 _ALLOW = "let it read and write there, or name another one in bus.redis.url"
+_TLS_THERE = "it speaks TLS there; write rediss:// in bus.redis.url"
 _OTHER_PROTOCOL = "what it says is not the protocol of Redis"
 _NAME_REDIS = "name the port of a Redis in bus.redis.url"
 _NO_DATABASE = "it has no database of that number; correct the end of bus.redis.url"
@@ -148,9 +149,7 @@ async def reason_of(
     """
     text = await _reason(error, f"{who} at {address}", settings, patience)
     if who == "Redis" and nodes:
-        return text.replace(_START, f"start it, or name other nodes in {nodes}").replace(
-            "bus.redis.url", nodes
-        )
+        return _about_nodes(text, nodes)
     if who == "Redis":
         return text.replace(_START, f"{_START}{_BROUGHT}") if settings.get("host") in LOOPBACK else text
     return (
@@ -158,6 +157,16 @@ async def reason_of(
         .replace("bus.redis.url", f"{options}.nodes")
         .replace("bus.redis.tls", f"{options}.tls")
     )
+
+
+def _about_nodes(text: str, nodes: str) -> str:
+    """Say of a node of a cluster what is said of one Redis, with the remedies that there are."""
+    text = text.replace(_START, f"start it, or name other nodes in {nodes}")
+    if nodes == "bus.redis.url":
+        return text.replace("redis://", "redis+cluster://").replace("rediss://", "rediss+cluster://")
+    text = text.replace(_TLS_THERE, "it speaks TLS there; set bus.redis.tls, if only to {}")
+    text = text.replace("write redis:// in bus.redis.url and leave", "leave")
+    return text.replace("bus.redis.url", nodes)
 
 
 async def _reason(error: Exception, address: str, settings: dict[str, Any], patience: float) -> str:
@@ -265,7 +274,7 @@ async def _what_is_wrong_with(error: Exception, settings: dict[str, Any]) -> str
     spoken = "" if isinstance(error, TimeoutError) else await _spoken_at(settings)
     if spoken == "full":
         return explain("max number of clients reached")
-    return "it speaks TLS there; write rediss:// in bus.redis.url" if spoken == "tls" else ""
+    return _TLS_THERE if spoken == "tls" else ""
 
 
 async def _is_plain(settings: dict[str, Any]) -> bool:
