@@ -86,6 +86,7 @@ bench-growth: $(VENV)/.dev-stamp ## what grows with 1,000 APIs, 1,000 listeners,
 bench-failover: $(VENV)/.dev-stamp ## how long firing stands still while a primary of a cluster is replaced, and what is lost
 	@$(VENV)/bin/python -m benchmarks.failover $(ARGS)
 
+# Here, each process of a test is an interpreter of its own, as it is for users; `make pytest` forks most.
 test-all: lint ## the tests on every supported Python that is installed
 	@failed=""; missing=""; \
 	for version in $(SUPPORTED); do \
@@ -96,7 +97,8 @@ test-all: lint ## the tests on every supported Python that is installed
 	    done; \
 	    if [ -z "$$found" ]; then missing="$$missing $$version"; continue; fi; \
 	    echo "== Python $$version ($$found)"; \
-	    $(MAKE) --no-print-directory pytest PYTHON=$$found VENV=.venv-$$version PEER_VENV=$(PEER_VENV) \
+	    LIGHTBUS_TEST_EXEC=1 $(MAKE) --no-print-directory pytest PYTHON=$$found VENV=.venv-$$version \
+	        PEER_VENV=$(PEER_VENV) \
 	        || failed="$$failed $$version"; \
 	done; \
 	$(VENV)/bin/python -m tests.docs.installed || failed="$$failed installed"; \

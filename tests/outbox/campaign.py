@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,10 +24,11 @@ from lightbus.bus.path import BusPath
 from lightbus.outbox.rows import BUCKETS
 from tests.support.databases import DatabaseKind, Databases
 from tests.support.eventually import eventually
+from tests.support.processes import Process, clean_environment
 from tests.support.servers import Server
+from tests.support.zygote import ROOT, Zygote
 
 from .doors import ALL, DOORS, NO_LEADER, WAITING, DoorName
-from .nursery import Nursery, Relay
 from .shop import ShopApi
 from .size import filled, seconds_of
 
@@ -38,6 +39,8 @@ modules: []
 {django}
 outbox: {{{outbox}, poll: 50ms, batch: {batch}, partitions: {partitions}, dedupe: {dedupe}}}
 """
+#: What relays import, once for all of them.
+IMPORTS = ("lightbus.django.tables", "lightbus.sqlalchemy.engines", "psycopg", "pymysql", "django.db.models")
 #: The least events a second at which a backlog drains, and the most seconds that a writer may take meanwhile.
 LEAST, MOST = 5_000, 1.0
 #: The events of a batch that is measured, and how much longer one may take where a million rows wait.
@@ -121,22 +124,34 @@ class Campaign:
         self._failures: list[BaseException] = []
         self.slowest = 0.0
 
-    def _relay(self, nursery: Nursery) -> Relay:
-        env = {"LIGHTBUS__BUS__REDIS__URL": self._redis.url, "LIGHTBUS__BUS__LOG_FORMAT": "text"}
-        relay = nursery.relay(self._folder, env)
-        relay.wait_until_ready()
-        return relay
+    @contextmanager
+    def _nursery(self) -> Iterator[Callable[[], Process]]:
+        """Give a function that starts a relay; all of them are ended."""
+        env = {
+            "LIGHTBUS__BUS__REDIS__URL": self._redis.url,
+            "LIGHTBUS__BUS__LOG_FORMAT": "text",
+            "PYTHONPATH": str(ROOT),
+        }
+        command = [sys.executable, "-m", "lightbus", "relay"]
+        with closing(Zygote(clean_environment(), IMPORTS)) as zygote, ExitStack() as started:
+
+            def start() -> Process:
+                relay = Process(command, cwd=self._folder, env=env, zygote=zygote)
+                started.enter_context(relay).wait_for_line("ready: ", 120)
+                return relay
+
+            yield start
 
     def run(self, kills: int, writers: int, transactions: int) -> Outcome:
         """Write with so many threads while relays are killed; the outcome is taken once all is drained."""
-        with closing(Nursery()) as nursery:
-            relays = [self._relay(nursery) for _ in range(self._relays)]
+        with self._nursery() as start:
+            relays = [start() for _ in range(self._relays)]
             with self.writing(writers, transactions) as threads:
                 for _ in range(kills):
                     time.sleep(self._random.uniform(0.02, 0.4))
                     at = self._random.randrange(len(relays))
                     relays[at].kill()
-                    relays[at] = self._relay(nursery)
+                    relays[at] = start()
                 if not transactions:
                     self._stop.set()
                 for thread in threads:
@@ -145,13 +160,13 @@ class Campaign:
                 raise self._failures[0]
             eventually(lambda: self.waiting() == 0, 120, "an empty outbox")
             for relay in relays:
-                relay.terminate()
+                assert relay.terminate() == 0, relay.output()
         return self.outcome(kills)
 
     def away(self, seconds: float, writers: int) -> Drained:
         """Write while the process of Redis is not there; then it is, and the backlog drains."""
-        with closing(Nursery()) as nursery:
-            relay = self._relay(nursery)
+        with self._nursery() as start:
+            relay = start()
             with self.writing(writers):
                 eventually(lambda: self.outcome().fired > 100, 60, "events before")
                 self._redis.stop()
@@ -167,7 +182,7 @@ class Campaign:
             began, left = time.monotonic(), self.waiting()
             eventually(lambda: self.waiting() == 0, 300, "an empty outbox")
             rate = left / (time.monotonic() - began)
-            relay.terminate()
+            assert relay.terminate() == 0, relay.output()
         return Drained(backlog, round(slowest, 3), round(rate), self.outcome())
 
     @contextmanager

@@ -40,6 +40,7 @@ def spawn(
     stdout: int,
     stderr: int,
     stdin: int | None = None,
+    zygote: Zygote = ZYGOTE,
 ) -> Forked | subprocess.Popen[bytes]:
     """Start a command in a session of its own: its children end with it, and Ctrl-C is for the tests.
 
@@ -48,22 +49,27 @@ def spawn(
     """
     with open(os.devnull, "rb") as nothing:
         given = nothing.fileno() if stdin is None else stdin
-        if ZYGOTE.can_be(command, env):
-            return ZYGOTE.fork(command, cwd, env, (given, stdout, stderr))
+        if zygote.can_be(command, env):
+            return zygote.fork(command, cwd, env, (given, stdout, stderr))
         return subprocess.Popen(
             list(command), cwd=cwd, env=env, stdin=given, stdout=stdout, stderr=stderr, start_new_session=True
         )
 
 
 def finished(
-    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float = 30.0
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout: float = 60.0,
+    zygote: Zygote = ZYGOTE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; what runs on is killed, and fails the test."""
     with (
         tempfile.TemporaryFile("w+", errors="replace") as out,
         tempfile.TemporaryFile("w+", errors="replace") as err,
     ):
-        process = spawn(command, cwd=cwd, env=env, stdout=out.fileno(), stderr=err.fileno())
+        process = spawn(command, cwd=cwd, env=env, stdout=out.fileno(), stderr=err.fileno(), zygote=zygote)
         try:
             status: int | None = process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -80,7 +86,7 @@ def finished(
 class Process:
     """A process whose output (stdout and stderr together) goes to a file that can be read at any time.
 
-    Where `sink` is given, its output goes to that descriptor instead.
+    Where `sink` is given, its output goes to that descriptor instead. Python is forked from the `zygote`.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class Process:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         sink: int | None = None,
+        zygote: Zygote = ZYGOTE,
     ) -> None:
         self.command = list(command)
         descriptor, name = tempfile.mkstemp(prefix="lightbus-output-")
@@ -97,7 +104,12 @@ class Process:
         try:
             output = descriptor if sink is None else sink
             self._process = spawn(
-                self.command, cwd=cwd, env=clean_environment(env), stdout=output, stderr=output
+                self.command,
+                cwd=cwd,
+                env=clean_environment(env),
+                stdout=output,
+                stderr=output,
+                zygote=zygote,
             )
         finally:
             os.close(descriptor)
@@ -145,7 +157,7 @@ class Process:
         self._process.send_signal(signal.SIGTERM)
         return self.wait(timeout)
 
-    def insist(self, number: signal.Signals, timeout: float = 10.0) -> int:
+    def insist(self, number: signal.Signals, timeout: float = 30.0) -> int:
         """Send a signal until the process has ended, since several within a second are one wish.
 
         Returns the exit status.

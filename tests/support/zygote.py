@@ -92,10 +92,12 @@ class Zygote:
 
     Args:
         environment: Its own, in which what an interpreter reads at its start is as for most children.
+        imports: The modules that it imports, beside those of most commands.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], imports: Sequence[str] = ()) -> None:
         self._environment = dict(environment)
+        self._imports = list(imports)
         self._early = _early(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
@@ -142,7 +144,7 @@ class Zygote:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.zygote", str(its.fileno())],
+                [sys.executable, "-m", "tests.support.zygote", str(its.fileno()), *self._imports],
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
@@ -169,7 +171,7 @@ def _early(environment: Mapping[str, str]) -> dict[str, str]:
 def main() -> None:
     """Answer requests until there are no more; a forked child returns from here at its own end."""
     link = socket.socket(fileno=int(sys.argv[1]))
-    _import_all()
+    _import_all(sys.argv[2:])
     gc.collect()
     gc.freeze()  # A collection in a child writes to each object, and each page that is written to is copied.
     while True:
@@ -191,11 +193,11 @@ def main() -> None:
         link.send(json.dumps(answer).encode())
 
 
-def _import_all() -> None:
+def _import_all(others: Sequence[str]) -> None:
     commands = importlib.import_module("lightbus.cli.commands")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for name in [*IMPORTS, *(f"{commands.__name__}.{each.name}" for each in _modules(commands))]:
+        for name in [*IMPORTS, *others, *(f"{commands.__name__}.{each.name}" for each in _modules(commands))]:
             importlib.import_module(name)
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightbus
-from tests.guide.zygote import Zygote
 from tests.outbox.django_here import django_here
 from tests.outbox.shop import ShopApi
 from tests.support.databases import DatabaseKind, Databases, django_settings
 from tests.support.eventually import eventually
-from tests.support.processes import clean_environment
+from tests.support.processes import clean_environment, finished
 from tests.support.servers import Server
+from tests.support.zygote import ROOT, Zygote
 
 from .till import POINTS
 
@@ -134,6 +134,7 @@ class Campaign:
             "TILL_LIBRARY": library,
             "TILL_URL": f"{driver}://{where}",
             "TILL_INBOX": "yes" if has_inbox else "no",
+            "PYTHONPATH": str(ROOT),
         }
         self._make_tables()
 
@@ -175,7 +176,13 @@ class Campaign:
         return Outcome(sum(numbers), self.balance, len(points))
 
     def _host(self, **env: str) -> int:
-        done = self._zygote.run(["run"], self._folder, clean_environment({**self._env, **env}), 200)
+        done = finished(
+            [sys.executable, "-W", "error", "-m", "lightbus", "run"],
+            cwd=self._folder,
+            env=clean_environment({**self._env, **env}),
+            timeout=200,
+            zygote=self._zygote,
+        )
         if done.returncode not in (0, -9):
             raise AssertionError(done.stdout + done.stderr)
         return done.returncode
@@ -224,7 +231,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rng, good = random.Random(options.seed), True
-    with closing(Databases()) as databases, closing(Zygote(IMPORTS)) as zygote:
+    with closing(Databases()) as databases, closing(Zygote(clean_environment(), IMPORTS)) as zygote:
         for kind, library in combinations():
             for has_inbox in (True, False):
                 points = [(point, rng.randint(1, 6)) for point in POINTS * options.rounds]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
-from tests.guide.zygote import Zygote
 from tests.support.databases import PACKAGES, DatabaseKind, Databases, is_installed
+from tests.support.processes import clean_environment
 from tests.support.servers import Server
+from tests.support.zygote import Zygote
 
 from .campaign import IMPORTS, Campaign, Library
 from .till import POINTS
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
     """Starts the hosts of this module; it imports what they need once."""
-    with closing(Zygote(IMPORTS)) as it:
+    with closing(Zygote(clean_environment(), IMPORTS)) as it:
         yield it
 
 
