@@ -71,7 +71,7 @@ def test_what_comes_through_a_pipe_is_run(project: Project) -> None:
         env=clean_environment(project.env),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
@@ -121,7 +121,7 @@ class Terminal:
         os.close(inside)
         self.seen = ""
 
-    def expect(self, text: str, timeout: float = 20.0) -> None:
+    def expect(self, text: str, timeout: float = 60.0) -> None:
         """Wait until the terminal shows a text, and forget what came before it."""
         deadline = time.monotonic() + timeout
         while text not in self.seen:
@@ -142,7 +142,7 @@ class Terminal:
                     pass
             except OSError:  # The other end is closed.
                 pass
-        return self._process.wait(20)
+        return self._process.wait(60)
 
 
 @pytest.mark.parametrize(("options", "prompt"), [(("--plain",), ">>> "), ((), "In [1]: ")])

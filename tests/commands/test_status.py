@@ -91,7 +91,7 @@ def test_processes_apis_and_listeners_are_seen(project: Project, redis_server: S
     project.within("mail-sender").host("-s", "mail-sender", "-p", "p2")
     for username in ("ann", "bad"):
         assert owner.run("fire", "auth.user_registered", f"username={username}").returncode == 0
-    owner.start("call", "auth.stay")
+    owner.start("call", "auth.stay", "--timeout", "100")
 
     def settled() -> bool:
         look = status(project)

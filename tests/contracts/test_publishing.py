@@ -109,7 +109,7 @@ class TestThePublishedText:
         async def scenario() -> None:
             async with hosted(bus_of(ShopApi, url=redis_server.url)):
                 redis_server.execute("FLUSHALL")
-                await eventually_async(lambda: published(redis_server), timeout=3)
+                await eventually_async(lambda: published(redis_server))
 
         run(scenario())
 
@@ -123,10 +123,8 @@ class TestTheEndOfAHost:
             assert published(redis_server) is None
             await client.client.close_async()
             client = bus_of(url=redis_server.url, service="web")
-            started = time.monotonic()
-            with pytest.raises(NoWorker):
+            with pytest.raises(NoWorker):  # A call that waits ends with a timeout, which says something else.
                 await client.shop.order.call_async(qty=1)
-            assert time.monotonic() - started < 4  # its timeout is 5 s
             await client.client.close_async()
 
         run(scenario())
@@ -149,7 +147,7 @@ class TestTheEndOfAHost:
                     await late.publish_contracts()  # a renewal by the one that has started first
                     assert qty_type(redis_server) == "integer"
                 assert published(redis_server) is None
-                await eventually_async(lambda: qty_type(redis_server) == "string", timeout=3)
+                await eventually_async(lambda: qty_type(redis_server) == "string")
 
         run(scenario())
 
@@ -200,7 +198,7 @@ class TestAChangedContract:
                     except ValidationError:  # contracts are read again once a second at most
                         return None
 
-                assert await eventually_async(order, timeout=3) == "one"
+                assert await eventually_async(order) == "one"
             await client.client.close_async()
 
         run(scenario())
@@ -219,7 +217,7 @@ class TestAChangedContract:
                         return True
                     return False
 
-                await eventually_async(is_known, timeout=3)
+                await eventually_async(is_known)
             await client.client.close_async()
 
         run(scenario())
@@ -230,11 +228,11 @@ class TestAChangedContract:
             async with hosted(host):
                 redis_server.execute("SET", "schema:other", json.dumps(OLD))
                 redis_server.execute("SADD", "schemas", "other")
-                await eventually_async(lambda: host.client.parts.contracts.get("other") == OLD, timeout=3)
+                await eventually_async(lambda: host.client.parts.contracts.get("other") == OLD)
                 redis_server.execute("SET", "schema:other", json.dumps(NEW))
-                await eventually_async(lambda: host.client.parts.contracts.get("other") == NEW, timeout=3)
+                await eventually_async(lambda: host.client.parts.contracts.get("other") == NEW)
                 redis_server.execute("DEL", "schema:other")
-                await eventually_async(lambda: host.client.parts.contracts.get("other") is None, timeout=3)
+                await eventually_async(lambda: host.client.parts.contracts.get("other") is None)
 
         run(scenario())
 
@@ -271,7 +269,7 @@ class TestAHostWhoseContractsCannotBePublished:
                 with pytest.raises(LightbusWorkerError):
                     await client.shop.order.call_async(qty="one")
                 redis_server.execute("DEL", "schema:shop")
-                await eventually_async(lambda: qty_type(redis_server) == "integer", timeout=4)
+                await eventually_async(lambda: qty_type(redis_server) == "integer")
             await client.client.close_async()
 
         run(scenario())

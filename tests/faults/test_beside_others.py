@@ -21,7 +21,7 @@ SEED = random.randrange(1_000_000)
 
 @pytest.mark.timeout(180)
 def test_rolling_restarts_fail_no_call_run_no_event_twice_and_leave_none_waiting() -> None:
-    result = roll("valkey", SEED, restarts=5, rate=100)
+    result = roll("valkey", SEED, restarts=5, rate=50)
     assert result.verdict.is_good, told(result)
 
 

@@ -51,7 +51,7 @@ FIRE = """
     bus.shop.sold.fire_many([{'number': n} for n in range(%d)])
 """
 QUICK_LEASE = """
-    apis: {default: {event_transport: {redis: {acknowledgement_timeout: 0.5s}}}}
+    apis: {default: {event_transport: {redis: {acknowledgement_timeout: 1s}}}}
     service_name: shop
     modules: [bus]
 """
@@ -242,7 +242,7 @@ def test_the_lease_of_a_slow_list_is_renewed(project: Project) -> None:
     project.script(FIRE % 10)
     first, second = project.host(), project.host()
     eventually(lambda: numbers(first, "begun") or numbers(second, "begun"))
-    time.sleep(1.2)  # More than twice the lease.
+    time.sleep(2.2)  # More than twice the lease.
     hold.unlink()
     eventually(lambda: len(numbers(first)) + len(numbers(second)) == 10)
     assert len(numbers(first, "begun")) + len(numbers(second, "begun")) == 10

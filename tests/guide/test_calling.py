@@ -328,6 +328,7 @@ class TestWithoutTheApiClass:
                 path()
 
     def test_a_timeout_of_one_call(self, bus: lightbus.BusPath, host: Process) -> None:
+        assert bus.auth.check_password(**ADMIN) is True  # So that it is connected.
         host.pause()
         try:
             with pytest.raises(LightbusTimeout) as caught:

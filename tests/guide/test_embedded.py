@@ -134,7 +134,7 @@ def test_a_second_signal_leaves_nothing_behind(project: Project, port: int) -> N
     host.wait_for_line("slow")
     host.interrupt()
     host.wait_for_line("stopping")
-    assert host.insist(signal.SIGINT, timeout=5) == 1
+    assert host.insist(signal.SIGINT) == 1
     eventually(lambda: not is_open(port))
 
 

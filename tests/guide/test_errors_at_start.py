@@ -271,7 +271,7 @@ class TestNoRedis:
         project.env["LIGHTBUS__BUS__REDIS__URL"] = f"redis://127.0.0.1:{free_port()}/0"
         host = project.start("run")
         host.wait_for_line("can't be reached")
-        assert host.terminate(timeout=5) == 0
+        assert host.terminate() == 0
 
     @pytest.mark.parametrize("login", ["", ":guess@", "nobody:guess@"])
     def test_a_wrong_password(self, project: Project, start_server: StartServer, login: str) -> None:
@@ -337,7 +337,7 @@ def test_sigterm_while_modules_are_imported(project: Project) -> None:
     project.write("bus.py", "import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
     host = project.start("run")
     host.wait_for_line("importing")
-    assert host.terminate(timeout=5) == 0
+    assert host.terminate() == 0
     assert "Traceback" not in host.output()
 
 
@@ -348,5 +348,5 @@ def test_sigterm_during_before_server_start(project: Project) -> None:
     )
     host = project.start("run")
     host.wait_for_line("starting")
-    assert host.terminate(timeout=5) == 0
+    assert host.terminate() == 0
     eventually(lambda: "stopped" in host.output())

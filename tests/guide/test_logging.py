@@ -181,7 +181,7 @@ def test_they_come_back_where_a_handler_configures_logging(project: Project, how
             project.call("shop.fail")
         return "shop.fail (call" in host.output()
 
-    eventually(is_told, 20)
+    eventually(is_told)
 
 
 def test_a_module_that_configures_logging_and_fails_is_told_of(project: Project) -> None:

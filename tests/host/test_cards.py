@@ -337,6 +337,12 @@ def limited(bench: Bench) -> Iterator[None]:
     bench.server.execute("ACL", "DELUSER", "shop")
 
 
+def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings of what its user may not do."""
+    warnings = (r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING)
+    return [text for text in warnings if "NOPERM" in text]
+
+
 async def test_a_host_that_may_not_show_a_card_says_so_once_and_works(
     bench: Bench, limited: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -345,11 +351,10 @@ async def test_a_host_that_may_not_show_a_card_says_so_once_and_works(
     async with bench.host(MANIFEST) as host:
         await host.fire("cup")
         await eventually_async(lambda: ledger.counts["cup"] >= 2)
+        await eventually_async(lambda: len(refusals(caplog)) >= 2)
         await asyncio.sleep(0.2)
         assert list(host.client.parts.obstacles) == [] and host._life.obstacles() == []
-    told = [
-        r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING and "NOPERM" in r.getMessage()
-    ]
+    told = refusals(caplog)
     assert len(told) == 2
     assert sum("this process is not seen by lightbus status" in line for line in told) == 1
     assert sum("listeners of this process can't be paused" in line for line in told) == 1

@@ -33,11 +33,11 @@ async def test_a_host_comes_back_with_the_password_that_its_file_holds_by_now(
         server.execute("CONFIG", "SET", "requirepass", "new")
         server.password = "new"
         server.execute("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        await eventually_async(lambda: is_refused(shop), timeout=20)
+        await eventually_async(lambda: is_refused(shop))
         secret.write_text("new\n")
         assert await shop.bus.shop.price.call_async(sku="abc", bus_options={"timeout": 20}) == 3
         await shop.fire("after")
-        await eventually_async(lambda: ledger.counts["after"] == 1, timeout=20)
+        await eventually_async(lambda: ledger.counts["after"] == 1)
         assert await shop.reloader.reload()
 
 

@@ -58,7 +58,7 @@ async def test_a_call_that_comes_with_the_end_has_as_long_as_any_other(
     async with bench.host() as host, bench.client() as other:
         calling = asyncio.create_task(other.shop.stay.call_async())
         await eventually_async(lambda: host.server.execute("KEYS", "{shop:rpc_queue}:taken:*"))
-        ending = asyncio.create_task(host.worker.drain(10))
+        ending = asyncio.create_task(host.worker.drain(60))
         await eventually_async(lambda: ledger.running == 1)
         await eventually_async(lambda: takers() == set())
         ledger.gate.set()
@@ -82,7 +82,7 @@ async def test_all_that_was_fetched_is_handed_back_at_once() -> None:
     slots = Slots("test", Isolation(), HandlerPool(), take, handle, leave, 1, 4)
     running = asyncio.create_task(slots.run())
     await eventually_async(lambda: slots.running == 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await slots.stop()
     gate.set()
     assert await slots.finish(5) == 0

@@ -170,5 +170,5 @@ def test_a_listener_of_what_is_not_there_does_not_keep_the_host_from_its_work(
     port = free_port()
     host = mailer.host("--set", f"http.listen=127.0.0.1:{port}")
     host.wait_for_line(NO_EVENT)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as reply:
         assert reply.status == 200

@@ -260,12 +260,12 @@ def test_a_blocked_loop_is_named_with_file_and_line_and_lives_until_its_own_limi
     assert pages.problems("/readyz") == []
     line = next(n for n, text in enumerate(MODULE.lstrip("\n").splitlines(), 1) if "time.sleep" in text)
     project.start("call", "shop.block", "seconds=7")
-    (told,) = eventually(lambda: pages.problems("/readyz"), 15)
+    (told,) = eventually(lambda: pages.problems("/readyz"))
     assert re.search(rf"blocked for [\d.]+ s by .*bus\.py:{line} in ShopApi\.block", told)
     assert pages.problems("/livez") == []
-    (deadly,) = eventually(lambda: pages.problems("/livez"), 15)
+    (deadly,) = eventually(lambda: pages.problems("/livez"))
     assert "bus.py" in deadly
-    eventually(lambda: not pages.problems("/livez") and not pages.problems("/readyz"), 15)
+    eventually(lambda: not pages.problems("/livez") and not pages.problems("/readyz"))
     assert host.status is None
 
 
@@ -339,14 +339,14 @@ def test_without_redis_a_host_lives_and_is_not_ready(
 ) -> None:
     project.host()
     redis_server.kill()
-    told = eventually(lambda: len(found := pages.problems("/readyz")) == 3 and found, 15)
+    told = eventually(lambda: len(found := pages.problems("/readyz")) == 3 and found)
     assert told
     assert told[0].startswith("commands don't reach Redis: ")
     assert told[1].startswith("the API shop takes no calls: ")
     assert told[2].startswith("the listener count reads no events: ")
     assert pages.problems("/livez") == []
     redis_server.start()
-    eventually(lambda: pages.problems("/readyz") == [], 15)
+    eventually(lambda: pages.problems("/readyz") == [])
     (reconnects,) = (n for name, n in pages.metrics().items() if name.startswith("lightbus_reconnects_total"))
     assert reconnects >= 1
 
@@ -365,12 +365,12 @@ def test_a_host_that_waits_for_redis_says_that_it_is_starting(
 ) -> None:
     redis_server.stop()
     project.start("run")
-    eventually(lambda: _answers(pages), 15)
+    eventually(lambda: _answers(pages))
     eventually(lambda: ": Redis at " in pages.problems("/readyz")[0])
     assert pages.problems("/readyz")[0].startswith("the host is starting")
     assert pages.problems("/livez") == []
     redis_server.start()
-    eventually(lambda: pages.problems("/readyz") == [], 15)
+    eventually(lambda: pages.problems("/readyz") == [])
 
 
 def test_reloads_are_counted_by_their_outcome(project: Project, pages: Pages) -> None:
@@ -428,7 +428,7 @@ def test_many_readings_of_metrics_that_wait_for_redis_leave_room_for_probes(
 
 def test_each_of_several_processes_has_a_port_of_its_own(project: Project, pages: Pages) -> None:
     supervisor: Process = project.start("run", "--set", "processes=2")
-    eventually(lambda: supervisor.output().count("ready: ") == 2, 20)
+    eventually(lambda: supervisor.output().count("ready: ") == 2)
     port = int(pages.root.rpartition(":")[2])
     names = {json.loads(Pages(port + n).get("/readyz")[1])["process"] for n in (0, 1)}
     assert len(names) == 2

@@ -17,7 +17,7 @@ from lightbus.testing import hosted
 from tests.host.conftest import Bench
 from tests.support.eventually import eventually_async
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 STREAM, GROUP = "shop.*:stream", "shop-note"
 #: Enough to be fetched many at a time, since they are quick; the one after them blocks or fails.
 QUICK = 150

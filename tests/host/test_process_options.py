@@ -188,7 +188,7 @@ def test_tls_with_an_authority_and_a_certificate(
 ) -> None:
     monkeypatch.chdir(certificates)
     said = ping(
-        f"bus: {{redis: {{url: 'redis://{host}:{tls_port}/0', connect_timeout: 2s, tls: {tls}}}}}",
+        f"bus: {{redis: {{url: 'redis://{host}:{tls_port}/0', connect_timeout: 30s, tls: {tls}}}}}",
         certificates,
     )
     assert (said == "") is works, said

@@ -255,10 +255,10 @@ async def test_a_host_lives_through_it_and_loses_nothing(
             if state.fires:
                 await asyncio.sleep(0.3)
         assert await running == 1
-        await eventually_async(lambda: calls(shop), timeout=20)
+        await eventually_async(lambda: calls(shop))
         await shop.fire("after")
-        await eventually_async(lambda: ledger.counts["after"] == 2 and ledger.counts["before"] == 2, 20)
-        await eventually_async(lambda: is_settled(server), timeout=20)
+        await eventually_async(lambda: ledger.counts["after"] == 2 and ledger.counts["before"] == 2)
+        await eventually_async(lambda: is_settled(server))
 
 
 async def refuses(shop: Hosted, state: State) -> None:

@@ -251,7 +251,7 @@ def changes_after(
         if is_wide:
             watch.widen()
         act()
-        return await asyncio.wait_for(watch.change(), 10)
+        return await asyncio.wait_for(watch.change(), 60)
 
     return asyncio.run(watch())
 

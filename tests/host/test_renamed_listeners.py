@@ -77,7 +77,7 @@ class Shop:
         return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
 
     def ready(self, name: str) -> tuple[int, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=60) as reply:
             return reply.status, json.loads(reply.read())
 
     def groups(self) -> list[str]:

@@ -38,7 +38,7 @@ class A(lightbus.Api):
         name = "a"
 
     def heard(self) -> str:
-        return subprocess.run(["cat"], capture_output=True, text=True, timeout=5).stdout
+        return subprocess.run(["cat"], capture_output=True, text=True, timeout=60).stdout
 
     def short(self) -> int:
         say("began")
@@ -64,7 +64,7 @@ class A(lightbus.Api):
         child.start()
         time.sleep(0.2)
         child.terminate()
-        child.join(5)
+        child.join(60)
         ended = child.exitcode
         child.kill()
         return ended
@@ -125,7 +125,7 @@ class Hosted:
             return self.seen.count(text) >= times
 
         try:
-            eventually(is_there, 30)
+            eventually(is_there, 60)
         except AssertionError:
             raise AssertionError(f"no {text!r} in the output: {self.seen.decode()}") from None
 
@@ -142,7 +142,7 @@ class Hosted:
         """Have the processes run a procedure."""
         for _ in range(self.count):
             self._calls.submit(Project.call, self.project, f"a.{procedure}")
-        eventually(lambda: self.said("began") >= 1, 20)
+        eventually(lambda: self.said("began") >= 1, 60)
 
     def said(self, word: str) -> int:
         """How often a procedure has got there."""
@@ -246,7 +246,7 @@ class Row:
     wish: Callable[[Hosted], None]
     status: int
     patience: float
-    most: float = 10.0
+    most: float = 30.0
     finished: bool | None = None
 
     def __str__(self) -> str:

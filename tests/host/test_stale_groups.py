@@ -47,7 +47,7 @@ def shop(project: Project, redis_server: Server) -> Project:
 
 def metrics(project: Project) -> str:
     port = project.folder.joinpath("lightbus.yaml").read_text().partition("127.0.0.1:")[2].partition('"')[0]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
         return str(reply.read().decode())
 
 

@@ -132,7 +132,7 @@ async def test_an_id_is_stored_once_for_as_long_as_dedupe_says(
         with atomic(sqlite):
             opened(bus, sqlite).shop.placed.fire(number=1, bus_options={"id": "the same"})
 
-    async with relaying(bus, sqlite, dedupe=1.0):
+    async with relaying(bus, sqlite, dedupe=3.0):
         for _ in range(2):
             await sync_to_async(again)()
             await until_count(sqlite, 0)

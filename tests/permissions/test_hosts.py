@@ -100,7 +100,7 @@ class Services:
     def problems(self) -> list[str]:
         """What /readyz of the shop says; nothing where it is ready."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=60) as page:
                 text = page.read()
         except urllib.error.HTTPError as e:
             with e:
@@ -310,13 +310,13 @@ def test_calls_that_could_not_be_finished_are_not_taken(
     assert services.call("total", 5, number=1) == 2
     services.take_away("shop", rule, word)
     # The first one, at most, is taken; then nobody serves.
-    eventually(lambda: isinstance(services.call("total", 0.5, number=2), NoWorker), timeout=20)
+    eventually(lambda: isinstance(services.call("total", 0.5, number=2), NoWorker))
     told = services.problems()
     words = named.replace(" (on", " on").replace("),", ",")
     assert any(words in line.replace(" (on", " on").replace("),", ",") for line in told), told
     assert any("the API shop.orders takes no calls" in line for line in told)
     services.give_back("shop")
-    eventually(lambda: services.call("total", 1, number=3) == 6, timeout=20)
+    eventually(lambda: services.call("total", 1, number=3) == 6)
     eventually(lambda: services.problems() == [])
 
 

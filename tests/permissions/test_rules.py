@@ -20,6 +20,7 @@ from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import require
+from tests.support.eventually import eventually_async
 from tests.support.servers import Kind, Server, ServerPool
 
 from .page import ON_CLUSTER, USERS, rules_of, set_user, url_of, without
@@ -157,7 +158,7 @@ def test_a_user_who_may_not_ask_is_told_what_redis_refuses(server: Server) -> No
         permissions = Permissions(options(server, "web"))
         permissions.know("calls", NEEDS["web"], told)
         permissions.note(ReplyError("NOPERM this user has no permissions to run the 'rpush' command"))
-        await asyncio.sleep(0.2)
+        await eventually_async(lambda: any("NOPERM" in each for each in told))
         shown = list(told)
         await permissions.close()
         return shown

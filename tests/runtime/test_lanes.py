@@ -21,7 +21,7 @@ from lightbus.runtime.threads.pool import HandlerPool
 from lightbus.worker.slots import Slots
 from tests.support.eventually import eventually_async
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
 

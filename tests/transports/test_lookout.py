@@ -46,8 +46,10 @@ async def test_the_contract_of_a_lightbus_1x_means_that_it_serves(
 ) -> None:
     await any_ports.schema().store({"auth": {"rpcs": {}, "events": {}}}, 60)
     any_redis.execute("SET", "schema:auth", json.dumps({"rpcs": {}, "events": {}}))
+    transport = any_ports.rpc()
+    await transport.open()
     with pytest.raises(LightbusTimeout):
-        await any_ports.rpc().call(RpcMessage("auth", "check"), 0.3)
+        await transport.call(RpcMessage("auth", "check"), 0.3)
 
 
 class TestWhenTheOnlyServerDies:
@@ -75,7 +77,7 @@ class TestWhenTheOnlyServerDies:
             await calling
 
 
-@pytest.mark.parametrize("timeout", [0.4, 3, 29.5])
+@pytest.mark.parametrize("timeout", [8.4, 20, 29.5])
 async def test_a_worker_knows_how_long_its_caller_waits(ports: Ports, timeout: float) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)

@@ -25,7 +25,7 @@ from tests.support.servers import Server
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 Factory = Callable[[], asyncio.AbstractEventLoop]
 #: Seconds within which what waits is told; far fewer are needed.
-PATIENCE = 10
+PATIENCE = 60
 
 
 def pipe_to(url: str, told: Obstacles) -> Pipe:

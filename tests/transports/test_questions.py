@@ -233,7 +233,7 @@ async def test_owners_are_named_until_they_give_up(ports: Ports) -> None:
     transport = ports.schema()
     one, two = ports.identity(), ports.identity()
     assert list((await transport.owners(["auth"]))["auth"]) == []
-    await transport.own(["auth"], two, 0.3)
+    await transport.own(["auth"], two, 2.0)
     await transport.own(["auth"], one, 60)
     assert set((await transport.owners(["auth"]))["auth"]) == {one, two}
 

@@ -153,14 +153,14 @@ async def test_the_loss_is_seen_where_the_answer_of_the_replicas_is_not_read(
 
 
 async def test_the_error_says_how_many_replicas_had_it_and_what_to_do(pair: Pair) -> None:
-    async with transport_to(pair.primary.url, replicas=2, replicas_timeout=Duration(0.5)) as transport:
+    async with transport_to(pair.primary.url, replicas=2, replicas_timeout=Duration(1.5)) as transport:
         (message,) = events(1)
         with pytest.raises(PublishNotConfirmed) as error:
             await transport.publish([message], 5)
     assert error.value.event_id == message.id
     assert str(error.value) == (
         f"Redis at 127.0.0.1:{pair.primary.port}/0 stored auth.user_registered (event {message.id}), but "
-        "1 of 2 replicas had it within 0.5 s: a failover may lose it; look by INFO replication whether they "
+        "1 of 2 replicas had it within 1.5 s: a failover may lose it; look by INFO replication whether they "
         "are connected and keep up, and fire it again with this id in bus_options if the event has `dedupe`, "
         "else only if its listeners can take it twice"
     )

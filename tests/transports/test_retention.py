@@ -278,6 +278,8 @@ async def test_another_transport_notices_that_a_stream_is_full(
             await fire(other, 1, 0.2)
         except StreamFull:
             return True
+        except (TransportUnavailable, PublishNotConfirmed):
+            return False  # The machine is busy.
         return False
 
     await settled(full)

@@ -99,7 +99,7 @@ async def test_no_tick_is_given_out_while_the_one_before_runs(ports: Ports) -> N
 
 async def test_the_lease_of_a_run_that_is_not_renewed_ends(ports: Ports) -> None:
     schema = ports.schema()
-    assert await schema.claim("s", 1.0, "a", 0.2) == "ours"
+    assert await schema.claim("s", 1.0, "a", 60) == "ours"
     assert await schema.hold("s", "a", 0.05)
     tick = 1.0
 

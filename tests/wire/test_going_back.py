@@ -102,7 +102,7 @@ def test_the_host_says_how_many_events_a_1x_has_trimmed_while_it_was_away(
 ) -> None:
     with project.host() as host:
         fire(shared_redis, "fine")
-        eventually((project.folder / "heard").exists, 20)
+        eventually((project.folder / "heard").exists)
         assert host.terminate() == 0
     settings = config(shared_redis.url)
     events = {"url": shared_redis.url, "max_stream_length": 100}

@@ -41,7 +41,7 @@ def test_our_workers_tell_of_themselves_as_1x_does(peer: Peer, shared_redis: Ser
         assert host.terminate() == 0
     shared_redis.execute("DEL", "schema:internal.state")
     with peer.worker("owner"):
-        blob: Any = eventually(lambda: shared_redis.execute("GET", "schema:internal.state"), timeout=20)
+        blob: Any = eventually(lambda: shared_redis.execute("GET", "schema:internal.state"))
     theirs = json.loads(blob)
     for name in ("worker_started", "worker_ping", "worker_stopped"):
         properties = [schema["events"][name]["parameters"]["properties"].keys() for schema in (ours, theirs)]

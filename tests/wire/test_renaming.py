@@ -59,11 +59,11 @@ def test_no_event_is_lost_or_run_twice(project: Project, shared_redis: Server, p
     with peer.worker("listener") as theirs:
         wait_for_group(shared_redis, "old-on_user")
         fire(shared_redis, "before")
-        eventually(lambda: len(heard(theirs)) == 1, 20)
+        eventually(lambda: len(heard(theirs)) == 1)
         ours = project.host()
         ours.wait_for_line("waits to take over what was on_user's: old1 reads the group old-on_user")
         fire(shared_redis, *(f"beside {n}" for n in range(50)))
-        eventually(lambda: len(heard(theirs)) == 51, 20)
+        eventually(lambda: len(heard(theirs)) == 51)
         refused = project.run("group", "move", "old-on_user", "old-greet", "--yes")
         assert refused.returncode == 1 and "old1 reads the group old-on_user" in refused.stderr
         assert "stop it first; if it was killed, run this again in" in refused.stderr

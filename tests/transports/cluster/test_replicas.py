@@ -58,20 +58,20 @@ async def test_what_was_confirmed_is_there_after_a_primary_is_killed_whose_repli
 
     firing = [asyncio.ensure_future(fire_on(api)) for api in APIS]
     try:
-        await eventually_async(lambda: all(counted(api)["confirmed"] for api in APIS), 20)
+        await eventually_async(lambda: all(counted(api)["confirmed"] for api in APIS))
         old = cluster.owner(stream_of(APIS[0]))
         mine = [api for api in APIS if cluster.owner(stream_of(api)) is old]
         others = [api for api in APIS if api not in mine]
         (replica,) = cluster.replicas(old)
         with cluster.lagging(replica):
             before = counted(*others)["confirmed"]
-            await eventually_async(lambda: counted(*mine)["PublishNotConfirmed"], 20)
-            await eventually_async(lambda: counted(*others)["confirmed"] > before, 20)
+            await eventually_async(lambda: counted(*mine)["PublishNotConfirmed"])
+            await eventually_async(lambda: counted(*others)["confirmed"] > before)
             cluster.kill(old)
         await asyncio.to_thread(cluster.wait_for_promotion, old)
         await asyncio.to_thread(cluster.revive, old)
         done = counted(*mine)["confirmed"]
-        await eventually_async(lambda: counted(*mine)["confirmed"] > done, 20)
+        await eventually_async(lambda: counted(*mine)["confirmed"] > done)
     finally:
         is_over.set()
         await asyncio.wait(firing)

@@ -56,7 +56,7 @@ async def test_a_refusal_in_each_place_of_a_list_of_several_slots(
     await pipe.open()
     said = refusal(cluster, kind)
     cluster.a.script.extend(said if place in refused else OK for place in range(3))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answers = await pipe.send_many([("SET", key, n) for n, key in enumerate(KEYS)])
     elsewhere = b"done by b" if kind in ("MOVED", "ASK") else b"done by a"
     assert answers == [elsewhere if place in refused else b"done by a" for place in range(3)]
@@ -187,7 +187,7 @@ async def test_retries_leases_and_signs_of_life_do_not_wait_for_a_slot_that_nobo
 ) -> None:
     monkeypatch.setattr(presence, "PRESENCE", 1.5)
     url = SecretUrl(uncovered.url)
-    events = RedisEventTransport(RedisEventOptions(url=url, acknowledgement_timeout=Duration(1)))
+    events = RedisEventTransport(RedisEventOptions(url=url, acknowledgement_timeout=Duration(2)))
     rpc = RedisRpcTransport(RedisRpcOptions(url=url))
     ports = Ports(None)
     try:
@@ -207,11 +207,11 @@ async def test_retries_leases_and_signs_of_life_do_not_wait_for_a_slot_that_nobo
             (again,) = await take(other, 1)
         assert (again.message.kwargs, again.attempt) == (postponed.message.kwargs, 2)
         # Leases and signs of life have run out after that, but for those that were renewed.
-        await asyncio.sleep(2)
+        await asyncio.sleep(3)
         node = uncovered.owner("auth.*:stream")
         (entry,) = node.execute("XPENDING", "auth.*:stream", "shop-on_user", "-", "+", 10)
         assert entry[0].decode() == held.message.native_id and entry[3] == 1
-        assert node.execute("XPENDING", "auth.*:stream", "shop-on_user", "IDLE", 1000, "-", "+", 10) == []
+        assert node.execute("XPENDING", "auth.*:stream", "shop-on_user", "IDLE", 2000, "-", "+", 10) == []
         assert uncovered.owner("auth:rpc_queue").execute("EXISTS", "{auth:rpc_queue}:served") == 1
         for slot, home in homes.items():
             home.execute("CLUSTER", "ADDSLOTS", slot)

@@ -60,7 +60,7 @@ def options_of(cluster: RedisCluster, ca: Path, host: str = "localhost", **redis
     """What a manifest makes of one node that is named by TLS."""
     nodes = [f"{host}:{cluster.nodes[0].tls_port}"]
     tls: Mapping[str, Any] = {"ca_file": str(ca)}
-    given = {"cluster": {"nodes": nodes}, "tls": tls, "password": PASSWORD, "connect_timeout": "3s", **redis}
+    given = {"cluster": {"nodes": nodes}, "tls": tls, "password": PASSWORD, "connect_timeout": "30s", **redis}
     return load(create_arguments={"bus": {"redis": given}}, look_around=False, environ={}).bus.redis
 
 

@@ -29,7 +29,8 @@ from .topology import WHO, Topology
 _LEAST, _MOST = 0.1, 1.0
 #: Seconds that a node has to say it.
 _PATIENCE = 0.5
-#: Seconds that connecting to a node and asking it may take, where there is no connection.
+#: Seconds that connecting to a node and asking it may take, where there is no connection. At first, when no
+#: node is known to answer, it is a share of `connect_timeout`, if that is more.
 _STRANGE = Duration(1.0)
 
 
@@ -148,9 +149,14 @@ class Nodes:
             await asyncio.sleep(pause)
         self._looked_at = self._loop.time()
         failure: TransportUnavailable | None = None
-        for address in self._candidates():
+        candidates = self._candidates()
+        patience = _STRANGE
+        if self.topology is None:
+            # Nothing goes on meanwhile that a silent one could hold up, and it is told as an error.
+            patience = Duration(max(_STRANGE, self._options.connect_timeout / len(candidates)))
+        for address in candidates:
             try:
-                found = await self._ask(address)
+                found = await self._ask(address, patience)
             except TransportUnavailable as e:
                 # One that says what is wrong with the configuration is worth more than one that is away.
                 failure = e if failure is None or isinstance(e, NoCluster) else failure
@@ -160,7 +166,7 @@ class Nodes:
                 return
         self._note_failure(failure)
 
-    async def _ask(self, address: HostPort) -> Topology:
+    async def _ask(self, address: HostPort, patience: Duration) -> Topology:
         node = self._by_address.get(address)
         if node is not None and node.is_connected:
             try:
@@ -170,8 +176,8 @@ class Nodes:
                 why = str(e) or f"no answer within {_PATIENCE:g} s"
                 raise TransportUnavailable(silent(address, why)) from None
             return understood(replies, address)
-        options = replace(self._options, connect_timeout=min(self._options.connect_timeout, _STRANGE))
-        return await ask(options, address, _STRANGE)
+        options = replace(self._options, connect_timeout=min(self._options.connect_timeout, patience))
+        return await ask(options, address, patience)
 
     def _candidates(self) -> list[HostPort]:
         """The nodes to ask, those that answer first: any of them knows."""
