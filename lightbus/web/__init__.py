@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from lightbus.exceptions import MissingExtra
 from lightbus.manifest.model import Manifest
 
-from .users import Resolve as Resolve
-from .users import User as User
+from .access.rights import User as User
+from .access.users import Resolve as Resolve
 
 if TYPE_CHECKING:
     from .console import Console

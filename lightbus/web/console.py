@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,41 +12,37 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from lightbus.exceptions import ConfigurationError
-from lightbus.insight.traffic.numbers import as_prometheus, numbers, state_of
-from lightbus.insight.traffic.pace import Paces
+from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
+from lightbus.insight.audit import Actor
 from lightbus.manifest.model import Manifest
 
+from .access.guard import Guard, Receive, Refused, Send
+from .access.hosts import is_loopback, known_names, name_of_host
+from .access.rights import Rights, User
+from .access.sessions import cookie
+from .access.tokens import Tokens
+from .access.users import ByProxy, ByToken, Door, Embedded, Open, Resolve
+from .actions.action import Action
+from .actions.desk import Desk
+from .asking import Asked, Fields, Screen
+from .contents import ACTIONS, NAVIGATION, PAGES, SCREENS, Make
 from .files import static_files
-from .guard import Guard, Receive, Refused, Send
-from .hosts import is_loopback, known_names, name_of_host
-from .looks import Look, Looks
-from .pages import apis, calls, graph, home, listeners, schedules, services
+from .flashes import Flashes
+from .looks import Looks
+from .reading import Seen
 from .rendering import Rendering
-from .sessions import cookie
-from .tokens import Tokens
-from .users import ByProxy, ByToken, Door, Embedded, Open, Resolve, User
 
 logger = logging.getLogger(__name__)
 
-#: Makes what a page shows of a look at the bus and of the name in its address; None if there is none such.
-Make = Callable[[Look, Paces, str], Any]
-#: The address, template and title of each page that shows what is on the bus, and what makes it.
-PAGES: Sequence[tuple[str, str, str, Make]] = (
-    ("/", "home.html", "Overview", home.home),
-    ("/services/{name:path}", "service.html", "Service", services.service),
-    ("/apis/{name:path}", "api.html", "API", apis.api),
-    ("/listeners", "listeners.html", "Listeners", listeners.listeners),
-    ("/listeners/{name:path}", "listener.html", "Listener", listeners.listener),
-    ("/calls", "calls.html", "Calls", calls.calls),
-    ("/schedules", "schedules.html", "Schedules", schedules.schedules),
-    ("/graph", "graph.html", "Graph", graph.graph),
-)
 #: The most fields of a form.
 _MOST_FIELDS = 20
+#: And of the query in an address.
+_MOST_ASKED = 100
+#: The name in the audit of somebody who was not asked for one.
+_NOBODY_KNOWN = "anonymous"
 _SENTENCES = {
     404: "There is no such page. The console begins at its first page.",
     405: "This page takes no such request.",
@@ -63,13 +59,24 @@ class Console:
 
     def __init__(self, manifest: Manifest, resolve: Resolve | None = None) -> None:
         options = manifest.web
+        self._manifest = manifest
         self._looks = Looks(manifest)
         self._door = _door(manifest, resolve)
-        self._rendering = Rendering(options.refresh, has_login=self._door.has_login)
+        self._rights = Rights(options)
+        flashes = Flashes()
+        self._rendering = Rendering(
+            options.refresh,
+            has_login=self._door.has_login,
+            may=self._may,
+            flashes=flashes,
+            navigation=NAVIGATION,
+        )
+        self._desk = Desk(self._rendering, flashes)
         pages = Starlette(
             routes=[
+                *(self._screen_route(each) for each in SCREENS),
                 *(self._route(*each) for each in PAGES),
-                Route("/metrics", self._metrics),
+                *(self._action_route(each) for each in ACTIONS),
                 Route("/login", self._log_in, methods=["POST"]),
                 Route("/logout", self._log_out, methods=["POST"]),
                 Mount("/static", static_files()),
@@ -116,16 +123,67 @@ class Console:
 
         return Route(path, answer)
 
-    async def _metrics(self, request: Request) -> Response:
-        """Answer a collector of metrics: with numbers of the whole bus."""
-        await self._user(request)
-        seen = await self._looks.look()
-        age = time.time() - seen.at if seen.value is not None else None
-        families = [*state_of(age, is_readable=not seen.trouble)]
-        if seen.value is not None and not seen.trouble:
-            # Where it can't be read, old numbers would look like new ones.
-            families += numbers(seen.value.overview, self._looks.paces)
-        return Response(as_prometheus(families), media_type="text/plain; version=0.0.4")
+    def _screen_route(self, screen: Screen) -> Route:
+        """Return the route of a page that asks the bus itself."""
+
+        async def answer(request: Request) -> Response:
+            user = await self._user(request)
+            if screen.permission is not None and screen.permission not in self._rights.of(user):
+                needed = f"it needs {screen.permission}, by web.roles or web.allow"
+                raise Refused(403, f"You may not see this: {needed}.")
+            asked = self._asked(request, user, _query(request))
+            try:
+                it = await screen.make(asked)
+                seen = Seen(it, time.time())
+            except TransportUnavailable as e:
+                it, seen = None, Seen(trouble=str(e))
+            except LightbusException as e:
+                return self._rendering.error(request.scope, 422, str(e), user)
+            if isinstance(it, Response):
+                return it
+            if it is None and not seen.trouble:
+                why = f"There is no {screen.title.lower()} {asked.name} on the bus now."
+                return self._rendering.error(request.scope, 404, why, user)
+            about = {"title": screen.title, "name": asked.name, "seen": seen, "it": it, "asked": asked}
+            status = 503 if seen.trouble else 200
+            return self._rendering.page(
+                request.scope, screen.template, user, status, renews=screen.renews, **about
+            )
+
+        return Route(screen.path, answer)
+
+    def _action_route(self, action: Action) -> Route:
+        """Return the route of an action: its form, and what is sent by that."""
+
+        async def answer(request: Request) -> Response:
+            user = await self._user(request)
+            if request.method != "POST":
+                return await self._desk.show(
+                    action, self._asked(request, user, _query(request)), request.scope
+                )
+            form = Fields(await _form(request, action.most_fields))
+            try:
+                return await self._desk.take(action, self._asked(request, user, form), request.scope)
+            finally:
+                self._looks.renew()
+
+        return Route(f"/actions/{action.name}", answer, methods=["GET", "POST"])
+
+    def _asked(self, request: Request, user: User, fields: Fields) -> Asked:
+        by = Actor(
+            user=user.name or _NOBODY_KNOWN,
+            role=user.role or "",
+            origin="console",
+            address=self._door.address(request.scope),
+            reason=fields.text("because"),
+        )
+        name = str(request.path_params.get("name", ""))
+        return Asked(self._looks, self._manifest, user, self._may(user), by, name, fields)
+
+    def _may(self, user: User) -> frozenset[str]:
+        """Return the names of the actions that somebody may take."""
+        permitted = self._rights.of(user)
+        return frozenset(action.name for action in ACTIONS if action.permission in permitted)
 
     async def _user(self, request: Request) -> User:
         """Return who sends a request.
@@ -158,16 +216,23 @@ class Console:
             logger.warning("a wrong token was given to the console from %s", client)
             return self._rendering.login(request.scope, "There is no such token.")
         self._door.sessions.end(request.scope)
-        kept = cookie(session_id, is_safe=origin.scheme == "https")
-        return Response(status_code=204, headers={"HX-Refresh": "true", "Set-Cookie": kept})
+        response = self._anew(request)
+        response.headers["Set-Cookie"] = cookie(session_id, is_safe=origin.scheme == "https")
+        return response
 
     async def _log_out(self, request: Request) -> Response:
         if isinstance(self._door, ByToken):
             self._door.sessions.end(request.scope)
-        response = Response(status_code=204, headers={"HX-Refresh": "true"})
+        response = self._anew(request)
         for is_safe in (True, False):
             response.headers.append("Set-Cookie", cookie("", is_safe=is_safe, lasts=0))
         return response
+
+    def _anew(self, request: Request) -> Response:
+        """Return the answer that lets a browser show the page anew, with a script or without one."""
+        if "hx-request" in request.headers:
+            return Response(status_code=204, headers={"HX-Refresh": "true"})
+        return RedirectResponse(f"{self._rendering.root(request.scope)}/", 303)
 
     async def _not_found(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -192,14 +257,24 @@ class Console:
         return self._rendering.error(scope, error.status, error.why)
 
 
-async def _form(request: Request) -> dict[str, list[str]]:
-    """Return the fields of a form.
+async def _form(request: Request, most: int = _MOST_FIELDS) -> dict[str, list[str]]:
+    """Return the fields of a form; raises as :func:`_parsed`."""
+    return _parsed((await request.body()).decode("utf-8", "replace"), most)
+
+
+def _query(request: Request) -> Fields:
+    """Return the fields of the query in an address; raises as :func:`_parsed`."""
+    return Fields(_parsed(request.scope["query_string"].decode("latin-1"), _MOST_ASKED))
+
+
+def _parsed(text: str, most: int = _MOST_FIELDS) -> dict[str, list[str]]:
+    """Return the fields of a form or of a query.
 
     Raises:
-        Refused: It is none, or too long.
+        Refused: It is none, or has too many fields.
     """
     try:
-        return parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+        return parse_qs(text, keep_blank_values=True, max_num_fields=most)
     except ValueError:
         raise Refused(400, "The form was not understood, so nothing was done.") from None
 
@@ -214,10 +289,10 @@ def _door(manifest: Manifest, resolve: Resolve | None) -> Door:
     if resolve is not None:
         return Embedded(resolve)
     if options.auth == "proxy":
-        return ByProxy(options.user_header, options.trusted_proxies)
+        return ByProxy(options.user_header, options.trusted_proxies, options.role_header or "")
     if options.auth == "token":
         try:
-            return ByToken(Tokens(options.token_file or ""))
+            return ByToken(Tokens(options.token_file or "", options.roles))
         except ConfigurationError as e:
             place = manifest.origin("web.token_file")
             raise ConfigurationError(f"{place or 'the manifest'}  web.token_file: {e}") from None

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.host.checks import client_for
-from lightbus.insight.cards import read_cards
 from lightbus.insight.masking import Masking
-from lightbus.insight.overview import Overview, overview
+from lightbus.insight.overview import Overview, survey
 from lightbus.insight.traffic.calls import Ages, queued
 from lightbus.insight.traffic.pace import Paces
 from lightbus.manifest.model import Manifest
@@ -41,7 +39,7 @@ class Look:
 
 
 class Looks:
-    """Looks at the bus of a manifest; nothing is changed there.
+    """Looks at the bus of a manifest.
 
     Args:
         manifest: The manifest.
@@ -49,7 +47,8 @@ class Looks:
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
-        self._client = client_for(manifest)
+        #: The bus.
+        self.client = client_for(manifest)
         self._reading = Reading(self._read, manifest.web.refresh)
         #: How fast its listeners go.
         self.paces = Paces()
@@ -61,28 +60,22 @@ class Looks:
         """Return what is on the bus, as it was seen within ``web.refresh``."""
         return await self._reading.look()
 
+    def renew(self) -> None:
+        """See to it that the next look is a new one, since something was done."""
+        self._reading.renew()
+
     async def close(self) -> None:
         """Leave the bus."""
         await self._reading.stop()
-        await self._client.close_async()
+        await self.client.close_async()
 
     async def _read(self) -> Look:
         listeners = self._manifest.listeners.items()
         wanted = {name: options.pairs for name, options in listeners if options.enabled}
-        seen = await overview(self._client, self._manifest.apis, wanted)
-        calls = await queued(self._client, seen.apis)
+        seen = await survey(self.client, self._manifest.apis, wanted)
+        calls = await queued(self.client, seen.overview.apis)
         now = time.monotonic()
-        self.paces.note(now, seen.listeners)
+        self.paces.note(now, seen.overview.listeners)
         self._ages.note(now, calls)
-        contracts = await self._client.transports().schema().look(self._manifest.apis.keys())
-        self.masking.know(contracts)
-        return Look(seen, await self._cards(), contracts, calls, self._ages)
-
-    async def _cards(self) -> list[Card]:
-        """Return the cards; none where this user may not read them, which the overview tells."""
-        try:
-            return await read_cards(self._client)
-        except TransportUnavailable:
-            raise
-        except TransportError:
-            return []
+        self.masking.know(seen.contracts)
+        return Look(seen.overview, seen.cards, seen.contracts, calls, self._ages)

@@ -51,18 +51,27 @@ class Reading(Generic[T]):
         self._refresh = refresh
         self._asking: asyncio.Task[None] | None = None
         self._asked: float | None = None
+        self._is_old = False
         self.seen: Seen[T] = Seen()
 
     async def look(self) -> Seen[T]:
         """Return the answer; an older one where a new one is not there soon."""
         is_old = self._asked is None or time.monotonic() - self._asked >= self._refresh
-        if is_old and (self._asking is None or self._asking.done()):
+        if self._is_old and self._asking is not None:
+            # It may have been asked before something was done.
+            await asyncio.wait([self._asking], timeout=_PATIENCE)
+        if (is_old or self._is_old) and (self._asking is None or self._asking.done()):
+            self._is_old = False
             self._asking = begin(self._read(), "lightbus console reading")
         if self._asking is not None:
             # For the first one it is waited as long as it may take.
             timeout = None if self._asked is None else _PATIENCE
             await asyncio.wait([self._asking], timeout=timeout)
         return self.seen
+
+    def renew(self) -> None:
+        """Hold the last answer for an old one, and that to a question which is being asked, too."""
+        self._is_old = True
 
     async def stop(self) -> None:
         """Ask no more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from starlette.responses import HTMLResponse, Response
 
 from lightbus import __version__
 
+from .access.rights import User
 from .files import digest_of
-from .users import User
+from .flashes import Flashes
 from .words import FILTERS
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -26,10 +27,11 @@ _HTMX = {
     "includeIndicatorStyles": False,
     "selfRequestsOnly": True,
     "historyCacheSize": 0,
+    "refreshOnHistoryMiss": True,
     "responseHandling": [
         {"code": "204", "swap": False},
         {"code": "2..", "swap": True},
-        {"code": "(401|503)", "swap": True},
+        {"code": "(400|401|403|409|413|422|503|504)", "swap": True},
         {"code": "...", "swap": False, "error": True},
     ],
 }
@@ -56,10 +58,28 @@ class Rendering:
     Args:
         refresh: Seconds after which a page is renewed.
         has_login: Whether there are sessions, which one may end.
+        may: Returns the names of the actions that somebody may take.
+        flashes: What was done, for the page that tells of it.
+        navigation: The pages that each page leads to.
     """
 
-    def __init__(self, refresh: float, *, has_login: bool) -> None:
-        self._about = {"refresh": refresh, "has_login": has_login}
+    def __init__(
+        self,
+        refresh: float,
+        *,
+        has_login: bool,
+        may: Callable[[User], frozenset[str]],
+        flashes: Flashes,
+        navigation: Sequence[tuple[str, str]],
+    ) -> None:
+        self._about = {"refresh": refresh, "has_login": has_login, "navigation": navigation}
+        self._may = may
+        self._flashes = flashes
+
+    @staticmethod
+    def root(scope: Mapping[str, Any]) -> str:
+        """Return the path beneath which the console is, without a slash at its end."""
+        return str(scope.get("root_path", "")).rstrip("/")
 
     def page(
         self, scope: Mapping[str, Any], template: str, user: User | None, status: int = 200, **about: Any
@@ -73,8 +93,15 @@ class Rendering:
             status: The status.
             about: What the template shows.
         """
-        root = scope.get("root_path", "").rstrip("/")
-        known = {**self._about, "root": root, "user": user, "now": time.time()}
+        known = {
+            **self._about,
+            "root": self.root(scope),
+            "user": user,
+            "may": self._may(user) if user is not None else frozenset(),
+            "said": self._flashes.said(scope.get("query_string", b""), user),
+            "now": time.time(),
+            "renews": True,
+        }
         text = _templates().get_template(template).render(known, **about)
         return HTMLResponse(text, status)
 

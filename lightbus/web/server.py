@@ -1,4 +1,4 @@
-"""Serves the console by itself, for ``lightbus web``."""
+"""Serves the console: by itself for ``lightbus web``, and beside a host for ``lightbus run --web``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -30,7 +31,9 @@ logger = logging.getLogger(__name__)
 _MOST = 200
 #: Seconds for a client to send the head of a request.
 _PATIENCE = 10.0
-#: The most bytes of that.
+#: Seconds for answers that have begun, once it is to end beside a host.
+_LEAVING = 4.0
+#: The most bytes of the head of a request.
 _MOST_HEAD = 32 * 1024
 _WHO = {
     "none": "everybody on this machine may look",
@@ -48,16 +51,48 @@ def serve(manifest: Manifest) -> None:
     Raises:
         ConfigurationError: The address can't be listened at, or the file of tokens can't be used.
     """
-    console, options = app(manifest), manifest.web
+    console = app(manifest)
     with _listening(manifest) as listening:
-        logger.info(
-            "the console: http://%s%s/ (%s; Ctrl-C ends it)",
-            options.listen,
-            options.root_path,
-            _WHO[options.auth],
-        )
-        logging.getLogger("uvicorn").setLevel(logging.ERROR)
+        _tell(manifest, "; Ctrl-C ends it")
         run(_Server(_config(console)).serve([listening]))
+
+
+@contextmanager
+def beside(manifest: Manifest) -> Iterator[None]:
+    """Serve the console of a manifest in a thread of its own, beside what this process does otherwise.
+
+    Args:
+        manifest: The manifest.
+
+    Raises:
+        ConfigurationError: The address can't be listened at, or the file of tokens can't be used.
+    """
+    console = app(manifest)
+    with _listening(manifest) as listening:
+        server = _Beside(_config(console))
+
+        def keep_serving() -> None:
+            try:
+                run(server.serve([listening]))
+            except Exception:
+                logger.exception("the console has failed, and nobody serves it now")
+
+        thread = threading.Thread(target=keep_serving, name="lightbus web", daemon=True)
+        thread.start()
+        _tell(manifest)
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join(_LEAVING)
+
+
+def _tell(manifest: Manifest, more: str = "") -> None:
+    """Say where the console is, and who may look."""
+    options = manifest.web
+    where = f"http://{options.listen}{options.root_path}/"
+    logger.info("the console: %s (%s%s)", where, _WHO[options.auth], more)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 def _config(console: Console) -> uvicorn.Config:
@@ -111,6 +146,14 @@ class _Server(uvicorn.Server):
     def _end(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+class _Beside(_Server):
+    """Leaves signals to whom it stands beside."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 class _Connection(H11Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from lightbus.insight.traffic.pace import Pace
 from lightbus.transports.cards import PolicyCard
@@ -75,6 +76,11 @@ def policy(it: PolicyCard) -> str:
 def counted(number: int, what: str, many: str = "") -> str:
     """Return a number with the noun that it counts, such as "1 event" or "1,204 events"."""
     return f"{number:,} {what if number == 1 else many or f'{what}s'}"
+
+
+def page_of(group: str) -> str:
+    """Return the address of the page of a listener's group, beneath the root of the console."""
+    return f"/listeners/{quote(group, safe='')}"
 
 
 FILTERS: Mapping[str, object] = {

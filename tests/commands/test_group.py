@@ -13,7 +13,7 @@ import click
 import pytest
 
 from lightbus.cli import acting
-from lightbus.cli.commands.group import _moved
+from lightbus.insight.control.prospects import moved
 from lightbus.transports.groups import Move
 from tests.guide.project import Project
 from tests.support.servers import Server
@@ -104,7 +104,7 @@ def test_a_group_is_moved_after_it_was_said_what_goes(project: Project, any_redi
 )
 def test_which_events_an_heir_has_had_itself_is_said(began: str, had: str) -> None:
     status: Any = SimpleNamespace(pending=0, retrying=0, dead=1)
-    said = _moved(Move(status, "shop-greet", unread=2, began=began))
+    said = moved(Move(status, "shop-greet", unread=2, began=began))
     assert said.startswith(
         "2 unread, 0 pending, 0 waiting for another attempt, 1 dead letter go to shop-greet"
     )

@@ -12,7 +12,7 @@ from lightbus.declared.listener import Listener, ListenerOptions
 from lightbus.declared.schedule import Schedule
 from lightbus.declared.settings import ApiSettings
 from lightbus.exceptions import InvalidParameters
-from lightbus.manifest.keys.forms import Named, keys_of
+from lightbus.manifest.keys.forms import Block, Named, keys_of
 from lightbus.manifest.model import Manifest
 
 
@@ -39,7 +39,7 @@ def test_a_listener_in_code_may_have_each_option_of_one_in_the_manifest() -> Non
 )
 def test_what_runs_has_the_defaults_of_the_manifest(section: str, running: type[Any]) -> None:
     form = keys_of(Manifest)[section].form
-    assert isinstance(form, Named)
+    assert isinstance(form, Named) and isinstance(form.value, Block)
     keys = keys_of(form.value.cls)
     defaults = {f.name: default_of(f) for f in fields(running) if f.name in keys and f.name != "redis"}
     assert defaults == {name: keys[name].default for name in defaults}

@@ -38,6 +38,7 @@ ELSEWHERE: Mapping[str, str] = {
     "uvicorn app:app --workers 4": "the campaign of frameworks serves by uvicorn",
     "python manage.py migrate lightbus": "tests/outbox/test_page does, for a project like that of the page",
     "lightbus web": "tests/web serves it, and looks at its pages in a browser",
+    "make console": "tests/web/test_example starts it, looks and ends it",
     "make cluster": "tests/docs/test_cluster starts it and ends it",
 }
 #: The pages whose projects `installed.framework` makes and serves, by their commands.

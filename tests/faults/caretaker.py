@@ -12,8 +12,9 @@ import sys
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import LightbusException
 from lightbus.host.checks import client_for
-from lightbus.insight import dead_letters, groups, pauses
+from lightbus.insight import dead_letters, groups
 from lightbus.insight.audit import Actor
+from lightbus.insight.control import pauses
 from lightbus.insight.dead_letters import Filter
 from lightbus.insight.overview import overview
 from lightbus.manifest.load import load

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from lightbus.bus.client import BusClient
-from lightbus.insight import groups, pauses
+from lightbus.insight import groups
 from lightbus.insight.audit import Actor
-from lightbus.insight.pauses import Heeded
+from lightbus.insight.control import pauses
+from lightbus.insight.control.pauses import Heeded
 from tests.guide.project import Project
 from tests.host.conftest import Bench, Hosted
 from tests.host.shop import ledger

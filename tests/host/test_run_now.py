@@ -11,7 +11,7 @@ import pytest
 from lightbus.exceptions import LightbusTimeout, ScheduleRefused
 from lightbus.insight.audit import Actor, acts
 from lightbus.insight.cards import last_runs, read_cards
-from lightbus.insight.schedules import Run, run_now, service_of
+from lightbus.insight.control.schedules import Run, run_now, service_of
 from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.guide.project import Project
 from tests.host.conftest import Bench

@@ -94,7 +94,8 @@ TABLE = {
         "listen": "web/test_server.py",
         "hosts root_path": "web/test_guard.py",
         "auth token_file user_header trusted_proxies": "web/test_users.py",
-        "refresh": "web/test_options.py",
+        "refresh mask": "web/test_options.py",
+        "allow roles role_header": "web/test_roles.py",
     },
     "TypesOptions": {
         "from out apis classes map": "commands/test_types.py",
@@ -113,7 +114,7 @@ def keys_with_values(block: Block, seen: set[str]) -> Iterator[tuple[str, str]]:
     for key in keys_of(block.cls).values():
         if isinstance(key.form, Block):
             yield from keys_with_values(key.form, seen)
-        elif isinstance(key.form, Named):
+        elif isinstance(key.form, Named) and isinstance(key.form.value, Block):
             yield from keys_with_values(key.form.value, seen)
         elif isinstance(key.form, OneOf):
             yield from keys_with_values(Block(key.form.options("redis") or type(None)), seen)

@@ -98,6 +98,8 @@ def test_the_reference_changes_nothing_but_for_its_examples(folder: Folder) -> N
     assert manifest.listeners["example"].events == ("shop.orders.placed",)
     assert manifest.schedules["example"].every == 30.0
     assert manifest.policies["example"] == model.Policy()
+    assert manifest.web.roles == {"example": ()}
+    manifest = replace(manifest, web=replace(manifest.web, roles={}))
     empty: dict[str, Any] = {"listeners": {}, "schedules": {}, "policies": {}}
     assert same(replace(manifest, **empty), replace(nothing, **empty))
 
@@ -159,9 +161,9 @@ def test_every_key_has_a_shape_that_can_be_printed() -> None:
         for key in keys_of(block.cls).values():
             if isinstance(key.form, Block):
                 walk(key.form)
-            elif isinstance(key.form, Named):
+            elif isinstance(key.form, Named) and isinstance(key.form.value, Block):
                 walk(key.form.value)
             else:
-                assert isinstance(key.form, Leaf | Leaves | OneOf) or key.name == "plugins"
+                assert isinstance(key.form, Leaf | Leaves | Named | OneOf) or key.name == "plugins"
 
     walk(ROOT)

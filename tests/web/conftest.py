@@ -11,11 +11,18 @@ from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
 from lightbus.web import Resolve, app
 from lightbus.web.console import Console
+from tests.host.conftest import bench as bench
+from tests.host.conftest import in_process as in_process
 
 NOBODY = "redis://127.0.0.1:1/0"
 ORIGIN = "http://localhost:8098"
 #: What a page of the console sends.
-OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin", "X-Lightbus-Console": "1"}
+OURS = {
+    "Origin": ORIGIN,
+    "Sec-Fetch-Site": "same-origin",
+    "X-Lightbus-Console": "1",
+    "HX-Request": "true",
+}
 #: Tokens of people.
 ANN, BOB = "ann-0123456789abcdefghij", "bob-0123456789abcdefghij"
 

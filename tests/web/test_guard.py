@@ -9,8 +9,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from lightbus.web import User, app, guard
-from lightbus.web.guard import MOST_BYTES
+from lightbus.web import User, app
+from lightbus.web.access import guard
+from lightbus.web.access.guard import MOST_BYTES
 from tests.web.conftest import OURS, browsing, manifest, visitor
 
 LOGIN = ("web.auth=token", "web.token_file=tests/web/tokens.txt")

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from lightbus.web.guard import Receive, Send
+from lightbus.web.access.guard import Receive, Send
 from tests.support.servers import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "console.md"

@@ -105,6 +105,36 @@ def test_what_was_seen_last_stays_while_redis_is_away(project: Project, start_se
     eventually(lambda: "can't be read now" not in get(port)[1], 60)
 
 
+def test_it_runs_beside_a_host_and_ends_with_it(project: Project) -> None:
+    project.write("bus.py", BUS)
+    port = free_port()
+    host = project.start("run", "-s", "accounts", "--web", "--set", f"web.listen={port}")
+    host.wait_for_line("the console: http://")
+    eventually(lambda: "accounts" in get(port)[1], 60)
+    assert host.terminate() == 0
+    with pytest.raises(OSError):
+        get(port)
+    assert "Traceback" not in host.output()
+
+
+def test_one_runs_beside_several_processes(project: Project) -> None:
+    project.write("bus.py", BUS)
+    port = free_port()
+    host = project.start("run", "-s", "accounts", "--processes", "2", "--web", "--set", f"web.listen={port}")
+    eventually(lambda: "2 ready" in get(port)[1], 60)
+    assert host.terminate() == 0
+    assert host.output().count("the console: http://") == 1 and "Traceback" not in host.output()
+
+
+def test_a_port_that_somebody_has_keeps_the_host_from_its_start(project: Project) -> None:
+    project.write("bus.py", BUS)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = project.run("run", "-s", "accounts", "--web", "--set", f"web.listen={port}")
+    assert done.returncode == 78 and "Traceback" not in done.stderr
+    assert f"web.listen: can't listen at 127.0.0.1:{port}: Address already in use" in done.stderr
+
+
 def test_clients_that_take_their_time_or_never_end_keep_nobody_out(project: Project) -> None:
     port = free_port()
     process = start(project, port)

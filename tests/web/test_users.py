@@ -10,8 +10,8 @@ import pytest
 
 from lightbus.exceptions import ConfigurationError
 from lightbus.web import User, app
-from lightbus.web.sessions import LASTS, Sessions
-from lightbus.web.tokens import Tokens
+from lightbus.web.access.sessions import LASTS, Sessions
+from lightbus.web.access.tokens import Tokens
 from tests.web.conftest import ANN, BOB, ORIGIN, OURS, browsing, manifest, visitor
 
 HTTPS = "https://bus.example.com"
@@ -152,17 +152,17 @@ def test_a_session_lasts_twelve_hours(tokens: Path) -> None:
     session_id = sessions.begin(ANN)
     headers = [(b"host", b"localhost"), (b"cookie", f"lightbus={session_id}".encode())]
     now = LASTS - 1
-    assert LASTS == 12 * 3600 and sessions.name({"headers": headers}) == "ann"
+    assert LASTS == 12 * 3600 and sessions.user({"headers": headers}) == User("ann")
     now = LASTS
-    assert sessions.name({"headers": headers}) is None
+    assert sessions.user({"headers": headers}) is None
     now = 0.0
-    assert sessions.name({"headers": headers}) is None
+    assert sessions.user({"headers": headers}) is None
 
 
 def test_a_broken_cookie_is_none(tokens: Path) -> None:
     sessions = Sessions(Tokens(str(tokens)))
     for cookie in (b"lightbus", b"=;;=\xff", b"lightbus=\x00", b'lightbus="', b"a" * 5000):
-        assert sessions.name({"headers": [(b"host", b"localhost"), (b"cookie", cookie)]}) is None
+        assert sessions.user({"headers": [(b"host", b"localhost"), (b"cookie", cookie)]}) is None
 
 
 async def test_a_token_that_is_taken_away_ends_its_sessions(tokens: Path) -> None:
@@ -191,7 +191,7 @@ async def test_nobody_gets_in_while_the_file_is_broken(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("ann\n", ":1: must be a name and a token"),
+        ("ann\n", ":1: must be a name, a token and"),
         ("# x\nann too-short\n", ":2: the token of ann has fewer than 20 characters"),
         (f"ann {ANN}\nbob {ANN}\n", ":2: bob has the token of somebody else"),
         (b"\xff\xfe", "it is no text"),
@@ -268,7 +268,7 @@ async def test_there_is_no_login_where_nobody_is_asked() -> None:
 
 
 async def test_only_so_many_sessions_are_kept(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightbus.web.sessions._MOST", 2)
+    monkeypatch.setattr("lightbus.web.access.sessions._MOST", 2)
     console = app(manifest(*by_token(tokens)))
     async with visitor(console) as browser:
         kept = [(await log_in(browser, ANN)).headers["set-cookie"].partition(";")[0]]

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from shlex import quote
 from typing import Any
 
@@ -20,17 +17,17 @@ from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.tables import Cell, Column, Table
 from lightbus.cli.wording import complain, counted, line_width
-from lightbus.exceptions import TransportError
+from lightbus.exceptions import InvalidParameters, TransportError
 from lightbus.host.logs import on_one_line
 from lightbus.insight import groups
 from lightbus.insight.cards import paused_groups
+from lightbus.insight.control import prospects
 from lightbus.insight.groups import Found
 from lightbus.insight.verdicts import of_group
 from lightbus.manifest.model import Manifest
-from lightbus.options import parse_duration
 from lightbus.transports.cards import Pause
 from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
-from lightbus.transports.unserved import duration, state, waiting
+from lightbus.transports.unserved import duration, state
 
 command = Group(
     "group",
@@ -38,8 +35,6 @@ command = Group(
     epilog="Example: lightbus group list",
 )
 
-#: Where a group stands that has had a stream from its beginning.
-_FIRST = ("0", "0-0")
 _COLUMNS = (
     Column("state"),
     Column("group", least=12),
@@ -99,7 +94,7 @@ def rm(group: str, dry_run: bool, yes: bool, because: str, scan: bool, **options
     groups.refuse_read(found)
     done = f"removed: {group}"
     question = f"Remove {group}, and drop that and what is fired until it is gone?"
-    sentences = [f"{each.status.stream}: {_kept(each.status)}" for each in found]
+    sentences = [f"{each.status.stream}: {prospects.kept(each.status)}" for each in found]
     if not _is_meant(sentences, done, question, dry_run, yes):
         return
 
@@ -130,7 +125,7 @@ def move(old: str, new: str, dry_run: bool, yes: bool, because: str, scan: bool,
 
     plans, paused = on_the_bus(manifest, plan)
     done, question = f"moved: {old} to {new}", f"Move all that from {old} to {new}, and remove {old}?"
-    sentences = [sentence for each in plans for sentence in _about(each.status, _moved(each))]
+    sentences = [it for each in plans for it in prospects.about(each.status, prospects.moved(each))]
     if old in paused:
         sentences.append(f"{old} is {paused[old].in_words()}; so is {new} from then on")
     if not _is_meant(sentences, done, question, dry_run, yes):
@@ -154,14 +149,18 @@ def move(old: str, new: str, dry_run: bool, yes: bool, because: str, scan: bool,
 @_to_act
 def seek(group: str, to: str, dry_run: bool, yes: bool, because: str, scan: bool, **options: Any) -> None:
     """Let a group that nobody reads read on from another place; says what is read again or skipped."""
-    manifest, place = begin(options), _place(to)
+    manifest = begin(options)
+    try:
+        place = prospects.place_of(to)
+    except InvalidParameters as e:
+        raise click.BadParameter(str(e), param_hint="--to") from None
 
     async def plan(client: BusClient, names: list[str]) -> list[Seek]:
         return await groups.plan_seek(await groups.find(client, names, group, scan=scan), place)
 
     plans = on_the_bus(manifest, plan)
     done, question = f"moved: {group} to {to}", f"Let {group} read on from there?"
-    sentences = [sentence for each in plans for sentence in _about(each.status, _sought(each))]
+    sentences = [it for each in plans for it in prospects.about(each.status, prospects.sought(each))]
     if not _is_meant(sentences, done, question, dry_run, yes):
         return
 
@@ -193,7 +192,7 @@ def hand_back(
 
     plans = on_the_bus(manifest, plan)
     done, question = f"handed back: {group}", f"Hand that of {group} back to Lightbus 1.x?"
-    sentences = [f"{each.status.stream}: {_handed_back(each, dead_letters)}" for each in plans]
+    sentences = [f"{each.status.stream}: {prospects.handed_back(each, dead_letters)}" for each in plans]
     if not _is_meant(sentences, done, question, dry_run, yes):
         return
 
@@ -205,7 +204,7 @@ def hand_back(
     print(f"{done}: {counted(sum(each.pending + each.added for each in outcome), 'event')}")
     for each in outcome:
         if each.waits:
-            raise click.ClickException(f"{_waits(each)}: run this again then")
+            raise click.ClickException(f"{prospects.waits(each)}: run this again then")
 
 
 def _is_meant(sentences: Iterable[str], done: str, question: str, dry_run: bool, yes: bool) -> bool:
@@ -219,103 +218,6 @@ def _is_meant(sentences: Iterable[str], done: str, question: str, dry_run: bool,
         need_terminal()
         confirm(question, "nothing was done")
     return True
-
-
-def _about(status: GroupStatus, sentence: str) -> Iterable[str]:
-    """Say a sentence of a group, and which processes may read it though they are silent."""
-    yield f"{status.stream}: {sentence}"
-    for consumer in status.consumers:
-        if consumer.is_1x:
-            yield (
-                f"{status.stream}: {consumer.process_name} is a Lightbus 1.x, which is heard of only when it "
-                "reads something; see that it is stopped, or it makes the group again"
-            )
-
-
-def _moved(plan: Move) -> str:
-    """Say what becomes of all that waits for a group that is moved."""
-    status = plan.status
-    unread = f"{plan.unread:,}" if plan.began or status.lag_is_exact else f"about {plan.unread:,}"
-    kept = f"{unread} unread, {status.pending:,} pending, {_rest(status)} go to {plan.heir}"
-    if not plan.began:
-        return kept
-    since = f"since {plan.began} of {_time_of(plan.began)}"
-    had = "all events" if plan.began in _FIRST else f"the events {since}"
-    return (
-        f"{kept}, which is there already; it has had {had} itself, so none of those is given to it again, "
-        "but for dead letters"
-    )
-
-
-def _sought(plan: Seek) -> str:
-    """Say what becomes of the events of a group that reads on from another place."""
-    status = plan.status
-    if plan.first:
-        oldest = ", the oldest that is there" if plan.is_oldest else ""
-        start = f"reads on from {plan.first} of {_time_of(plan.first)}{oldest}"
-    else:
-        start = "reads on with the next event"
-    kept = f"{status.pending:,} pending and {status.retrying:,} waiting for another attempt"
-    if plan.again:
-        count = counted(plan.again, "event")
-        return (
-            f"{start}; {count} that it has read run again, also those that dedupe remembers; {kept} run "
-            f"once, with those or by themselves; {counted(status.dead, 'dead letter')} stay"
-        )
-    skipped = f"{counted(plan.skipped, 'unread event')} never run" if plan.skipped else "nothing is skipped"
-    return f"{start}; {skipped}; {kept} and {counted(status.dead, 'dead letter')} stay"
-
-
-def _handed_back(plan: HandBack, letters: bool) -> str:
-    """Say what becomes of the events that wait for a group that goes back to 1.x."""
-    said = [f"into the pending list: {counted(plan.pending, 'event')}"]
-    if plan.added:
-        said.append(f"added again to the stream, which they left: {counted(plan.added, 'event')}")
-    kept = plan.letters if letters else plan.status.dead
-    said.append(f"dead letters {'among these' if letters else 'that stay'}: {kept:,}")
-    if plan.broken:
-        said.append(f"that stay since they are no events: {plan.broken:,}")
-    if plan.waits:
-        said.append(_waits(plan))
-    return "; ".join(said)
-
-
-def _waits(plan: HandBack) -> str:
-    """Say which events can't be handed back yet."""
-    return (
-        f"{counted(plan.waits, 'event')} can't be added again to {plan.status.stream} before the group "
-        f"{plan.behind} has read it, which would get them, too"
-    )
-
-
-def _place(text: str) -> str:
-    """Read the place where a group is to read on."""
-    if text in ("start", "end") or re.fullmatch(r"\d{1,20}-\d{1,20}", text):
-        return text
-    try:
-        return str(time.time() - parse_duration(text))
-    except ValueError:
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is not None:
-            return str(max(0.0, at.timestamp()))
-    except (ValueError, OverflowError, OSError):
-        pass
-    raise click.BadParameter(
-        f"{text!r} is no place; write start, end, 2h for two hours ago, a time with its zone such as "
-        "2026-01-31T12:00:00+01:00, or an id such as 1790000000000-0",
-        param_hint="--to",
-    )
-
-
-def _time_of(entry_id: str) -> str:
-    """Return when an event was stored, from the id that it has in Redis."""
-    try:
-        at = datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return "an unknown time"
-    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _find(manifest: Manifest, group: str, scan: bool) -> list[Found]:
@@ -335,15 +237,6 @@ def _look(manifest: Manifest, group: str | None, scan: bool) -> tuple[list[Found
         return found, {name: pause.in_words() for name, pause in paused.items()}
 
     return on_the_bus(manifest, look)
-
-
-def _kept(status: GroupStatus) -> str:
-    """Say what is kept for a group."""
-    return f"{waiting(status)}, {_rest(status)}"
-
-
-def _rest(status: GroupStatus) -> str:
-    return f"{status.retrying:,} waiting for another attempt, {counted(status.dead, 'dead letter')}"
 
 
 def _row(status: GroupStatus, paused: Mapping[str, str]) -> Iterable[Cell]:

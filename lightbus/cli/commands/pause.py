@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +13,10 @@ from lightbus.cli.completion import groups
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
 from lightbus.cli.wording import complain, counted
+from lightbus.exceptions import InvalidParameters
 from lightbus.host.logs import on_one_line
-from lightbus.insight import pauses
-from lightbus.insight.pauses import Heeded, Target
-from lightbus.options import parse_duration
+from lightbus.insight.control import pauses
+from lightbus.insight.control.pauses import Heeded, Target
 from lightbus.transports.unserved import consequence
 
 
@@ -36,7 +35,11 @@ def command(listener: str, until: str | None, because: str, scan: bool, **option
 
     What it has begun is finished. Events wait for it, also while its processes are started again.
     """
-    manifest, seconds = begin(options), _seconds(until)
+    manifest = begin(options)
+    try:
+        seconds = None if until is None else pauses.seconds_until(until)
+    except InvalidParameters as e:
+        raise click.BadParameter(str(e), param_hint="--until") from None
 
     async def act(client: BusClient, names: list[str]) -> tuple[Target, float | None, Heeded]:
         target = await pauses.find(client, names, listener, manifest.listeners, scan=scan)
@@ -56,37 +59,7 @@ def command(listener: str, until: str | None, because: str, scan: bool, **option
     for name in pauses.without_card(target, heeded):
         complain(on_one_line(f"{name} reads its events, too, and is a Lightbus 1.x or may not heed pauses"))
     if heeded.not_by:
-        raise click.ClickException(not_heeded(heeded, "takes events still"))
-
-
-def not_heeded(heeded: Heeded, what: str) -> str:
-    """Say which processes have not heeded it in time, and why that may be."""
-    names = ", ".join(map(on_one_line, heeded.not_by))
-    return (
-        f"{names} {what}, as far as is known after {pauses.PATIENCE:g} s: it is busy, can't reach Redis, or "
-        "was killed within the last half minute; lightbus status shows whether it runs"
-    )
-
-
-def _seconds(until: str | None) -> float | None:
-    """Return for how long a pause lasts."""
-    if until is None:
-        return None
-    try:
-        seconds: float = parse_duration(until)
-    except ValueError:
-        try:
-            at = datetime.fromisoformat(until)
-            seconds = at.timestamp() - time.time() if at.tzinfo is not None else -1.0
-        except (ValueError, OverflowError, OSError):
-            seconds = -1.0
-    if seconds <= 0:
-        raise click.BadParameter(
-            f"{until!r} is no time to come; write 30m or 2h, or a time with its zone such as "
-            "2026-01-31T12:00:00+01:00",
-            param_hint="--until",
-        )
-    return seconds
+        raise click.ClickException(on_one_line(pauses.not_heeded(heeded, "takes events still")))
 
 
 def _local(at: float) -> str:

@@ -8,14 +8,13 @@ import click
 
 from lightbus.bus.client import BusClient
 from lightbus.cli.acting import actor, because_option, on_the_bus
-from lightbus.cli.commands.pause import not_heeded
 from lightbus.cli.completion import groups
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
 from lightbus.cli.wording import complain
 from lightbus.host.logs import on_one_line
-from lightbus.insight import pauses
-from lightbus.insight.pauses import Heeded, Target
+from lightbus.insight.control import pauses
+from lightbus.insight.control.pauses import Heeded, Target
 
 
 @click.command("resume", cls=Command, epilog="Example: lightbus resume shop-mailer")
@@ -38,4 +37,4 @@ def command(listener: str, because: str, scan: bool, **options: Any) -> None:
     if not (heeded.by or heeded.not_by):
         complain("no process runs it now")
     if heeded.not_by:
-        complain(not_heeded(heeded, "does not take events yet"))
+        complain(on_one_line(pauses.not_heeded(heeded, "does not take events yet")))

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from lightbus.cli.help import LOG, Command, shared_option
 from lightbus.cli.manifest_options import manifest_options, read
 from lightbus.cli.plugins import spoken
 from lightbus.declared.settings import FEATURES, Feature
+from lightbus.exceptions import MissingExtra
 from lightbus.host import logs
 from lightbus.host.banner import tell_start
 from lightbus.host.host import Host
@@ -56,6 +58,7 @@ _UNTOLD = (
     help="For development: start again whenever a module, what it imports from this project, or the "
     "manifest changes.",
 )
+@click.option("--web", is_flag=True, help="Also serve the console, as lightbus web does, by the keys of web.")
 @click.option(
     "--fail-fast", is_flag=True, help="End with status 69 where Redis does not answer at the start."
 )
@@ -75,7 +78,13 @@ _UNTOLD = (
 )
 @manifest_options
 def command(
-    only: str | None, skip: str | None, schema: Path | None, fail_fast: bool, reload: bool, **options: Any
+    only: str | None,
+    skip: str | None,
+    schema: Path | None,
+    fail_fast: bool,
+    reload: bool,
+    web: bool,
+    **options: Any,
 ) -> int:
     """Host the APIs, listeners and tasks of this project's bus modules until SIGTERM or Ctrl-C."""
     features = _features(only, skip)
@@ -85,6 +94,7 @@ def command(
             "of them out"
         )
     number, overseer = begin_host(options), overseer_of(os.environ)
+    has_console = web and (number is None or (reload and number == 1))
 
     def read_again() -> Manifest:
         manifest = read(**options)
@@ -100,7 +110,8 @@ def command(
     if number is None:
         tell_start(manifest)
         if manifest.processes > 1:
-            return Supervisor(manifest, this_command(), Path.cwd(), overseer).run()
+            with _console(manifest, has_console):
+                return Supervisor(manifest, this_command(), Path.cwd(), overseer).run()
     for problem in manifest.notes if number in (None, 1) else ():
         if problem.severity == "warning":
             logger.warning("%s", problem)
@@ -114,7 +125,24 @@ def command(
     )
     if schema is not None:
         host.bus.schema.load_local(schema)
-    return host_until_end(host, overseer)
+    with _console(manifest, has_console):
+        return host_until_end(host, overseer)
+
+
+def _console(manifest: Manifest, is_wanted: bool) -> AbstractContextManager[None]:
+    """Serve the console for as long as the host runs, where that is wanted.
+
+    Raises:
+        ConfigurationError: The address can't be listened at, or an extra is missing.
+    """
+    if not is_wanted:
+        return nullcontext()
+    # Not at the top: a host without it does without its memory.
+    try:
+        from lightbus.web.server import beside
+    except ImportError as e:
+        raise MissingExtra("lightbus run --web", "web") from e
+    return beside(manifest)
 
 
 def host_until_end(host: Host, overseer: Overseer | None) -> int:

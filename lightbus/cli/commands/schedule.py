@@ -18,8 +18,8 @@ from lightbus.cli.tables import Table
 from lightbus.cli.wording import complain, counted, line_width
 from lightbus.host.logs import on_one_line
 from lightbus.host.shutdown import EXIT_FAILED
+from lightbus.insight.control.schedules import Run, run_now, service_of
 from lightbus.insight.overview import schedules
-from lightbus.insight.schedules import Run, run_now, service_of
 from lightbus.options import parse_duration
 
 command = Group(

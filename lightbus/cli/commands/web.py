@@ -57,6 +57,13 @@ def _given(context: click.Context, option: click.Parameter, value: Any) -> Any:
     help="The header in which the proxy names the user; left out, X-Forwarded-User.",
 )
 @click.option(
+    "--role-header",
+    "web_role_header",
+    metavar="HEADER",
+    callback=_given,
+    help="The header in which the proxy names the user's role; left out, no header is believed.",
+)
+@click.option(
     "--trusted-proxy",
     "web_trusted_proxies",
     multiple=True,
@@ -71,11 +78,19 @@ def _given(context: click.Context, option: click.Parameter, value: Any) -> Any:
     callback=_given,
     help="The path beneath which a proxy shows it, such as /bus.",
 )
+@click.option(
+    "--allow",
+    "web_allow",
+    metavar="ACTIONS",
+    callback=_given,
+    help="What everybody may do who has no role, such as pause,run_schedule; left out, they may only look.",
+)
 @manifest_options
 def command(**options: Any) -> None:
     """Show the bus in a browser: who is on it, what waits, and what needs somebody.
 
-    It only reads. Other machines reach it where --listen says so, and then it asks who they are.
+    It only reads, unless --allow or a role lets somebody do more. Other machines reach it where --listen says
+    so, and then it asks who they are.
     """
     manifest = begin(options, "info")
     logs.configure(manifest.bus.log_level, manifest.bus.log_format)

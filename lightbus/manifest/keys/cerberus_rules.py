@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lightbus.exceptions import ConfigurationError
@@ -114,24 +115,47 @@ def validate(cls: type[Any], node: Node, path: str, problems: Problems) -> dict[
     Returns:
         The valid values of its keys, read; those of maps within are left out.
     """
+    return _valid(keys_of(cls), _compiled(cls), node, path, problems)
+
+
+def validate_lists(key: Key, form: Leaves, node: Node, path: str, problems: Problems) -> dict[str, Any]:
+    """Check one map whose keys are names that the user gave, each with a list.
+
+    Args:
+        key: The key of the map.
+        form: That of each list.
+        node: The map.
+        path: Its path.
+        problems: Takes what is wrong.
+
+    Returns:
+        The valid lists by their names, read.
+    """
+    keys = {name: replace(key, name=name, form=form) for name, _ in node.items()}
+    rules = {name: rule_of(each) for name, each in keys.items()}
+    return _valid(keys, dict(DefinitionSchema(Rules(), rules)), node, path, problems)
+
+
+def _valid(
+    keys: Mapping[str, Key], rules: Mapping[str, Any], node: Node, path: str, problems: Problems
+) -> dict[str, Any]:
     document = {key: _raw(child) for key, child in node.items()}
     broken = {key for key, value in document.items() if value is _BROKEN}
     for key in broken:
         # It was told already; as absent it would be told again where it is required.
         del document[key]
-    keys = keys_of(cls)
     nulls = [k for k, v in document.items() if v is None and k in keys and not keys[k].nullable]
     for key in nulls:
         del document[key]
     # As the schema of a child it is taken as checked, instead of being checked again for every map.
-    validator = Rules(_compiled(cls), is_child=True)
+    validator = Rules(rules, is_child=True)
     if not validator.validate(document):
         told = {(name,) for name in broken}
         for error in _flat(validator._errors):
             # A value that is no duration needs no word about its bounds, too.
             if error.document_path not in told and error.document_path[:1] not in told:
                 told.add(error.document_path)
-                _report(error, cls, node, path, problems)
+                _report(error, keys, node, path, problems)
     if validator.dropped:
         problems.add(node.place, path, f"and {validator.dropped:,} more mistakes in this map")
         return {}
@@ -157,10 +181,9 @@ def _flat(found: Any) -> Iterator[Any]:
             yield error
 
 
-def _report(error: Any, cls: type[Any], node: Node, path: str, problems: Problems) -> None:
+def _report(error: Any, keys: Mapping[str, Key], node: Node, path: str, problems: Problems) -> None:
     name, *index = error.document_path
     full = f"{path}.{name}" if path else str(name)
-    keys = keys_of(cls)
     if error.code == errors.UNKNOWN_FIELD.code:
         place = node.get(name)
         advice = "; << takes a map" if name == "<<" else problems.suggest(name, keys)

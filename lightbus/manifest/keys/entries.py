@@ -8,7 +8,7 @@ from typing import Any
 
 from lightbus.manifest.model import Manifest, Policy
 
-from .forms import ROOT, Block, Key, Named, Nothing, OneOf, Plugins, keys_of
+from .forms import ROOT, Block, Key, Leaves, Named, Nothing, OneOf, Plugins, keys_of
 
 _TOP = Key("", ROOT, "", MISSING, nullable=False, minimum=None, maximum=None)
 
@@ -45,16 +45,16 @@ class Entry:
                 yield Entry((*self.path, name), key, _held(self.value, key))
         elif isinstance(form, OneOf):
             chosen = self.value
-            yield self._named(chosen.name, form.options(chosen.name) or Nothing, chosen.options)
+            yield self._named(chosen.name, Block(form.options(chosen.name) or Nothing), chosen.options)
         elif isinstance(form, Named):
             for name, value in self.value.items():
-                yield self._named(name, form.value.cls, value)
+                yield self._named(name, form.value, value)
         elif isinstance(form, Plugins):
             for name, options in self.value.items():
-                yield self._named(name, type(options), options)
+                yield self._named(name, Block(type(options)), options)
 
-    def _named(self, name: str, cls: type[Any], value: Any) -> Entry:
-        key = replace(self.key, name=name, form=Block(cls), description="", default=MISSING)
+    def _named(self, name: str, form: Block | Leaves, value: Any) -> Entry:
+        key = replace(self.key, name=name, form=form, description="", default=MISSING)
         return Entry((*self.path, name), key, value)
 
 

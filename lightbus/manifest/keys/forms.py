@@ -61,9 +61,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A map whose keys are names that the user gives."""
+    """A map whose keys are names that the user gives, each with a map or with a list."""
 
-    value: Block
+    value: Block | Leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,10 @@ def _form(hint: Any) -> Form | None:
         item = leaf_of(arguments[0])
         return Leaves(item, arguments[0] in _ALONE) if item else None
     if get_origin(hint) is Mapping:
-        return Plugins() if arguments[1] is Any else Named(Block(arguments[1]))
+        if arguments[1] is Any:
+            return Plugins()
+        value = _form(arguments[1])
+        return Named(value) if isinstance(value, Block | Leaves) else None
     return None
 
 

@@ -34,7 +34,9 @@ FLAGS = {
     "web_auth": ("--auth", "web.auth"),
     "web_token_file": ("--token-file", "web.token_file"),
     "web_user_header": ("--user-header", "web.user_header"),
+    "web_role_header": ("--role-header", "web.role_header"),
     "web_trusted_proxies": ("--trusted-proxy", "web.trusted_proxies"),
+    "web_allow": ("--allow", "web.allow"),
     "web_root_path": ("--root-path", "web.root_path"),
 }
 _RANK = 1_000_000

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from lightbus.declared.settings import ChosenTransport
 from lightbus.exceptions import ConfigurationError, TransportNotFound
-from lightbus.manifest.keys.cerberus_rules import validate
-from lightbus.manifest.keys.forms import Block, Key, Leaves, OneOf, keys_of
+from lightbus.manifest.keys.cerberus_rules import validate, validate_lists
+from lightbus.manifest.keys.forms import Block, Key, Leaves, Named, OneOf, keys_of
 from lightbus.manifest.keys.installed import plugin_names, plugin_options
 from lightbus.manifest.keys.scalars import Leaf, name_pattern
 from lightbus.manifest.problems import Place, Problems, shown
@@ -58,6 +59,8 @@ class Blocks:
             if isinstance(child.value, dict):
                 if isinstance(key.form, Block):
                     result[key.attribute] = self.make(key.form.cls, child, full)
+                elif isinstance(key.form, Named) and isinstance(key.form.value, Leaves):
+                    result[key.attribute] = self._lists(key, key.form.value, child, full)
             elif name in values:
                 result[key.attribute] = self._finish(key, values[name], child, full)
         try:
@@ -84,6 +87,21 @@ class Blocks:
                 continue
             empty = name if child.value is None else ""
         return MappingProxyType({name: value for name, value in made.items() if value is not None})
+
+    def _lists(self, key: Key, form: Leaves, node: Node, path: str) -> Mapping[str, tuple[Any, ...]]:
+        """Make the lists of a map whose keys are names that the user gave."""
+        pattern, says = name_pattern(path)
+        for name, child in node.items():
+            if not pattern.fullmatch(name):
+                self.problems.add(child.where, shown(f"{path}.{name}"), f"can't be a name; {says}")
+        read = validate_lists(key, form, node, path, self.problems)
+        one = replace(key, form=form)
+        made = {
+            name: self._finish(one, read[name], child, f"{path}.{name}")
+            for name, child in node.items()
+            if name in read and pattern.fullmatch(name)
+        }
+        return MappingProxyType(made)
 
     def transport(
         self, form: OneOf, name: str, options: Node | None, choice: Node | None, path: str

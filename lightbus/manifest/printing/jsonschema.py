@@ -75,7 +75,7 @@ class _Schema:
             return {"anyOf": [ref, {"type": "boolean"}, _EXPRESSION]} if form.toggle else ref
         if isinstance(form, Named):
             pattern = name_pattern(key.name)[0].pattern
-            return _map({f"^({pattern})$": self._block(form.value)})
+            return _map({f"^({pattern})$": self._form(form.value, key)})
         if isinstance(form, OneOf):
             transports = {name: self._options(form.options(name)) for name in form.names()}
             return {**_map({}, transports), "maxProperties": 1}

@@ -10,7 +10,7 @@ from typing import Any
 from lightbus.manifest.keys.entries import Entry
 from lightbus.manifest.keys.forms import Block, Leaves, OneOf
 from lightbus.manifest.keys.scalars import Leaf
-from lightbus.manifest.model import Manifest
+from lightbus.manifest.model import Manifest, WebOptions
 from lightbus.plugins.own_options import OWN_PLUGINS
 from lightbus.transports.redis.options import RedisOptions
 
@@ -51,6 +51,7 @@ def everything() -> Entry:
     entries: dict[str, Any] = {
         **{key: {"example": None} for key in ("policies", "listeners", "schedules")},
         "plugins": {name: cls() for name, cls in OWN_PLUGINS.items()},
+        "web": replace(WebOptions(), roles={"example": ()}),
     }
     return Entry(value=replace(Manifest(), **entries))
 

@@ -78,6 +78,7 @@ class Listener:
         declared: What a process says of it; None if none shows it.
         processes: The processes that run it, each with what it says.
         chart: How it went; None where it was seen less than twice.
+        paused: Since when and by whom it is paused; empty if it is not.
     """
 
     group: str
@@ -87,6 +88,7 @@ class Listener:
     runs: Runs
     declared: ListenerCard | None
     processes: list[tuple[Card, ListenerCard]]
+    paused: str = ""
     chart: Chart | None = None
 
 
@@ -112,6 +114,7 @@ def listener(look: Look, paces: Paces, name: str) -> Listener | None:
         _runs(it for _, it in cards),
         declared,
         cards,
+        next((each.it.paused for each in streams if each.it.paused), ""),
         _chart(paces.series((each.it for each in streams), _MOST_POINTS)),
     )
 

@@ -2,8 +2,12 @@
 // when the console does not answer.
 "use strict";
 
+// Where somebody writes, or has opened something, which a renewal would undo.
+const AT_WORK = "input:not([type=hidden]):focus, textarea:focus, select:focus, details[open], dialog[open]";
+
 function isBusy() {
-  return document.hidden || String(window.getSelection()) !== "";
+  const page = document.getElementById("page");
+  return document.hidden || String(window.getSelection()) !== "" || page.querySelector(AT_WORK) !== null;
 }
 
 function silence(isSilent) {
@@ -14,6 +18,14 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   const isRenewal = event.detail.elt.id === "page";
   if (isRenewal && isBusy()) {
     event.preventDefault();
+  }
+});
+
+// What was done is told at the top of the page, so that is where a reader goes on.
+document.addEventListener("htmx:afterSettle", (event) => {
+  const verb = event.detail.requestConfig && event.detail.requestConfig.verb;
+  if (verb === "post" && document.activeElement === document.body) {
+    document.getElementById("page").focus();
   }
 });
 

@@ -123,7 +123,10 @@ class Guard:
             is_ours = site == ["same-origin"]
         else:
             is_ours = len(origin) == 1 and urlsplit(origin[0]).netloc.lower() == host_of(scope)
-        if not is_ours or not headers(scope, OURS):
+        # A form of ours that is sent without a script has no header of ours; but only browsers say this, and
+        # no script can.
+        is_form = bool(site) and headers(scope, b"sec-fetch-mode") == ["navigate"]
+        if not is_ours or not (is_form or headers(scope, OURS)):
             raise Refused(
                 403,
                 "This was not sent by a page of the console, so nothing was done. Open the console anew and "

@@ -10,6 +10,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from .hosts import is_loopback, name_of_host
+from .rights import User
 from .tokens import Tokens, digest
 
 #: Seconds that a session lasts.
@@ -43,7 +44,7 @@ class Sessions:
 
     def begin(self, token: str) -> str | None:
         """Begin a session, whose id nobody has known before; return it, or None without such a token."""
-        if self._tokens.name(token) is None:
+        if self._tokens.user(token) is None:
             return None
         while len(self._held) >= _MOST:
             del self._held[next(iter(self._held))]
@@ -51,14 +52,14 @@ class Sessions:
         self._held[digest(session_id)] = _Session(digest(token), self._now() + LASTS)
         return session_id
 
-    def name(self, scope: Mapping[str, Any]) -> str | None:
+    def user(self, scope: Mapping[str, Any]) -> User | None:
         """Return whose session a request belongs to."""
         for key in _ids(scope):
             session = self._held.get(key)
             if session is not None and self._now() < session.until:
-                name = self._tokens.name_of(session.token)
-                if name is not None:
-                    return name
+                user = self._tokens.user_of(session.token)
+                if user is not None:
+                    return user
             self._held.pop(key, None)
         return None
 

@@ -9,10 +9,9 @@ from lightbus.bus.client import BusClient
 from lightbus.declared.names import advice
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusTimeout, NoWorker, ScheduleRefused, WorkerLost
+from lightbus.insight.audit import Actor, acting
+from lightbus.insight.cards import read_cards
 from lightbus.transports.cards import Card
-
-from .audit import Actor, acting
-from .cards import read_cards
 
 #: Seconds that a host has to say that a run has begun.
 _PATIENCE = 15.0

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lightbus.bus.client import BusClient
 from lightbus.declared.names import meant
-from lightbus.exceptions import GroupRefused
+from lightbus.exceptions import GroupRefused, InvalidParameters
+from lightbus.insight import groups
+from lightbus.insight.audit import Actor, acting
+from lightbus.insight.cards import PATIENCE as PATIENCE
+from lightbus.insight.cards import Heeded as Heeded
+from lightbus.insight.cards import heeded, listener_on, read_cards, read_pauses
+from lightbus.options import parse_duration
 from lightbus.transports.cards import Pause
 from lightbus.transports.groups import GroupStatus
-
-from . import groups
-from .audit import Actor, acting
-from .cards import PATIENCE as PATIENCE
-from .cards import Heeded as Heeded
-from .cards import heeded, listener_on, read_cards, read_pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,45 @@ async def resume(client: BusClient, target: Target, *, by: Actor | None = None) 
             if it.moved_to == target.group and not any(listener_on(card, *names) for card in cards):
                 await schema.resume(*names)
     return await heeded(client, target.service, target.name, is_paused=False)
+
+
+def seconds_until(text: str) -> float:
+    """Return for how long a pause lasts, in seconds.
+
+    Args:
+        text: Such as ``2h``, or when it ends, as a time with its zone.
+
+    Raises:
+        InvalidParameters: It is no time to come.
+    """
+    try:
+        seconds: float = parse_duration(text)
+    except ValueError:
+        try:
+            at = datetime.fromisoformat(text)
+            seconds = at.timestamp() - time.time() if at.tzinfo is not None else -1.0
+        except (ValueError, OverflowError, OSError):
+            seconds = -1.0
+    if seconds <= 0:
+        raise InvalidParameters(
+            f"{text!r} is no time to come; write 30m or 2h, or a time with its zone such as "
+            "2026-01-31T12:00:00+01:00"
+        )
+    return seconds
+
+
+def not_heeded(heeded: Heeded, what: str) -> str:
+    """Say which processes have not heeded it in time, and why that may be.
+
+    Args:
+        heeded: What they have made of it.
+        what: What they do instead.
+    """
+    names = ", ".join(heeded.not_by)
+    return (
+        f"{names} {what}, as far as is known after {PATIENCE:g} s: it is busy, can't reach Redis, or "
+        "was killed within the last half minute; lightbus status shows whether it runs"
+    )
 
 
 def without_card(target: Target, heeded: Heeded) -> list[str]:

@@ -1,13 +1,17 @@
-"""The file of tokens: a line for each person, which is read again when it has changed."""
+"""The file of tokens: a line for each person, with their role, which is read again when it has changed."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
+from lightbus.declared.names import advice
 from lightbus.exceptions import ConfigurationError
+
+from .rights import User
 
 logger = logging.getLogger(__name__)
 
@@ -17,46 +21,50 @@ _MOST_BYTES = 1_000_000
 
 
 class Tokens:
-    """The tokens of a file, of which each line is a name and a token; ``#`` begins a comment.
+    """The tokens of a file, of which each line is a name, a token, and a role for those who have one.
+
+    ``#`` begins a comment.
 
     Args:
         path: The file.
+        roles: The roles that there are.
 
     Raises:
         ConfigurationError: It can't be read, or a line is wrong.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, roles: Collection[str] = ()) -> None:
         self._path = Path(path)
+        self._roles = roles
         self._stamp: tuple[int, int, int] | None = None
         self._trouble = ""
-        self._names = self._read()
+        self._users = self._read()
 
-    def name(self, token: str) -> str | None:
+    def user(self, token: str) -> User | None:
         """Return whose token it is."""
-        return self.name_of(digest(token))
+        return self.user_of(digest(token))
 
-    def name_of(self, token_digest: bytes) -> str | None:
+    def user_of(self, token_digest: bytes) -> User | None:
         """Return whose token it is, by its :func:`digest`."""
         self._refresh()
-        return self._names.get(token_digest)
+        return self._users.get(token_digest)
 
     def _refresh(self) -> None:
         """Read the file again if it is another one by now; with one that is wrong, nobody gets in."""
         try:
             if self._looks() == self._stamp:
                 return
-            self._names, self._trouble = self._read(), ""
+            self._users, self._trouble = self._read(), ""
         except (ConfigurationError, OSError) as e:
             if str(e) != self._trouble:
                 logger.error("nobody gets into the console until this is mended: %s", e)
-            self._names, self._stamp, self._trouble = {}, None, str(e)
+            self._users, self._stamp, self._trouble = {}, None, str(e)
 
     def _looks(self) -> tuple[int, int, int]:
         it = os.stat(self._path)
         return it.st_mtime_ns, it.st_size, it.st_ino
 
-    def _read(self) -> dict[bytes, str]:
+    def _read(self) -> dict[bytes, User]:
         try:
             self._stamp = self._looks()
             with self._path.open("rb") as file:
@@ -64,15 +72,21 @@ class Tokens:
         except (OSError, UnicodeDecodeError) as e:
             why = e.strerror if isinstance(e, OSError) else "it is no text"
             raise ConfigurationError(f"{self._path}: the tokens can't be read: {why}") from None
-        found: dict[bytes, str] = {}
+        found: dict[bytes, User] = {}
         for number, line in enumerate(text.splitlines(), 1):
             words = line.split()
             if not words or words[0].startswith("#"):
                 continue
             where = f"{self._path}:{number}"
-            if len(words) != 2:
-                raise ConfigurationError(f"{where}: must be a name and a token, with a space between them")
-            name, token = words
+            if len(words) not in (2, 3):
+                raise ConfigurationError(
+                    f"{where}: must be a name, a token and, for those who have one, a role, with spaces "
+                    "between them"
+                )
+            name, token, *roles = words
+            if roles and roles[0] not in self._roles:
+                advice_ = advice(roles[0], self._roles, "there are")
+                raise ConfigurationError(f"{where}: web.roles has no role {roles[0]!r} for {name}{advice_}")
             if len(token) < LEAST:
                 raise ConfigurationError(
                     f"{where}: the token of {name} has fewer than {LEAST} characters and might be guessed; "
@@ -82,7 +96,7 @@ class Tokens:
                 raise ConfigurationError(
                     f"{where}: {name} has the token of somebody else; give each their own"
                 )
-            found[digest(token)] = name
+            found[digest(token)] = User(name, *roles)
         return found
 
 

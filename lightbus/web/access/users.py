@@ -5,25 +5,14 @@ from __future__ import annotations
 import inspect
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .rights import User
 from .sessions import Sessions
 from .tokens import Tokens
 
 #: An ASGI scope.
 Scope = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Somebody who looks at the console.
-
-    Args:
-        name: The name by which others know them.
-    """
-
-    name: str
 
 
 #: Says who sends a request; None for nobody who may look.
@@ -39,8 +28,12 @@ class Door(Protocol):
     async def user(self, scope: Scope) -> User | None:
         """Return who sends a request; None for nobody who may look."""
 
+    def address(self, scope: Scope) -> str:
+        """Return from where it comes, as far as that is known."""
+        return client_of(scope)
 
-class Open:
+
+class Open(Door):
     """Lets everybody in who reaches it."""
 
     has_login = False
@@ -50,7 +43,7 @@ class Open:
         return User("")
 
 
-class Embedded:
+class Embedded(Door):
     """Asks the application that the console is a part of."""
 
     has_login = False
@@ -64,27 +57,39 @@ class Embedded:
         return await found if inspect.isawaitable(found) else found
 
 
-class ByProxy:
+class ByProxy(Door):
     """Believes a header, if it comes from a proxy that is trusted.
 
     Args:
         header: Its name.
         networks: The addresses of those proxies.
+        role_header: The name of the one with the role; empty where none is believed.
     """
 
     has_login = False
 
-    def __init__(self, header: str, networks: Sequence[str]) -> None:
+    def __init__(self, header: str, networks: Sequence[str], role_header: str = "") -> None:
         self._header = header.lower().encode()
+        self._role_header = role_header.lower().encode()
         self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
 
     async def user(self, scope: Scope) -> User | None:
         """Return whom the proxy names."""
-        if not self._is_trusted((scope.get("client") or ("",))[0]):
+        if not self._is_trusted(client_of(scope)):
             return None
         named = headers(scope, self._header)
         # Of several, one may be the visitor's own.
-        return User(named[0]) if len(named) == 1 and named[0] else None
+        if len(named) != 1 or not named[0]:
+            return None
+        roles = headers(scope, self._role_header) if self._role_header else []
+        # A role that can't be told is one that nobody knows, and may do nothing.
+        return User(named[0], roles[0] or None if len(roles) == 1 else "" if roles else None)
+
+    def address(self, scope: Scope) -> str:
+        """Return from where it came to the proxy, which adds that to a header."""
+        client = client_of(scope)
+        told = headers(scope, b"x-forwarded-for") if self._is_trusted(client) else []
+        return told[-1].rpartition(",")[2].strip() if told else client
 
     def _is_trusted(self, client: str) -> bool:
         try:
@@ -96,7 +101,7 @@ class ByProxy:
         return any(address in network for network in self._networks)
 
 
-class ByToken:
+class ByToken(Door):
     """Lets in whoever has a token: as a bearer, or once for a session of a browser."""
 
     has_login = True
@@ -109,14 +114,17 @@ class ByToken:
         """Return whose token, or whose session, it is."""
         given = headers(scope, b"authorization")
         if given:
-            name = self._tokens.name(bearer(given[0])) if len(given) == 1 else None
-        else:
-            name = self.sessions.name(scope)
-        return User(name) if name is not None else None
+            return self._tokens.user(bearer(given[0])) if len(given) == 1 else None
+        return self.sessions.user(scope)
 
     def log_in(self, token: str) -> str | None:
         """Begin a session; return its id, or None if there is no such token."""
         return self.sessions.begin(token)
+
+
+def client_of(scope: Scope) -> str:
+    """Return the address of whoever has connected; empty if it is not known."""
+    return str((scope.get("client") or ("",))[0])
 
 
 def bearer(header: str) -> str:

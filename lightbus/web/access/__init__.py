@@ -1,0 +1,1 @@
+"""Who may look at the console and what they may do there, and what is refused before any page is made."""

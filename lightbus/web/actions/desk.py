@@ -1,0 +1,147 @@
+"""Where actions are asked for: whether somebody may, whether it is meant, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from lightbus.exceptions import (
+    AuditRefused,
+    InvalidParameters,
+    LightbusException,
+    LightbusTimeout,
+    TransportUnavailable,
+)
+from lightbus.web.access.guard import Refused
+from lightbus.web.asking import Asked
+from lightbus.web.flashes import Flashes
+from lightbus.web.rendering import Rendering
+
+from .action import Action, Done, Plan
+
+logger = logging.getLogger(__name__)
+
+#: The status of HTTP for each kind of error; for another one, that what is there does not allow it.
+_STATUSES = ((InvalidParameters, 422), ((AuditRefused, TransportUnavailable), 503), (LightbusTimeout, 504))
+_NOT_ALLOWED = 409
+#: The most letters of a reason.
+_LONGEST_REASON = 500
+_TEMPLATE = "action.html"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why something was not done."""
+
+    why: str
+    status: int
+
+
+class Desk:
+    """Shows the forms of actions, and does what they say.
+
+    Args:
+        rendering: Makes pages.
+        flashes: Keeps what was done for the page that tells of it.
+    """
+
+    def __init__(self, rendering: Rendering, flashes: Flashes) -> None:
+        self._rendering = rendering
+        self._flashes = flashes
+
+    async def show(self, action: Action, asked: Asked, scope: Mapping[str, Any]) -> Response:
+        """Return the form of an action, with what it would do where all is filled in that has to be."""
+        _see_that_one_may(action, asked)
+        return await self._form(action, asked, scope)
+
+    async def take(self, action: Action, asked: Asked, scope: Mapping[str, Any]) -> Response:
+        """Do what a form says, or ask first whether that is meant."""
+        _see_that_one_may(action, asked)
+        trouble = _unconfirmed(action, asked)
+        if trouble is not None:
+            return await self._form(action, asked, scope, trouble)
+        try:
+            done = await action.act(asked)
+        except LightbusException as e:
+            logger.info("%s by %s was not done: %s", action.name, asked.by.user, e)
+            return await self._form(action, asked, scope, _trouble_of(e))
+        if not isinstance(done, Done):
+            about = {"title": done.title, **done.about}
+            return self._rendering.page(scope, done.template, asked.user, done.status, **about)
+        to = self._flashes.say(done.sentence, done.to, asked.user, is_good=done.is_good)
+        return RedirectResponse(self._rendering.root(scope) + to, 303)
+
+    async def _form(
+        self, action: Action, asked: Asked, scope: Mapping[str, Any], trouble: _Trouble | None = None
+    ) -> Response:
+        plan: Plan | None = None
+        if action.plan is not None and not _missing(action, asked):
+            try:
+                plan = await action.plan(asked)
+            except LightbusException as e:
+                trouble = _trouble_of(e)
+        about = {
+            "title": action.title,
+            "action": action,
+            "asked": asked,
+            "plan": plan,
+            "target": asked.fields.text(action.fields[0].name),
+            "back": action.back(asked),
+            # What nobody has asked for yet is no trouble.
+            "trouble": trouble.why if trouble is not None else "",
+        }
+        return self._rendering.page(
+            scope, _TEMPLATE, asked.user, trouble.status if trouble is not None else 200, **about
+        )
+
+
+def _see_that_one_may(action: Action, asked: Asked) -> None:
+    """Refuse what somebody is not permitted, before anything is asked.
+
+    Raises:
+        Refused: They may not.
+    """
+    if action.name in asked.may:
+        return
+    logger.warning("%s was refused to %s from %s", action.name, asked.by.user, asked.by.address or "nowhere")
+    role = asked.user.role
+    if role is None:
+        how = f"nobody may who has no role; web.allow can permit {action.permission}"
+    else:
+        how = f"the role {role} does not permit {action.permission}; web.roles says what it does"
+    raise Refused(403, f"You may not do this: {how}. Nothing was done.")
+
+
+def _unconfirmed(action: Action, asked: Asked) -> _Trouble | None:
+    """Return why an action is not done yet: something is missing, or it was not confirmed."""
+    missing = _missing(action, asked)
+    if missing:
+        return _Trouble(f"Fill in: {', '.join(missing)}.", 422)
+    if len(asked.by.reason) > _LONGEST_REASON:
+        return _Trouble(f"The reason has more than {_LONGEST_REASON} letters.", 422)
+    fields = asked.fields
+    if action.plan is not None and not fields.text("confirmed"):
+        # This is how it is asked for: nothing is wrong.
+        return _Trouble("", 200)
+    typed, wanted = (fields.text(name, "yes").replace(",", "") for name in ("confirmed", "typed"))
+    if action.plan is not None and typed != wanted:
+        return _Trouble(f"Type {wanted} if you mean it. Nothing was done.", 422)
+    if action.needs_reason and not asked.by.reason:
+        return _Trouble("Say why; the audit shows it. Nothing was done.", 422)
+    return None
+
+
+def _missing(action: Action, asked: Asked) -> list[str]:
+    """Return the labels of what has to be filled in and is not."""
+    needed = [each for each in action.fields if each.is_required]
+    return [each.label or each.name for each in needed if not asked.fields.text(each.name)]
+
+
+def _trouble_of(error: LightbusException) -> _Trouble:
+    status = next((status for kinds, status in _STATUSES if isinstance(error, kinds)), _NOT_ALLOWED)
+    # As it is: it may begin with the name of a process.
+    return _Trouble(f"{str(error).rstrip('.')}.", status)

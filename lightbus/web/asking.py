@@ -1,0 +1,88 @@
+"""What a page that asks the bus, and an action on it, are given: who asks, for what, and the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightbus.bus.client import BusClient
+from lightbus.insight.audit import Actor
+from lightbus.manifest.model import Manifest, Permission
+
+from .access.rights import User
+from .looks import Looks
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of a form, or of the query in an address.
+
+    Args:
+        values: What each of them has, in order.
+    """
+
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the first value of a field, without the space around it."""
+        return next((text.strip() for text in self.values.get(name, ())), default)
+
+    def texts(self, name: str) -> list[str]:
+        """Return all values of a field, as they are."""
+        return list(self.values.get(name, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question to the bus, or the wish that something is done to it.
+
+    Args:
+        looks: The looks at the bus that all who look share.
+        manifest: The manifest.
+        user: Who asks.
+        may: The actions that they may take, by their names.
+        by: They, for the audit.
+        name: The name at the end of the address.
+        fields: What they have filled in: the form, or the query of the address.
+    """
+
+    looks: Looks
+    manifest: Manifest
+    user: User
+    may: frozenset[str]
+    by: Actor
+    name: str
+    fields: Fields
+
+    @property
+    def client(self) -> BusClient:
+        """The bus."""
+        return self.looks.client
+
+    @property
+    def api_names(self) -> list[str]:
+        """The APIs whose brokers are asked."""
+        return ["default", *self.manifest.apis]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """A page that asks the bus itself, each time that somebody looks.
+
+    Args:
+        path: Its address, such as ``/events/{name:path}``.
+        template: Its template, which extends ``seen.html`` and shows what was made as ``it``.
+        title: Its title.
+        make: Asks. It returns what the template shows, None if there is no such thing, or the whole answer as
+            a response of Starlette. What it raises as a LightbusException is shown as a sentence.
+        renews: Whether the page renews itself.
+        permission: What somebody must be permitted to see it; None if everybody may who looks.
+    """
+
+    path: str
+    template: str
+    title: str
+    make: Callable[[Asked], Awaitable[Any]]
+    renews: bool = True
+    permission: Permission | None = None
