@@ -48,6 +48,19 @@ async def nothing_taken(server: Server) -> None:
     await settled(condition)
 
 
+async def take_one(consumer: RpcConsumer, server: Server) -> None:
+    """Push a call, take it and answer it."""
+    push(server, f"redis+key://{REPLY_LIST}")
+    (call,) = await consumer.take(50)
+    consumer.answer(call, ResultMessage(None, call.id))
+
+
+def calls_of(server: Server, command: str) -> int:
+    """How often a command was run since the counters were set back."""
+    found = re.search(rf"cmdstat_{command}:calls=(\d+)", server.execute("INFO", "commandstats").decode())
+    return int(found[1]) if found else 0
+
+
 async def test_an_answered_call_leaves_nothing_behind(any_ports: Ports, any_redis: Server) -> None:
     transport = any_ports.rpc(result_ttl=7)
     consumer = await any_ports.answer(transport)
@@ -264,6 +277,25 @@ async def test_thousands_of_calls_are_taken_by_a_worker_with_as_many_slots(
 
     await settled(drained)
     assert "taking calls" not in caplog.text
+
+
+async def test_others_are_seldom_looked_for_behind_calls_that_come_alone_and_a_burst_is_taken_all_the_same(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    consumer = await redis_ports.serve(redis_ports.rpc())
+    await take_one(consumer, redis_server)  # Redis learns the script.
+    redis_server.execute("CONFIG", "RESETSTAT")
+    for _ in range(40):
+        await take_one(consumer, redis_server)
+    looks = calls_of(redis_server, "evalsha")
+    assert 5 <= looks <= 13, "with each fourth"
+    for _ in range(30):
+        push(redis_server, f"redis+key://{REPLY_LIST}")
+    taken = [len(await consumer.take(50)) for _ in range(5)]
+    assert sum(taken) == 30, "the first, three more at most, and the rest"
+    for _ in range(2):
+        push(redis_server, f"redis+key://{REPLY_LIST}")
+    assert len(await consumer.take(50)) == 2, "calls that come together are looked for again"
 
 
 async def test_calls_that_come_together_are_begun_and_answered_by_few_commands(

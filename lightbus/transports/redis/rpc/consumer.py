@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 #: The most calls that are fetched at once, since a script can't pass on more.
 _TAKEN_AT_ONCE = 1_000
+#: After two calls that came alone, others are looked for with each fourth only: to look in vain costs Redis
+#: about as much as all else of a call. In a burst, those behind the first wait for three more reads at most.
+_ALONE, _LOOK_EACH = 2, 4
 
 
 class RedisRpcConsumer(RpcConsumer):
@@ -83,6 +86,7 @@ class RedisRpcConsumer(RpcConsumer):
         #: The script that takes so many calls; made once for each number.
         self._take = cache(self._take_anew)
         self._taking_command = cache(lambda most: self._take(most).by_name())
+        self._alone = 0  # So many calls have come alone since one came with others.
         self._is_full = False  # Whether Redis, out of memory, moves calls by the script alone.
         self._answering = Answering(
             session.pipe, answers, mine, options, api_name, partial(self._complaints.tell, self._queue),
@@ -153,18 +157,21 @@ class RedisRpcConsumer(RpcConsumer):
         return await self._claim(blobs) if blobs else ()
 
     async def _fetch(self, most: int) -> Sequence[Any]:
-        """Move calls by two commands: the first waits for one, the second fetches those that have come.
+        """Move calls by two commands: the first waits for one, the second looks for those that came with it.
 
-        Redis itself moves them: each call is in one of the lists at any time, and can be found if this
-        process dies.
+        Redis itself moves them: each is in one of the lists at any time, and is found if this process dies.
         """
         commands: list[tuple[Any, ...]] = []
         if not self._is_full:
             commands.append(("BLMOVE", self._queue, self._mine, "LEFT", "RIGHT", self.block))
             most -= 1
-        if most > 0:
+        if most > 0 and (self._is_full or self._alone < _ALONE or self._alone % _LOOK_EACH == 0):
             commands.append(self._taking_command(most))
         replies = await self._link.exchange(commands, self.block + 2)
+        if isinstance(replies[-1], list) and replies[-1]:
+            self._alone = 0
+        elif isinstance(replies[0], bytes):
+            self._alone += 1
         has_come = any(isinstance(reply, bytes) or (isinstance(reply, list) and reply) for reply in replies)
         is_full = any(isinstance(reply, ReplyError) and reply.code == "OOM" for reply in replies)
         self._is_full = (self._is_full and has_come) or is_full
