@@ -206,7 +206,8 @@ class EventMessage(_Message):
         version: The version of the event's parameters.
         id: A UUID, or another text that names it; a new UUID if not given.
         native_id: The broker's id, once it has stored the event.
-        headers: Fields beside the arguments: ``traceparent`` and ``tracestate``, if it is traced.
+        headers: Fields beside the arguments: ``traceparent`` and ``tracestate``, if it is traced; and
+            ``edited_by``, if it was a dead letter that somebody has edited.
     """
 
     _editable = frozenset({"kwargs", "native_id", "headers"})

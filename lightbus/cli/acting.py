@@ -85,19 +85,18 @@ def _tell(sentence: str) -> None:
     complain(on_one_line(sentence))
 
 
-def need_terminal(why: str = "") -> None:
+def need_terminal(why: str = "", instead: str = "add --yes, or look first with --dry-run") -> None:
     """See that there is somebody to ask.
 
     Args:
         why: Begins the error, such as "this deletes all, and ".
+        instead: What to do without one.
 
     Raises:
         UsageError: There is no terminal.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{why}there is no terminal to ask whether it is meant; add --yes, or look first with --dry-run"
-        )
+        raise click.UsageError(f"{why}there is no terminal to ask whether it is meant; {instead}")
 
 
 def confirm(question: str, refused: str) -> None:

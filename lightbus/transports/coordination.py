@@ -1,4 +1,4 @@
-"""Agreement among processes over the broker: who owns an API, who runs a schedule, what services declare."""
+"""Agreement among processes over the broker: who owns an API, who runs a schedule, what is to be done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from lightbus.declared.settings import Identity
+from lightbus.exceptions import TransportError
 
 
 class Coordination(ABC):
@@ -55,6 +56,34 @@ class Coordination(ABC):
             TransportUnavailable: The broker can't be reached.
         """
         return {}
+
+    async def note_errand(self, errand_id: str, errand: bytes) -> None:
+        """Keep what somebody wants to be done, until it is, whatever becomes of the process that was asked.
+
+        Args:
+            errand_id: Its id.
+            errand: What is to be done, as JSON.
+
+        Raises:
+            TransportError: The broker can't be reached, or refuses, or this transport keeps none.
+        """
+        raise TransportError(f"{type(self).__name__} keeps no errands")
+
+    async def errands(self) -> Mapping[str, bytes]:
+        """Return what is still to be done, by id.
+
+        Raises:
+            TransportError: The broker can't be reached, or refuses.
+        """
+        return {}
+
+    async def end_errand(self, errand_id: str) -> bool:
+        """Forget what is done, or is not wanted any more; tell whether it was there.
+
+        Raises:
+            TransportError: The broker can't be reached, or refuses.
+        """
+        return False
 
     @abstractmethod
     async def claim(

@@ -19,6 +19,7 @@ from .groups import GroupChanges
 from .groups import GroupStatus as GroupStatus
 from .groups import Standing as Standing
 from .groups import StreamStatus as StreamStatus
+from .merging import LetterId as LetterId
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,21 @@ class DeadLetter:
     attempts: int
     died_at: float
     place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadPlace:
+    """A place where a transport keeps dead letters of one group.
+
+    Args:
+        place: The place, as :attr:`DeadLetter.place` has it.
+        group: The group.
+        count: How many are there.
+    """
+
+    place: str
+    group: str
+    count: int
 
 
 class EventQuestions(ABC):
@@ -135,9 +151,61 @@ class EventQuestions(ABC):
             TransportUnavailable: The broker can't be reached.
         """
 
+
+class DeadLetters(ABC):
+    """Dead letters: found, read by pages, handed to their group again, deleted."""
+
     @abstractmethod
     def list_dead(self) -> AsyncIterator[DeadLetter]:
         """Go through the dead letters of every group, whatever its service: the oldest of each first.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    async def dead_places(self) -> Sequence[DeadPlace]:
+        """Return the places that have any, in the order of their names; none of the letters is read.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    async def dead_before(self, place: str, before: LetterId | None, count: int) -> Sequence[DeadLetter]:
+        """Return dead letters of a place, the newest first.
+
+        Args:
+            place: The place.
+            before: Only those older than this one; None for the newest.
+            count: How many at most. Fewer come only where there are no more.
+
+        Raises:
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    async def replay(self, letter: DeadLetter, edited: EventMessage | None = None) -> bool:
+        """Hand a dead letter to its group again, and to no other one; its attempts count from the start.
+
+        Args:
+            letter: The letter.
+            edited: The event that the group gets in its place; the letter's own if left out.
+
+        Returns:
+            Whether it was still there.
+
+        Raises:
+            InvalidMessage: The edited event can't travel.
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    @abstractmethod
+    async def drop(self, letter: DeadLetter) -> bool:
+        """Delete a dead letter for good.
+
+        Returns:
+            Whether it was still there.
 
         Raises:
             TransportUnavailable: The broker can't be reached.
@@ -258,7 +326,7 @@ class EventConsumer(Consumer):
         """Return up to ``limit`` deliveries; waits a while for the first, and may return none."""
 
 
-class EventTransport(EventQuestions, GroupChanges, Transport):
+class EventTransport(EventQuestions, DeadLetters, GroupChanges, Transport):
     """Fires events and receives them."""
 
     @abstractmethod
@@ -306,27 +374,5 @@ class EventTransport(EventQuestions, GroupChanges, Transport):
 
         Raises:
             StillRead: A process reads the group of its name before, so that this one has to wait.
-            TransportUnavailable: The broker can't be reached.
-        """
-
-    @abstractmethod
-    async def replay(self, letter: DeadLetter) -> bool:
-        """Hand a dead letter to its group again, and to no other one; its attempts count from the start.
-
-        Returns:
-            Whether it was still there.
-
-        Raises:
-            TransportUnavailable: The broker can't be reached.
-        """
-
-    @abstractmethod
-    async def drop(self, letter: DeadLetter) -> bool:
-        """Delete a dead letter for good.
-
-        Returns:
-            Whether it was still there.
-
-        Raises:
             TransportUnavailable: The broker can't be reached.
         """

@@ -5,13 +5,44 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
-from typing import Any
+from typing import Any, Self
 
 from lightbus.messages import EventMessage
 
 #: The form of a native id: milliseconds of Unix time, and a number among those.
 NATIVE_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
+#: Neither part of an id can be so large.
+_LAST = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LetterId:
+    """An id of a dead letter, by which those of all places have one order.
+
+    Args:
+        milliseconds: When it was put aside, in milliseconds of Unix time.
+        number: Its number among those of that millisecond.
+    """
+
+    milliseconds: int
+    number: int = 0
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read an id such as ``1764000000000-0``.
+
+        Raises:
+            ValueError: It is none.
+        """
+        found = NATIVE_ID.fullmatch(text)
+        if found is None or max(int(found[1]), int(found[2])) >= _LAST:
+            raise ValueError(f"{text[:50]!r} is no id of a dead letter")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds}-{self.number}"
 
 
 def matcher(pattern: str) -> re.Pattern[str]:

@@ -52,6 +52,7 @@ TABLE = {
     "dlq list": ("", OK, UNAVAILABLE),
     "dlq show": ("1-1", FAILED, UNAVAILABLE),
     "dlq replay": ("--all", OK, UNAVAILABLE),
+    "dlq edit": ("1-1 --kwargs {}", FAILED, UNAVAILABLE),
     "dlq drop": ("--all --yes", OK, UNAVAILABLE),
     "doctor": ("", OK, UNAVAILABLE),
     "dumpconfigschema": ("", OK, OK),

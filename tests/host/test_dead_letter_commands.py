@@ -81,6 +81,8 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(shop: Project) -> No
     shown = shop.run("dlq", "show", ann["id"]).stdout
     assert '{"username": "ann"}' in shown and "Traceback" in shown and "bob" not in shown
     assert shop.run("dlq", "show", "1-1").returncode == 1
+    assert listed(shop, "--event", "auth.other") == listed(shop, "--error", "KeyError") == []
+    assert listed(shop, "--event", "auth.user_registered", "--error", "ValueError") == [ann, bob]
 
     assert shop.run("dlq", "replay").returncode == 64
     for words in ("replay", "--api", "nope", "--dry-run"), ("drop", "--older-than", "1h", "--yes"):
@@ -108,6 +110,29 @@ def test_a_replayed_event_is_handled_and_only_by_the_listener_that_failed(shop: 
     lines = handled.read_text().splitlines()
     assert sorted(lines) == ["mailed ann", "mailed bob", "noted ann", "noted bob"]
     assert listed(shop) == []
+
+
+def test_an_edited_event_is_handled_as_it_is_now_if_it_fits_the_contract(shop: Project) -> None:
+    ann, bob = listed(shop)
+    for given, told in (
+        ("{}", "username"),
+        ("[1]", "the arguments must be an object"),
+        ("{", "that is no JSON"),
+        (None, "there is no terminal"),
+    ):
+        words = () if given is None else ("--kwargs", given)
+        done = shop.run("dlq", "edit", ann["id"], *words)
+        assert done.returncode in (1, 64) and told in done.stderr, done
+    assert listed(shop) == [ann, bob]
+    shop.write("mended", "")
+    done = shop.run("dlq", "edit", ann["event_id"], "--kwargs", '{"username": "eve"}', "--because", "a typo")
+    assert (done.returncode, done.stdout.startswith("edited and replayed: ")) == (0, True), done.stderr
+    handled = shop.folder / "handled"
+    eventually(lambda: len(handled.read_text().splitlines()) == 3)
+    assert sorted(handled.read_text().splitlines()) == ["mailed eve", "noted ann", "noted bob"]
+    assert listed(shop) == [bob]
+    audit = shop.run("audit", "--json").stdout
+    assert '"dlq.edit"' in audit and "a typo" in audit and '"eve"' not in audit
 
 
 def asked(project: Project, answer: str, *words: str) -> tuple[int, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lightbus.transports.events import DeadLetter, EventConsumer, EventTransport
+from lightbus.messages import EventMessage
+from lightbus.transports.events import DeadLetter, EventConsumer, EventTransport, LetterId
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
@@ -120,3 +121,52 @@ async def test_what_can_not_be_read_is_listed_and_dropped(any_ports: Ports, any_
     assert "InvalidMessage" in letter.error
     assert await transport.drop(letter)
     assert await letters(transport) == []
+
+
+async def test_letters_are_read_by_pages_the_newest_first_and_counted_unread(
+    ports: Ports,
+) -> None:
+    transport = ports.events()
+    consumer = await ports.listen(transport)
+    names = [str(n) for n in range(7)]
+    assert await transport.dead_places() == []
+    await ports.fire(transport, *names)
+    await put_aside(consumer, 7)
+    (place,) = await transport.dead_places()
+    assert (place.group, place.count) == ("shop-on_user", 7)
+    pages: list[list[DeadLetter]] = []
+    before = None
+    while page := await transport.dead_before(place.place, before, 3):
+        pages.append(list(page))
+        before = LetterId.read(page[-1].id)
+    assert [len(page) for page in pages] == [3, 3, 1]
+    newest_first = [letter for page in pages for letter in page]
+    assert newest_first == (await letters(transport))[::-1]
+    assert list(await transport.dead_before("no place", None, 3)) == []
+
+
+async def test_an_edited_letter_goes_to_the_group_that_failed_with_the_same_id(ports: Ports) -> None:
+    transport = ports.events()
+    failed, other = await ports.listen(transport), await ports.listen(transport, name="other")
+    await ports.fire(transport, "a")
+    (heard,) = await take(other)
+    heard.ack()
+    await put_aside(failed)
+    (letter,) = await letters(transport)
+    it = letter.message
+    edited = EventMessage(
+        it.api_name, it.event_name, {"username": "b"}, it.version, it.id, it.native_id, {"edited_by": "ann"}
+    )
+    assert await transport.replay(letter, edited)
+    assert not await transport.replay(letter, edited), "it is there no more"
+    (again,) = await take(failed)
+    assert (again.message.id, again.message.native_id, again.attempt) == (it.id, heard.message.native_id, 1)
+    assert (again.message.kwargs, again.message.headers) == ({"username": "b"}, {"edited_by": "ann"})
+    # Who has edited it is known for as long as it fails.
+    await again.dead_letter("failed", ValueError("no"))
+    (dead,) = await letters(transport)
+    assert dead.message.headers == {"edited_by": "ann"}
+    await ports.fire(transport, "c")
+    (last,) = await take(other)
+    assert last.message.kwargs == {"username": "c"}
+    last.ack()

@@ -315,6 +315,12 @@ ROWS = {
             ("XADD", DEAD, "1-2", *FIELDS),
         ),
     ),
+    "replay, edited": Row(
+        scripts.REPLAY,
+        (DEAD, RETRY),
+        ("1-1", *FIELDS),
+        (("XADD", DEAD, "1-1", *FIELDS, *WHY_DEAD),),
+    ),
     "publish": Row(
         scripts.PUBLISH,
         (CONTRACT, PUBLISHERS),

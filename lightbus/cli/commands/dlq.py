@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -44,7 +45,7 @@ Act = Callable[[BusClient, Sequence[str], Filter], AsyncGenerator[DeadLetter, No
 
 command = Group(
     "dlq",
-    help="Look at events that were put aside, replay them or drop them.",
+    help="Look at events that were put aside, replay them, edit them or drop them.",
     epilog="Example: lightbus dlq list",
 )
 
@@ -67,7 +68,9 @@ _filters = together(
         shell_complete=groups,
         help="Those of one listener, with or without its service.",
     ),
+    click.option("--event", metavar="API.EVENT", help="Those of one event."),
     click.option("--reason", type=click.Choice(_REASONS), help="Those put aside for this."),
+    click.option("--error", metavar="CLASS", help="Those with an error of this class, such as KeyError."),
     click.option("--older-than", callback=_duration, metavar="DURATION", help="Those put aside so long ago."),
     click.option("--newer-than", callback=_duration, metavar="DURATION", help="Those put aside since then."),
     scan_option,
@@ -82,7 +85,7 @@ _to_act = together(
 
 
 def _split(options: dict[str, Any]) -> tuple[Filter, Manifest]:
-    names = ("ids", "api", "listener", "reason", "older_than", "newer_than", "scan")
+    names = ("ids", "api", "listener", "event", "reason", "error", "older_than", "newer_than", "scan")
     chosen = Filter(**{name: options.pop(name) for name in names})
     return chosen, begin(options)
 
@@ -127,6 +130,54 @@ def replay(everything: bool, dry_run: bool, because: str, **options: Any) -> Non
     """Hand dead letters to their listener again, and to no other one; their attempts count from the start."""
     chosen, manifest = _chosen(everything, options)
     _act("replayed", partial(dead_letters.replay, by=actor(because)), chosen, manifest, dry_run)
+
+
+@command.command("edit", epilog="Example: lightbus dlq edit 1764000000000-0 --because 'the country is GB'")
+@click.argument("id_", metavar="ID")
+@click.option("--kwargs", metavar="JSON", help="The arguments; - reads them. Left out, an editor opens.")
+@because_option
+@scan_option
+@manifest_options
+def edit(id_: str, kwargs: str | None, because: str, scan: bool, **options: Any) -> None:
+    """Change the arguments of a dead letter and hand it to its listener again, if they fit its contract."""
+    manifest, chosen = begin(options), Filter(ids=(id_,), scan=scan)
+    found: list[DeadLetter] = []
+    _for_each(manifest, chosen, found.append)
+    if len(found) != 1:
+        no = (
+            "there is no such dead letter"
+            if not found
+            else f"{counted(len(found), 'dead letter')} have this id"
+        )
+        raise click.ClickException(f"{no}; lightbus dlq list shows those there are")
+    (letter,) = found
+    edited = _arguments(letter, kwargs)
+
+    async def send(client: BusClient, api_names: Sequence[str]) -> bool:
+        return await dead_letters.edit(client, api_names, letter, edited, by=actor(because))
+
+    if not on_the_bus(manifest, send):
+        raise click.ClickException("somebody else has replayed or dropped it meanwhile")
+    print(f"edited and replayed: {_line(letter)}")
+
+
+def _arguments(letter: DeadLetter, given: str | None) -> dict[str, Any]:
+    """Return the arguments that somebody gives, or makes of those of a letter in an editor."""
+    if given is None:
+        need_terminal("an editor is opened, and ", instead="give --kwargs")
+        shown = json.dumps(letter.message.kwargs, indent=2, ensure_ascii=False)
+        given = click.edit(shown + "\n", extension=".json")
+        if given is None or given.strip() == shown:
+            raise click.ClickException("nothing was changed, so nothing was done")
+    elif given == "-":
+        given = sys.stdin.read()
+    try:
+        kwargs = json.loads(given)
+    except (ValueError, RecursionError) as e:
+        raise click.ClickException(f"that is no JSON: {e}; nothing was done") from None
+    if not isinstance(kwargs, dict):
+        raise click.ClickException('the arguments must be an object, such as {"sku": "x"}; nothing was done')
+    return kwargs
 
 
 @command.command("drop", epilog="Example: lightbus dlq drop 1764000000000-0")

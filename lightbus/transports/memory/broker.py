@@ -155,6 +155,8 @@ class Broker:
         self.pauses: dict[tuple[str, str], Pause] = {}
         #: The entries of the audit, the oldest first.
         self.audit: list[Act] = []
+        #: What somebody wants to be done, by id.
+        self.errands: dict[str, bytes] = {}
         self.clock = Clock()
         self.fired = Recent()
         self.history: deque[Stored] = deque(maxlen=_KEPT)

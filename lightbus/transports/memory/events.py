@@ -7,6 +7,7 @@ nothing outlives the loop.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -17,10 +18,12 @@ from lightbus.declared.settings import Identity
 from lightbus.messages import EventMessage
 from lightbus.transports.events import (
     DeadLetter,
+    DeadPlace,
     Delivery,
     EventConsumer,
     EventTransport,
     GroupStatus,
+    LetterId,
     Outgoing,
     Subscription,
 )
@@ -176,11 +179,29 @@ class MemoryEventTransport(_InProcess, EventTransport):
             for kept in list(group.dead):
                 yield kept.letter(group.name, key)
 
-    async def replay(self, letter: DeadLetter) -> bool:
+    async def dead_places(self) -> Sequence[DeadPlace]:
+        """Return the groups that have dead letters."""
+        groups = sorted(broker().groups.items())
+        return [DeadPlace(key, group.name, len(group.dead)) for key, group in groups if group.dead]
+
+    async def dead_before(self, place: str, before: LetterId | None, count: int) -> Sequence[DeadLetter]:
+        """Return dead letters of a group, the newest first."""
+        group = broker().groups.get(place)
+        kept = reversed(group.dead) if group is not None else ()
+        older = (each for each in kept if before is None or LetterId.read(each.id) < before)
+        return [
+            each.letter(group.name, place) for each in itertools.islice(older, count) if group is not None
+        ]
+
+    async def replay(self, letter: DeadLetter, edited: EventMessage | None = None) -> bool:
         """Hand a dead letter to its group again."""
+        arguments = self.encode(edited) if edited is not None else b""
         kept = self._take_out(letter)
         if kept is not None:
-            broker().groups[letter.place].put_back(replace(kept.stored, attempt=1))
+            stored = replace(kept.stored, attempt=1)
+            if edited is not None:
+                stored = replace(stored, message=edited, arguments=arguments)
+            broker().groups[letter.place].put_back(stored)
         return kept is not None
 
     async def drop(self, letter: DeadLetter) -> bool:

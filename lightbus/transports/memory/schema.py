@@ -118,6 +118,18 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         """Return what services declared when they were started last."""
         return {name: broker().declared[name] for name in services if name in broker().declared}
 
+    async def note_errand(self, errand_id: str, errand: bytes) -> None:
+        """Keep what somebody wants to be done."""
+        broker().errands[errand_id] = errand
+
+    async def errands(self) -> Mapping[str, bytes]:
+        """Return what is still to be done."""
+        return dict(broker().errands)
+
+    async def end_errand(self, errand_id: str) -> bool:
+        """Forget what is done."""
+        return broker().errands.pop(errand_id, None) is not None
+
     async def claim(
         self, schedule: str, tick: float, holder: str, lease: float, *, catch_up: bool = False
     ) -> Literal["ours", "had", "busy", "early"]:

@@ -38,8 +38,8 @@ _Places = tuple[tuple[str, int], ...]
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
 
 #: The headers that may travel beside the arguments. Lightbus 1.x fails on events with such fields, not on
-#: calls.
-HEADERS = ("traceparent", "tracestate")
+#: calls. The last one is that of a dead letter that somebody has edited, in the retry stream alone.
+HEADERS = ("traceparent", "tracestate", "edited_by")
 
 #: The errors of encoding a value that is not JSON.
 _NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError)

@@ -20,7 +20,7 @@ M = TypeVar("M", RpcMessage, ResultMessage, EventMessage)
 
 _CALLS, _RESULTS, _EVENTS = RedisRpcOptions(), RedisResultOptions(), RedisEventOptions()
 #: Fields that are added behind those of the serializer, and taken away before the deserializer gets them.
-_ADDED = (b"traceparent", b"tracestate", b"attempts", b"origin")
+_ADDED = (b"traceparent", b"tracestate", b"edited_by", b"attempts", b"origin")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ SCHEMAS = "schemas"
 CARDS = "lightbus:cards"
 #: The stream of what operators have done.
 AUDIT = "lightbus:audit"
+#: The hash of what operators want to be done by any console.
+ERRANDS = "lightbus:errands"
 
 
 def queue_key(api_name: str) -> str:

@@ -11,7 +11,7 @@ from lightbus.declared.settings import CONTROL
 from lightbus.transports.redis import keys, scripts
 from lightbus.transports.redis.link.permissions import Channel, Command, Key, Need
 
-from .needs import ANY, calls, needed, reads_answers, rings, runs_script
+from .needs import ANY, calls, needed, reads_answers, rings, runs, runs_script
 
 #: Stands for any stream of events.
 ANY_STREAM = keys.any_stream()
@@ -72,14 +72,17 @@ def runs_schedules(*, is_cluster: bool) -> Iterator[Need]:
 
 
 def settles_dead_letters() -> Iterator[Need]:
-    """The needs of ``dlq replay`` and ``dlq drop``."""
+    """The needs of ``dlq replay``, ``edit`` and ``drop``, and of the same in the console."""
     side = keys.GroupKeys(ANY_STREAM, ANY)
     dead, retry = Key(side.dead), Key(side.retry)
     commands: list[Command] = [
         *runs_script(scripts.REPLAY, [dead, retry]),
         *(("XADD", retry, "*", "", ""), ("XDEL", dead, "0-0")),
+        *(("HSET", Key(keys.ERRANDS), "", ""), ("HDEL", Key(keys.ERRANDS), "")),
     ]
     yield from needed(commands, "replay and drop dead letters")
+    # By its lease, one console at a time does what was asked of any.
+    yield from runs("errands")
 
 
 def changes_groups() -> Iterator[Need]:

@@ -11,9 +11,11 @@ from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage
 from lightbus.transports.events import (
     DeadLetter,
+    DeadPlace,
     EventConsumer,
     EventTransport,
     GroupStatus,
+    LetterId,
     Outgoing,
     Standing,
     StreamStatus,
@@ -119,9 +121,18 @@ class RedisEventTransport(RedisTransport, EventTransport):
         """Go through the dead letters of every group in this Redis."""
         return dead_letters.walk(self.pipe, self._codec.decode)
 
-    async def replay(self, letter: DeadLetter) -> bool:
+    async def dead_places(self) -> Sequence[DeadPlace]:
+        """Return the keys that have dead letters."""
+        return await dead_letters.places(self.pipe)
+
+    async def dead_before(self, place: str, before: LetterId | None, count: int) -> Sequence[DeadLetter]:
+        """Return dead letters of a key, the newest first."""
+        return await dead_letters.before(self.pipe, self._codec.decode, place, before, count)
+
+    async def replay(self, letter: DeadLetter, edited: EventMessage | None = None) -> bool:
         """Hand a dead letter to its group again."""
-        return await dead_letters.replay(self.pipe, letter)
+        fields = self._codec.encode(edited) if edited is not None else ()
+        return await dead_letters.replay(self.pipe, letter, fields)
 
     async def drop(self, letter: DeadLetter) -> bool:
         """Delete a dead letter."""

@@ -43,7 +43,7 @@ from lightbus.transports.redis.options import RedisSchemaOptions
 from lightbus.transports.redis.scripts import ENLIST, HOLD, OWN, PUBLISH, TICK, WITHDRAW, Run
 from lightbus.transports.schema import SchemaTransport
 
-from . import audit, cards
+from . import audit, cards, errands
 
 logger = logging.getLogger(__name__)
 
@@ -340,6 +340,18 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
     async def acts_after(self, after: str, count: int = 1_000) -> Sequence[Act]:
         """Return entries of the audit, the oldest first."""
         return await audit.after(self.pipe, after, count)
+
+    async def note_errand(self, errand_id: str, errand: bytes) -> None:
+        """Keep what somebody wants to be done."""
+        await errands.note(self.pipe, errand_id, errand)
+
+    async def errands(self) -> Mapping[str, bytes]:
+        """Return what is still to be done."""
+        return await errands.read(self.pipe)
+
+    async def end_errand(self, errand_id: str) -> bool:
+        """Forget what is done."""
+        return await errands.end(self.pipe, errand_id)
 
     def _expect_to(self, role: Literal["publishes", "owns", "runs"], names: Iterable[str]) -> None:
         for name in names:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage
-from lightbus.transports.events import DeadLetter
+from lightbus.transports.events import DeadLetter, DeadPlace, LetterId
 from lightbus.transports.redis.custom_codec import Decode
 from lightbus.transports.redis.events.entry import read_count
 from lightbus.transports.redis.keys import GroupKeys, owner_of_dead
@@ -18,6 +19,8 @@ from lightbus.transports.redis.scripts import REPLAY
 from .noted import known
 
 _PAGE = 100
+#: By pages, as few are read at first as people look at, and then about so many bytes at a time.
+_FIRST_PAGE, _LARGEST_PAGE, _PAGE_BYTES = 50, 1_000, 1024 * 1024
 #: Other fields of the hash that says how far each group has read.
 _NO_GROUP = (b" made", b" service")
 #: The fields that are added to the event's own, in this order.
@@ -60,14 +63,52 @@ async def _places(pipe: Channel) -> list[str]:
     return sorted(found)
 
 
-async def replay(pipe: Channel, letter: DeadLetter) -> bool:
-    """Hand a letter to its group again, with its attempts counted from the start."""
+async def places(pipe: Channel) -> list[DeadPlace]:
+    """Return the keys that have dead letters, with how many; none of those is read."""
+    with unavailable("dead letters can't be counted"):
+        keys = await _places(pipe)
+        lengths = await pipe.send_many([("XLEN", key) for key in keys]) if keys else []
+    owners = [(key, owner_of_dead(key), length) for key, length in zip(keys, lengths, strict=True)]
+    # A key that holds something else has none.
+    return [DeadPlace(key, owner[1], n) for key, owner, n in owners if owner and type(n) is int and n]
+
+
+async def before(
+    pipe: Channel, decode: Decode, place: str, newest: LetterId | None, count: int
+) -> list[DeadLetter]:
+    """Return the letters of a key that are older than one, the newest first."""
+    owner = owner_of_dead(place)
+    if owner is None:
+        return []
+    found: list[DeadLetter] = []
+    first = "+" if newest is None else f"({newest}"
+    size = _FIRST_PAGE
+    with unavailable("dead letters can't be read"):
+        while len(found) < count:
+            wanted = min(size, count - len(found))
+            entries = await pipe.send("XREVRANGE", place, first, "-", "COUNT", wanted)
+            found += [
+                _letter(decode, place, owner[1], entry_id.decode(), fields) for entry_id, fields in entries
+            ]
+            if len(entries) < wanted:
+                break
+            first = f"({entries[-1][0].decode()}"
+            # Events may be large: no reply is of many megabytes.
+            read = sum(len(value) for _, fields in entries for value in fields)
+            size = max(1, min(_LARGEST_PAGE, 4 * size, len(entries) * _PAGE_BYTES // max(1, read)))
+    return found
+
+
+async def replay(pipe: Channel, letter: DeadLetter, fields: Sequence[Any] = ()) -> bool:
+    """Hand a letter to its group again, with its attempts counted from the start, and maybe other fields."""
     owner = owner_of_dead(letter.place)
     if owner is None:
         return False
     retry = GroupKeys(*owner).retry
     with unavailable(f"the dead letter {letter.id} is not replayed"):
-        is_replayed = bool(await pipe.run(REPLAY(dead=letter.place, retry=retry, letter=letter.id)))
+        is_replayed = bool(
+            await pipe.run(REPLAY(dead=letter.place, retry=retry, letter=letter.id, fields=fields))
+        )
     pipe.ring(*owner)
     return is_replayed
 

@@ -1,65 +1,16 @@
-"""Dead letters of the whole bus: found, replayed, dropped."""
+"""Dead letters are found, replayed and dropped one by one."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import TransportUnavailable
+from lightbus.insight.audit import Actor, acting
+from lightbus.insight.search import reached
 from lightbus.transports.events import DeadLetter, EventTransport
 
-from .audit import Actor, acting
-from .search import reached
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Chooses dead letters: those that fit every condition.
-
-    Args:
-        ids: Ids of dead letters, or of their events.
-        api: The name of the event's API.
-        listener: The listener's name, or its group's: ``{service_name}-{listener_name}``.
-        reason: Why they were put aside.
-        older_than: The least seconds since then.
-        newer_than: The most seconds since then.
-        seen: None but these, each with its place.
-        scan: Whether each broker is searched as a whole for them.
-    """
-
-    ids: tuple[str, ...] = ()
-    api: str | None = None
-    listener: str | None = None
-    reason: str | None = None
-    older_than: float | None = None
-    newer_than: float | None = None
-    seen: frozenset[tuple[str, str]] | None = None
-    scan: bool = False
-
-    def fits(self, letter: DeadLetter, now: float) -> bool:
-        """Tell whether a letter is meant."""
-        age = now - letter.died_at
-        return (
-            (not self.ids or letter.id in self.ids or letter.message.id in self.ids)
-            and (self.api is None or letter.message.api_name == self.api)
-            and (self.listener is None or f"-{letter.group}".endswith(f"-{self.listener}"))
-            and (self.reason is None or letter.reason == self.reason)
-            and (self.older_than is None or age >= self.older_than)
-            and (self.newer_than is None or age <= self.newer_than)
-            and (self.seen is None or (letter.place, letter.id) in self.seen)
-        )
-
-    def target(self) -> str:
-        """Say in a word which they are: the id, the listener or the API."""
-        return self.ids[0] if len(self.ids) == 1 else self.listener or self.api or "dead letters"
-
-    def in_words(self) -> dict[str, str]:
-        """Return the conditions that it has, as the options of a command have them."""
-        words = {"ids": " ".join(self.ids), "api": self.api, "listener": self.listener, "reason": self.reason}
-        ages = {"older_than": self.older_than, "newer_than": self.newer_than}
-        words |= {name: None if age is None else f"{age:g}s" for name, age in ages.items()}
-        return {name: text for name, text in words.items() if text}
+from .filters import Filter
 
 
 async def find(
