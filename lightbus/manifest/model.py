@@ -208,6 +208,12 @@ class WebOptions:
     roles: Mapping[str, tuple[Permission, ...]] = _by_name(
         "What each role may do; who has a role may do nothing else, whatever allow says."
     )
+    tail_rate: int = option(
+        50,
+        "The most events a second that are shown as they come; of others it is told how many there were.",
+        minimum=2,
+        maximum=1000,
+    )
     refresh: Duration = option(
         Duration(5), "How often pages are renewed, and brokers asked at most, while anybody looks.", minimum=1
     )

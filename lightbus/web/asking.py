@@ -45,6 +45,7 @@ class Asked:
         by: They, for the audit.
         name: The name at the end of the address.
         fields: What they have filled in: the form, or the query of the address.
+        root: The path beneath which the console is, for what is no whole page.
     """
 
     looks: Looks
@@ -54,6 +55,7 @@ class Asked:
     by: Actor
     name: str
     fields: Fields
+    root: str = ""
 
     @property
     def client(self) -> BusClient:

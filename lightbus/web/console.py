@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, MutableMapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, MutableMapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
@@ -139,6 +139,8 @@ class Console:
                 it, seen = None, Seen(trouble=str(e))
             except LightbusException as e:
                 return self._rendering.error(request.scope, 422, str(e), user)
+            if isinstance(it, StreamingResponse):
+                it.body_iterator = self._while_known(request, it.body_iterator)
             if isinstance(it, Response):
                 return it
             if it is None and not seen.trouble:
@@ -178,7 +180,16 @@ class Console:
             reason=fields.text("because"),
         )
         name = str(request.path_params.get("name", ""))
-        return Asked(self._looks, self._manifest, user, self._may(user), by, name, fields)
+        root = self._rendering.root(request.scope)
+        return Asked(self._looks, self._manifest, user, self._may(user), by, name, fields, root)
+
+    async def _while_known(self, request: Request, parts: AsyncIterable[Any]) -> AsyncIterator[Any]:
+        """Go through an answer that has no end, as long as whoever gets it may look."""
+        async with aclosing(cast(Any, parts)) as coming:
+            async for part in coming:
+                if await self._door.user(request.scope) is None:
+                    return
+                yield part
 
     def _may(self, user: User) -> frozenset[str]:
         """Return the names of the actions that somebody may take."""

@@ -11,7 +11,7 @@ from .actions import groups, pauses, runs
 from .actions.action import Action
 from .asking import Screen
 from .looks import Look
-from .pages import apis, calls, graph, home, listeners, metrics, schedules, services
+from .pages import apis, audit, calls, events, graph, home, listeners, metrics, schedules, services, tail
 
 #: Makes what a page shows of a look at the bus and of the name in its address; None if there is none such.
 Make = Callable[[Look, Paces, str], Any]
@@ -27,14 +27,16 @@ PAGES: Sequence[tuple[str, str, str, Make]] = (
     ("/graph", "graph.html", "Graph", graph.graph),
 )
 #: The pages that ask the bus themselves, in the order in which their addresses are compared.
-SCREENS: Sequence[Screen] = (*metrics.SCREENS,)
+SCREENS: Sequence[Screen] = (*events.SCREENS, *tail.SCREENS, *audit.SCREENS, *metrics.SCREENS)
 #: What may be done.
 ACTIONS: Sequence[Action] = (*pauses.ACTIONS, *groups.ACTIONS, *runs.ACTIONS)
 #: The pages that each page leads to, with the words that do so.
 NAVIGATION: Sequence[tuple[str, str]] = (
     ("/", "Overview"),
     ("/listeners", "Listeners"),
+    ("/events", "Events"),
     ("/calls", "Calls"),
     ("/schedules", "Schedules"),
     ("/graph", "Graph"),
+    ("/audit", "Audit"),
 )

@@ -17,6 +17,7 @@ from lightbus.transports.cards import Card
 from lightbus.transports.rpc import QueuedCalls
 
 from .reading import Reading, Seen
+from .tails import Tails
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Looks:
         self._ages = Ages()
         #: Hides what is sensitive, by the contracts that were seen on the bus.
         self.masking = Masking(manifest.web.mask)
+        #: Those who watch events as they come.
+        self.tails = Tails(self.client, ["default", *manifest.apis], self.masking.message)
 
     async def look(self) -> Seen[Look]:
         """Return what is on the bus, as it was seen within ``web.refresh``."""
@@ -66,6 +69,7 @@ class Looks:
 
     async def close(self) -> None:
         """Leave the bus."""
+        await self.tails.stop()
         await self._reading.stop()
         await self.client.close_async()
 

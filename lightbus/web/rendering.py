@@ -52,6 +52,16 @@ def _templates() -> jinja2.Environment:
     return found
 
 
+def part(template: str, **about: Any) -> str:
+    """Return what is no whole page.
+
+    Args:
+        template: Its template.
+        about: What the template shows.
+    """
+    return _templates().get_template(template).render(about)
+
+
 class Rendering:
     """Makes pages.
 

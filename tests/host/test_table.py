@@ -94,6 +94,7 @@ TABLE = {
         "listen": "web/test_server.py",
         "hosts root_path": "web/test_guard.py",
         "auth token_file user_header trusted_proxies": "web/test_users.py",
+        "tail_rate": "web/test_events.py",
         "refresh mask": "web/test_options.py",
         "allow roles role_header": "web/test_roles.py",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from urllib.parse import quote
@@ -16,7 +17,9 @@ from tests.support.servers import Server
 from tests.web.bus import EVIL, evil, shop
 from tests.web.conftest import browsing
 
-PAGES = ["/", "/listeners", "/calls", "/schedules", "/graph"]
+PAGES = ["/", "/listeners", "/calls", "/schedules", "/graph", "/events", "/tail", "/audit"]
+#: How many scripts a page has, where that is not two.
+SCRIPTS = {"/tail": 3, "/listeners/": 4}
 
 
 class _Reader(HTMLParser):
@@ -131,15 +134,22 @@ async def test_every_link_of_every_page_leads_to_a_page(redis_server: Server) ->
 
 async def test_whatever_is_on_the_bus_is_text(redis_server: Server) -> None:
     evil(redis_server)
+    # The other two can't be those of a stream, or of an event.
+    fired = [name for name in EVIL if name[0] != "{" and name.isprintable()]
+    for name in fired:
+        about = ("api_name", name, "event_name", name, "id", name, "version", 1, f":{name}", json.dumps(name))
+        redis_server.execute("XADD", f"{name}.*:stream", "*", *about)
     ways = ["/services/{}", "/apis/{}", "/listeners/{}-{}", "/graph?focus={}"]
     paths = [way.replace("{}", quote(name, safe="")) for way in ways for name in EVIL]
+    paths += [f"/events/{quote(name, safe='')}" for name in fired]
     async with browsing(url=redis_server.url) as browser:
         for path in (*PAGES, *paths):
             answer = await browser.get(path)
             assert answer.status_code == 200, path
             page = read(answer.text)
             # The page's own script alone, and of drawings nothing that runs.
-            assert answer.text.count("<script") == (4 if path.startswith("/listeners/") else 2)
+            scripts = next((n for start, n in SCRIPTS.items() if path.startswith(start)), 2)
+            assert answer.text.count("<script") == scripts
             assert page.tags.isdisjoint({"img", "iframe"})
             assert {name for name in page.attributes if name.startswith("on")} == set()
             assert {link for link in page.links if not link.startswith(("/", "#"))} == set()

@@ -29,6 +29,22 @@ document.addEventListener("htmx:afterSettle", (event) => {
   }
 });
 
+// Of events that come without end, the oldest go.
+document.addEventListener("htmx:sseMessage", (event) => {
+  const rows = event.target.children;
+  while (rows.length > 500) {
+    rows[rows.length - 1].remove();
+  }
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) {
+    navigator.clipboard.writeText(document.getElementById(button.dataset.copy).innerText);
+    button.textContent = "Copied";
+  }
+});
+
 document.addEventListener("htmx:sendError", () => silence(true));
 document.addEventListener("htmx:timeout", () => silence(true));
 document.addEventListener("htmx:afterOnLoad", () => silence(false));
