@@ -18,7 +18,7 @@ from tests.support.servers import Server, free_port
 from tests.web.bus import EVIL, evil
 from tests.web.conftest import ANN
 from tests.web.test_server import BUS, start
-from tests.website.checks import SCHEMES, WIDTHS, Scheme, browser, find_browser
+from tests.website.checks import PATIENCE, SCHEMES, WIDTHS, Scheme, browser, find_browser
 
 LOOK = (Path(__file__).parents[1] / "website" / "faults.js").read_text()
 LISTENING = """
@@ -99,6 +99,7 @@ def opened(
             route.abort()
 
     context.route("**/*", pass_on)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}"))

@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 Scheme = Literal["light", "dark"]
 WIDTHS = (1280, 390)
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+#: Milliseconds for what a browser waits for; they are spent only where something is wrong.
+PATIENCE = 90_000
 _LOOK = (Path(__file__).parent / "faults.js").read_text()
 _SEARCH = "[data-md-component=search-query]"
 _FOUND = ".md-search-result__item a"
@@ -123,6 +125,7 @@ def opened(chromium: Browser, scheme: Scheme, faults: list[str], width: int = 12
         width: How wide it is.
     """
     context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.on("pageerror", lambda error: faults.append(f"{_name(page.url)}: {error}"))
     page.on(
