@@ -121,6 +121,7 @@ def test_one_runs_beside_several_processes(project: Project) -> None:
     project.write("bus.py", BUS)
     port = free_port()
     host = project.start("run", "-s", "accounts", "--processes", "2", "--web", "--set", f"web.listen={port}")
+    host.wait_for_line("the console: http://")
     eventually(lambda: "2 ready" in get(port)[1], 60)
     assert host.terminate() == 0
     assert host.output().count("the console: http://") == 1 and "Traceback" not in host.output()
