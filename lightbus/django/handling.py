@@ -34,7 +34,7 @@ from lightbus.outbox.inbox import (
 )
 from lightbus.outbox.rows import INBOX
 
-from .writing import models_of, without_table
+from .writing import close_if_broken_or_old, models_of, without_table
 
 try:
     from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, transaction
@@ -155,8 +155,7 @@ class _DjangoInbox:
     @contextmanager
     def _begin(self, function: Callable[..., object]) -> Iterator[_DjangoNotes]:
         connection = connections[self._alias]
-        # One that the database has closed, unless the host looks after connections already.
-        connection.close_if_unusable_or_obsolete()
+        close_if_broken_or_old(connection)
         # Durable: within another transaction, its end would not be a commit.
         with transaction.atomic(using=self._alias, durable=True):
             yield _DjangoNotes(self._alias, connection, function)

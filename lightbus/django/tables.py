@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
-from django.db.models import F
+from django.db.models import Exists, F
 from django.utils import timezone
 
 from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, told
@@ -17,6 +17,7 @@ from lightbus.outbox.rows import (
     FAILED,
     HELD,
     MOST_COUNTED,
+    OUTBOX,
     ROW_COLUMNS,
     SENT,
     WAITING,
@@ -25,7 +26,7 @@ from lightbus.outbox.rows import (
     Waiting,
 )
 
-from .writing import models_of, table_missing
+from .writing import close_if_broken_or_old, models_of, table_missing
 
 
 class DjangoTables:
@@ -50,6 +51,8 @@ class DjangoTables:
         self._ear: Ear | None = None
         self._atomic: Any = None
         self._has_locks = False
+        # Whether the last batch has left something behind, and had all of its buckets.
+        self._is_behind = self._led_all = False
 
     @told(DatabaseError, InterfaceError)
     def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
@@ -58,10 +61,11 @@ class DjangoTables:
         self.rollback()
         self._leave_pool()
         if self._ear is None:
-            connections[self.alias].close_if_unusable_or_obsolete()
+            close_if_broken_or_old(connections[self.alias])
         # Outside of a transaction: while nothing waits, the database has nothing to write.
-        if not self._waiting(buckets).exists():
+        if not self._is_behind and not self._waiting(buckets).exists():
             return None
+        self._is_behind = False
         if not self._has_locks:
             self._make_locks()
         self._atomic = transaction.atomic(using=self.alias)
@@ -70,10 +74,17 @@ class DjangoTables:
         if not led:
             self.rollback()
             return None
-        rows = self._waiting(led).order_by("seq").values_list(*ROW_COLUMNS)[:limit]
+        stuck = self._stuck_keys()
+        waiting = self._waiting(led).order_by("seq").annotate(any_stuck=Exists(stuck))
+        read = list(waiting.values_list(*ROW_COLUMNS, "any_stuck")[:limit])
+        rows = [Row(*columns) for *columns, _ in read]
+        self._is_behind = len(rows) >= limit
+        return Batch(rows, frozenset(stuck) if read and read[0][-1] else frozenset())
+
+    def _stuck_keys(self) -> Any:
+        """Return the keys of rows that can't be sent."""
         stuck = self._outbox.objects.using(self.alias).filter(state=FAILED).exclude(key="")
-        keys = frozenset(stuck.values_list("key", flat=True).distinct())
-        return Batch([Row(*row) for row in rows], keys)
+        return stuck.values_list("key", flat=True).distinct()
 
     def _leave_pool(self) -> None:
         """Give this thread a connection that no pool has, so that those who write never wait for it."""
@@ -99,12 +110,20 @@ class DjangoTables:
             # An UPDATE as the first statement takes SQLite's one lock, as BEGIN IMMEDIATE does.
             self._has_locks = bool(locks.filter(part__in=buckets).update(part=F("part")))
             return buckets if self._has_locks else ()
-        if not list(locks.select_for_update(skip_locked=True).filter(part=buckets[0])):
+        lock = locks.select_for_update(skip_locked=True)
+        ours = lock.filter(part__in=buckets).order_by("part").values_list("part", flat=True)
+        if self._led_all:
+            # Whoever led the last batch mostly leads this one, too: then one statement will do.
+            led = list(ours)
+            self._led_all = len(led) == len(buckets)
+            return led if self._led_all else ()
+        if not list(lock.filter(part=buckets[0])):
             # Somebody may have emptied the table.
             self._has_locks = locks.filter(part=buckets[0]).exists()
             return ()
-        led = locks.select_for_update(skip_locked=True).filter(part__in=buckets).order_by("part")
-        return list(led.values_list("part", flat=True))
+        led = list(ours)
+        self._led_all = len(led) == len(buckets)
+        return led
 
     def _make_locks(self) -> None:
         """Make the rows that relays lock, in a transaction of their own: else others would wait."""
@@ -122,13 +141,21 @@ class DjangoTables:
         if outcome.kept and outcome.sent:
             rows.filter(seq__in=outcome.sent).update(state=SENT)
         elif outcome.sent:
-            rows.filter(seq__in=outcome.sent).delete()
+            self._delete(outcome.sent)
         for seq, error in outcome.failed.items():
             rows.filter(seq=seq).update(state=FAILED, error=error, attempts=F("attempts") + 1)
         if outcome.held:
             rows.filter(seq__in=outcome.held).update(state=HELD)
         atomic, self._atomic = self._atomic, None
         atomic.__exit__(None, None, None)
+
+    def _delete(self, seqs: Sequence[int]) -> None:
+        """Delete rows, by their numbers in the text: as parameters, they cost more than the deletion."""
+        connection = connections[self.alias]
+        table, seq = map(connection.ops.quote_name, (OUTBOX, "seq"))
+        statement = f"DELETE FROM {table} WHERE {seq} IN ({', '.join(map(str, seqs))})"  # noqa: S608 - numbers
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
 
     @told(DatabaseError, InterfaceError)
     def rollback(self) -> None:
@@ -219,9 +246,8 @@ class DjangoTables:
 
     def _let_go(self) -> None:
         """Let the rows wait no more whose key has no failed one left."""
-        rows = self._outbox.objects.using(self.alias)
-        stuck = list(rows.filter(state=FAILED).exclude(key="").values_list("key", flat=True).distinct())
-        rows.filter(state=HELD).exclude(key__in=stuck).update(state=WAITING)
+        held = self._outbox.objects.using(self.alias).filter(state=HELD)
+        held.exclude(key__in=list(self._stuck_keys())).update(state=WAITING)
 
     @told(DatabaseError, InterfaceError)
     def wait(self, seconds: float) -> bool:

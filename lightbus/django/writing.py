@@ -120,3 +120,13 @@ def _models() -> Any:
             "Django does not know the tables of the outbox; add 'lightbus.django' to INSTALLED_APPS, and "
             "run: python manage.py migrate lightbus"
         ) from e
+
+
+def close_if_broken_or_old(connection: Any) -> None:
+    """Close a connection that is broken, or older than ``CONN_MAX_AGE``; the next query makes a new one.
+
+    If that is 0, as by default, Django closes it after each request. Here it stays: to connect takes as long
+    as to send a hundred events, or to handle ten.
+    """
+    if connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"]:
+        connection.close_if_unusable_or_obsolete()

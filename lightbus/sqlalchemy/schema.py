@@ -44,8 +44,7 @@ def outbox_table(metadata: MetaData) -> Table:
     return Table(
         OUTBOX,
         metadata,
-        # Only an INTEGER counts up by itself in SQLite.
-        Column("seq", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+        _counted("seq"),
         Column("event_id", String(MAX_ID), nullable=False),
         Column("api", String(MAX_NAME), nullable=False),
         Column("event", String(MAX_NAME), nullable=False),
@@ -77,7 +76,7 @@ def inbox_table(metadata: MetaData) -> Table:
     return Table(
         INBOX,
         metadata,
-        Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+        _counted("id"),
         Column("group", _compared(MAX_ID), nullable=False),
         # Two events of different names may have one id, as "order-7" of placed and of paid.
         Column("event", _compared(MAX_EVENT), nullable=False),
@@ -92,6 +91,11 @@ def inbox_table(metadata: MetaData) -> Table:
 def now() -> datetime:
     """Return the time, in UTC: some databases keep no time zone."""
     return datetime.now(UTC)
+
+
+def _counted(name: str) -> Column[int]:
+    """Return a key that counts up; only an INTEGER does so by itself in SQLite."""
+    return Column(name, BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True)
 
 
 def _compared(length: int) -> TypeEngine[str]:

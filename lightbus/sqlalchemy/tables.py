@@ -13,6 +13,7 @@ from sqlalchemy import (
     Engine,
     Select,
     Update,
+    bindparam,
     delete,
     exists,
     func,
@@ -71,27 +72,34 @@ class SqlAlchemyTables:
         )
         self._connection: Connection | None = None
         self._has_locks = False
+        # Whether the last batch has left something behind, and had all of its buckets.
+        self._is_behind = self._led_all = False
         self._ear: Ear | None = None
 
     @told(SQLAlchemyError)
     def begin(self, buckets: Sequence[int], limit: int) -> Batch | None:
         """Begin a transaction, lead these buckets in it, and read what waits there."""
         connection = self._connected()
-        waits = EVENTS.c.state == WAITING
-        if not connection.scalar(select(exists().where(waits, _among(buckets)))):
+        if not self._is_behind:
+            waits = EVENTS.c.state == WAITING
+            is_something_there = connection.scalar(select(exists().where(waits, _among(buckets))))
             # While nothing waits, the database has nothing to write.
             connection.rollback()
-            return None
-        connection.rollback()
+            if not is_something_there:
+                return None
+        self._is_behind = False
         if not self._has_locks:
             self._make_locks(connection)
         led = self._lead(connection, buckets)
         if not led:
             connection.rollback()
             return None
-        rows = [Row(*row) for row in connection.execute(reading(led, limit))]
-        stuck = select(EVENTS.c.key).distinct().where(EVENTS.c.state == FAILED, EVENTS.c.key != "")
-        return Batch(rows, frozenset(connection.scalars(stuck)))
+        read = connection.execute(reading(led, limit)).all()
+        rows = [Row(*columns) for *columns, _ in read]
+        self._is_behind = len(rows) >= limit
+        if not rows or not read[0].any_stuck:
+            return Batch(rows)
+        return Batch(rows, frozenset(connection.scalars(_stuck_keys())))
 
     def _lead(self, connection: Connection, buckets: Sequence[int]) -> Sequence[int]:
         """Return the buckets that this transaction has locked: all, as a rule, or none.
@@ -105,12 +113,20 @@ class SqlAlchemyTables:
             self._has_locks = bool(taken.rowcount)
             return buckets if self._has_locks else ()
         lock = select(LOCKS.c.part).with_for_update(skip_locked=True)
+        ours = lock.where(LOCKS.c.part.in_(buckets)).order_by(LOCKS.c.part)
+        if self._led_all:
+            # Whoever led the last batch mostly leads this one, too: then one statement will do.
+            led = connection.scalars(ours).all()
+            self._led_all = len(led) == len(buckets)
+            return led if self._led_all else ()
         if not connection.scalars(lock.where(LOCKS.c.part == buckets[0])).all():
             # Somebody may have emptied the table.
             there = select(exists().where(LOCKS.c.part == buckets[0]))
             self._has_locks = bool(connection.scalar(there))
             return ()
-        return connection.scalars(lock.where(LOCKS.c.part.in_(buckets)).order_by(LOCKS.c.part)).all()
+        led = connection.scalars(ours).all()
+        self._led_all = len(led) == len(buckets)
+        return led
 
     def _make_locks(self, connection: Connection) -> None:
         """Make the rows that relays lock, in a transaction of their own: else others would wait."""
@@ -132,7 +148,9 @@ class SqlAlchemyTables:
         if connection is None:
             raise DatabaseFailed("the connection is gone")
         if outcome.sent:
-            ours = EVENTS.c.seq.in_(outcome.sent)
+            # As numbers in the text: hundreds of parameters cost more than what is done with them.
+            seqs: Any = bindparam("seqs", outcome.sent, expanding=True, literal_execute=True)
+            ours = EVENTS.c.seq.in_(seqs)
             kept = update(EVENTS).where(ours).values(state=SENT)
             connection.execute(kept if outcome.kept else delete(EVENTS).where(ours))
         for seq, error in outcome.failed.items():
@@ -238,8 +256,7 @@ class SqlAlchemyTables:
             else:
                 connection.execute(select(LOCKS.c.part).order_by(LOCKS.c.part).with_for_update()).all()
             number: int = connection.execute(statement.where(EVENTS.c.state == FAILED, these)).rowcount
-            stuck = select(EVENTS.c.key).distinct().where(EVENTS.c.state == FAILED, EVENTS.c.key != "")
-            left = list(connection.scalars(stuck))
+            left = list(connection.scalars(_stuck_keys()))
             held = update(EVENTS).where(EVENTS.c.state == HELD, EVENTS.c.key.not_in(left))
             connection.execute(held.values(state=WAITING))
         return number
@@ -275,9 +292,15 @@ class SqlAlchemyTables:
 
 
 def reading(buckets: Sequence[int], limit: int) -> Select[Any]:
-    """Return the statement that reads what waits in some buckets."""
-    waits = select(*_COLUMNS).where(EVENTS.c.state == WAITING, _among(buckets))
+    """Return the statement that reads what waits in some buckets, and whether any key is stuck."""
+    any_stuck = exists(_stuck_keys().with_only_columns(literal(1))).label("any_stuck")
+    waits = select(*_COLUMNS, any_stuck).where(EVENTS.c.state == WAITING, _among(buckets))
     return waits.order_by(EVENTS.c.seq).limit(limit)
+
+
+def _stuck_keys() -> Select[Any]:
+    """Return the statement that reads the keys of rows that can't be sent."""
+    return select(EVENTS.c.key).distinct().where(EVENTS.c.state == FAILED, EVENTS.c.key != "")
 
 
 def _touch() -> Update:

@@ -20,7 +20,7 @@ from tests.conftest import missing
 from tests.support.databases import PACKAGES, DatabaseKind, Databases, django_settings, is_installed
 from tests.support.servers import Server
 
-from .django_here import django_here
+from .django_here import migrated
 from .shop import ShopApi
 
 EVENTS = "shop.*:stream"
@@ -56,8 +56,8 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     servers.close()
 
 
-@pytest.fixture(scope="session")
-def migrated(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="session", name="migrated")
+def known_aliases(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The aliases of the databases that have the tables already, by kind."""
     known: dict[str, str] = {}
     yield known
@@ -68,22 +68,16 @@ def migrated(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def outbox_in(
-    kind: DatabaseKind, databases: Databases, migrated: dict[str, str], folder: pytest.TempPathFactory
+    kind: DatabaseKind, databases: Databases, known: dict[str, str], folder: pytest.TempPathFactory
 ) -> Outbox:
     """An empty outbox in a database of a kind."""
     if not is_installed(kind):
         missing(f"no {kind}: install Debian's package {PACKAGES[kind]}")
-    django_here()
-    from django.core.management import call_command
-    from django.db import connections
-
-    if kind not in migrated:
+    if kind not in known:
         server = databases.server(kind) if kind != "sqlite" else None
         name = str(folder.mktemp("sqlite") / "db.sqlite3") if server is None else server.new_database()
-        connections.databases[kind] = django_settings(kind, server, name)
-        connections.configure_settings(connections.databases)
-        call_command("migrate", database=kind, verbosity=0)
-        migrated[kind] = kind
+        migrated(kind, django_settings(kind, server, name))
+        known[kind] = kind
     from lightbus.django.models import InboxEvent, OutboxEvent, OutboxLock
 
     for model in (OutboxEvent, OutboxLock, InboxEvent):

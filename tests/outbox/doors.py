@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from lightbus.bus.path import BusPath
 from tests.support.databases import DatabaseKind, Databases, django_settings
 
-from .django_here import django_here
+from .django_here import SETTINGS, migrated
 
 DoorName = Literal["django", "sqlalchemy"]
 KEYS = 12
@@ -26,16 +26,6 @@ LOOK = "SELECT n FROM numbers WHERE name = '{key}'"
 ALL = "SELECT name, n FROM numbers"
 WAITING = "SELECT count(*) FROM lightbus_outbox"
 
-SETTINGS = """\
-import pymysql
-
-pymysql.version_info = (2, 2, 7, "final", 0)
-pymysql.install_as_MySQLdb()
-SECRET_KEY = "only for tests"
-INSTALLED_APPS = ["lightbus.django"]
-DATABASES = {{"default": {database!r}}}
-USE_TZ = True
-"""
 ENGINE = """\
 from sqlalchemy import create_engine
 
@@ -89,14 +79,7 @@ class DjangoDoor:
         name = str(folder / "db.sqlite3") if server is None else server.new_database()
         self._settings = django_settings(kind, server, name)
         self._alias = f"campaign {name}"
-        django_here()
-        from django.core.management import call_command
-        from django.db import connections
-
-        connections.databases[self._alias] = dict(self._settings)
-        connections.configure_settings(connections.databases)
-        call_command("migrate", database=self._alias, verbosity=0)
-        with connections[self._alias].cursor() as cursor:
+        with migrated(self._alias, self._settings).cursor() as cursor:
             cursor.execute(TABLE)
             for key in range(KEYS):
                 cursor.execute(FIRST.format(key=key))

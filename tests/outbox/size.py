@@ -16,16 +16,19 @@ from .test_sqlalchemy import METADATA, url_of
 _FILL = """
 INSERT INTO lightbus_outbox (event_id, api, event, version, kwargs, {key}, bucket, traceparent, created_at,
     state, error, attempts)
-SELECT {name}, 'shop', 'placed', 1, '{{}}', {value}, n % 12, '', now(),
-    CASE WHEN n <= 10 THEN 1 ELSE 0 END, '', 0 FROM {numbers}
+SELECT {name}, 'shop', 'placed', 1, '{{"order_id": 1234567, "customer": "Ann Smith", "total": "19.99"}}',
+    {value}, n % 12, '', now(), CASE WHEN n <= 10 THEN 1 ELSE 0 END, '', 0 FROM {numbers}
 """
 _FILLS = {
     "postgresql": _FILL.format(
-        key="key", name="'e' || n", value="'k' || n", numbers="generate_series(1, ROWS) AS n"
+        key="key",
+        name="gen_random_uuid()",
+        value="'k' || n",
+        numbers="generate_series(1, ROWS) AS n",
     ),
     "mariadb": _FILL.format(
         key="`key`",
-        name="concat('e', n)",
+        name="uuid()",
         value="concat('k', n)",
         numbers="(SELECT seq AS n FROM seq_1_to_ROWS) AS numbers",
     ),
@@ -42,6 +45,21 @@ def filled(databases: Databases, kind: DatabaseKind, rows: int) -> Engine:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(_ANALYZE[kind])
     return engine
+
+
+#: Bytes of the table, and of its indexes: those of InnoDB's key are the table itself.
+_BYTES = {
+    "postgresql": "SELECT pg_table_size('{table}'), pg_indexes_size('{table}')",
+    "mariadb": "SELECT data_length, index_length FROM information_schema.tables "
+    "WHERE table_name = '{table}' AND table_schema = database()",
+}
+
+
+def bytes_of(engine: Engine, kind: DatabaseKind, table: str = "lightbus_outbox") -> tuple[int, int]:
+    """How many bytes a table has, and its indexes, as the database says."""
+    with engine.connect() as connection:
+        own, indexes = connection.exec_driver_sql(_BYTES[kind].format(table=table)).one()
+    return int(own), int(indexes)
 
 
 def plan_of(engine: Engine, buckets: Sequence[int], limit: int) -> str:

@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import StreamFull
 from lightbus.manifest.model import Manifest
-from lightbus.outbox.database import InThread
+from lightbus.outbox.database import InThread, Outcome
 from lightbus.outbox.relays import Relays
 from lightbus.outbox.rows import BUCKETS, FAILED, HELD, SENT, bucket_of
 from lightbus.transports.port import MAX_BYTES
@@ -174,6 +174,26 @@ async def test_a_batch_has_so_many_events(bus: BusPath, sqlite: Outbox, batch: i
     assert sizes == ([2, 2, 1] if batch == 2 else [5])
 
 
+def test_a_backlog_takes_few_statements_a_batch(bus: BusPath, outbox: Outbox) -> None:
+    from django.db import connections
+    from django.test.utils import CaptureQueriesContext
+
+    place(bus, outbox, 1, 2, 3)
+    tables, statements = outbox.tables(), []
+    used = set()
+    for _ in range(2):
+        with CaptureQueriesContext(connections[outbox.alias]) as queries:
+            batch = tables.begin(range(BUCKETS), 1)
+            assert batch is not None and len(batch.rows) == 1
+            tables.finish(Outcome(sent=[row.seq for row in batch.rows]))
+        statements = [each["sql"].split()[0] for each in queries.captured_queries]
+        used.add(connections[outbox.alias].connection)
+    assert len(used) == 1, "it has connected again"
+    # The lock, the rows, and their end; SQLite has its lock by an UPDATE.
+    lock = "UPDATE" if outbox.kind == "sqlite" else "SELECT"
+    assert [each for each in statements if each not in ("BEGIN", "COMMIT")] == [lock, "SELECT", "DELETE"]
+
+
 @pytest.mark.parametrize("poll", [0.05, 0.6])
 async def test_the_relay_looks_as_often_as_poll_says(bus: BusPath, sqlite: Outbox, poll: float) -> None:
     async with relaying(bus, sqlite, poll=poll) as (relay,):
@@ -281,8 +301,8 @@ async def test_a_relay_whose_task_ends_unasked_is_begun_again(
     relays.outboxes = [lambda: InThread(sqlite.tables())]
     sabotage = Sabotage(f"lightbus outbox {sqlite.tables().name}", how)
     relays.start()
-    await eventually_async(lambda: sabotage.is_done and "ended unasked" in caplog.text)
+    await eventually_async(lambda: sabotage.is_done and "ended unasked" in caplog.text, 60)
     await sync_to_async(place)(bus, sqlite, 1)
-    await eventually_async(lambda: arguments(redis_server, "number") == [1])
+    await eventually_async(lambda: arguments(redis_server, "number") == [1], 60)
     await relays.stop(5)
     await relays.close()

@@ -22,7 +22,7 @@ from lightbus.exceptions import (
     SyncCallOnEventLoop,
 )
 from lightbus.outbox.relay import Relay
-from lightbus.outbox.rows import BUCKETS, FAILED, HELD, SENT
+from lightbus.outbox.rows import BUCKETS, FAILED, HELD, SENT, bucket_of
 from lightbus.sqlalchemy import outbox, outbox_table
 from lightbus.sqlalchemy.engines import connect
 from lightbus.sqlalchemy.tables import SqlAlchemyTables
@@ -172,6 +172,30 @@ def test_two_relays_do_not_lead_at_a_time(bus: BusPath, engine: Engine) -> None:
     assert other.begin(every, 10) is None
     one.rollback()
     assert other.begin(every, 10) is not None
+    other.close()
+    one.close()
+
+
+def test_whoever_led_all_gives_way_to_a_relay_that_has_a_part(bus: BusPath, engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        return  # Its one lock is waited for.
+    key = next(f"k{n}" for n in range(1_000) if bucket_of(f"k{n}") == 3)
+    place(bus, engine, 1, key=key)
+    place(bus, engine, 2)
+    one, other = (SqlAlchemyTables(engine, "e") for _ in range(2))
+
+    def keys() -> list[str] | None:
+        batch = one.begin(range(BUCKETS), 10)
+        one.rollback()
+        return None if batch is None else [row.key for row in batch.rows]
+
+    assert keys() == keys() == [key, ""]
+    assert other.begin([3], 10) is not None
+    assert keys() is None
+    # From now on, as a relay that has come to another one with more partitions.
+    assert keys() == keys() == [""]
+    other.rollback()
+    assert keys() == keys() == [key, ""]
     other.close()
     one.close()
 

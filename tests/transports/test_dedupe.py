@@ -9,6 +9,7 @@ import pytest
 
 from lightbus.messages import EventMessage
 from lightbus.transports.events import EventConsumer
+from lightbus.transports.redis.events import publishing
 from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -104,6 +105,27 @@ class TestFiring:
         proxy.set("pass")
         await firing
         assert redis_server.execute("XLEN", STREAM) == 2
+
+    async def test_a_list_goes_on_though_the_server_forgets_the_script_in_its_midst(
+        self, redis_ports: Ports, redis_server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        append, sent = publishing.append, list[tuple[str, bool]]()
+
+        def forgetting(stream: Any, message_id: str, *given: Any) -> Any:
+            outcome = append(stream, message_id, *given)
+            if not sent:
+                stream.pipe.send("SCRIPT", "FLUSH")
+            sent.append((message_id, given[-1]))
+            return outcome
+
+        monkeypatch.setattr(publishing, "append", forgetting)
+        events = [event(name) for name in ("a", "b", "c")]
+        await redis_ports.events().publish(events, 5, 60)
+        # Only the first one of each writing brings the script.
+        once_more = [("b", False), ("c", True)]
+        assert sent == [("a", False), ("b", True), ("c", True), *once_more]
+        entries = redis_server.execute("XRANGE", STREAM, "-", "+")
+        assert [entry[0].decode() for entry in entries] == [each.native_id for each in events]
 
     async def test_the_memory_of_an_id_is_in_the_slot_of_its_stream_and_ends(
         self, redis_ports: Ports, redis_server: Server

@@ -17,6 +17,7 @@ import pytest
 from lightbus.contracts.clients.hints import Form
 from lightbus.contracts.clients.module import module_of
 from tests.conftest import missing
+from tests.outbox import uses as outboxes
 
 from . import methods
 from .apis import contracts
@@ -25,6 +26,11 @@ from .uses import RIGHT, WRONG, functions, module_with
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/how-to/typed-clients.md"
 FORMS: tuple[Form, ...] = get_args(Form)
+#: Uses of one kind, by name: the right ones, the wrong ones, and what comes before them in a module.
+KINDS = {
+    "methods": (methods.RIGHT, methods.WRONG, methods.HEAD),
+    "outboxes": (outboxes.RIGHT, outboxes.WRONG, outboxes.HEAD),
+}
 #: Errors by file and line.
 Errors = dict[str, dict[int, str]]
 
@@ -102,8 +108,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Errors]:
         for name, table in (("right", RIGHT), ("wrong", WRONG)):
             uses = [use for use, forms in table if form in forms]
             (folder / f"{name}_{form}.py").write_text(module_with(uses, form)[0])
-    for name, uses in (("right", methods.RIGHT), ("wrong", methods.WRONG)):
-        (folder / f"{name}_methods.py").write_text(functions(uses, "BusPath", methods.HEAD)[0])
+    for kind, (right, wrong, head) in KINDS.items():
+        for name, uses in (("right", right), ("wrong", wrong)):
+            (folder / f"{name}_{kind}.py").write_text(functions(uses, "BusPath", head)[0])
     (folder / "shop").mkdir()
     (folder / "shop" / "bus_types.py").write_text(module_of(contracts()))
     (folder / "auth").mkdir()
@@ -137,13 +144,16 @@ class TestChecker:
         assert [use for use, place in zip(uses, places, strict=True) if lines.isdisjoint(place)] == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_the_methods_of_a_class_are_told_apart_too(found: Callable[[str], Errors], checker: str) -> None:
-    assert found(checker).get("right_methods.py", {}) == {}
-    _, places = functions(methods.WRONG, "BusPath", methods.HEAD)
-    lines = set(found(checker).get("wrong_methods.py", {}))
-    accepted = [u for u, place in zip(methods.WRONG, places, strict=True) if lines.isdisjoint(place)]
-    assert accepted == []
+def test_methods_of_a_class_and_outboxes_are_told_apart_too(
+    found: Callable[[str], Errors], checker: str, kind: str
+) -> None:
+    _, wrong, head = KINDS[kind]
+    assert found(checker).get(f"right_{kind}.py", {}) == {}
+    _, places = functions(wrong, "BusPath", head)
+    lines = set(found(checker).get(f"wrong_{kind}.py", {}))
+    assert [use for use, place in zip(wrong, places, strict=True) if lines.isdisjoint(place)] == []
 
 
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightbus
-from tests.outbox.django_here import django_here
+from tests.outbox.django_here import SETTINGS, migrated
 from tests.outbox.shop import ShopApi
 from tests.support.databases import DatabaseKind, Databases, django_settings
 from tests.support.eventually import eventually
@@ -32,16 +32,6 @@ Library = Literal["django", "sqlalchemy", "asyncio"]
 LIBRARIES: tuple[Library, ...] = get_args(Library)
 
 STREAM, GROUP = "shop.*:stream", "billing-charge"
-SETTINGS = """\
-import pymysql
-
-pymysql.version_info = (2, 2, 7, "final", 0)
-pymysql.install_as_MySQLdb()
-SECRET_KEY = "only for tests"
-INSTALLED_APPS = ["lightbus.django"]
-DATABASES = {{"default": {database!r}}}
-USE_TZ = True
-"""
 MANIFEST = """\
 service_name: billing
 modules: []
@@ -139,14 +129,7 @@ class Campaign:
         self._make_tables()
 
     def _make_tables(self) -> None:
-        django_here()
-        from django.core.management import call_command
-        from django.db import connections
-
-        connections.databases[self.alias] = dict(self._settings)
-        connections.configure_settings(connections.databases)
-        call_command("migrate", database=self.alias, verbosity=0)
-        with connections[self.alias].cursor() as cursor:
+        with migrated(self.alias, self._settings).cursor() as cursor:
             cursor.execute("CREATE TABLE bank (balance integer NOT NULL)")
             cursor.execute("INSERT INTO bank VALUES (0)")
 

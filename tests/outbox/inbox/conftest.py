@@ -10,6 +10,7 @@ import pytest
 
 from lightbus.declared.inbox import Handler, Recipient, received
 from lightbus.messages import EventMessage
+from tests.host.conftest import bench, in_process  # noqa: F401 - fixtures
 from tests.outbox.conftest import Outbox
 
 GROUP = "billing-charge"

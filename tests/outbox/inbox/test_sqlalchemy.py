@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,19 +22,17 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from lightbus.exceptions import ConfigurationError, InboxError, InboxTableMissing, InvalidListener
+from lightbus.exceptions import ConfigurationError, InboxError, InvalidListener
 from lightbus.messages import EventMessage
-from lightbus.outbox import inbox as rules
 from lightbus.sqlalchemy import inbox, inbox_table
-from lightbus.sqlalchemy.schema import now
 from tests.conftest import missing
 from tests.support.databases import PACKAGES, Databases, is_installed
 
-from .conftest import GROUP, Listener, event
+from .conftest import Listener, event
 
 METADATA = MetaData()
 NOTES = inbox_table(METADATA)
@@ -97,75 +93,6 @@ def charging(engine: Engine, **options: Any) -> Any:
         session.execute(paying(number))
 
     return charge
-
-
-def test_an_event_that_comes_twice_has_its_effects_once(engine: Engine, listener: Listener) -> None:
-    charge = charging(engine)
-    for given in (event(5), event(5), event(7, "two"), event(5), event(1, "TWO"), event(1, "two", "paid")):
-        listener.call(charge, given)
-    assert balance(engine) == 14
-    assert listener.counted == {"new": 4, "done_before": 2}
-
-
-@pytest.mark.parametrize("first_fails", [False, True])
-def test_a_twin_waits_for_the_end_of_the_first(engine: Engine, listener: Listener, first_fails: bool) -> None:
-    begun, may_end, runs = threading.Event(), threading.Event(), []
-
-    @inbox(sessionmaker(engine))
-    def charge(event_message: EventMessage, session: Session, number: int) -> None:
-        runs.append(number)
-        is_first = not begun.is_set()
-        begun.set()
-        assert may_end.wait(60)
-        session.execute(paying(number))
-        if is_first and first_fails:
-            raise ValueError("the first fails")
-
-    def call() -> None:
-        try:
-            listener.call(charge, event(5))
-        except ValueError:
-            assert first_fails
-
-    threads = [threading.Thread(target=call) for _ in range(2)]
-    threads[0].start()
-    assert begun.wait(60)
-    threads[1].start()
-    # The second waits, so that what follows can't come too early for it, only too late to show anything.
-    threads[1].join(0.05)
-    assert threads[1].is_alive() and len(runs) == 1
-    may_end.set()
-    for thread in threads:
-        thread.join(60)
-    assert balance(engine) == 5
-    assert listener.counted == ({"new": 1} if first_fails else {"new": 1, "done_before": 1})
-
-
-def test_a_list_has_only_what_is_new_in_its_order_and_in_one_transaction(
-    engine: Engine, listener: Listener
-) -> None:
-    lists: list[list[int]] = []
-
-    @inbox(sessionmaker(engine))
-    def charge(events: list[EventMessage], session: Session) -> None:
-        lists.append([each.kwargs["number"] for each in events])
-        for each in events:
-            session.execute(paying(each.kwargs["number"]))
-        if len(lists) == 2:
-            raise ValueError("all or nothing")
-
-    listener.call(charge, [event(2, "b")])
-    many = [event(4, "d"), event(2, "b"), event(1, "a"), event(4, "d"), event(3, "c")]
-    with pytest.raises(ValueError, match="all or nothing"):
-        listener.call(charge, many)
-    assert balance(engine) == 2
-    listener.call(charge, many)
-    listener.call(charge, many)
-    listener.call(charge, [event(1, str(n)) for n in range(500)])
-    listener.call(charge, [event(1, str(n)) for n in range(501)])
-    assert lists[:3] == [[2], [4, 1, 3], [4, 1, 3]]
-    assert balance(engine) == 511
-    assert listener.counted == {"new": 505, "done_before": 507}
 
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "sqlite+aiosqlite"])
@@ -254,77 +181,6 @@ def test_a_handler_neither_commits_nor_rolls_back(small_engine: Engine, listener
     assert (balance(small_engine), notes(small_engine)) == (0, [])
 
 
-def test_a_transaction_that_an_error_has_ended_is_told_though_the_error_was_caught(
-    engine: Engine, listener: Listener
-) -> None:
-    maker = sessionmaker(engine)
-
-    @inbox(maker)
-    def careless(event_message: EventMessage, session: Session, number: int) -> None:
-        session.execute(paying(number))
-        with pytest.raises(IntegrityError):
-            session.execute(insert(BANK).values(name="ann", balance=0))
-        if engine.dialect.name == "mysql":
-            # As it does at a deadlock: the transaction is rolled back, and the connection goes on.
-            session.connection().connection.rollback()
-
-    @inbox(maker)
-    def careful(event_message: EventMessage, session: Session, number: int) -> None:
-        session.execute(paying(number))
-        with pytest.raises(IntegrityError), session.begin_nested():
-            session.execute(insert(BANK).values(name="ann", balance=0))
-
-    if engine.dialect.name != "sqlite":
-        with pytest.raises(InboxError, match=r"what may fail into a session\.begin_nested\(\) of its own"):
-            listener.call(careless, event(5))
-    listener.call(careful, event(7, "two"))
-    assert (balance(engine), notes(engine)) == (7, ["two"])
-
-
-def test_old_notes_are_deleted_in_small_steps_and_those_of_others_stay(
-    engine: Engine, listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rules, "_SOON", 0.0)
-    ages = [(GROUP, n, 61) for n in range(700)] + [("billing-other", 0, 61), (GROUP, 1_000, 50)]
-    row = {"event": "shop.placed"}
-    with engine.begin() as connection:
-        connection.execute(
-            insert(NOTES),
-            [
-                {**row, "group": group, "event_id": f"old-{n}", "handled_at": now() - timedelta(seconds=age)}
-                for group, n, age in ages
-            ],
-        )
-    charge = charging(engine, keep="60s")
-    listener.call(charge, event(1, "a"))
-    assert len(notes(engine)) == 702 - rules.STEP + 1
-    listener.call(charge, event(1, "b"))
-    assert notes(engine) == ["a", "b", "old-0", "old-1000"]
-
-
-def test_a_missing_table_is_told_with_its_remedy(engine: Engine, listener: Listener) -> None:
-    NOTES.drop(engine)
-    with pytest.raises(InboxTableMissing, match=r"inbox_table\(Base\.metadata\).* alembic revision"):
-        listener.call(charging(engine), event(5))
-
-
-def test_notes_that_can_not_be_deleted_do_not_fail_the_handler(
-    small_engine: Engine, listener: Listener, caplog: pytest.LogCaptureFixture
-) -> None:
-    with small_engine.begin() as connection:
-        row = {"event": "e", "event_id": "i", "handled_at": now() - timedelta(days=1)}
-        connection.execute(insert(NOTES).values(group=GROUP, **row))
-        connection.execute(
-            text(
-                "CREATE TRIGGER stays BEFORE DELETE ON lightbus_inbox "
-                "BEGIN SELECT RAISE(ABORT, 'it stays'); END"
-            )
-        )
-    listener.call(charging(small_engine, keep=1), event(5))
-    assert balance(small_engine) == 5
-    assert "old notes of the inbox of charge could not be deleted" in caplog.text
-
-
 def test_a_scoped_session_is_the_one_of_its_thread(small_engine: Engine, listener: Listener) -> None:
     Current = scoped_session(sessionmaker(small_engine))
     Current.execute(select(BANK))  # Somebody has left a transaction behind.
@@ -406,8 +262,8 @@ def test_its_table_is_added_once_and_has_the_columns_and_indexes_that_django_mak
         assert connection.scalar(select(func.count()).select_from(NOTES)) == 0
 
 
-def test_the_errors_of_the_handler_itself_are_its_own(engine: Engine, listener: Listener) -> None:
-    @inbox(sessionmaker(engine))
+def test_the_errors_of_the_handler_itself_are_its_own(small_engine: Engine, listener: Listener) -> None:
+    @inbox(sessionmaker(small_engine))
     def charge(event_message: EventMessage, session: Session, number: int) -> None:
         session.execute(text("SELECT * FROM nowhere"))
 

@@ -19,7 +19,7 @@ from lightbus.transports.redis.keys import fired_key, trimming_key
 from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.deadlines import Outcome, expire
 from lightbus.transports.redis.link.promise import TooFewReplicas
-from lightbus.transports.redis.link.refusals import ReplyError
+from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.scripts import FIRE, Run
 from lightbus.transports.unserved import remedy, state, whose
 
@@ -115,6 +115,8 @@ class Publishing:
         """Send events for as long as there is time, and room in their streams."""
         sent = self._sent = []
         count = len(self._events)
+        # The first one brings each stream's server the script, so that the others need not.
+        scripted: set[Stream] = set()
         for event in events:
             stream = self._carriers[event]
             trimmer = stream.trimmer
@@ -130,7 +132,10 @@ class Publishing:
             if self._is_late:
                 return
             before = self._before.get(event)
-            sent.append(append(stream, event.message.id, event.body, event.dedupe, before))
+            is_known = stream in scripted
+            sent.append(append(stream, event.message.id, event.body, event.dedupe, before, is_known))
+            if event.dedupe is not None:
+                scripted.add(stream)
 
     async def _collect(self, events: Sequence[Outgoing]) -> list[Outgoing]:
         """Note the outcomes of the events; return those that may have to be sent again."""
@@ -151,6 +156,9 @@ class Publishing:
             except TooFewReplicas as e:
                 error = self._not_replicated(event, e)
             except ReplyError as e:
+                if e.reaction is Reaction.SEND_SCRIPT:  # The server is another one since, or was emptied.
+                    again.append(event)
+                    continue
                 stream = self._carriers[event]
                 if event.dedupe is not None:
                     e.note_script(_fire(stream, event.message.id, (), event.dedupe))
@@ -311,13 +319,31 @@ class Publishing:
 
 
 def append(
-    stream: Stream, message_id: str, body: Sequence[Any], dedupe: float | None, before: str | None = None
+    stream: Stream,
+    message_id: str,
+    body: Sequence[Any],
+    dedupe: float | None,
+    before: str | None = None,
+    is_known: bool = False,
 ) -> asyncio.Future[Any]:
-    """Send one event, which is stored only if another one was before; returns the future of its id there."""
+    """Send one event.
+
+    Args:
+        stream: The stream.
+        message_id: Its id.
+        body: Its fields.
+        dedupe: Seconds for which the same id is stored only once; None for no such memory.
+        before: The id of an event without which this one is not stored.
+        is_known: Whether the server has just been sent the script, which is several times as long as most
+            events; else it is sent along, so that a server which does not know it needs no second round.
+
+    Returns:
+        The future of its id in the stream.
+    """
     if dedupe is None:
         return stream.store("XADD", stream.key, "*", *body)
-    # The text and not its hash, so that a server which does not know it yet needs no second round.
-    return stream.store(*_fire(stream, message_id, body, dedupe, before).by_text())
+    run = _fire(stream, message_id, body, dedupe, before)
+    return stream.store(*(run.by_name() if is_known else run.by_text()))
 
 
 def _fire(
