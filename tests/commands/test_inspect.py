@@ -293,3 +293,32 @@ def test_every_redis_of_the_manifest_is_searched(
         add(other, 2, "shop.second")
         add(redis_server, 3, "auth.third")
         assert events(project) == ["auth.third", "shop.second", "auth.first"]
+
+
+@pytest.mark.usefixtures("history")
+def test_where_an_event_waits_is_told_for_each_listener(project: Project, redis_server: Server) -> None:
+    stream = "auth.*:stream"
+    for group in ("new", "held", "done", "other"):
+        redis_server.execute("XGROUP", "CREATE", stream, f"s-{group}", "0")
+        if group != "new":
+            redis_server.execute(
+                "XREADGROUP", "GROUP", f"s-{group}", "p1", "COUNT", 1, "STREAMS", stream, ">"
+            )
+        if group not in ("new", "held"):
+            redis_server.execute("XACK", stream, f"s-{group}", f"{OLD}-0")
+    for group in ("new", "done"):
+        redis_server.execute("HSET", "lightbus:paused:s", group, '{"since": 1700000000, "by": "ann@box"}')
+    listener = {"name": "other", "group": "s-other", "events": ["auth.user_left"]}
+    card = {"service": "s", "process": "p1", "listeners": [listener]}
+    redis_server.execute("SET", "lightbus:card:s:p1", json.dumps(card))
+    redis_server.execute("ZADD", "lightbus:cards", int(time.time()) + 600, "s\0p1")
+    (it,) = found(project, "--id", f"id-{OLD}")
+    told = {each["group"]: (each["state"], each["process"], each["text"]) for each in it["where"]}
+    paused = "not read yet; paused since 2023-11-14 22:13:20 UTC by ann@box"
+    assert told["s-new"] == ("unread", "", paused)
+    assert told["s-held"][:2] == ("held", "p1") and "attempt 1" in told["s-held"][2]
+    assert told["s-done"] == ("passed", "", "handled")
+    assert told["s-other"] == ("unwanted", "", "the listener does not ask for such events")
+    text = project.run("inspect", "-a", "auth", "--where", "-F", "human").stdout
+    assert f"  s-new        {paused}\n" in text and "  s-done       handled\n" in text
+    assert "where" not in found(project, "-a", "auth")[0]

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,10 +33,14 @@ from lightbus.insight.search import (
     moment,
     search,
 )
+from lightbus.insight.traffic.where import where
 from lightbus.manifest.model import Manifest
+from lightbus.messages import EventMessage
 from lightbus.runtime.portal import run
 
 T = TypeVar("T")
+#: By how much somebody is needed.
+_COLOURS = ("green", "yellow", "red")
 
 
 def _parsed(parse: Callable[[str], T]) -> Callable[[Any, Any, str | tuple[str, ...] | None], Any]:
@@ -99,6 +104,9 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[Any, Any, str | tuple[str, .
 @click.option(
     "-d", "--validate", is_flag=True, help="Check each by its contract; status 1 if one does not fit."
 )
+@click.option(
+    "-w", "--where", "shows_where", is_flag=True, help="Show where each is for every listener; so do -i, -n."
+)
 @click.option("-C", "--show-casting", is_flag=True, help="Show what this project's listeners would get.")
 @click.option("-I", "--internal", is_flag=True, help="Include events about the bus itself.")
 @scan_option
@@ -108,6 +116,7 @@ def command(
     follow: bool,
     limit: int | None,
     validate: bool,
+    shows_where: bool,
     show_casting: bool,
     scan: bool,
     **options: Any,
@@ -118,6 +127,7 @@ def command(
     """
     names = ("id", "native_id", "api", "event", "version", "arguments", "internal")
     since, ago = options.pop("since") or (None, None)
+    is_named = (options["id"], options["native_id"]) != (None, None)
     query = Query(**{name: options.pop(name) for name in names}, since=since, ago=ago)
     manifest = begin(options, "warning", "text")
 
@@ -144,15 +154,33 @@ def command(
                         misfits += shown["error"] is not None
                     if show_casting:
                         shown["casting"] = castings(client, message)
+                    if shows_where or is_named:
+                        shown["where"] = await _places(client, message)
                     _show(shown, form)
                     count += 1
         finally:
             await client.close_async()
-        if not count and (query.id is not None or query.native_id is not None):
+        if not count and is_named:
             raise click.ClickException("there is no such event")
         return 1 if misfits else 0
 
     return run(show())
+
+
+async def _places(client: BusClient, message: EventMessage) -> list[dict[str, Any]]:
+    """Say where an event is for each listener."""
+    places = await where(client, (), message)
+    now = await client.transports().event(message.api_name).now() if places else 0.0
+    return [
+        {
+            **asdict(place.at),
+            "state": "unwanted" if place.is_passed_over else place.at.state,
+            "paused": place.paused,
+            "text": place.in_words(now),
+            "severity": place.verdict.severity,
+        }
+        for place in places
+    ]
 
 
 async def _load_listeners(manifest: Manifest, client: BusClient) -> None:
@@ -184,6 +212,9 @@ def _show_text(fields: dict[str, Any]) -> None:
         _say(f"  as {listener} gets it:")
         for name, text in cast.items() if isinstance(cast, dict) else [("error", cast)]:
             _say(f"    {name:12} {text}")
+    width = max((len(it["group"]) for it in fields.get("where", ())), default=0)
+    for it in fields.get("where", ()):
+        _say(f"  {it['group']:{max(12, width)}} {it['text']}", fg=_COLOURS[it["severity"]])
     click.echo()
 
 
