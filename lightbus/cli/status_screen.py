@@ -10,7 +10,7 @@ from itertools import groupby
 from rich.text import Text
 
 from lightbus.cli.tables import Cell, Column, Table, Verdict
-from lightbus.cli.wording import ago, paragraph
+from lightbus.cli.wording import ago, in_short, paragraph
 from lightbus.host.logs import on_one_line
 from lightbus.insight.overview import (
     ApiStatus,
@@ -161,16 +161,18 @@ def _tables(
     rows = [_listener(it, rates, is_cut=is_cut) for it in listeners]
     versions = any(p.version for p in seen.processes)
     of_processes = list(_processes(seen.processes, has_versions=versions))
-    tables = [
+    tables: list[tuple[str, Sequence[Column], list[Row]]] = [
         ("Processes", _WITH_VERSIONS if versions else _PROCESSES, of_processes),
         ("APIs", _APIS, [_api(it) for it in apis]),
         ("Listeners", _LISTENERS if rates is None else _WITH_RATES, rows),
     ]
+    now = time.time()
     if seen.schedules:
-        now = time.time()
-        tables.append(("Schedules", SCHEDULES, [schedule_row(it, now) for it in seen.schedules]))
+        columns, rows = of_services(SCHEDULES, [schedule_row(it, now) for it in seen.schedules], is_cut)
+        tables.append(("Schedules", columns, rows))
     if seen.outboxes:
-        tables.append(("Outboxes", _OUTBOXES, [_outbox(it, time.time()) for it in seen.outboxes]))
+        columns, rows = of_services(_OUTBOXES, [_outbox(it, now) for it in seen.outboxes], is_cut)
+        tables.append(("Outboxes", columns, rows))
     return [(title, columns, sorted(rows, key=_severity, reverse=True)) for title, columns, rows in tables]
 
 
@@ -282,9 +284,24 @@ def schedule_row(it: ScheduleStatus, now: float) -> Row:
     """Return the cells of a schedule, for a table with :data:`SCHEDULES`."""
     next_run = "-" if it.next_run is None else f"in {duration(max(0.0, it.next_run - now))}"
     last = "-" if it.started is None else ago(max(0.0, now - it.started))
-    took = "-" if it.seconds is None else f"{it.seconds:.3g} s"
+    took = "-" if it.seconds is None else in_short(it.seconds)
     process = f"{it.process} (by {it.by})" if it.by else it.process or "-"
     return (of_schedule(it), it.service, it.name, it.times, next_run, last, took, process)
+
+
+def of_services(
+    columns: Sequence[Column], rows: Sequence[Row], is_cut: bool
+) -> tuple[Sequence[Column], list[Row]]:
+    """Leave the column of services out on a terminal where all rows are of one.
+
+    Args:
+        columns: The columns, of which the second has the service.
+        rows: The rows.
+        is_cut: Whether lines have to fit a terminal.
+    """
+    if not is_cut or len({row[1] for row in rows}) > 1:
+        return columns, list(rows)
+    return (columns[0], *columns[2:]), [(row[0], *row[2:]) for row in rows]
 
 
 def _outbox(it: OutboxStatus, now: float) -> Row:

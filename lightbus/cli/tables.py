@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from lightbus.cli.wording import is_plain, middle, some
+from lightbus.cli.wording import is_plain, middle, paragraph, some
 from lightbus.host.logs import on_one_line
 from lightbus.insight.verdicts import Verdict as Verdict
 
@@ -66,6 +66,8 @@ class Table:
         self._console = console()
         self._width = width
         self._rows: list[tuple[Cell, ...]] = []
+        #: What stands below each row.
+        self._below: list[str] = []
         self._widths: list[int] | None = None
         self._gap = 2
 
@@ -77,9 +79,15 @@ class Table:
     ) -> None:
         self.flush()
 
-    def add(self, *cells: Cell) -> None:
-        """Add a row; it is printed when enough are there to choose the widths."""
+    def add(self, *cells: Cell, below: str = "") -> None:
+        """Add a row; it is printed when enough are there to choose the widths.
+
+        Args:
+            cells: Its cells.
+            below: A sentence that stands below it, broken into lines.
+        """
         self._rows.append(cells)
+        self._below.append(below)
         if self._widths is not None or len(self._rows) >= _LOOKED_AT:
             self.flush()
 
@@ -88,6 +96,7 @@ class Table:
         for line in self.lines():
             self._console.print(line, soft_wrap=True)
         self._rows.clear()
+        self._below.clear()
 
     def lines(self) -> Iterator[Text]:
         """Return the lines of these rows, with titles the first time; nothing if there is no row."""
@@ -97,9 +106,11 @@ class Table:
         if self._widths is None:
             self._choose_widths(rows)
             yield self._line([column.title for column in self._columns], "bold")
-        for row, cells in zip(rows, self._rows, strict=True):
+        for row, cells, below in zip(rows, self._rows, self._below, strict=True):
             styles = [_STYLES[c.severity] if isinstance(c, Verdict) else "" for c in cells]
             yield self._line(row, styles)
+            if below:
+                yield from (Text(line, "dim") for line in paragraph(on_one_line(below), self._width, "    "))
 
     def _text(self, cell: Cell) -> str | tuple[str, ...]:
         if isinstance(cell, Verdict):

@@ -27,6 +27,11 @@ def ago(seconds: float) -> str:
     return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
+def in_short(seconds: float) -> str:
+    """Return how long something took, in few characters."""
+    return f"{1e3 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
 def middle(name: str, width: int) -> str:
     """Cut a name in the middle, since its beginning and its end both tell it from others.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -74,8 +75,11 @@ def processes(
     for api_name, identities in owners.items():
         for who in (each for each in identities if each not in lost):
             process(who.service_name, who.process_name).owns.append(api_name)
+    shown = Counter(card.process for card in cards)
+    # Nobody owns an API that describes the bus itself: the card says whose process it is.
+    known = {card.process: card.service for card in cards if shown[card.process] == 1}
     for queue in queues:
-        services = {who.process_name: who.service_name for who in owners[queue.api_name]}
+        services = known | {who.process_name: who.service_name for who in owners[queue.api_name]}
         for name in queue.process_names:
             if Identity(services.get(name, ""), name) not in lost:
                 process(services.get(name, ""), name).serves.append(queue.api_name)

@@ -102,3 +102,16 @@ def test_rows_without_end_are_printed_while_they_come_below_one_line_of_titles(
 def test_names_from_the_bus_can_not_speak_to_the_terminal() -> None:
     lines = printed(80, [(Verdict("ok"), "a\x1b[2Jb\nc", 0, ("p\r1",))])
     assert len(lines) == 2 and not any(c in lines[1] for c in "\x1b\r\n")
+
+
+def test_a_sentence_below_a_row_is_broken_into_lines() -> None:
+    table = Table([Column("who"), Column("what", least=4)], 20)
+    table.add("ann", "paused", below="the provider of mails is down")
+    table.add("bob", "resumed")
+    assert [line.plain for line in table.lines()] == [
+        "who  what",
+        "ann  paused",
+        "    the provider of",
+        "    mails is down",
+        "bob  resumed",
+    ]

@@ -105,7 +105,8 @@ class _Shown:
 
     def __init__(self, *, as_json: bool) -> None:
         self._width = line_width()
-        self._table = None if as_json else Table(_COLUMNS, self._width)
+        columns = _COLUMNS if self._width is None else _COLUMNS[:-1]
+        self._table = None if as_json else Table(columns, self._width)
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +119,10 @@ class _Shown:
         if self._table is None:
             print(json.dumps(_fields(act), ensure_ascii=False))
         else:
-            self._table.add(*_row(act, is_cut=self._width is not None))
+            more, is_cut = "; ".join(details(act)), self._width is not None
+            row = _row(act, is_cut=is_cut)
+            # On a terminal, it is too long for a column.
+            self._table.add(*row, below=more) if is_cut else self._table.add(*row, more)
 
     def flush(self) -> None:
         """Print what was not printed yet."""
@@ -132,7 +136,7 @@ def _row(act: Act, *, is_cut: bool) -> tuple[Cell, ...]:
     at = datetime.fromtimestamp(act.at).astimezone()
     when = at.strftime("%d %b %H:%M:%S") if is_cut else at.isoformat(timespec="seconds")
     count: Cell = "-" if act.count is None else act.count
-    return of_act(act), when, act.user, act.action, act.target, count, "; ".join(details(act))
+    return of_act(act), when, act.user, act.action, act.target, count
 
 
 def _fields(act: Act) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lightbus.bus.client import BusClient
 from lightbus.cli.acting import actor, because_option, on_the_bus
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options
-from lightbus.cli.status_screen import SCHEDULES, schedule_row
+from lightbus.cli.status_screen import SCHEDULES, of_services, schedule_row
 from lightbus.cli.tables import Table
 from lightbus.cli.wording import complain, counted, line_width
 from lightbus.host.logs import on_one_line
@@ -51,9 +51,11 @@ def list_(service: str | None, as_json: bool, **options: Any) -> None:
         for it in wanted:
             print(json.dumps(asdict(it), ensure_ascii=False))
         return
-    with Table(SCHEDULES, line_width()) as table:
-        for it in wanted:
-            table.add(*schedule_row(it, time.time()))
+    width, now = line_width(), time.time()
+    columns, rows = of_services(SCHEDULES, [schedule_row(it, now) for it in wanted], width is not None)
+    with Table(columns, width) as table:
+        for row in rows:
+            table.add(*row)
     print(counted(len(wanted), "schedule"))
 
 

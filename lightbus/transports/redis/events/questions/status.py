@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from shlex import quote
 from typing import Any
 
@@ -263,16 +264,17 @@ def _consumers(
     reading: Sequence[Sequence[Any]], retrying: Sequence[Sequence[Any]]
 ) -> tuple[ConsumerStatus, ...]:
     """Put together a process's reading of the stream and of its retry stream, which 1.x does not know."""
-    found: dict[str, ConsumerStatus] = {}
-    again = {_facts(each)["name"] for each in retrying}
+    found: dict[bytes, tuple[int, int]] = {}
+    again = {facts["name"] for facts in map(_facts, retrying)}
     for facts in map(_facts, (*reading, *retrying)):
-        name, idle = facts["name"].decode("utf-8", "replace"), facts["idle"] / 1000
-        if name == NOBODY:
-            continue
-        same = found.get(name, ConsumerStatus(name, 0, idle))
-        pending, idle = same.pending + facts["pending"], min(same.idle or 0.0, idle)
-        found[name] = ConsumerStatus(name, pending, idle, facts["name"] not in again)
-    return tuple(found[name] for name in sorted(found))
+        name, idle = facts["name"], facts["idle"]
+        pending, least = found.get(name, (0, idle))
+        found[name] = pending + facts["pending"], min(least, idle)
+    found.pop(NOBODY.encode(), None)
+    return tuple(
+        ConsumerStatus(name.decode("utf-8", "replace"), pending, idle / 1000, name not in again)
+        for name, (pending, idle) in sorted(found.items())
+    )
 
 
 async def _lag(
@@ -314,5 +316,10 @@ def _number(entry_id: bytes) -> tuple[int, int]:
 
 def _facts(reply: Sequence[Any]) -> _Facts:
     """Return names and values in turn as a dictionary."""
-    names = [name.decode() for name in reply[::2]]
-    return dict(zip(names, reply[1::2], strict=True))
+    return dict(zip(map(_name, reply[::2]), reply[1::2], strict=True))
+
+
+@lru_cache
+def _name(fact: bytes) -> str:
+    """Return the name of a fact. There are few, and very many answers that have them."""
+    return fact.decode()
