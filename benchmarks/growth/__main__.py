@@ -79,11 +79,11 @@ class Growth:
             figures = {f"apis_{count}_idle": idle, f"apis_{count}_mb": resident_mb(process.pid)}
             # Each API costs its first message a validator.
             await measures.in_flight(call, max(count, measures.WARM_UP))
-            rpc = [await measures.in_flight(call, measures.RPC_IN_FLIGHT) for _ in range(3)]
+            rpc = [await measures.in_flight(call, measures.RPC_IN_FLIGHT) for _ in range(2)]
             connected = await self._connections()
         figures[f"apis_{count}_connections"] = connected - await self._connections()
         await measures.in_flight(fire, max(count, measures.WARM_UP))
-        fired = [await measures.in_flight(fire, measures.FIRE_IN_FLIGHT) for _ in range(3)]
+        fired = [await measures.in_flight(fire, measures.FIRE_IN_FLIGHT) for _ in range(2)]
         return figures | {f"apis_{count}_rpc_us": 1e6 / max(rpc), f"apis_{count}_fire_us": 1e6 / max(fired)}
 
     async def listeners(self, count: int) -> Figures:
@@ -147,7 +147,7 @@ class Growth:
     async def backlog(self, length: int) -> Figures:
         """All of a backlog of such a length; the best of several where that is soon done."""
         seconds = []
-        for _ in range(5 if length <= 10_000 else 1):
+        for _ in range(3 if length < 10_000 else 1):
             await self._empty()
             await self._fill(length)
             async with self.service.host(length) as process:
