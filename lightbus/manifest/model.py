@@ -222,6 +222,9 @@ class WebOptions:
         "Fields whose values are hidden, beside those that contracts mark and names that look like secrets: "
         "a name such as email, or a path such as shop.placed.kwargs.address.*.",
     )
+    bulk_limit: int = option(
+        10_000, "The most dead letters that are replayed, dropped or exported at a time.", minimum=1
+    )
 
     @property
     def is_public(self) -> bool:

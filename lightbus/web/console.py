@@ -102,6 +102,8 @@ class Console:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        # What another console, or this one before it was killed, has left undone.
+        self._looks.errands.wake()
         try:
             yield
         finally:

@@ -7,11 +7,24 @@ from typing import Any
 
 from lightbus.insight.traffic.pace import Paces
 
-from .actions import groups, pauses, runs
+from .actions import dead_letters, groups, pauses, runs
 from .actions.action import Action
 from .asking import Screen
 from .looks import Look
-from .pages import apis, audit, calls, events, graph, home, listeners, metrics, schedules, services, tail
+from .pages import (
+    apis,
+    audit,
+    calls,
+    dead,
+    events,
+    graph,
+    home,
+    listeners,
+    metrics,
+    schedules,
+    services,
+    tail,
+)
 
 #: Makes what a page shows of a look at the bus and of the name in its address; None if there is none such.
 Make = Callable[[Look, Paces, str], Any]
@@ -27,14 +40,21 @@ PAGES: Sequence[tuple[str, str, str, Make]] = (
     ("/graph", "graph.html", "Graph", graph.graph),
 )
 #: The pages that ask the bus themselves, in the order in which their addresses are compared.
-SCREENS: Sequence[Screen] = (*events.SCREENS, *tail.SCREENS, *audit.SCREENS, *metrics.SCREENS)
+SCREENS: Sequence[Screen] = (
+    *events.SCREENS,
+    *tail.SCREENS,
+    *dead.SCREENS,
+    *audit.SCREENS,
+    *metrics.SCREENS,
+)
 #: What may be done.
-ACTIONS: Sequence[Action] = (*pauses.ACTIONS, *groups.ACTIONS, *runs.ACTIONS)
+ACTIONS: Sequence[Action] = (*pauses.ACTIONS, *groups.ACTIONS, *runs.ACTIONS, *dead_letters.ACTIONS)
 #: The pages that each page leads to, with the words that do so.
 NAVIGATION: Sequence[tuple[str, str]] = (
     ("/", "Overview"),
     ("/listeners", "Listeners"),
     ("/events", "Events"),
+    ("/dead", "Dead letters"),
     ("/calls", "Calls"),
     ("/schedules", "Schedules"),
     ("/graph", "Graph"),

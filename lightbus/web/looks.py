@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightbus.host.checks import client_for
+from lightbus.insight.dead_letters import Sample, sample
 from lightbus.insight.masking import Masking
 from lightbus.insight.overview import Overview, survey
 from lightbus.insight.traffic.calls import Ages, queued
@@ -16,6 +17,7 @@ from lightbus.manifest.model import Manifest
 from lightbus.transports.cards import Card
 from lightbus.transports.rpc import QueuedCalls
 
+from .actions.errands import Caretaker
 from .reading import Reading, Seen
 from .tails import Tails
 
@@ -54,6 +56,10 @@ class Looks:
         #: How fast its listeners go.
         self.paces = Paces()
         self._ages = Ages()
+        #: What dead letters have in common.
+        self.dead = Reading(self._sample, manifest.web.refresh)
+        #: Does what was asked of any console.
+        self.errands = Caretaker(self.client, manifest)
         #: Hides what is sensitive, by the contracts that were seen on the bus.
         self.masking = Masking(manifest.web.mask)
         #: Those who watch events as they come.
@@ -70,8 +76,13 @@ class Looks:
     async def close(self) -> None:
         """Leave the bus."""
         await self.tails.stop()
+        await self.errands.stop()
+        await self.dead.stop()
         await self._reading.stop()
         await self.client.close_async()
+
+    async def _sample(self) -> Sample:
+        return await sample(self.client, ["default", *self._manifest.apis])
 
     async def _read(self) -> Look:
         listeners = self._manifest.listeners.items()

@@ -298,6 +298,7 @@ ELSEWHERE = {
     ),
     "lightbus recovery": "it has its row in tests/transports/test_heartbeat.py",
     "lightbus console reading": "it has its row in tests/web/test_reading.py",
+    "lightbus console errands": "it has its row in tests/web/test_dead.py",
     "lightbus redis topology": "it has its row in tests/transports/cluster/test_redirects.py",
     "lightbus outbox NAME": "it has its row in tests/outbox/test_relay.py",
     "lightbus redis bells": "it has its row in tests/transports/cluster/test_bells.py",

@@ -20,6 +20,14 @@ from tests.web.bus import STREAM, shop
 from tests.web.conftest import ANN, BOB, OURS, browsing, manifest
 from tests.web.test_pages import read
 
+#: A dead letter that is gone by now.
+LETTER = {
+    "id": "1-0",
+    "place": "{auth.*:stream}:dead:shop-mailer",
+    "kwargs": "{}",
+    "because": "mended",
+    "confirmed": "yes",
+}
 #: How the form of each action is filled in so that it is done.
 FORMS: Mapping[str, Mapping[str, str]] = {
     "pause": {"target": "shop-welcome"},
@@ -28,9 +36,18 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     "move": {"target": "shop-welcome", "to": "shop-greet", "confirmed": "yes"},
     "remove": {"target": "shop-welcome", "confirmed": "yes", "because": "nobody needs it"},
     "run_schedule": {"target": "close", "service": "shop"},
+    **dict.fromkeys(("replay", "drop", "edit", "reveal"), LETTER),
+    **{name: {"listener": "shop-mailer", "because": "mended"} for name in ("replay_many", "drop_many")},
+    "stop_errand": {"errand": "0123456789abcdef"},
 }
 #: What is answered to each by a bus of nothing but cards; 303 if not here.
-ANSWERS = {"resume": 409, "run_schedule": 409}
+ANSWERS = {
+    "resume": 409,
+    "run_schedule": 409,
+    **dict.fromkeys(("replay", "drop", "edit", "reveal"), 409),
+    **dict.fromkeys(("replay_many", "drop_many"), 409),
+    "stop_errand": 422,
+}
 PERMISSIONS: tuple[str, ...] = get_args(Permission)
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -23,7 +22,8 @@ from lightbus.cli.tables import Column, Table
 from lightbus.cli.wording import ago, counted, line_width
 from lightbus.host.logs import on_one_line
 from lightbus.insight import dead_letters
-from lightbus.insight.dead_letters import Filter
+from lightbus.insight.dead_letters import Filter, as_fields
+from lightbus.insight.dead_letters.fields import died_at
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.transports.events import DeadLetter
@@ -97,7 +97,7 @@ def list_(as_json: bool, **options: Any) -> None:
     """List dead letters, one per line, the oldest of each listener first."""
     chosen, manifest = _split(options)
     if as_json:
-        _for_each(manifest, chosen, lambda each: print(json.dumps(_fields(each), ensure_ascii=False)))
+        _for_each(manifest, chosen, lambda each: print(json.dumps(as_fields(each), ensure_ascii=False)))
         return
     width = line_width()
     with Table(_COLUMNS, width) as table:
@@ -112,7 +112,7 @@ def show(**options: Any) -> None:
     chosen, manifest = _split(options)
 
     def print_it(letter: DeadLetter) -> None:
-        for name, value in _fields(letter).items():
+        for name, value in as_fields(letter).items():
             if name == "trace":
                 print("", *map(on_one_line, value.splitlines()), sep="\n")
             else:
@@ -244,7 +244,7 @@ def _for_each(
 
 def _row(letter: DeadLetter, *, is_cut: bool) -> tuple[str, ...]:
     """Return the cells of a letter; a program gets the time itself, and a person how long ago it was."""
-    when = ago(max(0.0, time.time() - letter.died_at)) if is_cut else _when(letter)
+    when = ago(max(0.0, time.time() - letter.died_at)) if is_cut else died_at(letter)
     name = letter.message.canonical_name if letter.message.api_name else "(unreadable)"
     error = letter.error.splitlines()[0][:_ERROR] if letter.error else ""
     return letter.id, when, name, letter.group, f"{letter.reason} ({letter.attempts})", error
@@ -252,24 +252,3 @@ def _row(letter: DeadLetter, *, is_cut: bool) -> tuple[str, ...]:
 
 def _line(letter: DeadLetter) -> str:
     return on_one_line("  ".join(_row(letter, is_cut=False)))
-
-
-def _when(letter: DeadLetter) -> str:
-    return datetime.fromtimestamp(letter.died_at).astimezone().isoformat(timespec="seconds")
-
-
-def _fields(letter: DeadLetter) -> dict[str, Any]:
-    message = letter.message
-    return {
-        "id": letter.id,
-        "event": message.canonical_name if message.api_name else None,
-        "event_id": message.id,
-        "native_id": message.native_id,
-        "group": letter.group,
-        "died_at": _when(letter),
-        "reason": letter.reason,
-        "attempts": letter.attempts,
-        "error": letter.error,
-        "kwargs": message.kwargs,
-        "trace": letter.trace,
-    }

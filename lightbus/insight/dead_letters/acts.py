@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import Literal
 
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import TransportUnavailable
@@ -54,6 +55,35 @@ def drop(
     As for :func:`replay`; each is deleted when it is asked for.
     """
     return _settled(client, api_names, chosen, by, "dlq.drop", lambda it, letter: it.drop(letter))
+
+
+async def settle(
+    client: BusClient,
+    api_names: Sequence[str],
+    letter: DeadLetter,
+    verb: Literal["replay", "drop"],
+    *,
+    by: Actor,
+) -> bool:
+    """Replay or drop one letter that was read before; tell whether it was still there.
+
+    Args:
+        client: The bus.
+        api_names: APIs whose brokers are asked.
+        letter: The letter.
+        verb: What to do.
+        by: Whoever does it, for the audit.
+
+    Raises:
+        TransportUnavailable: The broker can't be reached.
+    """
+    async with acting(client, by, f"dlq.{verb}", letter.id, {"listener": letter.group}) as doing:
+        doing.count = 0
+        for broker in client.transports().brokers(api_names):
+            if await (broker.replay(letter) if verb == "replay" else broker.drop(letter)):
+                doing.did(letter.id)
+                return True
+    return False
 
 
 async def _settled(

@@ -87,6 +87,37 @@ async def page(
     return Page(tuple(letters), cursor, walk.read, walk.count, "\n".join(walk.away))
 
 
+async def newest(
+    client: BusClient, api_names: Sequence[str], chosen: Filter, count: int
+) -> AsyncIterator[DeadLetter]:
+    """Go through so many of the dead letters that are meant, the newest first."""
+    async for found, is_meant in Walk(client, api_names, chosen).all():
+        if is_meant:
+            yield found.letter
+            count -= 1
+            if not count:
+                return
+
+
+async def get(client: BusClient, api_names: Sequence[str], place: str, letter_id: str) -> DeadLetter | None:
+    """Return one dead letter; None if there is none of this id.
+
+    Raises:
+        InvalidParameters: That is no id.
+        TransportUnavailable: A broker can't be reached.
+    """
+    try:
+        its = LetterId.read(letter_id)
+    except ValueError as e:
+        raise InvalidParameters(str(e)) from None
+    after = LetterId(its.milliseconds, its.number + 1)
+    for transport in client.transports().brokers(api_names):
+        for letter in await transport.dead_before(place, after, 1):
+            if letter.id == letter_id:
+                return letter
+    return None
+
+
 class Walk:
     """Goes through the dead letters of the listeners that are meant, the newest first.
 
