@@ -135,10 +135,7 @@ def command(
         client = client_for(manifest)
         count = misfits = 0
         try:
-            if show_casting:
-                await _load_listeners(manifest, client)
-            if validate:
-                await client.load_contracts()
+            await _prepare(manifest, client, casts=show_casting, validates=validate)
             # One API's events are read as that API says, those of all as apis.default does.
             api_names = sorted(("default", *manifest.apis), key=lambda name: name != query.api)
             for broker in client.transports().brokers(api_names) if scan else ():
@@ -148,9 +145,7 @@ def command(
                 async for message in messages:
                     shown = fields_of(message)
                     if validate:
-                        if time.monotonic() >= client.parts.watch.due:
-                            await client.parts.watch.refresh()
-                        shown["error"] = misfit(client, message)
+                        shown["error"] = await _misfit(client, message)
                         misfits += shown["error"] is not None
                     if show_casting:
                         shown["casting"] = castings(client, message)
@@ -165,6 +160,13 @@ def command(
         return 1 if misfits else 0
 
     return run(show())
+
+
+async def _misfit(client: BusClient, message: EventMessage) -> str | None:
+    """Say what is wrong with an event by its contract, which is read again from time to time."""
+    if time.monotonic() >= client.parts.watch.due:
+        await client.parts.watch.refresh()
+    return misfit(client, message)
 
 
 async def _places(client: BusClient, message: EventMessage) -> list[dict[str, Any]]:
@@ -183,9 +185,13 @@ async def _places(client: BusClient, message: EventMessage) -> list[dict[str, An
     ]
 
 
-async def _load_listeners(manifest: Manifest, client: BusClient) -> None:
-    bus = BusPath(client)
-    await run_start_functions(Loader(manifest, client, Path.cwd()).load(bus), bus)
+async def _prepare(manifest: Manifest, client: BusClient, *, casts: bool, validates: bool) -> None:
+    """Import the listeners and read the contracts, as far as these are needed."""
+    if casts:
+        bus = BusPath(client)
+        await run_start_functions(Loader(manifest, client, Path.cwd()).load(bus), bus)
+    if validates:
+        await client.load_contracts()
 
 
 def _show(fields: dict[str, Any], form: str) -> None:
