@@ -1,4 +1,4 @@
-"""Calls over a cluster, each by a script: at nodes that do not know it, and while its slot moves."""
+"""Calls over a cluster, each by a script: at nodes that do not know it, while its slot moves, and alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 from lightbus.messages import RpcMessage
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.keys import queue_key
+from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
+from lightbus.transports.redis.link.connection import Wire
 from lightbus.transports.redis.options import RedisRpcOptions
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from lightbus.transports.redis.scripts import Run
@@ -19,6 +21,8 @@ from lightbus.transports.rpc import RpcTransport
 from tests.support.cluster import RedisCluster
 from tests.support.node import slot_of
 from tests.transports.conftest import WAITING, Ports
+
+from .fake import on_fakes
 
 APIS = [f"api{number}" for number in range(6)]
 
@@ -122,3 +126,33 @@ async def test_calls_follow_their_slot_to_a_node_that_does_not_know_the_script(
         await asyncio.gather(*waiting)
         await calls.many(20)
         assert redis_cluster.owner(slot) is to and texts["call"] > heard
+
+
+@on_fakes
+async def test_what_goes_one_at_a_time_is_written_at_once_with_its_bell(
+    pipe: ClusterPipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pipe.open()
+    written, write = list[bytes](), Wire.write
+
+    def noted(self: Wire, packed: bytes) -> None:
+        written.append(packed)
+        write(self, packed)
+
+    monkeypatch.setattr(Wire, "write", noted)
+    for number in range(3):
+        posted = pipe.post("XADD", "key", "*", "n", number)
+        await posted
+    alone = pipe.post("XADD", "key", "*", "n", 4)
+    assert len(written) == 4, "nothing was awaited"
+    assert all(packed.count(b"SPUBLISH") == 1 for packed in written)
+    await asyncio.gather(alone, pipe.post("XADD", "key", "*", "n", 5), pipe.post("XADD", "key", "*", "n", 6))
+    assert len(written) == 5
+    # After several at a time, others may come with the next ones, until two in a row have come alone.
+    for number in range(2):
+        late = pipe.post("XADD", "key", "*", "n", number)
+        assert len(written) == 5 + number
+        await late
+    at_once = pipe.post("XADD", "key", "*", "n", 7)
+    assert len(written) == 8
+    await at_once

@@ -145,6 +145,8 @@ class NodePipe(Pipe):
         self.on_refusal = router.note_refusal
         self._look_after = min(command_timeout, SILENCE)
         self.node = HostPort(connector.address)
+        # Whether the last writing had one batch besides its bell.
+        self._was_alone = True
         #: Whether it has slots.
         self.has_slots = False
         #: The connections for commands that block.
@@ -229,7 +231,8 @@ class NodePipe(Pipe):
         is_alone = len(waiting) == 1
         waiting.append(Rings(_NOBODY, b"".join(bells), len(bells), single=False))
         super()._flush()
-        self._is_alone = is_alone
+        # Of many under way, one goes alone to its node now and then: that is no reason to wait for no others.
+        self._is_alone, self._was_alone = is_alone and self._was_alone, is_alone
 
     def _start(self) -> None:
         super()._start()
