@@ -63,6 +63,8 @@ class DatabaseServer:
         self.pid = pid
         self._user: dict[str, Any] = {}
         self._data = self.folder / "data"
+        # A MariaDB that starts deletes the temporary tables of all others that share its folder for them.
+        self._env = {**os.environ, "TMPDIR": str(folder)}
         self._made = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -83,6 +85,7 @@ class DatabaseServer:
             capture_output=True,
             text=True,
             timeout=120,
+            env=self._env,
             **self._user,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -97,6 +100,7 @@ class DatabaseServer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=self._env,
                 **self._user,
             )
         self.pid = self._process.pid
