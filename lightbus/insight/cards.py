@@ -53,7 +53,8 @@ async def read_pauses(client: BusClient, services: Iterable[str]) -> dict[tuple[
         client: The bus.
         services: The services whose listeners are meant.
     """
-    return dict(await client.transports().schema().pauses(set(services)))
+    # The name of a group may begin with none.
+    return dict(await client.transports().schema().pauses({service for service in services if service}))
 
 
 async def paused_groups(client: BusClient, groups: Iterable[str]) -> dict[str, Pause]:

@@ -196,7 +196,7 @@ def test_a_live_view_goes_on_without_redis_until_ctrl_c(
     redis_server.start()
     redis_server.execute("XGROUP", "CREATE", "back.*:stream", "shop-mailer", "0", "MKSTREAM")
     redis_server.execute("SADD", "lightbus:streams", "back.*:stream")
-    watching.wait_for_line("back.*:stream", timeout=30)
+    watching.wait_for_line("back.*:stream")
     watching.interrupt()
     assert watching.wait() == 130
     assert "Traceback" not in watching.output()

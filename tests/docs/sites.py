@@ -68,7 +68,7 @@ class Reader:
     def host(self, command: str = _HOST) -> Process:
         """Start ``lightbus run``, and wait until it is ready."""
         process = self.start(command)
-        process.wait_for_line("ready: ", 30)
+        process.wait_for_line("ready: ", 100)
         return process
 
     def _line(self, command: str) -> list[str]:
@@ -128,7 +128,7 @@ class Site(Reader):
                 raise RuntimeError(f"ended with status {process.status}: {process.output()}")
             return self.post("/nothing")[0] == 404
 
-        eventually(answers, 30, f"an answer of {command}")
+        eventually(answers, 100, f"an answer of {command}")
         return process
 
     def post(self, path: str, **body: Any) -> tuple[int, Any]:

@@ -110,7 +110,7 @@ class Cluster:
         self._keeper.start()
         self.closing.callback(self.stop_keeping)
         for host in self.hosts:
-            host.process.wait_for_line("ready", 30)
+            host.process.wait_for_line("ready")
 
     def _start_first(self) -> None:
         """Start what must be there before the hosts."""

@@ -29,6 +29,8 @@ from .watcher import Group, Watcher
 _FOLDER = Path(__file__).parent
 #: Seconds for which a call waits, on either side: longer than no host of ours is there.
 _PATIENCE = 12
+#: Seconds for which a 1.x worker may hold an event; longer than any handler takes.
+_LEASE_1X = 10
 #: How many calls one of our hosts runs at a time: so many may fail when it is killed.
 _CALLS = 8
 _CLIENTS = 2
@@ -85,8 +87,8 @@ class Mixed(Cluster):
         process = Process(command, cwd=self.folder, env={**self._peer_env("worker"), "PEER_LISTENS": "1"})
         self.closing.callback(process.close)
         self.ledger.write("host", "peer", process.pid)
-        process.wait_for_line(READY, 30)
-        eventually(self._peer_is_ready, 20, "a 1.x worker that serves and listens")
+        process.wait_for_line(READY)
+        eventually(self._peer_is_ready, 60, "a 1.x worker that serves and listens")
         return process
 
     def _peer_is_ready(self) -> bool:
@@ -99,6 +101,9 @@ class Mixed(Cluster):
         settings = config(self._server.url, service_name="old", process_name=name)
         api = settings["apis"]["default"]
         api["rpc_timeout"] = _PATIENCE
+        # What a worker that was restarted held comes again within the drain; by default, that takes a minute.
+        leases = {"acknowledgement_timeout": _LEASE_1X, "reclaim_interval": _LEASE_1X / 2}
+        api["event_transport"] = {"redis": {"url": self._server.url, **leases}}
         url = self._server.url
         for kind in ("rpc_transport", "result_transport"):
             api[kind] = {"redis": {"url": url, "rpc_timeout": _PATIENCE}}
@@ -124,7 +129,7 @@ def mix(seed: int = 1, seconds: float = 60, faults: tuple[str, ...] = FAULTS) ->
             """A 1.x worker that starts destroys every group that has no consumers just then."""
             with cluster.without_hosts(Host.stop):
                 cluster.restart_worker()
-            eventually(cluster.hosts[0].is_ready, 30)
+            eventually(cluster.hosts[0].is_ready, 60)
 
         cluster.start_clients(seed)
         driver = Driver(cluster, watcher, random.Random(seed), {"peer_restarts": peer_restarts})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import urllib.error
@@ -14,6 +15,8 @@ import pytest
 
 import lightbus
 from lightbus.exceptions import LightbusException, LightbusTimeout, NoWorker, WorkerLost
+from lightbus.insight.audit import Actor
+from lightbus.insight.dead_letters import Filter, errands
 from tests.conftest import StartServer
 from tests.guide.project import Project
 from tests.support.eventually import eventually
@@ -151,6 +154,7 @@ def start(tmp_path: Path, start_server: StartServer) -> Iterator[Start]:
         services.close()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["redis7", "valkey"])
 def test_services_work_and_recover_with_these_rules_and_redis_refuses_nothing(
     kind: Kind, start: Start
@@ -223,6 +227,20 @@ def looks_after(services: Services) -> None:
     planned = services.shop.run("plan", LIGHTBUS__BUS__REDIS__URL=url_of(services.server, "ops"))
     assert (planned.returncode, planned.stderr) == (0, ""), planned.stdout + planned.stderr
     eventually(lambda: services.server.execute("XLEN", DEAD) == 1)
+    asyncio.run(replays_by_an_errand(services))
+    eventually(lambda: services.server.execute("XLEN", DEAD) == 1)
+
+
+async def replays_by_an_errand(services: Services) -> None:
+    """The same as a console has it done."""
+    config = {"bus": {"redis": {"url": url_of(services.server, "ops")}}}
+    client, apis = lightbus.create(config, service_name="console").client, ["shop.orders"]
+    try:
+        counted = await errands.count(client, apis, Filter(), 10)
+        errand = await errands.give(client, "replay", Filter(), counted, Actor(user="ann"))
+        assert counted.count == 1 and await errands.carry_out(client, apis, errand, "console-1")
+    finally:
+        await client.close_async()
 
 
 def test_a_host_that_may_not_own_its_api_says_why_and_starts_once_it_may(start: Start) -> None:
