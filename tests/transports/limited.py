@@ -35,7 +35,8 @@ _ANY, _ANY_EVENT = "*", "**"
 #: The files whose tests look after a bus, and a test of another one.
 _OPERATING = (
     *("cards", "dead_letters", "group_changes", "group_moves", "group_seeks", "hand_back", "questions"),
-    *("audit", "bells", "glance", "notes"),
+    *("audit", "bells", "glance", "notes", "standings"),
+    "several_slots::test_one_who_follows_all_streams_sees_the_events_of_each_slot",
     "retention::test_a_full_stream_says_how_a_group_without_readers_is_removed",
 )
 
