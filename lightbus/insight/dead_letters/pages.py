@@ -15,7 +15,7 @@ from lightbus.transports.events import DeadLetter, DeadPlace, EventTransport, Le
 from .filters import Filter
 
 #: The most letters that are read for a page; if few of them are meant, the next page goes on from there.
-MOST_READ = 2_000
+MOST_READ = 1_000
 #: How many of one place are read at first, and at most, at a time.
 _FIRST, _LARGEST = 25, 500
 _CURSOR = re.compile(r"(\d{1,20}-\d{1,20})(?: (.+))?", re.ASCII | re.DOTALL)

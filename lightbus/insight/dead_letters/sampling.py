@@ -13,7 +13,7 @@ from .filters import Filter, Fingerprint
 from .pages import Walk
 
 #: So many letters are looked at.
-MOST_READ = 2_000
+MOST_READ = 1_000
 #: And no more once their errors and arguments have about so many characters.
 _MOST_TEXT = 8_000_000
 
