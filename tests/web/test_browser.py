@@ -6,21 +6,26 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import get_args
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route
 
+from lightbus.manifest.model import Permission
+from lightbus.web.contents import NAVIGATION
 from tests.conftest import missing
 from tests.guide.project import Project
 from tests.support.eventually import eventually
 from tests.support.servers import Server, free_port
 from tests.web.bus import EVIL, evil
 from tests.web.conftest import ANN
+from tests.web.test_roles import FORMS
 from tests.web.test_server import BUS, start
-from tests.website.checks import PATIENCE, SCHEMES, WIDTHS, Scheme, browser, find_browser
+from tests.website.checks import PATIENCE, WIDTHS, Scheme, browser, find_browser
 
 LOOK = (Path(__file__).parents[1] / "website" / "faults.js").read_text()
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 LISTENING = """
     service_name: shop
     policies: {once: {attempts: 1}}
@@ -64,7 +69,7 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bus]:
     try:
         project.within("accounts").host("-s", "accounts", "-p", "accounts-1")
         project.within("shop").host("-p", "shop-1")
-        start(project, it.port)
+        start(project, it.port, "--allow", ",".join(get_args(Permission)))
         yield it
     finally:
         project.close()
@@ -138,17 +143,46 @@ def test_the_overview_shows_who_is_there_and_what_waits(bus: Bus, chromium: Brow
         assert page.title() == "Overview · Lightbus"
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_it_is_readable_wide_and_narrow_light_and_dark(
-    bus: Bus, chromium: Browser, width: int, scheme: Scheme
+def accessible(page: Page, rules: str = "{}") -> list[str]:
+    """The serious faults of accessibility of a page."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    found = page.evaluate(f"axe.run(document, {{resultTypes: ['violations'], {rules[1:-1]}}})")
+    return [
+        f"{urlsplit(page.url).path}: {each['id']} ({each['help']}): {node['html'][:200]}"
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+def paths() -> list[str]:
+    """The address of each page that shows something."""
+    named = ["/tail", "/services/shop", "/apis/auth", "/listeners/shop-mailer", "/graph?focus=shop"]
+    # One that is done at once, one that says first what it would do, and one that wants a reason.
+    forms = [f"/actions/{name}?{urlencode(FORMS[name])}" for name in ("pause", "seek", "remove")]
+    return [*(path for path, _ in NAVIGATION), *named, *forms, "/nothing"]
+
+
+@pytest.mark.timeout(400)
+def test_each_page_is_readable_and_accessible_wide_and_narrow_light_and_dark(
+    bus: Bus, chromium: Browser
 ) -> None:
-    with opened(chromium, scheme, width) as page:
-        page.goto(bus.address)
-        page.wait_for_selector("section table")
-        assert page.evaluate(LOOK, width)["faults"] == []
-        ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-        assert (sum(map(int, ground[4:-1].split(","))) < 200) is (scheme == "dark")
+    found: list[str] = []
+    with opened(chromium, allowed=("404", "409", "422", "503")) as page:
+        for path in paths():
+            page.set_viewport_size({"width": 1280, "height": 900})
+            page.emulate_media(color_scheme="light")
+            page.goto(f"{bus.address}{path}")
+            found += accessible(page)
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                found += [f"{path}: {fault}" for fault in page.evaluate(LOOK, width)["faults"]]
+            page.emulate_media(color_scheme="dark")
+            ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+            assert sum(map(int, ground[4:-1].split(","))) < 200
+            found += accessible(page, "{runOnly: ['color-contrast']}")
+    assert found == []
 
 
 def test_everything_from_the_bus_is_text(bus: Bus, chromium: Browser) -> None:
@@ -214,6 +248,51 @@ def test_the_keyboard_is_enough(bus: Bus, chromium: Browser) -> None:
         page.wait_for_selector("#page:focus")
 
 
+def test_a_listener_is_paused_and_goes_on_by_keyboard_alone(bus: Bus, chromium: Browser) -> None:
+    def go_to(page: Page, words: str) -> None:
+        """Press Tab until the focus is on the link or button with these words."""
+        page.evaluate("document.activeElement.blur()")
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.innerText") == words:
+                return
+        raise AssertionError(f"{words} is not reached by the keyboard")
+
+    with opened(chromium) as page:
+        page.goto(f"{bus.address}/listeners/shop-mailer")
+        go_to(page, "Pause")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        page.wait_for_selector("#f-until")
+        page.focus("#f-until")
+        page.keyboard.type("2h")
+        page.keyboard.press("Tab")
+        page.keyboard.type("it sends too much")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".said")
+        assert "shop-mailer is paused until" in page.locator(".said").inner_text()
+        assert urlsplit(page.url).path == "/listeners/shop-mailer"
+        assert page.evaluate("document.activeElement.id") == "page"
+        page.wait_for_selector("text=It is paused")
+        go_to(page, "Resume")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=shop-mailer goes on")
+        # It renews itself, and what was done stays told.
+        page.evaluate("document.querySelector('h1').dataset.old = '1'")
+        page.wait_for_selector("h1:not([data-old])")
+        assert "goes on" in page.locator(".said").inner_text()
+
+
+def test_what_somebody_writes_is_not_renewed_away(bus: Bus, chromium: Browser) -> None:
+    with opened(chromium) as page:
+        page.goto(f"{bus.address}/graph")
+        page.focus("#focus")
+        page.evaluate(
+            "document.addEventListener('htmx:beforeRequest', (e) => { window.refused = e.defaultPrevented })"
+        )
+        eventually(lambda: page.evaluate("window.refused === true"), 60)
+
+
 def test_an_empty_bus_says_what_to_do(tmp_path: Path, redis_server: Server, chromium: Browser) -> None:
     project, port = Project(tmp_path, redis_server.url), free_port()
     (tmp_path / "tokens").write_text(f"ann {ANN}\n")
@@ -237,6 +316,7 @@ def _log_in(page: Page, address: str) -> None:
     """Log in by keyboard: first with a wrong token."""
     page.goto(address)
     page.wait_for_selector("#token:focus")
+    assert accessible(page) == []
     for token, shown in (("nonsense", "#wrong"), (ANN, "section[aria-labelledby=services]")):
         page.locator("#token").focus()
         page.keyboard.type(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import sys
@@ -19,10 +20,11 @@ ROOT = Path(__file__).parents[2]
 def page(port: int, token: str, path: str = "/") -> str:
     """The text of a page."""
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    link.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-    answer = link.getresponse()
-    assert answer.status == 200, path
-    return answer.read().decode()
+    with contextlib.closing(link):
+        link.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = link.getresponse()
+        assert answer.status == 200, path
+        return answer.read().decode()
 
 
 @pytest.mark.timeout(180)

@@ -11,7 +11,9 @@ import pytest
 from lightbus.insight.graph.drawings.svg import _LINES
 from lightbus.web.files import FOLDER
 
-ROWS = re.findall(r"^(\S+) +(\S+) +(\S+) +([0-9a-f]{64})$", (FOLDER / "VENDOR.txt").read_text(), re.MULTILINE)
+AXE = Path(__file__).parent / "axe"
+_ROW = re.compile(r"^(\S+) +(\S+) +(\S+) +([0-9a-f]{64})$", re.MULTILINE)
+ROWS = _ROW.findall((FOLDER / "VENDOR.txt").read_text())
 OURS = {"chart.js", "console.css", "console.js", "icon.svg", "VENDOR.txt"}
 #: Files of others that do not say their version.
 NAMELESS = {"sse.min.js"}
@@ -23,6 +25,15 @@ def test_a_file_is_as_its_package_has_it(name: str, package: str, version: str, 
     assert hashlib.sha256(content).hexdigest() == digest
     if name.endswith(".js") and name not in NAMELESS:
         assert version.encode() in content, f"{package} is of another version"
+
+
+def test_what_finds_faults_of_accessibility_is_as_its_package_has_it() -> None:
+    rows = _ROW.findall((AXE / "VENDOR.txt").read_text())
+    assert {file.name for file in AXE.iterdir()} == {name for name, *_ in rows} | {"VENDOR.txt"}
+    for name, _, version, digest in rows:
+        content = (AXE / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+        assert name != "axe.min.js" or f"axe v{version}".encode() in content[:100]
 
 
 def test_each_file_is_ours_or_listed_with_its_licence() -> None:
