@@ -68,10 +68,12 @@ class Doing:
     Args:
         count: To how many things it was done by now; None if that is not known.
         ids: The first of their ids.
+        hides_errors: Whether an error may have anything in it, so that only its kind is noted.
     """
 
     count: int | None = None
     ids: tuple[str, ...] = ()
+    hides_errors: bool = False
 
     def did(self, thing: str) -> None:
         """Take note of the id of one more thing to which it was done."""
@@ -137,7 +139,7 @@ async def acting(
     try:
         yield doing
     except BaseException as e:
-        ended = _failed(act, e)
+        ended = _failed(act, e, is_hidden=doing.hides_errors)
         # Else the one reason would be told twice, and nothing was done.
         trouble = "" if isinstance(e, TransportUnavailable) else trouble
         raise
@@ -268,11 +270,11 @@ async def _has_ended(schema: SchemaTransport, begun: Act) -> bool:
     return False
 
 
-def _failed(act: Act, error: BaseException) -> Act:
+def _failed(act: Act, error: BaseException, *, is_hidden: bool) -> Act:
     """Return the entry of an act that an error has ended."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt):
         return replace(act, outcome="stopped")
-    if not isinstance(error, LightbusException):
+    if is_hidden or not isinstance(error, LightbusException):
         # Its text may have anything in it.
         return replace(act, outcome="failed", error=type(error).__name__)
     return replace(act, outcome="refused" if isinstance(error, _REFUSED) else "failed", error=str(error))

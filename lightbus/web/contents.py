@@ -7,7 +7,7 @@ from typing import Any
 
 from lightbus.insight.traffic.pace import Paces
 
-from .actions import dead_letters, groups, pauses, runs
+from .actions import dead_letters, groups, pauses, runs, tries
 from .actions.action import Action
 from .asking import Screen
 from .looks import Look
@@ -25,6 +25,7 @@ from .pages import (
     services,
     tail,
 )
+from .pages.trying import page as trying
 
 #: Makes what a page shows of a look at the bus and of the name in its address; None if there is none such.
 Make = Callable[[Look, Paces, str], Any]
@@ -44,11 +45,18 @@ SCREENS: Sequence[Screen] = (
     *events.SCREENS,
     *tail.SCREENS,
     *dead.SCREENS,
+    *trying.SCREENS,
     *audit.SCREENS,
     *metrics.SCREENS,
 )
 #: What may be done.
-ACTIONS: Sequence[Action] = (*pauses.ACTIONS, *groups.ACTIONS, *runs.ACTIONS, *dead_letters.ACTIONS)
+ACTIONS: Sequence[Action] = (
+    *pauses.ACTIONS,
+    *groups.ACTIONS,
+    *runs.ACTIONS,
+    *dead_letters.ACTIONS,
+    *tries.ACTIONS,
+)
 #: The pages that each page leads to, with the words that do so.
 NAVIGATION: Sequence[tuple[str, str]] = (
     ("/", "Overview"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightbus.host.checks import client_for
@@ -52,6 +52,9 @@ class Looks:
         self._manifest = manifest
         #: The bus.
         self.client = client_for(manifest)
+        # A person may call what the service that has this manifest may not.
+        connections = self.client.parts.connections
+        connections.rewire(replace(connections.wiring, only_calls=None))
         self._reading = Reading(self._read, manifest.web.refresh)
         #: How fast its listeners go.
         self.paces = Paces()

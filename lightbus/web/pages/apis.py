@@ -49,6 +49,8 @@ class Api:
         procedures: Its procedures.
         listeners: Its events that somebody listens to: each with a listener and its group.
         fires: How often each event was fired within the last hour.
+        calls: The procedures that its contract has.
+        events: The events that its contract has.
     """
 
     it: ApiStatus
@@ -57,6 +59,8 @@ class Api:
     procedures: list[Procedure]
     listeners: list[tuple[str, str, str]]
     fires: list[tuple[str, int]]
+    calls: list[str]
+    events: list[str]
 
 
 def api(look: Look, paces: Paces, name: str) -> Api | None:
@@ -81,6 +85,8 @@ def api(look: Look, paces: Paces, name: str) -> Api | None:
         _procedures(look.cards, name, contract),
         sorted(listening),
         sorted(_within(name, (card.fires for card in look.cards)).items()),
+        sorted(contract.get("rpcs", ())),
+        sorted(contract.get("events", ())),
     )
 
 

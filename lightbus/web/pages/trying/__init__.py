@@ -1,0 +1,1 @@
+"""Trying an API: a form made from its contract, read back into arguments, and said as code."""
