@@ -28,7 +28,7 @@ _POLICY = {"attempts": ATTEMPTS, "backoff": {"initial": "100ms", "factor": 2, "m
 #: Watchers, and the nodes among themselves.
 _ADMINISTRATOR = "user default on nopass ~* &* +@all"
 #: The planted bugs that are rules which hosts lack, by their names.
-LACKING = {"missing_rule": "+xack"}
+LACKING = {"missing_rule": "+zrem"}
 #: By which a process only learns something, or without which an event may be stored twice.
 _KNOWN = frozenset(("config|get", "client|setinfo", "client|kill"))
 
