@@ -298,6 +298,7 @@ ELSEWHERE = {
     ),
     "lightbus recovery": "it has its row in tests/transports/test_heartbeat.py",
     "lightbus console reading": "it has its row in tests/web/test_reading.py",
+    "lightbus console following": "it has its row in tests/web/test_events.py",
     "lightbus console errands": "it has its row in tests/web/test_dead.py",
     "lightbus redis topology": "it has its row in tests/transports/cluster/test_redirects.py",
     "lightbus outbox NAME": "it has its row in tests/outbox/test_relay.py",
@@ -329,7 +330,7 @@ def names_of_tasks() -> Iterator[re.Pattern[str]]:
     for file in Path(lightbus.__file__).parent.rglob("*.py"):
         lines = [] if SPEAK_OF_COMMANDS & {*file.parts} else file.read_text().splitlines()
         for name in re.findall(
-            r'"(lightbus (?!group |plan )[^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
+            r'"(lightbus (?!group |plan |inspect )[^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
         ):
             yield re.compile(re.sub(r"\\{.*?\\}", ".+", re.escape(name)))
 

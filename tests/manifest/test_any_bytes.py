@@ -59,7 +59,7 @@ def outcome(folder: Path, data: bytes) -> Manifest | InvalidManifest:
         assert all("\n" not in line and line.isprintable() for line in e.problems)
         return e
     finally:
-        assert time.process_time() - started < 1
+        assert time.process_time() - started < 5  # What is quadratic takes minutes.
 
 
 RELAXED = settings(
@@ -181,25 +181,25 @@ def test_memory_stays_under_200_mb(tmp_path: Path) -> None:
     assert int(run.stdout) < 200
 
 
-def test_two_hundred_apis_load_quickly(tmp_path: Path) -> None:
-    lines = [
-        "service_name: a",
-        "bus: {redis: {url: 'redis://h:1/0'}}",
-        "apis:",
-        "  default: {rpc_timeout: 5s}",
-    ]
-    for i in range(200):
-        lines += [
-            f"  svc.api{i}:",
-            f"    owner: s{i}",
-            "    validate: {incoming: true}",
-            f"    redis: {{url: 'redis://h{i % 7}:6379/0', tls: {{verify: true}}}}",
-            "    event_transport: {redis: {stream_use: per_event, max_stream_length: 5000}}",
+def test_the_time_that_loading_takes_grows_with_the_number_of_apis_and_no_faster(tmp_path: Path) -> None:
+    def took(count: int) -> float:
+        lines = [
+            "service_name: a",
+            "bus: {redis: {url: 'redis://h:1/0'}}",
+            "apis:",
+            "  default: {rpc_timeout: 5s}",
         ]
-    (tmp_path / "m.yaml").write_text("\n".join(lines))
-    times = []
-    for _ in range(3):
+        for i in range(count):
+            lines += [
+                f"  svc.api{i}:",
+                f"    owner: s{i}",
+                "    validate: {incoming: true}",
+                f"    redis: {{url: 'redis://h{i % 7}:6379/0', tls: {{verify: true}}}}",
+                "    event_transport: {redis: {stream_use: per_event, max_stream_length: 5000}}",
+            ]
+        (tmp_path / "m.yaml").write_text("\n".join(lines))
         started = time.process_time()
         load(["m.yaml"], environ={}, cwd=tmp_path)
-        times.append(time.process_time() - started)
-    assert min(times) < 0.4
+        return time.process_time() - started
+
+    assert min(took(200) for _ in range(2)) < 8 * min(took(50) for _ in range(3))

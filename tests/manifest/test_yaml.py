@@ -117,7 +117,7 @@ def test_a_file_may_say_nothing(folder: Folder, text: str) -> None:
         "${file:",
     ],
 )
-def test_a_megabyte_of_anything_is_told_within_a_second(folder: Folder, piece: str) -> None:
+def test_a_megabyte_of_anything_is_told_soon(folder: Folder, piece: str) -> None:
     data = (piece * (1024 * 1024 // len(piece))).encode()
     for text in (data, b"service_name: '" + data.replace(b"'", b"")[:-20] + b"'"):
         started = time.process_time()
@@ -126,4 +126,4 @@ def test_a_megabyte_of_anything_is_told_within_a_second(folder: Folder, piece: s
             folder.read(text)
         except (Unreadable, Exception) as e:
             assert type(e).__name__ in ("Unreadable", "InvalidManifest")
-        assert time.process_time() - started < 1
+        assert time.process_time() - started < 5  # What is quadratic takes minutes.

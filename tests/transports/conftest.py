@@ -22,9 +22,11 @@ from lightbus.transports.memory.rpc import MemoryRpcTransport
 from lightbus.transports.memory.schema import MemorySchemaTransport
 from lightbus.transports.port import Transport
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
+from lightbus.transports.redis.events.reading import reader as event_reader
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.keys import presence_key
 from lightbus.transports.redis.options import RedisEventOptions, RedisRpcOptions, RedisSchemaOptions
+from lightbus.transports.redis.rpc import consumer as rpc_consumer
 from lightbus.transports.redis.rpc.consumer import RedisRpcConsumer
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from lightbus.transports.redis.schema import RedisSchemaTransport
@@ -49,6 +51,13 @@ ANY_REDIS = (*KINDS, "cluster")
 USER_REGISTERED = (("auth", "user_registered"),)
 T = TypeVar("T", bound=Transport)
 Answer = Callable[[RpcMessage], Any]
+
+
+@pytest.fixture
+def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads wait for so long that nothing which waits for one of them to return by itself passes."""
+    monkeypatch.setattr(event_reader, "BLOCK", 30)
+    monkeypatch.setattr(rpc_consumer, "BLOCK", 30)
 
 
 @pytest.hookimpl(tryfirst=True)

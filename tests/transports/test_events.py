@@ -209,6 +209,7 @@ async def test_a_released_event_goes_to_a_peer_without_counting_an_attempt(ports
         delivery.ack()
 
 
+@pytest.mark.usefixtures("long_waits")
 async def test_a_waiting_take_ends_when_its_consumer_stops(ports: Ports) -> None:
     consumer = await ports.listen(ports.events())
     taking = ports.run(consumer.take(1))
@@ -216,7 +217,7 @@ async def test_a_waiting_take_ends_when_its_consumer_stops(ports: Ports) -> None
     started = time.monotonic()
     await consumer.stop()
     assert list(await taking) == []
-    assert time.monotonic() - started < 1.9  # a blocking read alone takes 2 s
+    assert time.monotonic() - started < 15
     assert list(await consumer.take(1)) == []
 
 

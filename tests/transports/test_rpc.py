@@ -177,6 +177,7 @@ async def test_a_call_that_no_worker_would_accept_is_not_sent(ports: Ports, valu
     assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
 
 
+@pytest.mark.usefixtures("long_waits")
 async def test_a_waiting_take_ends_when_its_consumer_stops(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
@@ -185,10 +186,11 @@ async def test_a_waiting_take_ends_when_its_consumer_stops(ports: Ports) -> None
     started = time.monotonic()
     await consumer.stop()
     assert list(await taking) == []
-    assert time.monotonic() - started < 1.9  # a blocking read alone takes 2 s
+    assert time.monotonic() - started < 15
     assert list(await consumer.take(1)) == []
 
 
+@pytest.mark.usefixtures("long_waits")
 @pytest.mark.parametrize("turns", [1, 10, 100])
 async def test_a_take_that_has_not_begun_to_wait_ends_as_well(ports: Ports, turns: int) -> None:
     consumer = await ports.serve(ports.rpc())
@@ -198,7 +200,7 @@ async def test_a_take_that_has_not_begun_to_wait_ends_as_well(ports: Ports, turn
     started = time.monotonic()
     await consumer.stop()
     assert list(await taking) == []
-    assert time.monotonic() - started < 1.9  # a blocking read alone takes 2 s
+    assert time.monotonic() - started < 15
 
 
 async def test_a_call_left_behind_at_the_end_is_lost_and_its_caller_told(ports: Ports) -> None:
