@@ -78,7 +78,7 @@ class DjangoDoor:
         server = databases.server(kind) if kind != "sqlite" else None
         name = str(folder / "db.sqlite3") if server is None else server.new_database()
         self._settings = django_settings(kind, server, name)
-        self._alias = f"campaign {name}"
+        self._alias = f"campaign {kind} {name}"
         with migrated(self._alias, self._settings).cursor() as cursor:
             cursor.execute(TABLE)
             for key in range(KEYS):
