@@ -157,9 +157,11 @@ def run_blocking(
     try:
         if isinstance(error, asyncio.CancelledError):
             raise BusAlreadyClosed(f"the bus was closed while {blocking} waited") from None
-        if isinstance(error, LightbusException):
-            shorten(error)
         raise error
+    except LightbusException as e:
+        # Raised once more, it does not name this function either.
+        shorten(e)
+        raise
     finally:
         del error
 

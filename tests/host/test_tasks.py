@@ -329,9 +329,8 @@ def names_of_tasks() -> Iterator[re.Pattern[str]]:
     """What each task is called that Lightbus begins; threads and commands are not meant."""
     for file in Path(lightbus.__file__).parent.rglob("*.py"):
         lines = [] if SPEAK_OF_COMMANDS & {*file.parts} else file.read_text().splitlines()
-        for name in re.findall(
-            r'"(lightbus (?!group |plan |inspect )[^"]+)"', "\n".join(line for line in lines if "Thread(" not in line)
-        ):
+        code = "\n".join(line for line in lines if "Thread(" not in line)
+        for name in re.findall(r'"(lightbus (?!group |plan |inspect )[^"]+)"', code):
             yield re.compile(re.sub(r"\\{.*?\\}", ".+", re.escape(name)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,6 +37,13 @@ def test_each_procedure_says_what_waits_and_runs_of_it() -> None:
     first, second = seen(queued)
     assert (first.name, first.waiting, first.running, first.is_served) == ("login", 2, 0, True)
     assert (second.name, second.waiting, second.running, second.owner) == ("check", 1, 1, "accounts")
+
+
+def test_what_waits_is_not_told_where_calls_may_not_be_read() -> None:
+    assert API.waiting > 0
+    assert {each.is_told for each in seen()} == {False}
+    idle = replace(API, waiting=0, running=0)
+    assert {each.is_told for each in calls([idle], (), CONTRACTS, (), Ages(), now=1000.0)} == {True}
 
 
 def test_a_procedure_that_no_contract_has_is_told_where_it_is_called() -> None:

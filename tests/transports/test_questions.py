@@ -12,6 +12,7 @@ import pytest
 
 from lightbus.declared.metrics import Metrics
 from lightbus.declared.settings import Identity
+from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import EventMessage, RpcMessage
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.redis.events import membership
@@ -223,6 +224,15 @@ async def test_a_queue_of_redis_says_which_procedures_wait_and_run(
     await eventually_async(lambda: _is(names, (["login", "login"], ["check"], False, True)))
     all_ = await transport.queued_calls("auth", 3)
     assert all_ is not None and all_.waiting[-1] == ("", "") and all_.is_all
+
+
+async def test_who_may_not_read_calls_is_refused_and_not_told_that_there_are_none(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    transport = redis_ports.rpc()
+    redis_server.execute("SET", "auth:rpc_queue", "no list")
+    with pytest.raises(TransportUnavailable, match="the queues of calls can't be read: WRONGTYPE"):
+        await transport.queued_calls("auth", 2)
 
 
 async def _is(ask: Callable[[], Awaitable[object]], wanted: object) -> bool:

@@ -44,6 +44,7 @@ class ProcedureStatus:
         is_served: Whether some process serves it.
         waiting: How many of its calls nobody has taken.
         running: How many were taken and not answered.
+        is_told: Whether that is known: an operator's rules need not let calls be read.
         is_all: Whether all calls were looked at; else there may be more.
         oldest: How long the oldest of those that wait is there; None if none waits.
         longest: How long the one runs that runs longest; None if none runs.
@@ -60,6 +61,7 @@ class ProcedureStatus:
     is_served: bool = False
     waiting: int = 0
     running: int = 0
+    is_told: bool = True
     is_all: bool = True
     oldest: Age | None = None
     longest: Age | None = None
@@ -173,7 +175,8 @@ def _counted(
     if status is not None:
         about = {"owner": status.owner, "is_served": bool(status.processes) or status.is_1x}
     if queued is None:
-        return about
+        is_empty = status is None or not (status.waiting or status.running)
+        return about | {"is_told": is_empty}
     waiting = [id_ for procedure, id_ in queued.waiting if procedure == name]
     running = [id_ for procedure, id_ in queued.running if procedure == name]
     return about | {

@@ -40,7 +40,7 @@ def looks() -> Iterator[Need]:
     commands: list[Command] = [
         *(("CLIENT", "UNBLOCK", 0), ("SCRIPT", "LOAD", "return 1"), ("SCAN", 0)),
         *(("TYPE", key), ("EXISTS", key), ("GET", key), ("HGET", key, ""), ("HKEYS", key), ("LLEN", key)),
-        *(("LRANGE", key, 0, 0), ("ZSCORE", key, "")),
+        ("ZSCORE", key, ""),
         *(("SMEMBERS", key), ("ZCARD", key), ("ZRANGE", key, 0, 0), ("ZRANGEBYSCORE", key, 0, 1)),
         *(("HGETALL", key), ("HMGET", key, ""), ("XLEN", key)),
         *(("XINFO", "STREAM", key), ("XINFO", "GROUPS", key), ("XINFO", "CONSUMERS", key, "")),

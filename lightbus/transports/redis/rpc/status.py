@@ -9,6 +9,7 @@ from lightbus.messages import RpcMessage
 from lightbus.transports.redis.keys import presence_key, queue_key, register_key, taken_key
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
+from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.rpc import QueuedCalls, QueueStatus
 
 
@@ -31,7 +32,11 @@ async def queued_calls(
         taken = [taken_key(api_name, m.decode("utf-8", "surrogateescape")) for m in members]
         # One more than is wanted tells whether there are more.
         asked = [("LRANGE", key, 0, most) for key in (queue_key(api_name), *taken)]
-        lists = [reply if isinstance(reply, list) else [] for reply in await pipe.send_many(asked)]
+        lists: list[list[bytes]] = []
+        for reply in await pipe.send_many(asked):
+            if isinstance(reply, ReplyError):
+                raise reply
+            lists.append(reply)
     waiting, *running = [tuple(_known(decode, blobs[:most])) for blobs in lists]
     is_all = all(len(blobs) <= most for blobs in lists)
     return QueuedCalls(api_name, waiting, tuple(call for each in running for call in each), is_all)
