@@ -95,6 +95,7 @@ TABLE = {
         "hosts root_path": "web/test_guard.py",
         "auth token_file user_header trusted_proxies": "web/test_users.py",
         "tail_rate": "web/test_events.py",
+        "bulk_limit": "web/test_dead.py",
         "refresh mask": "web/test_options.py",
         "allow roles role_header": "web/test_roles.py",
     },

@@ -322,7 +322,7 @@ OWN_ROWS = [
 
 
 #: Folders whose texts speak of commands of that name.
-SPEAK_OF_COMMANDS = {"cli", "clients", "old_names"}
+SPEAK_OF_COMMANDS = {"cli", "clients", "old_names", "trying"}
 
 
 def names_of_tasks() -> Iterator[re.Pattern[str]]:
