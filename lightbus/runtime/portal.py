@@ -132,17 +132,7 @@ def run_blocking(
         SyncCallOnEventLoop: This thread runs an event loop, which waiting would stop.
         ConfigurationError: eventlet has replaced threads; what stands in for them can't wait for this loop.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        raise SyncCallOnEventLoop(blocking, awaitable)
-    if replaced_by() == "eventlet":
-        raise ConfigurationError(
-            f"{blocking} would wait for ever, since eventlet has replaced threads; call "
-            "eventlet.monkey_patch(thread=False) instead, or use gevent"
-        )
+    _check_may_wait(blocking, awaitable)
     loop = home if home is not None else portal.loop()
     errand = _Errand(function(*args), loop)
     try:
@@ -164,6 +154,21 @@ def run_blocking(
         raise
     finally:
         del error
+
+
+def _check_may_wait(blocking: str, awaitable: str) -> None:
+    """Refuse to wait where that would stop a loop, or last for ever."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise SyncCallOnEventLoop(blocking, awaitable)
+    if replaced_by() == "eventlet":
+        raise ConfigurationError(
+            f"{blocking} would wait for ever, since eventlet has replaced threads; call "
+            "eventlet.monkey_patch(thread=False) instead, or use gevent"
+        )
 
 
 class _Errand(Generic[T]):
