@@ -227,6 +227,24 @@ def test_one_process_at_a_time_carries_errands_out_and_another_goes_on_when_it_i
     asyncio.run(test())
 
 
+def test_an_errand_stays_to_be_done_where_its_lease_is_lost_before_the_first_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        async with service() as host:
+            # So many that it looks after its lease while it looks for them.
+            await put_aside(host, *(f"x{n}" for n in range(500)))
+            client, schema = host.bus.client, host.bus.client.transports().schema()
+            errand = await given(host, limit=1_000)
+            with monkeypatch.context() as patch:
+                patch.setattr(type(schema), "hold", lambda *a: asyncio.sleep(0, False))
+                assert not await errands.carry_out(client, APIS, errand, "console-1")
+            assert [each.id for each in await errands.read(client)] == [errand.id]
+            assert len(await left(client, NOTE)) == 500
+
+    asyncio.run(test())
+
+
 def test_an_errand_that_somebody_stops_ends() -> None:
     async def test() -> None:
         async with service() as host:

@@ -216,6 +216,8 @@ class _Run:
         async with acting(self._client, by, f"dlq.{it.verb}", it.chosen.target(), chosen) as doing:
             doing.count = 0
             left = await self._left(api_names)
+            if left is None:
+                return False
             while left:
                 if not await self._may_go_on(len(left)):
                     return False
@@ -224,8 +226,8 @@ class _Run:
         await _end(self._schema, it.id)
         return True
 
-    async def _left(self, api_names: Sequence[str]) -> list[Found]:
-        """Return the letters that are still there, the oldest first."""
+    async def _left(self, api_names: Sequence[str]) -> list[Found] | None:
+        """Return the letters that are still there, the oldest first; None if it may not go on."""
         it = self._errand
         bounds = {place: (LetterId.read(old), LetterId.read(new)) for place, (old, new) in it.bounds.items()}
         oldest = min((old for old, _ in bounds.values()), default=LetterId(0))
@@ -241,7 +243,7 @@ class _Run:
                 # Only what it takes to find it again: there may be thousands.
                 found.append(Found(each.transport, replace(each.letter, error="", trace="")))
             if len(found) % 500 == 0 and not await self._may_go_on(None):
-                return []
+                return None
         return found[: it.count][::-1]
 
     async def _do(self, some: Sequence[Found], doing: Doing) -> None:
