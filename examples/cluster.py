@@ -19,7 +19,7 @@ from lightbus.exceptions import LightbusException
 from tests.support.cluster import RedisCluster
 from tests.support.node import Node
 
-from .services import SERVICES, SETTINGS, Service, heed_signals, say
+from .services import SERVICES, SETTINGS, heed_signals, say, started
 
 _ARTICLES = ("teapot", "cup", "tray", "cup")
 #: Seconds between two orders, and between two looks at the nodes.
@@ -103,15 +103,7 @@ def main() -> None:
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         cluster = stack.enter_context(RedisCluster(aof=True))
         env = SETTINGS | {"LIGHTBUS__BUS__REDIS__URL": cluster.url}
-        services = []
-        for name, options in SERVICES.items():
-            services.append(Service(name, options, env))
-            stack.callback(services[-1].close)
-        for service in services:
-            stack.callback(service.stop)
-        stack.callback(print, "\nEnding the services ...", flush=True)
-        for service in services:
-            service.wait()
+        started(stack, SERVICES, env)
         first = cluster.primaries()[0]
         # Two are enough to find the others.
         url = f"redis+cluster://{','.join(cluster.addresses[:2])}"

@@ -21,7 +21,7 @@ import lightbus
 from lightbus.exceptions import LightbusException
 from tests.support.servers import Server, free_port
 
-from .services import SERVICES, SETTINGS, Service, heed_signals
+from .services import SERVICES, SETTINGS, heed_signals, started
 
 #: The port, unless somebody listens there.
 _PORT = 8098
@@ -115,15 +115,7 @@ def main() -> None:
         leave_a_group(server)
         file, by_name = stack.enter_context(tokens())
         port, env = port_for_console(), SETTINGS | {"LIGHTBUS__BUS__REDIS__URL": server.url}
-        services = []
-        for name in SERVICES:
-            services.append(Service(name, options_of(name, port, file), env, shows=False))
-            stack.callback(services[-1].close)
-        for service in services:
-            stack.callback(service.stop)
-        stack.callback(print, "\nEnding the services ...", flush=True)
-        for service in services:
-            service.wait()
+        started(stack, {name: options_of(name, port, file) for name in SERVICES}, env, shows=False)
         people = "\n".join(f"    {by_name[name]}  {name}, who {what}" for name, _, what in _PEOPLE)
         program = os.path.relpath(Path(sys.executable).with_name("lightbus"))
         print(_WELCOME.format(port=port, people=people, url=server.url, program=program), flush=True)

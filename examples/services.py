@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
@@ -115,6 +116,31 @@ class Service:
                 say(self.name, told)
             self.process.wait()
             self._is_ready.set()
+
+
+def started(
+    stack: ExitStack, services: Mapping[str, Sequence[str]], env: Mapping[str, str], *, shows: bool = True
+) -> None:
+    """Start services at the same time, wait until all are ready, and have them ended with a stack.
+
+    Args:
+        stack: Its end is theirs: all are told to stop, and then waited for.
+        services: The options of each.
+        env: Further variables of their environment.
+        shows: Whether their lines are shown once they are ready.
+
+    Raises:
+        SystemExit: One of them did not start.
+    """
+    running = []
+    for name, options in services.items():
+        running.append(Service(name, options, env, shows=shows))
+        stack.callback(running[-1].close)
+    for service in running:
+        stack.callback(service.stop)
+    stack.callback(print, "\nEnding the services ...", flush=True)
+    for service in running:
+        service.wait()
 
 
 def _told(line: str) -> str:

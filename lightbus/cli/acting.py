@@ -39,7 +39,7 @@ def on_the_bus(manifest: Manifest, act: Callable[[BusClient, list[str]], Awaitab
     async def use() -> T:
         client = client_for(manifest)
         try:
-            return await act(client, ["default", *manifest.apis])
+            return await act(client, manifest.all_apis)
         finally:
             await client.close_async()
 

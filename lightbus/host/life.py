@@ -224,7 +224,7 @@ class Life:
         served = [] if self._only_relays else self._loader.ours()
         worker.prepare(served)
         transports = client.transports()
-        for name in ("default", *self._manifest.apis) if self.relays else ():
+        for name in self._manifest.all_apis if self.relays else ():
             transports.event(name)
         transports.schema()
         for name in worker.served:

@@ -314,6 +314,12 @@ class Manifest:
     redis_configured: bool = False
     #: Warnings, and notes about keys whose meaning is not that of Lightbus 1.x.
     notes: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def all_apis(self) -> list[str]:
+        """The names of all APIs, ``default`` first: by these, each broker is reached."""
+        return ["default", *self.apis]
+
     #: The files and URLs that were read, the weakest first.
     sources: tuple[str, ...] = field(default=(), compare=False)
     #: The values as they were written, with everything merged.

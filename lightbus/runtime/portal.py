@@ -134,16 +134,16 @@ def run_blocking(
     """
     _check_may_wait(blocking, awaitable)
     loop = home if home is not None else portal.loop()
-    errand = _Errand(function(*args), loop)
+    awaited = _Awaited(function(*args), loop)
     try:
-        wait_for(errand.begin)
+        wait_for(awaited.begin)
     except BaseException:
-        errand.give_up()
+        awaited.give_up()
         raise
     # Left there, an error would keep itself alive by its traceback.
-    error, errand.error = errand.error, None
+    error, awaited.error = awaited.error, None
     if error is None:
-        return errand.result
+        return awaited.result
     try:
         if isinstance(error, asyncio.CancelledError):
             raise BusAlreadyClosed(f"the bus was closed while {blocking} waited") from None
@@ -171,7 +171,7 @@ def _check_may_wait(blocking: str, awaitable: str) -> None:
         )
 
 
-class _Errand(Generic[T]):
+class _Awaited(Generic[T]):
     """A coroutine that an event loop runs for a thread, which waits for its end.
 
     The thread is woken in the very turn of the loop in which the coroutine ends. By way of a future of

@@ -65,7 +65,7 @@ class Asked:
     @property
     def api_names(self) -> list[str]:
         """The APIs whose brokers are asked."""
-        return ["default", *self.manifest.apis]
+        return self.manifest.all_apis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ class Looks:
         #: Hides what is sensitive, by the contracts that were seen on the bus.
         self.masking = Masking(manifest.web.mask)
         #: Those who watch events as they come.
-        self.tails = Tails(self.client, ["default", *manifest.apis], self.masking.message)
+        self.tails = Tails(self.client, manifest.all_apis, self.masking.message)
 
     async def look(self) -> Seen[Look]:
         """Return what is on the bus, as it was seen within ``web.refresh``."""
@@ -85,7 +85,7 @@ class Looks:
         await self.client.close_async()
 
     async def _sample(self) -> Sample:
-        return await sample(self.client, ["default", *self._manifest.apis])
+        return await sample(self.client, self._manifest.all_apis)
 
     async def _read(self) -> Look:
         listeners = self._manifest.listeners.items()

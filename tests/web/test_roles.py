@@ -225,28 +225,6 @@ async def test_a_role_is_believed_from_a_trusted_proxy_alone() -> None:
         assert (await browser.get("/", headers=headers)).status_code == 403
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("allow: [pauze]", "web.allow[0]: must be one of call, fire"),
-        ("allow: pause", "web.allow: must be a list; put it in brackets"),
-        ("roles: {ops: [pauze]}", "web.roles.ops[0]: must be one of call, fire"),
-        ("roles: {ops: pause}", "web.roles.ops: must be a list; put it in brackets"),
-        ("roles: {ops: {pause: true}}", "web.roles.ops: must be a list, not a map"),
-        ("roles: [ops]", "web.roles: must be a map of names, not a list"),
-        ("roles: {'o p s': [pause]}", "web.roles.o p s: can't be a name"),
-        ("role_header: 'X: Y'", "web.role_header: must be the name of a header"),
-        ("role_header: X-Role", "web.role_header: means nothing with auth: none; give auth: proxy"),
-    ],
-)
-def test_what_can_not_be_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
-    file = tmp_path / "lightbus.yaml"
-    file.write_text(f"web: {{{text}}}\n")
-    with pytest.raises(Exception) as caught:
-        load([str(file)], environ={})
-    assert told in str(caught.value) and "lightbus.yaml:1:" in str(caught.value)
-
-
 def test_roles_and_what_all_may_come_from_files_flags_and_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "lightbus.yaml"
     file.write_text("web: {roles: {ops: [pause, drop], dev: [call]}, allow: [fire]}\n")

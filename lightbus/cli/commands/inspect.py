@@ -137,7 +137,7 @@ def command(
         try:
             await _prepare(manifest, client, casts=show_casting, validates=validate)
             # One API's events are read as that API says, those of all as apis.default does.
-            api_names = sorted(("default", *manifest.apis), key=lambda name: name != query.api)
+            api_names = sorted(manifest.all_apis, key=lambda name: name != query.api)
             for broker in client.transports().brokers(api_names) if scan else ():
                 await broker.find_streams()
             found = search(client, api_names, query, follow=follow, limit=limit)

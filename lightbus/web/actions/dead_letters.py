@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -46,14 +47,6 @@ async def _settle(asked: Asked, verb: Verb) -> Done:
         raise _gone()
     asked.looks.dead.renew()
     return Done(f"The dead letter {it.id} of {it.group} was {_WORDS[verb]}.", "/dead")
-
-
-async def _replay(asked: Asked) -> Done:
-    return await _settle(asked, "replay")
-
-
-async def _drop(asked: Asked) -> Done:
-    return await _settle(asked, "drop")
 
 
 async def _plan_drop(asked: Asked) -> Plan:
@@ -132,22 +125,6 @@ async def _give(asked: Asked, verb: Verb) -> Done:
     return Done(f"{what} will be {_WORDS[verb]}, also if this console ends meanwhile.", "/dead")
 
 
-async def _plan_replays(asked: Asked) -> Plan:
-    return await _plan_many(asked, "replay")
-
-
-async def _replay_many(asked: Asked) -> Done:
-    return await _give(asked, "replay")
-
-
-async def _plan_drops(asked: Asked) -> Plan:
-    return await _plan_many(asked, "drop")
-
-
-async def _drop_many(asked: Asked) -> Done:
-    return await _give(asked, "drop")
-
-
 async def _stop(asked: Asked) -> Done:
     it = await errands.stop(asked.client, asked.fields.text("errand"), asked.by)
     return Done(
@@ -166,9 +143,22 @@ def _to_list(asked: Asked) -> str:
 
 
 ACTIONS = (
-    Action(name="replay", permission="replay", title="Replay", act=_replay, fields=_ONE, back=_to_letter),
     Action(
-        name="drop", permission="drop", title="Drop", act=_drop, plan=_plan_drop, fields=_ONE, back=_to_letter
+        name="replay",
+        permission="replay",
+        title="Replay",
+        act=partial(_settle, verb="replay"),
+        fields=_ONE,
+        back=_to_letter,
+    ),
+    Action(
+        name="drop",
+        permission="drop",
+        title="Drop",
+        act=partial(_settle, verb="drop"),
+        plan=_plan_drop,
+        fields=_ONE,
+        back=_to_letter,
     ),
     Action(
         name="edit",
@@ -200,8 +190,8 @@ ACTIONS = (
         name="replay_many",
         permission="replay",
         title="Replay all of them",
-        act=_replay_many,
-        plan=_plan_replays,
+        act=partial(_give, verb="replay"),
+        plan=partial(_plan_many, verb="replay"),
         needs_reason=True,
         fields=_MANY,
         back=_to_list,
@@ -210,8 +200,8 @@ ACTIONS = (
         name="drop_many",
         permission="drop",
         title="Drop all of them",
-        act=_drop_many,
-        plan=_plan_drops,
+        act=partial(_give, verb="drop"),
+        plan=partial(_plan_many, verb="drop"),
         needs_reason=True,
         fields=_MANY,
         back=_to_list,

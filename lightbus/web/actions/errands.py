@@ -29,7 +29,7 @@ class Caretaker:
 
     def __init__(self, client: BusClient, manifest: Manifest) -> None:
         self._client = client
-        self._api_names = ["default", *manifest.apis]
+        self._api_names = manifest.all_apis
         permitted = {*manifest.web.allow, *(each for role in manifest.web.roles.values() for each in role)}
         self._may = bool(permitted & {"replay", "drop"})
         self._holder = f"console-{secrets.token_hex(6)}"

@@ -10,8 +10,7 @@ from lightbus.web.asking import Asked
 from lightbus.web.words import page_of
 
 from .action import Action, Done, Field, Plan
-
-_TARGET = Field(name="target", is_required=True)
+from .target import TARGET, to_its_page
 
 
 async def _find(asked: Asked) -> list[Found]:
@@ -65,10 +64,6 @@ async def _seek(asked: Asked) -> Done:
     return Done(f"{group} reads on from {to}.", page_of(group))
 
 
-def _back(asked: Asked) -> str:
-    return page_of(asked.fields.text("target"))
-
-
 ACTIONS = (
     Action(
         name="seek",
@@ -77,7 +72,7 @@ ACTIONS = (
         act=_seek,
         plan=_plan_seek,
         fields=(
-            _TARGET,
+            TARGET,
             Field(
                 name="to",
                 label="From where",
@@ -85,7 +80,7 @@ ACTIONS = (
                 is_required=True,
             ),
         ),
-        back=_back,
+        back=to_its_page,
     ),
     Action(
         name="move",
@@ -94,7 +89,7 @@ ACTIONS = (
         act=_move,
         plan=_plan_move,
         fields=(
-            _TARGET,
+            TARGET,
             Field(
                 name="to",
                 label="The group that takes its place",
@@ -102,7 +97,7 @@ ACTIONS = (
                 is_required=True,
             ),
         ),
-        back=_back,
+        back=to_its_page,
     ),
     Action(
         name="remove",
@@ -111,7 +106,7 @@ ACTIONS = (
         act=_remove,
         plan=_plan_removal,
         needs_reason=True,
-        fields=(_TARGET,),
-        back=_back,
+        fields=(TARGET,),
+        back=to_its_page,
     ),
 )

@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from lightbus.exceptions import GroupRefused
 from lightbus.insight.control import pauses
 from lightbus.insight.control.pauses import Target
-from lightbus.insight.drift.wording import counted
 from lightbus.web.asking import Asked
-from lightbus.web.words import page_of
+from lightbus.web.words import counted, page_of
 
 from .action import Action, Done, Field
-
-_TARGET = Field(name="target", is_required=True)
+from .target import TARGET, to_its_page
 
 
 async def _find(asked: Asked) -> Target:
@@ -55,10 +53,6 @@ async def _resume(asked: Asked) -> Done:
     return Done(" ".join(said), page_of(target.group), is_good=not heeded.not_by)
 
 
-def _back(asked: Asked) -> str:
-    return page_of(asked.fields.text("target"))
-
-
 ACTIONS = (
     Action(
         name="pause",
@@ -66,14 +60,16 @@ ACTIONS = (
         title="Pause",
         act=_pause,
         fields=(
-            _TARGET,
+            TARGET,
             Field(
                 name="until",
                 label="Until",
                 hint="30m, 2h, or a time with its zone such as 2026-01-31T12:00:00+01:00; empty for no end.",
             ),
         ),
-        back=_back,
+        back=to_its_page,
     ),
-    Action(name="resume", permission="pause", title="Resume", act=_resume, fields=(_TARGET,), back=_back),
+    Action(
+        name="resume", permission="pause", title="Resume", act=_resume, fields=(TARGET,), back=to_its_page
+    ),
 )
