@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from benchmarks.measures import STARTS
-from tests.support.processes import Process, clean_environment
+from tests.support.processes import clean_environment
 
 #: Set to anything, it keeps the helpers of tests from forking processes that have imported Lightbus.
 ANEW = "LIGHTBUS_TEST_EXEC"
@@ -62,10 +63,25 @@ class Stopwatch:
         self._process.communicate()
 
 
-def used(process: Process) -> float:
+def used(pid: int) -> float:
     """The seconds of a processor that a process has taken."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
+    return _ticks(pid, slice(11, 13))
+
+
+def used_by_all(pid: int) -> float:
+    """The seconds of a processor that a process and its children have taken, also those that have ended."""
+    total = _ticks(pid, slice(11, 15))
+    for child in children(pid):
+        with contextlib.suppress(FileNotFoundError):  # It has just ended.
+            total += _ticks(child, slice(11, 13))
+    return total
+
+
+def _ticks(pid: int, fields: slice) -> float:
+    """Add up some times of a process, in seconds."""
+    # The name, which comes before, is in brackets and may have spaces.
+    known = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, known[fields])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def import_seconds(names: str) -> float:

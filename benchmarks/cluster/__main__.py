@@ -80,9 +80,9 @@ def measure(waiting: str, apis: int) -> Figures:
         with lightbus_process(*command, env={"BENCH_APIS": str(apis)}) as process:
             process.wait_for_line("ready", 120)
             time.sleep(5)
-            began, taken = time.monotonic(), used(process)
+            began, taken = time.monotonic(), used(process.pid)
             time.sleep(_WATCHED)
-            share = (used(process) - taken) / (time.monotonic() - began)
+            share = (used(process.pid) - taken) / (time.monotonic() - began)
             figures = {"connections": float(connections(cluster) - before), "at_rest": share}
             return figures | asyncio.run(latencies(cluster.url, apis, process))
 

@@ -59,12 +59,12 @@ class Way:
                 host.wait_for_line("ready", 60)
                 figures: Figures = {}
                 for what, (count, _) in COUNTS.items():
-                    before = used(host)
+                    before = used(host.pid)
                     client = [sys.executable, "-m", "benchmarks.cluster.costs", what, json.dumps(self.redis)]
                     with Process(client, env=env) as process:
                         figures |= reported(process.wait_for_line("figures {", 600))
                     if what.startswith("call"):
-                        figures[f"{what}_host"] = (used(host) - before) / (count + WARM_UP) * 1e6
+                        figures[f"{what}_host"] = (used(host.pid) - before) / (count + WARM_UP) * 1e6
                 return figures
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
-from django.db.models import Exists, F
+from django.db.models import Exists, F, SmallIntegerField
 from django.utils import timezone
 
 from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, told
@@ -75,9 +75,11 @@ class DjangoTables:
             self.rollback()
             return None
         stuck = self._stuck_keys()
-        waiting = self._waiting(led).order_by("seq").annotate(any_stuck=Exists(stuck))
+        # As a number: Django would make a bool of each one.
+        any_stuck = Exists(stuck, output_field=SmallIntegerField())
+        waiting = self._waiting(led).order_by("seq").annotate(any_stuck=any_stuck)
         read = list(waiting.values_list(*ROW_COLUMNS, "any_stuck")[:limit])
-        rows = [Row(*columns) for *columns, _ in read]
+        rows = [Row._make(columns[:-1]) for columns in read]
         self._is_behind = len(rows) >= limit
         return Batch(rows, frozenset(stuck) if read and read[0][-1] else frozenset())
 

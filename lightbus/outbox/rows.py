@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -91,9 +91,8 @@ class NewRow:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An event that was written.
+class Row(NamedTuple):
+    """An event that was written: a tuple, as a backlog has many.
 
     Args:
         seq: Its place among all rows.

@@ -95,7 +95,7 @@ class SqlAlchemyTables:
             connection.rollback()
             return None
         read = connection.execute(reading(led, limit)).all()
-        rows = [Row(*columns) for *columns, _ in read]
+        rows = [Row._make(columns[:-1]) for columns in read]
         self._is_behind = len(rows) >= limit
         if not rows or not read[0].any_stuck:
             return Batch(rows)

@@ -20,6 +20,7 @@ from itertools import product
 from pathlib import Path
 
 import lightbus
+from benchmarks.process import used, used_by_all
 from lightbus.bus.path import BusPath
 from lightbus.outbox.rows import BUCKETS
 from tests.support.databases import DatabaseKind, Databases
@@ -28,9 +29,9 @@ from tests.support.processes import Process, clean_environment
 from tests.support.servers import Server
 from tests.support.zygote import ROOT, Zygote
 
-from .doors import ALL, DOORS, NO_LEADER, WAITING, DoorName
+from .doors import ALL, DOORS, KEYS, NO_LEADER, WAITING, DoorName
 from .shop import ShopApi
-from .size import filled, seconds_of
+from .size import filled, filling, seconds_of
 
 STREAM = "shop.*:stream"
 MANIFEST = """\
@@ -63,18 +64,28 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How fast a backlog is sent: events a second, and microseconds of a processor for each, by process."""
+
+    rate: int
+    relay: int
+    database: int
+    redis: int
+
+
+@dataclass(frozen=True)
 class Drained:
-    """What became of a backlog, with the slowest transaction of those who wrote it, and events a second."""
+    """What became of a backlog, with the slowest transaction of those who wrote it, and how fast it went."""
 
     backlog: int
     slowest: float
-    rate: float
+    speed: Speed
     outcome: Outcome
 
     @property
     def is_good(self) -> bool:
         """Whether nobody waited, and all was fired, in order and soon."""
-        return self.outcome.is_good and self.rate >= LEAST and self.slowest < MOST
+        return self.outcome.is_good and self.speed.rate >= LEAST and self.slowest < MOST
 
 
 class Campaign:
@@ -108,6 +119,7 @@ class Campaign:
         plant: str = "",
     ) -> None:
         self._folder, self._redis, self._random = folder, redis, random.Random(seed)
+        self._kind, self._databases = kind, databases
         self._relays = relays
         self._door = DOORS[door](kind, databases, folder)
         self._door.write_project(folder, plant)
@@ -177,13 +189,42 @@ class Campaign:
                 raise self._failures[0]
             backlog = self.waiting()
             self._redis.start()
-            # The relay finds Redis again by itself: that is not the speed at which it drains.
-            eventually(lambda: self.waiting() < backlog, 60, "events that are sent again")
-            began, left = time.monotonic(), self.waiting()
-            eventually(lambda: self.waiting() == 0, 300, "an empty outbox")
-            rate = left / (time.monotonic() - began)
+            speed = self._drain(relay, sum(dict(self._door.ask(ALL)).values()))
             assert relay.terminate() == 0, relay.output()
-        return Drained(backlog, round(slowest, 3), round(rate), self.outcome())
+        return Drained(backlog, round(slowest, 3), speed, self.outcome())
+
+    def drain(self, rows: int) -> Speed:
+        """Fill the outbox with so many events of some keys, and send them."""
+        server = self._databases.server(self._kind)
+        for statement in filling(self._kind, rows, keys=KEYS, failed=0):
+            server.execute(statement, self._door.database)
+        with self._nursery() as start:
+            relay = start()
+            speed = self._drain(relay, rows)
+            assert relay.terminate() == 0, relay.output()
+        return speed
+
+    def _drain(self, relay: Process, total: int) -> Speed:
+        """Measure how fast a backlog is sent, until the stream has so many events."""
+        # Redis is asked, as it knows: to count the rows of a table, again and again, keeps a database busy.
+        before = self._sent()
+        # The relay finds Redis again by itself: that is not the speed at which it drains.
+        eventually(lambda: self._sent() > before, 60, "events that are sent again")
+        left, used, began = total - self._sent(), self._used(relay), time.monotonic()
+        eventually(lambda: self._sent() >= total, 600, "all events")
+        seconds = time.monotonic() - began
+        each = [round((now - then) / left * 1e6) for then, now in zip(used, self._used(relay), strict=True)]
+        eventually(lambda: self.waiting() == 0, 60, "an empty outbox")
+        return Speed(round(left / seconds), *each)
+
+    def _used(self, relay: Process) -> list[float]:
+        """Seconds of a processor that the relay, the database and Redis have used."""
+        # PostgreSQL has a process for each connection.
+        database = used_by_all(self._databases.server(self._kind).pid)
+        return [used(relay.pid), database, used(self._redis.pid)]
+
+    def _sent(self) -> int:
+        return int(self._redis.execute("XLEN", STREAM))
 
     @contextmanager
     def writing(self, writers: int, transactions: int = 0) -> Iterator[list[threading.Thread]]:
@@ -258,18 +299,46 @@ def _batch_of(servers: Databases, kind: DatabaseKind, rows: int) -> float:
         engine.dispose()
 
 
-def main() -> int:
-    """Run campaigns on the databases that the command line names; returns the exit status."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.outbox.campaign", description=__doc__)
     parser.add_argument("--databases", default="postgresql,mariadb")
     parser.add_argument("--doors", default="django,sqlalchemy")
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--away", type=float, default=60.0)
+    parser.add_argument("--away", type=float, default=60.0, help="seconds without Redis")
+    parser.add_argument("--drain", type=int, default=100_000, help="rows that wait when a relay is started")
+    parser.add_argument("--batch", type=int, default=500, help="of the relay, where its speed is measured")
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    options = parser.parse_args()
-    is_good = True
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of which one batch is read")
+    return parser.parse_args()
+
+
+def _outcomes(
+    kind: DatabaseKind, door: DoorName, servers: Databases, options: argparse.Namespace
+) -> Iterator[tuple[str, object, bool]]:
+    """Go through the campaigns of one database and way to use it: name, outcome, whether it is good."""
+    seed, writers = options.seed, options.writers
+    for relays, partitions in ((1, 1), (2, 3)) if options.kills else ():
+        with _campaign(kind, servers, door, seed, relays=relays, partitions=partitions) as campaign:
+            outcome = campaign.run(options.kills, writers, 0)
+        yield f"{relays} x {partitions}", outcome, outcome.is_good
+    if options.kills:
+        with _campaign(kind, servers, door, seed, relays=2, plant=NO_LEADER) as campaign:
+            outcome = campaign.run(0, writers, 60)
+        yield "planted: no leader", outcome, not outcome.is_good
+    if options.drain:
+        with _campaign(kind, servers, door, seed, batch=options.batch) as campaign:
+            speed = campaign.drain(options.drain)
+        yield f"{options.drain:,} rows", speed, speed.rate >= LEAST
+    if options.away:
+        with _campaign(kind, servers, door, seed, batch=options.batch) as campaign:
+            drained = campaign.away(options.away, writers)
+        yield f"Redis away for {options.away:g} s", drained, drained.is_good
+
+
+def main() -> int:
+    """Run campaigns on the databases that the command line names; returns the exit status."""
+    options, is_good = _options(), True
     with closing(Databases()) as servers:
         for kind in options.databases.split(",") if options.rows else ():
             few, many = (_batch_of(servers, kind, rows) for rows in (1_000, options.rows))
@@ -279,22 +348,9 @@ def main() -> int:
             print(f"outbox, {kind}: {told} of {options.rows:,}", flush=True)
             is_good = is_good and many < _SLOWER * few
         for kind, door in product(options.databases.split(","), options.doors.split(",")):
-            about = f"outbox, {kind}, {door}"
-            for relays, partitions in ((1, 1), (2, 3)) if options.kills else ():
-                with _campaign(
-                    kind, servers, door, options.seed, relays=relays, partitions=partitions
-                ) as campaign:
-                    outcome = campaign.run(options.kills, options.writers, 0)
-                print(f"{about}, {relays} x {partitions}: {outcome}", flush=True)
-                is_good = is_good and outcome.is_good
-            with _campaign(kind, servers, door, options.seed, relays=2, plant=NO_LEADER) as campaign:
-                outcome = campaign.run(0, options.writers, 60)
-            print(f"{about}, planted: no leader: {outcome}", flush=True)
-            is_good = is_good and not outcome.is_good
-            with _campaign(kind, servers, door, options.seed, batch=500) as campaign:
-                drained = campaign.away(options.away, options.writers)
-            print(f"{about}, Redis away for {options.away:g} s: {drained}", flush=True)
-            is_good = is_good and drained.is_good
+            for what, outcome, is_well in _outcomes(kind, door, servers, options):
+                print(f"outbox, {kind}, {door}, {what}: {outcome}", flush=True)
+                is_good = is_good and is_well
     return 0 if is_good else 1
 
 

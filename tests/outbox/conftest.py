@@ -110,6 +110,18 @@ def sqlite(
     connections.close_all()
 
 
+@contextlib.contextmanager
+def known_as(alias: str, outbox: Outbox, **changes: Any) -> Iterator[Outbox]:
+    """The same database under another name of Django's, reached in another way."""
+    from django.db import connections
+
+    # What Django knows of the first has its defaults in it.
+    connections.databases[alias] = {**connections.databases[outbox.alias], **changes}
+    yield Outbox(outbox.kind, alias)
+    connections[alias].close()
+    del connections.databases[alias], connections[alias]
+
+
 @pytest.fixture
 def bus(redis_url: str) -> Iterator[BusPath]:
     """A bus that owns the shop."""

@@ -52,6 +52,8 @@ class Door(Protocol):
     """How a campaign writes into its database; and the manifest's words for it."""
 
     outbox: str
+    #: The name of the database on its server.
+    database: str
 
     def write_project(self, folder: Path, plant: str) -> None:
         """Write what the host of the outbox imports; a plant comes after it."""
@@ -77,6 +79,7 @@ class DjangoDoor:
     def __init__(self, kind: DatabaseKind, databases: Databases, folder: Path) -> None:
         server = databases.server(kind) if kind != "sqlite" else None
         name = str(folder / "db.sqlite3") if server is None else server.new_database()
+        self.database = name
         self._settings = django_settings(kind, server, name)
         self._alias = f"campaign {kind} {name}"
         with migrated(self._alias, self._settings).cursor() as cursor:
@@ -140,6 +143,7 @@ class SqlAlchemyDoor:
 
         self._url = url_of(kind, databases, folder)
         self._engine = create_engine(self._url, pool_size=10)
+        self.database = self._engine.url.database or ""
         METADATA.create_all(self._engine)
         with self._engine.begin() as connection:
             connection.execute(text(TABLE))

@@ -12,38 +12,41 @@ from tests.support.databases import DatabaseKind, Databases
 
 from .test_sqlalchemy import METADATA, url_of
 
-#: Some rows can't be sent.
 _FILL = """
 INSERT INTO lightbus_outbox (event_id, api, event, version, kwargs, {key}, bucket, traceparent, created_at,
     state, error, attempts)
 SELECT {name}, 'shop', 'placed', 1, '{{"order_id": 1234567, "customer": "Ann Smith", "total": "19.99"}}',
-    {value}, n % 12, '', now(), CASE WHEN n <= 10 THEN 1 ELSE 0 END, '', 0 FROM {numbers}
+    {value}, n % 12, '', now(), CASE WHEN n <= FAILED THEN 1 ELSE 0 END, '', 0 FROM {numbers}
 """
 _FILLS = {
     "postgresql": _FILL.format(
         key="key",
         name="gen_random_uuid()",
-        value="'k' || n",
+        value="'k' || n % KEYS",
         numbers="generate_series(1, ROWS) AS n",
     ),
     "mariadb": _FILL.format(
         key="`key`",
         name="uuid()",
-        value="concat('k', n)",
+        value="concat('k', n % KEYS)",
         numbers="(SELECT seq AS n FROM seq_1_to_ROWS) AS numbers",
     ),
 }
 _ANALYZE = {"postgresql": "VACUUM ANALYZE lightbus_outbox", "mariadb": "ANALYZE TABLE lightbus_outbox"}
 
 
+def filling(kind: DatabaseKind, rows: int, *, keys: int, failed: int) -> tuple[str, str]:
+    """The statements that fill an outbox: so many rows, of so many keys, some of which can't be sent."""
+    fill = _FILLS[kind].replace("ROWS", str(rows)).replace("KEYS", str(keys)).replace("FAILED", str(failed))
+    return fill, _ANALYZE[kind]
+
+
 def filled(databases: Databases, kind: DatabaseKind, rows: int) -> Engine:
-    """An engine of a database in whose outbox so many rows are."""
+    """An engine of a database in whose outbox so many rows are, each with a key of its own."""
     engine = create_engine(url_of(kind, databases))
     METADATA.create_all(engine)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(_FILLS[kind].replace("ROWS", str(rows)).replace("%", "%%"))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(_ANALYZE[kind])
+    for statement in filling(kind, rows, keys=rows, failed=10):
+        databases.server(kind).execute(statement, engine.url.database)
     return engine
 
 

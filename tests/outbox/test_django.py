@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ from lightbus.exceptions import (
     NotInTransaction,
     OutboxRequired,
     OutboxTableMissing,
+    TransportUnavailable,
     ValidationError,
 )
 from lightbus.testing import BusMocker
 from tests.support.eventually import eventually_async
-from tests.support.servers import Server
+from tests.support.servers import Server, free_port
 
 from .conftest import Outbox, arguments, fired, relaying
 from .shop import ShopApi
@@ -76,6 +78,21 @@ def test_it_writes_while_redis_is_away(bus: BusPath, outbox: Outbox, redis_serve
     finally:
         redis_server.resume()
     assert outbox.rows.count() == 1
+
+
+def test_on_commit_loses_what_the_outbox_keeps_where_redis_is_away(sqlite: Outbox) -> None:
+    from django.db import transaction
+
+    config, ran = {"bus": {"redis": {"url": f"redis://127.0.0.1:{free_port()}/0"}}}, list[int]()
+    with lightbus.create(config, service_name="shop") as bus:
+        bus.client.register_api(ShopApi)
+        with pytest.raises(TransportUnavailable), atomic(sqlite):
+            opened(bus, sqlite).shop.placed.fire(number=1)
+            transaction.on_commit(partial(bus.shop.placed.fire, number=2), using=sqlite.alias)
+            transaction.on_commit(partial(ran.append, 3), using=sqlite.alias)
+    # It has committed all the same; the second event is nowhere, and other callbacks were not run either.
+    assert [row.kwargs for row in sqlite.rows.all()] == ['{"number":1,"note":""}']
+    assert not ran
 
 
 def test_outside_of_a_transaction_it_refuses(bus: BusPath, outbox: Outbox) -> None:

@@ -6,15 +6,18 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
-from tests.docs.pages import DOCS
+from tests.docs.pages import DOCS, steps
 from tests.guide.project import Project
 from tests.support.servers import free_port
 
-_BLOCKS = re.findall(r"^```python\n(.*?)^```$", (DOCS / "how-to" / "outbox.md").read_text(), re.DOTALL | re.M)
-SETTINGS, IN_DJANGO, IN_ASYNC_VIEW, MODELS, IN_SQLALCHEMY = _BLOCKS
+_PAGE = DOCS / "how-to" / "outbox.md"
+_FILES = {step.file: step.text for step in steps(_PAGE) if step.file}
+_BLOCKS = re.findall(r"^```python\n(?!# \w+[/.])(.*?)^```$", _PAGE.read_text(), re.DOTALL | re.M)
+IN_DJANGO, IN_ASYNC_VIEW, IN_ASYNC_SESSION = _BLOCKS
 
 DJANGO_SETTINGS = """
 SECRET_KEY = "only for tests"
@@ -42,14 +45,7 @@ class OrdersApi(Api):
     class Meta:
         name = "orders"
 
-class ShopApi(Api):
-    placed = Event(parameters=(Parameter("order_id", int),))
-
-    class Meta:
-        name = "shop"
-
 bus.client.register_api(OrdersApi())
-bus.client.register_api(ShopApi())
 """
 MANAGE = """
 import os
@@ -74,40 +70,21 @@ async def view():
     {block}
 asyncio.run(view())
 """
-BASE = """
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-class Base(DeclarativeBase):
-    pass
-
-class Order(Base):
-    __tablename__ = "orders"
-    id: Mapped[int] = mapped_column(primary_key=True)
-
-"""
 SESSIONS = """
 import asyncio
 
-from sqlalchemy import create_engine
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
-from sqlalchemy.orm import sessionmaker
-
+from lightbus.sqlalchemy import outbox
 from shop.bus import bus
-from shop.models import Base, Order
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-engine = create_engine("sqlite:///db.sqlite3")
-Base.metadata.create_all(engine)
-Session = sessionmaker(engine)
-async_engine = create_async_engine("sqlite+aiosqlite:///db.sqlite3")
-AsyncSession = async_sessionmaker(async_engine)
+engine = create_async_engine("sqlite+aiosqlite:///shop.sqlite3")
+AsyncSession = async_sessionmaker(engine)
 
-{sync}
 async def main():
-{rest}
-    await async_engine.dispose()
+{block}
+    await engine.dispose()
 
 asyncio.run(main())
-engine.dispose()
 """
 
 
@@ -120,9 +97,9 @@ def project(tmp_path: Path) -> Iterator[Project]:
     it.close()
 
 
-def written(folder: Path) -> list[tuple[str, str]]:
+def written(database: Path) -> list[tuple[str, str]]:
     """What is in the outbox, and from which event."""
-    with sqlite3.connect(folder / "db.sqlite3") as link:
+    with sqlite3.connect(database) as link:
         rows = link.execute("SELECT api || '.' || event, kwargs FROM lightbus_outbox ORDER BY seq").fetchall()
     link.close()
     return rows
@@ -130,7 +107,7 @@ def written(folder: Path) -> list[tuple[str, str]]:
 
 def test_in_django(project: Project) -> None:
     for name, text in {
-        "mysite/settings.py": DJANGO_SETTINGS + SETTINGS,
+        "mysite/settings.py": DJANGO_SETTINGS + _FILES["mysite/settings.py"],
         "mysite/models.py": DJANGO_MODELS,
         "mysite/bus.py": BUS,
         "mysite/place.py": IN_DJANGO + VIEW.format(block=IN_ASYNC_VIEW.strip()),
@@ -144,15 +121,16 @@ def test_in_django(project: Project) -> None:
     ):
         done = project.python("manage.py", *words)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert [name for name, _ in written(project.folder)] == ["orders.placed"] * 2
+    assert [name for name, _ in written(project.folder / "db.sqlite3")] == ["orders.placed"] * 2
 
 
 def test_in_sqlalchemy(project: Project) -> None:
-    sync, rest = IN_SQLALCHEMY.split("\n\nasync ", 1)
-    indented = "\n".join(f"    {line}" for line in f"async {rest}".splitlines())
-    project.write("shop/bus.py", BUS)
-    project.write("shop/models.py", BASE + MODELS)
-    project.write("place.py", SESSIONS.format(sync=sync, rest=indented))
-    done = project.python("place.py")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert written(project.folder) == [("shop.placed", '{"order_id":7}')] * 2
+    for name, text in _FILES.items():
+        if not name.startswith("mysite"):
+            project.write(name, text)
+    project.write("later.py", SESSIONS.format(block=indent(IN_ASYNC_SESSION, "    ")))
+    for words in (["place.py"], ["later.py"], ["-m", "lightbus", "check"]):
+        done = project.python(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    rows = written(project.folder / "shop.sqlite3")
+    assert rows == [("shop.placed", f'{{"order_id":{number}}}') for number in (1, 7)]

@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from lightbus.bus.path import BusPath
 from lightbus.sqlalchemy import outbox as in_session
-from tests.support.databases import Databases, django_settings
+from tests.support.databases import Databases
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
-from .conftest import Outbox, arguments, outbox_in
+from .conftest import Outbox, arguments, known_as, outbox_in
 from .conftest import relaying as relaying_django
 from .test_django import place as place_in_django
 from .test_sqlalchemy import METADATA, place, relaying, url_of
@@ -54,14 +54,10 @@ def pooled(databases: Databases, migrated: dict[str, str], tmp_path_factory: Any
     plain = outbox_in("postgresql", databases, migrated, tmp_path_factory)
     from django.db import connections
 
-    name = connections[plain.alias].settings_dict["NAME"]
-    settings = django_settings("postgresql", databases.server("postgresql"), name)
     pool = {"min_size": 1, "max_size": 1, "timeout": 5}
-    connections.databases["pooled"] = {**settings, "OPTIONS": {"pool": pool}}
-    connections.configure_settings(connections.databases)
-    yield Outbox("postgresql", "pooled")
-    connections["pooled"].close_pool()
-    del connections.databases["pooled"], connections["pooled"]
+    with known_as("pooled", plain, OPTIONS={"pool": pool}) as outbox:
+        yield outbox
+        connections["pooled"].close_pool()
 
 
 async def test_a_pool_of_djangos(bus: BusPath, pooled: Outbox, redis_server: Server) -> None:

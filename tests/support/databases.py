@@ -72,9 +72,7 @@ class DatabaseServer:
     def started(cls, kind: DatabaseKind) -> Self:
         """Start a server in a new folder."""
         server = cls(kind, free_port(), Path(tempfile.mkdtemp(prefix=f"lightbus-{kind}-")))
-        if os.geteuid() == 0:
-            shutil.chown(server.folder, "nobody")
-            server._user = {"user": "nobody", "group": "nogroup", "extra_groups": ()}
+        server._user = as_nobody(server.folder)
         (server._make_postgresql if kind == "postgresql" else server._make_mariadb)()
         return server
 
@@ -258,6 +256,14 @@ def _register(folder: Path) -> Iterator[dict[str, Any]]:
         yield known
         file.truncate(0)
         file.write(json.dumps(known))
+
+
+def as_nobody(folder: Path) -> dict[str, Any]:
+    """What starts a process as ``nobody`` under root, which some refuse; the folder is then its own."""
+    if os.geteuid() != 0:
+        return {}
+    shutil.chown(folder, "nobody")
+    return {"user": "nobody", "group": "nogroup", "extra_groups": ()}
 
 
 def _is_running(pid: int) -> bool:
