@@ -112,14 +112,13 @@ def sqlite(
 
 @contextlib.contextmanager
 def known_as(alias: str, outbox: Outbox, **changes: Any) -> Iterator[Outbox]:
-    """The same database under another name of Django's, reached in another way."""
+    """The same database under another name of Django's, reached in another way; whoever connects closes."""
     from django.db import connections
 
     # What Django knows of the first has its defaults in it.
     connections.databases[alias] = {**connections.databases[outbox.alias], **changes}
     yield Outbox(outbox.kind, alias)
-    connections[alias].close()
-    del connections.databases[alias], connections[alias]
+    del connections.databases[alias]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_on_commit_loses_what_the_outbox_keeps_where_redis_is_away(sqlite: Outbo
             transaction.on_commit(partial(bus.shop.placed.fire, number=2), using=sqlite.alias)
             transaction.on_commit(partial(ran.append, 3), using=sqlite.alias)
     # It has committed all the same; the second event is nowhere, and other callbacks were not run either.
-    assert [row.kwargs for row in sqlite.rows.all()] == ['{"number":1,"note":""}']
+    assert [json.loads(row.kwargs)["number"] for row in sqlite.rows.all()] == [1]
     assert not ran
 
 

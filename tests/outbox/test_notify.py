@@ -54,9 +54,10 @@ async def way_of(
     """How a relay is connected to a PostgreSQL, and how an event is written, perhaps over other ports."""
     own = databases.server("postgresql").port
     if name == "django":
+        # A name for each port: a thread may remember what it knew by that name.
         with (
-            known_as("relay", django, PORT=str(relay or own)) as relayed,
-            known_as("writer", django, PORT=str(writer or own)) as written,
+            known_as(f"relay over {relay}", django, PORT=str(relay or own)) as relayed,
+            known_as(f"writer over {writer}", django, PORT=str(writer or own)) as written,
         ):
             yield _in_django(bus, relayed, written)
         return
@@ -195,6 +196,10 @@ async def test_behind_pgbouncer_a_relay_tells_once_that_it_hears_no_signs_and_po
     async with ways as (remote, write), relaying(notifying, remote(), poll=0.05):
         await asyncio.gather(*map(write, range(20)))
         await eventually_async(lambda: sorted(arguments(redis_server, "number")) == [*range(20)])
+        await eventually_async(lambda: "does nothing for" in caplog.text)
+        # A second look would tell it again.
+        await write(20)
+        await eventually_async(lambda: 20 in arguments(redis_server, "number"))
     (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert told.startswith("outbox.notify does nothing for ")
     assert "a pooler such as pgbouncer stands before PostgreSQL" in told

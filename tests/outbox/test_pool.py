@@ -58,6 +58,7 @@ def pooled(databases: Databases, migrated: dict[str, str], tmp_path_factory: Any
     with known_as("pooled", plain, OPTIONS={"pool": pool}) as outbox:
         yield outbox
         connections["pooled"].close_pool()
+        del connections["pooled"]
 
 
 async def test_a_pool_of_djangos(bus: BusPath, pooled: Outbox, redis_server: Server) -> None:
