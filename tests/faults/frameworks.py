@@ -34,6 +34,8 @@ MET = 100
 _WATCHED = 3.0
 #: Seconds within which every event is handled once nothing goes wrong any more, or a client gives up.
 _DRAIN = 30.0
+#: What ends a traceback in a log: its error.
+_RAISED = re.compile(r"^Traceback \(most.*\n(?:[ \t].*\n|\n)+(\S.*)$", re.MULTILINE)
 _HANDLED = re.compile(r"^(?:Order (?=\S+: thank you)|Welcome, )([\w-]+)", re.MULTILINE)
 
 
@@ -222,10 +224,11 @@ def serve(
         verdict = judge(load.tries, outages, served.handled(host.output()), grace, met)
         verdict.wrong["exit status"] = [f"host: {status}"] if status else []
         outputs = [] if verdict.is_good else [each.output()[-3000:] for each in (host, web)]
+        notes = [*_notes(load.tries, outages), *uncaught(load.tries, outages, web.output())]
         web.terminate()
     faults = {"stop": 1, "kill": 1}
     seconds = time.monotonic() - began
-    return Result(name, kind, seed, seconds, verdict, drained, faults, outputs, _notes(load.tries, outages))
+    return Result(name, kind, seed, seconds, verdict, drained, faults, outputs, notes)
 
 
 def _fail(redis: Server, pulse: Pulse, fault: str, stopped: float, chance: random.Random) -> Outage:
@@ -316,3 +319,24 @@ def _notes(tries: Sequence[Try], outages: Iterable[Outage]) -> list[str]:
             f"the machine was late by {each.delay:.2f} s"
         )
     return notes
+
+
+def uncaught(tries: Sequence[Try], outages: Iterable[Outage], output: str) -> list[str]:
+    """Say when requests were answered with 500, and with which errors, by what the web server has logged.
+
+    Args:
+        tries: All requests.
+        outages: When Redis was away.
+        output: All that the web server has printed.
+    """
+    wrong = [each for each in tries if each.status == 500]
+    if not wrong:
+        return []
+    start = min(each.began for each in tries)
+    first, last = min(each.ended for each in wrong) - start, max(each.ended for each in wrong) - start
+    away = ", ".join(f"{each.fault} {each.began - start:.1f} to {each.back - start:.1f}" for each in outages)
+    raised = Counter(line[:300] for line in _RAISED.findall(output))
+    return [
+        f"{len(wrong)} answers of 500, from {first:.1f} to {last:.1f} s after the first request ({away})",
+        *(f"raised {times} times: {line}" for line, times in raised.most_common(5)),
+    ]

@@ -15,7 +15,7 @@ from tests.support.processes import Process
 from tests.support.servers import Server
 from tests.wire.peer_1x import READY, config, find_peer
 
-from . import settings
+from . import ledger, settings
 from .backing import Alone
 from .bound import bound_of
 from .campaign import finish
@@ -73,6 +73,16 @@ class Mixed(Cluster):
         for number in range(_CLIENTS):
             command = [str(self._python), str(_FOLDER / "peer" / "client.py"), "0.02"]
             self.start_client(command, self._peer_env(f"client-{number}"))
+
+    def stop_clients(self) -> None:
+        """Let them finish, and the hosts fire and call no more: else something is on its way at any time."""
+        super().stop_clients()
+        (self.folder / settings.ENOUGH).touch()
+        eventually(self._are_silent, 2 * _PATIENCE + 60, "hosts that fire and call no more")
+
+    def _are_silent(self) -> bool:
+        silent = {line.pid for line in ledger.read(self.folder) if line.verb == "silent"}
+        return all(host.process.pid in silent for host in self.hosts)
 
     def restart_worker(self) -> None:
         """SIGTERM to the 1.x worker, and start it again."""

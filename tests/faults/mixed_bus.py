@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+from pathlib import Path
 from typing import Any
 
 from lightbus import Api, Event, EventMessage, Parameter
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import LightbusException
 
-from .ledger import own_ledger
+from .ledger import FOLDER, own_ledger
+from .settings import ENOUGH
 
 ledger = own_ledger("worker")
 #: Seconds between one event and call of a process and the next.
@@ -40,11 +42,15 @@ async def ours(event_message: EventMessage, n: int) -> None:
 
 
 async def fire_and_call(client: BusClient) -> None:
-    """Fire our event and call the other side's procedure, again and again."""
+    """Fire our event and call the other side's procedure, again and again, until it is enough."""
+    enough = Path(os.environ[FOLDER]) / ENOUGH
     for n in itertools.count(os.getpid() * 1_000_000):
+        if enough.exists():
+            break
         await _fire(client, n)
         await _call(client, n)
         await asyncio.sleep(PAUSE)
+    ledger.write("silent")
 
 
 async def _fire(client: BusClient, n: int) -> None:

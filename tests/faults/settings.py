@@ -32,6 +32,8 @@ PATIENCE = 1.0
 REPLICAS_WITHIN = 0.2
 #: How many events the publisher has on the way at a time.
 FIRING = 8
+#: Once there is a file of this name beside the ledgers, hosts that fire and call do so no more.
+ENOUGH = "enough"
 
 
 def apis() -> tuple[str, ...]:

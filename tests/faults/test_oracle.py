@@ -64,7 +64,9 @@ def test_what_was_called_not_fired_must_not_run() -> None:
 
 
 def test_what_is_left_after_the_drain_is_stuck() -> None:
-    assert verdict(*GOOD, left=Left(pending=1, delayed=2)).count("stuck") == 3
+    left = Left(pending=1, delayed=2, held=["1-0 of work: host-1 has it for 46.0 s, delivery 1"])
+    found = verdict(*GOOD, left=left)
+    assert found.count("stuck") == 3 and "host-1 has it for 46.0 s" in found.wrong["stuck"][0]
 
 
 def test_poison_must_be_dead_and_what_is_good_must_not() -> None:
@@ -193,6 +195,20 @@ def test_an_outage_that_hardly_a_request_has_met_proves_nothing() -> None:
     during = [Try("call", "a", began, began + 0.9, 200) for began in (1.5, 2.5)]
     assert of_site(*during, met=2) == set()
     assert of_site(*during[1:], Try("call", "a", 3.1, 4, 200), met=2) == {"hardly met"}
+
+
+def test_an_answer_of_500_is_told_with_its_time_and_the_errors_that_the_server_has_logged() -> None:
+    tries = [Try("fire", "a", 10, 11, 201), Try("fire", "b", 12, 13.5, 500), Try("fire", "b", 14, 15, 500)]
+    logged = (
+        "[ERROR] Error in ASGI application\nTraceback (most recent call last):\n"
+        '  File "app.py", line 3, in register\n    await fire()\n\n  more\nbus.Closed: this bus was closed\n'
+    )
+    told = frameworks.uncaught(tries, [Outage("stop", 12, 13)], f"begins\n{logged}{logged}INFO ends\n")
+    assert told == [
+        "2 answers of 500, from 3.5 to 5.0 s after the first request (stop 2.0 to 3.0)",
+        "raised 2 times: bus.Closed: this bus was closed",
+    ]
+    assert frameworks.uncaught(tries[:1], [], logged) == []
 
 
 def test_what_a_site_has_confirmed_is_handled_once() -> None:

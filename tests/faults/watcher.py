@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,8 @@ class Left:
     unread: int = 0
     delayed: int = 0
     retrying: int = 0
+    #: Who holds which pending entry, for how long, and its delivery: on its way, or left by somebody.
+    held: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -117,7 +119,9 @@ class Watcher:
         """What has not been dealt with, over all groups."""
         left = Left()
         for group in self.groups:
-            left.pending += len(self._pending(group.stream, group.name))
+            pending = self._pending(group.stream, group.name)
+            left.pending += len(pending)
+            left.held += [_holding(group, entry) for entry in pending]
             left.retrying += self._at(group.keys.retry).xlen(group.keys.retry)
             left.delayed += self._at(group.keys.delayed).zcard(group.keys.delayed)
             for info in self._at(group.stream).xinfo_groups(group.stream):
@@ -163,3 +167,10 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._thread.join()
+
+
+def _holding(group: Group, entry: Mapping[str, Any]) -> str:
+    return (
+        f"{entry['message_id']} of {group.stream} for {group.listener}: {entry['consumer']} has it for "
+        f"{entry['time_since_delivered'] / 1000:.1f} s, delivery {entry['times_delivered']}"
+    )
