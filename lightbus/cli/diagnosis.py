@@ -20,7 +20,6 @@ from typing import Literal
 from lightbus.bus.client import BusClient
 from lightbus.bus.groups import belongs, groups_of
 from lightbus.cli.commands.version import versions
-from lightbus.cli.wording import counted
 from lightbus.declared.names import first_of
 from lightbus.exceptions import LightbusException
 from lightbus.host.checks import (
@@ -41,6 +40,7 @@ from lightbus.manifest.problems import InvalidManifest, Place, Problem
 from lightbus.runtime.portal import run
 from lightbus.transports.events import GroupStatus
 from lightbus.transports.unserved import loss
+from lightbus.values.wording import counted
 from lightbus.worker.ownership import taken
 
 #: Seconds that a broker may take for one kind of question.

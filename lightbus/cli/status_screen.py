@@ -10,7 +10,7 @@ from itertools import groupby
 from rich.text import Text
 
 from lightbus.cli.tables import Cell, Column, Table, Verdict
-from lightbus.cli.wording import ago, in_short, paragraph
+from lightbus.cli.wording import paragraph
 from lightbus.host.logs import on_one_line
 from lightbus.insight.overview import (
     ApiStatus,
@@ -21,7 +21,7 @@ from lightbus.insight.overview import (
     ScheduleStatus,
 )
 from lightbus.insight.verdicts import is_of_all, of_api, of_group, of_outbox, of_process, of_schedule
-from lightbus.transports.unserved import duration
+from lightbus.values.wording import ago, duration, in_short
 
 #: The most ended processes that are shown one by one.
 _MOST_ENDED = 3

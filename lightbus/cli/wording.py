@@ -1,4 +1,4 @@
-"""Counts, times and names as a person reads them in a line of limited width."""
+"""Names and sentences as a person reads them in lines of limited width."""
 
 from __future__ import annotations
 
@@ -11,25 +11,8 @@ from typing import TextIO
 
 from rich.cells import cell_len, chop_cells
 
-from lightbus.transports.unserved import duration
-
 #: Stands for the part of a name that was cut out.
 CUT = "…"
-
-
-def counted(count: int, what: str) -> str:
-    """Return a number with the noun that it counts, such as "1 dead letter" or "1,204 dead letters"."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def ago(seconds: float) -> str:
-    """Return how long ago something was, in the unit that people would use."""
-    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
-
-
-def in_short(seconds: float) -> str:
-    """Return how long something took, in few characters."""
-    return f"{1e3 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def middle(name: str, width: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from shlex import quote
 
+from lightbus.values.wording import duration
+
 from .groups import SILENT, ConsumerStatus, GroupStatus
 
 
@@ -90,14 +92,6 @@ def lost(group: str, stream: str, gone: int, *, is_exact: bool) -> str:
         f"{stream}, which somebody trims without regard for groups, as Lightbus 1.x does: raise the "
         "max_stream_length of those that fire, or start more processes of the listener"
     )
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that people would use."""
-    for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds:.0f} s"
 
 
 def is_read(status: GroupStatus, process: str, idle: float) -> str:

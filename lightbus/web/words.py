@@ -8,12 +8,7 @@ from urllib.parse import quote
 
 from lightbus.insight.traffic.pace import Pace
 from lightbus.transports.cards import PolicyCard
-from lightbus.transports.unserved import duration
-
-
-def ago(seconds: float) -> str:
-    """Return how long ago something was, in the unit that people would use."""
-    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
+from lightbus.values.wording import ago, counted, duration, in_short
 
 
 def when(seconds: float) -> str:
@@ -59,9 +54,7 @@ def per_second(rate: float | None) -> str:
 
 def seconds(it: float | None) -> str:
     """Return how long something took."""
-    if it is None:
-        return "-"
-    return f"{it * 1000:.0f} ms" if it < 1 else f"{it:.3g} s"
+    return "-" if it is None else in_short(it)
 
 
 def policy(it: PolicyCard) -> str:
@@ -73,11 +66,6 @@ def policy(it: PolicyCard) -> str:
     return f"{times}, {seconds(it.initial)} to {duration(it.longest)} apart{end}"
 
 
-def counted(number: int, what: str, many: str = "") -> str:
-    """Return a number with the noun that it counts, such as "1 event" or "1,204 events"."""
-    return f"{number:,} {what if number == 1 else many or f'{what}s'}"
-
-
 def page_of(group: str) -> str:
     """Return the address of the page of a listener's group, beneath the root of the console."""
     return f"/listeners/{quote(group, safe='')}"
@@ -85,6 +73,7 @@ def page_of(group: str) -> str:
 
 FILTERS: Mapping[str, object] = {
     "ago": ago,
+    "counted": counted,
     "when": when,
     "exact": exact,
     "machine": machine,

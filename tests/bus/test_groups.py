@@ -8,7 +8,7 @@ import pytest
 
 from lightbus.bus.groups import belongs, what_to_tell
 from lightbus.transports.events import ConsumerStatus, GroupStatus
-from lightbus.transports.unserved import duration, remedy, state
+from lightbus.transports.unserved import remedy, state
 
 OLD = GroupStatus("shop-old", "shop.*:stream", 0, True, 0, 0, 0, service="shop", limit=1_000)
 BEHIND = replace(OLD, lag=1_461, pending=2)
@@ -66,10 +66,3 @@ def test_who_reads_a_group_is_said(consumers: tuple[ConsumerStatus, ...], said: 
 
 def test_a_group_that_is_read_needs_more_processes() -> None:
     assert remedy(replace(OLD, consumers=(ConsumerStatus("p1", 0, 1.0),))).startswith("start more processes")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(3.4, "3 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (260_000, "3 days")]
-)
-def test_times_are_said_in_the_unit_that_people_use(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

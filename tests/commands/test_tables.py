@@ -1,4 +1,4 @@
-"""Counts, times and names in lines of limited width, and the tables that are made of them."""
+"""Names and sentences in lines of limited width, and the tables that are made of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from lightbus.cli.tables import Cell, Column, Table, Verdict
-from lightbus.cli.wording import ago, counted, middle, paragraph, some
+from lightbus.cli.wording import middle, paragraph, some
 
 COLUMNS = (Column("state"), Column("name", least=8), Column("unread", is_number=True), Column("by", least=6))
 ROWS: list[tuple[Cell, ...]] = [
@@ -21,21 +21,6 @@ def printed(width: int | None, rows: list[tuple[Cell, ...]] = ROWS) -> list[str]
     for row in rows:
         table.add(*row)
     return [line.plain for line in table.lines()]
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(0, "0 dead letters"), (1, "1 dead letter"), (1_204, "1,204 dead letters")]
-)
-def test_what_is_counted_has_the_right_plural_and_commas(count: int, words: str) -> None:
-    assert counted(count, "dead letter") == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "just now"), (5, "5 s ago"), (200, "3 min ago"), (9_000, "2 h ago"), (400_000, "5 days ago")],
-)
-def test_times_are_told_in_the_unit_that_people_use(seconds: float, words: str) -> None:
-    assert ago(seconds) == words
 
 
 @pytest.mark.parametrize("width", range(1, 40))

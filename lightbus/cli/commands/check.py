@@ -10,12 +10,13 @@ import click
 
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, format_option, manifest_options
-from lightbus.cli.wording import counted, line_width, paragraph
+from lightbus.cli.wording import line_width, paragraph
 from lightbus.host.banner import listed
 from lightbus.host.checks import check
 from lightbus.host.shutdown import EXIT_CONFIG
 from lightbus.manifest import DEFAULT_FILE
 from lightbus.manifest.problems import Format, InvalidManifest, Problem, render
+from lightbus.values.wording import counted
 
 
 @click.command("check", cls=Command, epilog="Example: lightbus check -c config --imports --connect")

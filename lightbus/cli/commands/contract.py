@@ -12,13 +12,13 @@ from lightbus.cli.completion import apis
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, complete_files, manifest_options
 from lightbus.cli.project import project_bus
-from lightbus.cli.wording import counted
 from lightbus.contracts.compare import compare_all
 from lightbus.contracts.files import read_contracts, write_contracts
 from lightbus.contracts.printing import show as text_of
 from lightbus.declared.names import listed
 from lightbus.exceptions import SchemaNotFound
 from lightbus.host.checks import client_for
+from lightbus.values.wording import counted
 
 command = Group(
     "contract",

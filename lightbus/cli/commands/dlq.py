@@ -19,7 +19,7 @@ from lightbus.cli.completion import apis, groups
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.tables import Column, Table
-from lightbus.cli.wording import ago, counted, line_width
+from lightbus.cli.wording import line_width
 from lightbus.host.logs import on_one_line
 from lightbus.insight import dead_letters
 from lightbus.insight.dead_letters import Filter, as_fields
@@ -27,6 +27,7 @@ from lightbus.insight.dead_letters.fields import died_at
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.transports.events import DeadLetter
+from lightbus.values.wording import ago, counted
 
 _REASONS = ("failed", "invalid", "invalid_message", "process_died")
 

@@ -13,9 +13,10 @@ import click
 from lightbus.cli.diagnosis import Check, diagnose, exit_status
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, format_option, manifest_options
-from lightbus.cli.wording import counted, is_plain, line_width, paragraph
+from lightbus.cli.wording import is_plain, line_width, paragraph
 from lightbus.host.logs import on_one_line
 from lightbus.manifest.problems import Problem
+from lightbus.values.wording import counted
 
 #: Of each state: the mark, one for output that takes no other letters, and the colour.
 _MARKS = {

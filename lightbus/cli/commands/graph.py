@@ -13,7 +13,6 @@ import click
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, complete_files, format_option, manifest_options
 from lightbus.cli.project import project_bus
-from lightbus.cli.wording import counted
 from lightbus.declared.names import listed
 from lightbus.host.checks import client_for
 from lightbus.insight.graph.calls import unknown_calls
@@ -29,6 +28,7 @@ from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import render
 from lightbus.runtime.portal import run
+from lightbus.values.wording import counted
 
 
 @click.command(

@@ -16,7 +16,7 @@ from lightbus.cli.acting import actor, because_option, confirm, need_terminal, o
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option, together
 from lightbus.cli.tables import Cell, Column, Table
-from lightbus.cli.wording import complain, counted, line_width
+from lightbus.cli.wording import complain, line_width
 from lightbus.exceptions import InvalidParameters, TransportError
 from lightbus.host.logs import on_one_line
 from lightbus.insight import groups
@@ -27,7 +27,8 @@ from lightbus.insight.verdicts import of_group
 from lightbus.manifest.model import Manifest
 from lightbus.transports.cards import Pause
 from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
-from lightbus.transports.unserved import duration, state
+from lightbus.transports.unserved import state
+from lightbus.values.wording import counted, duration
 
 command = Group(
     "group",

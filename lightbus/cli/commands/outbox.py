@@ -14,7 +14,7 @@ from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options, together
 from lightbus.cli.outboxes import outboxes_in
 from lightbus.cli.tables import Column, Table
-from lightbus.cli.wording import ago, counted, line_width
+from lightbus.cli.wording import line_width
 from lightbus.exceptions import OutboxError, TransportUnavailable
 from lightbus.host.checks import client_for
 from lightbus.insight.audit import Actor, acting
@@ -23,6 +23,7 @@ from lightbus.outbox.database import DatabaseFailed, Remote
 from lightbus.outbox.relays import need_outbox
 from lightbus.outbox.rows import Stuck
 from lightbus.runtime.portal import run
+from lightbus.values.wording import ago, counted
 
 #: The most rows of one database that are listed.
 _MOST = 10_000

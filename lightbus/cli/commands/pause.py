@@ -12,12 +12,13 @@ from lightbus.cli.acting import actor, because_option, on_the_bus
 from lightbus.cli.completion import groups
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
-from lightbus.cli.wording import complain, counted
+from lightbus.cli.wording import complain
 from lightbus.exceptions import InvalidParameters
 from lightbus.host.logs import on_one_line
 from lightbus.insight.control import pauses
 from lightbus.insight.control.pauses import Heeded, Target
 from lightbus.transports.unserved import consequence
+from lightbus.values.wording import counted
 
 
 @click.command("pause", cls=Command, epilog="Example: lightbus pause shop-mailer --until 2h")

@@ -16,7 +16,7 @@ from lightbus.bus.client import BusClient
 from lightbus.bus.schema import BusSchema
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, format_option, manifest_options
-from lightbus.cli.wording import counted, is_plain, line_width, paragraph
+from lightbus.cli.wording import is_plain, line_width, paragraph
 from lightbus.exceptions import ConfigurationError
 from lightbus.host.checks import client_for, import_problems
 from lightbus.host.logs import on_one_line
@@ -28,6 +28,7 @@ from lightbus.insight.drift.plan import plan
 from lightbus.manifest.model import Manifest
 from lightbus.manifest.problems import Place, Problem, render
 from lightbus.runtime.portal import run
+from lightbus.values.wording import counted
 
 Form = Literal["text", "json", "markdown", "github"]
 

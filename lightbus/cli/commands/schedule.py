@@ -15,12 +15,13 @@ from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.status_screen import SCHEDULES, of_services, schedule_row
 from lightbus.cli.tables import Table
-from lightbus.cli.wording import complain, counted, line_width
+from lightbus.cli.wording import complain, line_width
 from lightbus.host.logs import on_one_line
 from lightbus.host.shutdown import EXIT_FAILED
 from lightbus.insight.control.schedules import Run, run_now, service_of
 from lightbus.insight.overview import schedules
 from lightbus.options import parse_duration
+from lightbus.values.wording import counted
 
 command = Group(
     "schedule",

@@ -15,7 +15,6 @@ from lightbus.cli.completion import apis as complete_apis
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, complete_files, manifest_options
 from lightbus.cli.project import project_bus
-from lightbus.cli.wording import counted
 from lightbus.contracts.clients.hints import Form, Mapped
 from lightbus.contracts.clients.module import is_written_here, module_of
 from lightbus.contracts.clients.own import classes_of
@@ -26,6 +25,7 @@ from lightbus.declared.names import listed
 from lightbus.exceptions import SchemaNotFound
 from lightbus.host.checks import client_for
 from lightbus.manifest.model import Manifest, TypesOptions
+from lightbus.values.wording import counted
 
 _BUS = "bus"
 _MAP = re.compile(r"([A-Za-z][\w.]*)\.([^=]+)=([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)", re.ASCII)

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from lightbus.exceptions import InvalidParameters
-from lightbus.insight.drift.wording import counted
 from lightbus.options import parse_duration
 from lightbus.transports.groups import GroupStatus, HandBack, Move, Seek
 from lightbus.transports.unserved import waiting
+from lightbus.values.wording import counted
 
 #: Where a group stands that has had a stream from its beginning.
 _FIRST = ("0", "0-0")

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from lightbus.bus.groups import belongs
 from lightbus.transports.events import GroupStatus
 from lightbus.transports.redis.url import url_at
+from lightbus.values.wording import counted, listed
 
 from .declared import DeclaredApi
 from .drift import Drift, View
 from .live import Stream
 from .service import former_name
-from .wording import counted, is_kept, kept, listed, streams
+from .wording import is_kept, kept, streams
 
 
 def owned_elsewhere(view: View) -> Iterator[Drift]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from lightbus.bus.groups import belongs
 from lightbus.contracts.compare import Difference, compare_all
+from lightbus.values.wording import listed
 
 from .drift import Drift, View
-from .wording import listed
 
 
 def contract(view: View) -> Iterator[Drift]:

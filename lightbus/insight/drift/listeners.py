@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from lightbus.bus.groups import belongs
 from lightbus.contracts.expectations import doubts
 from lightbus.transports.events import GroupStatus
-from lightbus.transports.unserved import duration
+from lightbus.values.wording import counted, duration, listed
 
 from .declared import DeclaredListener
 from .drift import Drift, View
 from .live import MOST_LOOKED_AT, Stream
-from .wording import counted, is_kept, kept, listed, move, standstill, streams
+from .wording import is_kept, kept, move, standstill, streams
 
 
 def made(view: View) -> Iterator[Drift]:

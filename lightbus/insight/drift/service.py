@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lightbus.bus.groups import belongs
+from lightbus.values.wording import listed
 
 from .declared import Declared
 from .drift import Drift, View
-from .wording import is_kept, kept, listed, move
+from .wording import is_kept, kept, move
 
 
 def new(view: View) -> Iterator[Drift]:

@@ -6,17 +6,12 @@ from collections.abc import Iterable, Sequence
 from shlex import quote
 
 from lightbus.transports.events import GroupStatus
-from lightbus.transports.unserved import duration
+from lightbus.values.wording import counted, duration, listed
 
 from .live import Stream
 
 #: Seconds beyond which an estimate says nothing any more.
 _FORESEEN = 30 * 86_400
-
-
-def counted(count: int, what: str) -> str:
-    """Return a number with the noun that it counts."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def kept(groups: Sequence[GroupStatus]) -> str:
@@ -66,8 +61,3 @@ def streams(found: Iterable[Stream]) -> str:
 def move(old: str, new: str) -> str:
     """Return the command that lets a group take the place of another one."""
     return f"lightbus group move {quote(old)} {quote(new)}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names with commas between, and "and" before the last."""
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

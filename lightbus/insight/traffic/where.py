@@ -13,7 +13,7 @@ from lightbus.insight.verdicts import Verdict
 from lightbus.messages import EventMessage
 from lightbus.transports.cards import Card
 from lightbus.transports.groups import Standing, State
-from lightbus.transports.unserved import duration
+from lightbus.values.wording import counted, duration
 
 _VERDICTS = {
     "before": Verdict("before it"),
@@ -102,10 +102,6 @@ def _is_wanted(at: Standing, message: EventMessage, cards: Iterable[Card]) -> bo
     return not asked.isdisjoint({message.canonical_name, f"{message.api_name}.*"})
 
 
-def _times(number: int) -> str:
-    return f"{number} attempt{'' if number == 1 else 's'}"
-
-
 def _held(at: Standing, now: float) -> str:
     heard = f", which was heard of {duration(at.idle)} ago" if at.idle is not None and at.idle >= 1 else ""
     return f"held by {at.process}{heard}; attempt {at.attempts}"
@@ -113,21 +109,21 @@ def _held(at: Standing, now: float) -> str:
 
 def _waiting(at: Standing, now: float) -> str:
     if at.due is None:
-        return f"waits for its next attempt, after {_times(at.attempts)}"
+        return f"waits for its next attempt, after {counted(at.attempts, 'attempt')}"
     when = datetime.fromtimestamp(at.due, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     left = at.due - now
     soon = f"in {duration(left)}" if left >= 1 else "now"
-    return f"tried again {soon}, at {when}, after {_times(at.attempts)}"
+    return f"tried again {soon}, at {when}, after {counted(at.attempts, 'attempt')}"
 
 
 def _due(at: Standing, now: float) -> str:
-    after = f", after {_times(at.attempts)}" if at.attempts else ""
+    after = f", after {counted(at.attempts, 'attempt')}" if at.attempts else ""
     return f"waits for a process to take it again{after}"
 
 
 def _dead(at: Standing, now: float) -> str:
     why = f" ({at.reason})" if at.reason else ""
-    return f"put aside after {_times(at.attempts)}{why}; lightbus dlq has it as {at.letter}"
+    return f"put aside after {counted(at.attempts, 'attempt')}{why}; lightbus dlq has it as {at.letter}"
 
 
 _WORDS: Mapping[State, Callable[[Standing, float], str]] = {

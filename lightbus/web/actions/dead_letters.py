@@ -13,9 +13,9 @@ from lightbus.insight.dead_letters import edit, errands, get, settle
 from lightbus.insight.dead_letters.errands import Counted, Verb
 from lightbus.insight.masking import restore
 from lightbus.transports.events import DeadLetter
+from lightbus.values.wording import counted
 from lightbus.web.asking import Asked
 from lightbus.web.pages.dead import filter_of
-from lightbus.web.words import counted as in_words
 
 from .action import Action, Done, Field, Plan, Shown
 
@@ -97,7 +97,7 @@ async def _plan_many(asked: Asked, verb: Verb) -> Plan:
     found = await _count(asked)
     words = filter_of(asked).in_words()
     words.pop("fingerprint", None)
-    told = [f"{in_words(found.count, 'dead letter')} will be {_WORDS[verb]}."]
+    told = [f"{counted(found.count, 'dead letter')} will be {_WORDS[verb]}."]
     told += [f"{name.capitalize()}: {text}" for name, text in words.items()]
     if not found.is_all:
         told.append(
@@ -115,13 +115,13 @@ async def _give(asked: Asked, verb: Verb) -> Done:
     found = await _count(asked)
     if f"{found.count:,}" != asked.fields.text("typed"):
         raise LightbusException(
-            f"by now it would be {in_words(found.count, 'dead letter')}, since somebody else has replayed or "
+            f"by now it would be {counted(found.count, 'dead letter')}, since somebody else has replayed or "
             "dropped others; nothing was done"
         )
     await errands.give(asked.client, verb, filter_of(asked), found, asked.by)
     asked.looks.errands.wake()
     asked.looks.dead.renew()
-    what = in_words(found.count, "dead letter")
+    what = counted(found.count, "dead letter")
     return Done(f"{what} will be {_WORDS[verb]}, also if this console ends meanwhile.", "/dead")
 
 

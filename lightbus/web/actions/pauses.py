@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from lightbus.exceptions import GroupRefused
 from lightbus.insight.control import pauses
 from lightbus.insight.control.pauses import Target
+from lightbus.values.wording import counted
 from lightbus.web.asking import Asked
-from lightbus.web.words import counted, page_of
+from lightbus.web.words import page_of
 
 from .action import Action, Done, Field
 from .target import TARGET, to_its_page

@@ -11,8 +11,8 @@ from lightbus.insight.processes import ProcessStatus
 from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.verdicts import Verdict, of_api, of_group, of_process
 from lightbus.transports.cards import Card
+from lightbus.values.wording import counted, noun
 from lightbus.web.looks import Look
-from lightbus.web.words import counted
 
 from .listeners import Behind, listeners
 
@@ -129,14 +129,14 @@ def _figures(seen: Overview, services: Sequence[Service], failing: Sequence[Fail
     put_aside = "put aside until somebody looks" if dead else "nothing was put aside"
     lived = len({p.service for p in alive})
     return [
-        Figure(len(alive), "processes" if len(alive) != 1 else "process", not_ready, 2 if unready else 0),
-        Figure(lived, "services" if lived != 1 else "service", counted(len(seen.apis), "API")),
-        Figure(unread, "unread events", f"{held:,} in work or to be retried", worst),
-        Figure(dead, "dead letters" if dead != 1 else "dead letter", put_aside, 1 if dead else 0),
-        Figure(calls, "calls waiting" if calls != 1 else "call waiting", f"{running:,} running", stuck),
+        Figure(len(alive), noun(len(alive), "process", "processes"), not_ready, 2 if unready else 0),
+        Figure(lived, noun(lived, "service"), counted(len(seen.apis), "API")),
+        Figure(unread, noun(unread, "unread event"), f"{held:,} in work or to be retried", worst),
+        Figure(dead, noun(dead, "dead letter"), put_aside, 1 if dead else 0),
+        Figure(calls, noun(calls, "call waiting", "calls waiting"), f"{running:,} running", stuck),
         Figure(
             len(failing),
-            "failing procedures" if len(failing) != 1 else "failing procedure",
+            noun(len(failing), "failing procedure"),
             "in the last ten minutes",
             1 if failing else 0,
         ),
