@@ -8,7 +8,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,7 @@ from lightbus.insight.control import pauses
 from lightbus.insight.control.pauses import Heeded
 from tests.guide.project import Project
 from tests.host.conftest import Bench, Hosted
+from tests.host.noting import NotingShop
 from tests.host.shop import ledger
 from tests.support.eventually import eventually, eventually_async
 from tests.support.servers import Server
@@ -238,54 +238,31 @@ async def test_a_listener_that_a_reload_enables_while_it_is_paused_runs_after_it
         await eventually_async(lambda: ledger.counts["cup"] == 1)
 
 
-KILLED = """
-import os, time
-from lightbus import Api, Event
-
-class ShopApi(Api):
-    sold = Event(parameters=("sku",))
-
-    class Meta:
-        name = "shop"
-
-def note(event, sku):
-    with open("seen", "a") as file:
-        file.write(f"{time.time()} {sku}\\n")
-    if sku == "slow":
-        time.sleep(1 if os.path.exists("again") else 60)
-"""
-
-
 def test_nothing_is_handled_by_a_process_that_follows_one_that_was_killed(
     project: Project, redis_server: Server
 ) -> None:
     redis = f"bus: {{redis: {{url: '{redis_server.url}'}}}}\n"
     events = "apis: {shop: {event_transport: {redis: {acknowledgement_timeout: 0.5}}}}\n"
     listener = "listeners: {note: {events: [shop.sold], handler: 'bus:note'}}\n"
-    project.write("bus.py", KILLED)
-    project.write("lightbus.yaml", f"service_name: shop\n{redis}{events}{listener}")
-    host, seen = project.host(), Path(project.folder / "seen")
-    assert project.run("fire", "shop.sold", "sku=slow").returncode == 0
-    eventually(seen.exists)
+    shop = NotingShop(project)
+    shop.write(f"service_name: shop\n{redis}{events}{listener}")
+    shop.hold()
+    host = project.host()
+    shop.fire()
+    eventually(shop.all_once)
     paused = project.run("pause", "shop-note")
     assert paused.returncode == 0 and "it has begun 1 event, which it finishes" in paused.stderr
     host.kill()
-    (project.folder / "again").touch()
+    shop.let_go()
     host = project.host()
-    assert project.run("fire", "shop.sold", "sku=cup").returncode == 0
+    shop.fire()
     host.wait_for_line("the listener note is paused since")
     time.sleep(1)
-    assert len(seen.read_text().splitlines()) == 1
+    assert shop.noted == {0: 1}
     resumed = project.run("resume", "note")
     assert (resumed.returncode, resumed.stdout) == (0, "resumed: shop-note\n"), resumed.stderr
-    eventually(
-        lambda: sorted(line.split()[1] for line in seen.read_text().splitlines()) == ["cup", "slow", "slow"]
-    )
+    eventually(lambda: shop.noted == {0: 2, 1: 1})
     assert host.terminate() == 0
-
-
-def skus_in(file: Path) -> list[str]:
-    return [line.split()[1] for line in file.read_text().splitlines()]
 
 
 async def test_a_campaign_of_pauses_loses_nothing_and_handles_nothing_meanwhile(bench: Bench) -> None:

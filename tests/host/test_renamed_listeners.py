@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.guide.project import Project
+from tests.host.noting import STREAM, NotingShop
 from tests.support.eventually import eventually
 from tests.support.processes import Process
 from tests.support.servers import Server, free_port
 
-BUS = """
-    from pathlib import Path
-    from lightbus import Api, Event
-
-    class ShopApi(Api):
-        sold = Event(parameters=("n",))
-
-        class Meta:
-            name = "shop"
-
-    def on_sold(event_message, n):
-        with Path("../ledger").open("a") as ledger:
-            ledger.write(f"{n}\\n")
-"""
 MANIFEST = """
     service_name: shop
     modules: [bus]
     http: {{listen: "127.0.0.1:{port}"}}
     apis: {{shop: {{owner: shop, event_transport: {{redis: {{acknowledgement_timeout: 1s}}}}}}}}
-    listeners: {{{name}: {{events: [shop.sold], handler: "bus:on_sold"{more}}}}}
+    listeners: {{{name}: {{events: [shop.sold], handler: "bus:note"{more}}}}}
 """
 #: On a busy machine, a process that can't leave its group in time counts as a reader for a minute.
 PATIENCE = 90.0
 RENAMED = ", renamed_from: old"
-STREAM = "shop.*:stream"
 WAITING = """
     local due = redis.call('TIME')[1] * 1000 + 300000
     for i = 1, 20000 do
@@ -49,32 +33,18 @@ WAITING = """
 """
 
 
-class Shop:
+class Shop(NotingShop):
     """A service whose old and new versions may run at once, each in a folder of its own."""
 
     def __init__(self, project: Project, server: Server) -> None:
-        self.project = project
+        super().__init__(project)
         self.server = server
         self.ports = {"old": free_port(), "new": free_port()}
         for name, more in (("old", ""), ("new", RENAMED)):
-            project.write(f"{name}/bus.py", BUS)
-            manifest = MANIFEST.format(name=name, port=self.ports[name], more=more)
-            project.write(f"{name}/lightbus.yaml", manifest)
-        self.fired = 0
+            self.write(MANIFEST.format(name=name, port=self.ports[name], more=more), name)
 
     def host(self, name: str) -> Process:
         return self.project.within(name).host()
-
-    def fire(self, count: int) -> None:
-        for _ in range(count):
-            self.project.fire("shop.sold", n=self.fired)
-            self.fired += 1
-
-    @property
-    def ledger(self) -> Counter[int]:
-        """How often each event was handled."""
-        path = Path(self.project.folder / "ledger")
-        return Counter(map(int, path.read_text().split())) if path.exists() else Counter()
 
     def ready(self, name: str) -> tuple[int, Any]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=60) as reply:
@@ -82,9 +52,6 @@ class Shop:
 
     def groups(self) -> list[str]:
         return sorted(facts[1].decode() for facts in self.server.execute("XINFO", "GROUPS", STREAM))
-
-    def all_once(self) -> bool:
-        return self.ledger == Counter(range(self.fired))
 
 
 @pytest.fixture
@@ -132,7 +99,7 @@ def test_a_process_that_is_killed_while_it_takes_over_leaves_that_to_the_next_on
         new.kill()
         was_cut = was_cut and "shop-old" in shop.groups()
     shop.host("new")
-    eventually(lambda: shop.groups() == ["shop-new"] and len(shop.ledger) == 100, PATIENCE)
+    eventually(lambda: shop.groups() == ["shop-new"] and len(shop.noted) == 100, PATIENCE)
     for what, count in (("delayed", "ZCARD"), ("bodies", "HLEN")):
         of = [shop.server.execute(count, f"{{{STREAM}}}:{what}:shop-{name}") for name in ("old", "new")]
         assert of == [0, 20_000]

@@ -36,6 +36,7 @@ from tests.conftest import require
 from tests.support.cluster import PATIENT, RedisCluster
 from tests.support.eventually import eventually_async
 from tests.support.guard import guarded
+from tests.support.proxy import Proxy
 from tests.support.servers import KINDS, Kind, Server, ServerPool
 from tests.support.spread import Spread
 
@@ -116,6 +117,13 @@ class Ports:
         if self.server is None:
             return self._keep(MemoryEventTransport())
         return self._keep(RedisEventTransport(RedisEventOptions(**self._options(options))))
+
+    async def events_by(self, proxy: Proxy) -> EventTransport:
+        """A transport of events that is open, over a link that may break."""
+        self.url = proxy.url
+        transport = self.events()
+        await transport.open()
+        return transport
 
     def schema(self, **options: Any) -> SchemaTransport:
         """A transport of contracts."""

@@ -75,9 +75,7 @@ class TestFiring:
     async def test_what_was_stored_before_the_reply_was_lost_is_not_stored_again(
         self, redis_ports: Ports, proxy: Proxy, redis_server: Server
     ) -> None:
-        redis_ports.url = proxy.url
-        transport = redis_ports.events()
-        await transport.open()
+        transport = await redis_ports.events_by(proxy)
         proxy.set("drop_replies")
         message = event("order-1")
         firing = redis_ports.run(transport.publish([message], 5, 60))

@@ -45,19 +45,25 @@ async def reconnected(pipe: Pipe, times: int = 1) -> None:
     await settled(condition)
 
 
-async def test_commands_of_one_tick_go_out_in_few_writes(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writes = []
+def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What is written to connections from now on, each write by itself."""
+    writes: list[bytes] = []
     write = Wire.write
 
-    def counted(self: Wire, packed: bytes) -> None:
+    def noted(self: Wire, packed: bytes) -> None:
         writes.append(packed)
         write(self, packed)
 
+    monkeypatch.setattr(Wire, "write", noted)
+    return writes
+
+
+async def test_commands_of_one_tick_go_out_in_few_writes(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work(pipe: Pipe) -> None:
         await pipe.open()
-        monkeypatch.setattr(Wire, "write", counted)
+        writes = written(monkeypatch)
         replies = await asyncio.gather(*(pipe.send("ECHO", str(n)) for n in range(100)))
         assert replies == [str(n).encode() for n in range(100)]
         assert [packed.count(b"ECHO") for packed in writes] == [32, 32, 32, 4]
@@ -70,17 +76,10 @@ async def test_commands_of_one_tick_go_out_in_few_writes(
 async def test_commands_that_go_one_at_a_time_are_written_at_once(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writes = []
-    write = Wire.write
-
-    def counted(self: Wire, packed: bytes) -> None:
-        writes.append(packed)
-        write(self, packed)
-
     async def work(pipe: Pipe) -> None:
         await pipe.open()
         await pipe.send("PING")
-        monkeypatch.setattr(Wire, "write", counted)
+        writes = written(monkeypatch)
         alone = pipe.send("ECHO", "a")
         assert len(writes) == 1, "nothing was awaited"
         together = [pipe.send("ECHO", "b"), pipe.send("ECHO", "c")]

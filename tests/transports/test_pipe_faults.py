@@ -129,40 +129,39 @@ def test_a_link_that_is_reset_just_before_it_is_written_to_raises_nothing(
         runner.run(work())
 
 
-async def test_a_fault_while_connecting_is_told_once_and_is_an_obstacle_while_it_lasts(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def settings(options: RedisOptions, node: str | None = None) -> dict[str, Any]:
-        raise TypeError("planted")
+def cannot_be_set(options: RedisOptions, node: str | None = None) -> dict[str, Any]:
+    """Stand in for the function that makes the settings of a connection."""
+    raise TypeError("planted")
 
+
+def cannot_be_received(pipe: Pipe, replies: list[Any]) -> None:
+    """Stand in for the method that hands out replies."""
+    raise KeyError("planted")
+
+
+@pytest.mark.parametrize(
+    ("where", "fault", "raised"),
+    [
+        ((connections, "settings_of"), cannot_be_set, (TransportUnavailable, "TypeError: planted")),
+        ((Pipe, "_receive"), cannot_be_received, (LinkBroken, "KeyError: 'planted'")),
+    ],
+    ids=["while connecting", "while reading"],
+)
+async def test_a_fault_fails_what_waits_is_told_once_and_is_an_obstacle_while_it_lasts(
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: tuple[object, str],
+    fault: Callable[..., object],
+    raised: tuple[type[Exception], str],
+) -> None:
     told = Obstacles()
     pipe = pipe_to(redis_url, told)
     with monkeypatch.context() as patch:
-        patch.setattr(connections, "settings_of", settings)
+        patch.setattr(*where, fault)
         for _ in range(3):
             async with asyncio.timeout(PATIENCE):
-                with pytest.raises(TransportUnavailable, match="TypeError: planted"):
-                    await pipe.send("PING")
-        assert ["planted" in sentence for sentence in told] == [True]
-        assert len(fault_lines(caplog)) == 1
-    assert await pipe.send("PING") == b"PONG"
-    assert list(told) == []
-    await pipe.close()
-
-
-async def test_a_fault_while_reading_fails_what_waits_and_the_pipe_goes_on(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def receive(self: Pipe, replies: list[Any]) -> None:
-        raise KeyError("planted")
-
-    told = Obstacles()
-    pipe = pipe_to(redis_url, told)
-    with monkeypatch.context() as patch:
-        patch.setattr(Pipe, "_receive", receive)
-        for _ in range(3):
-            async with asyncio.timeout(PATIENCE):
-                with pytest.raises(LinkBroken, match="KeyError: 'planted'"):
+                with pytest.raises(raised[0], match=raised[1]):
                     await pipe.send("PING")
         assert ["planted" in sentence for sentence in told] == [True]
         assert len(fault_lines(caplog)) == 1

@@ -177,9 +177,7 @@ class TestFiringWhileRedisIsAway:
     async def test_what_was_stored_before_the_reply_was_lost_is_found(
         self, redis_ports: Ports, proxy: Proxy, redis_server: Server
     ) -> None:
-        redis_ports.url = proxy.url
-        transport = redis_ports.events()
-        await transport.open()
+        transport = await redis_ports.events_by(proxy)
         proxy.set("drop_replies")
         firing = redis_ports.run(redis_ports.fire(transport, "a", "b"))
 
@@ -194,9 +192,7 @@ class TestFiringWhileRedisIsAway:
     async def test_what_was_not_stored_is_sent_again(
         self, redis_ports: Ports, proxy: Proxy, redis_server: Server
     ) -> None:
-        redis_ports.url = proxy.url
-        transport = redis_ports.events()
-        await transport.open()
+        transport = await redis_ports.events_by(proxy)
         proxy.set("blackhole")
         firing = redis_ports.run(redis_ports.fire(transport, "a"))
         await asyncio.sleep(0.05)
@@ -207,9 +203,7 @@ class TestFiringWhileRedisIsAway:
         assert redis_server.execute("XLEN", STREAM) == 1
 
     async def test_an_outcome_that_stays_unknown_is_said_so(self, redis_ports: Ports, proxy: Proxy) -> None:
-        redis_ports.url = proxy.url
-        transport = redis_ports.events()
-        await transport.open()
+        transport = await redis_ports.events_by(proxy)
         proxy.set("drop_replies")
         message = EventMessage("auth", "user_registered", {"username": "a"})
         with pytest.raises(PublishNotConfirmed, match="may or may not be stored") as raised:
@@ -221,9 +215,7 @@ class TestFiringWhileRedisIsAway:
     async def test_what_a_broken_link_may_still_bring_is_never_called_not_fired(
         self, redis_ports: Ports, proxy: Proxy, redis_server: Server
     ) -> None:
-        redis_ports.url = proxy.url
-        transport = redis_ports.events()
-        await transport.open()
+        transport = await redis_ports.events_by(proxy)
         proxy.set("blackhole")
         firing = redis_ports.run(redis_ports.fire(transport, "a"))
         await asyncio.sleep(0.05)
@@ -239,9 +231,7 @@ class TestFiringWhileRedisIsAway:
     async def test_what_was_not_fired_in_time_never_goes_out(
         self, redis_ports: Ports, proxy: Proxy, redis_server: Server
     ) -> None:
-        redis_ports.url = proxy.url
-        transport = redis_ports.events()
-        await transport.open()
+        transport = await redis_ports.events_by(proxy)
         proxy.set("refuse")
 
         async def away() -> bool:
