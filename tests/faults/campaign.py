@@ -133,8 +133,7 @@ def finish(
     dead = watcher.dead()
     statuses = cluster.stop_hosts()
     lines = ledger.read(cluster.folder)
-    thefts = [" ".join(key) for key in sorted(watcher.thefts)]
-    verdict = judge(lines, left, dead, thefts, bound(lines), kept)
+    verdict = judge(lines, left, dead, watcher.thefts, bound(lines), kept)
     if cluster.users is not None:
         cluster.note_refused()
         verdict.wrong["refused"] = sorted(cluster.users.refused)

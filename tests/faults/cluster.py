@@ -51,7 +51,15 @@ class Host:
     def stop(self) -> None:
         """SIGTERM, unless it has ended by itself."""
         if self.process.status is None:
-            self.process.terminate()
+            self.end()
+
+    def end(self) -> int:
+        """SIGTERM; returns the exit status."""
+        began = time.monotonic()
+        try:
+            return self.process.terminate()
+        finally:
+            self.cluster.ledger.write("leaving", self.name, f"{began:.6f}", f"{time.monotonic():.6f}")
 
     def is_ready(self) -> bool:
         """Whether it runs and takes messages."""
@@ -166,7 +174,7 @@ class Cluster:
         self.stop_keeping()
         # One that has only just been started again does not know the signal yet.
         eventually(lambda: all(host.is_ready() or host.process.status is not None for host in self.hosts), 60)
-        return {host.name: host.process.terminate() for host in self.hosts}
+        return {host.name: host.end() for host in self.hosts}
 
     @contextlib.contextmanager
     def without_hosts(self, end: Callable[[Host], None]) -> Iterator[None]:

@@ -11,7 +11,7 @@ from lightbus.declared.policy import DeliveryPolicy
 
 from .ledger import Line
 from .settings import LEASE
-from .watcher import Left
+from .watcher import Left, Theft
 
 MAX_DEATHS = DeliveryPolicy().max_deaths
 #: Outcomes that say that a call never ran.
@@ -119,7 +119,7 @@ def judge(
     lines: Sequence[Line],
     left: Left,
     dead: Mapping[str, Sequence[tuple[int, str]]],
-    thefts: Sequence[str],
+    thefts: Sequence[Theft],
     bound: int,
     kept: str = "confirmed",
 ) -> Verdict:
@@ -129,7 +129,7 @@ def judge(
         lines: All ledgers.
         left: What is in Redis after the drain.
         dead: The dead letters of each listener: number and reason.
-        thefts: Leases that were taken back.
+        thefts: What went to another consumer without a delivery being counted.
         bound: How many events may have run twice.
         kept: What the publisher writes of an event that must not be lost.
     """
@@ -140,7 +140,7 @@ def judge(
     verdict.poison = sum(kind in ("poison", "killer") for kind in events.kinds.values())
     verdict.deaths = sum(line.verb == "ended" for line in lines)
     verdict.wrong["stuck"] = [repr(left)] * left.total
-    verdict.wrong["stolen"] = list(thefts)
+    verdict.wrong["stolen"] = _stolen(lines, thefts)
     for name in ("lost", "phantom", "foreign", "not dead", "denied", "overlap"):
         verdict.wrong[name] = []
     for listener in dead:
@@ -150,6 +150,27 @@ def judge(
     verdict.wrong["too many twice"] = verdict.twice[:] if excess > 0 else []
     _judge_calls(verdict, lines)
     return verdict
+
+
+def _stolen(lines: Sequence[Line], thefts: Sequence[Theft]) -> list[str]:
+    """Leases that were taken back.
+
+    A process that is told to end counts a delivery less of all that it holds. Where it has claimed an entry
+    just before, its two deliveries look like none to who has not looked in between.
+    """
+    leaving: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for line in lines:
+        if line.verb == "leaving":
+            leaving[line.words[0]].append((float(line.words[1]), float(line.words[2])))
+    return [
+        str(theft)
+        for theft in thefts
+        if not any(
+            begin < theft.till and theft.since < end
+            for holder in (theft.before, theft.after)
+            for begin, end in leaving[holder]
+        )
+    ]
 
 
 def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Sequence[tuple[int, str]]) -> None:

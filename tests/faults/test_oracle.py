@@ -15,7 +15,7 @@ from .planted import BUGS
 from .plants import SCENARIOS
 from .settings import LISTENERS
 from .users import LACKING
-from .watcher import Left
+from .watcher import Left, Theft
 
 HOSTS = ("0 1 host a 10", "0 1 host b 20")
 GOOD = (
@@ -90,6 +90,18 @@ def test_a_second_start_during_an_untouched_run_is_an_overlap() -> None:
     assert wrong(*GOOD, *other, "3.6 1 fault a 3.1 3.4 freeze", bound=1) == set()
     failed = ("2.5 20 started wide 7 1-0", "2.6 20 failed wide 7 1-0")
     assert wrong(*GOOD, *failed) == set()
+
+
+def test_an_entry_that_changes_hands_uncounted_is_stolen_unless_a_process_is_told_to_end() -> None:
+    theft = Theft(("narrow", "work.*:stream", "1-0"), "a", "b", 1, 5.0, 5.1)
+
+    def stolen(*texts: str) -> list[str]:
+        lines = ledger(*GOOD, *texts)
+        return judge(lines, Left(), {name: [] for name in LISTENERS}, [theft], 0).wrong["stolen"]
+
+    assert stolen() == ["narrow work.*:stream 1-0 from a to b, delivered 1 times, 5.000 to 5.100"]
+    assert stolen("9 1 leaving b 5.05 8") == stolen("9 1 leaving a 3 5.05") == []
+    assert stolen("9 1 leaving c 5.05 8", "9 1 leaving b 5.2 8", "9 1 leaving a 3 4") == stolen()
 
 
 def test_a_call_runs_at_most_once_and_always_has_an_outcome() -> None:

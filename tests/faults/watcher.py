@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,33 @@ def groups_of(*apis: str) -> tuple[Group, ...]:
 GROUPS = groups_of(API)
 
 
+@dataclass(frozen=True)
+class Theft:
+    """An entry that went to another consumer without a delivery being counted, between two looks.
+
+    Args:
+        entry: The entry.
+        before: Who held it at the first look.
+        after: Who held it at the second one.
+        count: How often it was delivered, at both.
+        since: When the first look began.
+        till: When the second one ended.
+    """
+
+    entry: Entry
+    before: str
+    after: str
+    count: int
+    since: float
+    till: float
+
+    def __str__(self) -> str:
+        return (
+            f"{' '.join(self.entry)} from {self.before} to {self.after}, delivered {self.count} times, "
+            f"{self.since:.3f} to {self.till:.3f}"
+        )
+
+
 @dataclass
 class Left:
     """What a group has not dealt with."""
@@ -74,14 +102,16 @@ class Watcher:
 
     backing: Backing
     groups: Sequence[Group] = GROUPS
-    #: Entries that went to another consumer without a delivery being counted.
-    thefts: set[Entry] = field(default_factory=set)
+    #: What went to another consumer without a delivery being counted.
+    thefts: list[Theft] = field(default_factory=list)
     #: For each consumer, what it held when last seen.
     held: dict[str, set[Entry]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._looking = threading.Lock()
         self._known: dict[Entry, tuple[str, int]] = {}
+        #: When that look began.
+        self._looked_at = 0.0
         self._seen = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -101,8 +131,10 @@ class Watcher:
             self._look()
 
     def _look(self) -> None:
+        began = time.monotonic()
         known: dict[Entry, tuple[str, int]] = {}
         held: dict[str, set[Entry]] = {}
+        moved: list[tuple[Entry, str, str, int]] = []
         for group in self.groups:
             for source in (group.stream, group.keys.retry):
                 for entry in self._pending(source, group.name):
@@ -110,10 +142,12 @@ class Watcher:
                     who, count = str(entry["consumer"]), int(entry["times_delivered"])
                     before = self._known.get(key)
                     if before is not None and before[0] != who and before[1] == count:
-                        self.thefts.add(key)
+                        moved.append((key, before[0], who, count))
                     known[key] = (who, count)
                     held.setdefault(who, set()).add(key)
-        self._known, self.held = known, held
+        till = time.monotonic()
+        self.thefts += [Theft(*each, self._looked_at, till) for each in moved]
+        self._known, self.held, self._looked_at = known, held, began
 
     def left(self) -> Left:
         """What has not been dealt with, over all groups."""
@@ -140,9 +174,10 @@ class Watcher:
 
     def destroy_groups(self) -> None:
         """What an administrator should not do."""
-        for group in self.groups:
-            self._at(group.stream).xgroup_destroy(group.stream, group.name)
-        self._known.clear()
+        with self._looking:
+            for group in self.groups:
+                self._at(group.stream).xgroup_destroy(group.stream, group.name)
+            self._known.clear()
 
     def _at(self, key: str) -> redis.Redis:
         return self.backing.client(key)

@@ -10,6 +10,7 @@ from lightbus.exceptions import LightbusTimeout
 from lightbus.messages import RpcMessage
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.reading import reader as event_reader
+from lightbus.transports.redis.events.reading.readers import Readers
 from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
@@ -112,6 +113,22 @@ async def test_an_event_that_a_dead_process_of_the_same_name_held_waits_for_its_
     fire(redis_server, "good")
     assert [delivery.message.id for delivery in await take(consumer, 1)] == ["good"]
     assert not consumer._deliveries
+
+
+async def test_what_is_lost_while_lost_events_are_looked_for_is_looked_for_the_next_time(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    consumer = await redis_ports.listen(redis_ports.events())
+    assert isinstance(consumer, RedisEventConsumer) and isinstance(consumer._readers, Readers)
+    (reader,) = consumer._readers.all
+    reader.lost.note()
+    looking = asyncio.ensure_future(reader.lost.take_up())
+    await asyncio.sleep(0)
+    reader.lost.note()
+    await looking
+    assert reader.lost.is_noted
+    await reader.lost.take_up()
+    assert not reader.lost.is_noted
 
 
 async def test_a_claim_whose_reply_was_lost_is_run_as_the_suspect_that_it_is(

@@ -156,31 +156,6 @@ async def test_a_blocked_reader_asks_the_new_owner_before_it_says_that_a_group_i
 
 
 @on_fakes
-async def test_a_node_that_the_cluster_does_not_name_is_not_even_connected_to(
-    cluster: FakeCluster, pipe: ClusterPipe
-) -> None:
-    await pipe.open()
-    cluster.a.script.append(cluster.moved(SLOT, cluster.c))
-    assert await pipe.send("SET", "key", 1) == b"done by a"
-    cluster.a.script.append(cluster.ask(SLOT, cluster.c))
-    link = pipe.link("key", lambda refusal: None)
-    assert await link.exchange([("GET", "key")], 5) == [b"done by a"]
-    await link.close()
-    assert cluster.c.connections == 0
-    # As soon as it does, it is.
-    cluster.a.script.extend([cluster.moved(SLOT, cluster.c)] * 1000)
-    cluster.view = FakeView(cluster.c, list(cluster), 2)
-
-    async def is_done_by_c() -> bool:
-        try:
-            return bool(await pipe.send("SET", "key", 1) == b"done by c")
-        except LinkBroken:  # It was on its way to A when A turned out to be replaced.
-            return False
-
-    await eventually_async(is_done_by_c)
-
-
-@on_fakes
 async def test_two_nodes_that_name_each_other_are_not_asked_in_circles(
     cluster: FakeCluster, pipe: ClusterPipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lightbus.messages import EventMessage
 from lightbus.options import Duration, SecretUrl
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.link.channel import Batch
@@ -219,3 +220,74 @@ async def test_retries_leases_and_signs_of_life_do_not_wait_for_a_slot_that_nobo
         await ports.close()
         await events.close()
         await rpc.close()
+
+
+async def test_events_of_dead_processes_do_not_wait_for_a_slot_that_nobody_has(
+    uncovered: RedisCluster,
+) -> None:
+    url = SecretUrl(uncovered.url)
+    events = RedisEventTransport(RedisEventOptions(url=url, acknowledgement_timeout=Duration(0.3)))
+    ports = Ports(None)
+    slot = slot_of_key("shop.*:stream")
+    try:
+        # That of the shop comes first.
+        both = [("shop", "sold"), ("auth", "user_registered")]
+        dead = await ports.listen(events, both)
+        await events.publish([EventMessage("shop", "sold", {"n": 1})], 5)
+        await ports.fire(events, "mary")
+        assert len(await take(dead, 2)) == 2
+        await ports.abandon(dead)
+        other = await ports.listen(events, both)
+        takeover: Any = other._takeover  # type: ignore[attr-defined]
+        # It knows of both, and waits for a free slot.
+        await eventually_async(lambda: takeover._deliveries.room._waiters)
+        home = uncovered.owner(slot)
+        for each in uncovered.nodes:
+            each.execute("CLUSTER", "DELSLOTS", slot)
+        async with asyncio.timeout(SOON):
+            (taken,) = await take(other, 1)
+        assert taken.message.api_name == "auth" and taken.is_suspect
+        taken.ack()
+        home.execute("CLUSTER", "ADDSLOTS", slot)
+        # The answer comes after its time, and the event that it brings is run.
+        async with asyncio.timeout(SOON):
+            (late,) = await take(other, 1)
+        assert late.message.api_name == "shop" and late.is_suspect
+        late.ack()
+        await eventually_async(lambda: home.execute("XPENDING", "shop.*:stream", "shop-on_user")[0] == 0)
+        assert not takeover._claiming.is_asked("shop.*:stream")
+    finally:
+        await ports.close()
+        await events.close()
+
+
+async def test_events_of_lost_replies_do_not_wait_for_a_slot_that_nobody_has(
+    uncovered: RedisCluster,
+) -> None:
+    options = RedisEventOptions(
+        url=SecretUrl(uncovered.url), acknowledgement_timeout=Duration(60), waiting="bell"
+    )
+    events = RedisEventTransport(options)
+    ports = Ports(None)
+    slot = slot_of_key("shop.*:stream")
+    try:
+        both = [("shop", "sold"), ("auth", "user_registered")]
+        consumer = await ports.listen(events, both)
+        await ports.fire(events, "mary")
+        name: str = consumer.membership.consumer  # type: ignore[attr-defined]
+        read = ("XREADGROUP", "GROUP", "shop-on_user", name, "STREAMS", "auth.*:stream", ">")
+        assert uncovered.owner("auth.*:stream").execute(*read)
+        home = uncovered.owner(slot)
+        for each in uncovered.nodes:
+            each.execute("CLUSTER", "DELSLOTS", slot)
+        consumer.note_lost_reply()  # type: ignore[attr-defined]
+        async with asyncio.timeout(SOON):
+            (taken,) = await take(consumer, 1)
+        assert taken.message.kwargs == {"username": "mary"} and not taken.is_suspect
+        taken.ack()
+        home.execute("CLUSTER", "ADDSLOTS", slot)
+        readers: Any = consumer._readers  # type: ignore[attr-defined]
+        await eventually_async(lambda: not readers._lost)
+    finally:
+        await ports.close()
+        await events.close()

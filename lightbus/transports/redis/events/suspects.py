@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -31,6 +32,10 @@ _RESTAMPED_AT_ONCE = 1_000
 _SWEEPING = "take over the events of processes that died"
 
 _shared: WeakKeyDictionary[Session, Suspects] = WeakKeyDictionary()
+
+
+class Unanswered(TransportUnavailable):
+    """A node of a cluster does not say in time what it has given to this process."""
 
 
 class Suspects:
@@ -98,6 +103,7 @@ class Takeover:
         #: The ids from which on to look next for leases from the future.
         self._restamped: dict[str, str] = {}
         self._asking: Rounds[str] = Rounds(self._membership.pipe)
+        self._claiming: Rounds[str] = Rounds(self._membership.pipe)
         #: When to look next for consumers that are long gone, by the event loop's clock.
         self._forget_at = 0.0
 
@@ -105,9 +111,11 @@ class Takeover:
         """Look in every stream, again and again."""
         membership = self._membership
         while True:
-            is_more = False
+            is_more = is_cut_short = False
             held, errors = await self._holding()
             for source in held:
+                if self._claiming.is_asked(source):
+                    continue  # Its node has yet to answer.
                 # Each by itself: where a node of a cluster is away, the others are looked at all the same.
                 try:
                     is_more = await self._sweep(source) or is_more
@@ -116,6 +124,12 @@ class Takeover:
                     if isinstance(e, LinkBroken):
                         # An entry that was claimed just now may be held here without a delivery.
                         self._on_lost_reply()
+                    elif isinstance(e, Unanswered):
+                        # Each other stream of that node would cost as much time; asked anew, it names none.
+                        is_cut_short = True
+                        break
+            if is_cut_short:
+                continue
             await self._restamp(held, errors)
             await self._forget(errors)
             if not errors:
@@ -146,12 +160,7 @@ class Takeover:
             async with self._suspects.turn:
                 if membership.is_leaving:
                     return False  # It would only be handed back, and the count of its deaths forgotten.
-                claim = CLAIM(
-                    source=source, group=membership.group, consumer=membership.consumer,
-                    lease=int(options.acknowledgement_timeout * 1000), cursor=self._cursors.get(source, "-"),
-                    most_deliveries=self._suspects.most_deliveries, max_deaths=self._max_deaths(),
-                )  # fmt: skip
-                reply = await membership.pipe.run(claim)
+                reply = await self._claim(source)
                 self._cursors[source] = reply[0].decode()
                 # It may be one that runs here already, if its lease could not be renewed in time.
                 if len(reply) > 1 and not self._leases.holds(source, reply[1].decode()):
@@ -159,6 +168,50 @@ class Takeover:
             if self._cursors[source] == "-":
                 break
         return self._cursors[source] != "-"
+
+    async def _claim(self, source: str) -> Any:
+        """Claim the next entry of a stream, and return what Redis says.
+
+        The turn is not kept for a node that is away, nor the events of all other nodes.
+
+        Raises:
+            Unanswered: It says nothing for a second. What it gives later on is run then.
+            LinkBroken, ReplyError: As those of a command.
+        """
+        membership, options = self._membership, self._membership.options
+        claim = CLAIM(
+            source=source, group=membership.group, consumer=membership.consumer,
+            lease=int(options.acknowledgement_timeout * 1000), cursor=self._cursors.get(source, "-"),
+            most_deliveries=self._suspects.most_deliveries, max_deaths=self._max_deaths(),
+        )  # fmt: skip
+        replies, is_late = list[Any](), False
+
+        def take(_: str, reply: Any) -> None:
+            if is_late:
+                self._take_late(source, reply)
+            else:
+                replies.append(reply)
+
+        await self._claiming.run({source: claim}, take)
+        is_late = True
+        if not replies:
+            raise Unanswered(f"Redis at {membership.pipe.address} says nothing of {source}")
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        return replies[0]
+
+    def _take_late(self, source: str, reply: Any) -> None:
+        """Run what a node has given after its time; other events have had the turn meanwhile."""
+        if isinstance(reply, LinkBroken):
+            self._on_lost_reply()
+        if isinstance(reply, Exception):
+            return
+        self._cursors[source] = reply[0].decode()
+        if len(reply) > 1 and not self._membership.is_leaving:
+            entry_id = reply[1].decode()
+            if not self._leases.holds(source, entry_id):
+                rerun = partial(self.rerun, source, entry_id, reply[2], reply[3])
+                self._deliveries.settling.spawn(rerun, "what a dead process has left does not run")
 
     async def _holding(self) -> tuple[list[str], list[Exception]]:
         """Return the streams of which somebody holds entries, and what went wrong; most hold none at rest."""

@@ -85,6 +85,10 @@ class Rounds(Generic[K]):
         await self.ask({key: run.by_name() for key, run in runs.items()}, look)
         await self.ask(unknown, judge)
 
+    def is_asked(self, key: K) -> bool:
+        """Tell whether something that was asked about a key is not answered yet."""
+        return key in self._asked
+
     async def answered(self, key: K) -> None:
         """Wait until nothing is asked about a key."""
         if key in self._asked:

@@ -50,6 +50,11 @@ class LostReads:
         """A link broke over which events were asked for."""
         self._since = self.asked_at if self._since is None else min(self._since, self.asked_at)
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether there is something to look for."""
+        return self._since is not None
+
     async def take_up(self) -> None:
         """Offer the events of lost replies to the worker.
 
@@ -59,6 +64,16 @@ class LostReads:
         since = self._since
         if since is None:
             return
+        # A link that breaks meanwhile has lost more, perhaps of a stream that was asked about already.
+        self._since = None
+        try:
+            await self._take_up_all(since)
+        except BaseException:
+            # If one stream can't be asked about now, all are asked about the next time.
+            self._since = since
+            raise
+
+    async def _take_up_all(self, since: float) -> None:
         # A read that still waits there would give events to nobody.
         if self._link is not None:
             self._membership.pipe.end_remains(self._link)
@@ -68,8 +83,6 @@ class LostReads:
             except ReplyError as e:
                 if e.reaction not in (Reaction.MAKE_GROUP, Reaction.GIVE_UP):
                     raise
-        # Only once every stream was asked: if one can't be asked now, all are asked the next time.
-        self._since = None
 
     async def _take_up(self, source: str, since: float) -> None:
         membership, loop = self._membership, asyncio.get_running_loop()

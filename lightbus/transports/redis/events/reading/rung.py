@@ -9,12 +9,14 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from lightbus.exceptions import TransportUnavailable
 from lightbus.runtime.retrying import Retrying
 from lightbus.transports.redis.events.delivery import Deliveries
 from lightbus.transports.redis.events.suspects import Takeover
 from lightbus.transports.redis.link.cluster.bells import Bells
 from lightbus.transports.redis.link.connection import FAILURES, LinkBroken
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
+from lightbus.transports.redis.link.rounds import PATIENCE
 
 from .lost_reads import LostReads
 from .reader import note_gone, receive
@@ -112,10 +114,19 @@ class RungReaders:
             self._note_lost(source, max(self._began, self._loop.time() - _LOST_WITHIN))
 
     async def take_up_lost(self) -> None:
-        """Offer the events of lost replies to the worker."""
-        for source, lost in list(self._lost.items()):
-            await lost.take_up()
-            self._lost.pop(source, None)
+        """Offer the events of lost replies to the worker; a node that is away keeps no others waiting.
+
+        Raises:
+            LinkBroken, ReplyError, TransportUnavailable: Some can't be asked about just now.
+        """
+        asked = list(self._lost.items())
+        outcomes = await asyncio.gather(*(_look_for(*each) for each in asked), return_exceptions=True)
+        for source, lost in asked:
+            if not lost.is_noted:
+                self._lost.pop(source, None)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
     async def end_tasks(self) -> None:
         """Hear nothing any more."""
@@ -257,3 +268,11 @@ class RungReaders:
                     await looking.wait(e, is_told=True)
         finally:
             self._is_taking_up = False
+
+
+async def _look_for(source: str, lost: LostReads) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await lost.take_up()
+    except TimeoutError:
+        raise TransportUnavailable(f"Redis says nothing of {source}") from None

@@ -38,7 +38,8 @@ class Nodes:
     """The pipes to the primaries of one cluster.
 
     They are connected to when they are first used. Only addresses that the cluster itself names get the
-    password: it is asked at those in the options, and at those that are known from there.
+    password: it is asked at those in the options, and at those that are known from there. Only those in the
+    options may name another cluster than before.
 
     Args:
         options: The address and the credentials.
@@ -161,7 +162,11 @@ class Nodes:
                 # One that says what is wrong with the configuration is worth more than one that is away.
                 failure = e if failure is None or isinstance(e, NoCluster) else failure
                 continue
-            if self.topology is None or not found.is_older_than(self.topology):
+            known = self.topology
+            if known is not None and address not in self._options.seeds and found.is_of_another(known):
+                # It has gone over, or its address has: what is sent here does not belong there.
+                failure = failure or TransportUnavailable(f"Redis at {address} belongs to another cluster")
+            elif known is None or not found.is_older_than(known):
                 self._believe(found)
                 return
         self._note_failure(failure)

@@ -54,6 +54,10 @@ class Topology:
             self.epochs.get(name, epoch) < epoch for name, epoch in other.epochs.items()
         )
 
+    def is_of_another(self, other: Topology) -> bool:
+        """Tell whether this is another cluster: no node of the one that was seen before belongs to it."""
+        return bool(self.epochs and other.epochs) and self.epochs.keys().isdisjoint(other.epochs)
+
     def primaries(self) -> list[HostPort]:
         """Return the primaries that have slots."""
         return list(dict.fromkeys(owned.node for owned in self.owned))
