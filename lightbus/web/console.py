@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
@@ -84,6 +84,7 @@ class Console:
             exception_handlers={
                 HTTPException: self._not_found,
                 Refused: self._refused,
+                ClientDisconnect: self._left,
                 Exception: self._failed,
             },
             lifespan=self._lifespan,
@@ -259,6 +260,10 @@ class Console:
         if error.status == 401:
             return self._rendering.login(request.scope)
         return self._rendering.error(request.scope, error.status, error.why)
+
+    async def _left(self, request: Request, error: Exception) -> Response:
+        # Nobody gets it: whoever has begun to send a form is gone.
+        return Response(status_code=400)
 
     async def _failed(self, request: Request, error: Exception) -> Response:
         # The server logs it.

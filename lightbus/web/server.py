@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 #: The most connections. For one more, the one that takes its time for longest is cut off: clients that
 #: trickle keep nobody out.
 _MOST = 200
-#: Seconds for a client to send the head of a request.
-_PATIENCE = 10.0
+#: Seconds for a client to send a request, and to take a piece of the answer. The second is shorter than the
+#: patience of the guard, which can only end in an error.
+_PATIENCE, _TAKEN = 10.0, 8.0
 #: Seconds for answers that have begun, once it is to end beside a host.
 _LEAVING = 4.0
 #: The most bytes of the head of a request.
@@ -157,11 +158,12 @@ class _Beside(_Server):
 
 
 class _Connection(H11Protocol):
-    """A connection on which a client has to ask soon, or leave."""
+    """A connection on which a client has to ask soon and to take the answer, or leave."""
 
-    #: Those of which a request is waited for, the longest first.
+    #: Those of which a request is waited for, or the rest of one, the longest first.
     waiting: ClassVar[dict[_Connection, None]] = {}
     _timer: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -178,14 +180,25 @@ class _Connection(H11Protocol):
         super().on_response_complete()
         self._watch()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._untaken is None:
+            self._untaken = self.loop.call_later(_TAKEN, self._cut_off)
+
+    def resume_writing(self) -> None:
+        self._has_taken()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._rest()
+        self._has_taken()
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """See to it that a request is not waited for too long."""
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if is_answering or self.transport.is_closing():
+        """See to it that a request is not waited for too long: its head, and the form that comes after it."""
+        cycle = self.cycle
+        is_whole = cycle is not None and not cycle.more_body and not cycle.response_complete
+        if is_whole or self.transport.is_closing():
             self._rest()
         elif self._timer is None:
             self.waiting[self] = None
@@ -197,6 +210,12 @@ class _Connection(H11Protocol):
             self._timer.cancel()
             self._timer = None
 
+    def _has_taken(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
+
     def _cut_off(self) -> None:
         self._rest()
+        self._has_taken()
         self.transport.abort()

@@ -136,17 +136,44 @@ def test_a_port_that_somebody_has_keeps_the_host_from_its_start(project: Project
     assert f"web.listen: can't listen at 127.0.0.1:{port}: Address already in use" in done.stderr
 
 
-def test_clients_that_take_their_time_or_never_end_keep_nobody_out(project: Project) -> None:
+#: What a client may send to keep a connection for itself, how often, and whether it takes an answer.
+_OURS = "Host: localhost\r\nSec-Fetch-Site: same-origin\r\nX-Lightbus-Console: 1\r\n"
+_FORM = f"{_OURS}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\na="
+_SLOW = (
+    ("GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", 400),
+    (f"POST /actions/pause HTTP/1.1\r\n{_FORM}", 400),
+    (f"POST /login HTTP/1.1\r\n{_FORM}", 400),
+    ("GET /tail/stream HTTP/1.1\r\nHost: localhost\r\n\r\n", 60),
+    ("GET /events.jsonl HTTP/1.1\r\nHost: localhost\r\n\r\n", 60),
+)
+
+
+def test_clients_that_take_their_time_keep_nobody_out_and_not_the_host_beside(
+    project: Project, redis_server: Server
+) -> None:
+    project.write("bus.py", BUS.replace("raise ValueError(username)", "return username == 'ann'"))
     port = free_port()
-    process = start(project, port)
+    host = project.start(
+        *("run", "-s", "accounts", "--web", "--set", f"web.listen={port}", "--set", "web.allow=pause")
+    )
+    host.wait_for_line("ready: ")
+    for number in range(40):
+        about = ("api_name", "auth", "event_name", "user_registered", "id", number, "version", 1)
+        redis_server.execute("XADD", "auth.*:stream", "*", *about, ":username", f'"{"x" * 50_000}"')
     with contextlib.ExitStack() as slow:
-        for _ in range(400):
-            link = slow.enter_context(socket.create_connection(("127.0.0.1", port)))
-            link.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-        assert get(port, "/static/icon.svg")[0] == 200
+        for sent, count in _SLOW:
+            for _ in range(count):
+                link = slow.enter_context(socket.socket())
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                link.connect(("127.0.0.1", port))
+                link.sendall(sent.encode())
+            assert get(port, "/static/icon.svg")[0] == 200, sent
+            assert get(port)[0] == 200, sent
+            assert project.call("auth.check_password", username="ann") is True, sent
     _send_a_head_without_end(port)
-    assert get(port, "/static/icon.svg")[0] == 200
-    assert process.status is None
+    assert get(port)[0] == 200
+    assert host.terminate() == 0
+    assert "Traceback" not in host.output() and "error" not in host.output()
 
 
 def _send_a_head_without_end(port: int) -> None:

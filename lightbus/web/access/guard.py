@@ -136,12 +136,14 @@ class Guard:
 
 def _limited(receive: Receive) -> Receive:
     """Let a client send no more than is allowed, and not for ever."""
-    received, is_whole = 0, False
+    received, is_whole, until = 0, False, None
 
     async def receive_in_time() -> Message:
-        nonlocal received, is_whole
+        nonlocal received, is_whole, until
+        # All of it together: piece by piece, somebody could take hours.
+        until = until or asyncio.get_running_loop().time() + _PATIENCE
         # Once all is there, it is waited for that the client goes away.
-        message = await (receive() if is_whole else _in_time(receive))
+        message = await (receive() if is_whole else _before(until, receive))
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
             is_whole = not message.get("more_body")
@@ -152,9 +154,9 @@ def _limited(receive: Receive) -> Receive:
     return receive_in_time
 
 
-async def _in_time(receive: Receive) -> Message:
+async def _before(until: float, receive: Receive) -> Message:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout_at(until):
             return await receive()
     except TimeoutError:
         raise Refused(408, "The request took too long to arrive; send it again.") from None
