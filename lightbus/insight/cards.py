@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -81,15 +81,17 @@ async def paused(client: BusClient, groups: Iterable[str]) -> dict[tuple[str, st
     return {names: pause for names, pause in pauses.items() if names in named}
 
 
-def parted(group: str, services: Iterable[str]) -> tuple[str, str]:
+def parted(group: str, services: Collection[str]) -> tuple[str, str]:
     """Tell the service and the listener of a group apart: a service that is known comes first.
 
     Args:
         group: The name of the group.
         services: The known services.
     """
-    known = [service for service in services if group.startswith(f"{service}-")]
-    service = max(known, key=len, default="") or group.rpartition("-")[0]
+    # A bus may have very many of both: each beginning of the name is looked up, the longest first.
+    dashes = (place for place in range(len(group) - 1, 0, -1) if group[place] == "-")
+    service = next((group[:place] for place in dashes if group[:place] in services), "")
+    service = service or group.rpartition("-")[0]
     return service, group.removeprefix(f"{service}-")
 
 

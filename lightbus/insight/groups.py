@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lightbus.bus.client import BusClient
@@ -178,7 +178,7 @@ async def hand_back(
         return outcome
 
 
-def names_of(status: GroupStatus, services: Iterable[str]) -> tuple[str, str]:
+def names_of(status: GroupStatus, services: Collection[str]) -> tuple[str, str]:
     """Tell service and listener apart: both may have dashes, so a service that is known comes first.
 
     Args:

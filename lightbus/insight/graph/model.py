@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -95,10 +95,11 @@ class Graph:
         """All links that are in focus, in their order."""
         links = {*self.declared.links, *(self.live.links if self.live else ())}
         # What is called in truth says more than that something of the API may be.
-        links -= {each for each in links if self._says_less(each)}
+        called = {(it.service, it.api) for it in self.live.links if it.kind == "calls"} if self.live else ()
+        links -= {it for it in links if it.kind == "calls" and not it.name and (it.service, it.api) in called}
         # An owner fires its events anyway.
         links -= {each for each in links if each.kind == "fires" and _owning(each) in links}
-        return sorted(each for each in links if self._is_in_focus(each, links))
+        return sorted(self._in_focus(links) if self.focus else links)
 
     @property
     def services(self) -> list[str]:
@@ -169,27 +170,20 @@ class Graph:
         whole = Link(link.service, "calls", link.api)
         return link in self.declared.links or (link.kind == "calls" and whole in self.declared.links)
 
-    def _says_less(self, link: Link) -> bool:
-        """Tell whether a link is of a whole API of which procedures were called."""
-        whole = link.kind == "calls" and not link.name
-        return whole and any(
-            each.kind == "calls" and (each.service, each.api) == (link.service, link.api)
-            for each in (self.live.links if self.live else ())
-        )
-
     def _is_foreign(self, service: str) -> bool:
         """Tell whether a service belongs to a part of the bus that nobody wants compared."""
         return bool(self.focus) and service not in self.declared.services
 
-    def _is_in_focus(self, link: Link, links: Iterable[Link]) -> bool:
-        if not self.focus or self.focus in (link.service, link.api, link.listener):
-            return True
+    def _in_focus(self, links: Collection[Link]) -> Iterator[Link]:
+        """Go through the links of what is in focus and of what is next to it."""
+        focus = self.focus
         # Who owns what the service in focus uses, and who uses what it owns.
-        near = {each.api for each in links if self.focus in (each.service, each.listener)}
-        if link.kind == "owns":
-            return link.api in near
-        owned = {each.api for each in links if each.kind == "owns" and each.service == self.focus}
-        return link.api in owned
+        near = {each.api for each in links if focus in (each.service, each.listener)}
+        owned = {each.api for each in links if each.kind == "owns" and each.service == focus}
+        for each in links:
+            is_near = each.api in (near if each.kind == "owns" else owned)
+            if is_near or focus in (each.service, each.api, each.listener):
+                yield each
 
 
 def _owning(link: Link) -> Link:

@@ -79,16 +79,17 @@ def layout_of(picture: Picture) -> Layout:
     """Return where everything is to be drawn."""
     placed: dict[Box, Placed] = {}
     box_width = _width(picture)
+    leaving, coming = _at_boxes(picture, lambda it: it.source), _at_boxes(picture, lambda it: it.target)
     for column in COLUMNS:
         bottom: float = _TOP
         for box in picture.column(column):
-            it = _sized(box, picture)
-            beside = [placed[arrow.source].middle for arrow in picture.arrows if arrow.target == box]
+            it = _sized(box, max(len(leaving[box]), len(coming[box])))
+            beside = [placed[arrow.source].middle for arrow in coming[box]]
             wanted = sum(beside) / len(beside) - it.height / 2 if beside else bottom
             placed[box] = replace(it, x=_left(column, box_width), y=max(bottom, wanted))
             bottom = placed[box].y + it.height + _GAP
-    starts = _ports(picture, placed, lambda arrow: arrow.source, lambda arrow: arrow.target)
-    ends = _ports(picture, placed, lambda arrow: arrow.target, lambda arrow: arrow.source)
+    starts = _ports(placed, leaving, lambda arrow: arrow.target)
+    ends = _ports(placed, coming, lambda arrow: arrow.source)
     arrows = [
         (arrow, (placed[arrow.source].x + box_width, starts[arrow]), (placed[arrow.target].x, ends[arrow]))
         for arrow in picture.arrows
@@ -109,29 +110,30 @@ def _left(column: Column, box_width: float) -> float:
     return _SIDE + COLUMNS.index(column) * (box_width + _BETWEEN)
 
 
-def _sized(box: Box, picture: Picture) -> Placed:
+def _at_boxes(picture: Picture, end: Callable[[Arrow], Box]) -> Mapping[Box, list[Arrow]]:
+    """Return the arrows of each box that have it at one of their ends."""
+    found: dict[Box, list[Arrow]] = {box: [] for box in picture.boxes}
+    for arrow in picture.arrows:
+        found[end(arrow)].append(arrow)
+    return found
+
+
+def _sized(box: Box, ports: int) -> Placed:
+    """Return a box with its height: that of its lines, or of the arrows at one of its sides."""
     lines = box.lines
     if len(lines) > MOST_LINES:
         lines = (*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more")
-    ports = max(
-        sum(arrow.source == box for arrow in picture.arrows),
-        sum(arrow.target == box for arrow in picture.arrows),
-    )
     height = max(36 + LINE * len(lines), _PORT * (ports + 1))
     return Placed(box, 0, 0, height, lines)
 
 
 def _ports(
-    picture: Picture,
-    placed: Mapping[Box, Placed],
-    side: Callable[[Arrow], Box],
-    other: Callable[[Arrow], Box],
+    placed: Mapping[Box, Placed], at_boxes: Mapping[Box, list[Arrow]], other: Callable[[Arrow], Box]
 ) -> dict[Arrow, float]:
     """Return the height at which each arrow meets a box, so that those which go up lie above the others."""
     found = {}
     for box, it in placed.items():
-        arrows = [arrow for arrow in picture.arrows if side(arrow) == box]
-        arrows.sort(key=lambda arrow: placed[other(arrow)].middle)
+        arrows = sorted(at_boxes[box], key=lambda arrow: placed[other(arrow)].middle)
         for number, arrow in enumerate(arrows, 1):
             found[arrow] = it.y + it.height * number / (len(arrows) + 1)
     return found

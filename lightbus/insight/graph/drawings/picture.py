@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import Literal, TypeVar
 
 from lightbus.insight.graph.model import Graph, Kind, Link, State
 
+K = TypeVar("K", bound=Hashable)
 Column = Literal["services", "apis", "listeners"]
 _WORST: dict[State, int] = {"undeclared": 2, "there": 1, "absent": 0}
 
@@ -71,13 +72,12 @@ class Picture:
 def picture_of(graph: Graph) -> Picture:
     """Return what there is to draw."""
     links = graph.links
-    services = {name: _service(graph, name, links) for name in graph.services}
-    for name in sorted({link.service for link in links} - services.keys()):
-        services[name] = _service(graph, name, links)
-    apis = {name: _api(graph, name, links) for name in graph.apis}
-    listeners = {
-        (link.service, link.listener): _listener(graph, link, links) for link in links if link.listener
-    }
+    of_service, of_api = _grouped(links, lambda it: it.service), _grouped(links, lambda it: it.api)
+    of_listener = _grouped(links, lambda it: (it.service, it.listener))
+    named = dict.fromkeys([*graph.services, *sorted(of_service)])
+    services = {name: _service(graph, name, of_service.get(name, ())) for name in named}
+    apis = {name: _api(graph, name, of_api.get(name, ())) for name in graph.apis}
+    listeners = {key: _listener(graph, same) for key, same in of_listener.items() if key[1]}
     arrows = []
     for (service, kind, api, listener), alike in _alike(links):
         state = max((graph.state(link) for link in alike), key=_WORST.__getitem__)
@@ -91,6 +91,14 @@ def picture_of(graph: Graph) -> Picture:
     )
 
 
+def _grouped(links: Iterable[Link], key: Callable[[Link], K]) -> dict[K, list[Link]]:
+    """Return the links by what they have in common, in their order: there may be thousands."""
+    found: dict[K, list[Link]] = {}
+    for link in links:
+        found.setdefault(key(link), []).append(link)
+    return found
+
+
 def _alike(links: Iterable[Link]) -> list[tuple[tuple[str, Kind, str, str], list[Link]]]:
     """Return the links that become one arrow, each time with what they have in common."""
 
@@ -102,22 +110,20 @@ def _alike(links: Iterable[Link]) -> list[tuple[tuple[str, Kind, str, str], list
 
 def _service(graph: Graph, name: str, links: Iterable[Link]) -> Box:
     lines = [
-        f"{each.kind} {_called(graph, each, whole=True)}"
-        for each in links
-        if each.service == name and each.kind in ("calls", "fires")
+        f"{each.kind} {_called(graph, each, whole=True)}" for each in links if each.kind in ("calls", "fires")
     ]
     return Box("services", name, name, tuple(lines), graph.state_of_service(name))
 
 
 def _api(graph: Graph, name: str, links: Iterable[Link]) -> Box:
-    owners = [link for link in links if (link.api, link.kind) == (name, "owns")]
+    owners = [link for link in links if link.kind == "owns"]
     state: State = max((graph.state(link) for link in owners), key=_WORST.__getitem__, default="there")
     said = f"owned by {' and '.join(link.service for link in owners)}" if owners else "no owner is known"
     return Box("apis", name, name, (said,), state)
 
 
-def _listener(graph: Graph, link: Link, links: Iterable[Link]) -> Box:
-    same = [each for each in links if (each.service, each.listener) == (link.service, link.listener)]
+def _listener(graph: Graph, same: Sequence[Link]) -> Box:
+    link = same[0]
     state: State = max((graph.state(each) for each in same), key=_WORST.__getitem__)
     lag = graph.live.lags.get((link.service, link.listener)) if graph.live else None
     waiting = (f"{lag:,} waiting",) if lag is not None else ()
