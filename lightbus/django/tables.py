@@ -10,7 +10,7 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models import Exists, F, SmallIntegerField
 from django.utils import timezone
 
-from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, told
+from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, first_line_of, told
 from lightbus.outbox.postgresql import LISTEN, WHO, Ear
 from lightbus.outbox.rows import (
     BUCKETS,
@@ -169,8 +169,7 @@ class DjangoTables:
 
     def failure_of(self, error: Any) -> Exception:
         """Return what a relay is told in place of an error of Django's."""
-        said = f"{type(error).__name__}: {error}".strip()
-        return table_missing(self.alias, error) or DatabaseFailed(said)
+        return table_missing(self.alias, error) or DatabaseFailed(first_line_of(error))
 
     def reset(self) -> None:
         """Drop the connection, which may be broken, with its transaction."""

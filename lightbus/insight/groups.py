@@ -56,6 +56,12 @@ async def find(
     return wanted
 
 
+def kept_for(found: Iterable[Found]) -> int:
+    """Return how many events wait for a group or are its dead letters, in all of its streams."""
+    statuses = [each.status for each in found]
+    return sum(it.lag + it.pending + it.retrying + it.dead for it in statuses)
+
+
 async def remove(client: BusClient, found: Sequence[Found], *, by: Actor | None = None) -> None:
     """Remove a group of all its streams, one after the other.
 

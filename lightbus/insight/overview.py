@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import Any, TypeVar
@@ -370,13 +371,12 @@ def _outboxes(cards: Sequence[Card]) -> list[OutboxStatus]:
 
 
 def _listener(
-    group: GroupStatus, names: tuple[str, str], pauses: Pauses, lost: Container[Identity]
+    group: GroupStatus, names: tuple[str, str], pauses: Pauses, lost: AbstractSet[Identity]
 ) -> ListenerStatus:
     service, name = names
+    killed = {it.process_name for it in lost if it.service_name == service}
     there = [
-        c.process_name
-        for c in group.consumers
-        if c.is_1x or (c.is_alive and Identity(service, c.process_name) not in lost)
+        c.process_name for c in group.consumers if c.is_1x or (c.is_alive and c.process_name not in killed)
     ]
     pause = pauses.get(names)
     return ListenerStatus(

@@ -53,6 +53,16 @@ class Failing(Protocol):
         """Return what a relay is told in place of an error of the database."""
 
 
+def first_line_of(error: Exception) -> str:
+    """Name an error of a database by its first line: the others may quote what was to be written.
+
+    Args:
+        error: The error, or what SQLAlchemy has made of it.
+    """
+    text = str(getattr(error, "orig", None) or error)
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}".strip()
+
+
 F = TypeVar("F", bound=Failing)
 
 

@@ -178,7 +178,7 @@ class Relay:
                 # Nothing was sent. Where the event is at fault, it is the one after those that are ready.
                 at_fault = self._at_fault(rows, len(ready), e)
                 if at_fault is None:
-                    raise TransportError(f"{text_of(e)} came up") from e
+                    raise TransportError(self._in_public(e)) from e
                 self._give_up(at_fault, e, outcome, stuck)
                 left = [row for row in rows if row is not at_fault]
                 continue
@@ -197,6 +197,17 @@ class Relay:
                 error = event.error
                 failure = error if isinstance(error, TransportError) else TransportError(str(error))
         return failure
+
+    def _in_public(self, error: Exception) -> str:
+        """Name an error of a hook, or of something else that is not ours; its text is for the log alone.
+
+        That may quote the event. What is in the way of a relay stands on the card of its process as well,
+        which everybody on the bus can read.
+        """
+        if not self._sending.failures:
+            what = "%s came up before events of the outbox %s were sent; they are tried again one by one"
+            logger.warning(what, text_of(error), self.name)
+        return f"{type(error).__name__} came up before events were sent; the log of this process says more"
 
     def _at_fault(self, rows: Sequence[Row], ready: int, error: Exception) -> Row | None:
         """Return the row that can never be sent; None where it may be possible another time."""

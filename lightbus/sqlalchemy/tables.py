@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.util import await_only
 
-from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, told
+from lightbus.outbox.database import Batch, CannotListen, DatabaseFailed, Outcome, first_line_of, told
 from lightbus.outbox.postgresql import LISTEN, WHO, Ear
 from lightbus.outbox.rows import (
     BUCKETS,
@@ -187,7 +187,7 @@ class SqlAlchemyTables:
     def failure_of(self, error: Any) -> Exception:
         """Return what a relay is told in place of an error of SQLAlchemy's."""
         missing = table_missing(error) if isinstance(error, DBAPIError) else None
-        return missing or DatabaseFailed(_first_line(error))
+        return missing or DatabaseFailed(first_line_of(error))
 
     def reset(self) -> None:
         """Drop the connection, which may be broken, with its transaction."""
@@ -321,8 +321,3 @@ def _age(moment: Any) -> float:
         return 0.0
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, float((now() - aware).total_seconds()))
-
-
-def _first_line(error: SQLAlchemyError) -> str:
-    text = str(getattr(error, "orig", None) or error)
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}".strip()

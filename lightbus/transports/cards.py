@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from abc import ABC
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from lightbus.declared.settings import Identity
 
@@ -26,8 +28,7 @@ _MOST_READ = 4 * MOST_BYTES
 _MOST_TEXT = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recent:
+class Recent(msgspec.Struct, frozen=True, kw_only=True):
     """What a process has run within the last ten minutes; times are in seconds.
 
     Args:
@@ -37,14 +38,13 @@ class Recent:
         longest: The longest time.
     """
 
-    outcomes: Mapping[str, int] = field(default_factory=dict)
+    outcomes: Mapping[str, int] = msgspec.field(default_factory=dict)
     p50: float | None = None
     p95: float | None = None
     longest: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyCard:
+class PolicyCard(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of events whose handler raises; the fields are those of a policy in the manifest."""
 
     attempts: int = 1
@@ -55,8 +55,7 @@ class PolicyCard:
     longest: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListenerCard:
+class ListenerCard(msgspec.Struct, frozen=True, kw_only=True):
     """A listener of a process.
 
     Args:
@@ -92,8 +91,7 @@ class ListenerCard:
     recent: Recent = Recent()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiCard:
+class ApiCard(msgspec.Struct, frozen=True, kw_only=True):
     """An API that a process owns.
 
     Args:
@@ -113,8 +111,7 @@ class ApiCard:
     address: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcedureCard:
+class ProcedureCard(msgspec.Struct, frozen=True, kw_only=True):
     """A procedure that a process serves; its fields are as those of a listener."""
 
     api: str = ""
@@ -125,8 +122,7 @@ class ProcedureCard:
     recent: Recent = Recent()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleCard:
+class ScheduleCard(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule, and its last run in this process: the latest of all processes is that of the service.
 
     Args:
@@ -151,8 +147,7 @@ class ScheduleCard:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxCard:
+class OutboxCard(msgspec.Struct, frozen=True, kw_only=True):
     """An outbox whose events a process relays.
 
     Args:
@@ -166,8 +161,7 @@ class OutboxCard:
     trouble: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What one process says of itself.
 
     Args:
@@ -199,9 +193,9 @@ class Card:
     listeners: tuple[ListenerCard, ...] = ()
     procedures: tuple[ProcedureCard, ...] = ()
     schedules: tuple[ScheduleCard, ...] = ()
-    calls: Mapping[str, int] = field(default_factory=dict)
-    fires: Mapping[str, int] = field(default_factory=dict)
-    cut: Mapping[str, int] = field(default_factory=dict)
+    calls: Mapping[str, int] = msgspec.field(default_factory=dict)
+    fires: Mapping[str, int] = msgspec.field(default_factory=dict)
+    cut: Mapping[str, int] = msgspec.field(default_factory=dict)
     outboxes: tuple[OutboxCard, ...] = ()
 
 
@@ -247,10 +241,16 @@ def read_card(blob: bytes) -> Card | None:
     if len(blob) > _MOST_READ:
         return None
     try:
-        return msgspec.json.decode(blob, type=Card)
+        return _decoder().decode(blob)
     except (msgspec.DecodeError, RecursionError) as e:
         logger.debug("a card can't be read: %s", e)
         return None
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[Card]:
+    """Return what reads cards. A bus may have hundreds, which are read for each overview."""
+    return msgspec.json.Decoder(Card)
 
 
 def write_pause(pause: Pause) -> bytes:
@@ -280,7 +280,7 @@ def _cut(sentences: Iterable[str]) -> tuple[str, ...]:
 
 def _shorter(card: Card) -> Card:
     """Return a card with the half of its longest list, by bytes; mappings keep the highest numbers."""
-    lists = {f.name: getattr(card, f.name) for f in fields(card) if f.name != "cut"}
+    lists = {name: getattr(card, name) for name in card.__struct_fields__ if name != "cut"}
     sizes = {n: len(msgspec.json.encode(v)) for n, v in lists.items() if isinstance(v, tuple | dict) and v}
     name = max(sizes, key=sizes.__getitem__)
     entries: Any = lists[name]

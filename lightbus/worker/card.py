@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from inspect import unwrap
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from msgspec.structs import replace
 
 from lightbus.bus.parts import Parts
 from lightbus.declared.inbox import inbox_of

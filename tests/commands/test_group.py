@@ -54,7 +54,12 @@ def test_a_group_is_removed_after_it_was_said_what_goes(project: Project, any_re
     looked = project.run("group", "rm", "shop-old", "--dry-run")
     assert (looked.returncode, looked.stdout) == (0, "would be removed: shop-old\n")
     assert len(any_redis.execute("XINFO", "GROUPS", STREAM)) == 2
-    done = project.run("group", "rm", "shop-old", "--yes")
+    for too_few in ((), ("--drop-unread", "2")):
+        refused = project.run("group", "rm", "shop-old", "--yes", *too_few)
+        assert refused.returncode == 64 and "3 events would go that wait for shop-old" in refused.stderr
+        assert "add --drop-unread 3" in refused.stderr
+    assert len(any_redis.execute("XINFO", "GROUPS", STREAM)) == 2
+    done = project.run("group", "rm", "shop-old", "--yes", "--drop-unread", "3")
     assert (done.returncode, done.stdout) == (0, "removed: shop-old\n")
     assert len(any_redis.execute("XINFO", "GROUPS", STREAM)) == 1
 

@@ -38,6 +38,8 @@ KILLS = 3
 #: The most seconds for which firing may stand still, and a script may keep Redis, on a busy machine.
 _FIRE, _SCRIPT = 2.0, 0.5
 _PAGE = 500
+#: More events than wait for a group that is removed.
+_MOST = str(10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,11 @@ class Trial:
         self.expected.update(await asyncio.to_thread(self._first, again))
         await self._handle("new")
         await asyncio.to_thread(self._leave_a_group_behind)
-        await asyncio.to_thread(self._command, "rm", "shop-gone")
+        await asyncio.to_thread(self._command, "rm", "shop-gone", "--drop-unread", _MOST)
         firing.cancel()
         await asyncio.wait([firing])
         await self._handle("new")
-        await asyncio.to_thread(self._command, "rm", "shop-new")
+        await asyncio.to_thread(self._command, "rm", "shop-new", "--drop-unread", _MOST)
         await self.transport.close()
         self._judge()
         return self.outcome

@@ -53,8 +53,8 @@ IN_FLIGHT = (1, 50, 600)
 #: What each event or call has of its own; and what those have together that come together.
 _EACH, _TOGETHER = ("XADD", "SET", "RPUSH", "LREM"), ("LPUSH", "EXPIRE")
 STREAM, GROUP = "auth.*:stream", "shop-links"
-#: Seconds for which who calls and fires waits.
-PATIENCE = 3.0
+#: Seconds for which who calls waits where an answer may be lost with the link; and for all that has to come.
+_WAITED, PATIENCE = 3.0, 30.0
 #: What a call may raise whose link broke.
 DOCUMENTED = (LightbusTimeout, TransportUnavailable, WorkerLost, LightbusWorkerError)
 
@@ -106,10 +106,16 @@ class Outcome:
 
 
 class _Bus:
-    """Who fires, who calls, who serves and who listens, each over links of its own."""
+    """Who fires, who calls, who serves and who listens, each over links of its own.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: The Redis.
+        patience: Seconds for which a caller waits.
+    """
+
+    def __init__(self, url: str, patience: float) -> None:
         self._url = url
+        self._patience = patience
         self.handled: Counter[str] = Counter()
         self.ran: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
@@ -144,7 +150,7 @@ class _Bus:
         """Call a procedure; returns how that ended."""
         message = RpcMessage("auth", "check", {"name": name})
         try:
-            result = await self.caller.call(message, PATIENCE)
+            result = await self.caller.call(message, self._patience)
         except DOCUMENTED as e:
             return type(e).__name__
         except Exception as e:
@@ -195,7 +201,7 @@ async def _break(case: Case, server: Server, proxy: BreakingProxy) -> Outcome:
     loop = asyncio.get_running_loop()
     wrong: list[str] = []
     loop.set_exception_handler(lambda _, context: wrong.append(f"unheard: {context}"))
-    bus = _Bus(proxy.url)
+    bus = _Bus(proxy.url, _WAITED if _may_fail(case) else PATIENCE)
     await bus.open()
     proxy.plan = Break(case.command, _which(case), case.step)
     names = [f"n{number}" for number in range(case.in_flight)]

@@ -21,12 +21,12 @@ from lightbus.bus.path import BusPath
 from lightbus.declared.settings import FEATURES
 from lightbus.exceptions import LightbusWorkerError
 from lightbus.insight.cards import last_runs, read_cards
-from lightbus.transports.cards import Card, ListenerCard, PolicyCard, ScheduleCard
+from lightbus.transports.cards import Card, ListenerCard, PolicyCard, ScheduleCard, write_card
 from tests.guide.project import Project
 from tests.host.conftest import Bench, Hosted
 from tests.host.shop import ShopApi, ledger
 from tests.support.eventually import eventually, eventually_async
-from tests.support.servers import Server
+from tests.support.servers import Server, free_port
 
 MANIFEST = """
 service_version: "3.2"
@@ -207,6 +207,31 @@ async def test_a_password_is_not_on_a_card(bench: Bench, redis_server: Server) -
             assert "127.0.0.1" in blob and "canary" not in blob
     finally:
         redis_server.execute("ACL", "DELUSER", "shop")
+
+
+@pytest.mark.parametrize(
+    "redis",
+    [
+        "sentinel: {service: main, nodes: ['127.0.0.1:PORT'], password: canary-1}, password: canary-2",
+        "cluster: {nodes: ['127.0.0.1:PORT']}, username: shop, password: canary-3",
+        "url: 'redis+cluster://shop:canary-4@127.0.0.1:PORT'",
+    ],
+)
+async def test_passwords_of_sentinels_and_clusters_are_not_in_what_is_in_the_way_of_a_host(
+    bench: Bench, redis: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That stands on its card, on /readyz and in lightbus status."""
+    port = free_port()
+    far = f"{{owner: far, event_transport: {{redis: {{{redis.replace('PORT', str(port))}}}}}}}"
+    listener = "{events: [far.there], handler: 'tests.host.shop:note'}"
+    host = bench.host(f"process_name: p1\napis: {{far: {far}}}\nlisteners: {{far: {listener}}}")
+    living = asyncio.ensure_future(host._life.live(host._stop.wait, 5, lambda: None))
+    await eventually_async(lambda: f"127.0.0.1:{port}" in str(host._life.obstacles()))
+    card = Card(obstacles=tuple(host._life.obstacles()))
+    for told in (write_card(card).decode(), caplog.text, repr(host.client.parts.card.card())):
+        assert "canary" not in told
+    host._stop.set()
+    await living
 
 
 async def test_a_card_says_that_its_process_ends_and_is_gone_with_it(bench: Bench) -> None:

@@ -131,6 +131,8 @@ apis:
       sentinel: {{service: main, nodes: ["127.0.0.1:1"], password: {CANARY}-3}}
       password: ${{file:secret}}
   c: {{rpc_transport: {{redis: {{url: "redis://:{CANARY}-4@127.0.0.1:1/0?password={CANARY}-5"}}}}}}
+  d: {{event_transport: {{redis: {{cluster: {{nodes: ["127.0.0.1:1"]}}, password: {CANARY}-7}}}}}}
+  e: {{event_transport: {{redis: {{url: "redis+cluster://:{CANARY}-8@127.0.0.1:1"}}}}}}
 """
 
 
@@ -153,6 +155,16 @@ def test_a_secret_is_printed_by_no_command(project: Project, redis_server: Serve
         ("run", "--log-level", "debug", "--fail-fast"),
         ("run", "--log-level", "debug", "--set", "bus.redis.connect_timeout=soon"),
         ("run", "--bus", "missing", "--log-level", "debug"),
+        ("status",),
+        ("status", "--json"),
+        ("plan",),
+        ("plan", "--format", "json"),
+        ("graph", "--live", "--format", "json"),
+        ("doctor",),
+        ("group", "list"),
+        ("schedule", "list"),
+        ("dlq", "list"),
+        ("audit",),
     ]
     for command in commands:
         done = project.run(*command)

@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import StreamFull
 from lightbus.manifest.model import Manifest
+from lightbus.outbox import relay as relay_module
 from lightbus.outbox.database import InThread, Outcome
 from lightbus.outbox.relays import Relays
 from lightbus.outbox.rows import BUCKETS, FAILED, HELD, SENT, bucket_of
@@ -103,6 +104,24 @@ async def test_a_hook_that_raises_is_asked_again_and_then_its_event_alone_is_put
         await eventually_async(lambda: arguments(redis_server, "number") == [1, 3])
         await until_count(sqlite, 1, state=FAILED, error__contains="not this one")
     assert asked >= 8
+
+
+async def test_the_text_of_an_error_of_a_hook_is_in_the_log_alone(
+    bus: BusPath, sqlite: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may quote the event, and everybody on the bus can read what is in the way of a relay."""
+    monkeypatch.setattr(relay_module, "_ATTEMPTS", 1_000_000)
+
+    async def refuse(event_message: Any, client: Any) -> None:
+        raise RuntimeError(f"canary-{event_message.kwargs['number']}")
+
+    bus.client.before_event_sent(refuse)
+    await sync_to_async(place)(bus, sqlite, 4711)
+    async with relaying(bus, sqlite) as (relay,):
+        await eventually_async(lambda: relay.trouble.startswith("RuntimeError came up"))
+        told = [relay.trouble, *bus.client.parts.obstacles]
+        assert len(told) == 2 and "canary" not in str(told)
+    assert caplog.text.count("canary-4711") == 1
 
 
 async def test_while_redis_is_away_nothing_is_lost_and_no_transaction_is_held(

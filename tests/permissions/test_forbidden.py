@@ -8,6 +8,7 @@ import pytest
 
 from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.acl.rules import rules_of
+from lightbus.transports.redis.keys import bell_key
 from tests.conftest import require
 from tests.support.servers import Kind, Server, ServerPool
 
@@ -188,13 +189,32 @@ FORBIDDEN: dict[str, list[Act]] = {
     ],
 }
 FEWEST = 25
+#: Where Redis is a cluster, the key of the right to run a call lies beside the queue, and there are bells.
+EXPIRIES = "rpc_expiry_key:", "{shop.orders:rpc_queue}:expiry:"
+BELLS: list[Act] = [
+    ("ring for those who serve another API", "SPUBLISH", bell_key("shop.payments:rpc_queue"), ""),
+    ("hear of another API's events", "SSUBSCRIBE", bell_key("shop.payments.*:stream")),
+]
+ON_CLUSTER: dict[str, list[Act]] = {
+    f"cluster-{user}": [
+        (what, *(word.replace(*EXPIRIES) if isinstance(word, str) else word for word in words))
+        for what, *words in [*acts, *(BELLS if user != "ops" else ())]
+    ]
+    for user, acts in FORBIDDEN.items()
+}
 
 
 def rules(user: str) -> list[str]:
     """The rules of a user of the page, or of a service that has nothing but a schedule."""
-    if user != "clock":
+    is_cluster = user.startswith("cluster-")
+    if not user.endswith("clock"):
         return rules_of_page(user)
-    needed = [*needs.everybody(), *needs.hosts("shop"), *needs.shows("shop"), *needs.runs("shop:nightly")]
+    needed = [
+        *needs.everybody(is_cluster=is_cluster),
+        *needs.hosts("shop"),
+        *needs.shows("shop"),
+        *needs.runs("shop:nightly"),
+    ]
     return parts(f"on resetchannels {' '.join(map(str, rules_of(needed)))}")
 
 
@@ -208,15 +228,15 @@ def server(request: pytest.FixtureRequest, servers: ServerPool) -> Iterator[Serv
     it.execute("XGROUP", "CREATE", STREAM, "other-send", 0)
     it.execute("RPUSH", QUEUE, "a call")
     yield it
-    for user in FORBIDDEN:
+    for user in (*FORBIDDEN, *ON_CLUSTER):
         it.execute("ACL", "DELUSER", user)
 
 
-@pytest.mark.parametrize("user", FORBIDDEN)
+@pytest.mark.parametrize("user", [*FORBIDDEN, *ON_CLUSTER])
 def test_each_role_is_refused_what_is_not_its_part(server: Server, user: str) -> None:
     set_user(server, user, rules(user))
     it = As(server, user)
-    replies = {act: str(it.send(*act[1:])) for act in FORBIDDEN[user]}
+    replies = {act: str(it.send(*act[1:])) for act in (FORBIDDEN | ON_CLUSTER)[user]}
     it.close()
     assert {act: reply for act, reply in replies.items() if not is_refused(reply)} == {}
     assert len(replies) >= FEWEST

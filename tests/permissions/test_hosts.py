@@ -218,7 +218,7 @@ def looks_after(services: Services) -> None:
     services.server.execute("XGROUP", "CREATE", "shop.orders.*:stream", "mailer-old", 0)
     for command in (
         *(("status",), ("inspect",), ("dlq", "list"), ("dlq", "replay", "--all")),
-        *(("group", "list"), ("group", "rm", "mailer-old", "--yes")),
+        *(("group", "list"), ("group", "rm", "mailer-old", "--yes", "--drop-unread", "99")),
         *(("pause", "mailer-send"), ("resume", "mailer-send"), ("schedule", "list")),
     ):
         done = services.operator.run(*command)

@@ -40,7 +40,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import KINDS, Kind, Server, ServerPool
 from tests.support.spread import Spread
 
-from .limited import IS_LIMITED, limit, refused
+from .limited import IS_LIMITED, as_limited, limit, refused, why_not_limited
 
 #: The servers of a cluster of three primaries, each with a replica, over which the keys are then spread.
 SPREAD = cast(Kind | Literal[""], os.environ.get("LIGHTBUS_TEST_SPREAD", ""))
@@ -59,6 +59,14 @@ def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads wait for so long that nothing which waits for one of them to return by itself passes."""
     monkeypatch.setattr(event_reader, "BLOCK", 30)
     monkeypatch.setattr(rpc_consumer, "BLOCK", 30)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what can't be done as a limited user."""
+    for item in items:
+        why = why_not_limited(item.nodeid)
+        if why:
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -100,7 +108,7 @@ class Ports:
         #: Whether its transports connect as a user who may do what they need, and nothing else.
         self.is_limited = IS_LIMITED and server is not None and server.kind != "redis62"
         if self.is_limited and server is not None:
-            self.url = limit(server)
+            limit(server)
         self._transports: list[Transport] = []
         self._consumers: list[EventConsumer | RpcConsumer] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -132,7 +140,8 @@ class Ports:
         return self._keep(RedisSchemaTransport(RedisSchemaOptions(**self._options(options))))
 
     def _options(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"url": SecretUrl(self.url), "waiting": WAITING, **options}
+        url = as_limited(self.url) if self.is_limited else self.url
+        return {"url": SecretUrl(url), "waiting": WAITING, **options}
 
     async def serve(self, transport: RpcTransport, api: str = "auth") -> RpcConsumer:
         """A consumer of calls, in a process of its own by name."""
@@ -323,6 +332,17 @@ def any_redis(request: pytest.FixtureRequest) -> Server:
 def ports(request: pytest.FixtureRequest) -> Ports:
     """The ports in memory, over each kind of server in turn, and over a cluster."""
     return Ports(None if request.param == "memory" else _server(request))
+
+
+@pytest.fixture
+def redis_server(servers: ServerPool) -> Iterator[Server]:
+    """The embedded Valkey, empty; where transports are tested as a limited user, it has that."""
+    server = servers.clean("valkey")
+    if IS_LIMITED:
+        limit(server)
+    yield server
+    if IS_LIMITED and server.process is not None:
+        assert refused(server) == []
 
 
 @pytest.fixture

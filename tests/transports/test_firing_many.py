@@ -27,7 +27,9 @@ from lightbus.transports.memory.broker import broker
 from lightbus.transports.redis.events import lost_events
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.transports.conftest import settled
+
+from .conftest import settled
+from .limited import as_limited
 
 STREAM = "shop.*:stream"
 
@@ -55,7 +57,7 @@ def make(url: str = "", **shop: Any) -> lightbus.BusPath:
     names = ("rpc_transport", "event_transport", "result_transport")
     config: dict[str, Any] = {"apis": {"shop": shop}}
     if url:
-        config["bus"] = {"redis": {"url": url}}
+        config["bus"] = {"redis": {"url": as_limited(url)}}
     else:
         config["apis"]["default"] = dict.fromkeys(names, memory)
         config["bus"] = {"schema": {"transport": memory}}
@@ -290,7 +292,7 @@ class TestWhatIsNotConfirmed:
     async def test_a_broker_that_takes_its_part_is_told_from_one_that_does_not(
         self, redis_server: Server, proxy: Proxy
     ) -> None:
-        bus = make(redis_server.url, redis={"url": proxy.url})
+        bus = make(redis_server.url, redis={"url": as_limited(proxy.url)})
         await bus.shop.sold.fire_async(number=-1)
         await bus.other.moved.fire_async(what="a")  # its connection is open, however busy the machine is
         proxy.set("drop_replies")
@@ -320,7 +322,8 @@ class TestWhatIsNotConfirmed:
 async def test_a_list_does_not_overtake_the_look_at_a_full_stream(redis_server: Server) -> None:
     """The stream keeps 100, of which a group has acknowledged none."""
     bus = make(
-        redis_server.url, event_transport={"redis": {"url": redis_server.url, "max_stream_length": 100}}
+        redis_server.url,
+        event_transport={"redis": {"url": as_limited(redis_server.url), "max_stream_length": 100}},
     )
     redis_server.execute("XGROUP", "CREATE", STREAM, "shop-slow", "0", "MKSTREAM")
     with pytest.raises(EventsNotFired, match="its stream holds 100 events") as raised:

@@ -25,6 +25,7 @@ from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server
 
 from .conftest import fields_of
+from .limited import as_limited
 
 STREAM = "auth.*:stream"
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -32,7 +33,7 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def transport_to(url: str) -> RedisEventTransport:
-    return RedisEventTransport(RedisEventOptions(url=SecretUrl(url), max_stream_length=None))
+    return RedisEventTransport(RedisEventOptions(url=SecretUrl(as_limited(url)), max_stream_length=None))
 
 
 def stored(server: Server) -> list[str]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.servers import Server
 
 from .conftest import Ports, take
-from .limited import IS_LIMITED
 from .test_redis_events import GROUP, STREAM, names
 
-#: Earlier versions are told of a group that is made again only by a user who may write to what all share.
-writes_to_both = pytest.mark.skipif(IS_LIMITED, reason="this user may not write to what all share")
 NOTES, FORMER = f"{{{STREAM}}}:group:{GROUP}", f"{{{STREAM}}}:groups"
 
 
@@ -41,7 +36,6 @@ async def test_a_listener_notes_what_it_does_for_its_own_group_alone(
     assert any_redis.execute("EXISTS", FORMER) == 0
 
 
-@writes_to_both
 async def test_a_group_goes_on_where_an_earlier_version_has_read_to(
     any_ports: Ports, any_redis: Server
 ) -> None:
@@ -57,7 +51,6 @@ async def test_a_group_goes_on_where_an_earlier_version_has_read_to(
     assert noted(any_redis, FORMER)["other"] == "9-9"
 
 
-@writes_to_both
 async def test_of_two_marks_the_later_one_counts(any_ports: Ports, any_redis: Server) -> None:
     await any_ports.fire(any_ports.events(), "a", "b", "c")
     ids = [entry[0] for entry in any_redis.execute("XRANGE", STREAM, "-", "+")]
@@ -66,7 +59,6 @@ async def test_of_two_marks_the_later_one_counts(any_ports: Ports, any_redis: Se
     assert await names(await any_ports.listen(any_ports.events()), 1) == ["c"]
 
 
-@writes_to_both
 async def test_an_event_is_not_lost_whose_group_an_earlier_version_has_made_again(
     any_ports: Ports, any_redis: Server
 ) -> None:

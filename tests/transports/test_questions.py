@@ -14,6 +14,7 @@ from lightbus.declared.metrics import Metrics
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import EventMessage, RpcMessage
+from lightbus.options import Secret
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.redis.events import membership
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
@@ -470,16 +471,18 @@ async def test_streams_that_nobody_has_noted_are_found_by_a_search_or_by_their_c
 async def test_where_streams_may_not_be_noted_each_process_searches_once(
     redis_ports: Ports, redis_server: Server, refused: tuple[str, ...]
 ) -> None:
-    transport = redis_ports.events()
+    everything = ("reset", "on", ">secret", "~*", "&*", "+@all")
+    redis_server.execute("ACL", "SETUSER", "someone", *everything)
+    transport = redis_ports.events(username="someone", password=Secret("secret"))
     await transport.open()
     redis_server.execute("CONFIG", "RESETSTAT")
-    redis_server.execute("ACL", "SETUSER", "default", *refused)
+    redis_server.execute("ACL", "SETUSER", "someone", *refused)
     try:
         await redis_ports.fire(transport, "a")
         for _ in range(2):
             assert await names(transport) == ["a"]
     finally:
-        redis_server.execute("ACL", "SETUSER", "default", "+@all")
+        redis_server.execute("ACL", "DELUSER", "someone")
     assert scans(redis_server) == 1
 
 

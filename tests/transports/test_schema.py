@@ -9,6 +9,7 @@ import pytest
 
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportError
+from lightbus.options import Secret
 from lightbus.transports.redis.schema import transport as redis_schema
 from tests.support.servers import Server
 
@@ -158,12 +159,13 @@ async def test_names_stay_where_redis_does_not_let_them_go(redis_ports: Ports, r
     schema = redis_ports.schema()
     await schema.store({"shop": CONTRACT}, 60)
     redis_server.execute("SADD", "schemas", *(f"a{n:06}" for n in range(1_500)))
-    redis_server.execute("ACL", "SETUSER", "default", "-srem")
+    redis_server.execute("ACL", "SETUSER", "reader", "reset", "on", ">secret", "~*", "&*", "+@all", "-srem")
     try:
+        reader = redis_ports.schema(username="reader", password=Secret("secret"))
         for _ in range(2):
-            assert await schema.load() == {"shop": CONTRACT}
+            assert await reader.load() == {"shop": CONTRACT}
     finally:
-        redis_server.execute("ACL", "SETUSER", "default", "+@all")
+        redis_server.execute("ACL", "DELUSER", "reader")
     assert redis_server.execute("SCARD", "schemas") == 1_501
 
 

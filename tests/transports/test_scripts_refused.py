@@ -400,7 +400,7 @@ class Someone:
 
     def __init__(self, server: Server, name: str = "") -> None:
         self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape", replyError=ReplyError)
-        self._link = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        self._link = socket.create_connection(("127.0.0.1", server.port), timeout=60)
         if name:
             self.do("AUTH", name, "any")
 
@@ -479,9 +479,9 @@ class Bench:
         self.admin.close()
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(params=KINDS)
 def bench(request: pytest.FixtureRequest, servers: ServerPool) -> Iterator[Bench]:
-    """One bench per kind of server."""
+    """A bench on each kind of server: after a test that was cut short, connections have replies left."""
     kind: Kind = request.param
     require(kind)
     made = Bench(servers.clean(kind))

@@ -87,8 +87,16 @@ def show(group: str, as_json: bool, scan: bool, **options: Any) -> None:
 
 @command.command("rm", epilog="Example: lightbus group rm mailer-old --dry-run")
 @_group
+@click.option(
+    "--drop-unread",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="With --yes: at most so many events may go that wait for it or are its dead letters.",
+)
 @_to_act
-def rm(group: str, dry_run: bool, yes: bool, because: str, scan: bool, **options: Any) -> None:
+def rm(
+    group: str, drop_unread: int | None, dry_run: bool, yes: bool, because: str, scan: bool, **options: Any
+) -> None:
     """Remove a group that nobody reads, and all that waits for it; says what goes, and asks first."""
     manifest = begin(options)
     found = _find(manifest, group, scan)
@@ -98,9 +106,17 @@ def rm(group: str, dry_run: bool, yes: bool, because: str, scan: bool, **options
     sentences = [f"{each.status.stream}: {prospects.kept(each.status)}" for each in found]
     if not _is_meant(sentences, done, question, dry_run, yes):
         return
+    most = (drop_unread or 0) if yes else drop_unread
 
     async def remove(client: BusClient, names: list[str]) -> None:
-        await groups.remove(client, await groups.find(client, names, group), by=actor(because))
+        found = await groups.find(client, names, group)
+        goes = groups.kept_for(found)
+        if most is not None and goes > most:
+            raise click.UsageError(
+                f"{counted(goes, 'event')} would go that wait for {group} or are its dead letters: "
+                f"if nobody needs them, add --drop-unread {goes}"
+            )
+        await groups.remove(client, found, by=actor(because))
 
     on_the_bus(manifest, remove)
     print(done)

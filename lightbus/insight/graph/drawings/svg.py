@@ -99,7 +99,10 @@ def _arrow(arrow: Arrow, start: Point, end: Point) -> str:
     bend = (x2 - x1) / 2
     path = f"M{x1:g} {y1:g} C{x1 + bend:g} {y1:g} {x2 - bend:g} {y2:g} {x2:g} {y2:g}"
     head = "" if arrow.kind == "owns" else _head(kinds.removesuffix(" absent"), x2, y2)
-    title = f"{arrow.source.title} {arrow.kind} {arrow.label}" if arrow.kind != "listens" else arrow.label
+    title = arrow.label
+    if arrow.kind != "listens":
+        named = f": {arrow.label}" if arrow.label != arrow.kind else ""
+        title = f"{arrow.source.title} {arrow.kind} {arrow.target.title}{named}"
     return f'<g><title>{_text(title)}</title><path class="{kinds}" d="{path}"/>{head}</g>'
 
 

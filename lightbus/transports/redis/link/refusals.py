@@ -144,8 +144,8 @@ class ReplyError(TransportError):
 
     @property
     def said(self) -> str:
-        """The words of Redis."""
-        return str(self.args[0])
+        """The words of Redis, without the arguments of a command that it does not know: a payload, maybe."""
+        return str(self.args[0]).partition(", with args beginning with")[0]
 
     @property
     def code(self) -> str:

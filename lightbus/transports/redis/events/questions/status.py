@@ -265,11 +265,16 @@ def _consumers(
 ) -> tuple[ConsumerStatus, ...]:
     """Put together a process's reading of the stream and of its retry stream, which 1.x does not know."""
     found: dict[bytes, tuple[int, int]] = {}
-    again = {facts["name"] for facts in map(_facts, retrying)}
-    for facts in map(_facts, (*reading, *retrying)):
-        name, idle = facts["name"], facts["idle"]
-        pending, least = found.get(name, (0, idle))
-        found[name] = pending + facts["pending"], min(least, idle)
+    again = set()
+    for of_stream, replies in ((True, reading), (False, retrying)):
+        for reply in replies:
+            # A bus may have thousands of them, so the names of their facts stay as they are.
+            facts = dict(zip(reply[::2], reply[1::2], strict=True))
+            name, idle = facts[b"name"], facts[b"idle"]
+            pending, least = found.get(name, (0, idle))
+            found[name] = pending + facts[b"pending"], min(least, idle)
+            if not of_stream:
+                again.add(name)
     found.pop(NOBODY.encode(), None)
     return tuple(
         ConsumerStatus(name.decode("utf-8", "replace"), pending, idle / 1000, name not in again)
