@@ -137,6 +137,7 @@ class ScheduleCard:
         outcome: ``ok`` or ``error``; None while it runs.
         running: How many runs go on now.
         by: Who wanted the last run; empty if it was its time.
+        missed: ``run_once`` if the last time that was missed is made up for, else ``skip``.
     """
 
     name: str = ""
@@ -149,6 +150,7 @@ class ScheduleCard:
     outcome: str | None = None
     running: int = 0
     by: str = ""
+    missed: str = "skip"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
