@@ -1,7 +1,7 @@
 """Takes the pictures of the console from ``make console``: ``python -m docs.screenshots.console``.
 
-Each screen is taken at the width of a desk and at that of a phone, light and dark. With the names of screens
-after it, only these are taken; with ``--to FOLDER``, the pictures are put there.
+Each screen is taken at the width of a desk and at that of a phone, light and dark: those that the docs show,
+or those whose names come after it, to look at any other; with ``--to FOLDER``, the pictures are put there.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ SCREENS: Mapping[str, Screen] = {
     "graph": Screen("/graph", "figure.graph svg"),
     "audit": Screen("/audit"),
 }
+#: The screens whose pictures are in the docs: not all, as a repository carries each picture for ever.
+IN_DOCS = ("overview", "listener", "fire")
 #: The width and height of each kind of window, and what the names of its pictures end with.
 WINDOWS = {"": (1280, 900), "-phone": (390, 844)}
 #: Seconds until there is something to see.
@@ -68,7 +70,7 @@ _WATCHED = 60.0
 
 
 def main() -> None:
-    """Start the shop, and take a picture of each screen, wide and narrow, light and dark."""
+    """Start the shop, and take pictures of screens, wide and narrow, light and dark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*SCREENS, []], default=[])
     parser.add_argument("--to", type=Path, default=PICTURES)
@@ -77,7 +79,7 @@ def main() -> None:
     with opened() as (page, address):
         page.goto(address)
         page.wait_for_timeout(_WATCHED * 1000)
-        for name in options.names or SCREENS:
+        for name in options.names or IN_DOCS:
             take(page, address, name, options.to)
 
 

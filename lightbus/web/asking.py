@@ -12,7 +12,7 @@ from lightbus.insight.traffic.pace import Paces
 from lightbus.manifest.model import Manifest, Permission
 
 from .access.rights import User
-from .drafts import Drafts
+from .actions.drafts import Drafts
 from .looks import Look, Looks
 
 

@@ -27,9 +27,9 @@ from .access.tokens import Tokens
 from .access.users import ByProxy, ByToken, Door, Embedded, Open, Resolve
 from .actions.action import Action
 from .actions.desk import Desk
+from .actions.drafts import Drafts
 from .asking import Asked, Fields, Screen, View
 from .contents import ACTIONS, NAVIGATION, SCREENS, VIEWS
-from .drafts import Drafts
 from .files import static_files
 from .flashes import Flashes
 from .looks import Looks

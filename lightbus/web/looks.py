@@ -19,7 +19,7 @@ from lightbus.transports.cards import Card
 from lightbus.transports.rpc import QueuedCalls
 
 from .actions.errands import Caretaker
-from .kinds import Row, rows_of
+from .pages.kinds import Row, rows_of
 from .reading import Reading, Seen
 from .tails import Tails
 

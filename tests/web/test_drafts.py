@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightbus.web.access.rights import User
-from lightbus.web.drafts import Drafts
+from lightbus.web.actions.drafts import Drafts
 
 ANN, BOB = User("ann"), User("bob")
 

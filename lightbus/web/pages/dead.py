@@ -27,7 +27,7 @@ from lightbus.insight.dead_letters.errands import Errand
 from lightbus.insight.masking import MASK
 from lightbus.transports.events import DeadLetter
 from lightbus.web.asking import Asked, Screen
-from lightbus.web.kinds import Row, rows_of
+from lightbus.web.pages.kinds import Row, rows_of
 
 _FILTER = ("listener", "event", "error", "reason", "fingerprint")
 

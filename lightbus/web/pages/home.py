@@ -12,8 +12,8 @@ from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.verdicts import Verdict, of_api, of_group, of_process
 from lightbus.transports.cards import Card
 from lightbus.values.wording import counted, noun
-from lightbus.web.kinds import Row
 from lightbus.web.looks import Look
+from lightbus.web.pages.kinds import Row
 
 from .listeners import Behind, listeners
 

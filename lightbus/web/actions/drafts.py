@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .access.rights import User
+from lightbus.web.access.rights import User
 
 #: The most that are kept, and for how many seconds.
 _MOST, _KEPT = 100, 900.0
