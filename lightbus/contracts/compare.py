@@ -72,6 +72,16 @@ def compare(old: dict[str, Any], new: dict[str, Any], api: str = "") -> list[Dif
     ]
 
 
+def is_whole(contract: Mapping[str, Any]) -> bool:
+    """Tell whether a contract has all that is compared: anybody may have put it on the bus."""
+    parts = {"rpcs": ("parameters", "response"), "events": ("parameters",)}
+    return all(
+        isinstance(contract.get(kind), Mapping)
+        and all(isinstance(each, Mapping) and each.keys() >= {*wanted} for each in contract[kind].values())
+        for kind, wanted in parts.items()
+    )
+
+
 def compare_all(old: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]) -> list[Difference]:
     """Compare two sets of contracts, by API.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import Any, TypeVar
@@ -14,19 +13,19 @@ from lightbus.bus.groups import belongs, heirs_of
 from lightbus.contracts.expectations import doubts
 from lightbus.declared.settings import CONTROL, Identity
 from lightbus.exceptions import TransportError, TransportUnavailable
-from lightbus.transports.cards import Card, Pause, ScheduleCard
+from lightbus.transports.cards import Card, ScheduleCard
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.rpc import QueueStatus
 from lightbus.transports.unserved import consequence, loss, remedy, state, to_move, waiting, whose
 
 from .cards import last_runs, mixed_versions, read_cards, read_lost, read_pauses
 from .groups import names_of
+from .listeners import ListenerStatus as ListenerStatus
+from .listeners import Pauses, listener
 from .processes import ProcessStatus as ProcessStatus
 from .processes import processes
 
 T = TypeVar("T")
-#: The pauses that hold, by service and listener.
-Pauses = Mapping[tuple[str, str], Pause]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +52,6 @@ class ApiStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerStatus:
-    """A listener's group and one of its streams; what is not told here is as in :class:`GroupStatus`.
-
-    Args:
-        service: The listener's service.
-        name: The listener.
-        processes: The processes that read the events, as far as is known.
-        ended: How many processes have read them and are gone.
-        is_served: Whether one of them was heard of within the last minute.
-        gone: How many events left the stream before they were read, as far as that is known.
-        group: The group: the service and the listener, with a dash between them.
-        fired: How many events the stream has ever got; None if that is not known.
-        read: How many of them the group has read; likewise.
-        paused: Since when it is paused, by whom and until when, in words; empty if it is not.
-    """
-
-    service: str
-    name: str
-    stream: str
-    lag: int
-    lag_is_exact: bool
-    pending: int
-    retrying: int
-    dead: int
-    processes: tuple[str, ...]
-    ended: int = 0
-    is_served: bool = True
-    gone: int = 0
-    group: str = ""
-    fired: int | None = None
-    read: int | None = None
-    paused: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ScheduleStatus:
     """A schedule of a service that some process has on its card.
 
@@ -101,6 +65,7 @@ class ScheduleStatus:
         process: The process that has run it last; empty if none of those that live has.
         running: How many runs go on.
         by: Who wanted the last run; empty if it was its time.
+        missed: ``run_once`` if the last time that was missed is made up for, else ``skip``.
     """
 
     service: str
@@ -114,6 +79,7 @@ class ScheduleStatus:
     process: str
     running: int
     by: str = ""
+    missed: str = "skip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +185,7 @@ async def survey(
     services = apis.services(client) | {card.service for card in cards}
     named = [names_of(group, services) for group in groups]
     pauses = await _pauses(client, services | {service for service, _ in named}, notes)
-    found = [_listener(group, names, pauses, lost) for group, names in zip(groups, named, strict=True)]
+    found = [listener(group, names, pauses, lost) for group, names in zip(groups, named, strict=True)]
     paused = {each.group: each.paused for each in found if each.paused}
     seen = Overview(
         processes(apis.owners, queues, groups, named, cards, lost),
@@ -355,7 +321,7 @@ def _schedule(known: tuple[tuple[str, str], tuple[Card, ScheduleCard]]) -> Sched
     (service, name), (card, it) = known
     process = card.process if it.started is not None else ""
     times = f"{it.times} ({it.timezone})" if it.timezone else it.times
-    last = (it.started, it.seconds, it.outcome, process, it.running, it.by)
+    last = (it.started, it.seconds, it.outcome, process, it.running, it.by, it.missed)
     return ScheduleStatus(service, name, times, it.scope, it.next_run, *last)
 
 
@@ -368,32 +334,3 @@ def _outboxes(cards: Sequence[Card]) -> list[OutboxStatus]:
             if it.sent is not None and it.sent > (known.sent or 0.0):
                 found[key] = replace(known, process=card.process, sent=it.sent)
     return [found[key] for key in sorted(found)]
-
-
-def _listener(
-    group: GroupStatus, names: tuple[str, str], pauses: Pauses, lost: AbstractSet[Identity]
-) -> ListenerStatus:
-    service, name = names
-    killed = {it.process_name for it in lost if it.service_name == service}
-    there = [
-        c.process_name for c in group.consumers if c.is_1x or (c.is_alive and c.process_name not in killed)
-    ]
-    pause = pauses.get(names)
-    return ListenerStatus(
-        service,
-        name,
-        group.stream,
-        group.lag,
-        group.lag_is_exact,
-        group.pending,
-        group.retrying,
-        group.dead,
-        tuple(there),
-        len(group.consumers) - len(there),
-        group.is_served,
-        group.gone,
-        group.group,
-        group.fired,
-        group.read,
-        pause.in_words() if pause is not None else "",
-    )

@@ -75,9 +75,8 @@ def processes(
     for api_name, identities in owners.items():
         for who in (each for each in identities if each not in lost):
             process(who.service_name, who.process_name).owns.append(api_name)
-    shown = Counter(card.process for card in cards)
-    # Nobody owns an API that describes the bus itself: the card says whose process it is.
-    known = {card.process: card.service for card in cards if shown[card.process] == 1}
+    # Nobody owns an API that describes the bus itself: what else the process does says whose it is.
+    known = _known(cards, owners, groups, listeners)
     for queue in queues:
         services = known | {who.process_name: who.service_name for who in owners[queue.api_name]}
         for name in queue.process_names:
@@ -97,6 +96,22 @@ def processes(
     for card in cards:
         _note_card(process(card.service, card.process), card)
     return [found[key] for key in sorted(found)]
+
+
+def _known(
+    cards: Sequence[Card],
+    owners: Mapping[str, Sequence[Identity]],
+    groups: Sequence[GroupStatus],
+    listeners: Sequence[tuple[str, str]],
+) -> dict[str, str]:
+    """Return the service of each process whose name only one service has."""
+    found = {(card.process, card.service) for card in cards}
+    # A process that has just been started shows no card yet.
+    found |= {(who.process_name, who.service_name) for each in owners.values() for who in each}
+    for group, (service, _) in zip(groups, listeners, strict=True):
+        found |= {(each.process_name, service) for each in group.consumers if each.is_alive and service}
+    times = Counter(process for process, _ in found)
+    return {process: service for process, service in found if times[process] == 1}
 
 
 def _note_card(process: ProcessStatus, card: Card) -> None:

@@ -133,6 +133,7 @@ class ScheduleCard(msgspec.Struct, frozen=True, kw_only=True):
         outcome: ``ok`` or ``error``; None while it runs.
         running: How many runs go on now.
         by: Who wanted the last run; empty if it was its time.
+        missed: ``run_once`` if the last time that was missed is made up for, else ``skip``.
     """
 
     name: str = ""
@@ -145,6 +146,7 @@ class ScheduleCard(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
     running: int = 0
     by: str = ""
+    missed: str = "skip"
 
 
 class OutboxCard(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from .groups import SILENT as SILENT
 from .groups import ConsumerStatus as ConsumerStatus
 from .groups import GroupChanges
 from .groups import GroupStatus as GroupStatus
+from .groups import Held as Held
 from .groups import Standing as Standing
 from .groups import StreamStatus as StreamStatus
 from .merging import LetterId as LetterId

@@ -43,6 +43,21 @@ class ConsumerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """An event that a process has read and not settled.
+
+    Args:
+        native_id: The broker's id of it.
+        process: The process.
+        idle: Seconds since that process was last heard to hold it.
+    """
+
+    native_id: str
+    process: str
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
 class GroupStatus:
     """The progress of one listener's group with one stream.
 
@@ -63,6 +78,7 @@ class GroupStatus:
         fired: How many events the stream has ever got; None if that is not known.
         read: How many of them the group has read; likewise.
         gone_is_exact: Whether those that are gone were counted, or are an estimate.
+        held: The oldest event that a process holds in its first attempt; None if none does.
     """
 
     group: str
@@ -81,6 +97,7 @@ class GroupStatus:
     fired: int | None = None
     read: int | None = None
     gone_is_exact: bool = True
+    held: Held | None = None
 
     @property
     def idle(self) -> float | None:

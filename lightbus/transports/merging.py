@@ -97,3 +97,9 @@ def age_of(native_id: str | None) -> tuple[int, int]:
     """Return what is less of an event that is newer, by the broker's id of it."""
     found = NATIVE_ID.fullmatch(native_id or "")
     return (-int(found[1]), -int(found[2])) if found else (0, 0)
+
+
+def stored_at(native_id: str | None) -> float | None:
+    """Return when an event was stored, as a Unix time; None if the broker's id of it does not tell."""
+    milliseconds = -age_of(native_id)[0]
+    return milliseconds / 1000 if milliseconds else None

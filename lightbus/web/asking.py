@@ -8,10 +8,12 @@ from typing import Any
 
 from lightbus.bus.client import BusClient
 from lightbus.insight.audit import Actor
+from lightbus.insight.traffic.pace import Paces
 from lightbus.manifest.model import Manifest, Permission
 
 from .access.rights import User
-from .looks import Looks
+from .actions.drafts import Drafts
+from .looks import Look, Looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Asked:
         by: They, for the audit.
         name: The name at the end of the address.
         fields: What they have filled in: the form, or the query of the address.
+        drafts: The forms that are to be confirmed.
         root: The path beneath which the console is, for what is no whole page.
     """
 
@@ -55,6 +58,7 @@ class Asked:
     by: Actor
     name: str
     fields: Fields
+    drafts: Drafts
     root: str = ""
 
     @property
@@ -66,6 +70,26 @@ class Asked:
     def api_names(self) -> list[str]:
         """The APIs whose brokers are asked."""
         return self.manifest.all_apis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A page that shows what was seen at the last look, which all who look share.
+
+    Args:
+        path: Its address.
+        template: Its template, which extends ``seen.html`` and shows what was made as ``it``.
+        title: Its title.
+        make: Makes what it shows of a look at the bus and of the name in its address; None if there is none
+            such.
+        shows_letters: Whether it shows what dead letters have in common, which is asked for besides.
+    """
+
+    path: str
+    template: str
+    title: str
+    make: Callable[[Look, Paces, str], Any]
+    shows_letters: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

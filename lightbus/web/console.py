@@ -27,8 +27,9 @@ from .access.tokens import Tokens
 from .access.users import ByProxy, ByToken, Door, Embedded, Open, Resolve
 from .actions.action import Action
 from .actions.desk import Desk
-from .asking import Asked, Fields, Screen
-from .contents import ACTIONS, NAVIGATION, PAGES, SCREENS, Make
+from .actions.drafts import Drafts
+from .asking import Asked, Fields, Screen, View
+from .contents import ACTIONS, NAVIGATION, SCREENS, VIEWS
 from .files import static_files
 from .flashes import Flashes
 from .looks import Looks
@@ -63,6 +64,7 @@ class Console:
         self._looks = Looks(manifest)
         self._door = _door(manifest, resolve)
         self._rights = Rights(options)
+        self._drafts = Drafts()
         flashes = Flashes()
         self._rendering = Rendering(
             options.refresh,
@@ -75,7 +77,7 @@ class Console:
         pages = Starlette(
             routes=[
                 *(self._screen_route(each) for each in SCREENS),
-                *(self._route(*each) for each in PAGES),
+                *(self._route(each) for each in VIEWS),
                 *(self._action_route(each) for each in ACTIONS),
                 Route("/login", self._log_in, methods=["POST"]),
                 Route("/logout", self._log_out, methods=["POST"]),
@@ -110,21 +112,22 @@ class Console:
         finally:
             await self.close_async()
 
-    def _route(self, path: str, template: str, title: str, make: Make) -> Route:
+    def _route(self, view: View) -> Route:
         """Return the route of a page that shows what is on the bus."""
 
         async def answer(request: Request) -> Response:
             user = await self._user(request)
             name = str(request.path_params.get("name", request.query_params.get("focus", "")))
-            seen = await self._looks.look()
-            it = make(seen.value, self._looks.paces, name) if seen.value is not None else None
+            seen = await (self._looks.look_at_letters() if view.shows_letters else self._looks.look())
+            it = view.make(seen.value, self._looks.paces, name) if seen.value is not None else None
             if it is None and seen.value is not None:
-                why = f"There is no {title.lower()} {name} on the bus now."
+                why = f"There is no {view.title.lower()} {name} on the bus now."
                 return self._rendering.error(request.scope, 404, why, user)
-            about = {"title": title, "name": name, "seen": seen, "it": it}
-            return self._rendering.page(request.scope, template, user, 503 if it is None else 200, **about)
+            about = {"title": view.title, "name": name, "seen": seen, "it": it}
+            status = 503 if it is None else 200
+            return self._rendering.page(request.scope, view.template, user, status, **about)
 
-        return Route(path, answer)
+        return Route(view.path, answer)
 
     def _screen_route(self, screen: Screen) -> Route:
         """Return the route of a page that asks the bus itself."""
@@ -184,7 +187,8 @@ class Console:
         )
         name = str(request.path_params.get("name", ""))
         root = self._rendering.root(request.scope)
-        return Asked(self._looks, self._manifest, user, self._may(user), by, name, fields, root)
+        may = self._may(user)
+        return Asked(self._looks, self._manifest, user, may, by, name, fields, self._drafts, root)
 
     async def _while_known(self, request: Request, parts: AsyncIterable[Any]) -> AsyncIterator[Any]:
         """Go through an answer that has no end, as long as whoever gets it may look."""

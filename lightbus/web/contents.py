@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-from lightbus.insight.traffic.pace import Paces
+from collections.abc import Sequence
 
 from .actions import dead_letters, groups, pauses, runs, tries
+from .actions import events as event_actions
 from .actions.action import Action
-from .asking import Screen
-from .looks import Look
+from .asking import Screen, View
 from .pages import (
     apis,
     audit,
@@ -27,18 +24,16 @@ from .pages import (
 )
 from .pages.trying import page as trying
 
-#: Makes what a page shows of a look at the bus and of the name in its address; None if there is none such.
-Make = Callable[[Look, Paces, str], Any]
-#: The address, template and title of each page that shows what is on the bus, and what makes it.
-PAGES: Sequence[tuple[str, str, str, Make]] = (
-    ("/", "home.html", "Overview", home.home),
-    ("/services/{name:path}", "service.html", "Service", services.service),
-    ("/apis/{name:path}", "api.html", "API", apis.api),
-    ("/listeners", "listeners.html", "Listeners", listeners.listeners),
-    ("/listeners/{name:path}", "listener.html", "Listener", listeners.listener),
-    ("/calls", "calls.html", "Calls", calls.calls),
-    ("/schedules", "schedules.html", "Schedules", schedules.schedules),
-    ("/graph", "graph.html", "Graph", graph.graph),
+#: The pages that show the last look at the bus.
+VIEWS: Sequence[View] = (
+    View(path="/", template="home.html", title="Overview", make=home.home, shows_letters=True),
+    View(path="/services/{name:path}", template="service.html", title="Service", make=services.service),
+    View(path="/apis/{name:path}", template="api.html", title="API", make=apis.api),
+    View(path="/listeners", template="listeners.html", title="Listeners", make=listeners.listeners),
+    View(path="/listeners/{name:path}", template="listener.html", title="Listener", make=listeners.listener),
+    View(path="/calls", template="calls.html", title="Calls", make=calls.calls),
+    View(path="/schedules", template="schedules.html", title="Schedules", make=schedules.schedules),
+    View(path="/graph", template="graph.html", title="Graph", make=graph.graph),
 )
 #: The pages that ask the bus themselves, in the order in which their addresses are compared.
 SCREENS: Sequence[Screen] = (
@@ -55,6 +50,7 @@ ACTIONS: Sequence[Action] = (
     *groups.ACTIONS,
     *runs.ACTIONS,
     *dead_letters.ACTIONS,
+    *event_actions.ACTIONS,
     *tries.ACTIONS,
 )
 #: The pages that each page leads to, with the words that do so.

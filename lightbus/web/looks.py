@@ -13,11 +13,13 @@ from lightbus.insight.masking import Masking
 from lightbus.insight.overview import Overview, survey
 from lightbus.insight.traffic.calls import Ages, queued
 from lightbus.insight.traffic.pace import Paces
+from lightbus.insight.traffic.revisions import Revisions
 from lightbus.manifest.model import Manifest
 from lightbus.transports.cards import Card
 from lightbus.transports.rpc import QueuedCalls
 
 from .actions.errands import Caretaker
+from .pages.kinds import Row, rows_of
 from .reading import Reading, Seen
 from .tails import Tails
 
@@ -32,6 +34,8 @@ class Look:
         contracts: The contracts that are published, by API.
         queued: The calls that wait and run.
         ages: When those were first seen.
+        revisions: The last changes of contracts that were seen.
+        letters: What dead letters have in common, where that was asked for.
     """
 
     overview: Overview
@@ -39,6 +43,8 @@ class Look:
     contracts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     queued: Sequence[QueuedCalls] = ()
     ages: Ages = field(default_factory=Ages)
+    revisions: Revisions = field(default_factory=Revisions)
+    letters: Sequence[Row] = ()
 
 
 class Looks:
@@ -59,6 +65,7 @@ class Looks:
         #: How fast its listeners go.
         self.paces = Paces()
         self._ages = Ages()
+        self._revisions = Revisions()
         #: What dead letters have in common.
         self.dead = Reading(self._sample, manifest.web.refresh)
         #: Does what was asked of any console.
@@ -71,6 +78,15 @@ class Looks:
     async def look(self) -> Seen[Look]:
         """Return what is on the bus, as it was seen within ``web.refresh``."""
         return await self._reading.look()
+
+    async def look_at_letters(self) -> Seen[Look]:
+        """Return the same, with what dead letters have in common, if there are any."""
+        seen = await self.look()
+        if seen.value is None or not any(it.dead for it in seen.value.overview.listeners):
+            return seen
+        found = (await self.dead.look()).value
+        letters = rows_of(found, self.masking) if found is not None else []
+        return replace(seen, value=replace(seen.value, letters=letters))
 
     def renew(self) -> None:
         """See to it that the next look is a new one, since something was done."""
@@ -96,4 +112,5 @@ class Looks:
         self.paces.note(now, seen.overview.listeners)
         self._ages.note(now, calls)
         self.masking.know(seen.contracts)
-        return Look(seen.overview, seen.cards, seen.contracts, calls, self._ages)
+        self._revisions.note(time.time(), seen.contracts)
+        return Look(seen.overview, seen.cards, seen.contracts, calls, self._ages, self._revisions)

@@ -167,7 +167,13 @@ def schedule_cards(parts: Parts, worker: Worker) -> Iterator[ScheduleCard]:
         known = {} if past is None else {each: getattr(past, each) for each in past.__slots__}
         running = worker.schedules.runs_of(name)
         yield ScheduleCard(
-            name=name, times=it.times, timezone=it.timezone, scope=it.scope, running=running, **known
+            name=name,
+            times=it.times,
+            timezone=it.timezone,
+            scope=it.scope,
+            running=running,
+            missed=it.missed,
+            **known,
         )
 
 

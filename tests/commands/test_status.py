@@ -17,6 +17,7 @@ import pytest
 import lightbus
 from lightbus.cli.status_screen import Look, _listener, _processes, looked, screen
 from lightbus.cli.tables import Verdict
+from lightbus.declared.settings import Identity
 from lightbus.insight.overview import (
     ApiStatus,
     ListenerStatus,
@@ -232,6 +233,22 @@ def test_processes_that_ended_are_said_to_have_and_many_are_one_row() -> None:
         (Verdict("1.x"), "web", "old", (), (), "5 min ago"),
     ]
     assert [row[2] for row in _processes(ended[:3])] == ["p000", "p001", "p002"]
+
+
+def test_a_process_without_a_card_belongs_to_the_only_service_that_has_its_name() -> None:
+    health = QueueStatus("internal.health", 0, 0, ("one", "both"))
+    owners = {
+        "internal.health": (),
+        "auth": (Identity("accounts", "one"), Identity("accounts", "both")),
+        "shop": (Identity("shop", "both"),),
+    }
+    found = processes(owners, [health], [], [], [])
+    assert [(it.service, it.name, it.serves) for it in found] == [
+        ("", "both", ["internal.health"]),
+        ("accounts", "both", []),
+        ("accounts", "one", ["internal.health"]),
+        ("shop", "both", []),
+    ]
 
 
 def test_an_api_that_a_process_only_owns_or_only_serves_is_said_to_be() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from lightbus.insight.overview import ListenerStatus
+from dataclasses import replace
+
+from lightbus.insight.listeners import ListenerStatus
 from lightbus.insight.traffic.pace import Pace, Paces
+from lightbus.transports.groups import Held
 
 
 def listener(fired: int | None, read: int | None, name: str = "mailer") -> ListenerStatus:
@@ -82,3 +85,19 @@ def test_a_long_hour_has_no_more_points_than_are_wanted_and_the_last_look() -> N
     points = paces.series([listener(1, 1)], 180)
     assert 170 < len(points) <= 180 and points[-1].at == 3495 and points[-1].fired == 1.0
     assert paces.series([], 180) == []
+
+
+def test_an_event_is_held_since_it_was_first_seen_with_its_process() -> None:
+    paces = Paces()
+
+    def held(at: float, process: str) -> Pace:
+        it = replace(listener(5, 5), held=Held("1-0", process, 0.0))
+        paces.note(at, [it])
+        return paces.of(it)
+
+    assert (held(10.0, "p1").held, held(10.0, "p1").held_is_least) == (0.0, True)
+    assert (held(40.0, "p1").held, held(40.0, "p1").held_is_least) == (30.0, True)
+    assert (held(50.0, "p2").held, held(50.0, "p2").held_is_least) == (0.0, False)
+    assert held(75.0, "p2").held == 25.0
+    paces.note(80.0, [listener(5, 5)])
+    assert paces.of(listener(5, 5)).held is None

@@ -19,6 +19,7 @@ from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.redis.events import membership
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.questions.status import Gone, events_gone
+from lightbus.transports.redis.events.transport import RedisEventTransport
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.scripts import TRIM
 from tests.conftest import require
@@ -160,12 +161,16 @@ async def test_a_group_says_what_it_has_not_read_holds_retries_and_put_aside(por
     now = await status(transport)
     assert (now.lag, now.pending, now.retrying, now.dead) == (3, 1, 1, 1)
     assert [(each.process_name, each.pending) for each in now.consumers] == [("p1", 1)]
+    if isinstance(transport, RedisEventTransport):
+        assert first.held is None and now.held is not None
+        assert (now.held.process, now.held.native_id) == ("p1", c.message.native_id)
     c.ack()
 
     async def settled() -> bool:
         return (await status(transport)).pending == 0
 
     await eventually_async(settled)
+    assert (await status(transport)).held is None
 
 
 async def test_the_lag_of_a_group_that_began_in_the_middle_is_counted(any_ports: Ports) -> None:

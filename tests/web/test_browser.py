@@ -160,7 +160,7 @@ def paths() -> list[str]:
     """The address of each page that shows something."""
     named = ["/tail", "/services/shop", "/apis/auth", "/listeners/shop-mailer", "/graph?focus=shop"]
     # One that is done at once, one that says first what it would do, and one that wants a reason.
-    forms = [f"/actions/{name}?{urlencode(FORMS[name])}" for name in ("pause", "seek", "remove")]
+    forms = [f"/actions/{name}?{urlencode(FORMS[name])}" for name in ("pause", "seek", "remove", "fire")]
     return [*(path for path, _ in NAVIGATION), *named, *forms, "/nothing"]
 
 

@@ -40,13 +40,14 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     **{name: {"listener": "shop-mailer", "because": "mended"} for name in ("replay_many", "drop_many")},
     "stop_errand": {"errand": "0123456789abcdef"},
     "call": {"target": "auth.check_password", "/username": "ann"},
-    "fire": {"target": "auth.user_registered", "/username": "ann"},
+    "fire": {"target": "auth.user_registered", "/username": "ann", "confirmed": "yes"},
+    "reveal_event": {"id": "none", "because": "somebody has asked"},
 }
 #: What is answered to each by a bus of nothing but cards; 303 if not here.
 ANSWERS = {
     "resume": 409,
     "run_schedule": 409,
-    **dict.fromkeys(("replay", "drop", "edit", "reveal"), 409),
+    **dict.fromkeys(("replay", "drop", "edit", "reveal", "reveal_event"), 409),
     **dict.fromkeys(("replay_many", "drop_many"), 409),
     "stop_errand": 422,
     "call": 502,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
 
-from lightbus import Api, Event, Sensitive
+from lightbus import Api, Event, Parameter, Sensitive
 from lightbus.cli.arguments import parse
 from lightbus.contracts.validator import compile
 from lightbus.exceptions import InvalidParameters
@@ -140,7 +142,7 @@ def test_the_command_and_the_python_mean_the_same(kwargs: dict[str, Any]) -> Non
 class TryApi(Api):
     """Something to try."""
 
-    told = Event(parameters=["name"])
+    told = Event(parameters=["name", Parameter("secret", Annotated[str, Sensitive], "")])
 
     class Meta:
         name = "tries"
@@ -177,13 +179,66 @@ async def test_a_procedure_is_called_and_an_event_fired() -> None:
         assert failed.status_code == 502 and "did not end well" in failed.text and "canary" not in failed.text
         unfit = await browser.post("/actions/call", data={**sent, "json": '{"name": 1}'}, headers=OURS)
         assert unfit.status_code == 422 and "canary" not in unfit.text
-        fired = await browser.post(
-            "/actions/fire", data={"target": "tries.told", "/name": "Ann"}, headers=OURS
-        )
-        assert fired.status_code == 200 and "It was fired." in fired.text
+        wanted = {"target": "tries.told", "/name": "Ann", "/secret": "canary"}
+        planned = await browser.post("/actions/fire", data=wanted, headers=OURS)
+        assert planned.status_code == 200 and "canary" not in planned.text
+        assert '"name": "Ann", "secret": "•••"' in read(planned.text).words
+        assert "No event that" in read((await browser.get("/events?api=tries")).text).words
+        sure = {
+            "target": "tries.told",
+            "draft": draft_of(planned.text),
+            "confirmed": "yes",
+            "because": "a test",
+        }
+        fired = await browser.post("/actions/fire", data=sure, headers=OURS)
+        assert fired.status_code == 200 and "It was fired." in fired.text and "canary" not in fired.text
+        again = await browser.post("/actions/fire", data=sure, headers=OURS)
+        assert again.status_code == 422 and "was confirmed before" in again.text, "it is fired once"
         assert "tries.told" in read((await browser.get("/events")).text).words
         audit = read((await browser.get("/audit")).text).words
         assert "call tries.greet" in audit and "fire tries.told" in audit and "canary" not in audit
+
+
+def draft_of(text: str) -> str:
+    """The key of the form that a page wants to be confirmed."""
+    (key,) = re.findall(r'name="draft" value="([^"]+)"', text)
+    return str(key)
+
+
+async def test_an_event_is_fired_again_with_what_is_hidden_in_it() -> None:
+    async with trying("fire", "reveal") as browser:
+        given = {"target": "tries.told", "/name": "Ann", "/secret": "canary", "confirmed": "yes"}
+        assert (await browser.post("/actions/fire", data=given, headers=OURS)).status_code == 200
+        (page,) = {link for link in read((await browser.get("/events")).text).links if "/events/" in link}
+        event = read((await browser.get(page)).text)
+        (path,) = [link for link in event.links if link.startswith("/try/")]
+        form = await browser.get(path)
+        assert "canary" not in form.text and "•••" in form.text
+        like = dict(parse_qsl(urlsplit(path).query))
+        sent = {
+            "target": "tries.told",
+            **like,
+            "json": '{"name": "Bob", "secret": "•••"}',
+            "confirmed": "yes",
+        }
+        done = await browser.post("/actions/fire", data=sent, headers=OURS)
+        assert done.status_code == 200 and "canary" not in done.text, done.text
+        moved = {**sent, "json": '{"name": "•••"}'}
+        refused = await browser.post("/actions/fire", data=moved, headers=OURS)
+        assert refused.status_code == 422 and "canary" not in refused.text, "it can't be moved into the light"
+        gone = await browser.post("/actions/fire", data={**sent, "like": "none", "at": "1-1"}, headers=OURS)
+        assert gone.status_code == 409 and "have no event none" in gone.text
+        newest = next(
+            link
+            for link in read((await browser.get("/events?where=name%3DBob")).text).links
+            if "/events/" in link
+        )
+        (reveal,) = [link for link in read((await browser.get(newest)).text).links if "reveal_event" in link]
+        which = dict(parse_qsl(urlsplit(reveal).query))
+        assert (await browser.post("/actions/reveal_event", data=which, headers=OURS)).status_code == 422
+        shown = await browser.post("/actions/reveal_event", data={**which, "because": "x"}, headers=OURS)
+        assert shown.status_code == 200 and "canary" in shown.text
+        assert "event.reveal" in read((await browser.get("/audit")).text).words
 
 
 async def test_who_may_not_is_told_what_it_takes() -> None:

@@ -33,6 +33,14 @@ async def call(client: BusClient, api: str, name: str, kwargs: Mapping[str, Any]
         return await client.call_rpc_remote(api, name, kwargs)
 
 
+async def check_event(client: BusClient, api: str, name: str, kwargs: Mapping[str, Any]) -> None:
+    """See that an event may be fired by hand, as :func:`fire` does, which raises the same; fire nothing."""
+    await client.load_contracts()
+    BusSchema(client.parts).validate_parameters(api, name, kwargs)
+    if client.settings(api).outbox == "required":
+        raise OutboxRequired(f"{api}.{name} goes through an outbox only, as apis.{api}.outbox says")
+
+
 async def fire(
     client: BusClient, api: str, name: str, kwargs: Mapping[str, Any], version: int, by: Actor
 ) -> EventMessage:
@@ -51,15 +59,11 @@ async def fire(
         OutboxRequired: The manifest wants the events of this API to go through an outbox.
         LightbusException: The contract does not allow it, or the broker does not take it.
     """
-    await client.load_contracts()
-    BusSchema(client.parts).validate_parameters(api, name, kwargs)
-    settings = client.settings(api)
-    if settings.outbox == "required":
-        raise OutboxRequired(f"{api}.{name} goes through an outbox only, as apis.{api}.outbox says")
+    await check_event(client, api, name, kwargs)
     async with acting(client, by, "fire", f"{api}.{name}") as doing:
         doing.hides_errors = True
         message = EventMessage(api, name, dump(dict(kwargs)), version)
         transport = client.transports().event(api)
-        await transport.publish([message], settings.event_fire_timeout)
+        await transport.publish([message], client.settings(api).event_fire_timeout)
         doing.did(message.id)
     return message

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from lightbus.bus.client import BusClient
 from lightbus.contracts.expectations import procedures_of
 from lightbus.insight.cards import read_cards
+from lightbus.insight.listeners import ListenerStatus
 from lightbus.insight.overview import overview
 from lightbus.transports.cards import Card
 
@@ -27,16 +29,17 @@ async def look_at(client: BusClient, *, lag: bool = False) -> Side:
     """
     cards = await read_cards(client)
     await client.parts.watch.load(only_look=True)
-    lags: dict[tuple[str, str], int] = {}
-    if lag:
-        for each in (await overview(client, (), {})).listeners:
-            waits = each.lag + each.pending + each.retrying
-            lags[each.service, each.name] = lags.get((each.service, each.name), 0) + waits
-    return replace(shown_by(cards, lags), procedures=procedures_of(client.parts.contracts.on_bus()))
+    listeners = (await overview(client, (), {})).listeners if lag else []
+    return replace(shown_by(cards, listeners), procedures=procedures_of(client.parts.contracts.on_bus()))
 
 
-def shown_by(cards: Iterable[Card], lags: Mapping[tuple[str, str], int]) -> Side:
-    """Return what cards show; what several processes of a service do is added up."""
+def shown_by(cards: Iterable[Card], listeners: Iterable[ListenerStatus] = ()) -> Side:
+    """Return what cards show; what several processes of a service do is added up.
+
+    Args:
+        cards: The cards.
+        listeners: How far listeners are; none where that is not to be drawn.
+    """
     cards = list(cards)
     links: set[Link] = set()
     per_hour: dict[Link, int] = {}
@@ -57,4 +60,20 @@ def shown_by(cards: Iterable[Card], lags: Mapping[tuple[str, str], int]) -> Side
     # What describes the bus itself is on each of them.
     links = {each for each in links | per_hour.keys() if not each.api.startswith("internal.")}
     services, apis = {card.service for card in cards}, {each.api for each in links}
-    return Side(frozenset(services), frozenset(links), frozenset(apis), per_hour, dict(lags))
+    lags, dead = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for each in listeners:
+        lags[each.service, each.name] += each.lag + each.pending + each.retrying
+        dead[each.service, each.name] += each.dead
+    drawn = (frozenset(services), frozenset(links), frozenset(apis), per_hour)
+    return Side(*drawn, dict(lags), dead=dict(dead), failed=_failed(cards))
+
+
+def _failed(cards: Iterable[Card]) -> dict[str, tuple[int, int]]:
+    """Return how many calls of each API have failed within the last ten minutes, and of how many."""
+    found: dict[str, tuple[int, int]] = {}
+    for it in (it for card in cards for it in card.procedures):
+        failed, runs = found.get(it.api, (0, 0))
+        for outcome, number in it.recent.outcomes.items():
+            failed, runs = failed + (number if outcome != "ok" else 0), runs + number
+        found[it.api] = failed, runs
+    return found

@@ -48,6 +48,8 @@ class Side:
         per_hour: How often procedures were called and events fired within the last hour.
         lags: How many events wait for listeners, by service and listener.
         procedures: The procedures of the APIs whose contract or class is known.
+        dead: How many dead letters listeners have, by service and listener.
+        failed: How many calls of each API have failed within the last ten minutes, and of how many.
     """
 
     services: frozenset[str] = frozenset()
@@ -56,6 +58,8 @@ class Side:
     per_hour: Mapping[Link, int] = field(default_factory=lambda: MappingProxyType({}))
     lags: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     procedures: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
+    dead: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
+    failed: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     def known(self) -> dict[str, Collection[str] | None]:
         """Return the procedures of each API that somebody has; None if only its name is known."""

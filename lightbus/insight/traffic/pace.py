@@ -5,10 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from lightbus.insight.overview import ListenerStatus
+from lightbus.insight.listeners import ListenerStatus
+from lightbus.transports.groups import Held
 
 #: Seconds for which looks are kept, and how many of them.
 _KEPT, _MOST_KEPT = 3600.0, 720
@@ -28,12 +29,16 @@ class Pace:
         behind: How long ago the oldest event was fired that it has not read, to the time between two looks;
             None where that is not known, and 0 where it has read all.
         is_least: Whether it is behind for longer than the looks go back.
+        held: For how long a process has held the oldest event in work; None if none is held.
+        held_is_least: Whether it was held at the first look, and so maybe for longer.
     """
 
     fired: float | None = None
     read: float | None = None
     behind: float | None = None
     is_least: bool = False
+    held: float | None = None
+    held_is_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,9 @@ class Paces:
 
     def __init__(self) -> None:
         self._looks: dict[Key, _Looks] = {}
+        self._began: float | None = None
+        #: The id of the event that is held, the process that holds it, and when that was first and last seen.
+        self._held: dict[Key, tuple[str, str, float, float]] = {}
 
     def note(self, at: float, listeners: Iterable[ListenerStatus]) -> None:
         """Take note of a look.
@@ -85,7 +93,9 @@ class Paces:
             at: When it was, in seconds by any clock that does not go back.
             listeners: What was seen.
         """
+        self._began = at if self._began is None else self._began
         seen = {_key(it): it for it in listeners}
+        self._held = {key: self._holding(key, it.held, at) for key, it in seen.items() if it.held is not None}
         for key in self._looks.keys() - seen.keys():
             del self._looks[key]
         for key, it in seen.items():
@@ -123,6 +133,19 @@ class Paces:
 
     def of(self, it: ListenerStatus) -> Pace:
         """Return the pace of a listener, as it was seen last."""
+        pace, held = self._of(it), self._held.get(_key(it))
+        if held is None:
+            return pace
+        _, _, first, last = held
+        return replace(pace, held=last - first, held_is_least=first == self._began)
+
+    def _holding(self, key: Key, held: Held, at: float) -> tuple[str, str, float, float]:
+        """Return since when an event is held, by the looks."""
+        before = self._held.get(key)
+        is_same = before is not None and before[:2] == (held.native_id, held.process)
+        return held.native_id, held.process, before[2] if before is not None and is_same else at, at
+
+    def _of(self, it: ListenerStatus) -> Pace:
         looks = self._looks.get(_key(it))
         if looks is None:
             return Pace(behind=0.0 if it.lag_is_exact and not it.lag else None)

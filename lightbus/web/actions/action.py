@@ -36,10 +36,14 @@ class Plan:
     Args:
         sentences: What would become of what.
         typed: What has to be typed, such as the count of what would be gone; empty if a button is enough.
+        code: What it would be done with, such as arguments as JSON, without what is hidden; may be empty.
+        draft: The key of the form, where that is kept for the confirmation; empty where its fields tell all.
     """
 
     sentences: Sequence[str]
     typed: str = ""
+    code: str = ""
+    draft: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class Action:
         act: Does it. It gives ``by`` to what does it in ``insight``, which notes it in the audit before and
             after. What it raises as a LightbusException is shown as a sentence above the form.
         fields: Those of its form. The first one says to what it is done.
-        plan: Says what would be done; then it is done only once that was confirmed. None if it does no harm.
+        plan: Says what would be done, or shows the form again with what is wrong with it; it is done only
+            once that was confirmed. None if it does no harm.
         needs_reason: Whether a reason has to be given.
         back: Returns the page to which somebody goes who does not want it after all.
         most_fields: The most fields of its form.
@@ -96,7 +101,7 @@ class Action:
     title: str
     act: Callable[[Asked], Awaitable[Done | Shown]]
     fields: Sequence[Field]
-    plan: Callable[[Asked], Awaitable[Plan]] | None = None
+    plan: Callable[[Asked], Awaitable[Plan | Shown]] | None = None
     needs_reason: bool = False
     back: Callable[[Asked], str] = lambda asked: "/"
     most_fields: int = 50

@@ -21,7 +21,7 @@ from lightbus.web.asking import Asked
 from lightbus.web.flashes import Flashes
 from lightbus.web.rendering import Rendering
 
-from .action import Action, Done, Plan
+from .action import Action, Plan, Shown
 
 logger = logging.getLogger(__name__)
 
@@ -69,21 +69,27 @@ class Desk:
         except LightbusException as e:
             logger.info("%s by %s was not done: %s", action.name, asked.by.user, e)
             return await self._form(action, asked, scope, _trouble_of(e))
-        if not isinstance(done, Done):
-            about = {"title": done.title, **done.about}
-            return self._rendering.page(scope, done.template, asked.user, done.status, **about)
+        if isinstance(done, Shown):
+            return self._shown(done, asked, scope)
         to = self._flashes.say(done.sentence, done.to, asked.user, is_good=done.is_good)
         return RedirectResponse(self._rendering.root(scope) + to, 303)
+
+    def _shown(self, it: Shown, asked: Asked, scope: Mapping[str, Any]) -> Response:
+        about = {"title": it.title, **it.about}
+        return self._rendering.page(scope, it.template, asked.user, it.status, **about)
 
     async def _form(
         self, action: Action, asked: Asked, scope: Mapping[str, Any], trouble: _Trouble | None = None
     ) -> Response:
-        plan: Plan | None = None
+        plan: Plan | Shown | None = None
         if action.plan is not None and not _missing(action, asked):
             try:
                 plan = await action.plan(asked)
             except LightbusException as e:
-                trouble = _trouble_of(e)
+                # Why it was not done comes before what is wrong with doing it again.
+                trouble = trouble if trouble is not None and trouble.why else _trouble_of(e)
+        if isinstance(plan, Shown):
+            return self._shown(plan, asked, scope)
         about = {
             "title": action.title,
             "action": action,

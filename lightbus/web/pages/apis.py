@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lightbus.contracts.compare import is_whole
 from lightbus.contracts.printing import show
 from lightbus.insight.overview import ApiStatus
 from lightbus.insight.traffic.pace import Paces
+from lightbus.insight.traffic.revisions import Revision
 from lightbus.insight.verdicts import Verdict, of_api
 from lightbus.transports.cards import Card
 from lightbus.web.looks import Look
@@ -51,6 +53,7 @@ class Api:
         fires: How often each event was fired within the last hour.
         calls: The procedures that its contract has.
         events: The events that its contract has.
+        revision: How its contract has changed, as far as that was seen; None if it was not.
     """
 
     it: ApiStatus
@@ -61,6 +64,7 @@ class Api:
     fires: list[tuple[str, int]]
     calls: list[str]
     events: list[str]
+    revision: Revision | None
 
 
 def api(look: Look, paces: Paces, name: str) -> Api | None:
@@ -81,12 +85,13 @@ def api(look: Look, paces: Paces, name: str) -> Api | None:
     return Api(
         it,
         of_api(it),
-        show(name, dict(contract)) if contract else "",
+        show(name, dict(contract)) if is_whole(contract) else "",
         _procedures(look.cards, name, contract),
         sorted(listening),
         sorted(_within(name, (card.fires for card in look.cards)).items()),
         sorted(contract.get("rpcs", ())),
         sorted(contract.get("events", ())),
+        look.revisions.of(name),
     )
 
 

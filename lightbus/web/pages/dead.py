@@ -15,7 +15,6 @@ from lightbus.insight.audit import acting
 from lightbus.insight.dead_letters import (
     Filter,
     Fingerprint,
-    Kind,
     Page,
     Sample,
     as_fields,
@@ -28,25 +27,9 @@ from lightbus.insight.dead_letters.errands import Errand
 from lightbus.insight.masking import MASK
 from lightbus.transports.events import DeadLetter
 from lightbus.web.asking import Asked, Screen
+from lightbus.web.pages.kinds import Row, rows_of
 
 _FILTER = ("listener", "event", "error", "reason", "fingerprint")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Dead letters that have something in common.
-
-    Args:
-        fingerprint: That, as it may be shown.
-        digest: Its name, in addresses.
-        kind: How many it are.
-        newest: The newest of them, as it may be shown.
-    """
-
-    fingerprint: Fingerprint
-    digest: str
-    kind: Kind
-    newest: DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +121,7 @@ async def kinds(asked: Asked) -> Kinds:
     if seen.value is None:
         raise TransportUnavailable(seen.trouble)
     asked.looks.errands.wake()
-    mask = asked.looks.masking.letter
-    found = [
-        Row(Fingerprint.of(mask(kind.newest)), kind.fingerprint.digest, kind, mask(kind.newest))
-        for kind in seen.value.kinds
-    ]
+    found = rows_of(seen.value, asked.looks.masking)
     at_work = await errands.read(asked.client)
     return Kinds(found, seen.value, at_work, await asked.client.transports().schema().now())
 

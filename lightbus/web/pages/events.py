@@ -14,7 +14,7 @@ from lightbus.insight.search import Query, argument_test, comparison, fields_of,
 from lightbus.insight.traffic.pages import Page, find, page
 from lightbus.insight.traffic.where import Place, where
 from lightbus.messages import EventMessage
-from lightbus.transports.merging import age_of
+from lightbus.transports.merging import stored_at
 from lightbus.web.asking import Asked, Fields, Screen
 
 #: How many events a page has, and a file.
@@ -71,6 +71,7 @@ class Event:
         json: All of it, to read and to copy.
         places: Where it is for each listener, with that in words.
         command: The command that shows the same.
+        has_hidden: Whether something of it is hidden.
     """
 
     it: EventMessage
@@ -78,6 +79,7 @@ class Event:
     json: str
     places: list[tuple[Place, str]]
     command: str
+    has_hidden: bool
 
 
 def words_of(fields: Fields) -> dict[str, str]:
@@ -148,6 +150,7 @@ async def event(asked: Asked) -> Event | None:
         json.dumps(fields_of(shown), ensure_ascii=False, indent=2),
         [(each, each.in_words(now)) for each in places],
         f"lightbus inspect --id {quote(shown.id)}",
+        shown.kwargs != message.kwargs,
     )
 
 
@@ -161,12 +164,6 @@ def shown_of(message: EventMessage) -> Shown:
     text = json.dumps(message.kwargs, ensure_ascii=False)
     cut = text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
     return Shown(message, stored_at(message.native_id), cut)
-
-
-def stored_at(native_id: str | None) -> float | None:
-    """Return when an event was stored, as a Unix time; None if its id does not tell."""
-    milliseconds = -age_of(native_id)[0]
-    return milliseconds / 1000 if milliseconds else None
 
 
 async def _page(asked: Asked, limit: int) -> Page:

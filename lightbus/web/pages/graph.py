@@ -36,10 +36,7 @@ class Drawing:
 
 def graph(look: Look, paces: Paces, name: str) -> Drawing:
     """Return the drawing of what is on the bus, or of one thing and what is next to it."""
-    lags: dict[tuple[str, str], int] = {}
-    for it in look.overview.listeners:
-        lags[it.service, it.name] = lags.get((it.service, it.name), 0) + it.lag + it.pending + it.retrying
-    side = shown_by(look.cards, lags)
+    side = shown_by(look.cards, look.overview.listeners)
     drawn = Graph(Side(), side, focus=name)
     picture = picture_of(drawn)
     boxes = len(picture.boxes)

@@ -13,6 +13,7 @@ from lightbus.insight.verdicts import Verdict, of_api, of_group, of_process
 from lightbus.transports.cards import Card
 from lightbus.values.wording import counted, noun
 from lightbus.web.looks import Look
+from lightbus.web.pages.kinds import Row
 
 from .listeners import Behind, listeners
 
@@ -84,6 +85,7 @@ class Home:
         listeners: The listeners for which most waits, and how many there are.
         apis: The APIs that need somebody, or whose calls wait, with how each fares.
         failing: The procedures that fail most often.
+        letters: What most of the newest dead letters have in common.
     """
 
     figures: list[Figure]
@@ -94,6 +96,7 @@ class Home:
     more_listeners: int
     apis: list[tuple[ApiStatus, Verdict]]
     failing: list[Failing]
+    letters: Sequence[Row]
 
 
 def home(look: Look, paces: Paces, name: str = "") -> Home:
@@ -112,6 +115,7 @@ def home(look: Look, paces: Paces, name: str = "") -> Home:
         max(0, len(found) - _MOST),
         sorted(apis, key=lambda each: (-each[1].severity, -each[0].waiting)),
         failing[:_MOST],
+        look.letters[:_MOST],
     )
 
 

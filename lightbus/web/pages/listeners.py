@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lightbus.insight.overview import ListenerStatus
+from lightbus.insight.listeners import ListenerStatus
 from lightbus.insight.traffic.pace import Pace, Paces, Point
 from lightbus.insight.verdicts import Verdict, of_group
 from lightbus.transports.cards import Card, ListenerCard
+from lightbus.transports.merging import stored_at
 from lightbus.web.looks import Look
 
 #: The most points that are drawn, and that are written as a table.
@@ -42,6 +43,23 @@ class Runs:
     p50: float | None
     p95: float | None
     longest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slowest:
+    """The oldest event in work.
+
+    Args:
+        process: The process that holds it.
+        fired: When it was fired, as a Unix time; None if that is not known.
+        seconds: For how long it was seen there.
+        is_least: Whether it was there before anybody looked.
+    """
+
+    process: str
+    fired: float | None
+    seconds: float
+    is_least: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +97,7 @@ class Listener:
         processes: The processes that run it, each with what it says.
         chart: How it went; None where it was seen less than twice.
         paused: Since when and by whom it is paused; empty if it is not.
+        slowest: The oldest event in work, of all its streams; None if none is.
     """
 
     group: str
@@ -90,6 +109,7 @@ class Listener:
     processes: list[tuple[Card, ListenerCard]]
     paused: str = ""
     chart: Chart | None = None
+    slowest: Slowest | None = None
 
 
 def listeners(look: Look, paces: Paces, name: str = "") -> list[Behind]:
@@ -116,7 +136,15 @@ def listener(look: Look, paces: Paces, name: str) -> Listener | None:
         cards,
         next((each.it.paused for each in streams if each.it.paused), ""),
         _chart(paces.series((each.it for each in streams), _MOST_POINTS)),
+        max(filter(None, map(_slowest, streams)), key=lambda each: each.seconds, default=None),
     )
+
+
+def _slowest(each: Behind) -> Slowest | None:
+    held, seconds = each.it.held, each.pace.held
+    if held is None or seconds is None:
+        return None
+    return Slowest(held.process, stored_at(held.native_id), seconds, each.pace.held_is_least)
 
 
 def _chart(points: list[Point]) -> Chart | None:

@@ -29,6 +29,33 @@ document.addEventListener("htmx:afterSettle", (event) => {
   }
 });
 
+// Events that come without end can be stopped for reading; how many came meanwhile is counted.
+let passed = null;
+
+function pause(button, isPaused) {
+  passed = isPaused ? 0 : null;
+  button.setAttribute("aria-pressed", String(isPaused));
+  button.textContent = isPaused ? "Go on" : "Pause";
+  document.getElementById("passed").textContent = isPaused ? "Paused. Nothing has come since." : "";
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  const button = document.getElementById("pause");
+  if (button) {
+    button.hidden = false;
+    button.addEventListener("click", () => pause(button, passed === null));
+  }
+});
+
+document.addEventListener("htmx:sseBeforeMessage", (event) => {
+  if (passed !== null) {
+    event.preventDefault();
+    const more = /([\d,]+) more</.exec(event.detail.data);
+    passed += (event.detail.data.match(/<th /g) || []).length + (more ? Number(more[1].replaceAll(",", "")) : 0);
+    document.getElementById("passed").textContent = `Paused. ${passed} came since, and are not shown.`;
+  }
+});
+
 // Of events that come without end, the oldest go.
 document.addEventListener("htmx:sseMessage", (event) => {
   const rows = event.target.children;

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -107,6 +108,11 @@ def test_the_svg_has_three_columns_with_everything_in_them() -> None:
     assert texts(svg(picture_of(Graph(DECLARED))))[-1] == "listens"
     assert drawn.count('class="r undeclared"') == 2
     assert drawn.count('class="r absent"') == 2
+
+
+def test_what_fails_is_in_its_box() -> None:
+    live = replace(LIVE, dead={("spy", "all"): 2}, failed={"orders": (3, 12)})
+    assert {"3 waiting, 2 dead", "3 of 12 calls failed"} <= set(texts(svg(picture_of(Graph(Side(), live)))))
 
 
 def test_who_fires_the_events_of_others_has_a_line_of_its_own_that_is_explained_only_then() -> None:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from lightbus.insight.graph.live import shown_by
 from lightbus.insight.graph.model import Link
-from lightbus.transports.cards import ApiCard, Card, ListenerCard
+from lightbus.insight.listeners import ListenerStatus
+from lightbus.transports.cards import ApiCard, Card, ListenerCard, ProcedureCard, Recent
 
 CARDS = [
-    Card(service="shop", process="1", apis=(ApiCard(name="orders"), ApiCard(name="internal.host.shop"))),
+    Card(
+        service="shop",
+        process="1",
+        apis=(ApiCard(name="orders"), ApiCard(name="internal.host.shop")),
+        procedures=(
+            ProcedureCard(api="orders", name="place", recent=Recent(outcomes={"ok": 9, "error": 2})),
+            ProcedureCard(api="orders", name="close", recent=Recent(outcomes={"timeout": 1})),
+        ),
+    ),
     Card(
         service="web",
         process="1",
@@ -20,10 +29,11 @@ CARDS = [
     Card(service="web", process="2", calls={"orders.place": 4}),
     Card(service="cron", process="1", kind="client", calls={"orders.close": 2}, fires={"orders.late": 6}),
 ]
+NOTE = ListenerStatus("web", "note", "orders.*:stream", 2, True, 2, 1, 4, ())
 
 
 def test_services_apis_listeners_and_calls_are_those_of_all_processes() -> None:
-    side = shown_by(CARDS, {("web", "note"): 5})
+    side = shown_by(CARDS, [NOTE])
     place = Link("web", "calls", "orders", "place")
     assert side.services == {"shop", "web", "cron"}
     assert side.links == {
@@ -35,9 +45,10 @@ def test_services_apis_listeners_and_calls_are_those_of_all_processes() -> None:
         Link("cron", "fires", "orders", "late"),
     }
     assert side.per_hour[place] == 7
-    assert side.lags == {("web", "note"): 5}
+    assert side.lags == {("web", "note"): 5} and side.dead == {("web", "note"): 4}
+    assert side.failed == {"orders": (3, 12)}
     assert side.apis == {"orders", "money"}
 
 
 def test_a_bus_with_nobody_on_it_shows_nothing() -> None:
-    assert not shown_by([], {}).links
+    assert not shown_by([]).links

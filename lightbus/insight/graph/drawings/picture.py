@@ -119,14 +119,17 @@ def _api(graph: Graph, name: str, links: Iterable[Link]) -> Box:
     owners = [link for link in links if link.kind == "owns"]
     state: State = max((graph.state(link) for link in owners), key=_WORST.__getitem__, default="there")
     said = f"owned by {' and '.join(link.service for link in owners)}" if owners else "no owner is known"
-    return Box("apis", name, name, (said,), state)
+    failed, runs = graph.live.failed.get(name, (0, 0)) if graph.live else (0, 0)
+    failing = (f"{failed:,} of {runs:,} calls failed",) if failed else ()
+    return Box("apis", name, name, (said, *failing), state)
 
 
 def _listener(graph: Graph, same: Sequence[Link]) -> Box:
     link = same[0]
     state: State = max((graph.state(each) for each in same), key=_WORST.__getitem__)
     lag = graph.live.lags.get((link.service, link.listener)) if graph.live else None
-    waiting = (f"{lag:,} waiting",) if lag is not None else ()
+    dead = graph.live.dead.get((link.service, link.listener)) if graph.live else None
+    waiting = (f"{lag:,} waiting" + (f", {dead:,} dead" if dead else ""),) if lag is not None else ()
     events = [each.target for each in same]
     return Box(
         "listeners",

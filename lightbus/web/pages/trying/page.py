@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from starlette.responses import JSONResponse, Response
@@ -12,8 +12,10 @@ from starlette.responses import JSONResponse, Response
 from lightbus import __version__
 from lightbus.contracts.asyncapi import document
 from lightbus.contracts.clients.module import module_of
-from lightbus.exceptions import InvalidParameters
-from lightbus.insight.masking import Masked
+from lightbus.exceptions import InvalidParameters, LightbusException
+from lightbus.insight.masking import MASK, Masked
+from lightbus.insight.traffic.pages import find
+from lightbus.messages import EventMessage
 from lightbus.transports.cards import Card
 from lightbus.web.asking import Asked, Screen
 
@@ -34,6 +36,8 @@ class Trying:
         given: What they have, by their paths.
         schema: The contract of the arguments.
         reaches: The listeners that get an event, each as service and name.
+        like: The id of an event whose hidden values take the place of the masks in the form; empty for none.
+        at: The broker's id of that event.
     """
 
     verb: Literal["call", "fire"]
@@ -43,6 +47,8 @@ class Trying:
     given: Mapping[str, str]
     schema: Mapping[str, Any]
     reaches: Sequence[tuple[str, str]] = ()
+    like: str = ""
+    at: str = ""
 
     @property
     def target(self) -> str:
@@ -91,17 +97,37 @@ class Outcome:
 
 
 async def trying(asked: Asked) -> Trying | None:
-    """Return the form for what the address names; None if no contract on the bus has it."""
-    return await form_of(asked, asked.name)
+    """Return the form for what the address names; None if no contract on the bus has it.
+
+    Raises:
+        LightbusException: It is to be filled in like an event that is gone.
+    """
+    form = await form_of(asked, asked.name)
+    if form is None or not form.like:
+        return form
+    message = await alike(asked, form)
+    shown = asked.looks.masking.message(message).kwargs
+    return replace(form, given={WHOLE: json.dumps(shown, ensure_ascii=False, indent=2)})
 
 
-async def form_of(asked: Asked, target: str, given: Mapping[str, str] | None = None) -> Trying | None:
+async def alike(asked: Asked, form: Trying) -> EventMessage:
+    """Return the event that a form is to be filled in like.
+
+    Raises:
+        LightbusException: It is gone, or another event.
+    """
+    message = await find(asked.client, asked.api_names, form.like, form.at or None)
+    if message is None or message.canonical_name != form.target:
+        raise LightbusException(f"the brokers have no event {form.like} of {form.target} any more")
+    return message
+
+
+async def form_of(asked: Asked, target: str) -> Trying | None:
     """Return the form of a procedure or an event; None if no contract on the bus has it.
 
     Args:
         asked: Who asks.
         target: The API and the name, with a dot between.
-        given: What the fields have.
     """
     look = (await asked.looks.look()).value
     api, _, name = target.rpartition(".")
@@ -112,7 +138,8 @@ async def form_of(asked: Asked, target: str, given: Mapping[str, str] | None = N
             schema = entry.get("parameters", {})
             reaches = _reached(look.cards, api, name) if verb == "fire" else ()
             known: Literal["call", "fire"] = "call" if verb == "call" else "fire"
-            return Trying(known, api, name, fields_of(schema), given or {}, schema, reaches)
+            like = [asked.fields.text(each) if verb == "fire" else "" for each in ("like", "at")]
+            return Trying(known, api, name, fields_of(schema), {}, schema, reaches, *like)
     return None
 
 
@@ -124,10 +151,11 @@ def refilled(given: Mapping[str, Sequence[str]], masked: Masked) -> dict[str, st
         masked: What may be shown of the arguments.
     """
     texts = {name: values[0] for name, values in given.items() if values}
+    is_hidden = any(value != MASK for value in masked.hidden)
     if texts.get(WHOLE, "").strip():
         # The other fields may have anything in them: nobody has looked.
-        return {} if masked.hidden else {WHOLE: texts[WHOLE]}
-    return {name: text for name, text in texts.items() if not masked.hidden or text in masked.shown}
+        return {} if is_hidden else {WHOLE: texts[WHOLE]}
+    return {name: text for name, text in texts.items() if not is_hidden or text in masked.shown}
 
 
 async def download(asked: Asked) -> Response | None:

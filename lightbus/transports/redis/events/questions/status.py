@@ -10,7 +10,7 @@ from functools import lru_cache
 from shlex import quote
 from typing import Any
 
-from lightbus.transports.events import ConsumerStatus, GroupStatus, StreamStatus
+from lightbus.transports.events import ConsumerStatus, GroupStatus, Held, StreamStatus
 from lightbus.transports.redis.events.entry import is_of_retry
 from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.channel import Channel
@@ -201,14 +201,14 @@ async def _group(
             ("XLEN", keys.retry),
             ("ZCARD", keys.delayed),
             ("XLEN", keys.dead),
-            ("XPENDING", stream, name),
+            ("XPENDING", stream, name, "-", "+", 1),
             *asks_notes(stream, name),
         ]
     )
     # A group of Lightbus 1.x has no retry stream.
     consumers, retried = ([] if isinstance(reply, ReplyError) else reply for reply in replies[:2])
     retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in replies[2:5])
-    held, notes = replies[5], notes_of(replies[6:])
+    held, notes = _held(replies[5]), notes_of(replies[6:])
     gone = _gone(about, group, notes)
     held_again = sum(_facts(consumer)["pending"] for consumer in retried)
     lag, is_exact = await _lag(pipe, stream, about, group, is_off=_surplus(notes) > 0, only_reads=only_reads)
@@ -222,14 +222,23 @@ async def _group(
         dead,
         _consumers(consumers, retried),
         notes.service.decode("utf-8", "replace"),
-        (held[1] if isinstance(held, list) and held[0] else group["last-delivered-id"]).decode(),
+        held.native_id if held is not None else group["last-delivered-id"].decode(),
         limit,
         0 if gone is None or gone.is_over else gone.number - gone.noted,
         f"lightbus group rm {quote(name)}",
         about.get("entries-added"),
         group.get("entries-read"),
         gone is None or gone.is_exact,
+        held if held is not None and held.process != NOBODY else None,
     )
+
+
+def _held(reply: Any) -> Held | None:
+    """Read the first of a group's pending entries; None if there is none, or the group is gone."""
+    if not isinstance(reply, list) or not reply:
+        return None
+    native_id, process, idle, _ = reply[0]
+    return Held(native_id.decode(), process.decode("utf-8", "replace"), idle / 1000)
 
 
 def _gone(about: _Facts, group: _Facts, notes: Notes) -> Gone | None:
