@@ -14,7 +14,7 @@ SERVERS ?= valkey,redis7,redis62
 CAMPAIGNS ?= faults,sentinel,replicas,cluster,links,mixed,rolling,frameworks,overload
 OVERLOAD ?= 600
 # How many processes run the tests, which mostly wait for others.
-JOBS ?= 3
+JOBS ?= 5
 SUPPORTED = 3.11 3.12 3.13
 
 # A real Lightbus 1.x to talk to in tests/wire. It needs packages that nothing else here may have.
@@ -57,7 +57,7 @@ format: $(VENV)/.dev-stamp ## let ruff rewrite the code
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=3)
+pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=5)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest \
 	    -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -66,6 +66,8 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	    --campaigns $(CAMPAIGNS) --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS) --overload $(OVERLOAD)
 	@$(VENV)/bin/python -m tests.faults --acl \
 	    --campaigns faults,cluster --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS)
+	@LIGHTBUS_TEST_WHOLE=1 $(VENV)/bin/python -m pytest -n $(JOBS) \
+	    tests/commands/test_every_command.py tests/transports/test_scripts_refused.py
 	@LIGHTBUS_TEST_ACL=1 $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports
 	@for kind in valkey redis7; do for how in "" LIGHTBUS_TEST_ACL=1 LIGHTBUS_TEST_WAITING=bell; do \
 	    env LIGHTBUS_TEST_SPREAD=$$kind $$how \
