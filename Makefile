@@ -14,7 +14,7 @@ SERVERS ?= valkey,redis7,redis62
 CAMPAIGNS ?= faults,sentinel,replicas,cluster,links,mixed,rolling,frameworks,overload
 OVERLOAD ?= 600
 # How many processes run the tests, which mostly wait for others.
-JOBS ?= 3
+JOBS ?= 5
 SUPPORTED = 3.11 3.12 3.13
 
 # A real Lightbus 1.x to talk to in tests/wire. It needs packages that nothing else here may have.
@@ -26,7 +26,7 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(basename $(notdir $(wildcard benchmarks/peers/*.txt benchmarks/peers/direct/*.txt)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster console test ready lint format pytest test-all installed soak bench bench-peers bench-growth bench-failover docs site-check dist clean
+.PHONY: help run cluster console test ready compiled lint format pytest test-all installed soak bench bench-peers bench-growth bench-failover docs site-check dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -44,9 +44,14 @@ test: ## all checks and all tests
 	@$(MAKE) --no-print-directory ready
 	@$(MAKE) --no-print-directory pytest
 
-# The two venvs are made at the same time.
+# The two venvs are made at the same time. While mypy has one processor, the other one compiles the tests: else
+# each process of pytest would do that, all at the same moment.
 ready: ## all checks, and the venvs that the tests need
-	@$(MAKE) --no-print-directory -j2 lint $(PEER_VENV)/.stamp
+	@$(MAKE) --no-print-directory -j3 lint compiled $(PEER_VENV)/.stamp
+
+compiled: $(VENV)/.dev-stamp
+	@if ! $(VENV)/bin/python -m pytest --collect-only -q > $(VENV)/collected.log 2>&1; then \
+	    cat $(VENV)/collected.log; exit 1; fi
 
 lint: $(VENV)/.dev-stamp ## ruff and mypy
 	@$(VENV)/bin/ruff check .
@@ -57,7 +62,7 @@ format: $(VENV)/.dev-stamp ## let ruff rewrite the code
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=3)
+pytest: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## the tests alone (options of pytest: ARGS="...", JOBS=5)
 	@LIGHTBUS_PEER_PYTHON=$(abspath $(PEER_VENV))/bin/python $(VENV)/bin/python -m pytest \
 	    -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -66,6 +71,8 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	    --campaigns $(CAMPAIGNS) --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS) --overload $(OVERLOAD)
 	@$(VENV)/bin/python -m tests.faults --acl \
 	    --campaigns faults,cluster --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS)
+	@LIGHTBUS_TEST_WHOLE=1 $(VENV)/bin/python -m pytest -n $(JOBS) \
+	    tests/commands/test_every_command.py tests/transports/test_scripts_refused.py
 	@LIGHTBUS_TEST_ACL=1 $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports
 	@for kind in valkey redis7; do for how in "" LIGHTBUS_TEST_ACL=1 LIGHTBUS_TEST_WAITING=bell; do \
 	    env LIGHTBUS_TEST_SPREAD=$$kind $$how \

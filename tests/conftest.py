@@ -62,16 +62,24 @@ class RunLightbus(Protocol):
 
 
 TESTS = Path(__file__).parent
+#: Whether all variants are tried of which one or two show as much, which takes long; `make soak` does so.
+IS_WHOLE = bool(os.environ.get("LIGHTBUS_TEST_WHOLE"))
 #: The files that take longest begin first: at the end, all other processes would wait for one of them.
 LONGEST = (
-    "faults/test_failovers.py",
     "host/test_signals.py",
+    "wire/test_renaming.py",
     "permissions/test_hosts.py",
-    "faults/test_planted.py",
+    "faults/test_failovers.py",
     "commands/test_every_command.py",
-    "faults/test_beside_others.py",
     "host/test_reloading.py",
     "faults/test_campaign.py",
+    "faults/test_beside_others.py",
+    "faults/test_planted.py",
+    "docs/test_pages.py",
+    "host/test_refusals.py",
+    "host/test_tasks.py",
+    "web/test_dead.py",
+    "web/test_browser.py",
     "commands/test_status.py",
     "website/test_pictures.py",
 )

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from lightbus import __version__
+from tests.conftest import IS_WHOLE
 from tests.guide.project import Project
 from tests.support.servers import Server
 
@@ -20,6 +21,8 @@ from .listing import ALL, LEAVES, SHARED, own_options, reads_manifest
 PAGE = Path(__file__).parents[2] / "docs/reference/command-line.md"
 OK, FAILED, USAGE, UNAVAILABLE, CONFIG = 0, 1, 64, 69, 78
 NOBODY = "redis://127.0.0.1:1/0"
+#: Values of an option that make no sense; each option gets one of them in turn, and all in `make soak`.
+NONSENSE = ("☃", "-1", "")
 
 BUS = """
     from lightbus import Api, Event
@@ -177,23 +180,29 @@ def test_an_unknown_option_is_misuse(project: Project, path: tuple[str, ...]) ->
     assert done.returncode == USAGE and "--nonsense" in done.stderr
 
 
+def nonsense_of(path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The options of a command that take a value, each with one that makes no sense, or with all of them."""
+    options = [option for option in own_options(LEAVES[path]) if not option.is_flag]
+    for number, option in enumerate(options):
+        for nonsense in NONSENSE if IS_WHOLE else [NONSENSE[number % len(NONSENSE)]]:
+            if path == ("dlq", "drop") and not nonsense:
+                continue  # All letters, then.
+            # For a run, a word is any name of a feature or of a file.
+            yield option.opts[-1], "☃/☃" if path == ("run",) else nonsense
+
+
 @leaf
-@pytest.mark.parametrize("nonsense", ["☃", "-1", ""])
 def test_an_option_with_nonsense_gets_a_sentence(
-    project: Project, path: tuple[str, ...], nonsense: str, tmp_path: Path
+    project: Project, path: tuple[str, ...], tmp_path: Path
 ) -> None:
-    if path == ("run",):
-        nonsense = "☃/☃"  # Any name of a feature or of a file.
     elsewhere = Project(tmp_path, project.env["LIGHTBUS__BUS__REDIS__URL"])
     elsewhere.write("bus.py", BUS)
-    for option in own_options(LEAVES[path]):
-        if option.is_flag or (path == ("dlq", "drop") and not nonsense):
-            continue
-        arguments = TABLE[" ".join(path)][0].split() if path[0] in ("call", "fire", "contract") else []
-        done = elsewhere.run(*path, *arguments, option.opts[-1], nonsense)
-        assert done.returncode in (OK, FAILED, USAGE, CONFIG), (option.opts, done)
-        assert "Traceback" not in done.stderr or path == ("shell",), (option.opts, done)
-        assert done.returncode == OK or done.stderr, option.opts
+    arguments = TABLE[" ".join(path)][0].split() if path[0] in ("call", "fire", "contract") else []
+    for option, nonsense in nonsense_of(path):
+        done = elsewhere.run(*path, *arguments, option, nonsense)
+        assert done.returncode in (OK, FAILED, USAGE, CONFIG), (option, done)
+        assert "Traceback" not in done.stderr or path == ("shell",), (option, done)
+        assert done.returncode == OK or done.stderr, option
 
 
 @leaf

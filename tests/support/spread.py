@@ -30,6 +30,8 @@ class Spread:
         Returns:
             The reply; of all primaries that of the last, or if these are lists, all that is in them.
         """
+        if len(self.nodes) == 1:  # It has all keys, and need not be asked for its slots first.
+            return self.nodes[0].execute(*command, timeout=timeout)
         slot = slot_of_command(command)
         if slot != ANYWHERE:
             return self._cluster.owner(slot).execute(*command, timeout=timeout)

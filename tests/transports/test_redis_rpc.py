@@ -276,7 +276,8 @@ async def test_thousands_of_calls_are_taken_by_a_worker_with_as_many_slots(
         return bool(any_redis.execute("LLEN", "auth:rpc_queue") == 0)
 
     await settled(drained)
-    assert "taking calls" not in caplog.text
+    # A script that is to pass on too many is refused; that a busy machine made a take late is no matter.
+    assert "unpack" not in caplog.text
 
 
 async def test_others_are_seldom_looked_for_behind_calls_that_come_alone_and_a_burst_is_taken_all_the_same(
