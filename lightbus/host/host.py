@@ -7,6 +7,7 @@ import logging
 import signal
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,8 @@ class Host:
         arguments: The arguments of the command line, for plugins.
         number: Which of a supervisor's processes this is, from 1; None if it stands alone.
         only_relays: Whether it sends the events of outboxes and does nothing else.
+        beside: What runs beside it. It is begun once the Redis is there that this process may bring, and ends
+            before that is stopped.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Host:
         arguments: Namespace | None = None,
         number: int | None = None,
         only_relays: bool = False,
+        beside: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.manifest = manifest
+        self._beside = beside
         self._folder = Path.cwd()
         #: Whether it is not one of several processes under a supervisor.
         self.is_alone = number is None
@@ -128,6 +133,11 @@ class Host:
             self._refuse_greenlets()
         if self.is_alone:  # else its supervisor does, and says so
             self._embedded = provide(self.manifest, self._folder)
+        with self._beside():
+            self._run_loop()
+        return self._status
+
+    def _run_loop(self) -> None:
         loop_factory = asyncio.new_event_loop if self.manifest.event_loop == "asyncio" else new_event_loop
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             serving = runner.get_loop().create_task(self._serve(), name="lightbus host")
@@ -140,7 +150,6 @@ class Host:
                     # By a task that user code has begun. It stops the loop, which has to end in good order.
                     self.shut_down(f"a task of user code raised {text_of(e)}")
             serving.result()
-        return self._status
 
     def _abandon(self) -> None:
         if self._embedded is not None:

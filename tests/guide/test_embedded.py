@@ -84,6 +84,57 @@ def test_it_is_started_says_so_in_one_line_and_stops_at_the_end(project: Project
     assert not is_open(port)
 
 
+#: A host of this folder, beside which something runs that asks Redis as it begins and as it ends.
+BESIDE = """
+    import sys
+    from contextlib import contextmanager
+    from pathlib import Path
+
+    import redis
+
+    from lightbus.host import logs
+    from lightbus.host.host import Host
+    from lightbus.host.processes.supervisor import Supervisor
+    from lightbus.manifest.load import load
+
+    manifest = load(["lightbus.yaml"])
+    logs.configure("info", "text")
+
+
+    def asks(when):
+        client = redis.Redis(port=int(sys.argv[1]))
+        client.ping()
+        client.close()
+        print(when, flush=True)
+
+
+    @contextmanager
+    def beside():
+        asks("begins")
+        yield
+        asks("ends")
+
+
+    if manifest.processes > 1:
+        command = [sys.executable, "-m", "lightbus", "run"]
+        sys.exit(Supervisor(manifest, command, Path.cwd(), beside=beside).run())
+    sys.exit(Host(manifest, beside=beside).run())
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_runs_beside_a_host_has_it_from_its_begin_to_its_end(
+    project: Project, port: int, processes: int
+) -> None:
+    project.write("beside.py", BESIDE)
+    project.env["LIGHTBUS__PROCESSES"] = str(processes)
+    host = project.program("beside.py", str(port))
+    eventually(lambda: host.output().count(READY) == processes, 60)
+    assert host.terminate() == 0
+    assert printed(host) == ["begins", "ends"]
+    assert not is_open(port)
+
+
 def test_it_listens_on_the_loopback_only(project: Project, port: int) -> None:
     project.host()
     table = Path("/proc/net/tcp").read_text()

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, get_args
@@ -107,11 +108,11 @@ def command(
         return Reloading(read_again, this_command(), Path.cwd(), named).run()
     manifest = read_again()
     logs.configure(manifest.bus.log_level, manifest.bus.log_format)
+    beside = partial(_console, manifest, has_console)
     if number is None:
         tell_start(manifest)
         if manifest.processes > 1:
-            with _console(manifest, has_console):
-                return Supervisor(manifest, this_command(), Path.cwd(), overseer).run()
+            return Supervisor(manifest, this_command(), Path.cwd(), overseer, beside).run()
     for problem in manifest.notes if number in (None, 1) else ():
         if problem.severity == "warning":
             logger.warning("%s", problem)
@@ -122,11 +123,11 @@ def command(
         reread=read_again,
         arguments=spoken(),
         number=number,
+        beside=beside,
     )
     if schema is not None:
         host.bus.schema.load_local(schema)
-    with _console(manifest, has_console):
-        return host_until_end(host, overseer)
+    return host_until_end(host, overseer)
 
 
 def _console(manifest: Manifest, is_wanted: bool) -> AbstractContextManager[None]:
