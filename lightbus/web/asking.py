@@ -1,10 +1,10 @@
-"""What a page that asks the bus, and an action on it, are given: who asks, for what, and the bus."""
+"""What pages and actions are given: who asks, for what, and the bus; and long tables, which go by pages."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from lightbus.bus.client import BusClient
 from lightbus.insight.audit import Actor
@@ -14,6 +14,10 @@ from lightbus.manifest.model import Manifest, Permission
 from .access.rights import User
 from .actions.drafts import Drafts
 from .looks import Look, Looks
+
+T = TypeVar("T")
+#: How many rows of a long table a page has.
+ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,70 @@ class Fields:
     def texts(self, name: str) -> list[str]:
         """Return all values of a field, as they are."""
         return list(self.values.get(name, ()))
+
+
+@runtime_checkable
+class Long(Protocol):
+    """What is too long for one page."""
+
+    def part(self, fields: Fields) -> Any:
+        """Return the part that the query of an address asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[T]):
+    """A page of a long table.
+
+    Args:
+        rows: Its rows.
+        first: The number of the first of them, from 1.
+        fits: How many rows have the words that are looked for.
+        all: How many rows the table has.
+        find: The words that are looked for; empty for all rows.
+        page: The number of the page, from 1.
+        pages: How many pages there are.
+    """
+
+    rows: Sequence[T]
+    first: int
+    fits: int
+    all: int
+    find: str
+    page: int
+    pages: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last row."""
+        return self.first + len(self.rows) - 1
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the whole table is too long for one page."""
+        return self.all > ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """A long table.
+
+    Args:
+        all: Its rows.
+        names: Returns the names by which a row is looked for.
+    """
+
+    all: Sequence[T]
+    names: Callable[[T], str]
+
+    def part(self, fields: Fields) -> Part[T]:
+        """Return the page that the query of an address asks for, by ``find`` and ``page``."""
+        find, asked = fields.text("find"), fields.text("page")
+        wanted = find.casefold()
+        fits = [row for row in self.all if wanted in self.names(row).casefold()] if wanted else self.all
+        pages = max(1, -(-len(fits) // ROWS))
+        page = min(pages, max(1, int(asked))) if asked.isdecimal() and len(asked) < 10 else 1
+        first = (page - 1) * ROWS
+        return Part(fits[first : first + ROWS], first + 1, len(fits), len(self.all), find, page, pages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from .access.users import ByProxy, ByToken, Door, Embedded, Open, Resolve
 from .actions.action import Action
 from .actions.desk import Desk
 from .actions.drafts import Drafts
-from .asking import Asked, Fields, Screen, View
+from .asking import Asked, Fields, Long, Screen, View
 from .contents import ACTIONS, NAVIGATION, SCREENS, VIEWS
 from .files import static_files
 from .flashes import Flashes
@@ -123,6 +123,7 @@ class Console:
             if it is None and seen.value is not None:
                 why = f"There is no {view.title.lower()} {name} on the bus now."
                 return self._rendering.error(request.scope, 404, why, user)
+            it = it.part(_query(request)) if isinstance(it, Long) else it
             about = {"title": view.title, "name": name, "seen": seen, "it": it}
             status = 503 if it is None else 200
             return self._rendering.page(request.scope, view.template, user, status, **about)

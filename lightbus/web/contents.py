@@ -29,7 +29,7 @@ VIEWS: Sequence[View] = (
     View(path="/", template="home.html", title="Overview", make=home.home, shows_letters=True),
     View(path="/services/{name:path}", template="service.html", title="Service", make=services.service),
     View(path="/apis/{name:path}", template="api.html", title="API", make=apis.api),
-    View(path="/listeners", template="listeners.html", title="Listeners", make=listeners.listeners),
+    View(path="/listeners", template="listeners.html", title="Listeners", make=listeners.table),
     View(path="/listeners/{name:path}", template="listener.html", title="Listener", make=listeners.listener),
     View(path="/calls", template="calls.html", title="Calls", make=calls.calls),
     View(path="/schedules", template="schedules.html", title="Schedules", make=schedules.schedules),

@@ -11,10 +11,11 @@ import pytest
 
 from lightbus.insight.overview import ListenerStatus, Overview, ProcessStatus
 from lightbus.insight.traffic.pace import Paces
+from lightbus.web.asking import Fields, Part, Rows
 from lightbus.web.looks import Look
 from lightbus.web.pages.home import home
 from tests.support.servers import Server
-from tests.web.bus import EVIL, evil, shop
+from tests.web.bus import EVIL, evil, shop, show_group
 from tests.web.conftest import browsing
 
 PAGES = ["/", "/listeners", "/calls", "/schedules", "/graph", "/events", "/tail", "/audit"]
@@ -166,6 +167,45 @@ def test_a_bus_with_very_much_on_it_fits_the_page() -> None:
         for n in range(1000)
     ]
     shown = home(Look(Overview(sorted(processes, key=lambda p: p.service), [], listeners, []), []), Paces())
-    assert len(shown.services) == 300 and len(shown.listeners) == 10 and shown.more_listeners == 990
+    page = shown.part(Fields({"page": ["3"]})).services
+    assert isinstance(page, Part) and (page.pages, page.first, page.last, page.all) == (3, 201, 300, 300)
+    assert len(shown.listeners) == 10 and shown.more_listeners == 990
     assert shown.listeners[0].it.name == "l999"
     assert shown.figures[2].number == sum(range(1000))
+
+
+@pytest.mark.parametrize(
+    ("query", "rows", "fits"),
+    [
+        ({}, ["r0", "r99"], 250),
+        ({"page": "3"}, ["r200", "r249"], 250),
+        ({"page": "99"}, ["r200", "r249"], 250),
+        ({"page": "0"}, ["r0", "r99"], 250),
+        ({"page": "-1"}, ["r0", "r99"], 250),
+        ({"page": "9" * 5_000}, ["r0", "r99"], 250),
+        ({"find": "R24"}, ["r24", "r249"], 11),
+        ({"find": "r1", "page": "2"}, ["r189", "r199"], 111),
+        ({"find": "none"}, [], 0),
+    ],
+)
+def test_a_long_table_goes_by_pages_and_names(query: dict[str, str], rows: list[str], fits: int) -> None:
+    table = Rows([f"r{n}" for n in range(250)], lambda row: row)
+    part = table.part(Fields({name: [value] for name, value in query.items()}))
+    assert ([*part.rows[:1], *part.rows[1:][-1:]], part.fits, part.all) == (rows, fits, 250)
+
+
+async def test_a_long_table_leads_to_its_other_pages(redis_server: Server) -> None:
+    for number in range(201):
+        show_group(redis_server, f"shop-l{number:03}", "auth.*:stream")
+    async with browsing(url=redis_server.url) as browser:
+        path, seen = "/listeners", 0
+        while path:
+            page = read((await browser.get(path)).text)
+            seen += sum("/listeners/shop-l" in link for link in page.links)
+            following = f"page={int(path.partition('page=')[2] or 1) + 1}"
+            path = next((link for link in page.links if following in link), "")
+        assert seen == 201
+        some = read((await browser.get("/listeners?find=L20")).text)
+        assert sum("/listeners/shop-l" in link for link in some.links) == 1 and "page=" not in str(some.links)
+        none = read((await browser.get("/listeners?find=%3Cb%3E")).text)
+        assert "No name has <b> in it" in none.words and "b" not in none.tags

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lightbus.insight.overview import ApiStatus, Overview
@@ -12,13 +12,14 @@ from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.verdicts import Verdict, of_api, of_group, of_process
 from lightbus.transports.cards import Card
 from lightbus.values.wording import counted, noun
+from lightbus.web.asking import Fields, Part, Rows
 from lightbus.web.looks import Look
 from lightbus.web.pages.kinds import Row
 
 from .listeners import Behind, listeners
 
-#: The most rows of a table that is about the worst.
-_MOST = 10
+#: The most rows of a table that is about the worst, and the most sentences about what needs somebody.
+_MOST, _MOST_NOTES = 10, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +80,51 @@ class Home:
 
     Args:
         figures: The numbers at its top.
-        notes: Sentences about what needs somebody.
+        notes: Sentences about what needs somebody, and how many more there are.
         unreachable: Why which broker can't be reached.
-        services: The services.
+        services: The services, as one page has them.
         listeners: The listeners for which most waits, and how many there are.
-        apis: The APIs that need somebody, or whose calls wait, with how each fares.
+        apis: The APIs that need somebody, or whose calls wait, with how each fares, and how many more.
         failing: The procedures that fail most often.
         letters: What most of the newest dead letters have in common.
     """
 
     figures: list[Figure]
     notes: list[str]
+    more_notes: int
     unreachable: list[str]
-    services: list[Service]
+    services: Rows[Service] | Part[Service]
     listeners: list[Behind]
     more_listeners: int
     apis: list[tuple[ApiStatus, Verdict]]
+    more_apis: int
     failing: list[Failing]
     letters: Sequence[Row]
+
+    def part(self, fields: Fields) -> Home:
+        """Return the page that the query of an address asks for."""
+        them = self.services
+        return replace(self, services=them.part(fields)) if isinstance(them, Rows) else self
 
 
 def home(look: Look, paces: Paces, name: str = "") -> Home:
     """Return what the page shows of a look."""
     seen = look.overview
-    found = listeners(look, paces)
+    found = listeners(seen.listeners, paces)
     waits = [(it, of_api(it)) for it in seen.apis]
     apis = [(it, verdict) for it, verdict in waits if it.waiting or it.running or verdict.severity]
+    apis.sort(key=lambda each: (-each[1].severity, -each[0].waiting))
     services, failing = _services(seen.processes), _failing(look.cards)
     return Home(
         _figures(seen, services, failing),
-        seen.notes,
+        seen.notes[:_MOST_NOTES],
+        len(seen.notes[_MOST_NOTES:]),
         seen.unreachable,
-        services,
+        Rows(services, lambda each: each.name),
         found[:_MOST],
         max(0, len(found) - _MOST),
-        sorted(apis, key=lambda each: (-each[1].severity, -each[0].waiting)),
+        apis[:_MOST],
+        len(apis[_MOST:]),
         failing[:_MOST],
         look.letters[:_MOST],
     )

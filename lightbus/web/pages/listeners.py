@@ -14,6 +14,7 @@ from lightbus.insight.traffic.pace import Pace, Paces, Point
 from lightbus.insight.verdicts import Verdict, of_group
 from lightbus.transports.cards import Card, ListenerCard
 from lightbus.transports.merging import stored_at
+from lightbus.web.asking import ROWS, Rows
 from lightbus.web.looks import Look
 
 #: The most points that are drawn, and that are written as a table.
@@ -94,7 +95,8 @@ class Listener:
         streams: Its streams.
         runs: What has run.
         declared: What a process says of it; None if none shows it.
-        processes: The processes that run it, each with what it says.
+        processes: The processes that run it, each with what it says; no more than a page has rows.
+        more: How many more processes run it.
         chart: How it went; None where it was seen less than twice.
         paused: Since when and by whom it is paused; empty if it is not.
         slowest: The oldest event in work, of all its streams; None if none is.
@@ -107,20 +109,27 @@ class Listener:
     runs: Runs
     declared: ListenerCard | None
     processes: list[tuple[Card, ListenerCard]]
+    more: int
     paused: str = ""
     chart: Chart | None = None
     slowest: Slowest | None = None
 
 
-def listeners(look: Look, paces: Paces, name: str = "") -> list[Behind]:
-    """Return all listeners, those in need of help first."""
-    found = [Behind(it, of_group(it), paces.of(it)) for it in look.overview.listeners]
+def table(look: Look, paces: Paces, name: str = "") -> Rows[Behind]:
+    """Return the table of all listeners."""
+    found = listeners(look.overview.listeners, paces)
+    return Rows(found, lambda each: f"{each.it.group} {each.it.stream}")
+
+
+def listeners(them: Iterable[ListenerStatus], paces: Paces) -> list[Behind]:
+    """Return listeners with how far they are behind, those in need of help first."""
+    found = [Behind(it, of_group(it), paces.of(it)) for it in them]
     return sorted(found, key=_urgency, reverse=True)
 
 
 def listener(look: Look, paces: Paces, name: str) -> Listener | None:
     """Return what the page of a group shows; None if there is no such group."""
-    streams = [each for each in listeners(look, paces) if each.it.group == name]
+    streams = listeners((it for it in look.overview.listeners if it.group == name), paces)
     cards = [(card, it) for card in look.cards for it in card.listeners if it.group == name]
     if not streams and not cards:
         return None
@@ -133,7 +142,8 @@ def listener(look: Look, paces: Paces, name: str) -> Listener | None:
         streams,
         _runs(it for _, it in cards),
         declared,
-        cards,
+        cards[:ROWS],
+        len(cards[ROWS:]),
         next((each.it.paused for each in streams if each.it.paused), ""),
         _chart(paces.series((each.it for each in streams), _MOST_POINTS)),
         max(filter(None, map(_slowest, streams)), key=lambda each: each.seconds, default=None),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lightbus.insight.processes import ProcessStatus
 from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.verdicts import Verdict, of_process
 from lightbus.transports.cards import Card
+from lightbus.web.asking import ROWS, Fields, Part, Rows
 from lightbus.web.looks import Look
 
 from .listeners import Behind, listeners
@@ -36,21 +37,28 @@ class Service:
 
     Args:
         name: The service.
-        processes: Its processes, those that live first.
+        processes: Its processes, those that live first, as one page has them.
         ended: How many processes have ended that are not shown.
         owns: The APIs that it owns.
         calls: How often it has called each procedure within the last hour.
         fires: How often it has fired each event within the last hour.
-        listeners: Its listeners, with each of their streams.
+        listeners: Its listeners, with each of their streams; no more than a page has rows.
+        more_listeners: How many more there are.
     """
 
     name: str
-    processes: list[Process]
+    processes: Rows[Process] | Part[Process]
     ended: int
     owns: list[str]
     calls: list[tuple[str, int]]
     fires: list[tuple[str, int]]
     listeners: list[Behind]
+    more_listeners: int
+
+    def part(self, fields: Fields) -> Service:
+        """Return the page that the query of an address asks for."""
+        them = self.processes
+        return replace(self, processes=them.part(fields)) if isinstance(them, Rows) else self
 
 
 #: The most ended processes that are shown.
@@ -64,17 +72,18 @@ def service(look: Look, paces: Paces, name: str) -> Service | None:
     all_ = [Process(p, of_process(p), cards.get(p.name)) for p in seen.processes if p.service == name]
     alive = [each for each in all_ if each.it.state != "ended"]
     ended = sorted((each for each in all_ if each.it.state == "ended"), key=lambda each: each.it.idle or 0.0)
-    groups = [each for each in listeners(look, paces) if each.it.service == name]
+    groups = listeners((it for it in seen.listeners if it.service == name), paces)
     if not all_ and not groups:
         return None
     return Service(
         name,
-        [*alive, *ended[:_MOST_ENDED]],
+        Rows([*alive, *ended[:_MOST_ENDED]], lambda each: f"{each.it.name} {each.it.host}"),
         len(ended[_MOST_ENDED:]),
         sorted({api for each in all_ for api in each.it.owns if not api.startswith("internal.")}),
         _added(card.calls for card in cards.values()),
         _added(card.fires for card in cards.values()),
-        groups,
+        groups[:ROWS],
+        len(groups[ROWS:]),
     )
 
 
