@@ -11,7 +11,7 @@ import pytest
 
 from lightbus.messages import RpcMessage
 from lightbus.options import SecretUrl
-from lightbus.transports.redis.keys import queue_key
+from lightbus.transports.redis.keys import bell_key, queue_key
 from lightbus.transports.redis.link.cluster.pipe import ClusterPipe
 from lightbus.transports.redis.link.connection import Wire
 from lightbus.transports.redis.options import RedisRpcOptions
@@ -22,7 +22,7 @@ from tests.support.cluster import RedisCluster
 from tests.support.node import slot_of
 from tests.transports.conftest import WAITING, Ports
 
-from .fake import on_fakes
+from .fake import FakeCluster, on_fakes
 
 APIS = [f"api{number}" for number in range(6)]
 
@@ -156,3 +156,16 @@ async def test_what_goes_one_at_a_time_is_written_at_once_with_its_bell(
     at_once = pipe.post("XADD", "key", "*", "n", 7)
     assert len(written) == 8
     await at_once
+
+
+@pytest.mark.parametrize("command", ["EVAL", "EVALSHA"])
+@on_fakes
+async def test_a_script_goes_to_the_slot_of_its_first_key_and_rings_there(
+    cluster: FakeCluster, pipe: ClusterPipe, command: str
+) -> None:
+    await pipe.open()
+    await asyncio.gather(
+        pipe.store(command, "text or digest", 1, "key", 5), pipe.post(command, "text or digest", 1, "key", 5)
+    )
+    rung = {heard[1] for heard in cluster.a.heard if heard[0] == b"SPUBLISH"}
+    assert rung == {bell_key("key").encode()}
