@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lightbus.exceptions import GroupRefused
@@ -49,12 +49,13 @@ class Held:
     Args:
         native_id: The broker's id of it.
         process: The process.
-        idle: Seconds since that process was last heard to hold it.
+        idle: Seconds since that process was last heard to hold it. It is no part of what is compared: it only
+            says when somebody looked.
     """
 
     native_id: str
     process: str
-    idle: float
+    idle: float = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ ACTS = [
     ("group seek mailer-send --to end --yes", "group.seek", "mailer-send", {STREAM: "end"}, 1),
     ("group move shop-old shop-new --yes", "group.move", "shop-old", {"to": "shop-new"}, 1),
     ("group hand-back shop-new --yes", "group.hand-back", "shop-new", {}, 1),
-    ("group rm shop-send --yes", "group.rm", "shop-send", {}, 1),
+    ("group rm shop-send --yes --drop-unread 3", "group.rm", "shop-send", {}, 1),
 ]
 
 

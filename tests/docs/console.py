@@ -41,6 +41,8 @@ ELSEWHERE: Mapping[str, str] = {
     "make console": "tests/web/test_example starts it, looks and ends it",
     "make cluster": "tests/docs/test_cluster starts it and ends it",
 }
+#: The pages whose projects a test of their own writes and runs.
+RUN = {"how-to/outbox.md": "tests/outbox/test_page"}
 #: The pages whose projects `installed.framework` makes and serves, by their commands.
 SERVED = ("how-to/django.md", "how-to/fastapi.md", "how-to/flask.md")
 
@@ -72,7 +74,7 @@ def shown(page: Path) -> list[Shown]:
 
 def given(page: Path) -> list[Shown]:
     """The commands of a page that are given here."""
-    if str(page.relative_to(DOCS)) in SERVED:
+    if str(page.relative_to(DOCS)) in (*SERVED, *RUN):
         return []
     return [each for each in shown(page) if each.command not in ELSEWHERE]
 

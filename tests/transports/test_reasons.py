@@ -187,9 +187,11 @@ def test_a_connection_that_is_cancelled_while_a_name_is_looked_up_leaves_no_erro
             connecting = asyncio.create_task(Connector(options).connect())
             for _ in range(steps):
                 await asyncio.sleep(0)
+            # On a busy machine, the name may have been found not to be there by now.
+            is_answered = connecting.done()
             connecting.cancel()
             await asyncio.wait([connecting])
-            assert connecting.cancelled()
+            assert connecting.cancelled() or (is_answered and connecting.exception())
             del connecting
             # The one that follows is answered after the one that was given up.
             with pytest.raises(OSError):
