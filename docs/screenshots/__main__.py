@@ -12,8 +12,10 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -108,6 +110,15 @@ def _give_it_something_to_do(folder: Path, port: int) -> None:
         printed("fire", "auth.user_registered", "username=nobody", "email=nobody@example.com")
         dead = "{auth.*:stream}:dead:auth-send_welcome_email"
         eventually(lambda: connection.xlen(dead) == 1, 30, "a dead letter")
+        # From ten seconds to ninety-nine, its age is as wide, however slow the machine is.
+        eventually(lambda: _age(connection, dead) >= 10, 30, "a letter of ten seconds")
+
+
+def _age(connection: redis.Redis, stream: str) -> float:
+    """Return how many seconds ago the newest entry was written."""
+    newest: Any = connection.xrevrange(stream, count=1)
+    ((entry, _),) = newest
+    return time.time() - int(entry.partition(b"-")[0]) / 1000
 
 
 def _screen(command: str, shown: str) -> str:
