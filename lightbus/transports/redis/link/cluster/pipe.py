@@ -27,10 +27,8 @@ from .mixed import Joined, Mixed
 from .node import ELSEWHERE, NodePipe, Routed
 from .nodes import Nodes
 from .redirects import PATIENCE, Redirects, one_of
-from .slots import ANYWHERE, slot_of_command, slot_of_key
+from .slots import ANYWHERE, first_key, slot_of_command, slot_of_key
 
-#: The commands whose first key comes behind a script and a number.
-_SCRIPTS = ("EVAL", "EVALSHA")
 #: Commands of a list that are sent together: their places in it, and the future of their replies.
 _Divided = tuple[Sequence[int], asyncio.Future[list[Any]], Routed | Mixed]
 
@@ -74,7 +72,7 @@ class ClusterPipe(Channel):
     def post(self, *command: Any) -> asyncio.Future[Any]:
         """Send one command that adds to what others wait for at its first key, and ring for them."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        key = command[3 if command[0] in _SCRIPTS else 1]
+        key = first_key(command)
         slot, bell = self._rings.get(key) or self._ring_of(key)
         self._route(Routed(future, hiredis.pack_command(command), slot, bell=bell))
         return future
@@ -87,7 +85,7 @@ class ClusterPipe(Channel):
     def store(self, *command: Any) -> asyncio.Future[Any]:
         """Send a write and ring; its reply comes once what was promised of replicas is kept."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        key = command[3 if command[0] in _SCRIPTS else 1]
+        key = first_key(command)
         slot, bell = self._rings.get(key) or self._ring_of(key)
         packed = hiredis.pack_command(command)
         self._route(Routed(future, packed, slot, is_promised=True, bell=bell))

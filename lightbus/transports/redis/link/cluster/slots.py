@@ -68,6 +68,11 @@ def slot_of_command(command: Sequence[Any]) -> int:
     return slot_of_key(command[at])
 
 
+def first_key(command: Sequence[Any]) -> Any:
+    """Return the first key of a command that writes, which always has one."""
+    return command[_KEY_AT.get(command[0], 1)]
+
+
 def keys_of(command: Sequence[Any]) -> Sequence[str | bytes]:
     """Return all keys of a command, as a server of a cluster looks at them."""
     name = command[0]
