@@ -15,6 +15,7 @@ from tests.conftest import StartServer
 from tests.guide.project import Project
 from tests.support.eventually import eventually
 from tests.support.servers import Server
+from tests.support.waiting import waiting
 
 SOLD, LOW = "shop.*:stream", "wide.*:stream"
 BUS = """
@@ -242,6 +243,7 @@ def test_each_difference_is_told_with_its_place_and_none_once_it_is_deployed(
     for n in range(20):
         shop.fire("shop.sold", sku=f"{n}")
     eventually(lambda: redis_server.execute("ZCARD", f"{{{SOLD}}}:delayed:shop-mailer") == 20)
+    eventually(lambda: not any(waiting(redis_server, SOLD).values()))
     contract = redis_server.execute("GET", "schema:shop")
     assert host.terminate() == 0
     redis_server.execute("SET", "schema:shop", contract)
