@@ -26,7 +26,7 @@ PEER_PACKAGES = lightbus==1.1.2 aioredis==1.3.1 'async-timeout<5' 'setuptools<70
 RIVALS = $(basename $(notdir $(wildcard benchmarks/peers/*.txt benchmarks/peers/direct/*.txt)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster console test ready compiled lint format pytest test-all installed soak bench bench-peers bench-growth bench-failover docs site-check dist clean
+.PHONY: help run cluster console test ready compiled lint format pytest test-all installed soak bench bench-peers bench-growth bench-console bench-failover docs site-check dist clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -92,6 +92,10 @@ bench-peers: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp $(RIVALS:%=.venv-peers/%/.st
 
 bench-growth: $(VENV)/.dev-stamp ## what grows with 1,000 APIs, 1,000 listeners, 64 processes and a million events (ARGS="--only apis")
 	@$(VENV)/bin/python -m benchmarks --growth $(ARGS)
+
+bench-console: $(VENV)/.dev-stamp ## the console's pages with 1,000 listeners, 500 processes and a million dead letters (ARGS="overview graph")
+	@$(VENV)/bin/python -m benchmarks.console $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.dead_letters
 
 bench-failover: $(VENV)/.dev-stamp ## how long firing stands still while a primary of a cluster is replaced, and what is lost
 	@$(VENV)/bin/python -m benchmarks.failover $(ARGS)
