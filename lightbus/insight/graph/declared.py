@@ -30,7 +30,14 @@ def declared_by(manifest: Manifest, client: BusClient | None = None, known: Coll
     links |= {called(service, name, apis) for name in manifest.calls}
     registry = client.registry if client is not None else None
     procedures = {name: list(registry.get(name).procedures) for name in registry.public()} if registry else {}
-    return Side(frozenset({service}), frozenset(links), frozenset({*owners}), procedures=procedures)
+    return Side(
+        frozenset({service}),
+        frozenset(links),
+        frozenset({*owners}),
+        procedures=procedures,
+        owned=frozenset(name for name, owner in owners.items() if owner),
+        unread=frozenset() if client else frozenset({service}),
+    )
 
 
 def declared_by_all(manifests: Iterable[Manifest]) -> Side:

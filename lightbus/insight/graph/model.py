@@ -50,6 +50,9 @@ class Side:
         procedures: The procedures of the APIs whose contract or class is known.
         dead: How many dead letters listeners have, by service and listener.
         failed: How many calls of each API have failed within the last ten minutes, and of how many.
+        owned: The APIs whose owner is named.
+        unread: The services whose bus modules were not imported: these own what they define, unless an owner
+            is named.
     """
 
     services: frozenset[str] = frozenset()
@@ -60,6 +63,8 @@ class Side:
     procedures: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
     dead: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     failed: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
+    owned: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
 
     def known(self) -> dict[str, Collection[str] | None]:
         """Return the procedures of each API that somebody has; None if only its name is known."""
@@ -75,6 +80,8 @@ def together(sides: Iterable[Side]) -> Side:
         frozenset[Link]().union(*(side.links for side in sides)),
         frozenset[str]().union(*(side.apis for side in sides)),
         procedures={api: each for side in sides for api, each in side.procedures.items()},
+        owned=frozenset[str]().union(*(side.owned for side in sides)),
+        unread=frozenset[str]().union(*(side.unread for side in sides)),
     )
 
 
@@ -170,9 +177,13 @@ class Graph:
         return ""
 
     def is_declared(self, link: Link) -> bool:
-        """Tell whether a manifest says it; it may say so of all that an API has."""
-        whole = Link(link.service, "calls", link.api)
-        return link in self.declared.links or (link.kind == "calls" and whole in self.declared.links)
+        """Tell whether a manifest says it, or says it of all that an API has, or leaves it to modules."""
+        links = self.declared.links
+        if link in links:
+            return True
+        if link.kind == "owns" and link.service in self.declared.unread:
+            return link.api not in self.declared.owned
+        return link.kind == "calls" and Link(link.service, "calls", link.api) in links
 
     def _is_foreign(self, service: str) -> bool:
         """Tell whether a service belongs to a part of the bus that nobody wants compared."""

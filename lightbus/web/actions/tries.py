@@ -87,7 +87,6 @@ async def _call(asked: Asked) -> Shown:
 
 
 async def _plan_fire(asked: Asked) -> Plan | Shown:
-    asked = _drafted(asked)
     read = await _read(asked, "fire")
     if isinstance(read, Shown):
         return read
@@ -104,13 +103,11 @@ async def _plan_fire(asked: Asked) -> Plan | Shown:
             f"It reaches {reached}." if reached else "No process shows a listener that asks for it.",
         ],
         code=json.dumps(read.masked.value, ensure_ascii=False, indent=2),
-        draft=asked.drafts.keep(asked.fields.values, asked.user),
+        draft=asked.drafts.keep(read.fields.values, asked.user),
     )
 
 
 async def _fire(asked: Asked) -> Shown:
-    key = asked.fields.text("draft")
-    asked = _drafted(asked)
     read = await _read(asked, "fire")
     if isinstance(read, Shown):
         return read
@@ -118,9 +115,9 @@ async def _fire(asked: Asked) -> Shown:
     try:
         message = await fire(asked.client, form.api, form.name, read.kwargs, read.version, asked.by)
     except AuditRefused:
-        if key:
+        if key := asked.fields.text("draft"):
             # It was not done, so that it may be confirmed once more.
-            asked.drafts.keep(asked.fields.values, asked.user, key)
+            asked.drafts.keep(read.fields.values, asked.user, key)
         raise
     except LightbusException as e:
         return read.failed(e)
@@ -145,12 +142,14 @@ def _drafted(asked: Asked) -> Asked:
 
 
 async def _read(asked: Asked, verb: Literal["call", "fire"]) -> _Try | Shown:
-    """Read the form; return the page that says what is wrong with it, if something is.
+    """Read the form, or the one that is confirmed; return the page that says what is wrong with it.
 
     Raises:
-        InvalidParameters: There is no such procedure or event.
+        InvalidParameters: There is no such procedure or event, or what is confirmed is not kept any more.
         LightbusException: The event that it was filled in like is gone.
     """
+    if verb == "fire":
+        asked = _drafted(asked)
     target = asked.fields.text("target")
     form = await form_of(asked, target)
     if form is None or form.verb != verb:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ class TestDifferences:
     def test_a_call_that_is_not_declared_is_one(self) -> None:
         graph = Graph(side(SHOP, PLACE), side(SHOP, PLACE, Link("web", "calls", "orders", "drop")), True)
         assert graph.differences() == ["web calls orders.drop, which its manifest does not declare"]
+
+    def test_an_api_that_no_manifest_gives_an_owner_is_of_the_service_whose_modules_define_it(
+        self, tmp_path: Path
+    ) -> None:
+        web, shop = manifest(tmp_path, "service_name: web"), manifest(tmp_path, "service_name: shop")
+        live = side(SHOP, Link("web", "owns", "pages"))
+        assert Graph(together([web, shop]), live, True).differences() == []
+        # Where it has one, another one is told; and so it is where the modules were imported.
+        owned = manifest(tmp_path, "service_name: web\napis: {orders: {owner: web}}")
+        told = "shop owns orders, which its manifest does not declare"
+        assert told in Graph(together([owned, shop]), live, True).differences()
+        assert (
+            told in Graph(replace(together([web, shop]), unread=frozenset({"web"})), live, True).differences()
+        )
 
     def test_an_event_that_somebody_else_than_the_owner_fires_is_one(self) -> None:
         late, placed = Link("cron", "fires", "orders", "late"), Link("shop", "fires", "orders", "placed")

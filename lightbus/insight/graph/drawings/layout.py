@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, get_args
 
-from .picture import Arrow, Box, Column, Picture
+from .picture import Arrow, Box, Column, Picture, grouped
 
 #: The columns, from the left.
 COLUMNS: Final[tuple[Column, ...]] = get_args(Column)
@@ -79,12 +79,14 @@ def layout_of(picture: Picture) -> Layout:
     """Return where everything is to be drawn."""
     placed: dict[Box, Placed] = {}
     box_width = _width(picture)
-    leaving, coming = _at_boxes(picture, lambda it: it.source), _at_boxes(picture, lambda it: it.target)
+    leaving = grouped(picture.arrows, lambda it: it.source)
+    coming = grouped(picture.arrows, lambda it: it.target)
     for column in COLUMNS:
         bottom: float = _TOP
         for box in picture.column(column):
-            it = _sized(box, max(len(leaving[box]), len(coming[box])))
-            beside = [placed[arrow.source].middle for arrow in coming[box]]
+            sources = coming.get(box, [])
+            it = _sized(box, max(len(leaving.get(box, [])), len(sources)))
+            beside = [placed[arrow.source].middle for arrow in sources]
             wanted = sum(beside) / len(beside) - it.height / 2 if beside else bottom
             placed[box] = replace(it, x=_left(column, box_width), y=max(bottom, wanted))
             bottom = placed[box].y + it.height + _GAP
@@ -110,14 +112,6 @@ def _left(column: Column, box_width: float) -> float:
     return _SIDE + COLUMNS.index(column) * (box_width + _BETWEEN)
 
 
-def _at_boxes(picture: Picture, end: Callable[[Arrow], Box]) -> Mapping[Box, list[Arrow]]:
-    """Return the arrows of each box that have it at one of their ends."""
-    found: dict[Box, list[Arrow]] = {box: [] for box in picture.boxes}
-    for arrow in picture.arrows:
-        found[end(arrow)].append(arrow)
-    return found
-
-
 def _sized(box: Box, ports: int) -> Placed:
     """Return a box with its height: that of its lines, or of the arrows at one of its sides."""
     lines = box.lines
@@ -132,8 +126,9 @@ def _ports(
 ) -> dict[Arrow, float]:
     """Return the height at which each arrow meets a box, so that those which go up lie above the others."""
     found = {}
-    for box, it in placed.items():
-        arrows = sorted(at_boxes[box], key=lambda arrow: placed[other(arrow)].middle)
+    for box, arrows in at_boxes.items():
+        it = placed[box]
+        arrows = sorted(arrows, key=lambda arrow: placed[other(arrow)].middle)
         for number, arrow in enumerate(arrows, 1):
             found[arrow] = it.y + it.height * number / (len(arrows) + 1)
     return found

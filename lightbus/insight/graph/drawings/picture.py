@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from lightbus.insight.graph.model import Graph, Kind, Link, State
 
+T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 Column = Literal["services", "apis", "listeners"]
 _WORST: dict[State, int] = {"undeclared": 2, "there": 1, "absent": 0}
@@ -72,8 +73,8 @@ class Picture:
 def picture_of(graph: Graph) -> Picture:
     """Return what there is to draw."""
     links = graph.links
-    of_service, of_api = _grouped(links, lambda it: it.service), _grouped(links, lambda it: it.api)
-    of_listener = _grouped(links, lambda it: (it.service, it.listener))
+    of_service, of_api = grouped(links, lambda it: it.service), grouped(links, lambda it: it.api)
+    of_listener = grouped(links, lambda it: (it.service, it.listener))
     named = dict.fromkeys([*graph.services, *sorted(of_service)])
     services = {name: _service(graph, name, of_service.get(name, ())) for name in named}
     apis = {name: _api(graph, name, of_api.get(name, ())) for name in graph.apis}
@@ -91,11 +92,11 @@ def picture_of(graph: Graph) -> Picture:
     )
 
 
-def _grouped(links: Iterable[Link], key: Callable[[Link], K]) -> dict[K, list[Link]]:
-    """Return the links by what they have in common, in their order: there may be thousands."""
-    found: dict[K, list[Link]] = {}
-    for link in links:
-        found.setdefault(key(link), []).append(link)
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return links or arrows by what they have in common, in their order: there may be thousands."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
     return found
 
 
