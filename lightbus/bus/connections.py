@@ -115,6 +115,7 @@ class Transports:
     def _equip(self, transport: Transport) -> Transport:
         transport.metrics = self._metrics
         transport.obstacles = self._obstacles
+        transport.patience = self._wiring.patience
         return transport
 
 

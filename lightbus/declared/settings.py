@@ -154,6 +154,7 @@ class Wiring:
         find_version: Returns the version of the application; None where it is not known.
         only_calls: The only APIs and procedures that may be called besides its own; None if all may.
         outbox_notifies: Whether whoever writes into an outbox wakes its relay.
+        patience: Seconds for which what is sent waits while a broker is away; None for as long as that takes.
     """
 
     identity: Identity
@@ -168,6 +169,7 @@ class Wiring:
     find_version: Callable[[], str | None] = lambda: None
     only_calls: frozenset[str] | None = None
     outbox_notifies: bool = False
+    patience: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods
     metrics = Metrics()
     #: Its obstacles; its bus gives it its own.
     obstacles = Obstacles()
+    #: Seconds for which it waits for a broker that is away; None for as long as that takes. Likewise.
+    patience: float | None = None
 
     @property
     def reconnects(self) -> int:

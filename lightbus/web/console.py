@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, MutableMapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
 from lightbus.insight.audit import Actor
@@ -31,9 +32,9 @@ from .actions.drafts import Drafts
 from .asking import Asked, Fields, Long, Screen, View
 from .contents import ACTIONS, NAVIGATION, SCREENS, VIEWS
 from .files import static_files
-from .flashes import Flashes
+from .flashes import SAID, Flashes
 from .looks import Looks
-from .reading import Seen
+from .reading import Kept, Seen
 from .rendering import Rendering
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Console:
         options = manifest.web
         self._manifest = manifest
         self._looks = Looks(manifest)
+        self._kept = Kept()
         self._door = _door(manifest, resolve)
         self._rights = Rights(options)
         self._drafts = Drafts()
@@ -74,15 +76,17 @@ class Console:
             navigation=NAVIGATION,
         )
         self._desk = Desk(self._rendering, flashes)
+        #: The routes to all that it shows and does.
+        self.routes: list[BaseRoute] = [
+            *(self._screen_route(each) for each in SCREENS),
+            *(self._route(each) for each in VIEWS),
+            *(self._action_route(each) for each in ACTIONS),
+            Route("/login", self._log_in, methods=["POST"]),
+            Route("/logout", self._log_out, methods=["POST"]),
+            Mount("/static", static_files()),
+        ]
         pages = Starlette(
-            routes=[
-                *(self._screen_route(each) for each in SCREENS),
-                *(self._route(each) for each in VIEWS),
-                *(self._action_route(each) for each in ACTIONS),
-                Route("/login", self._log_in, methods=["POST"]),
-                Route("/logout", self._log_out, methods=["POST"]),
-                Mount("/static", static_files()),
-            ],
+            routes=self.routes,
             exception_handlers={
                 HTTPException: self._not_found,
                 Refused: self._refused,
@@ -140,12 +144,10 @@ class Console:
                 raise Refused(403, f"You may not see this: {needed}.")
             asked = self._asked(request, user, _query(request))
             try:
-                it = await screen.make(asked)
-                seen = Seen(it, time.time())
-            except TransportUnavailable as e:
-                it, seen = None, Seen(trouble=str(e))
+                seen = await self._seen(screen, asked)
             except LightbusException as e:
                 return self._rendering.error(request.scope, 422, str(e), user)
+            it = seen.value
             if isinstance(it, StreamingResponse):
                 it.body_iterator = self._while_known(request, it.body_iterator)
             if isinstance(it, Response):
@@ -154,12 +156,33 @@ class Console:
                 why = f"There is no {screen.title.lower()} {asked.name} on the bus now."
                 return self._rendering.error(request.scope, 404, why, user)
             about = {"title": screen.title, "name": asked.name, "seen": seen, "it": it, "asked": asked}
-            status = 503 if seen.trouble else 200
-            return self._rendering.page(
-                request.scope, screen.template, user, status, renews=screen.renews, **about
-            )
+            status = 503 if it is None else 200
+            # One that can't be asked for goes on by itself.
+            renews = screen.renews or bool(seen.trouble)
+            return self._rendering.page(request.scope, screen.template, user, status, renews=renews, **about)
 
         return Route(screen.path, answer)
+
+    async def _seen(self, screen: Screen, asked: Asked) -> Seen[Any]:
+        """Ask the bus for a page; while it can't be asked, return what the page has shown last.
+
+        Raises:
+            LightbusException: It can't be shown for another reason.
+        """
+        words = tuple((name, *values) for name, values in asked.fields.values.items() if name != SAID)
+        key = (screen.path, asked.name, words)
+        before = self._kept.last(key)
+        # Else each page would find out by itself, which takes seconds where a broker does not say anything.
+        trouble = (await self._looks.look()).trouble if before is not None else ""
+        if before is not None and trouble:
+            return replace(before, trouble=trouble)
+        try:
+            seen = Seen(await screen.make(asked), time.time())
+        except TransportUnavailable as e:
+            return replace(before or Seen(), trouble=str(e))
+        if seen.value is not None and not isinstance(seen.value, Response):
+            self._kept.keep(key, seen)
+        return seen
 
     def _action_route(self, action: Action) -> Route:
         """Return the route of an action: its form, and what is sent by that."""

@@ -13,7 +13,7 @@ from .access.rights import User
 #: The most that are kept, and for how many seconds.
 _MOST, _KEPT = 1_000, 600.0
 #: The name under which the address of a page has the key of one.
-_NAME = "said"
+SAID = "said"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class Flashes:
         key = secrets.token_urlsafe(12)
         self._kept[key] = Flash(sentence, self._now(), is_good, user)
         page, hash_, place = path.partition("#")
-        return f"{page}{'&' if '?' in page else '?'}{_NAME}={key}{hash_}{place}"
+        return f"{page}{'&' if '?' in page else '?'}{SAID}={key}{hash_}{place}"
 
     def said(self, query: bytes, user: User | None) -> Flash | None:
         """Return what the query of an address names, if it was said to this user, and not long ago."""
         if b"said=" not in query:
             return None
         try:
-            key = parse_qs(query.decode("latin-1"), max_num_fields=100).get(_NAME, [""])[-1]
+            key = parse_qs(query.decode("latin-1"), max_num_fields=100).get(SAID, [""])[-1]
         except ValueError:
             return None
         found = self._kept.get(key)

@@ -23,6 +23,9 @@ from .pages.kinds import Row, rows_of
 from .reading import Reading, Seen
 from .tails import Tails
 
+#: Seconds for which a broker may be away before it is said so.
+_PATIENCE = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -58,9 +61,9 @@ class Looks:
         self._manifest = manifest
         #: The bus.
         self.client = client_for(manifest)
-        # A person may call what the service that has this manifest may not.
+        # A person may call what the service that has this manifest may not, and wants to know what is wrong.
         connections = self.client.parts.connections
-        connections.rewire(replace(connections.wiring, only_calls=None))
+        connections.rewire(replace(connections.wiring, only_calls=None, patience=_PATIENCE))
         self._reading = Reading(self._read, manifest.web.refresh)
         #: How fast its listeners go.
         self.paces = Paces()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lightbus.exceptions import LightbusException
 from lightbus.runtime.cancellation import end
@@ -16,9 +17,16 @@ from lightbus.runtime.tasks import begin
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+#: Names a page, by whatever it was made for.
+Key = tuple[object, ...]
 
 #: Seconds that brokers may take for an answer, and that a page waits for it where it has an older one.
 _LONGEST, _PATIENCE = 10.0, 1.0
+#: Seconds that a page waits where the older one is of a moment ago, as while somebody watches: on a large bus
+#: an answer takes longer, and is for the next page.
+_SHORT = 0.1
+#: The most pages that are kept.
+_MOST_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,24 @@ class Seen(Generic[T]):
     value: T | None = None
     at: float = 0.0
     trouble: str = ""
+
+
+class Kept:
+    """What pages have shown last that ask the bus themselves: shown again while no broker answers."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, Seen[Any]] = {}
+
+    def last(self, key: Key) -> Seen[Any] | None:
+        """Return what a page has shown last; None if that is not kept."""
+        return self._kept.get(key)
+
+    def keep(self, key: Key, seen: Seen[Any]) -> None:
+        """Keep what a page shows; those that were not asked for lately make room."""
+        self._kept.pop(key, None)
+        while len(self._kept) >= _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[key] = seen
 
 
 class Reading(Generic[T]):
@@ -56,16 +82,18 @@ class Reading(Generic[T]):
 
     async def look(self) -> Seen[T]:
         """Return the answer; an older one where a new one is not there soon."""
-        is_old = self._asked is None or time.monotonic() - self._asked >= self._refresh
+        age = math.inf if self._asked is None else time.monotonic() - self._asked
+        # What was done has to be seen, and what is older than a page that renews itself is no use.
+        patience = _PATIENCE if self._is_old or age >= 3 * self._refresh else _SHORT
         if self._is_old and self._asking is not None:
             # It may have been asked before something was done.
             await asyncio.wait([self._asking], timeout=_PATIENCE)
-        if (is_old or self._is_old) and (self._asking is None or self._asking.done()):
+        if (age >= self._refresh or self._is_old) and (self._asking is None or self._asking.done()):
             self._is_old = False
             self._asking = begin(self._read(), "lightbus console reading")
         if self._asking is not None:
             # For the first one it is waited as long as it may take.
-            timeout = None if self._asked is None else _PATIENCE
+            timeout = None if self._asked is None else patience
             await asyncio.wait([self._asking], timeout=timeout)
         return self.seen
 

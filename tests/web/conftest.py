@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 
 from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
 from lightbus.web import Resolve, app
-from lightbus.web.console import Console
 from tests.host.conftest import bench as bench
 from tests.host.conftest import in_process as in_process
 
@@ -49,7 +49,7 @@ async def browsing(
         await console.close_async()
 
 
-def visitor(console: Console, origin: str = ORIGIN, client: str = "127.0.0.1") -> httpx2.AsyncClient:
+def visitor(console: Any, origin: str = ORIGIN, client: str = "127.0.0.1") -> httpx2.AsyncClient:
     """Somebody who looks at a console; errors are for the server, and not for the test."""
     transport = httpx2.ASGITransport(app=console, raise_app_exceptions=False, client=(client, 40_000))
     return httpx2.AsyncClient(transport=transport, base_url=origin)

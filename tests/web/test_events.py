@@ -121,16 +121,17 @@ class Watcher:
     Args:
         console: The console.
         query: Which events.
+        path: The address, where another answer comes piece by piece.
     """
 
-    def __init__(self, console: Console, query: str = "") -> None:
+    def __init__(self, console: Console, query: str = "", path: str = "/tail/stream") -> None:
         self.text = ""
         self.is_gone = asyncio.Event()
         self.takes = asyncio.Event()
         self.takes.set()
         headers = [(b"host", b"localhost:8098"), (b"x-user", b"ann")]
         scope = {
-            "type": "http", "method": "GET", "path": "/tail/stream", "raw_path": b"/tail/stream",
+            "type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
             "query_string": query.encode(), "headers": headers, "client": ("127.0.0.1", 1), "root_path": "",
             "scheme": "http", "server": ("localhost", 8098), "http_version": "1.1",
             "asgi": {"version": "3.0", "spec_version": "2.1"},

@@ -103,18 +103,23 @@ async def count(
         chosen: Chooses the letters.
         limit: How many are enough.
         patience: Seconds for it.
+
+    Raises:
+        TransportUnavailable: Not all brokers can be asked.
     """
     found = 0
     bounds: dict[str, tuple[str, str]] = {}
     loop = asyncio.get_running_loop()
     ends = loop.time() + patience
-    async for each, is_meant in Walk(client, api_names, chosen).all():
+    walk = Walk(client, api_names, chosen)
+    async for each, is_meant in walk.all():
         if found >= limit or loop.time() > ends:
             return Counted(found, bounds, False)
         if is_meant:
             place, its = each.letter.place, each.letter.id
             bounds[place] = (its, bounds.get(place, (its, its))[1])
             found += 1
+    walk.see_that_all_were_asked()
     return Counted(found, bounds, True)
 
 
@@ -234,7 +239,8 @@ class _Run:
         newest = max((new for _, new in bounds.values()), default=LetterId(0))
         chosen = replace(it.chosen, until=newest.milliseconds / 1000)
         found: list[Found] = []
-        async for each, is_meant in Walk(self._client, api_names, chosen, within=bounds).all():
+        walk = Walk(self._client, api_names, chosen, within=bounds)
+        async for each, is_meant in walk.all():
             its = LetterId.read(each.letter.id)
             if its < oldest:
                 break
@@ -244,6 +250,7 @@ class _Run:
                 found.append(Found(each.transport, replace(each.letter, error="", trace="")))
             if len(found) % 500 == 0 and not await self._may_go_on(None):
                 return None
+        walk.see_that_all_were_asked()  # Else what they have would count as done.
         return found[: it.count][::-1]
 
     async def _do(self, some: Sequence[Found], doing: Doing) -> None:

@@ -90,13 +90,19 @@ async def page(
 async def newest(
     client: BusClient, api_names: Sequence[str], chosen: Filter, count: int
 ) -> AsyncIterator[DeadLetter]:
-    """Go through so many of the dead letters that are meant, the newest first."""
-    async for found, is_meant in Walk(client, api_names, chosen).all():
+    """Go through so many of the dead letters that are meant, the newest first.
+
+    Raises:
+        TransportUnavailable: Not all brokers could be asked; what the others have came before.
+    """
+    walk = Walk(client, api_names, chosen)
+    async for found, is_meant in walk.all():
         if is_meant:
             yield found.letter
             count -= 1
             if not count:
                 return
+    walk.see_that_all_were_asked()
 
 
 async def get(client: BusClient, api_names: Sequence[str], place: str, letter_id: str) -> DeadLetter | None:
@@ -194,6 +200,11 @@ class Walk:
                 heappop(heap)
             else:
                 heapreplace(heap, (_age(following), i, following))
+
+    def see_that_all_were_asked(self) -> None:
+        """Raise TransportUnavailable if some brokers could not be asked for all that they have."""
+        if self.away:
+            raise TransportUnavailable("\n".join(self.away))
 
     async def _backwards(
         self, transport: EventTransport, place: str, places: int

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from lightbus.bus.client import BusClient
-from lightbus.exceptions import InvalidParameters
+from lightbus.exceptions import InvalidParameters, TransportUnavailable
 from lightbus.insight.search import Query, reached, since_of
 from lightbus.messages import EventMessage
 from lightbus.transports.events import EventTransport
@@ -109,6 +109,8 @@ async def find(
     """
     query = Query(id=message_id, native_id=native_id)
     found = await page(client, api_names, query, lambda message: message, limit=1)
+    if not found.events and found.away:
+        raise TransportUnavailable("\n".join(found.away))
     return found.events[0] if found.events else None
 
 

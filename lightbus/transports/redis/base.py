@@ -31,6 +31,7 @@ class RedisTransport:
 
     metrics: Metrics
     obstacles: Obstacles
+    patience: float | None
 
     def __init__(self, options: RedisOptions) -> None:
         self._redis_options = options
@@ -40,7 +41,7 @@ class RedisTransport:
     def session(self) -> Session:
         """The session, from the first use on."""
         self._told = self.obstacles
-        return Session.acquire(self._redis_options, self.obstacles)
+        return Session.acquire(self._redis_options, self.obstacles, self.patience)
 
     @cached_property
     def pipe(self) -> Channel:

@@ -25,10 +25,13 @@ from lightbus.insight.dead_letters import (
 )
 from lightbus.insight.dead_letters.errands import Errand
 from lightbus.insight.masking import MASK
+from lightbus.messages import EventMessage
 from lightbus.transports.events import DeadLetter
 from lightbus.web.asking import Asked, Screen
 from lightbus.web.pages.kinds import Row, rows_of
 
+#: The most of an error that is kept for a list; it shows less.
+_SHOWN = 1_000
 _FILTER = ("listener", "event", "error", "reason", "fingerprint")
 
 
@@ -135,9 +138,17 @@ async def letters(asked: Asked) -> Letters:
     fields = {name: asked.fields.text(name) for name in _FILTER if asked.fields.text(name)}
     fields["until"] = until
     mask = asked.looks.masking.letter
-    masked = replace(found, letters=tuple(map(mask, found.letters)))
+    # The page may be kept for long, and letters may be large.
+    masked = replace(found, letters=tuple(_short(mask(each)) for each in found.letters))
     following = urlencode({**fields, "before": found.next}) if found.next else ""
     return Letters(masked, fields, following, not before)
+
+
+def _short(it: DeadLetter) -> DeadLetter:
+    """Return what a list shows of a letter."""
+    m = it.message
+    named = EventMessage(m.api_name, m.event_name, {}, m.version, m.id, m.native_id)
+    return replace(it, message=named, error=it.error[:_SHOWN], trace="")
 
 
 async def letter(asked: Asked) -> Letter | None:
@@ -172,13 +183,19 @@ async def export(asked: Asked) -> Export | Response:
 
 
 async def _lines(asked: Asked, chosen: Filter, count: int) -> AsyncIterator[str]:
-    """Go through the lines of the file, and note in the audit that somebody has it."""
-    async with acting(asked.client, asked.by, "dlq.export", chosen.target(), chosen.in_words()) as doing:
-        doing.count = 0
-        async for each in newest(asked.client, asked.api_names, chosen, count):
-            fields = as_fields(asked.looks.masking.letter(each))
-            yield json.dumps(fields, ensure_ascii=False) + "\n"
-            doing.did(each.id)
+    """Go through the lines of the file, and note in the audit that somebody has it.
+
+    What has begun can't be told by its status any more: the last line says why there are no others.
+    """
+    try:
+        async with acting(asked.client, asked.by, "dlq.export", chosen.target(), chosen.in_words()) as doing:
+            doing.count = 0
+            async for each in newest(asked.client, asked.api_names, chosen, count):
+                fields = as_fields(asked.looks.masking.letter(each))
+                yield json.dumps(fields, ensure_ascii=False) + "\n"
+                doing.did(each.id)
+    except LightbusException as e:
+        yield json.dumps({"incomplete": f"the file ends here: {e}"}, ensure_ascii=False) + "\n"
 
 
 SCREENS = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from lightbus.exceptions import TransportUnavailable
 from lightbus.insight.search import Query, argument_test, comparison, fields_of, moment
 from lightbus.insight.traffic.pages import Page, find, page
 from lightbus.insight.traffic.where import Place, where
@@ -30,7 +31,7 @@ class Shown:
     """An event in a list.
 
     Args:
-        it: The event, as it may be seen.
+        it: The event, without its arguments.
         at: When it was stored, as a Unix time; None if that is not known.
         arguments: Its arguments, cut if they are long.
     """
@@ -117,7 +118,8 @@ async def events(asked: Asked) -> Events:
     return Events(
         [shown_of(each) for each in found.events],
         words,
-        found,
+        # The page may be kept for long, and events may be large.
+        replace(found, events=[]),
         stored_at(found.reached),
         address_of(words),
         not asked.fields.text("place"),
@@ -163,14 +165,19 @@ def shown_of(message: EventMessage) -> Shown:
     """Return how an event, as it may be seen, is shown in a list."""
     text = json.dumps(message.kwargs, ensure_ascii=False)
     cut = text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
-    return Shown(message, stored_at(message.native_id), cut)
+    m = message
+    named = EventMessage(m.api_name, m.event_name, {}, m.version, m.id, m.native_id)
+    return Shown(named, stored_at(m.native_id), cut)
 
 
 async def _page(asked: Asked, limit: int) -> Page:
     query, place, see = query_of(asked.fields), asked.fields.text("place"), asked.looks.masking.message
     # Masks with the contracts that are on the bus now: of what has none, nothing is shown.
     await asked.looks.look()
-    return await page(asked.client, asked.api_names, query, see, place=place, limit=limit)
+    found = await page(asked.client, asked.api_names, query, see, place=place, limit=limit)
+    if len(found.away) >= len(asked.client.transports().brokers(asked.api_names)):
+        raise TransportUnavailable("\n".join(found.away))
+    return found
 
 
 SCREENS = (

@@ -19,6 +19,7 @@ from lightbus.transports.redis.link.permissions import Permissions
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.promise import Promise
 from lightbus.transports.redis.link.reaching.outages import Hearers
+from lightbus.transports.redis.link.reaching.patience import Patience
 from lightbus.transports.redis.options import RedisOptions
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,13 @@ class Session:
     Args:
         options: The address of the Redis.
         key: The key under which it is shared.
+        patience: Seconds for which commands wait while Redis is away; None for as long as that takes.
     """
 
-    def __init__(self, options: RedisOptions, key: Any) -> None:
+    def __init__(self, options: RedisOptions, key: Any, patience: float | None) -> None:
         self._key = key
+        self._patience = patience
+        self._impatient: list[Patience] = []
         self.connector = Connector(options)
         #: The obstacles of its users, once for each.
         self._users = Hearers()
@@ -57,17 +61,18 @@ class Session:
         self._promising: dict[Promise, Channel] = {}
 
     @classmethod
-    def acquire(cls, options: RedisOptions, obstacles: Obstacles) -> Session:
+    def acquire(cls, options: RedisOptions, obstacles: Obstacles, patience: float | None = None) -> Session:
         """Return the running loop's session for these options, making it if there is none.
 
         Args:
             options: The address of the Redis.
             obstacles: Shows the user of the session that commands don't reach Redis.
+            patience: Seconds for which commands wait while Redis is away; None for as long as that takes.
         """
-        key = tuple(getattr(options, field.name) for field in fields(RedisOptions))
+        key = (patience, *(getattr(options, field.name) for field in fields(RedisOptions)))
         sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
         if key not in sessions:
-            sessions[key] = cls(options, key)
+            sessions[key] = cls(options, key, patience)
         session = sessions[key]
         session._users.append(obstacles)
         return session
@@ -86,6 +91,8 @@ class Session:
         else:
             channel = Pipe(self.connector, self._options.command_timeout, self._users, promise)
         channel.on_refusal = self.permissions.note
+        if self._patience is not None:
+            self._impatient.append(Patience(channel, self._patience))
         return channel
 
     async def release(self, obstacles: Obstacles) -> None:
@@ -98,6 +105,8 @@ class Session:
         if not self._users:
             _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
             await self.permissions.close()
+            for each in self._impatient:
+                each.end()
             for channel in channels:
                 await channel.close()
 

@@ -1,0 +1,139 @@
+"""The console while Redis is away: what was seen last, with its age, and how it goes on by itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import pytest
+
+from lightbus.web import tails
+from lightbus.web.console import Console
+from tests.conftest import StartServer
+from tests.support.eventually import eventually_async
+from tests.support.servers import Server
+from tests.web.bus import STREAM
+from tests.web.conftest import OURS
+from tests.web.routes import asking, everything, wishes
+from tests.web.test_dead import put_aside
+from tests.web.test_events import Watcher
+from tests.web.test_pages import read
+
+#: Files, and what has no page of its own: these show nothing that is old, or say how old it is.
+_NO_PAGES = ("/events.jsonl", "/tail/stream", "/dead/export", "/contracts/{name:path}", "/metrics", "/static")
+#: A Redis that says nothing is soon held for dead.
+_SOON = ("bus.redis.command_timeout=1s", "bus.redis.connect_timeout=1s", "web.refresh=1s")
+
+
+@pytest.mark.parametrize("how", ["ended", "frozen"])
+async def test_each_page_shows_what_it_has_shown_last(
+    how: Literal["ended", "frozen"], start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tails, "MOST", 0)
+    server = start_server()
+    await everything(server)
+    async with asking(*_SOON, "web.allow=replay", url=server.url) as (console, browser):
+        every = [wish for wish in wishes(console) if wish.method == "GET" and not wish.needs]
+        pages = [wish.path for wish in every if not wish.path.startswith(tuple(_plain()))]
+        before = {path: await words(browser, path) for path in pages}
+        assert all("can't be read" not in each for each in before.values())
+        if how == "ended":
+            server.kill()
+        else:
+            server.pause()
+
+        async def is_told() -> bool:
+            return "can't be read now" in await words(browser, "/")
+
+        await eventually_async(is_told)
+        for path in pages:
+            now = await words(browser, path)
+            assert "The bus can't be read now. This is how it was" in now, path
+            assert "goes on by itself" in now or "tries again by itself" in now
+            # All but times, which may have been "just now".
+            lost = [word for word in before[path].split() if word not in now and not word.isdecimal()]
+            lost = [word for word in lost if word != "just"]
+            assert lost == [], path
+        metrics = (await browser.get("/metrics")).text
+        assert "lightbus_bus_readable 0" in metrics and "lightbus_bus_listener_lag{" not in metrics
+        assert float(metrics.rpartition("age_seconds ")[2].split()[0]) > 0
+        for path in ("/events.jsonl", "/dead/export", "/audit?user=somebody-else", "/events/other"):
+            answer = await browser.get(path)
+            assert answer.status_code == 503 and "can't be read now" in read(answer.text).words, path
+        if how == "ended":
+            server.restart()
+            await everything(server)
+        else:
+            server.resume()
+        for path in pages:
+
+            async def is_well(path: str = path) -> bool:
+                return "can't be read now" not in await words(browser, path)
+
+            await eventually_async(is_well)
+
+
+class _Cut(Watcher):
+    """Somebody who gets an answer while the server ends from which it is read.
+
+    Args:
+        server: The server.
+        path: The address.
+        query: Its query.
+    """
+
+    def __init__(self, console: Console, server: Server, path: str, query: str) -> None:
+        self._server = server
+        super().__init__(console, query, path)
+
+    async def _send(self, message: Any) -> None:
+        if message.get("body") and not self.text:
+            self._server.kill()
+        await super()._send(message)
+
+
+async def test_a_file_that_is_not_whole_says_so_in_its_last_line(start_server: StartServer) -> None:
+    server = start_server()
+    put_aside(server, 5_000)
+    query = urlencode({"confirmed": "5,000", "because": "a report"})
+    async with asking(*_SOON, url=server.url) as (console, _):
+        browser = _Cut(console, server, "/dead/export", query)
+        await browser.task
+    lines = [json.loads(line) for line in browser.text.splitlines()]
+    assert 1 < len(lines) < 5_000 and all("kwargs" in line for line in lines[:-1])
+    why = lines[-1]["incomplete"]
+    assert why.startswith("the file ends here: ") and "Redis at 127.0.0.1" in why
+
+
+async def test_what_waits_for_a_broker_that_is_away_is_not_done_behind_ones_back(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
+    await everything(server)
+    async with asking(*_SOON, "web.allow=fire", url=server.url) as (_, browser):
+        form = {"target": "auth.user_registered", "/username": "ann", "confirmed": "yes"}
+        assert "was fired" in read((await browser.post("/actions/fire", data=form, headers=OURS)).text).words
+        server.kill()
+        answer = await browser.post("/actions/fire", data=form, headers=OURS)
+        assert answer.status_code in (502, 503), answer.text
+        server.restart()
+        await everything(server)
+        before = server.execute("XLEN", STREAM)
+
+        async def is_well() -> bool:
+            return bool((await browser.get("/events")).status_code == 200)
+
+        await eventually_async(is_well)
+        assert server.execute("XLEN", STREAM) == before
+
+
+def _plain() -> list[str]:
+    return [path.partition("{")[0] for path in _NO_PAGES]
+
+
+async def words(browser: object, path: str) -> str:
+    """The words of a page, which is there as a whole."""
+    answer = await browser.get(path)  # type: ignore[attr-defined]
+    assert answer.status_code == 200, (path, answer.text)
+    return read(answer.text).words
