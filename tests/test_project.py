@@ -58,6 +58,14 @@ def test_commands_of_make_are_there(name: str) -> None:
     assert told and set(told) <= targets
 
 
+def test_what_is_cut_short_to_save_time_is_done_whole_by_make_soak() -> None:
+    whole = (ROOT / "Makefile").read_text().partition("LIGHTBUS_TEST_WHOLE=1")[2].partition("\n\t@")[0]
+    short = re.compile(r"^from .* import .*\bIS_WHOLE\b", re.MULTILINE)
+    cut = {path for path in (ROOT / "tests").rglob("test_*.py") if short.search(path.read_text())}
+    assert cut
+    assert [path for path in sorted(cut) if str(path.relative_to(ROOT)) not in whole] == []
+
+
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_files_that_are_named_are_there(name: str) -> None:
     named = re.findall(r"`([\w./-]+(?:/|\.\w+))`", (ROOT / name).read_text())

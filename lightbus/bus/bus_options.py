@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from lightbus.exceptions import InvalidParameters
 from lightbus.messages import MAX_ID, is_message_id
+from lightbus.values import shown
 
 
 class CallOptions(TypedDict, total=False):
@@ -27,18 +28,33 @@ class FireManyOptions(CallOptions, total=False):
     ids: Sequence[str | None]
 
 
+def options_given(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a copy of ``bus_options``, empty where none are given.
+
+    Raises:
+        InvalidParameters: They are no dict.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise InvalidParameters(
+            f"bus_options is {shown(options)}; give a dict, such as bus_options={{'timeout': 5}}"
+        )
+    return dict(options)
+
+
 def fire_options(options: Mapping[str, Any] | None) -> tuple[float | None, str]:
     """Return the seconds to wait, None if they are not given, and the event's id, empty for a new one."""
-    if not options:
+    if options is None:
         return None, ""
-    rest = dict(options)
+    rest = options_given(options)
     message_id = _checked_id(rest.pop("id")) if "id" in rest else ""
     return (timeout_of(rest, 0.0, "timeout and id") if rest else None), message_id
 
 
 def many_options(options: Mapping[str, Any] | None, count: int) -> tuple[float | None, Sequence[str]]:
     """Return the seconds to wait, None if not given, and the ids of the events, empty for new ones."""
-    rest = dict(options or {})
+    rest = options_given(options)
     ids = rest.pop("ids", None)
     ids = [None] * count if ids is None else list(ids)
     if len(ids) != count:
@@ -53,8 +69,9 @@ def timeout_of(options: Mapping[str, Any] | None, default: float, known: str = "
     """Return the seconds to wait that ``bus_options`` give.
 
     Raises:
-        InvalidParameters: There is another option, or the timeout is no number above zero.
+        InvalidParameters: They are no dict, there is another option, or the timeout is no number above zero.
     """
+    options = options_given(options)
     if not options:
         return default
     unknown = [name for name in options if name != "timeout"]

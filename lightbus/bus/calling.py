@@ -26,7 +26,7 @@ from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.runtime import traffic
 from lightbus.runtime.deadline import time_left
 from lightbus.transports.rpc import RpcTransport, is_loss
-from lightbus.values import dump, marked
+from lightbus.values import dump_arguments, marked
 
 from .bus_options import timeout_of
 from .parts import Parts
@@ -74,7 +74,7 @@ class Caller:
         started = time.perf_counter()
         outcome, message = "failed", None
         try:
-            message = RpcMessage(api_name, name, dump(dict(kwargs or {})))
+            message = RpcMessage(api_name, name, dump_arguments(dict(kwargs or {}), "call", api_name, name))
             if self._hooks.around_rpc_call:
                 with self._hooks.around_rpc_call(message):
                     result = await self._call(message, options)
@@ -97,7 +97,7 @@ class Caller:
         if route is None or route.loop is not loop or route.edition is not edition:
             route = self._find_route(message.api_name, loop, edition)
         settings, hooks = route.settings, self._hooks
-        timeout = timeout_of(options, settings.rpc_timeout) if options else settings.rpc_timeout
+        timeout = settings.rpc_timeout if options is None else timeout_of(options, settings.rpc_timeout)
         if (left := time_left()) is not None and left < timeout:
             timeout = _rest_of(left, message.canonical_name)
         if hooks.before_rpc_call:

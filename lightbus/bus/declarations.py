@@ -30,6 +30,8 @@ from lightbus.exceptions import (
 from lightbus.plugins import LightbusPlugin, callbacks_of
 from lightbus.plugins.hooks import HOOKS, Callback, Hooks
 
+from .bus_options import options_given
+
 F = TypeVar("F", bound=Callback)
 #: The options of a listener that have no argument of their own.
 _LISTENER_OPTIONS = [
@@ -109,7 +111,7 @@ class Declarations:
             DuplicateListenerName: Another function listens to the same API under this name.
             InvalidListener: The listener can't take the events.
         """
-        given = dict(options or {})
+        given = options_given(options)
         unknown = [name for name in given if name not in _LISTENER_OPTIONS]
         if unknown:
             known = f"{', '.join(_LISTENER_OPTIONS[:-1])} and {_LISTENER_OPTIONS[-1]}"

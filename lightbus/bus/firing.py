@@ -24,7 +24,7 @@ from lightbus.messages import EventMessage
 from lightbus.plugins.hooks import Beside
 from lightbus.runtime import traffic
 from lightbus.transports.events import EventTransport, Outgoing
-from lightbus.values import dump, marked
+from lightbus.values import dump_arguments, marked
 
 from .bus_options import fire_options, many_options
 from .parts import Parts
@@ -51,7 +51,8 @@ class Draft:
     def message(self, kwargs: Mapping[str, Any], message_id: str) -> EventMessage:
         """Make a message, with its arguments as JSON values; without an id, it gets a new one."""
         api_name, event = self.definition.name, self.event
-        arguments = dump(event.bind(f"{api_name}.{self.name}", kwargs))
+        arguments = event.bind(f"{api_name}.{self.name}", kwargs)
+        arguments = dump_arguments(arguments, "event", api_name, self.name)
         return EventMessage(api_name, self.name, arguments, event.version, message_id)
 
     def check(self, message: EventMessage) -> None:

@@ -11,7 +11,7 @@ from lightbus.contracts.validator import Validator
 from lightbus.declared.names import listed
 from lightbus.exceptions import ProcedureNotFound, SchemaNotFound, SyncCallOnEventLoop
 from lightbus.runtime.portal import run_blocking
-from lightbus.values import dump, dump_answer
+from lightbus.values import dump_answer, dump_arguments
 
 from .parts import Parts
 
@@ -103,7 +103,10 @@ class BusSchema:
         """
         self.parameter_schema(api_name, name)
         contracts = self._parts.contracts
-        _check(contracts.rpc_parameters(api_name, name) or contracts.event(api_name, name), dump(parameters))
+        validator, kind = contracts.rpc_parameters(api_name, name), "call"
+        if validator is None:
+            validator, kind = contracts.event(api_name, name), "event"
+        _check(validator, dump_arguments(dict(parameters), kind, api_name, name))
 
     def validate_response(self, api_name: str, name: str, response: Any) -> None:
         """Check the result of a procedure, as it would be sent.

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
-from lightbus.bus.bus_options import fire_options, many_options
+from lightbus.bus.bus_options import fire_options, many_options, options_given
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import InvalidParameters, LightbusException
 from lightbus.messages import EventMessage
@@ -117,7 +117,7 @@ class OutboxPath(BusPath):
         self, args: tuple[object, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any] | None
     ) -> tuple[list[EventMessage], list[NewRow]]:
         names = self._split(args)
-        rest = dict(options or {})
+        rest = options_given(options)
         key = rest.pop("key", self._key)
         _, message_id = fire_options(rest)
         return self._make(names, [kwargs], [message_id], [key])
@@ -126,7 +126,7 @@ class OutboxPath(BusPath):
         self, events: Iterable[Mapping[str, Any]], options: Mapping[str, Any] | None
     ) -> tuple[list[EventMessage], list[NewRow]]:
         names, wanted = self._split(()), list(events)
-        rest = dict(options or {})
+        rest = options_given(options)
         keys = rest.pop("keys", None)
         keys = [self._key] * len(wanted) if keys is None else list(keys)
         if len(keys) != len(wanted):

@@ -5,7 +5,7 @@ or cast is an error with its path, as in ``order.lines[3].qty``.
 """
 
 from .arguments import arguments_caster, cast, named_caster, tolerant_caster, unconverted
-from .dumping import dump, dump_answer
+from .dumping import dump, dump_answer, dump_arguments
 from .misfit import located, shown
 from .models import losses_of
 from .not_finite import is_finite, marked, stand_ins
@@ -19,6 +19,7 @@ __all__ = [
     "cast",
     "dump",
     "dump_answer",
+    "dump_arguments",
     "hints_of",
     "is_finite",
     "located",

@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import msgspec
 
+from lightbus.exceptions import ValidationError
 from lightbus.serializers import NotFinite
 
 from .misfit import Misfit, shown
@@ -53,6 +54,24 @@ def dump(value: Any) -> Any:
         raise e.error() from e.__cause__
     except RecursionError:
         raise Misfit("is nested too deep to be sent, or contains itself").error() from None
+
+
+def dump_arguments(arguments: Mapping[str, Any], kind: str, api_name: str, name: str) -> dict[str, Any]:
+    """Turn the arguments of a call or an event into what JSON can hold; an error says of which.
+
+    Args:
+        arguments: The arguments.
+        kind: ``call`` or ``event``.
+        api_name: The API.
+        name: The procedure or event.
+
+    Raises:
+        ValidationError: As with :func:`dump`.
+    """
+    try:
+        return cast("dict[str, Any]", dump(arguments))
+    except ValidationError as e:
+        raise ValidationError(f"the {kind} {api_name}.{name}: {e}") from e.__cause__
 
 
 def dump_answer(value: Any) -> Any:

@@ -10,7 +10,7 @@ from lightbus.bus.schema import BusSchema
 from lightbus.exceptions import OutboxRequired
 from lightbus.insight.audit import Actor, acting
 from lightbus.messages import EventMessage
-from lightbus.values import dump
+from lightbus.values import dump_arguments
 
 
 async def call(client: BusClient, api: str, name: str, kwargs: Mapping[str, Any], by: Actor) -> Any:
@@ -62,7 +62,7 @@ async def fire(
     await check_event(client, api, name, kwargs)
     async with acting(client, by, "fire", f"{api}.{name}") as doing:
         doing.hides_errors = True
-        message = EventMessage(api, name, dump(dict(kwargs)), version)
+        message = EventMessage(api, name, dump_arguments(dict(kwargs), "event", api, name), version)
         transport = client.transports().event(api)
         await transport.publish([message], client.settings(api).event_fire_timeout)
         doing.did(message.id)
