@@ -84,10 +84,13 @@ def test_those_of_a_procedure_name_its_call(
 ) -> None:
     for _ in range(2):
         project.call(f"shop.{procedure}", sku="cup")
-    found = eventually(lambda: lines(host, text))
-    ids = [line["message_id"] for line in found]
-    assert len(set(ids)) == 2
-    assert all(UUID.fullmatch(message_id) for message_id in ids)
+
+    def ids_of_both() -> set[str]:
+        ids = {line["message_id"] for line in lines(host, text)}
+        assert len(ids) == 2
+        return ids
+
+    assert all(UUID.fullmatch(message_id) for message_id in eventually(ids_of_both))
 
 
 def test_so_do_those_about_its_failure(project: Project, host: Process) -> None:

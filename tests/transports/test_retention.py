@@ -69,6 +69,17 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trimming, "_TRIM_LEASE_MS", 5)
 
 
+async def full(transport: EventTransport, after_each: Callable[[], Awaitable[None]] = nothing) -> str:
+    """Fill a stream until it is known because of which group it is full; returns what is said then."""
+
+    async def named() -> str:
+        said = await fill(transport, after_each)
+        # It may be full for a moment before it is known because of whom.
+        return said if "some listener" not in said else ""
+
+    return await eventually_async(named)
+
+
 async def test_a_stream_is_kept_near_its_length(any_ports: Ports, any_redis: Server, eager: None) -> None:
     transport = any_ports.events(max_stream_length=200)
     consumer = await any_ports.listen(transport)
@@ -118,11 +129,9 @@ async def test_a_full_stream_names_the_group_that_is_furthest_behind_and_who_rea
     await any_ports.listen(transport, name="slow", service="web-shop")
     quick = await any_ports.listen(transport, name="quick")
 
-    async def full() -> str:
-        return await fill(transport, lambda: handle(quick, 50))
-
-    assert "that the group web-shop-slow of the service web-shop has not acknowledged" in await full()
-    assert re.search(r"\d+ unread, 0 pending; p1 reads it\); start more processes", await full())
+    said = await full(transport, lambda: handle(quick, 50))
+    assert "that the group web-shop-slow of the service web-shop has not acknowledged" in said
+    assert re.search(r"\d+ unread, 0 pending; p1 reads it\); start more processes", said)
 
 
 async def test_a_full_stream_says_how_a_group_without_readers_is_removed(
@@ -130,13 +139,7 @@ async def test_a_full_stream_says_how_a_group_without_readers_is_removed(
 ) -> None:
     any_redis.execute("XGROUP", "CREATE", STREAM, "shop-old", "0", "MKSTREAM")
     transport = any_ports.events(max_stream_length=100)
-
-    async def full() -> str:
-        said = await fill(transport)
-        # It may be full for a moment before it is known because of whom.
-        return said if "some listener" not in said else ""
-
-    said = await eventually_async(full)
+    said = await full(transport)
     assert "the group shop-old has not acknowledged" in said and "no process reads it" in said
     command = "lightbus group rm shop-old"
     assert said.endswith(f"remove the group if nobody needs its events: {command}")
