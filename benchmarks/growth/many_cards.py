@@ -21,6 +21,7 @@ from lightbus.transports.redis.keys import (
     SCHEMAS,
     SEARCHED,
     STREAMS,
+    GroupKeys,
     card_key,
     owner_key,
     presence_key,
@@ -103,7 +104,8 @@ async def show(redis: Any, count: int, shape: Shape = Shape(), *, in_full: bool 
         redis: A connection to it.
         count: How many.
         shape: What each service consists of.
-        in_full: Whether they also leave contracts, and what says that they take calls.
+        in_full: Whether they also leave contracts, and what says that they take calls, and that
+            events are tried again.
     """
     until = time.time() + 3_600
     blob = contract(shape)
@@ -131,4 +133,11 @@ async def show(redis: Any, count: int, shape: Shape = Shape(), *, in_full: bool 
                 ("XGROUP", "CREATE", stream, listener.group, "$", "MKSTREAM"),
                 ("XGROUP", "CREATECONSUMER", stream, listener.group, it.process),
             ]
+            if in_full:
+                retry = GroupKeys(stream, listener.group).retry
+                commands += [
+                    ("XGROUP", "CREATE", retry, listener.group, "$", "MKSTREAM"),
+                    ("XGROUP", "CREATECONSUMER", retry, listener.group, it.process),
+                    ("HSET", GroupKeys(stream, listener.group).notes, "service", it.service),
+                ]
         await redis.send_many(commands)

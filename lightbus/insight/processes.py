@@ -70,7 +70,8 @@ def processes(
     found: dict[tuple[str, str], ProcessStatus] = {}
 
     def process(service: str, name: str) -> ProcessStatus:
-        return found.setdefault((service, name), ProcessStatus(service, name))
+        key = service, name
+        return found.get(key) or found.setdefault(key, ProcessStatus(service, name))
 
     for api_name, identities in owners.items():
         for who in (each for each in identities if each not in lost):

@@ -28,7 +28,9 @@ _MOST_READ = 4 * MOST_BYTES
 _MOST_TEXT = 500
 
 
-class Recent(msgspec.Struct, frozen=True, kw_only=True):
+# What was read of JSON has no circles, so Python need not look for any in cards (``gc``): with hundreds of
+# them, which have thousands of parts, that took longer than to read them.
+class Recent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a process has run within the last ten minutes; times are in seconds.
 
     Args:
@@ -44,7 +46,7 @@ class Recent(msgspec.Struct, frozen=True, kw_only=True):
     longest: float | None = None
 
 
-class PolicyCard(msgspec.Struct, frozen=True, kw_only=True):
+class PolicyCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What becomes of events whose handler raises; the fields are those of a policy in the manifest."""
 
     attempts: int = 1
@@ -55,7 +57,7 @@ class PolicyCard(msgspec.Struct, frozen=True, kw_only=True):
     longest: float = 0.0
 
 
-class ListenerCard(msgspec.Struct, frozen=True, kw_only=True):
+class ListenerCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A listener of a process.
 
     Args:
@@ -91,7 +93,7 @@ class ListenerCard(msgspec.Struct, frozen=True, kw_only=True):
     recent: Recent = Recent()
 
 
-class ApiCard(msgspec.Struct, frozen=True, kw_only=True):
+class ApiCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An API that a process owns.
 
     Args:
@@ -111,7 +113,7 @@ class ApiCard(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
 
 
-class ProcedureCard(msgspec.Struct, frozen=True, kw_only=True):
+class ProcedureCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A procedure that a process serves; its fields are as those of a listener."""
 
     api: str = ""
@@ -122,7 +124,7 @@ class ProcedureCard(msgspec.Struct, frozen=True, kw_only=True):
     recent: Recent = Recent()
 
 
-class ScheduleCard(msgspec.Struct, frozen=True, kw_only=True):
+class ScheduleCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A schedule, and its last run in this process: the latest of all processes is that of the service.
 
     Args:
@@ -149,7 +151,7 @@ class ScheduleCard(msgspec.Struct, frozen=True, kw_only=True):
     missed: str = "skip"
 
 
-class OutboxCard(msgspec.Struct, frozen=True, kw_only=True):
+class OutboxCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An outbox whose events a process relays.
 
     Args:
@@ -163,7 +165,7 @@ class OutboxCard(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
+class Card(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one process says of itself.
 
     Args:

@@ -103,12 +103,12 @@ class GroupStatus:
     @property
     def idle(self) -> float | None:
         """Seconds since one of its processes was last heard of; None if it has none."""
-        return min((consumer.idle or 0.0 for consumer in self.consumers), default=None)
+        return min([consumer.idle or 0.0 for consumer in self.consumers], default=None)
 
     @property
     def is_served(self) -> bool:
         """Whether somebody reads it."""
-        return self.idle is not None and self.idle <= SILENT
+        return any(consumer.is_alive for consumer in self.consumers)
 
     @property
     def waiting(self) -> int:

@@ -20,6 +20,7 @@ from lightbus.transports.redis.events import membership
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.questions.status import Gone, events_gone
 from lightbus.transports.redis.events.transport import RedisEventTransport
+from lightbus.transports.redis.keys import STREAMS, GroupKeys, presence_key, register_key, taken_key
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.scripts import TRIM
 from tests.conftest import require
@@ -30,6 +31,19 @@ from tests.support.spread import Spread
 from .conftest import Ports, settled, take, take_call
 
 STREAM = "auth.*:stream"
+#: Makes a group that has read so many events, with others to be retried, and dead.
+GROUP_OF = """
+redis.call('XADD', KEYS[1], '*', 'what', 'ever')
+redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0')
+redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[1] .. '-p')
+if ARGV[2] ~= '0' then
+  redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[1] .. '-p', 'COUNT', ARGV[2], 'STREAMS', KEYS[1], '>')
+end
+for place = 2, 3 do
+  for i = 1, tonumber(ARGV[place + 1]) do redis.call('XADD', KEYS[place], '*', 'what', 'ever') end
+end
+redis.call('HSET', KEYS[4], 'service', ARGV[5])
+"""
 
 
 async def names(transport: EventTransport, *pattern: str, **options: float | str) -> list[str]:
@@ -209,6 +223,47 @@ async def test_a_queue_says_who_serves_it_and_what_waits_and_runs(ports: Ports) 
     await take_call(consumer)
     (queue,) = await transport.queue_status(["auth"])
     assert (queue.waiting, queue.running, queue.process_names) == (2, 1, ("p1",))
+
+
+async def test_a_queue_tells_processes_that_are_gone_from_those_that_serve_it(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    transport, names = redis_ports.rpc(), ("p1", "p2", "p3")
+    redis_server.execute("SADD", register_key("auth"), *(f"{name}:1" for name in names))
+    redis_server.execute("RPUSH", taken_key("auth", "p2:1"), "one call", "and another one")
+
+    async def found() -> tuple[int, tuple[str, ...]]:
+        (queue,) = await transport.queue_status(["auth"])
+        return queue.running, queue.process_names
+
+    assert await found() == (2, ())
+    for name in ("p1", "p3"):
+        redis_server.execute("SET", presence_key("auth", f"{name}:1"), 1)
+    assert await found() == (2, ("p1", "p3"))
+    redis_server.execute("SET", presence_key("auth", "p2:1"), 1)
+    redis_server.execute("DEL", taken_key("auth", "p2:1"))
+    assert await found() == (0, names)
+
+
+async def test_very_many_groups_are_each_told_of_by_their_own_numbers(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    transport, streams = redis_ports.events(), [f"api{number}.*:stream" for number in range(3)]
+    wanted = {}
+    for place, stream in enumerate(streams):
+        for number in range(40):
+            name, counts = f"shop-{number:02}", (number, number % 3, number % 2)
+            keys, service = GroupKeys(stream, name), f"shop{place}{number}"
+            given = (stream, keys.retry, keys.dead, keys.notes, name, *counts, service)
+            redis_server.execute("EVAL", GROUP_OF, 4, *given)
+            wanted[stream, name] = (*counts, service, (f"{name}-p",), bool(number))
+    redis_server.execute("SADD", STREAMS, *streams)
+    found = {}
+    for it in await transport.group_status():
+        names = tuple(each.process_name for each in it.consumers)
+        told = (it.pending, it.retrying, it.dead, it.service, names, it.held is not None)
+        found[it.stream, it.group] = told
+    assert found == wanted
 
 
 async def test_a_queue_of_redis_says_which_procedures_wait_and_run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,19 @@ async def test_a_contract_that_is_stored_can_be_loaded(ports: Ports) -> None:
     assert await schema.load() == {}
     await schema.store({"auth": CONTRACT, "support.case": {"events": {}, "rpcs": {}}}, 60)
     assert await ports.schema().load() == {"auth": CONTRACT, "support.case": {"events": {}, "rpcs": {}}}
+
+
+async def test_a_contract_is_read_anew_once_it_has_changed(redis_ports: Ports, redis_server: Server) -> None:
+    schema = redis_ports.schema()
+    other: dict[str, Any] = {"events": {}, "rpcs": {}}
+    await schema.store({"auth": CONTRACT}, 60)
+    assert await schema.load() == await schema.load() == {"auth": CONTRACT}
+    redis_server.execute("SET", "schema:auth", json.dumps(other))
+    assert await schema.load() == {"auth": other}
+    redis_server.execute("SET", "schema:auth", "no contract")
+    assert await schema.load() == {}
+    redis_server.execute("SET", "schema:auth", json.dumps(other))
+    assert await schema.load() == {"auth": other}
 
 
 async def test_a_contract_that_is_not_renewed_is_forgotten(ports: Ports) -> None:

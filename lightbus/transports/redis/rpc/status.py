@@ -54,17 +54,23 @@ def _known(decode: Callable[[bytes], RpcMessage], blobs: Iterable[bytes]) -> Ite
 
 
 async def _queue(pipe: Channel, api_name: str) -> QueueStatus:
-    waiting = await pipe.send("LLEN", queue_key(api_name))
-    members = sorted(
-        m.decode("utf-8", "replace") for m in await pipe.send("SMEMBERS", register_key(api_name))
+    waiting, listed = replies = await pipe.send_many(
+        [("LLEN", queue_key(api_name)), ("SMEMBERS", register_key(api_name))]
     )
-    asked = [
-        command
-        for member in members
-        for command in (("LLEN", taken_key(api_name, member)), ("EXISTS", presence_key(api_name, member)))
-    ]
-    replies = await pipe.send_many(asked) if asked else []
-    running = sum(reply for reply in replies[::2] if isinstance(reply, int))
-    present = [member for member, reply in zip(members, replies[1::2], strict=True) if reply == 1]
+    for reply in replies:
+        if isinstance(reply, ReplyError):
+            raise reply
+    members = sorted(member.decode("utf-8", "replace") for member in listed)
+    taken = [taken_key(api_name, member) for member in members]
+    presences = [presence_key(api_name, member) for member in members]
+    # An API may have hundreds of processes, of which most are there and run nothing.
+    are_there, run = await pipe.send_many([("EXISTS", *presences), ("EXISTS", *taken)]) if members else (0, 0)
+    lengths = await pipe.send_many([("LLEN", key) for key in taken]) if run != 0 else []
+    if are_there not in (0, len(members)):
+        signs = await pipe.send_many([("EXISTS", key) for key in presences])
+        members = [member for member, sign in zip(members, signs, strict=True) if sign == 1]
+    elif not are_there:
+        members = []
+    running = sum(length for length in lengths if isinstance(length, int))
     # The part after the last colon tells processes of one name apart.
-    return QueueStatus(api_name, waiting, running, tuple(m.rpartition(":")[0] for m in present))
+    return QueueStatus(api_name, waiting, running, tuple(member.rpartition(":")[0] for member in members))

@@ -90,6 +90,8 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         self._has_told_of_unread = False
         self._complaints = Complaints(logger)
         self._may_not_unlist = False
+        #: The contracts that were read last, each with its bytes: most are the same at the next look.
+        self._known: dict[str, tuple[bytes, Mapping[str, Any]]] = {}
 
     async def store(
         self, contracts: Mapping[str, Mapping[str, Any]], ttl: float, *, human_readable: bool = True
@@ -156,6 +158,8 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
                 contract = self._contract(name, blob) if blob is not None else None
                 if contract is not None:
                     contracts[name] = contract
+        for name in self._known.keys() - contracts.keys():
+            del self._known[name]
         self._tell_of_unread(len(names) - read)
         return contracts, stale
 
@@ -170,6 +174,9 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
 
     def _contract(self, name: str, blob: bytes) -> Mapping[str, Any] | None:
         """Read a stored contract; None if it is none."""
+        before = self._known.get(name)
+        if before is not None and before[0] == blob:
+            return before[1]
         try:
             check_limits(blob)
             contract = decode_json(blob)
@@ -177,7 +184,10 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
             what = "the contract of the API %.80r is unreadable and ignored: %s"
             self._complaints.tell("schemas", what, name, e)
             return None
-        return contract if isinstance(contract, dict) else None
+        if not isinstance(contract, dict):
+            return None
+        self._known[name] = blob, contract
+        return contract
 
     def _tell_of_unread(self, unread: int) -> None:
         """Say once that there are more contracts than are read."""

@@ -14,7 +14,7 @@ from typing import Any
 from lightbus.transports.redis.keys import GroupKeys
 
 _NAMES = ("service", "placed", "surplus", "made", "began", "heir")
-#: How many questions are asked about a group.
+#: How many questions are asked about one group.
 QUESTIONS = 2
 
 
@@ -39,15 +39,28 @@ class Notes:
     heir: bytes
 
 
-def asks_notes(stream: str, group: str) -> list[tuple[Any, ...]]:
-    """Return the questions about a group whose answers :func:`notes_of` reads."""
-    keys = GroupKeys(stream, group)
-    return [("HMGET", keys.notes, *_NAMES), ("HMGET", keys.groups, *(f"{group} {name}" for name in _NAMES))]
+def asks_notes(stream: str, *groups: str) -> list[tuple[Any, ...]]:
+    """Return the questions about groups of a stream whose answers :func:`all_notes_of` reads."""
+    own = [("HMGET", GroupKeys(stream, group).notes, *_NAMES) for group in groups]
+    former = (f"{group} {name}" for group in groups for name in _NAMES)
+    return [*own, ("HMGET", GroupKeys(stream, "").groups, *former)]
 
 
 def notes_of(replies: Sequence[Any]) -> Notes:
-    """Read the answers; a refusal counts as no note."""
-    own, former = (reply if isinstance(reply, list) else [None] * len(_NAMES) for reply in replies)
+    """Read the answers about one group; a refusal counts as no note."""
+    return all_notes_of(replies)[0]
+
+
+def all_notes_of(replies: Sequence[Any]) -> list[Notes]:
+    """Read the answers about groups, each of which has one of its own; a refusal counts as no note."""
+    *own, shared = replies
+    size = len(_NAMES)
+    former = shared if isinstance(shared, list) else [None] * (size * len(own))
+    return [_notes(mine, former[size * i : size * (i + 1)]) for i, mine in enumerate(own)]
+
+
+def _notes(own: Any, former: Sequence[bytes | None]) -> Notes:
+    own = own if isinstance(own, list) else [None] * len(_NAMES)
     found = {name: (new or old or b"") for name, new, old in zip(_NAMES, own, former, strict=True)}
     made = _NAMES.index("made")
     return Notes(**found | {"made": b"%d" % (_count(own[made]) + _count(former[made]))})

@@ -7,6 +7,8 @@ import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby, islice
+from operator import attrgetter
 from shlex import quote
 from typing import Any
 
@@ -19,7 +21,7 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import COUNT
 
 from .history import stream_keys
-from .notes import QUESTIONS, Notes, asks_notes, notes_of
+from .notes import QUESTIONS, Notes, all_notes_of, asks_notes, notes_of
 
 #: Redis before 7.0, and any Redis for a group that began in the middle, does not know the lag. Up to so many
 #: entries are counted then; beyond, it is estimated by their times.
@@ -33,7 +35,39 @@ PACKED_ATTEMPTS = re.compile(rb"\xa8attempts[\xa1-\xbf](\d+)\xa6origin[\xa1-\xbf
 #: every group without one.
 NOBODY = "lightbus:nobody"
 
+#: So many groups are asked about at a time: a bus may have thousands, and others use the connection, too.
+_AT_ONCE = 50
+
 _Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A group of a stream.
+
+    Args:
+        stream: The stream.
+        name: The group.
+        about: What Redis says of the stream.
+        facts: What it says of the group.
+    """
+
+    stream: str
+    name: str
+    about: _Facts
+    facts: _Facts
+
+    @property
+    def questions(self) -> list[tuple[Any, ...]]:
+        """The questions about it whose answers a status is made of."""
+        keys = GroupKeys(self.stream, self.name)
+        asked: list[tuple[Any, ...]] = [
+            ("XINFO", "CONSUMERS", self.stream, self.name),
+            ("XINFO", "CONSUMERS", keys.retry, self.name),
+            *(("XLEN", keys.retry), ("ZCARD", keys.delayed), ("XLEN", keys.dead)),
+        ]
+        held: list[tuple[Any, ...]] = [("XPENDING", self.stream, self.name, "-", "+", 1)]
+        return asked + held if self.facts["pending"] else asked
 
 
 async def group_status(
@@ -53,8 +87,7 @@ async def group_status(
     with unavailable("the groups can't be read"):
         if streams is None:
             streams = [key.decode("utf-8", "replace") for key in await stream_keys(pipe)]
-        facts = await _groups(pipe, streams, group)
-        return await asyncio.gather(*(_group(pipe, *each, limit) for each in facts))
+        return await _statuses(pipe, await _groups(pipe, streams, group), limit)
 
 
 async def look_at(
@@ -72,8 +105,7 @@ async def look_at(
     """
     with unavailable("the streams can't be read"):
         lengths = await pipe.send_many([("XLEN", stream) for stream in streams]) if streams else []
-        facts = await _groups(pipe, list(streams), None)
-        groups = await asyncio.gather(*(_group(pipe, *each, limit, only_reads=True) for each in facts))
+        groups = await _statuses(pipe, await _groups(pipe, list(streams), None), limit, only_reads=True)
     return [
         StreamStatus(
             stream,
@@ -138,13 +170,13 @@ async def events_gone(pipe: Channel, streams: Sequence[str], group: str) -> tupl
     read = await _read(pipe, streams)
     most = max((len(groups) for _, _, groups in read), default=0)
     known = _only(read, group)
-    asked = [question for stream, *_ in known for question in asks_notes(stream, group)]
+    asked = [question for it in known for question in asks_notes(it.stream, group)]
     replies = await pipe.send_many(asked) if asked else []
     found = {}
-    for i, (stream, _, about, facts) in enumerate(known):
-        gone = _gone(about, facts, notes_of(replies[QUESTIONS * i : QUESTIONS * (i + 1)]))
+    for i, it in enumerate(known):
+        gone = _gone(it.about, it.facts, notes_of(replies[QUESTIONS * i : QUESTIONS * (i + 1)]))
         if gone is not None:
-            found[stream] = gone
+            found[it.stream] = gone
     return found, most
 
 
@@ -153,10 +185,8 @@ def note_surplus(pipe: Channel, stream: str, group: str, made: str, surplus: int
     return pipe.send("HSET", GroupKeys(stream, group).notes, "surplus", f"{made} {surplus}")
 
 
-async def _groups(
-    pipe: Channel, streams: Sequence[str], group: str | None
-) -> list[tuple[str, str, _Facts, _Facts]]:
-    """Return stream, group, and the facts of both."""
+async def _groups(pipe: Channel, streams: Sequence[str], group: str | None) -> list[_Group]:
+    """Return the groups of streams, or one of them."""
     return _only(await _read(pipe, streams), group)
 
 
@@ -169,63 +199,80 @@ async def _read(pipe: Channel, streams: Sequence[str]) -> list[tuple[str, Sequen
     return [each for each in told if not any(isinstance(reply, ReplyError) for reply in each[1:])]
 
 
-def _only(
-    read: Iterable[tuple[str, Sequence[Any], Sequence[Any]]], group: str | None
-) -> list[tuple[str, str, _Facts, _Facts]]:
-    """Return stream, group, and the facts of both, of one group or of all."""
+def _only(read: Iterable[tuple[str, Sequence[Any], Sequence[Any]]], group: str | None) -> list[_Group]:
+    """Return one group, or all."""
     wanted = None if group is None else group.encode()
     found = []
-    for stream, about, groups in read:
+    for stream, told, groups in read:
+        about = _facts(told)
         for reply in groups:
             # Its name comes first. A stream may have very many groups, of which one is wanted.
             if wanted is None or reply[1] == wanted:
-                found.append((stream, reply[1].decode("utf-8", "replace"), _facts(about), _facts(reply)))
+                found.append(_Group(stream, reply[1].decode("utf-8", "replace"), about, _facts(reply)))
     return found
 
 
-async def _group(
-    pipe: Channel,
-    stream: str,
-    name: str,
-    about: _Facts,
-    group: _Facts,
-    limit: int | None,
-    *,
-    only_reads: bool = False,
+async def _statuses(
+    pipe: Channel, groups: Sequence[_Group], limit: int | None, *, only_reads: bool = False
+) -> list[GroupStatus]:
+    """Ask what else there is to know of groups, of many at a time: a bus may have thousands."""
+    parts = [groups[start : start + _AT_ONCE] for start in range(0, len(groups), _AT_ONCE)]
+    found = await asyncio.gather(*(_some(pipe, part, limit, only_reads=only_reads) for part in parts))
+    return [status for part in found for status in part]
+
+
+async def _some(
+    pipe: Channel, groups: Sequence[_Group], limit: int | None, *, only_reads: bool
+) -> list[GroupStatus]:
+    by_stream = [list(those) for _, those in groupby(groups, key=attrgetter("stream"))]
+    replies = iter(await pipe.send_many([question for those in by_stream for question in _asks(those)]))
+    found: list[tuple[_Group, list[Any], Notes]] = []
+    for those in by_stream:
+        answers = [list(islice(replies, len(it.questions))) for it in those]
+        found += zip(those, answers, all_notes_of(list(islice(replies, len(those) + 1))), strict=True)
+    lags = [_known_lag(it, is_off=_surplus(notes) > 0) for it, _, notes in found]
+    unknown = [i for i, lag in enumerate(lags) if lag is None]
+    counting = (_count(pipe, found[i][0], only_reads=only_reads) for i in unknown)
+    for i, lag in zip(unknown, await asyncio.gather(*counting), strict=True):
+        lags[i] = lag
+    return [
+        _status(it, answers, notes, lag or (0, True), limit)
+        for (it, answers, notes), lag in zip(found, lags, strict=True)
+    ]
+
+
+def _asks(groups: Sequence[_Group]) -> list[tuple[Any, ...]]:
+    """Return the questions about groups of one stream: those about each, and those about their notes."""
+    own = [question for it in groups for question in it.questions]
+    return [*own, *asks_notes(groups[0].stream, *(it.name for it in groups))]
+
+
+def _status(
+    it: _Group, replies: Sequence[Any], notes: Notes, lag: tuple[int, bool], limit: int | None
 ) -> GroupStatus:
-    keys = GroupKeys(stream, name)
-    replies = await pipe.send_many(
-        [
-            ("XINFO", "CONSUMERS", stream, name),
-            ("XINFO", "CONSUMERS", keys.retry, name),
-            ("XLEN", keys.retry),
-            ("ZCARD", keys.delayed),
-            ("XLEN", keys.dead),
-            ("XPENDING", stream, name, "-", "+", 1),
-            *asks_notes(stream, name),
-        ]
-    )
     # A group of Lightbus 1.x has no retry stream.
-    consumers, retried = ([] if isinstance(reply, ReplyError) else reply for reply in replies[:2])
+    reading, retrying = (
+        [] if isinstance(reply, ReplyError) else map(_consumer, reply) for reply in replies[:2]
+    )
+    retried = list(retrying)
     retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in replies[2:5])
-    held, notes = _held(replies[5]), notes_of(replies[6:])
+    held = _held(replies[5]) if len(replies) > 5 else None
+    about, group = it.about, it.facts
     gone = _gone(about, group, notes)
-    held_again = sum(_facts(consumer)["pending"] for consumer in retried)
-    lag, is_exact = await _lag(pipe, stream, about, group, is_off=_surplus(notes) > 0, only_reads=only_reads)
+    held_again = sum(pending for _, pending, _ in retried)
     return GroupStatus(
-        name,
-        stream,
-        lag,
-        is_exact,
+        it.name,
+        it.stream,
+        *lag,
         group["pending"] + held_again,
         delayed + max(0, retry_length - held_again),
         dead,
-        _consumers(consumers, retried),
+        _consumers(reading, retried),
         notes.service.decode("utf-8", "replace"),
         held.native_id if held is not None else group["last-delivered-id"].decode(),
         limit,
         0 if gone is None or gone.is_over else gone.number - gone.noted,
-        f"lightbus group rm {quote(name)}",
+        f"lightbus group rm {quote(it.name)}",
         about.get("entries-added"),
         group.get("entries-read"),
         gone is None or gone.is_exact,
@@ -269,41 +316,37 @@ def _surplus(notes: Notes) -> int:
     return int(number) if made and made == notes.made else 0
 
 
+def _consumer(reply: Sequence[Any]) -> tuple[bytes, int, int]:
+    """Return a consumer's name, how many entries it holds, and when it was heard of."""
+    # A bus may have thousands of them, so the names of their facts stay as they are.
+    facts = dict(zip(reply[::2], reply[1::2], strict=True))
+    return facts[b"name"], facts[b"pending"], facts[b"idle"]
+
+
 def _consumers(
-    reading: Sequence[Sequence[Any]], retrying: Sequence[Sequence[Any]]
+    reading: Iterable[tuple[bytes, int, int]], retrying: Sequence[tuple[bytes, int, int]]
 ) -> tuple[ConsumerStatus, ...]:
     """Put together a process's reading of the stream and of its retry stream, which 1.x does not know."""
-    found: dict[bytes, tuple[int, int]] = {}
-    again = set()
-    for of_stream, replies in ((True, reading), (False, retrying)):
-        for reply in replies:
-            # A bus may have thousands of them, so the names of their facts stay as they are.
-            facts = dict(zip(reply[::2], reply[1::2], strict=True))
-            name, idle = facts[b"name"], facts[b"idle"]
-            pending, least = found.get(name, (0, idle))
-            found[name] = pending + facts[b"pending"], min(least, idle)
-            if not of_stream:
-                again.add(name)
+    found = {name: (pending, idle) for name, pending, idle in reading}
+    for name, pending, idle in retrying:
+        before, least = found.get(name, (0, idle))
+        found[name] = before + pending, idle if idle < least else least
     found.pop(NOBODY.encode(), None)
+    again = {name for name, _, _ in retrying}
     return tuple(
         ConsumerStatus(name.decode("utf-8", "replace"), pending, idle / 1000, name not in again)
         for name, (pending, idle) in sorted(found.items())
     )
 
 
-async def _lag(
-    pipe: Channel, stream: str, about: _Facts, group: _Facts, *, is_off: bool, only_reads: bool
-) -> tuple[int, bool]:
-    """Return how many entries a group has not read, and whether that is exact.
+def _known_lag(it: _Group, *, is_off: bool) -> tuple[int, bool] | None:
+    """Return how many entries a group has not read, and that it is exact; None if that has to be counted.
 
     Args:
-        pipe: The Redis.
-        stream: The stream.
-        about: The facts about it.
-        group: Those about the group.
+        it: The group.
         is_off: Whether Redis counts entries as unread that were gone before the group came there.
-        only_reads: Whether no script may be run.
     """
+    about, group = it.about, it.facts
     read, newest, first = group["last-delivered-id"], about["last-generated-id"], about["first-entry"]
     if first is None or _number(read) >= _number(newest):
         return 0, True
@@ -311,11 +354,24 @@ async def _lag(
         return about["length"], True  # Redis would count those that are gone before the first, too.
     if isinstance(group.get("lag"), int) and not is_off:
         return group["lag"], True
+    return None
+
+
+async def _count(pipe: Channel, it: _Group, *, only_reads: bool) -> tuple[int, bool]:
+    """Count the entries that a group has not read; tell whether that is exact.
+
+    Args:
+        pipe: The Redis.
+        it: The group.
+        only_reads: Whether no script may be run.
+    """
+    about = it.about
+    read, newest, first = it.facts["last-delivered-id"], about["last-generated-id"], about["first-entry"]
     most = _READ if only_reads else _COUNTED
     if only_reads:
-        unread = len(await pipe.send("XRANGE", stream, b"(" + read, "+", "COUNT", most + 1))
+        unread = len(await pipe.send("XRANGE", it.stream, b"(" + read, "+", "COUNT", most + 1))
     else:
-        unread = await pipe.run(COUNT(stream=stream, after=read, most=most))
+        unread = await pipe.run(COUNT(stream=it.stream, after=read, most=most))
     if unread <= most:
         return unread, True
     span = _number(newest)[0] - _number(first[0])[0]
