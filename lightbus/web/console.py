@@ -64,6 +64,7 @@ class Console:
         self._manifest = manifest
         self._looks = Looks(manifest)
         self._kept = Kept()
+        self._is_ending = False
         self._door = _door(manifest, resolve)
         self._rights = Rights(options)
         self._drafts = Drafts()
@@ -103,8 +104,13 @@ class Console:
         """Answer a request, as ASGI has it."""
         await self._guard(scope, receive, send)
 
+    def end_streams(self) -> None:
+        """Let answers come to their end that have none, since a server waits for them before it ends."""
+        self._is_ending = True
+
     async def close_async(self) -> None:
         """Leave the bus; a server of its own does this at its end, and one that it is mounted in does not."""
+        self.end_streams()
         await self._looks.close()
 
     @asynccontextmanager
@@ -215,10 +221,10 @@ class Console:
         return Asked(self._looks, self._manifest, user, may, by, name, fields, self._drafts, root)
 
     async def _while_known(self, request: Request, parts: AsyncIterable[Any]) -> AsyncIterator[Any]:
-        """Go through an answer that has no end, as long as whoever gets it may look."""
+        """Go through an answer that may have no end, as long as whoever gets it may look."""
         async with aclosing(cast(Any, parts)) as coming:
             async for part in coming:
-                if await self._door.user(request.scope) is None:
+                if self._is_ending or await self._door.user(request.scope) is None:
                     return
                 yield part
 

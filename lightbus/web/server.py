@@ -55,7 +55,7 @@ def serve(manifest: Manifest) -> None:
     console = app(manifest)
     with _listening(manifest) as listening:
         _tell(manifest, "; Ctrl-C ends it")
-        run(_Server(_config(console)).serve([listening]))
+        run(_Server(console).serve([listening]))
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def beside(manifest: Manifest) -> Iterator[None]:
     """
     console = app(manifest)
     with _listening(manifest) as listening:
-        server = _Beside(_config(console))
+        server = _Beside(console)
 
         def keep_serving() -> None:
             try:
@@ -131,7 +131,19 @@ def _listening(manifest: Manifest) -> Iterator[socket.socket]:
 
 
 class _Server(uvicorn.Server):
-    """Ends in good order on a signal, and leaves the exit status to the command."""
+    """Ends in good order on a signal, and leaves the exit status to the command.
+
+    Args:
+        console: The console.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(_config(console))
+        self._console = console
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._console.end_streams()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from lightbus.web import app
 from lightbus.web.console import Console
 from lightbus.web.contents import ACTIONS, SCREENS
 from tests.support.servers import Server
+from tests.web.bus import show_group
 from tests.web.conftest import manifest, visitor
 from tests.web.test_dead import PLACE, put_aside
 from tests.web.test_events import prepare
@@ -113,6 +114,7 @@ async def everything(server: Server) -> None:
     prepare(server, 3)
     contract = json.loads(server.execute("GET", "schema:auth"))
     put_aside(server)
+    show_group(server, "shop-welcome")
     events = json.loads(server.execute("GET", "schema:auth"))["events"] | contract["events"]
     procedure = {"parameters": events["user_registered"]["parameters"], "response": {"type": "boolean"}}
     both = {"rpcs": {"check_password": procedure}, "events": events}

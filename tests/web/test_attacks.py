@@ -1,4 +1,7 @@
-"""What strangers may send to the actions of a console on which much is allowed: none of it does anything."""
+"""What strangers may send to the actions of a console on which much is allowed: none of it does anything.
+
+What each route refuses, whoever sends it, is in :mod:`tests.web.test_every_route`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from lightbus.web.access.guard import MOST_BYTES
 from tests.support.servers import Server
 from tests.web.bus import shop
 from tests.web.conftest import ANN, OURS, browsing, manifest, visitor
-from tests.web.test_actions import PLAIN, groups
+from tests.web.test_actions import groups
 from tests.web.test_roles import entries
 
 ALL = f"web.allow={','.join(get_args(Permission))}"
@@ -76,24 +79,6 @@ async def test_a_form_that_is_none_of_ours_does_nothing(
     redis_server: Server, content: bytes, status: int
 ) -> None:
     assert await sent(redis_server, "/actions/remove", OURS, content) == status
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Sec-Fetch-Site": "none"},
-        {"Sec-Fetch-Site": "same-origin, cross-site"},
-        {"Sec-Fetch-Mode": "no-cors"},
-        {"Sec-Fetch-Mode": "cors"},
-    ],
-    ids=str,
-)
-async def test_a_form_of_another_site_does_nothing_though_it_needs_no_script(
-    redis_server: Server, changed: dict[str, str]
-) -> None:
-    assert await sent(redis_server, "/actions/remove", {**PLAIN, **changed}) == 403
 
 
 async def test_looking_at_an_address_does_nothing(redis_server: Server) -> None:

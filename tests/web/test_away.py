@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from html import unescape
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -17,7 +19,7 @@ from tests.web.bus import STREAM
 from tests.web.conftest import OURS
 from tests.web.routes import asking, everything, wishes
 from tests.web.test_dead import put_aside
-from tests.web.test_events import Watcher
+from tests.web.test_events import Watcher, prepare, watched
 from tests.web.test_pages import read
 
 #: Files, and what has no page of its own: these show nothing that is old, or say how old it is.
@@ -72,6 +74,30 @@ async def test_each_page_shows_what_it_has_shown_last(
                 return "can't be read now" not in await words(browser, path)
 
             await eventually_async(is_well)
+
+
+async def test_whoever_watches_events_is_told_that_they_can_not_be_read_and_sees_those_that_come_later(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
+    prepare(server)
+    async with asking(*_SOON, url=server.url) as (console, _):
+        watcher = Watcher(console)
+        await watched(watcher, server, 1)
+        server.kill()
+        await told(watcher, "can't be read now")
+        assert "Redis at 127.0.0.1" in unescape(watcher.text)
+        server.restart()
+        prepare(server)
+        await told(watcher, "can be read again")
+        await watched(watcher, server, 2)
+        watcher.is_gone.set()
+        await watcher.task
+
+
+async def told(watcher: Watcher, words: str) -> None:
+    """Wait until somebody who watches was told something."""
+    await eventually_async(lambda: asyncio.to_thread(lambda: words in unescape(watcher.text)))
 
 
 class _Cut(Watcher):

@@ -15,13 +15,15 @@ from lightbus.manifest.model import Permission
 from lightbus.web import User, app, tails
 from lightbus.web.access.guard import MOST_BYTES
 from lightbus.web.access.sessions import LASTS
+from lightbus.web.contents import ACTIONS
 from tests.support.servers import Server
 from tests.web.bus import shop
 from tests.web.conftest import ANN, OURS, manifest, visitor
 from tests.web.routes import Wish, asking, everything, wishes
+from tests.web.test_actions import PLAIN
 from tests.web.test_dead import PLACE
 from tests.web.test_events import Watcher, prepare, watched
-from tests.web.test_roles import as_, by_header, roles
+from tests.web.test_roles import FORMS, as_, by_header, roles
 
 PERMISSIONS: tuple[str, ...] = get_args(Permission)
 ALL = f"web.allow={','.join(PERMISSIONS)}"
@@ -107,17 +109,19 @@ async def test_nobody_gets_past_the_login_however_an_address_is_written() -> Non
 
 async def test_each_route_is_only_changed_by_a_page_of_the_console() -> None:
     changed: tuple[dict[str, str], ...] = (
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Sec-Fetch-Site": "", "Origin": "https://evil.example"},
-        {"Sec-Fetch-Site": "none", "Origin": "null"},
+        *({**OURS, "Sec-Fetch-Site": site} for site in ("cross-site", "same-site")),
+        {**OURS, "Sec-Fetch-Site": "", "Origin": "https://evil.example"},
+        {**OURS, "Sec-Fetch-Site": "none", "Origin": "null"},
+        # Pages send forms without a script, too.
+        *({**PLAIN, "Sec-Fetch-Site": site} for site in ("cross-site", "same-site", "none")),
+        {**PLAIN, "Sec-Fetch-Site": "same-origin, cross-site"},
+        *({**PLAIN, "Sec-Fetch-Mode": mode} for mode in ("no-cors", "cors")),
     )
     async with asking(*LOGIN) as (console, browser):
         for wish in wishes(console):
             path = wish.path.partition("?")[0]
             for headers in changed:
-                sent = {**OURS, **headers}
-                answer = await browser.post(path, data=dict(wish.form), headers=sent)
+                answer = await browser.post(path, data=dict(wish.form), headers=headers)
                 assert answer.status_code == 403 and "so nothing was done" in answer.text, (wish, headers)
 
 
@@ -211,3 +215,21 @@ async def test_each_link_and_form_of_a_mounted_console_stays_beneath_its_path(re
                 assert f'action="{prefix}' in answer.text or f'href="{prefix}' in answer.text, wish
             assert [link for link in led if not link.startswith(f"{prefix}/")] == [], wish
     await console.close_async()
+
+
+async def test_each_form_says_whether_a_reason_has_to_be_given(redis_server: Server) -> None:
+    needed = {}
+    async with asking(ALL, url=redis_server.url) as (_, browser):
+        for action in ACTIONS:
+            await everything(redis_server)
+            path, form = f"/actions/{action.name}", {**FORMS[action.name], "because": "", "confirmed": ""}
+            form |= PLACE if form.get("place") else {}
+            page = (await browser.get(path, params=form)).text
+            if 'id="because"' not in page:
+                continue
+            typed = re.search(r'name="typed" value="([^"]*)"', page)
+            sure = {"typed": typed[1], "confirmed": typed[1]} if typed else {"confirmed": "yes"}
+            answer = await browser.post(path, data={**form, **sure}, headers=OURS)
+            needed[action.name] = "Say why" in answer.text
+            assert ("may be left out" in page) != needed[action.name], action.name
+    assert needed["remove"] and not needed["fire"] and len(needed) == len(ACTIONS)

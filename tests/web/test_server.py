@@ -105,16 +105,22 @@ def test_what_was_seen_last_stays_while_redis_is_away(project: Project, start_se
     eventually(lambda: "can't be read now" not in get(port)[1], 60)
 
 
-def test_it_runs_beside_a_host_and_ends_with_it(project: Project) -> None:
+def test_it_runs_beside_a_host_and_ends_with_it_whoever_watches_events(project: Project) -> None:
     project.write("bus.py", BUS)
     port = free_port()
     host = project.start("run", "-s", "accounts", "--web", "--set", f"web.listen={port}")
     host.wait_for_line("the console: http://")
     eventually(lambda: "accounts" in get(port)[1], 60)
-    assert host.terminate() == 0
+    watcher = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with contextlib.closing(watcher):
+        watcher.request("GET", "/tail/stream")
+        stream = watcher.getresponse()
+        assert stream.readline().startswith(b":")
+        assert host.terminate() == 0
+        stream.read()
     with pytest.raises(OSError):
         get(port)
-    assert "Traceback" not in host.output()
+    assert "Traceback" not in host.output() and "running task" not in host.output()
 
 
 def test_one_runs_beside_several_processes(project: Project) -> None:

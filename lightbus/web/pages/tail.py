@@ -66,9 +66,12 @@ async def _coming(asked: Asked, query: Query) -> AsyncIterator[str]:
         while True:
             tails.see_to_it()
             events, more = it.take()
-            if tails.trouble and tails.trouble != told:
-                yield _message(asked, sentence=f"The events can't be read now: {tails.trouble}")
-            told = tails.trouble
+            # What follows the events waits for a broker that was there before, without a word.
+            trouble = tails.trouble or (await asked.looks.look()).trouble
+            if trouble != told:
+                said = f"The events can't be read now: {trouble}" if trouble else "They can be read again."
+                yield _message(asked, sentence=said)
+            told = trouble
             shown = [shown_of(each) for each in reversed(events)]
             yield _message(asked, events=shown, more=more) if shown or more else ": nothing\n\n"
             await asyncio.sleep(_EVERY)
