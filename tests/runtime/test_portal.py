@@ -157,7 +157,8 @@ def test_who_waits_hears_of_an_end_that_comes_before_the_beginning(portal: Porta
     portal.loop().set_task_factory(None)
 
 
-def test_ctrl_c_in_a_thread_that_waits_cancels_the_coroutine(portal: Portal) -> None:
+@pytest.mark.parametrize("is_taken_by", ["this thread", "another thread"])
+def test_ctrl_c_in_a_thread_that_waits_cancels_the_coroutine(portal: Portal, is_taken_by: str) -> None:
     ended: list[str] = []
     begun = threading.Event()
 
@@ -175,8 +176,12 @@ def test_ctrl_c_in_a_thread_that_waits_cancels_the_coroutine(portal: Portal) -> 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Whatever runs this test has set.
     try:
         threading.Thread(target=interrupt).start()
+        if is_taken_by == "another thread":
+            # As where it comes before this one sleeps: its sleep does not end.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         with pytest.raises(KeyboardInterrupt):
             wait_for(portal, work)
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, before)
     eventually(lambda: ended == ["cancelled"])

@@ -6,6 +6,9 @@ import sys
 import threading
 from collections.abc import Callable
 
+#: Seconds after which a thread that waits looks whether a signal has come.
+_LONGEST_SLEEP = 1.0
+
 
 def replaced_by() -> str | None:
     """Return what stands in for threads in this process: ``gevent``, ``eventlet`` or None."""
@@ -53,4 +56,7 @@ def wait_for(begin: Callable[[Callable[[], object]], None]) -> None:
     over = threading.Lock()
     over.acquire()
     begin(over.release)
-    over.acquire()
+    # A signal that comes just before this thread sleeps, or that another thread takes, wakes nobody: Python
+    # heeds it only here, between two waits. Else a Ctrl-C would be lost as long as there is no answer.
+    while not over.acquire(timeout=_LONGEST_SLEEP):
+        continue
