@@ -56,7 +56,8 @@ PAGES = {
     "graph, one API": f"/graph?focus={API}",
     "events": "/events",
     "events, that none fits": "/events?where=field0%3Dnothing",
-    "an event": "/events/5",
+    "an event": "/events/5?at=NATIVE",
+    "an event, by its id alone": "/events/5",
     "dead letters": "/dead",
     "dead letters, listed": "/dead/list",
     "dead letters, of one listener": f"/dead/list?listener={GROUP}",
@@ -172,6 +173,8 @@ def main(wanted: Sequence[str]) -> None:
     try:
         asyncio.run(fill(server))
         seen = asyncio.run(status(server))
+        fifth = server.execute("XRANGE", STREAM, "-", "+", "COUNT", 5)[-1][0].decode()
+        pages = {name: path.replace("NATIVE", fifth) for name, path in pages.items()}
         with tempfile.TemporaryDirectory() as name:
             with console(server, Path(name), "1h") as (process, port):
                 print(f"the very first page: {get(port, '/')[0]:.0f} ms")

@@ -144,22 +144,30 @@ class Query:
 
     def test(self) -> Callable[[EventMessage], bool]:
         """Return what tells whether an event is meant."""
+        is_named = self.test_of_names()
+        return lambda message: is_named(message) and self.has_arguments(message)
+
+    def test_of_names(self) -> Callable[[EventMessage], bool]:
+        """Return what tells whether an event is meant by all but its arguments."""
         api, event = matcher(self.api), matcher(self.event)
         is_named = self.api.startswith("internal") or (self.id, self.native_id) != (None, None)
         internal = self.internal or is_named
 
         def fits(message: EventMessage) -> bool:
             return (
-                api.fullmatch(message.api_name) is not None
+                self.id in (None, message.id)
+                and api.fullmatch(message.api_name) is not None
                 and event.fullmatch(message.event_name) is not None
-                and self.id in (None, message.id)
                 and self.native_id in (None, message.native_id)
                 and (self.version is None or self.version(message.version))
                 and (internal or not message.api_name.startswith("internal."))
-                and all(each(message.kwargs) for each in self.arguments)
             )
 
         return fits
+
+    def has_arguments(self, message: EventMessage) -> bool:
+        """Tell whether an event is meant by its arguments."""
+        return all(each(message.kwargs) for each in self.arguments)
 
 
 async def search(

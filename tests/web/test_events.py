@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from lightbus.insight.traffic import pages
 from lightbus.web import User, app, tails
 from lightbus.web.console import Console
 from tests.support.eventually import eventually_async
@@ -113,6 +115,28 @@ async def test_an_event_says_where_it_is(redis_server: Server) -> None:
         assert CANARY not in answer.text and '"username": "user-0"' in words
         assert "lightbus inspect --id id-0" in words
         assert (await browser.get("/events/none")).status_code == 404
+
+
+async def test_a_search_says_how_far_it_has_looked_and_goes_on_from_there(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_QUICK", 0.0)
+    monkeypatch.setattr(pages, "_LEAST", 2)
+    prepare(redis_server, 5)
+    async with browsing(url=redis_server.url) as browser:
+        for address in ("/events/id-0", "/events?where=username%3Duser-0"):
+            told = []
+            for _ in range(3):
+                page = read((await browser.get(address)).text)
+                told.append(page.words)
+                address = next((link for link in page.links if re.search("before=|place=", link)), "")
+            assert "the newest 2 events" in told[0] and "the next 2 events" in told[1], told
+            assert "user-0" in told[2] and not address
+        absent = "/events/none"
+        for status in (200, 200, 404):
+            answer = await browser.get(absent)
+            assert answer.status_code == status
+            absent = next((link for link in read(answer.text).links if "before=" in link), "")
 
 
 class Watcher:

@@ -16,8 +16,10 @@ from lightbus.messages import EventMessage
 from lightbus.transports.events import EventTransport
 from lightbus.transports.merging import newest_first
 
-#: The most events that are looked at for a page, and the most seconds that it takes.
+#: The most events that are looked at for a page, and the most seconds for that.
 _MOST_LOOKED_AT, _LONGEST = 20_000, 3.0
+#: The seconds where somebody waits for it, and the least events that are looked at: each page goes on.
+_QUICK, _LEAST = 0.2, 100
 #: The id from which a page begins, and how many events of that id were on pages before.
 _PLACE = re.compile(r"(\d{1,20}-\d{1,20})(?:~(\d{1,9}))?", re.ASCII)
 
@@ -32,6 +34,7 @@ class Page:
         is_cut: Whether fewer were found than wanted, since not all could be looked at in time.
         reached: The broker's id of the oldest event that was looked at; empty if none was.
         away: Why which broker can't be reached.
+        looked_at: How many events were looked at.
     """
 
     events: list[EventMessage]
@@ -39,6 +42,7 @@ class Page:
     is_cut: bool = False
     reached: str = ""
     away: tuple[str, ...] = ()
+    looked_at: int = 0
 
 
 async def page(
@@ -49,6 +53,7 @@ async def page(
     *,
     place: str = "",
     limit: int = 50,
+    is_quick: bool = False,
 ) -> Page:
     """Look for a page.
 
@@ -59,38 +64,57 @@ async def page(
         see: Returns an event as it may be seen.
         place: Where the page begins; empty for the newest.
         limit: How many are wanted.
+        is_quick: Whether somebody waits for it, who would rather go on from where it was.
 
     Raises:
         InvalidParameters: ``place`` is none.
         TransportError: A broker refuses it.
     """
-    found = _PLACE.fullmatch(place)
-    if place and found is None:
-        raise InvalidParameters(f"{place!r} is no place in the past of the events")
-    until, known = (found[1], int(found[2] or 0)) if found is not None else (None, 0)
+    until, known = _place(place) if place else (None, 0)
     away: list[str] = []
     brokers = client.transports().brokers(api_names)
     merged = newest_first([reached(_past(broker, query, until), away) for broker in brokers])
     events: list[EventMessage] = []
-    loop, looked_at, last, same = asyncio.get_running_loop(), 0, until or "", 0
-    deadline, fits, is_over, is_cut = loop.time() + _LONGEST, query.test(), True, False
+    is_enough, looked_at, last, same = _bound(_QUICK if is_quick else _LONGEST), 0, until or "", 0
+    is_named, is_over, is_cut = query.test_of_names(), True, False
     async with aclosing(cast(Any, merged)) as messages:
         async for message in messages:
             native_id = message.native_id or ""
-            is_cut = looked_at >= _MOST_LOOKED_AT or loop.time() > deadline
+            is_cut = is_enough(looked_at)
             if is_cut or len(events) >= limit:
                 is_over = False
                 break
-            looked_at += 1
             same = same + 1 if native_id == last else 1
             last = native_id
             if native_id == until and same <= known:
                 continue
-            shown = see(message)
-            if fits(shown):
+            looked_at += 1
+            # To see what may be seen of an event takes longer than to find out that it is not meant.
+            if is_named(message) and query.has_arguments(shown := see(message)):
                 events.append(shown)
     following = "" if is_over or not last else f"{last}~{same}"
-    return Page(events, following, is_cut, last if looked_at else "", tuple(away))
+    return Page(events, following, is_cut, last if looked_at else "", tuple(away), looked_at)
+
+
+def _place(text: str) -> tuple[str, int]:
+    """Read a place in the past; raises :exc:`InvalidParameters` if it is none."""
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        raise InvalidParameters(f"{text!r} is no place in the past of the events")
+    return found[1], int(found[2] or 0)
+
+
+def _bound(seconds: float) -> Callable[[int], bool]:
+    """Return what tells whether as many events were looked at as may be, in a time from the first one on."""
+    clock = asyncio.get_running_loop().time
+    end: float | None = None
+
+    def is_enough(looked_at: int) -> bool:
+        nonlocal end
+        end = clock() + seconds if end is None else end
+        return looked_at >= _MOST_LOOKED_AT or (looked_at >= _LEAST and clock() > end)
+
+    return is_enough
 
 
 async def find(

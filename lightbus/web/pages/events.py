@@ -83,6 +83,21 @@ class Event:
     has_hidden: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """An event that is not among those that were looked at so far.
+
+    Args:
+        page: How far that was.
+        reached: When the oldest of them was stored, as a Unix time; None if none was.
+        command: The command that looks at all.
+    """
+
+    page: Page
+    reached: float | None
+    command: str
+
+
 def words_of(fields: Fields) -> dict[str, str]:
     """Return what the address of a page says of the events that are meant."""
     return {name: fields.text(name) for name in _WORDS}
@@ -113,7 +128,7 @@ async def events(asked: Asked) -> Events:
         InvalidParameters: The address says what can't be understood.
         TransportError: The bus does not answer, or refuses.
     """
-    found = await _page(asked, _MOST)
+    found = await _page(asked, _MOST, is_quick=True)
     words = words_of(asked.fields)
     return Events(
         [shown_of(each) for each in found.events],
@@ -134,14 +149,19 @@ async def lines(asked: Asked) -> Response:
     return Response(text, media_type="application/jsonl", headers=named)
 
 
-async def event(asked: Asked) -> Event | None:
-    """Ask where an event is; None if the brokers do not have it. Raises :exc:`TransportError` as above."""
-    native_id = asked.fields.text("at") or None
-    message = await find(asked.client, asked.api_names, asked.name, native_id)
-    if message is None and native_id is not None:
-        message = await find(asked.client, asked.api_names, asked.name, None)
+async def event(asked: Asked) -> Event | Sought | None:
+    """Ask where an event is; None if the brokers do not have it. Raises as :func:`events`."""
+    native_id = asked.fields.text("at")
+    message = await find(asked.client, asked.api_names, asked.name, native_id) if native_id else None
     if message is None:
-        return None
+        query, place = Query(id=asked.name), asked.fields.text("before")
+        found = await page(
+            asked.client, asked.api_names, query, lambda it: it, place=place, limit=1, is_quick=True
+        )
+        if not found.events:
+            command = f"lightbus inspect --id {quote(asked.name)}"
+            return Sought(found, stored_at(found.reached), command) if found.next else None
+        message = found.events[0]
     places = await where(asked.client, asked.api_names, message)
     now = await asked.client.transports().schema().now()
     await asked.looks.look()
@@ -170,11 +190,11 @@ def shown_of(message: EventMessage) -> Shown:
     return Shown(named, stored_at(m.native_id), cut)
 
 
-async def _page(asked: Asked, limit: int) -> Page:
+async def _page(asked: Asked, limit: int, *, is_quick: bool = False) -> Page:
     query, place, see = query_of(asked.fields), asked.fields.text("place"), asked.looks.masking.message
     # Masks with the contracts that are on the bus now: of what has none, nothing is shown.
     await asked.looks.look()
-    found = await page(asked.client, asked.api_names, query, see, place=place, limit=limit)
+    found = await page(asked.client, asked.api_names, query, see, place=place, limit=limit, is_quick=is_quick)
     if len(found.away) >= len(asked.client.transports().brokers(asked.api_names)):
         raise TransportUnavailable("\n".join(found.away))
     return found
