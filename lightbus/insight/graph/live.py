@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from lightbus.bus.client import BusClient
@@ -13,7 +13,7 @@ from lightbus.insight.listeners import ListenerStatus
 from lightbus.insight.overview import overview
 from lightbus.transports.cards import Card
 
-from .model import Link, Side
+from .model import Kind, Link, Side
 
 
 async def look_at(client: BusClient, *, lag: bool = False) -> Side:
@@ -41,24 +41,24 @@ def shown_by(cards: Iterable[Card], listeners: Iterable[ListenerStatus] = ()) ->
         listeners: How far listeners are; none where that is not to be drawn.
     """
     cards = list(cards)
-    links: set[Link] = set()
-    per_hour: dict[Link, int] = {}
+    # Many processes show the same: each link is made once.
+    shown: dict[tuple[str, Kind, str, str, str], int] = {}
     for card in cards:
-        links |= {Link(card.service, "owns", api.name) for api in card.apis}
+        shown |= {(card.service, "owns", api.name, "", ""): 0 for api in card.apis}
         for listener in card.listeners:
             for event in listener.events if listener.enabled else ():
                 api, _, name = event.rpartition(".")
-                links.add(Link(card.service, "listens", api, name, listener.name))
-        for procedure, count in card.calls.items():
-            api, _, name = procedure.rpartition(".")
-            link = Link(card.service, "calls", api, name)
-            per_hour[link] = per_hour.get(link, 0) + count
-        for event, count in card.fires.items():
-            api, _, name = event.rpartition(".")
-            link = Link(card.service, "fires", api, name)
-            per_hour[link] = per_hour.get(link, 0) + count
+                shown[card.service, "listens", api, name, listener.name] = 0
+        used: tuple[tuple[Kind, Mapping[str, int]], ...] = (("calls", card.calls), ("fires", card.fires))
+        for kind, counts in used:
+            for full, count in counts.items():
+                api, _, name = full.rpartition(".")
+                key = (card.service, kind, api, name, "")
+                shown[key] = shown.get(key, 0) + count
+    made = {Link(*key): count for key, count in shown.items()}
+    per_hour = {link: count for link, count in made.items() if link.kind in ("calls", "fires")}
     # What describes the bus itself is on each of them.
-    links = {each for each in links | per_hour.keys() if not each.api.startswith("internal.")}
+    links = {each for each in made if not each.api.startswith("internal.")}
     services, apis = {card.service for card in cards}, {each.api for each in links}
     lags, dead = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for each in listeners:
@@ -73,7 +73,6 @@ def _failed(cards: Iterable[Card]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for it in (it for card in cards for it in card.procedures):
         failed, runs = found.get(it.api, (0, 0))
-        for outcome, number in it.recent.outcomes.items():
-            failed, runs = failed + (number if outcome != "ok" else 0), runs + number
-        found[it.api] = failed, runs
+        of_it = sum(it.recent.outcomes.values())
+        found[it.api] = failed + of_it - it.recent.outcomes.get("ok", 0), runs + of_it
     return found

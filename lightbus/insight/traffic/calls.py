@@ -198,7 +198,8 @@ def _status(
     outcomes: Counter[str] = Counter()
     rates = []
     for card, it in served:
-        outcomes.update(it.recent.outcomes)
+        for outcome, number in it.recent.outcomes.items():
+            outcomes[outcome] += number
         # A process that was started a minute ago has counted for a minute.
         seconds = max(1.0, min(_RECENT, now - card.started_at))
         rates.append(sum(it.recent.outcomes.values()) / seconds)

@@ -195,15 +195,17 @@ def _named(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 def _failing(cards: Iterable[Card]) -> list[Failing]:
     """Return the procedures that have raised, by all processes of their service together."""
-    found: dict[tuple[str, str, str], Failing] = {}
+    found: dict[tuple[str, str, str], tuple[int, int, float]] = {}
     for card in cards:
         for it in card.procedures:
-            errors = sum(n for outcome, n in it.recent.outcomes.items() if outcome != "ok")
-            if not errors:
-                continue
-            key = (it.api, f"{it.api}.{it.name}", card.service)
-            known = found.get(key, Failing(*key, 0, 0, None))
-            runs = known.runs + sum(it.recent.outcomes.values())
-            p95 = max(filter(None, (known.p95, it.recent.p95)), default=None)
-            found[key] = Failing(*key, known.errors + errors, runs, p95)
-    return sorted(found.values(), key=lambda each: (-each.errors, each.name))
+            runs = sum(it.recent.outcomes.values())
+            errors = runs - it.recent.outcomes.get("ok", 0)
+            if errors:
+                key = it.api, it.name, card.service
+                before = found.get(key, (0, 0, 0.0))
+                found[key] = before[0] + errors, before[1] + runs, max(before[2], it.recent.p95 or 0.0)
+    failing = [
+        Failing(api, f"{api}.{name}", service, errors, runs, p95 or None)
+        for (api, name, service), (errors, runs, p95) in found.items()
+    ]
+    return sorted(failing, key=lambda each: (-each.errors, each.name))
