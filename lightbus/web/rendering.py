@@ -30,8 +30,8 @@ _HTMX = {
     "refreshOnHistoryMiss": True,
     "responseHandling": [
         {"code": "204", "swap": False},
-        {"code": "2..", "swap": True},
-        {"code": "(400|401|403|409|413|422|503|504)", "swap": True},
+        # Each refusal, and each call that did not end well, is a page.
+        {"code": "[245]..", "swap": True},
         {"code": "...", "swap": False, "error": True},
     ],
 }

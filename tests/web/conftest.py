@@ -24,7 +24,7 @@ OURS = {
     "HX-Request": "true",
 }
 #: Tokens of people.
-ANN, BOB = "ann-0123456789abcdefghij", "bob-0123456789abcdefghij"
+ANN, BOB, EVE = (f"{name}-0123456789abcdefghij" for name in ("ann", "bob", "eve"))
 
 
 def manifest(*settings: str, url: str = NOBODY) -> Manifest:

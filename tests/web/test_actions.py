@@ -9,6 +9,7 @@ import pytest
 from lightbus.host.checks import client_for
 from lightbus.insight.audit import acts
 from lightbus.transports.audit import Act
+from lightbus.transports.groups import SILENT
 from lightbus.web import User
 from tests.host.conftest import Bench, Hosted
 from tests.support.servers import Server
@@ -126,13 +127,18 @@ async def test_a_form_that_can_not_be_done_is_shown_again_with_the_reason(
 
 @pytest.mark.parametrize("name", ["seek", "move", "remove"])
 async def test_nothing_is_done_to_a_group_that_a_process_reads(redis_server: Server, name: str) -> None:
-    shop(redis_server)
-    redis_server.execute(
-        "XREADGROUP", "GROUP", "shop-welcome", "shop-1", "COUNT", "1", "STREAMS", STREAM, ">"
-    )
-    before = groups(redis_server)
     form = {**WELCOME, "to": "start", "confirmed": "yes", "because": "a"}
-    answer = await take(redis_server, name, form | ({"to": "shop-greet"} if name == "move" else {}))
+    form |= {"to": "shop-greet"} if name == "move" else {}
+    while True:
+        redis_server.execute("FLUSHALL")
+        shop(redis_server)
+        read = ("XREADGROUP", "GROUP", "shop-welcome", "shop-1", "COUNT", "1", "STREAMS", STREAM, ">")
+        redis_server.execute(*read)
+        before, began = groups(redis_server), int(redis_server.execute("TIME")[0])
+        answer = await take(redis_server, name, form)
+        # Where a machine stands still meanwhile, it is allowed: nobody has heard of the process for a minute.
+        if int(redis_server.execute("TIME")[0]) - began < SILENT - 1:
+            break
     assert answer.status == 409 and "shop-1 reads the group shop-welcome" in answer.words
     assert "stop it first" in answer.words and groups(redis_server) == before
 

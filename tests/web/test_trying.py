@@ -42,7 +42,7 @@ SCHEMA: dict[str, Any] = {
         "tags": {"type": "array", "items": {"type": "string"}},
         "counts": {"type": "array", "items": {"type": "integer"}},
         "address": {"$ref": "#/definitions/Address"},
-        "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "note": {"anyOf": [{"type": "string"}, {"type": "null", "default": None}]},
         "more": {"type": "object", "additionalProperties": {"type": "integer"}},
         "items": {"type": "array", "items": {"$ref": "#/definitions/Address"}},
     },

@@ -10,6 +10,11 @@ function isBusy() {
   return document.hidden || String(window.getSelection()) !== "" || page.querySelector(AT_WORK) !== null;
 }
 
+// A proxy has a page of its own for a console that does not answer it.
+function isOfAnother(answer) {
+  return answer.status >= 500 && !answer.responseText.includes('id="page"');
+}
+
 function silence(isSilent) {
   document.getElementById("silence").hidden = !isSilent;
 }
@@ -21,10 +26,29 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   }
 });
 
+// A renewal replaces what has the focus. What has an id gets it back; else, what is the same as that was.
+let focused = null;
+
+const isSame = (it, other) => (it.href ? it.href === other.href : it.isEqualNode(other));
+const samesOf = (it) => [...document.querySelectorAll(`#page ${it.localName}`)].filter((each) => isSame(it, each));
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  event.detail.shouldSwap &&= !isOfAnother(event.detail.xhr);
+  const it = document.activeElement;
+  focused = it.id === "" && it.closest("#page") ? { it, place: samesOf(it).indexOf(it) } : null;
+});
+
+document.addEventListener("htmx:afterSwap", () => {
+  const sames = focused && document.activeElement === document.body ? samesOf(focused.it) : [];
+  if (sames.length > 0) {
+    (sames[focused.place] || sames[0]).focus({ preventScroll: true });
+  }
+});
+
 // What was done is told at the top of the page, so that is where a reader goes on.
 document.addEventListener("htmx:afterSettle", (event) => {
   const verb = event.detail.requestConfig && event.detail.requestConfig.verb;
-  if (verb === "post" && document.activeElement === document.body) {
+  if (verb === "post" && document.activeElement.matches("body, button")) {
     document.getElementById("page").focus();
   }
 });
@@ -74,7 +98,7 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("htmx:sendError", () => silence(true));
 document.addEventListener("htmx:timeout", () => silence(true));
-document.addEventListener("htmx:afterOnLoad", () => silence(false));
+document.addEventListener("htmx:afterOnLoad", (event) => silence(isOfAnother(event.detail.xhr)));
 
 document.addEventListener("visibilitychange", () => {
   const page = document.getElementById("page");

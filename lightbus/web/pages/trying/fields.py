@@ -194,13 +194,19 @@ def _meant(schema: Any, root: dict[str, Any]) -> tuple[Mapping[str, Any], bool]:
             continue
         options = node.get("anyOf") or node.get("oneOf")
         kinds = node.get("type")
-        if isinstance(options, list) and {"type": "null"} in options and len(options) == 2:
-            is_nullable, node = True, next(each for each in options if each != {"type": "null"})
+        given = [each for each in options if not _is_null(each)] if isinstance(options, list) else []
+        if isinstance(options, list) and len(options) == 2 and len(given) == 1:
+            is_nullable, node = True, given[0]
         elif isinstance(kinds, list) and "null" in kinds and len(kinds) == 2:
             is_nullable, node = True, {**node, "type": next(each for each in kinds if each != "null")}
         else:
             break
     return {"description": described, **node}, is_nullable
+
+
+def _is_null(schema: Any) -> bool:
+    """Tell whether something may only be null, with whatever else is said of that, such as its default."""
+    return isinstance(schema, dict) and schema.get("type") == "null"
 
 
 def _written(value: Any, kind: Kind) -> str:
