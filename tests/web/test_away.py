@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from html import unescape
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlencode
 
 import pytest
 
 from lightbus.web import tails
 from lightbus.web.console import Console
-from tests.conftest import StartServer
+from tests.conftest import StartCluster, StartServer
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
-from tests.web.bus import STREAM
+from tests.support.spread import Spread
+from tests.web.bus import STREAM, show_group
 from tests.web.conftest import OURS
 from tests.web.routes import asking, everything, wishes
 from tests.web.test_dead import put_aside
@@ -53,10 +54,7 @@ async def test_each_page_shows_what_it_has_shown_last(
             now = await words(browser, path)
             assert "The bus can't be read now. This is how it was" in now, path
             assert "goes on by itself" in now or "tries again by itself" in now
-            # All but times, which may have been "just now".
-            lost = [word for word in before[path].split() if word not in now and not word.isdecimal()]
-            lost = [word for word in lost if word != "just"]
-            assert lost == [], path
+            assert lost(before[path], now) == [], path
         metrics = (await browser.get("/metrics")).text
         assert "lightbus_bus_readable 0" in metrics and "lightbus_bus_listener_lag{" not in metrics
         assert float(metrics.rpartition("age_seconds ")[2].split()[0]) > 0
@@ -90,6 +88,7 @@ async def test_whoever_watches_events_is_told_that_they_can_not_be_read_and_sees
         server.restart()
         prepare(server)
         await told(watcher, "can be read again")
+        assert unescape(watcher.text).count("can't be read now") == 1, "once, whatever the reason is by then"
         await watched(watcher, server, 2)
         watcher.is_gone.set()
         await watcher.task
@@ -98,6 +97,55 @@ async def test_whoever_watches_events_is_told_that_they_can_not_be_read_and_sees
 async def told(watcher: Watcher, words: str) -> None:
     """Wait until somebody who watches was told something."""
     await eventually_async(lambda: asyncio.to_thread(lambda: words in unescape(watcher.text)))
+
+
+async def test_what_another_broker_has_is_shown_while_one_is_away(
+    redis_server: Server, start_server: StartServer
+) -> None:
+    other = start_server()
+    await everything(redis_server)
+    show_group(other, "elsewhere-audit", "stock.*:stream")
+    own = f"apis.stock.event_transport.redis.url={other.url}"
+    async with asking(*_SOON, own, url=redis_server.url) as (_, browser):
+        assert {"mailer", "stock.*"} <= set((await words(browser, "/listeners")).split())
+        other.kill()
+
+        async def is_told() -> bool:
+            return f"Redis at {other.url[8:]}" in await words(browser, "/")
+
+        await eventually_async(is_told)
+        listeners = await words(browser, "/listeners")
+        assert "mailer" in listeners and "stock.*" not in listeners and "can't be read now" not in listeners
+        assert "auth." in await words(browser, "/events")
+        # Nobody knows whether it is there, and how many there are.
+        for path in ("/events/other", "/dead/export"):
+            assert (await browser.get(path)).status_code == 503, path
+
+
+async def test_the_pages_of_a_cluster_stay_while_a_primary_is_away(start_cluster: StartCluster) -> None:
+    cluster = start_cluster(replicas=0, aof=True)
+    await everything(cast(Server, Spread(cluster)))
+    node = cluster.owner(STREAM)
+    async with asking(*_SOON, url=cluster.url) as (_, browser):
+        before = {path: await words(browser, path) for path in ("/", "/listeners", "/events", "/dead")}
+        assert "mailer" in before["/listeners"] and "auth." in before["/events"]
+        node.kill()
+        for path in before:
+
+            async def is_old(path: str = path) -> bool:
+                return "This is how it was" in await words(browser, path)
+
+            await eventually_async(is_old)
+            assert lost(before[path], await words(browser, path)) == [], path
+        assert (await browser.get("/events.jsonl")).status_code == 503
+        node.start()
+        cluster.wait_until_whole()
+        for path in before:
+
+            async def is_well(path: str = path) -> bool:
+                return "can't be read now" not in await words(browser, path)
+
+            await eventually_async(is_well)
 
 
 class _Cut(Watcher):
@@ -156,6 +204,11 @@ async def test_what_waits_for_a_broker_that_is_away_is_not_done_behind_ones_back
 
 def _plain() -> list[str]:
     return [path.partition("{")[0] for path in _NO_PAGES]
+
+
+def lost(before: str, now: str) -> list[str]:
+    """The words of a page that it shows no more; but for times, which may have been "just now"."""
+    return [word for word in before.split() if word not in now and not word.isdecimal() and word != "just"]
 
 
 async def words(browser: object, path: str) -> str:

@@ -58,7 +58,7 @@ async def _coming(asked: Asked, query: Query) -> AsyncIterator[str]:
     """Go through what a browser is sent: a piece every half second, so that one that is gone is noticed."""
     tails = asked.looks.tails
     rate = max(1, round(asked.manifest.web.tail_rate * _EVERY))
-    told = ""
+    told_at: float | None = None
     with tails.opened(query, rate) as it:
         if it is None:
             yield _message(asked, sentence=f"{MOST} others watch already. Close one of these, and reload.")
@@ -67,11 +67,15 @@ async def _coming(asked: Asked, query: Query) -> AsyncIterator[str]:
             tails.see_to_it()
             events, more = it.take()
             # What follows the events waits for a broker that was there before, without a word.
-            trouble = tails.trouble or (await asked.looks.look()).trouble
-            if trouble != told:
-                said = f"The events can't be read now: {trouble}" if trouble else "They can be read again."
-                yield _message(asked, sentence=said)
-            told = trouble
+            seen = await asked.looks.look()
+            trouble = tails.trouble or seen.trouble
+            if trouble and told_at is None:
+                told_at = time.time()
+                yield _message(asked, sentence=f"The events can't be read now: {trouble}")
+            elif not trouble and told_at is not None and seen.at > told_at:
+                # A look of before would prove nothing.
+                told_at = None
+                yield _message(asked, sentence="They can be read again.")
             shown = [shown_of(each) for each in reversed(events)]
             yield _message(asked, events=shown, more=more) if shown or more else ": nothing\n\n"
             await asyncio.sleep(_EVERY)
