@@ -60,6 +60,10 @@ def dead_letters(console: Console) -> None:
     console.next("replayed", LETTER)
     for name in ("Ada", "Bob"):
         host.wait_for_line(f"sent to {name}")
+    _put_aside_long_ago(console, old)
+    console.env |= {"EDITOR": "sed -i s/Ada/Eve/"}
+    console.next("edited and replayed", LETTER, answer="")
+    host.wait_for_line("sent to Eve")
     console.server.execute("XADD", STREAM, "*", "nonsense", "1")
     eventually(lambda: console.server.execute("XLEN", DEAD) == 1, 30, "a message that can't be read")
     console.next("Drop 1 dead letter for good?", "dropped", answer="y")
@@ -92,6 +96,8 @@ def rename_listeners(console: Console) -> None:
     console.next("3 unread events never run", answer="y")
     console.next("would be removed: shop-old")
     console.next("removed: shop-old", answer="y")
+    _group(console, "shop-old")
+    console.next("removed: shop-old")
     console.do("lightbus group rm shop-greet --yes")
     _group(console, "shop-welcome")
     console.put("lightbus.yaml", f"service_name: shop\n{console.yaml('renamed_from')}")
@@ -140,7 +146,7 @@ def schedules(console: Console) -> None:
     console.put("jobs.py", "def close():\n    pass\n")
     schedule = "{close_the_day: {cron: '0 2 * * *', call: 'jobs:close'}}"
     allowed = console.yaml("remote_control")
-    console.put("lightbus.yaml", f"service_name: shop\n{allowed}schedules: {schedule}\n")
+    console.put("lightbus.yaml", f"service_name: shop\nmodules: []\n{allowed}schedules: {schedule}\n")
     with console.host() as host:
         console.next("done: shop:close_the_day")
         assert host.terminate() == 0
