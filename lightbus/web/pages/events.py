@@ -158,6 +158,8 @@ async def event(asked: Asked) -> Event | Sought | None:
         found = await page(
             asked.client, asked.api_names, query, lambda it: it, place=place, limit=1, is_quick=True
         )
+        if not found.events and found.away:
+            raise TransportUnavailable("\n".join(found.away))
         if not found.events:
             command = f"lightbus inspect --id {quote(asked.name)}"
             return Sought(found, stored_at(found.reached), command) if found.next else None
