@@ -282,6 +282,7 @@ class Worker:
             await before.ended()
         await event.join()
         event.start()
+        self._parts.card.renew()  # Until now, it says that the listener reads no events.
 
     async def _end(self, event: EventWorker, *, is_paused: bool) -> None:
         await event.stop()

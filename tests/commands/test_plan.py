@@ -142,3 +142,16 @@ def test_a_service_of_before_that_noted_nothing_is_told_of(shop: Project, redis_
     done = shop.run("plan")
     assert "note: nobody has noted what shop declared" in done.stdout
     assert "listener shop-old  left behind" in done.stdout
+
+
+def test_a_pause_is_no_change_and_is_told(shop: Project, redis_server: Server) -> None:
+    shop.write("lightbus.yaml", MANIFEST.format(name="old", concurrency=1))
+    pause, moved = {"since": 1.0, "by": "ann@box"}, {"since": 1.0, "moved_to": "shop-old"}
+    redis_server.execute("HSET", "lightbus:paused:shop", "old", json.dumps(pause), "was", json.dumps(moved))
+    done = shop.run("plan", "--detailed-exitcode")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "note: shop-old is paused since 1970-01-01 00:00:01 UTC by ann@box, and stays so when processes "
+        "start; it goes on with lightbus resume shop-old",
+        "shop: nothing changes",
+    ]

@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
+from lightbus.bus import cards as own_card
 from lightbus.bus.client import BusClient
 from lightbus.insight import groups
 from lightbus.insight.audit import Actor
+from lightbus.insight.cards import read_cards
 from lightbus.insight.control import pauses
 from lightbus.insight.control.pauses import Heeded
 from tests.guide.project import Project
@@ -60,6 +62,22 @@ async def test_a_paused_listener_takes_nothing_and_gets_all_of_it_later(bench: B
         assert (await resume(bench, "note")).by == ("p1",)
         await eventually_async(lambda: ledger.counts["pot"] == 10)
         assert host._life.waits() == []
+
+
+async def test_a_card_says_at_once_that_a_listener_which_goes_on_reads_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_card, "EVERY", 3_600)
+    async with bench.host(f"process_name: p1\n{NOTE}") as host, bench.client() as other:
+        await pause(bench, "note")
+        await resume(bench, "note")
+        await eventually_async(lambda: host._life.obstacles() == [])
+
+        async def reads() -> bool:
+            cards = [each for each in await read_cards(other.client) if each.process == "p1"]
+            return [(card.obstacles, card.listeners[0].trouble) for card in cards] == [((), "")]
+
+        await eventually_async(reads)
 
 
 async def test_what_has_begun_is_finished_however_long_it_takes(bench: Bench) -> None:

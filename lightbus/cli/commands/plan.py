@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import click
@@ -117,7 +118,7 @@ def _made(manifest: Manifest, client: BusClient, no_imports: bool) -> _Plan:
         )
 
     seen = run(view())
-    return _Plan(declared.service, plan(seen), list(_notes(seen, no_imports, sets_up)))
+    return _Plan(declared.service, plan(seen), [*_notes(seen, no_imports, sets_up), *_pauses(seen)])
 
 
 def _setting_up(manifest: Manifest, client: BusClient) -> list[str]:
@@ -141,6 +142,17 @@ def _notes(view: View, no_imports: bool, sets_up: Sequence[str]) -> Iterator[str
             f"nobody has noted what {view.service} declared, as hosts of this version do at their start: "
             "only its groups, APIs and contracts were compared"
         )
+
+
+def _pauses(view: View) -> Iterator[str]:
+    """Say which listeners of the service take nothing, however it is deployed."""
+    for name, pause in sorted(view.live.pauses.items()):
+        if not pause.moved_to:
+            group = f"{view.service}-{name}"
+            yield (
+                f"{group} is {pause.in_words()}, and stays so when processes start; it goes on with "
+                f"lightbus resume {quote(group)}"
+            )
 
 
 def _show(made: _Plan, form: Form) -> None:

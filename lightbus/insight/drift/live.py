@@ -12,9 +12,9 @@ from lightbus.bus.client import BusClient
 from lightbus.bus.groups import belongs
 from lightbus.declared.settings import ChosenTransport, Identity
 from lightbus.exceptions import LightbusException
-from lightbus.insight.cards import read_cards
+from lightbus.insight.cards import read_cards, read_pauses
 from lightbus.options import SecretUrl
-from lightbus.transports.cards import Card
+from lightbus.transports.cards import Card, Pause
 from lightbus.transports.events import EventTransport, GroupStatus, StreamStatus
 from lightbus.transports.redis.options import RedisEventOptions
 
@@ -69,6 +69,7 @@ class Live:
         calls: How many calls there were of each procedure in the last hour, by the service that called.
         versions: The versions of the processes that are known, by service and name.
         calls_known: Whether processes tell what they call.
+        pauses: The pauses of listeners of the service that hold now, by listener.
     """
 
     now: float
@@ -83,6 +84,7 @@ class Live:
     calls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     versions: Mapping[tuple[str, str], str] = field(default_factory=dict)
     calls_known: bool = False
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[GroupStatus]:
@@ -137,6 +139,7 @@ async def look(client: BusClient, declared: Declared) -> Live:
         calls=_calls(cards),
         versions={(card.service, card.process): card.version for card in cards if card.version},
         calls_known=bool(cards),
+        pauses={name: it for (_, name), it in (await read_pauses(client, [service])).items()},
     )
 
 

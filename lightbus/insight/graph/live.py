@@ -65,7 +65,8 @@ def shown_by(cards: Iterable[Card], listeners: Iterable[ListenerStatus] = ()) ->
         lags[each.service, each.name] += each.lag + each.pending + each.retrying
         dead[each.service, each.name] += each.dead
     drawn = (frozenset(services), frozenset(links), frozenset(apis), per_hour)
-    return Side(*drawn, dict(lags), dead=dict(dead), failed=_failed(cards))
+    paused = frozenset((card.service, it.name) for card in cards for it in card.listeners if it.is_paused)
+    return Side(*drawn, dict(lags), dead=dict(dead), failed=_failed(cards), paused=paused)
 
 
 def _failed(cards: Iterable[Card]) -> dict[str, tuple[int, int]]:

@@ -50,6 +50,7 @@ class Side:
         procedures: The procedures of the APIs whose contract or class is known.
         dead: How many dead letters listeners have, by service and listener.
         failed: How many calls of each API have failed within the last ten minutes, and of how many.
+        paused: The listeners that a process says are paused, by service and listener.
         owned: The APIs whose owner is named.
         unread: The services whose bus modules were not imported: these own what they define, unless an owner
             is named.
@@ -63,6 +64,7 @@ class Side:
     procedures: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
     dead: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     failed: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
+    paused: frozenset[tuple[str, str]] = frozenset()
     owned: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
 

@@ -92,6 +92,7 @@ def test_json_says_of_each_link_where_it_is() -> None:
         "calls_per_hour": 1412,
         "fires_per_hour": None,
         "waiting": None,
+        "is_paused": None,
     }
     assert links["spy", "listens"]["waiting"] == 3
     assert (links["mail", "listens"]["is_live"], links["mail", "listens"]["state"]) == (False, "absent")
@@ -113,6 +114,13 @@ def test_the_svg_has_three_columns_with_everything_in_them() -> None:
 def test_what_fails_is_in_its_box() -> None:
     live = replace(LIVE, dead={("spy", "all"): 2}, failed={"orders": (3, 12)})
     assert {"3 waiting, 2 dead", "3 of 12 calls failed"} <= set(texts(svg(picture_of(Graph(Side(), live)))))
+
+
+def test_a_listener_that_is_paused_says_so() -> None:
+    graph = Graph(Side(), replace(LIVE, paused=frozenset({("spy", "all")})))
+    assert "paused, 3 waiting" in texts(svg(picture_of(graph)))
+    assert [each["is_paused"] for each in data(graph)["links"] if each["listener"]] == [True]
+    assert "<br/>paused" in mermaid(picture_of(Graph(Side(), replace(graph.live or LIVE, lags={}))))
 
 
 def test_who_fires_the_events_of_others_has_a_line_of_its_own_that_is_explained_only_then() -> None:

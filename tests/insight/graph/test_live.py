@@ -22,7 +22,7 @@ CARDS = [
         process="1",
         calls={"orders.place": 3, "internal.host.shop.run": 1},
         listeners=(
-            ListenerCard(name="note", events=("orders.placed", "money.*")),
+            ListenerCard(name="note", events=("orders.placed", "money.*"), is_paused=True),
             ListenerCard(name="off", events=("orders.placed",), enabled=False),
         ),
     ),
@@ -46,6 +46,7 @@ def test_services_apis_listeners_and_calls_are_those_of_all_processes() -> None:
     }
     assert side.per_hour[place] == 7
     assert side.lags == {("web", "note"): 5} and side.dead == {("web", "note"): 4}
+    assert side.paused == {("web", "note")}
     assert side.failed == {"orders": (3, 12)}
     assert side.apis == {"orders", "money"}
 

@@ -37,6 +37,7 @@ def data(graph: Graph) -> dict[str, Any]:
                 "calls_per_hour": live.per_hour.get(link) if live and link.kind == "calls" else None,
                 "fires_per_hour": live.per_hour.get(link) if live and link.kind == "fires" else None,
                 "waiting": live.lags.get((link.service, link.listener)) if live else None,
+                "is_paused": (link.service, link.listener) in live.paused if live and link.listener else None,
             }
             for link in graph.links
         ],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, TypeVar
 
-from lightbus.insight.graph.model import Graph, Kind, Link, State
+from lightbus.insight.graph.model import Graph, Kind, Link, Side, State
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -128,15 +128,17 @@ def _api(graph: Graph, name: str, links: Iterable[Link]) -> Box:
 def _listener(graph: Graph, same: Sequence[Link]) -> Box:
     link = same[0]
     state: State = max((graph.state(each) for each in same), key=_WORST.__getitem__)
-    lag = graph.live.lags.get((link.service, link.listener)) if graph.live else None
-    dead = graph.live.dead.get((link.service, link.listener)) if graph.live else None
-    waiting = (f"{lag:,} waiting" + (f", {dead:,} dead" if dead else ""),) if lag is not None else ()
+    live, names = graph.live or Side(), (link.service, link.listener)
+    lag, dead = live.lags.get(names), live.dead.get(names)
+    said = ["paused"] if names in live.paused else []
+    said += [f"{lag:,} waiting"] if lag is not None else []
+    said += [f"{dead:,} dead"] if dead else []
     events = [each.target for each in same]
     return Box(
         "listeners",
         f"{link.service}-{link.listener}",
         link.listener,
-        (f"of {link.service}", *events, *waiting),
+        (f"of {link.service}", *events, *([", ".join(said)] if said else ())),
         state,
     )
 
