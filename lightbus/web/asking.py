@@ -170,6 +170,8 @@ class Screen:
         title: Its title.
         make: Asks. It returns what the template shows, None if there is no such thing, or the whole answer as
             a response of Starlette. What it raises as a LightbusException is shown as a sentence.
+            While no broker answers, others who may see the page are shown what it has returned: that must not
+            depend on who asks.
         renews: Whether the page renews itself.
         permission: What somebody must be permitted to see it; None if everybody may who looks.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -14,6 +13,7 @@ import pytest
 
 from lightbus.host.checks import client_for
 from lightbus.insight.audit import acts
+from tests.conftest import IS_WHOLE
 from tests.guide.project import Project
 from tests.support.eventually import eventually, eventually_async
 from tests.support.sabotage import How, Sabotage
@@ -211,8 +211,8 @@ def project(tmp_path: Path, redis_server: Server) -> Iterator[Project]:
     it.close()
 
 
-#: How many letters are replayed; `make soak` sets 10,000.
-REPLAYED = int(os.environ.get("LIGHTBUS_TEST_REPLAYED", "2000"))
+#: How many letters are replayed.
+REPLAYED = 10_000 if IS_WHOLE else 2_000
 
 
 def test_many_replays_go_on_after_the_console_was_killed(project: Project, redis_server: Server) -> None:
