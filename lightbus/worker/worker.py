@@ -292,6 +292,9 @@ class Worker:
             pass
         await event.finish(self._parts.wiring.drain_timeout)
         await event.close()
+        if is_paused and event.has_joined and not event.waits_for:
+            # It may have been ended between taking over a group and taking the pause along.
+            await self.pauses.succeed([event.listener])
         self.leaving.pop(event.listener.key, None)
         self._parts.card.renew()
 

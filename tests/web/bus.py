@@ -22,7 +22,7 @@ EVIL = (
     "<img src=x onerror=window.evil=1>",
     '"><script>window.evil=1</script>',
     "' onmouseover='window.evil=1",
-    "{{ 7 * 7 }}",
+    "{{ 7919 * 7907 }}",
     "javascript:window.evil=1",
     "</title><script>window.evil=1</script>",
     "\u202e<b>\u0007",
