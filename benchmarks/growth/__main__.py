@@ -163,7 +163,8 @@ class Growth:
             began = time.perf_counter()
             seen = await overview(client, (), {})
             times.append(1e3 * (time.perf_counter() - began))
-        assert len(seen.processes) == count, f"{len(seen.processes)} of {count} processes were seen"
+        # The benchmark may show a card itself.
+        assert 0 <= len(seen.processes) - count <= 1, f"{len(seen.processes)} of {count} processes were seen"
         await self.redis.send("FLUSHDB")
         return {f"cards_{count}_ms": median(times)}
 
