@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from lightbus.exceptions import LightbusException
+from lightbus.messages import EventMessage
 from lightbus.runtime.cancellation import end
 from lightbus.runtime.tasks import begin
 
@@ -60,6 +61,12 @@ class Kept:
         while len(self._kept) >= _MOST_KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[key] = seen
+
+
+def without_arguments(message: EventMessage) -> EventMessage:
+    """Return what is kept of an event for a list: the page may be kept for long, and events may be large."""
+    m = message
+    return EventMessage(m.api_name, m.event_name, {}, m.version, m.id, m.native_id)
 
 
 class Reading(Generic[T]):

@@ -25,10 +25,10 @@ from lightbus.insight.dead_letters import (
 )
 from lightbus.insight.dead_letters.errands import Errand
 from lightbus.insight.masking import MASK
-from lightbus.messages import EventMessage
 from lightbus.transports.events import DeadLetter
 from lightbus.web.asking import Asked, Screen
 from lightbus.web.pages.kinds import Row, rows_of
+from lightbus.web.reading import without_arguments
 
 #: The most of an error that is kept for a list; it shows less.
 _SHOWN = 1_000
@@ -146,9 +146,7 @@ async def letters(asked: Asked) -> Letters:
 
 def _short(it: DeadLetter) -> DeadLetter:
     """Return what a list shows of a letter."""
-    m = it.message
-    named = EventMessage(m.api_name, m.event_name, {}, m.version, m.id, m.native_id)
-    return replace(it, message=named, error=it.error[:_SHOWN], trace="")
+    return replace(it, message=without_arguments(it.message), error=it.error[:_SHOWN], trace="")
 
 
 async def letter(asked: Asked) -> Letter | None:

@@ -17,6 +17,7 @@ from lightbus.insight.traffic.where import Place, where
 from lightbus.messages import EventMessage
 from lightbus.transports.merging import stored_at
 from lightbus.web.asking import Asked, Fields, Screen
+from lightbus.web.reading import without_arguments
 
 #: How many events a page has, and a file.
 _MOST, _MOST_IN_FILE = 50, 1_000
@@ -187,9 +188,7 @@ def shown_of(message: EventMessage) -> Shown:
     """Return how an event, as it may be seen, is shown in a list."""
     text = json.dumps(message.kwargs, ensure_ascii=False)
     cut = text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
-    m = message
-    named = EventMessage(m.api_name, m.event_name, {}, m.version, m.id, m.native_id)
-    return Shown(named, stored_at(m.native_id), cut)
+    return Shown(without_arguments(message), stored_at(message.native_id), cut)
 
 
 async def _page(asked: Asked, limit: int, *, is_quick: bool = False) -> Page:
