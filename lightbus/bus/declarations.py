@@ -157,6 +157,7 @@ class Declarations:
         if same:
             known = same[0]
             known.events = tuple(dict.fromkeys([*known.events, *record.events]))
+            known.in_code = known.in_code and record.in_code
             return known
         apis = ", ".join(dict.fromkeys(api for api, _ in record.events))
         record.key = f"{record.name} of {apis}" if of_its_name else record.name

@@ -100,12 +100,14 @@ class Listener(ListenerOptions):
     Args:
         name: Its consumer group is ``{service_name}-{name}``. Unique among the listeners of each API.
         key: Names it among all listeners of its process; set when it is added to them.
+        in_code: Whether code alone declares it, so that no manifest has its name.
     """
 
     name: str
     events: tuple[tuple[str, str], ...]
     handler: Handler
     key: str = field(default="", compare=False)
+    in_code: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         self.key = self.key or self.name

@@ -280,7 +280,7 @@ def _with_exceptions(policy: DeliveryPolicy, known: Mapping[str, type[BaseExcept
 
 
 def _listener(name: str, options: ListenerOptions, handler: Any, policy: DeliveryPolicy) -> Listener:
-    own = {"name": name, "events": options.pairs, "handler": handler, "on_error": policy}
+    own = {"name": name, "events": options.pairs, "handler": handler, "on_error": policy, "in_code": False}
     record = Listener(**{**values_of(options), **own})
     record.caster()
     return record

@@ -71,6 +71,7 @@ class ListenerCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         paused_until: When that ends by itself, as a Unix time; None if it does not.
         running: How many events are handled now.
         trouble: Why it reads no events at present; empty while it does.
+        in_code: Whether code alone declares it, so that its manifest says nothing of it.
     """
 
     name: str = ""
@@ -91,6 +92,7 @@ class ListenerCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     running: int = 0
     trouble: str = ""
     recent: Recent = Recent()
+    in_code: bool = False
 
 
 class ApiCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):

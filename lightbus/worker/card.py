@@ -129,6 +129,7 @@ class HostCard:
                 running=sum(each.running for each in (event, leaving) if each is not None),
                 trouble=event.trouble if event is not None else "",
                 recent=_recent(counted),
+                in_code=it.in_code,
             )
 
     def _procedures(self, recent: Mapping[Labels, Counted]) -> Iterator[ProcedureCard]:

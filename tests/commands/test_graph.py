@@ -29,6 +29,14 @@ class OrdersApi(Api):
 
 async def note(event, order_id):
     pass
+
+
+async def count(event, order_id):
+    pass
+
+
+def before_server_start(bus):
+    bus.orders.placed.listen(count)
 """
 SHOP = """
 service_name: shop

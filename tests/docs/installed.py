@@ -39,11 +39,15 @@ def checkout_of(copy: Path) -> None:
 
 
 def build(folder: Path) -> Path:
-    """Build the wheel as pip does; returns it."""
+    """Build the wheel as pip does; returns it.
+
+    The pip is that of a venv made for it: the one that runs this may have none, if uv has made it.
+    """
     copy = folder / "checkout"
     checkout_of(copy)
-    command = [sys.executable, "-m", "pip", "-q", "wheel", "--no-deps", "-w", str(folder), str(copy)]
-    subprocess.run(command, check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "builder")], check=True)
+    pip = str(folder / "builder" / "bin" / "pip")
+    subprocess.run([pip, "-q", "wheel", "--no-deps", "-w", str(folder), str(copy)], check=True)
     return next(folder.glob("lightbus-*.whl"))
 
 

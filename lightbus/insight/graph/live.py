@@ -43,12 +43,15 @@ def shown_by(cards: Iterable[Card], listeners: Iterable[ListenerStatus] = ()) ->
     cards = list(cards)
     # Many processes show the same: each link is made once.
     shown: dict[tuple[str, Kind, str, str, str], int] = {}
+    of_manifests: set[tuple[str, str]] = set()
     for card in cards:
         shown |= {(card.service, "owns", api.name, "", ""): 0 for api in card.apis}
         for listener in card.listeners:
             for event in listener.events if listener.enabled else ():
                 api, _, name = event.rpartition(".")
                 shown[card.service, "listens", api, name, listener.name] = 0
+            if not listener.in_code:
+                of_manifests.add((card.service, listener.name))
         used: tuple[tuple[Kind, Mapping[str, int]], ...] = (("calls", card.calls), ("fires", card.fires))
         for kind, counts in used:
             for full, count in counts.items():
@@ -66,7 +69,11 @@ def shown_by(cards: Iterable[Card], listeners: Iterable[ListenerStatus] = ()) ->
         dead[each.service, each.name] += each.dead
     drawn = (frozenset(services), frozenset(links), frozenset(apis), per_hour)
     paused = frozenset((card.service, it.name) for card in cards for it in card.listeners if it.is_paused)
-    return Side(*drawn, dict(lags), dead=dict(dead), failed=_failed(cards), paused=paused)
+    # During a deployment, one of two processes may have it in its code, and the other in its manifest.
+    in_code = frozenset(
+        link for link in links if link.kind == "listens" and (link.service, link.listener) not in of_manifests
+    )
+    return Side(*drawn, dict(lags), dead=dict(dead), failed=_failed(cards), paused=paused, in_code=in_code)
 
 
 def _failed(cards: Iterable[Card]) -> dict[str, tuple[int, int]]:

@@ -53,7 +53,8 @@ class Side:
         paused: The listeners that a process says are paused, by service and listener.
         owned: The APIs whose owner is named.
         unread: The services whose bus modules were not imported: these own what they define, unless an owner
-            is named.
+            is named, and have the listeners that they declare.
+        in_code: The links of listeners that code alone declares, as their processes say.
     """
 
     services: frozenset[str] = frozenset()
@@ -67,6 +68,7 @@ class Side:
     paused: frozenset[tuple[str, str]] = frozenset()
     owned: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
+    in_code: frozenset[Link] = frozenset()
 
     def known(self) -> dict[str, Collection[str] | None]:
         """Return the procedures of each API that somebody has; None if only its name is known."""
@@ -183,8 +185,11 @@ class Graph:
         links = self.declared.links
         if link in links:
             return True
-        if link.kind == "owns" and link.service in self.declared.unread:
-            return link.api not in self.declared.owned
+        if link.service in self.declared.unread:
+            if link.kind == "owns":
+                return link.api not in self.declared.owned
+            if link.kind == "listens":
+                return self.live is not None and link in self.live.in_code
         return link.kind == "calls" and Link(link.service, "calls", link.api) in links
 
     def _is_foreign(self, service: str) -> bool:

@@ -68,6 +68,24 @@ def test_mermaid_marks_what_differs() -> None:
     assert re.search(r"^    linkStyle \d stroke:#c44,color:#c44$", drawn, re.MULTILINE)
 
 
+def test_an_arrow_of_several_states_says_which_name_is_in_which() -> None:
+    seen, drop = Link("web", "calls", "orders", "seen"), Link("web", "calls", "orders", "drop")
+    events = {Link("mail", "listens", "orders", name, "send") for name in ("placed", "paid")}
+    declared = replace(DECLARED, links=frozenset({*events, CALL, seen, Link("shop", "owns", "orders")}))
+    shown = {CALL, drop, Link("shop", "owns", "orders"), Link("mail", "listens", "orders", "paid", "send")}
+    live = Side(frozenset({"shop", "web", "mail"}), frozenset(shown), frozenset({"orders"}))
+    picture = picture_of(Graph(declared, live, True))
+    labels = {arrow.kind: (arrow.label, arrow.state) for arrow in picture.arrows}
+    assert labels["calls"] == ("drop (not declared), place, seen (not called)", "undeclared")
+    assert labels["listens"] == ("paid, placed (not on the bus)", "there")
+    web = next(box for box in picture.boxes if box.title == "web")
+    assert "calls orders.drop (not declared)" in web.lines
+    # Where all are alike, the line itself says it.
+    alone = picture_of(Graph(declared, replace(live, links=live.links - {CALL}), False))
+    assert "drop, place, seen" in {arrow.label for arrow in alone.arrows}
+    assert "(not" not in svg(alone)
+
+
 def test_dot_is_a_graph_that_graphviz_reads() -> None:
     drawn = dot(picture_of(COMPARED))
     assert 'label="spy"' not in drawn.replace('label="spy", color="#cc4444"', "")

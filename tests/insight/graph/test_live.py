@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from lightbus.insight.graph.live import shown_by
 from lightbus.insight.graph.model import Link
 from lightbus.insight.listeners import ListenerStatus
@@ -49,6 +51,16 @@ def test_services_apis_listeners_and_calls_are_those_of_all_processes() -> None:
     assert side.paused == {("web", "note")}
     assert side.failed == {"orders": (3, 12)}
     assert side.apis == {"orders", "money"}
+
+
+def test_a_listener_is_of_code_alone_only_if_every_process_says_so() -> None:
+    coded = [ListenerCard(name=name, events=("orders.placed",), in_code=True) for name in ("old", "new")]
+    moved = replace(coded[1], in_code=False)
+    cards = [
+        Card(service="web", process="1", listeners=tuple(coded)),
+        Card(service="web", process="2", listeners=(coded[0], moved)),
+    ]
+    assert shown_by(cards).in_code == {Link("web", "listens", "orders", "placed", "old")}
 
 
 def test_a_bus_with_nobody_on_it_shows_nothing() -> None:

@@ -90,6 +90,18 @@ class TestDifferences:
             told in Graph(replace(together([web, shop]), unread=frozenset({"web"})), live, True).differences()
         )
 
+    def test_a_listener_that_code_alone_declares_is_none_where_the_modules_were_not_imported(
+        self, tmp_path: Path
+    ) -> None:
+        mail = manifest(tmp_path, "service_name: mail")
+        live = replace(side(SHOP, MAIL), in_code=frozenset({MAIL}))
+        both = together([side(SHOP), mail])
+        assert Graph(both, live, True).differences() == []
+        # Where a process says that its manifest has it, and where the modules were imported, it is told.
+        told = ["mail listens to orders.placed by send, which its manifest does not declare"]
+        assert Graph(both, side(SHOP, MAIL), True).differences() == told
+        assert Graph(replace(both, unread=frozenset()), live, True).differences() == told
+
     def test_an_event_that_somebody_else_than_the_owner_fires_is_one(self) -> None:
         late, placed = Link("cron", "fires", "orders", "late"), Link("shop", "fires", "orders", "placed")
         cron = Side(frozenset({"cron"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Literal, TypeVar
 
@@ -81,8 +82,8 @@ def picture_of(graph: Graph) -> Picture:
     listeners = {key: _listener(graph, same) for key, same in of_listener.items() if key[1]}
     arrows = []
     for (service, kind, api, listener), alike in _alike(links):
-        state = max((graph.state(link) for link in alike), key=_WORST.__getitem__)
-        label = ", ".join(_called(graph, link) for link in alike if link.name)
+        state = _worst(graph, alike)
+        label = ", ".join(_told(graph, [each for each in alike if each.name], partial(_called, graph)))
         if kind == "listens":
             arrows.append(Arrow(kind, apis[api], listeners[service, listener], label, state))
         else:
@@ -110,15 +111,15 @@ def _alike(links: Iterable[Link]) -> list[tuple[tuple[str, Kind, str, str], list
 
 
 def _service(graph: Graph, name: str, links: Iterable[Link]) -> Box:
-    lines = [
-        f"{each.kind} {_called(graph, each, whole=True)}" for each in links if each.kind in ("calls", "fires")
-    ]
-    return Box("services", name, name, tuple(lines), graph.state_of_service(name))
+    used = [each for each in links if each.kind in ("calls", "fires")]
+    state = graph.state_of_service(name)
+    lines = _told(graph, used, lambda each: f"{each.kind} {_called(graph, each, whole=True)}", state)
+    return Box("services", name, name, tuple(lines), state)
 
 
 def _api(graph: Graph, name: str, links: Iterable[Link]) -> Box:
     owners = [link for link in links if link.kind == "owns"]
-    state: State = max((graph.state(link) for link in owners), key=_WORST.__getitem__, default="there")
+    state = _worst(graph, owners)
     said = f"owned by {' and '.join(link.service for link in owners)}" if owners else "no owner is known"
     failed, runs = graph.live.failed.get(name, (0, 0)) if graph.live else (0, 0)
     failing = (f"{failed:,} of {runs:,} calls failed",) if failed else ()
@@ -127,13 +128,13 @@ def _api(graph: Graph, name: str, links: Iterable[Link]) -> Box:
 
 def _listener(graph: Graph, same: Sequence[Link]) -> Box:
     link = same[0]
-    state: State = max((graph.state(each) for each in same), key=_WORST.__getitem__)
+    state = _worst(graph, same)
     live, names = graph.live or Side(), (link.service, link.listener)
     lag, dead = live.lags.get(names), live.dead.get(names)
     said = ["paused"] if names in live.paused else []
     said += [f"{lag:,} waiting"] if lag is not None else []
     said += [f"{dead:,} dead"] if dead else []
-    events = [each.target for each in same]
+    events = _told(graph, same, lambda each: each.target)
     return Box(
         "listeners",
         f"{link.service}-{link.listener}",
@@ -141,6 +142,32 @@ def _listener(graph: Graph, same: Sequence[Link]) -> Box:
         (f"of {link.service}", *events, *([", ".join(said)] if said else ())),
         state,
     )
+
+
+def _worst(graph: Graph, links: Iterable[Link]) -> State:
+    return max((graph.state(link) for link in links), key=_WORST.__getitem__, default="there")
+
+
+def _told(graph: Graph, links: Sequence[Link], say: Callable[[Link], str], *drawn: State) -> list[str]:
+    """Say something of each link, and its state as well where one line or box stands for several states.
+
+    Args:
+        graph: The graph.
+        links: The links.
+        say: Says it.
+        drawn: The state as which they are drawn; left out, the worst of theirs.
+    """
+    states = [graph.state(link) for link in links]
+    differ = len({*drawn, *states}) > 1
+    return [
+        say(link) + (_aside(link, state) if differ else "") for link, state in zip(links, states, strict=True)
+    ]
+
+
+def _aside(link: Link, state: State) -> str:
+    if state == "undeclared":
+        return " (not declared)"
+    return "" if state == "there" else " (not called)" if link.kind == "calls" else " (not on the bus)"
 
 
 def _called(graph: Graph, link: Link, *, whole: bool = False) -> str:
