@@ -19,6 +19,7 @@ from tests.support.eventually import eventually, eventually_async
 from tests.support.processes import Process, clean_environment, finished, spawn
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, ServerPool
+from tests.support.timers import HOUR, an_hour_passes
 
 
 def ping(port: int, timeout: float = 5.0) -> bytes:
@@ -289,3 +290,31 @@ class TestEventually:
             return await eventually_async(later)
 
         assert asyncio.run(scenario()) == [1]
+
+
+class TestAnHour:
+    def test_passes_for_all_that_waits_so_long_and_for_nothing_else(self) -> None:
+        async def scenario() -> tuple[list[str], float]:
+            loop, ran = asyncio.get_running_loop(), list[str]()
+            for name, seconds in (("soon", 60), ("second", HOUR + 1), ("first", HOUR), ("never", HOUR)):
+                timer = loop.call_later(seconds, ran.append, name)
+            timer.cancel()
+            began = loop.time()
+            waiting = loop.create_task(asyncio.wait_for(loop.create_future(), HOUR))
+            await asyncio.sleep(0)
+            an_hour_passes()
+            with pytest.raises(TimeoutError):
+                await waiting
+            return ran, loop.time() - began
+
+        ran, seconds = asyncio.run(scenario())
+        assert ran == ["first", "second"]
+        assert seconds < 60
+
+    def test_is_not_waited_for_by_anybody(self) -> None:
+        async def scenario() -> None:
+            asyncio.get_running_loop().call_later(60, print)
+            with pytest.raises(AssertionError, match="nothing waits for an hour"):
+                an_hour_passes()
+
+        asyncio.run(scenario())

@@ -23,7 +23,7 @@ async def a_bus(count: int) -> AsyncIterator[BusClient]:
     async with hosted(StoreApi, config={"service_name": "store"}) as host:
         client = host.bus.client
         transport = client.transports().event("store")
-        await transport.publish([EventMessage("store", "sold", {"sku": str(n)}) for n in range(count)], 5)
+        await transport.publish([EventMessage("store", "sold", {"sku": str(n)}) for n in range(count)], 30)
         yield client
 
 

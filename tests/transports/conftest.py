@@ -198,7 +198,7 @@ class Ports:
     async def fire(self, transport: EventTransport, *names: str, event: str = "user_registered") -> list[str]:
         """Fire one event per name; returns their ids."""
         messages = [EventMessage("auth", event, {"username": name}) for name in names]
-        await transport.publish(messages, 5)
+        await transport.publish(messages, 30)
         return [message.id for message in messages]
 
     async def dead(self, name: str = "on_user") -> list[Dead]:
@@ -291,6 +291,17 @@ async def take_call(consumer: RpcConsumer) -> RpcMessage:
         while True:
             for call in await consumer.take(1):
                 return call
+
+
+async def queued(transport: RpcTransport, calls: int, api: str = "auth") -> None:
+    """Wait until so many calls wait for a worker, and whoever made them over this transport knows it."""
+
+    async def are_queued() -> bool:
+        # This goes the way of the calls, so that the replies to these have come when its own has.
+        (status,) = await transport.queue_status([api])
+        return status.waiting == calls
+
+    await settled(are_queued)
 
 
 async def settled(condition: Callable[[], Awaitable[Any]]) -> None:

@@ -50,7 +50,7 @@ async def test_an_answer_lies_on_its_own_redis_and_its_call_is_struck_off(
 async def test_a_caller_reads_its_answers_there(redis_ports: Ports, answers: Server) -> None:
     await redis_ports.answer(redis_ports.rpc(results=at(answers.url)))
     caller = redis_ports.rpc(results=at(answers.url))
-    assert (await caller.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
+    assert (await caller.call(RpcMessage("auth", "check", {"a": 1}), 30)).result == {"a": 1}
 
 
 async def test_a_call_is_not_struck_off_before_its_answer_is_there(

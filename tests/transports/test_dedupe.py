@@ -40,9 +40,9 @@ class TestFiring:
         native_ids = set()
         for _ in range(3):
             message = event("order-1")
-            await transport.publish([message], 5, 60)
+            await transport.publish([message], 30, 60)
             native_ids.add(message.native_id)
-        await transport.publish([event("order-2")], 5, 60)
+        await transport.publish([event("order-2")], 30, 60)
         assert len(native_ids) == 1
         ids = []
         for delivery in await take(consumer, 2):
@@ -53,23 +53,23 @@ class TestFiring:
     async def test_the_same_id_within_one_write_is_stored_once(self, ports: Ports) -> None:
         transport = ports.events()
         consumer = await ports.listen(transport)
-        await transport.publish([event("order-1"), event("order-1"), event("order-2")], 5, 60)
+        await transport.publish([event("order-1"), event("order-1"), event("order-2")], 30, 60)
         ids = [delivery.message.id for delivery in await take(consumer, 2)]
         assert ids == ["order-1", "order-2"]
 
     async def test_an_id_is_forgotten_after_its_time(self, ports: Ports) -> None:
         transport = ports.events()
         consumer = await ports.listen(transport)
-        await transport.publish([event("order-1")], 5, 0.02)
+        await transport.publish([event("order-1")], 30, 0.02)
         await asyncio.sleep(0.03)
-        await transport.publish([event("order-1")], 5, 0.02)
+        await transport.publish([event("order-1")], 30, 0.02)
         assert len(await take(consumer, 2)) == 2
 
     async def test_without_dedupe_the_same_id_is_stored_each_time(self, ports: Ports) -> None:
         transport = ports.events()
         consumer = await ports.listen(transport)
-        await transport.publish([event("order-1")], 5)
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
+        await transport.publish([event("order-1")], 30)
         assert len(await take(consumer, 2)) == 2
 
     async def test_what_was_stored_before_the_reply_was_lost_is_not_stored_again(
@@ -78,7 +78,7 @@ class TestFiring:
         transport = await redis_ports.events_by(proxy)
         proxy.set("drop_replies")
         message = event("order-1")
-        firing = redis_ports.run(transport.publish([message], 5, 60))
+        firing = redis_ports.run(transport.publish([message], 30, 60))
 
         async def stored() -> bool:
             return bool(redis_server.execute("XLEN", STREAM) == 1 and proxy.has_lost_replies)
@@ -94,10 +94,10 @@ class TestFiring:
     ) -> None:
         redis_ports.url = proxy.url
         transport = redis_ports.events()
-        await transport.publish([event("first")], 5)
+        await transport.publish([event("first")], 30)
         proxy.set("blackhole")
         lost = event("auth")  # Which is the value of another field of the first one.
-        firing = redis_ports.run(transport.publish([lost], 5))
+        firing = redis_ports.run(transport.publish([lost], 30))
         await asyncio.sleep(0.05)
         proxy.set("refuse")
         proxy.set("pass")
@@ -118,7 +118,7 @@ class TestFiring:
 
         monkeypatch.setattr(publishing, "append", forgetting)
         events = [event(name) for name in ("a", "b", "c")]
-        await redis_ports.events().publish(events, 5, 60)
+        await redis_ports.events().publish(events, 30, 60)
         # Only the first one of each writing brings the script.
         once_more = [("b", False), ("c", True)]
         assert sent == [("a", False), ("b", True), ("c", True), *once_more]
@@ -128,7 +128,7 @@ class TestFiring:
     async def test_the_memory_of_an_id_is_in_the_slot_of_its_stream_and_ends(
         self, redis_ports: Ports, redis_server: Server
     ) -> None:
-        await redis_ports.events().publish([event("order-1")], 5, 60)
+        await redis_ports.events().publish([event("order-1")], 30, 60)
         key = f"{{{STREAM}}}:fired:order-1"
         assert 50_000 < redis_server.execute("PTTL", key) <= 60_000
 
@@ -137,55 +137,55 @@ class TestListening:
     async def test_an_id_that_was_acknowledged_is_known(self, ports: Ports) -> None:
         transport = ports.events()
         consumer = await ports.listen(transport, dedupe=60)
-        await transport.publish([event("order-1"), event("order-1"), event("order-2")], 5)
+        await transport.publish([event("order-1"), event("order-1"), event("order-2")], 30)
         assert await handle(consumer, 3) == [False, True, False]
 
     async def test_it_is_known_to_another_process_and_after_a_restart(self, ports: Ports) -> None:
         transport = ports.events()
         first, second = [await ports.listen(transport, dedupe=60) for _ in range(2)]
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         assert await handle(first, 1) == [False]
         await first.stop()
         await first.close()
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         assert await handle(second, 1) == [True]
 
     async def test_each_listener_has_a_memory_of_its_own(self, ports: Ports) -> None:
         transport = ports.events()
         one = await ports.listen(transport, dedupe=60)
         other = await ports.listen(transport, name="other", dedupe=60)
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         assert await handle(one, 1) == [False]
         assert await handle(other, 1) == [False]
 
     async def test_what_failed_is_not_known(self, ports: Ports) -> None:
         transport = ports.events()
         consumer = await ports.listen(transport, dedupe=60)
-        await transport.publish([event("retried"), event("buried"), event("released")], 5)
+        await transport.publish([event("retried"), event("buried"), event("released")], 30)
         retried, buried, released = await take(consumer, 3)
         await retried.retry(0, ValueError("no"))
         await buried.dead_letter("failed", ValueError("no"))
         await released.release()
-        await transport.publish([event("buried")], 5)
+        await transport.publish([event("buried")], 30)
         assert await handle(consumer, 3) == [False] * 3
 
     async def test_a_retry_that_went_well_makes_its_id_known(self, ports: Ports) -> None:
         transport = ports.events()
         consumer = await ports.listen(transport, dedupe=60)
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         (delivery,) = await take(consumer)
         await delivery.retry(0, ValueError("no"))
         assert await handle(consumer, 1) == [False]
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         assert await handle(consumer, 1) == [True]
 
     async def test_an_id_is_forgotten_after_its_time(self, ports: Ports) -> None:
         transport = ports.events()
         consumer = await ports.listen(transport, dedupe=0.05)
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         assert await handle(consumer, 1) == [False]
         await asyncio.sleep(0.1)
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         assert await handle(consumer, 1) == [False]
 
     async def test_without_dedupe_nothing_is_remembered(
@@ -193,7 +193,7 @@ class TestListening:
     ) -> None:
         transport = redis_ports.events()
         consumer = await redis_ports.listen(transport)
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         assert await handle(consumer, 1) == [False]
         await all_acknowledged(redis_server)
         assert redis_server.execute("KEYS", "*:handled:*") == []
@@ -204,7 +204,7 @@ class TestListening:
         """Delivery stays at least once: an effect without its acknowledgement is not known to anybody."""
         transport = any_ports.events(acknowledgement_timeout=LEASE)
         dying = await any_ports.listen(transport, dedupe=60)
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         await take(dying)
         await any_ports.abandon(dying)
         peer = await any_ports.listen(transport, dedupe=60)
@@ -218,7 +218,7 @@ class TestListening:
     ) -> None:
         transport = any_ports.events(acknowledgement_timeout=LEASE)
         frozen = await any_ports.listen(transport, dedupe=60)
-        await transport.publish([event("order-1")], 5)
+        await transport.publish([event("order-1")], 30)
         (fetched,) = await take(frozen)
         await any_ports.abandon(frozen)
         peer = await any_ports.listen(transport, dedupe=60)
@@ -233,7 +233,7 @@ class TestListening:
         transport = redis_ports.events()
         redis_ports.url = proxy.url
         consumer = await redis_ports.listen(redis_ports.events(), dedupe=60)
-        await transport.publish([event("order-1"), event("order-1")], 5)
+        await transport.publish([event("order-1"), event("order-1")], 30)
         first, second = await take(consumer, 2)
         proxy.set(away)
         first.ack()
@@ -252,7 +252,7 @@ class TestListening:
         transport = redis_ports.events()
         consumer = await redis_ports.listen(transport, dedupe=60)
         for name in ("order-1", "order-2"):
-            await transport.publish([event(name)], 5, 60)
+            await transport.publish([event(name)], 30, 60)
             assert await handle(consumer, 1) == [False]
             await all_acknowledged(redis_server)
             redis_server.execute("SCRIPT", "FLUSH")

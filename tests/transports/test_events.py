@@ -25,7 +25,7 @@ async def names(consumer: EventConsumer, wanted: int) -> list[Any]:
 
 async def test_firing_gives_an_event_the_id_of_its_broker(ports: Ports) -> None:
     messages = [EventMessage("auth", "user_registered", {"username": name}) for name in "ab"]
-    await ports.events().publish(messages, 5)
+    await ports.events().publish(messages, 30)
     ids = [tuple(map(int, (message.native_id or "").split("-"))) for message in messages]
     assert ids == sorted(ids)
     assert len(set(ids)) == 2
@@ -35,7 +35,7 @@ async def test_a_listener_gets_what_was_fired_in_order(ports: Ports) -> None:
     transport = ports.events()
     consumer = await ports.listen(transport)
     message = EventMessage("auth", "user_registered", {"username": "a", "tags": [1, {"b": None}]}, version=3)
-    await transport.publish([message], 5)
+    await transport.publish([message], 30)
     (delivery,) = await take(consumer)
     got = delivery.message
     assert (got.id, got.kwargs, got.version) == (message.id, message.kwargs, 3)
@@ -126,7 +126,7 @@ async def test_an_asterisk_stands_for_all_events_of_an_api(ports: Ports) -> None
     consumer = await ports.listen(transport, [("auth", "*")])
     await ports.fire(transport, "a", event="user_registered")
     await ports.fire(transport, "b", event="user_deleted")
-    await transport.publish([EventMessage("support.case", "opened", {"username": "c"})], 5)
+    await transport.publish([EventMessage("support.case", "opened", {"username": "c"})], 30)
     deliveries = await take(consumer, 2)
     assert [d.message.event_name for d in deliveries] == ["user_registered", "user_deleted"]
     for delivery in deliveries:
@@ -137,7 +137,7 @@ async def test_one_listener_may_hear_several_apis(ports: Ports) -> None:
     transport = ports.events()
     consumer = await ports.listen(transport, [("auth", "user_registered"), ("support.case", "opened")])
     await ports.fire(transport, "a")
-    await transport.publish([EventMessage("support.case", "opened", {"username": "b"})], 5)
+    await transport.publish([EventMessage("support.case", "opened", {"username": "b"})], 30)
     assert sorted(await names(consumer, 2)) == ["a", "b"]
 
 
@@ -249,7 +249,7 @@ async def test_thousands_of_events_each_arrive_once(ports: Ports) -> None:
     numbers = range(2_000)
     for start in range(0, 2_000, 200):
         batch = numbers[start : start + 200]
-        await transport.publish([EventMessage("auth", "user_registered", {"username": n}) for n in batch], 5)
+        await transport.publish([EventMessage("auth", "user_registered", {"username": n}) for n in batch], 30)
 
     async def all_there() -> bool:
         return len(got) >= 2_000

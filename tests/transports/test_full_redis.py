@@ -79,7 +79,7 @@ async def test_what_all_have_acknowledged_is_trimmed_and_whoever_fires_next_find
     any_ports: Ports, any_redis: Server
 ) -> None:
     long, short = any_ports.events(), any_ports.events(max_stream_length=10)
-    await long.publish([EventMessage("auth", "user_registered", {"n": n}) for n in range(1_000)], 5)
+    await long.publish([EventMessage("auth", "user_registered", {"n": n}) for n in range(1_000)], 30)
 
     async def is_trimmed() -> bool:
         with pytest.raises(TransportUnavailable, match="its memory is full"):
@@ -88,7 +88,7 @@ async def test_what_all_have_acknowledged_is_trimmed_and_whoever_fires_next_find
 
     with full(any_redis):
         await settled(is_trimmed)
-    await short.publish([EventMessage("auth", "user_registered")], 5)
+    await short.publish([EventMessage("auth", "user_registered")], 30)
 
 
 async def test_calls_that_wait_are_taken_and_answered_and_their_worker_counts_as_alive(

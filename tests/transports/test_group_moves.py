@@ -305,7 +305,7 @@ async def test_a_listener_that_was_renamed_goes_on_where_it_was_once_nobody_read
     assert [d.message.kwargs["username"] for d in await take(new, 2)] == ["unread", "later on"]
     (letter,) = await letters(transport)
     assert letter.group == "shop-new"
-    await transport.publish([EventMessage("auth", "user_registered", {"username": "x"}, id=first)], 5)
+    await transport.publish([EventMessage("auth", "user_registered", {"username": "x"}, id=first)], 30)
     (again,) = await take(new)
     assert await again.was_handled()
     assert await status_of(transport, "shop-old") is None

@@ -352,7 +352,7 @@ async def test_leases_of_streams_that_come_later_do_not_stop_the_renewal(
     events = [("auth", "user_registered"), *((f"other{n}", "happened") for n in range(20))]
     consumer = await any_ports.listen(transport, events)
     for api, event in events:
-        await transport.publish([EventMessage(api, event, {"username": api})], 5)
+        await transport.publish([EventMessage(api, event, {"username": api})], 30)
         for delivery in await take(consumer):
             assert delivery.attempt == 1
         await asyncio.sleep(LEASE / 12)

@@ -21,7 +21,7 @@ async def test_right_after_the_last_server_has_gone_there_is_none(any_ports: Por
     transport = any_ports.rpc()
     serving = any_ports.rpc()
     consumer = await any_ports.serve(serving)
-    calling = any_ports.run(transport.call(RpcMessage("auth", "check"), 5))
+    calling = any_ports.run(transport.call(RpcMessage("auth", "check"), 30))
     call = await take_call(consumer)
     consumer.answer(call, ResultMessage("done", call.id))
     assert (await calling).result == "done"
@@ -130,7 +130,7 @@ async def test_an_expiry_key_of_another_kind_keeps_nobody_busy(any_ports: Ports,
         "auth:rpc_queue",
         json.dumps({"metadata": {"id": id, "api_name": "auth", "procedure_name": "check"}, "kwargs": {}}),
     )
-    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
+    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 30)).result == {"a": 1}
 
     async def nothing_is_left() -> bool:
         return not any_redis.execute("KEYS", "*taken*")

@@ -70,7 +70,7 @@ def test_of_600_in_flight_on_a_broken_link_all_are_stored_once_after_one_search(
         transport = transport_to(proxy.url)
         before, during = events(10), events(600)
         for message in before:
-            await transport.publish([message], 5)
+            await transport.publish([message], 30)
         proxy.set("drop_replies" if arrive else "blackhole")
         with searches(monkeypatch) as made:
             firing = [asyncio.ensure_future(transport.publish([message], 20)) for message in during]
@@ -97,7 +97,7 @@ async def test_what_a_broken_link_still_holds_does_not_arrive_once_it_was_looked
     proxy: Proxy, redis_server: Server
 ) -> None:
     transport = transport_to(proxy.url)
-    await transport.publish(events(1), 5)
+    await transport.publish(events(1), 30)
     proxy.hold()
     firing = asyncio.ensure_future(transport.publish(events(1), 10))
     await asyncio.sleep(0.05)  # Now the proxy has it.
@@ -105,7 +105,7 @@ async def test_what_a_broken_link_still_holds_does_not_arrive_once_it_was_looked
     transport.pipe._wire.abort()
     await firing
     proxy.let_go()
-    await transport.publish(events(1), 5)
+    await transport.publish(events(1), 30)
     await eventually_async(lambda: proxy.connections == 1)
     assert len(stored(redis_server)) == 3
     await transport.close()
@@ -122,7 +122,7 @@ async def test_events_are_found_though_the_search_for_them_ends_unasked(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     transport = transport_to(proxy.url)
-    await transport.publish(events(1), 5)
+    await transport.publish(events(1), 30)
     walk = LostEvents._walk
     ended: list[Any] = []
 
@@ -149,7 +149,7 @@ async def test_events_are_found_though_the_search_for_them_ends_unasked(
 
 async def test_two_events_with_the_same_id_are_two_entries(proxy: Proxy, redis_server: Server) -> None:
     transport = transport_to(proxy.url)
-    await transport.publish(events(1), 5)
+    await transport.publish(events(1), 30)
     proxy.set("drop_replies")
     twins = [EventMessage("auth", "user_registered", {}, id="twin") for _ in range(2)]
     firing = asyncio.ensure_future(transport.publish(twins, 10))
@@ -182,7 +182,7 @@ async def test_a_search_without_anything_confirmed_before_ends(proxy: Proxy, red
 
 async def test_a_search_is_over_when_the_bus_is_closed(proxy: Proxy) -> None:
     transport = transport_to(proxy.url)
-    await transport.publish(events(1), 5)
+    await transport.publish(events(1), 30)
     proxy.set("blackhole")
     firing = [asyncio.ensure_future(transport.publish([message], 30)) for message in events(5)]
     await asyncio.sleep(0.05)

@@ -225,5 +225,5 @@ async def test_the_names_of_streams_are_the_same_for_all_events_of_an_api_or_not
     redis_ports: Ports, redis_server: Server
 ) -> None:
     for use, stream in (("per_api", "auth.*:stream"), ("per_event", "auth.user_registered:stream")):
-        await redis_ports.events(stream_use=use).publish([EventMessage("auth", "user_registered")], 5)
+        await redis_ports.events(stream_use=use).publish([EventMessage("auth", "user_registered")], 30)
         assert redis_server.execute("XLEN", stream) == 1

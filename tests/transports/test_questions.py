@@ -143,7 +143,7 @@ async def test_a_stream_that_comes_later_is_followed_too(any_ports: Ports) -> No
     while not seen:
         await any_ports.fire(transport, "a")
         await asyncio.sleep(0.02)
-    await transport.publish([EventMessage("shop", "sold", {})], 5)
+    await transport.publish([EventMessage("shop", "sold", {})], 30)
     await eventually_async(lambda: "shop.sold" in seen)
 
 

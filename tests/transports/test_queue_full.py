@@ -11,8 +11,9 @@ from lightbus.exceptions import LightbusTimeout, QueueFull
 from lightbus.messages import RpcMessage
 from lightbus.transports.memory import rpc as memory
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes
 
-from .conftest import Ports, expiry_key, settled
+from .conftest import Ports, expiry_key, queued, settled
 
 
 async def test_a_call_beyond_the_most_that_may_wait_is_refused_at_once(
@@ -62,7 +63,10 @@ async def test_without_a_most_any_number_waits(redis_ports: Ports, redis_server:
     redis_server.execute("RPUSH", "auth:rpc_queue", *(["x"] * 10_001))
     unbounded, bounded = redis_ports.rpc(max_queue_length=None), redis_ports.rpc()
     await redis_ports.serve(unbounded)
+    calling = redis_ports.run(unbounded.call(RpcMessage("auth", "check"), HOUR))
+    await queued(unbounded, 10_002)
+    an_hour_passes()
     with pytest.raises(LightbusTimeout):
-        await unbounded.call(RpcMessage("auth", "check"), 0.1)
+        await calling
     with pytest.raises(QueueFull, match="10,001 waiting"):
         await bounded.call(RpcMessage("auth", "check"), 5)

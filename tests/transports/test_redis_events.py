@@ -111,7 +111,7 @@ async def test_a_dead_letter_is_the_entry_with_all_that_is_known(any_ports: Port
     transport = any_ports.events()
     consumer = await any_ports.listen(transport)
     message = EventMessage("auth", "user_registered", {"username": "a"})
-    await transport.publish([message], 5)
+    await transport.publish([message], 30)
     (delivery,) = await take(consumer)
     try:
         raise ValueError("no such user")
@@ -193,7 +193,7 @@ async def test_of_many_streams_no_more_is_fetched_than_is_asked_for_and_each_has
     events = [(api, "happened") for api in ("a", "b", "c")]
     consumer = await any_ports.listen(transport, events)
     for _ in range(2):
-        await transport.publish([EventMessage(*names, {}) for names in events], 5)
+        await transport.publish([EventMessage(*names, {}) for names in events], 30)
     taken = []
     for n in range(6):
         (delivery,) = await take(consumer)

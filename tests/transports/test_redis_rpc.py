@@ -20,8 +20,9 @@ from lightbus.transports.redis.link.channel import Batch
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.rpc import RpcConsumer
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes
 
-from .conftest import Ports, expiry_key, settled, take_call
+from .conftest import Ports, expiry_key, queued, settled, take_call
 
 REPLY_LIST = "lightbus:reply:" + "x" * 43
 
@@ -64,7 +65,7 @@ def calls_of(server: Server, command: str) -> int:
 async def test_an_answered_call_leaves_nothing_behind(any_ports: Ports, any_redis: Server) -> None:
     transport = any_ports.rpc(result_ttl=7)
     consumer = await any_ports.answer(transport)
-    await transport.call(RpcMessage("auth", "check"), 5)
+    await transport.call(RpcMessage("auth", "check"), 30)
     await nothing_taken(any_redis)
     assert keys(any_redis, expiry_key(any_redis, "*")) == []
     assert any_redis.execute("LLEN", "auth:rpc_queue") == 0
@@ -167,7 +168,7 @@ async def test_what_is_not_a_call_is_dropped_and_the_next_one_runs(
     transport = redis_ports.rpc()
     redis_server.execute("RPUSH", "auth:rpc_queue", blob)
     await redis_ports.answer(transport)
-    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
+    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 30)).result == {"a": 1}
     await nothing_taken(redis_server)
 
 
@@ -200,7 +201,7 @@ async def test_a_call_whose_time_is_over_is_not_run(any_ports: Ports, any_redis:
     any_redis.execute("DEL", expiry_key(any_redis, call_id))
     transport = any_ports.rpc()
     consumer = await any_ports.serve(transport)
-    calling = any_ports.run(transport.call(RpcMessage("auth", "next"), 5))
+    calling = any_ports.run(transport.call(RpcMessage("auth", "next"), 30))
     call = await take_call(consumer)
     assert call.procedure_name == "next"
     consumer.answer(call, ResultMessage(None, call.id))
@@ -218,8 +219,11 @@ async def test_a_withdrawn_call_does_not_stay_on_the_queue(any_ports: Ports, any
         await transport.call(RpcMessage("auth", "check"), 5)
     await settled(empty)
     await any_ports.serve(transport)
+    calling = any_ports.run(transport.call(RpcMessage("auth", "check"), HOUR))
+    await queued(transport, 1)
+    an_hour_passes()
     with pytest.raises(LightbusTimeout):
-        await transport.call(RpcMessage("auth", "check"), 0.05)
+        await calling
     await settled(empty)
 
 
@@ -357,5 +361,5 @@ async def test_nothing_warns_about_a_worker_that_works(
     caplog.set_level(logging.INFO)
     transport = redis_ports.rpc()
     await redis_ports.answer(transport)
-    await asyncio.gather(*(transport.call(RpcMessage("auth", "check"), 5) for _ in range(50)))
+    await asyncio.gather(*(transport.call(RpcMessage("auth", "check"), 30) for _ in range(50)))
     assert [record.getMessage() for record in caplog.records if record.name.startswith("lightbus")] == []

@@ -115,7 +115,7 @@ async def test_an_answer_arrives_although_the_link_broke(
 async def test_a_worker_goes_on_after_a_restart_of_redis(redis_ports: Ports, redis_server: Server) -> None:
     transport = redis_ports.rpc(consumption_restart_delay=0.2)
     await redis_ports.answer(transport)
-    await transport.call(RpcMessage("auth", "check"), 5)
+    await transport.call(RpcMessage("auth", "check"), 30)
     redis_server.restart()
 
     async def noticed() -> bool:
@@ -179,7 +179,7 @@ async def test_a_queue_that_is_something_else_does_not_end_its_worker(
 
     await settled(warned)
     redis_server.execute("DEL", "auth:rpc_queue")
-    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
+    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 30)).result == {"a": 1}
 
 
 async def test_calls_that_wait_when_the_bus_is_closed_hear_of_it(redis_ports: Ports) -> None:

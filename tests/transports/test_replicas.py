@@ -169,7 +169,7 @@ async def test_the_error_says_how_many_replicas_had_it_and_what_to_do(pair: Pair
 
 async def test_the_time_for_firing_bounds_that_for_replicas(pair: Pair) -> None:
     async with transport_to(pair.primary.url, replicas_timeout=Duration(LONG)) as transport:
-        await transport.publish(events(1), 5)
+        await transport.publish(events(1), 30)
         with pair.lagging():
             begun = asyncio.get_running_loop().time()
             with pytest.raises(PublishNotConfirmed, match="it waits until 1 of its replicas have it"):
@@ -178,7 +178,7 @@ async def test_the_time_for_firing_bounds_that_for_replicas(pair: Pair) -> None:
             with pytest.raises(TransportUnavailable, match="was not fired within"):
                 await transport.publish(events(1), 0.2)
             assert asyncio.get_running_loop().time() < begun + 5
-        await transport.publish(events(1), 5)
+        await transport.publish(events(1), 30)
     assert len(stored(pair.primary)) == 3
 
 
@@ -187,12 +187,12 @@ async def test_a_replica_that_lags_holds_up_nobody_to_whom_none_is_promised(pair
         transport_to(pair.primary.url, replicas_timeout=Duration(LONG)) as promising,
         transport_to(pair.primary.url, replicas=0) as plain,
     ):
-        await promising.publish(events(1), 5)
+        await promising.publish(events(1), 30)
         with pair.lagging():
             waiting = asyncio.ensure_future(promising.publish(events(1), 20))
             await eventually_async(lambda: len(stored(pair.primary)) == 2)
             for message in events(3):
-                await plain.publish([message], 5)
+                await plain.publish([message], 30)
             assert not waiting.done()
         await waiting
     assert len(stored(pair.primary)) == 5
@@ -225,7 +225,7 @@ async def test_an_outage_is_logged_once_although_two_connections_meet_it(
 
 async def test_many_events_share_a_wait_and_none_takes_it_away_from_the_others(pair: Pair) -> None:
     async with transport_to(pair.primary.url, replicas_timeout=Duration(LONG)) as transport:
-        await transport.publish(events(1), 5)
+        await transport.publish(events(1), 30)
         before = waits(pair.primary)
         with pair.lagging():
             firing = [asyncio.ensure_future(transport.publish([message], 20)) for message in events(100)]
@@ -281,7 +281,7 @@ async def test_an_event_whose_primary_becomes_a_replica_is_stored_at_the_new_one
     old, new = any_pair.primary, any_pair.replica
     with Proxy(old.port) as proxy:
         async with transport_to(proxy.url, replicas_timeout=Duration(LONG)) as transport:
-            await transport.publish(events(1), 5)
+            await transport.publish(events(1), 30)
             with any_pair.lagging():
                 (message,) = events(1)
                 firing = asyncio.ensure_future(fire(transport, message, timeout=20))

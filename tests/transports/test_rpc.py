@@ -9,14 +9,15 @@ import pytest
 
 from lightbus.exceptions import InvalidMessage, LightbusTimeout, NoWorker, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
+from tests.support.timers import HOUR, an_hour_passes
 
-from .conftest import Ports, settled, take_call
+from .conftest import Ports, queued, settled, take_call
 
 
 async def test_a_call_is_answered(ports: Ports) -> None:
     transport = ports.rpc()
     await ports.answer(transport, lambda call: {"asked": call.kwargs})
-    result = await transport.call(RpcMessage("auth", "check", {"username": "admin"}), 5)
+    result = await transport.call(RpcMessage("auth", "check", {"username": "admin"}), 30)
     assert (result.result, result.error) == ({"asked": {"username": "admin"}}, False)
 
 
@@ -24,7 +25,7 @@ async def test_a_worker_sees_what_was_called(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
     message = RpcMessage("auth", "check", {"a": [1, None, {"b": 2.5}]})
-    calling = ports.run(transport.call(message, 5))
+    calling = ports.run(transport.call(message, 30))
     call = await take_call(consumer)
     assert (call.id, call.canonical_name, call.kwargs) == (message.id, "auth.check", message.kwargs)
     assert call.kwargs["a"] is not message.kwargs["a"]
@@ -35,7 +36,7 @@ async def test_a_worker_sees_what_was_called(ports: Ports) -> None:
 async def test_an_error_and_its_trace_reach_the_caller(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
-    calling = ports.run(transport.call(RpcMessage("auth", "boom"), 5))
+    calling = ports.run(transport.call(RpcMessage("auth", "boom"), 30))
     call = await take_call(consumer)
     consumer.answer(call, ResultMessage("ValueError('no')", call.id, error=True, trace="Traceback ..."))
     result = await calling
@@ -65,7 +66,7 @@ async def test_calls_are_shared_among_the_workers_of_an_api(ports: Ports) -> Non
 
     async def both_have_some() -> bool:
         nonlocal called
-        called += len(await asyncio.gather(*(transport.call(RpcMessage("auth", "x"), 5) for _ in range(4))))
+        called += len(await asyncio.gather(*(transport.call(RpcMessage("auth", "x"), 30) for _ in range(4))))
         # Whoever looks first may take all that there are.
         return seen["a"] > 0 and seen["b"] > 0
 
@@ -76,8 +77,8 @@ async def test_calls_are_shared_among_the_workers_of_an_api(ports: Ports) -> Non
 async def test_no_more_calls_are_taken_than_there_are_slots(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
-    calls = [ports.run(transport.call(RpcMessage("auth", "x"), 5)) for _ in range(10)]
-    await asyncio.sleep(0)
+    calls = [ports.run(transport.call(RpcMessage("auth", "x"), 30)) for _ in range(10)]
+    await queued(transport, 10)
     first = list(await consumer.take(3))
     assert 1 <= len(first) <= 3
     rest: list[RpcMessage] = []
@@ -93,10 +94,13 @@ async def test_no_more_calls_are_taken_than_there_are_slots(ports: Ports) -> Non
 async def test_a_call_that_nobody_starts_was_not_executed(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
+    unstarted = ports.run(transport.call(RpcMessage("auth", "x"), HOUR))
+    await queued(transport, 1)
+    an_hour_passes()
     with pytest.raises(LightbusTimeout) as raised:
-        await transport.call(RpcMessage("auth", "x"), 0.05)
+        await unstarted
     assert raised.value.executed == "no"
-    calling = ports.run(transport.call(RpcMessage("auth", "next"), 5))
+    calling = ports.run(transport.call(RpcMessage("auth", "next"), 30))
     call = await take_call(consumer)
     assert call.procedure_name == "next"
     consumer.answer(call, ResultMessage(None, call.id))
@@ -106,8 +110,9 @@ async def test_a_call_that_nobody_starts_was_not_executed(ports: Ports) -> None:
 async def test_a_call_that_was_started_may_have_been_executed(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
-    calling = ports.run(transport.call(RpcMessage("auth", "slow"), 0.2))
+    calling = ports.run(transport.call(RpcMessage("auth", "slow"), HOUR))
     call = await take_call(consumer)
+    an_hour_passes()
     with pytest.raises(LightbusTimeout) as raised:
         await calling
     assert raised.value.executed == "unknown"
@@ -117,12 +122,13 @@ async def test_a_call_that_was_started_may_have_been_executed(ports: Ports) -> N
 async def test_a_late_answer_disturbs_nobody(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
+    late = ports.run(transport.call(RpcMessage("auth", "slow"), HOUR))
+    call = await take_call(consumer)
+    an_hour_passes()
     with pytest.raises(LightbusTimeout):
-        late = ports.run(transport.call(RpcMessage("auth", "slow"), 0.2))
-        call = await take_call(consumer)
         await late
     consumer.answer(call, ResultMessage("too late", call.id))
-    calling = ports.run(transport.call(RpcMessage("auth", "next"), 5))
+    calling = ports.run(transport.call(RpcMessage("auth", "next"), 30))
     following = await take_call(consumer)
     consumer.answer(following, ResultMessage("in time", following.id))
     assert (await calling).result == "in time"
@@ -131,11 +137,11 @@ async def test_a_late_answer_disturbs_nobody(ports: Ports) -> None:
 async def test_a_call_whose_caller_is_cancelled_is_withdrawn(ports: Ports) -> None:
     transport = ports.rpc()
     consumer = await ports.serve(transport)
-    calling = ports.run(transport.call(RpcMessage("auth", "cancelled"), 5))
-    await asyncio.sleep(0)
+    calling = ports.run(transport.call(RpcMessage("auth", "cancelled"), 30))
+    await asyncio.sleep(0)  # So that it has begun; whether it was sent makes no difference.
     calling.cancel()
     await asyncio.wait([calling])
-    following = ports.run(transport.call(RpcMessage("auth", "next"), 5))
+    following = ports.run(transport.call(RpcMessage("auth", "next"), 30))
     call = await take_call(consumer)
     assert call.procedure_name == "next"
     consumer.answer(call, ResultMessage(None, call.id))
@@ -154,7 +160,7 @@ async def test_nobody_serving_an_api_is_said_at_once(ports: Ports) -> None:
 async def test_a_result_that_is_too_large_becomes_an_error(ports: Ports) -> None:
     transport = ports.rpc()
     await ports.answer(transport, lambda call: "x" * 1_100_000)
-    result = await transport.call(RpcMessage("auth", "dump"), 5)
+    result = await transport.call(RpcMessage("auth", "dump"), 30)
     assert result.error
     assert "InvalidMessage" in result.result
     assert "auth.dump" in result.result or "result" in result.result
@@ -163,7 +169,7 @@ async def test_a_result_that_is_too_large_becomes_an_error(ports: Ports) -> None
 async def test_a_result_that_is_not_json_becomes_an_error(ports: Ports) -> None:
     transport = ports.rpc()
     await ports.answer(transport, lambda call: object())
-    result = await transport.call(RpcMessage("auth", "dump"), 5)
+    result = await transport.call(RpcMessage("auth", "dump"), 30)
     assert result.error
     assert "InvalidMessage" in result.result
 
@@ -174,7 +180,7 @@ async def test_a_call_that_no_worker_would_accept_is_not_sent(ports: Ports, valu
     await ports.answer(transport)
     with pytest.raises(InvalidMessage, match=r"auth.check"):
         await transport.call(RpcMessage("auth", "check", {"value": value}), 5)
-    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 5)).result == {"a": 1}
+    assert (await transport.call(RpcMessage("auth", "check", {"a": 1}), 30)).result == {"a": 1}
 
 
 @pytest.mark.usefixtures("long_waits")
@@ -220,5 +226,5 @@ async def test_apis_do_not_get_each_others_calls(ports: Ports) -> None:
     transport = ports.rpc()
     await ports.answer(transport, lambda call: "auth", "auth")
     await ports.answer(transport, lambda call: "support", "support.case")
-    results = [await transport.call(RpcMessage(api, "x"), 5) for api in ("auth", "support.case")]
+    results = [await transport.call(RpcMessage(api, "x"), 30) for api in ("auth", "support.case")]
     assert [result.result for result in results] == ["auth", "support"]

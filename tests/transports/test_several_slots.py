@@ -36,7 +36,7 @@ def stream(api: str) -> str:
 async def fire(transport: EventTransport, *names: str) -> None:
     """Fire events, each named by its API and a number, such as "auth 1"."""
     messages = [EventMessage(name.partition(" ")[0], "happened", {"name": name}) for name in names]
-    await transport.publish(messages, 5)
+    await transport.publish(messages, 30)
 
 
 def names_of(deliveries: list[Delivery]) -> list[str]:

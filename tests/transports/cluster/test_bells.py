@@ -77,7 +77,7 @@ async def until_heard(server: Spread, number: int = len(APIS)) -> None:
 async def fire(transport: Any, *names: str) -> None:
     """Fire events, each named by its API and a number, such as "auth 1"."""
     messages = [EventMessage(name.partition(" ")[0], "happened", {"name": name}) for name in names]
-    await transport.publish(messages, 5)
+    await transport.publish(messages, 30)
 
 
 def names_of(deliveries: list[Delivery]) -> list[str]:

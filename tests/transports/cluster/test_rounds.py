@@ -233,7 +233,7 @@ async def test_events_of_dead_processes_do_not_wait_for_a_slot_that_nobody_has(
         # That of the shop comes first.
         both = [("shop", "sold"), ("auth", "user_registered")]
         dead = await ports.listen(events, both)
-        await events.publish([EventMessage("shop", "sold", {"n": 1})], 5)
+        await events.publish([EventMessage("shop", "sold", {"n": 1})], 30)
         await ports.fire(events, "mary")
         assert len(await take(dead, 2)) == 2
         await ports.abandon(dead)
