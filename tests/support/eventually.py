@@ -12,7 +12,7 @@ T = TypeVar("T")
 FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.05
 #: Seconds. They are spent only where a test fails, so they are many: a busy machine is no fault.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def eventually(condition: Callable[[], T], timeout: float = PATIENCE, what: str = "") -> T:
