@@ -96,7 +96,7 @@ SEND = """
 
 
 #: Whether somebody sees what has the focus.
-_IS_SEEN = """() => {
+IS_SEEN = """() => {
   const it = document.activeElement, style = getComputedStyle(it), box = it.getBoundingClientRect();
   const isWithin = box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
   const isMarked = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
@@ -253,7 +253,7 @@ def reach(page: Page, selector: str) -> None:
         for _ in range(150):
             page.keyboard.press(key)
             if page.evaluate("(wanted) => document.activeElement.matches(wanted)", selector):
-                assert page.evaluate(_IS_SEEN), f"nobody sees that the focus is on {selector} on {page.url}"
+                assert page.evaluate(IS_SEEN), f"nobody sees that the focus is on {selector} on {page.url}"
                 return
             if page.evaluate("document.activeElement === document.body"):
                 break

@@ -137,6 +137,8 @@ def test_listeners_groups_and_schedules_need_no_mouse(bus: Bus, chromium: Browse
         assert page.locator(".skip").bounding_box()["y"] >= 0  # type: ignore[index]
         page.keyboard.press("Enter")
         page.wait_for_selector("#page:focus")
+        walks.escape(bus, page)
+        walks.stay_where_one_reads(bus, page)
         walks.pause_and_resume(bus, page, found.look)
         walks.turn_the_pages_of_a_long_table(bus, page, found.look)
         acts = ["listener.pause", "listener.resume"]

@@ -45,7 +45,8 @@ def test_each_file_is_ours_or_listed_with_its_licence() -> None:
 
 def test_our_own_scripts_are_short() -> None:
     scripts = [file for file in FOLDER.glob("*.js") if file.name in OURS]
-    assert sum(len(file.read_text().splitlines()) for file in scripts) < 150
+    lines = [line.strip() for file in scripts for line in file.read_text().splitlines()]
+    assert sum(1 for line in lines if line and not line.startswith("//")) < 150
 
 
 def test_pages_need_nothing_from_elsewhere() -> None:

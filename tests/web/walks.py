@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page
 
 from tests.support.eventually import eventually
-from tests.web.browser import SECRET, Bus, follow, reach, section, sent, write
+from tests.web.browser import IS_SEEN, SECRET, Bus, follow, reach, section, sent, write
 from tests.web.bus import STREAM, show_group
 
 #: Looks for faults of accessibility in a page.
@@ -233,3 +233,80 @@ def turn_the_pages_of_a_long_table(bus: Bus, page: Page, look: Look) -> None:
     finally:
         bus.server.execute("DEL", "many.*:stream")
         bus.server.execute("SREM", "lightbus:streams", "many.*:stream")
+
+
+def _is_back(page: Page, path: str, start: str) -> None:
+    """See that somebody is on a page again, with the focus on the link or button that led away."""
+    page.wait_for_url(lambda url: urlsplit(url).path == path)
+    page.wait_for_selector(f"[id^='{start}']:focus")
+
+
+def escape(bus: Bus, page: Page) -> None:
+    """Leave a search, what lies open, and forms by Escape; nothing is lost that was written in a form."""
+    page.goto(f"{bus.address}/events")
+    write(page, "#where", "username=nobody")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#page:focus")
+    assert page.locator("#where").input_value() == "" and urlsplit(page.url).path == "/events"
+    page.goto(f"{bus.address}/listeners/shop-mailer")
+    follow(page, "a[href^='/actions/pause']")
+    page.wait_for_selector("a.leave")
+    page.keyboard.press("Escape")
+    _is_back(page, "/listeners/shop-mailer", "a-pause-shop-mailer")
+    assert page.evaluate(IS_SEEN)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    write(page, "#because", "it sends too much")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("a.leave:focus")
+    assert page.locator("#because").input_value() == "it sends too much"
+    page.keyboard.press("Enter")
+    _is_back(page, "/listeners/shop-mailer", "a-pause-shop-mailer")
+    _escape_from_a_form(bus, page)
+
+
+def _escape_from_a_form(bus: Bus, page: Page) -> None:
+    """Leave the question whether an event is meant, and what lies open in the form."""
+    page.goto(f"{bus.address}/try/auth.user_registered")
+    write(page, "[name='/username']", "ann")
+    write(page, "#version", "3")
+    reach(page, "form.try button")
+    assert "in version 3" in sent(page, ".plan")
+    page.keyboard.press("Escape")
+    _is_back(page, "/try/auth.user_registered", "a-fire-auth.user_registered")
+    values = [page.locator(each).input_value() for each in ("[name='/username']", "#version")]
+    assert values == ["ann", "3"], "the form is as it was"
+    reach(page, "summary")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("details[open]")
+    page.keyboard.press("Tab")
+    page.keyboard.insert_text("{}")
+    page.keyboard.press("Escape")
+    assert page.locator("details[open] textarea").input_value() == "{}", "what was written stays in sight"
+    reach(page, "summary")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("details:not([open]) summary:focus")
+
+
+def stay_where_one_reads(bus: Bus, page: Page) -> None:
+    """Skip to the content and scroll on, then write and go on to the button: no renewal undoes that."""
+    page.set_viewport_size({"width": 390, "height": 300})
+    page.goto(f"{bus.address}/graph")
+    reach(page, ".skip")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#page:focus")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    place = page.evaluate("scrollY")
+    assert place > 0
+    page.evaluate("document.querySelector('h1').dataset.old = '1'")
+    page.wait_for_selector("h1:not([data-old])")
+    assert page.evaluate("scrollY") == place
+    page.set_viewport_size({"width": 1280, "height": 900})
+    reach(page, "#focus")
+    page.keyboard.type("shop")
+    reach(page, "form.focus button")
+    page.evaluate(
+        "document.addEventListener('htmx:beforeRequest', (e) => { window.refused = e.defaultPrevented })"
+    )
+    eventually(lambda: page.evaluate("window.refused === true"), 60)
+    assert page.locator("#focus").input_value() == "shop"

@@ -21,7 +21,7 @@ from lightbus.web.asking import Asked
 from lightbus.web.flashes import Flashes
 from lightbus.web.rendering import Rendering
 
-from .action import Action, Plan, Shown
+from .action import Action, Field, Plan, Shown
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,8 @@ class Desk:
             "plan": plan,
             "target": asked.fields.text(action.fields[0].name),
             "back": action.back(asked),
+            # With these fields a page has led here.
+            "meant": {each.name: text for each, text in _texts(action, asked) if text and not each.label},
             # What nobody has asked for yet is no trouble.
             "trouble": trouble.why if trouble is not None else "",
         }
@@ -143,8 +145,13 @@ def _unconfirmed(action: Action, asked: Asked) -> _Trouble | None:
 
 def _missing(action: Action, asked: Asked) -> list[str]:
     """Return the labels of what has to be filled in and is not."""
-    needed = [each for each in action.fields if each.is_required]
-    return [each.label or each.name for each in needed if not asked.fields.text(each.name)]
+    texts = _texts(action, asked)
+    return [each.label or each.name for each, text in texts if each.is_required and not text]
+
+
+def _texts(action: Action, asked: Asked) -> list[tuple[Field, str]]:
+    """Return the fields of an action, each with what it has."""
+    return [(each, asked.fields.text(each.name)) for each in action.fields]
 
 
 def _trouble_of(error: LightbusException) -> _Trouble:

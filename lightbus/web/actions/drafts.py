@@ -43,10 +43,16 @@ class Drafts:
         self._kept[key] = _Draft(values, user, self._now())
         return key
 
+    def look(self, key: str, user: User) -> Values | None:
+        """Return a form; None if this user has none such."""
+        found = self._kept.get(key)
+        if found is None or found.user != user or self._now() - found.at > _KEPT:
+            return None
+        return found.values
+
     def take(self, key: str, user: User) -> Values | None:
         """Return a form, and keep it no longer: it is confirmed once. None if this user has none such."""
-        found = self._kept.get(key)
-        if found is None or found.user != user:
-            return None
-        del self._kept[key]
-        return found.values if self._now() - found.at <= _KEPT else None
+        values = self.look(key, user)
+        if values is not None:
+            del self._kept[key]
+        return values

@@ -14,13 +14,16 @@ function drawChart(place) {
   const [times, lines] = JSON.parse(place.dataset.chart);
   const strokes = [colour("--accent"), colour("--good")];
   const series = lines.map(([name], i) => ({ label: name, stroke: strokes[i], width: 1.5, points: { show: false } }));
+  const span = times.length > 0 ? times[times.length - 1] - times[0] : 0;
   const options = {
     width: place.clientWidth,
     height: 180,
     cursor: { drag: { x: false, y: false } },
-    scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-    axes: [axis(28), axis(56)],
-    series: [{ label: "at" }, ...series],
+    // As all other times of the page.
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "Etc/UTC"),
+    scales: { y: { range: (_, low, high) => [0, Math.max(Number(place.dataset.least), high * 1.1)] } },
+    axes: [{ ...axis(28), values: span > 300 ? "{HH}:{mm}" : "{HH}:{mm}:{ss}", space: 80 }, axis(68)],
+    series: [{ label: "at", value: "{HH}:{mm}:{ss}" }, ...series],
   };
   place.replaceChildren();
   new uPlot(options, [times, ...lines.map(([, values]) => values)], place);

@@ -5,9 +5,16 @@
 // Where somebody writes, or has opened something, which a renewal would undo.
 const AT_WORK = "input:not([type=hidden]):focus, textarea:focus, select:focus, details[open], dialog[open]";
 
+// Whether a field of the page has something else than it came with.
+function isWritten() {
+  const chosen = (it) => Math.max(0, [...it.options].findIndex((each) => each.defaultSelected));
+  const isOther = (it) => (it.options ? it.selectedIndex !== chosen(it) : it.value !== it.defaultValue);
+  return [...document.querySelectorAll("#page :is(input, textarea, select)")].some(isOther);
+}
+
 function isBusy() {
-  const page = document.getElementById("page");
-  return document.hidden || String(window.getSelection()) !== "" || page.querySelector(AT_WORK) !== null;
+  const isAtWork = document.querySelector(`#page :is(${AT_WORK})`) !== null;
+  return document.hidden || String(window.getSelection()) !== "" || isAtWork || isWritten();
 }
 
 // A proxy has a page of its own for a console that does not answer it.
@@ -20,10 +27,14 @@ function silence(isSilent) {
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
-  const isRenewal = event.detail.elt.id === "page";
-  if (isRenewal && isBusy()) {
+  if (event.detail.elt.id === "page" && isBusy()) {
     event.preventDefault();
   }
+});
+
+// Else each renewal would scroll to what the address names, such as the content that somebody skipped to.
+document.addEventListener("htmx:configRequest", (event) => {
+  event.detail.path = event.detail.path.split("#")[0];
 });
 
 // A renewal replaces what has the focus. What has an id gets it back; else, what is the same as that was.
@@ -63,13 +74,7 @@ function pause(button, isPaused) {
   document.getElementById("passed").textContent = isPaused ? "Paused. Nothing has come since." : "";
 }
 
-document.addEventListener("DOMContentLoaded", () => {
-  const button = document.getElementById("pause");
-  if (button) {
-    button.hidden = false;
-    button.addEventListener("click", () => pause(button, passed === null));
-  }
-});
+document.getElementById("pause")?.removeAttribute("hidden");
 
 document.addEventListener("htmx:sseBeforeMessage", (event) => {
   if (passed !== null) {
@@ -89,15 +94,44 @@ document.addEventListener("htmx:sseMessage", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-copy]");
-  if (button) {
+  const button = event.target.closest("[data-copy], #pause");
+  if (button && button.id === "pause") {
+    pause(button, passed === null);
+  } else if (button) {
     navigator.clipboard.writeText(document.getElementById(button.dataset.copy).innerText);
     button.textContent = "Copied";
   }
 });
 
-document.addEventListener("htmx:sendError", () => silence(true));
-document.addEventListener("htmx:timeout", () => silence(true));
+// Escape leaves a search as it was, closes what lies open, and leaves a form: where something was written there,
+// it only goes to the link that does.
+document.addEventListener("keydown", (event) => {
+  const [at, page] = [document.activeElement, document.getElementById("page")];
+  const [open, way] = [at.closest("details[open]"), page.querySelector("a.leave")];
+  if (event.key !== "Escape" || event.isComposing) {
+    return;
+  } else if (at.closest("form.focus")) {
+    at.form.reset();
+    page.focus();
+  } else if (open && (!isWritten() || at.localName === "summary")) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  } else if (way) {
+    way[isWritten() ? "focus" : "click"]();
+  } else {
+    window.getSelection().removeAllRanges();
+  }
+});
+
+["htmx:sendError", "htmx:timeout"].forEach((name) => document.addEventListener(name, () => silence(true)));
+document.addEventListener("htmx:sseOpen", () => silence(false));
+document.addEventListener("htmx:sseError", (event) => {
+  silence(true);
+  // It was refused: whoever is not logged in any more is asked to.
+  if (event.detail.source.readyState === EventSource.CLOSED) {
+    fetch(location.href).then((it) => it.status === 401 && location.reload(), () => null);
+  }
+});
 document.addEventListener("htmx:afterOnLoad", (event) => silence(isOfAnother(event.detail.xhr)));
 
 document.addEventListener("visibilitychange", () => {

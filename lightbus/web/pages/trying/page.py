@@ -17,10 +17,10 @@ from lightbus.insight.masking import MASK, Masked
 from lightbus.insight.traffic.pages import find
 from lightbus.messages import EventMessage
 from lightbus.transports.cards import Card
-from lightbus.web.asking import Asked, Screen
+from lightbus.web.asking import Asked, Fields, Screen
 
 from .fields import Field, example_of, fields_of
-from .filled import WHOLE
+from .filled import WHOLE, filled_in
 from .said import as_command, as_python
 
 
@@ -102,12 +102,29 @@ async def trying(asked: Asked) -> Trying | None:
     Raises:
         LightbusException: It is to be filled in like an event that is gone.
     """
+    drafted = asked.drafts.look(asked.fields.text("draft"), asked.user)
+    if drafted is not None:
+        return await _left(replace(asked, fields=Fields(drafted)))
     form = await form_of(asked, asked.name)
     if form is None or not form.like:
         return form
     message = await alike(asked, form)
     shown = asked.looks.masking.message(message).kwargs
     return replace(form, given={WHOLE: json.dumps(shown, ensure_ascii=False, indent=2)})
+
+
+async def _left(asked: Asked) -> Trying | None:
+    """Return the form of an event as somebody has filled it in who did not fire it then.
+
+    Raises:
+        InvalidParameters: The contract is another one by now, and it does not fit that.
+    """
+    form = await form_of(asked, asked.name)
+    if form is None:
+        return None
+    values = asked.fields.values
+    typed = asked.looks.masking.event(form.api, form.name, filled_in(form.fields, values))
+    return replace(form, given=refilled(values, typed))
 
 
 async def alike(asked: Asked, form: Trying) -> EventMessage:
