@@ -46,7 +46,8 @@ class _Reader(HTMLParser):
 
 def read(text: str) -> _Reader:
     reader = _Reader()
-    reader.feed(text)
+    # Where a word may break is within it.
+    reader.feed(text.replace("<wbr>", ""))
     reader.words = " ".join(reader.words.split())
     return reader
 

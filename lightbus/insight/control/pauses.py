@@ -110,7 +110,8 @@ async def pause(client: BusClient, target: Target, until: float | None, by: Acto
     """
     schema = client.transports().schema()
     since = target.pause.since if target.pause is not None else await schema.now()
-    chosen = {} if until is None else {"until": datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")}
+    ends = None if until is None else datetime.fromtimestamp(until, UTC)
+    chosen = {} if ends is None else {"until": ends.isoformat(timespec="seconds")}
     async with acting(client, by, "listener.pause", target.group, chosen):
         await schema.pause(target.service, target.name, Pause(since=since, until=until, by=by.user))
     return await heeded(client, target.service, target.name, is_paused=True)
