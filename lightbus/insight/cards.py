@@ -12,6 +12,7 @@ from lightbus.declared.names import first_of
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import GroupRefused
 from lightbus.transports.cards import Card, ListenerCard, Pause, ScheduleCard
+from lightbus.transports.schema import SchemaTransport
 
 #: Seconds that processes have to heed a pause: they look every second.
 PATIENCE = 6.0
@@ -171,6 +172,8 @@ async def heeded(client: BusClient, service: str, listener: str, *, is_paused: b
 async def taken_along(client: BusClient, group: str, heir: str) -> AsyncIterator[None]:
     """Pause the listener of another group, which takes the place of a group meanwhile, if that is paused.
 
+    Where somebody ends that pause meanwhile, the one that was taken along ends, too.
+
     Args:
         client: The bus.
         group: The group.
@@ -183,11 +186,12 @@ async def taken_along(client: BusClient, group: str, heir: str) -> AsyncIterator
     """
     schema = client.transports().schema()
     found = {names: it for names, it in (await paused(client, [group])).items() if it.moved_to != heir}
-    for (service, _), pause in found.items():
+    taken: list[tuple[tuple[str, str], tuple[str, str], Pause]] = []
+    for (service, name), pause in found.items():
         cards = await read_cards(client)
         heirs = parted(heir, {service, client.service_name, *(card.service for card in cards)})
-        if heirs not in await schema.pauses([heirs[0]]):
-            await schema.pause(*heirs, replace(pause, moved_to=""))
+        await schema.change_pauses(heirs[0], {heirs[1]: (None, replace(pause, moved_to=""))})
+        taken.append(((service, name), heirs, pause))
         late = (await heeded(client, *heirs, is_paused=True)).not_by
         if late:
             raise GroupRefused(
@@ -195,9 +199,24 @@ async def taken_along(client: BusClient, group: str, heir: str) -> AsyncIterator
                 "try again"
             )
     yield
-    for names, pause in found.items():
-        if any(listener_on(card, *names) is not None for card in await read_cards(client)):
-            # A process of an older version has that listener: it must not begin a group anew.
-            await schema.pause(*names, replace(pause, moved_to=heir))
-        else:
-            await schema.resume(*names)
+    for names, heirs, pause in taken:
+        # A process of an older version may have that listener: it must not begin a group anew.
+        is_run = any(listener_on(card, *names) is not None for card in await read_cards(client))
+        await _leave_behind(schema, names, heirs, pause, heir if is_run else "")
+
+
+async def _leave_behind(
+    schema: SchemaTransport, names: tuple[str, str], heirs: tuple[str, str], pause: Pause, moved_to: str
+) -> None:
+    """End a pause that was taken along, or mark it; a change meanwhile goes along, too."""
+    (service, listener), (heirs_service, heirs_listener) = names, heirs
+    while True:
+        left = replace(pause, moved_to=moved_to) if moved_to else None
+        if await schema.change_pauses(service, {listener: (pause, left)}):
+            return
+        now = (await schema.pauses([service])).get(names)
+        taken, changed = replace(pause, moved_to=""), None if now is None else replace(now, moved_to="")
+        await schema.change_pauses(heirs_service, {heirs_listener: (taken, changed)})
+        if now is None:
+            return
+        pause = now

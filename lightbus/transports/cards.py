@@ -343,6 +343,34 @@ class Cards(ABC):  # noqa: B024 - a transport need not have any
         """End the pause of a listener; tell whether there was one. Raises as :meth:`show_card`."""
         return False
 
+    async def change_pauses(
+        self, service: str, changes: Mapping[str, tuple[Pause | None, Pause | None]]
+    ) -> bool:
+        """Change pauses of listeners of a service, if all of them are as they were seen.
+
+        A transport that others may use at the same time does it in one step.
+
+        Args:
+            service: The service.
+            changes: By listener the pause that was seen, and the one that takes its place; None for none.
+
+        Returns:
+            Whether they were changed: else one of them has changed meanwhile.
+
+        Raises:
+            TransportError: The broker refuses it.
+            TransportUnavailable: The broker can't be reached.
+        """
+        held = await self.pauses([service])
+        if any(held.get((service, listener)) != seen for listener, (seen, _) in changes.items()):
+            return False
+        for listener, (_, new) in changes.items():
+            if new is None:
+                await self.resume(service, listener)
+            else:
+                await self.pause(service, listener, new)
+        return True
+
     async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
         """Return the pauses that hold now, by service and listener; raises as :meth:`cards`."""
         return {}

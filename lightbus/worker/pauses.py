@@ -57,23 +57,27 @@ class Pauses:
         """
         schema, service = self._parts.transports().schema(), self._parts.identity.service_name
         for listener in listeners:
-            former, pause = listener.renamed_from, self.held.get(listener.name)
-            if listener.name not in self._by_former or not former or pause is None:
-                continue
+            name, former = listener.name, listener.renamed_from or ""
             try:
-                async with asyncio.timeout(_PATIENCE):
-                    await schema.pause(service, listener.name, pause)
-                    moved = replace(pause, moved_to=f"{service}-{listener.name}")
-                    await schema.pause(service, former, moved)
+                # Somebody may change it, or end it, at any time: then it is looked at anew.
+                while name in self._by_former:
+                    pause = self.held[name]
+                    moved = replace(pause, moved_to=f"{service}-{name}")
+                    async with asyncio.timeout(_PATIENCE):
+                        is_done = await schema.change_pauses(
+                            service, {name: (None, pause), former: (pause, moved)}
+                        )
+                    if is_done:
+                        self._by_former.discard(name)
+                    else:
+                        await self._look()
             except (TimeoutError, LightbusException) as e:
                 reason = str(e) or "no answer in time"
                 logger.warning(
                     "the listener %s is paused only as long as it says renamed_from: %s, since its own pause "
                     "can't be written: %s",
-                    *(listener.name, former, reason),
+                    *(name, former, reason),
                 )
-                continue
-            self._by_former.discard(listener.name)
 
     async def keep(self) -> None:
         """Look again for ever."""

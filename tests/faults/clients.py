@@ -29,6 +29,8 @@ CALLING = 12
 Do = Callable[[], Coroutine[Any, Any, None]]
 #: Milliseconds for which a replica is waited for. Nothing else goes over the connection meanwhile.
 _WAIT_MS = 50
+#: As many as begin in so many seconds may be under way.
+_MOST_SECONDS = PATIENCE
 #: Of so many events one kills its process.
 KILLER_EVERY = 800
 
@@ -149,15 +151,22 @@ async def _again(do: Do, workers: int, pause: float, stopping: asyncio.Event) ->
 
 
 async def _steadily(do: Do, rate: float, stopping: asyncio.Event) -> None:
-    """So many a second, whatever becomes of those before."""
+    """So many a second, whatever becomes of those before.
+
+    A machine that is too busy for so many begins fewer: else those that wait for the processor become ever
+    more, and neither does memory stay flat nor is there an end.
+    """
     loop = asyncio.get_running_loop()
     begun = 0
+    under_way: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as group:
         start = loop.time()
         while not stopping.is_set():
             due = int((loop.time() - start) * rate)
-            for _ in range(due - begun):
-                group.create_task(do())
+            for _ in range(min(due - begun, int(rate * _MOST_SECONDS) - len(under_way))):
+                task = group.create_task(do())
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
             begun = due
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), 0.005)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-#: The first part of the samples, in which caches fill and heaps find their size.
+#: A process has found its size once it has grown by no more than a part of it in so many seconds. On a busy
+#: machine, it takes most of a minute until as much is under way as there can be.
+_STEADY_SECONDS, _STEADY_PART = 15.0, 0.01
+#: The first part of the samples, in which the last of that may still show.
 _WARM_UP = 0.25
 #: Growth that is within what a heap does by itself: a part of the whole, and so many standard deviations.
 _PART = 0.02
@@ -69,6 +72,18 @@ class Memory:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
+    def warm_up(self, most: float = 90.0) -> None:
+        """Wait until caches are filled and heaps have found their size: what came before does not count.
+
+        Args:
+            most: The seconds after which a process that still grows is believed to do so for ever.
+        """
+        until = time.monotonic() + most
+        while time.monotonic() < until and not all(map(is_steady, self.samples.values())):
+            self._stopping.wait(self._every)
+        for samples in self.samples.values():
+            samples.clear()
+
     def trends(self) -> dict[str, Trend]:
         """One line for each process."""
         return {name: Trend.of(samples) for name, samples in self.samples.items()}
@@ -87,6 +102,18 @@ class Memory:
     ) -> None:
         self._stopping.set()
         self._thread.join()
+
+
+def is_steady(samples: Sequence[tuple[float, float]]) -> bool:
+    """Tell whether a process has grown no more for a while.
+
+    Args:
+        samples: Times in seconds and sizes.
+    """
+    since = samples[-1][0] - _STEADY_SECONDS if samples else 0.0
+    before = [size for at, size in samples if at <= since]
+    after = [size for at, size in samples if at > since]
+    return bool(before) and max(after) <= before[-1] * (1 + _STEADY_PART)
 
 
 def resident(pid: int) -> float:

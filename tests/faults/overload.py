@@ -37,22 +37,25 @@ def _manifest(redis: Mapping[str, Any]) -> dict[str, Any]:
     return manifest
 
 
-def overload(kind: Kind = "valkey", seed: int = 1, seconds: float = 600) -> Result:
+def overload(kind: Kind = "valkey", seed: int = 1, seconds: float = 600, plant: str = "") -> Result:
     """Offer too much, and look at the memory of everybody.
 
     Args:
         kind: Which server.
         seed: Of the publisher and the caller.
-        seconds: For how long.
+        seconds: For how long, once all have found their size.
+        plant: The name of a bug to plant.
     """
     backing = Alone(kind)
-    with Cluster(backing, {"CAMPAIGN_KINDS": "heavy=100"}, _manifest, hosts=1) as cluster:
+    env = {"CAMPAIGN_KINDS": "heavy=100", "CAMPAIGN_PLANT": plant}
+    with Cluster(backing, env, _manifest, hosts=1) as cluster:
         with Watcher(backing) as watcher:
             cluster.start_clients(seed, {"publisher": EVENTS * TIMES, "caller": CALLS * TIMES})
             publisher, caller = cluster.clients
             (host,) = cluster.hosts
             pids = {"host": host.process.pid, "publisher": publisher.pid, "caller": caller.pid}
             with Memory({**pids, "redis": backing.server.pid}) as memory:
+                memory.warm_up()
                 lengths = _longest(backing.port, seconds)
             end = finish(cluster, watcher)
     verdict = end.verdict

@@ -25,6 +25,8 @@ from lightbus.worker.dispatch import Dispatch
 
 #: The planted MAXLEN.
 SHORT = 20
+#: How many bytes the planted leak keeps of each event.
+LEAKED = 2_000
 
 
 def acknowledge_first() -> None:
@@ -113,6 +115,18 @@ def unblocked_is_gone() -> None:
     setattr(ClusterLink, "_is_open", staticmethod(lambda reply, **_: is_elsewhere(reply)))  # noqa: B010
 
 
+def leak() -> None:
+    """A host keeps something of each event for ever."""
+    handle: Callable[..., Any] = Dispatch.handle
+    kept: list[bytearray] = []
+
+    async def keeping(self: Dispatch, listener: Listener, delivery: Delivery) -> None:
+        kept.append(bytearray(LEAKED))
+        await handle(self, listener, delivery)
+
+    setattr(Dispatch, "handle", keeping)  # noqa: B010
+
+
 def wait_ignored() -> None:
     """Firing takes any answer of the replicas for a yes."""
     setattr(Replicas, "_failure", lambda *_: None)  # noqa: B010
@@ -122,6 +136,6 @@ BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
         *(acknowledge_first, group_at_end, no_renewal, stealing_renewal, trimming_by_length, wait_ignored),
-        *(replaced_kept, expiry_elsewhere, unblocked_is_gone),
+        *(replaced_kept, expiry_elsewhere, unblocked_is_gone, leak),
     )
 }

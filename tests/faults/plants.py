@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.support.servers import Kind
 
 from .campaign import run
+from .overload import overload
 from .report import Result
 from .spread import run_spread
 
@@ -54,7 +56,16 @@ class OnCluster(Scenario):
         )
 
 
-SCENARIOS = {
+@dataclass(frozen=True)
+class Overloaded(Scenario):
+    """More than a host can do is asked of it."""
+
+    def run(self, seed: int, plant: str) -> Result:
+        """Run one overload with a planted bug."""
+        return overload("valkey", seed, self.seconds, plant)
+
+
+SCENARIOS: Mapping[str, Scenario] = {
     "acknowledge_first": Scenario(("kill",), 6, "killer=0 slow=3"),
     "group_at_end": Scenario(("destroy_groups",), 2),
     "no_renewal": Scenario(("quiet",), 5, "slow=5"),
@@ -65,6 +76,7 @@ SCENARIOS = {
     "replaced_kept": OnCluster(("freeze_primary",), 1),
     "expiry_elsewhere": OnCluster(("quiet",), 1),
     "missing_rule": AsUsers(("quiet",), 2),
+    "leak": Overloaded((), 30),
     "unblocked_is_gone": OnCluster(("move_slot",), 6, kind="redis7"),
 }
 

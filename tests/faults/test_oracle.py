@@ -8,7 +8,7 @@ from . import frameworks
 from .bound import bound_of
 from .frameworks import GRACE, Outage, Try
 from .ledger import Line
-from .memory import Trend
+from .memory import Trend, is_steady
 from .mixed import judge_failures
 from .oracle import Verdict, judge
 from .planted import BUGS
@@ -174,6 +174,14 @@ def test_memory_that_grows_more_than_heaps_do_is_no_longer_flat(growth: float, i
     noise = (0.0, 0.2, -0.1, 0.1, -0.2)
     samples = [(20.0 + i, 50.0 + growth * i / 60 + noise[i % 5]) for i in range(61)]
     assert Trend.of([*warm_up, *samples]).is_flat is is_flat
+
+
+def test_memory_is_measured_once_a_process_has_found_its_size() -> None:
+    sizes = [64.7, 73.5, 76.9, 80.1, 80.3, 80.3, 81.7, 81.7, 82.5, 82.7, 82.7, 82.7]
+    grown = [(5.0 * i, size) for i, size in enumerate(sizes)]
+    assert [is_steady(grown[:i]) for i in range(13)] == [False] * 12 + [True]
+    assert not any(is_steady([(at, 60 + at / 5) for at in range(i)]) for i in range(60)), "it grows for ever"
+    assert not is_steady([])
 
 
 def test_every_planted_bug_has_a_scenario() -> None:

@@ -154,6 +154,25 @@ async def test_a_pause_is_known_to_all_until_it_ends(ports: Ports) -> None:
     assert await other.pauses(["shop"]) == {}
 
 
+async def test_pauses_change_together_or_not_at_all(ports: Ports) -> None:
+    schema = ports.schema()
+    now = await schema.now()
+    ann, bob = Pause(since=now, by="ann"), Pause(since=now, by="bob")
+    moved = Pause(since=now, by="ann", moved_to="shop-post")
+    await schema.pause("shop", "send", ann)
+    assert not await schema.change_pauses("shop", {"post": (None, ann), "send": (bob, moved)})
+    assert await schema.pauses(["shop"]) == {("shop", "send"): ann}
+    assert await schema.change_pauses("shop", {"post": (None, ann), "send": (ann, moved)})
+    assert await schema.pauses(["shop"]) == {("shop", "post"): ann, ("shop", "send"): moved}
+    assert not await schema.change_pauses("shop", {"post": (None, bob)}), "it has one already"
+    assert await schema.change_pauses("shop", {"post": (ann, bob), "send": (moved, None)})
+    assert await schema.pauses(["shop"]) == {("shop", "post"): bob}
+    # One that has ended is none.
+    await schema.pause("shop", "send", Pause(until=now - 3_600))
+    assert await schema.change_pauses("shop", {"send": (None, ann)})
+    assert await schema.pauses(["shop"]) == {("shop", "post"): bob, ("shop", "send"): ann}
+
+
 async def test_a_pause_ends_by_the_clock_of_redis(any_redis: Server, any_ports: Ports) -> None:
     schema = any_ports.schema()
     past = time.time() - 3_600

@@ -29,6 +29,9 @@ EXPIRY = "{a:rpc_queue}:expiry:x"
 REGISTER, SERVED = "{a:rpc_queue}:processes", "{a:rpc_queue}:served"
 PRESENT, ABSENT = "{a:rpc_queue}:present:me", "{a:rpc_queue}:present:other"
 CONTRACT, PUBLISHERS, OWNERS = "schema:a", "{schema:a}:publishers", "lightbus:owner:a"
+PAUSED = "lightbus:paused:shop"
+PAUSES = (("HSET", PAUSED, "old", "{}", "other", "{}"),)
+PAUSE_MOVED = ("new", "", "{}", "old", "{}", '{"moved_to":"shop-new"}')
 SCHEDULE = "lightbus:schedule:shop:nightly"
 FUTURE, TTL = 99_999_999_999_999, 60_000
 
@@ -353,6 +356,13 @@ ROWS = {
     ),
     "tick, first": Row(scripts.TICK, (SCHEDULE,), ("me", 9, TTL, TTL, 0)),
     "hold": Row(scripts.HOLD, (SCHEDULE,), ("me", TTL, TTL), TICKED),
+    "change pauses": Row(scripts.CHANGE_PAUSES, (PAUSED,), (*PAUSE_MOVED,), PAUSES, when_full=False),
+    "change pauses, one ends": Row(
+        scripts.CHANGE_PAUSES, (PAUSED,), ("old", "{}", "", "new", "", "{}", "other", "{}", ""), PAUSES
+    ),
+    "change pauses, changed meanwhile": Row(
+        scripts.CHANGE_PAUSES, (PAUSED,), ("new", "", "{}", "old", "{1}", ""), PAUSES
+    ),
     "reread": Row(scripts.REREAD, (STREAM,), ("g", "me", "1-1"), delivered(STREAM)),
     "reread, deleted": Row(scripts.REREAD, (STREAM,), ("g", "me", "1-1"), gone(STREAM)),
     "find": Row(scripts.FIND, (STREAM,), ("+", "-", 1, 0, "x"), delivered(STREAM)),

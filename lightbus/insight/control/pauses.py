@@ -14,7 +14,7 @@ from lightbus.insight import groups
 from lightbus.insight.audit import Actor, acting
 from lightbus.insight.cards import PATIENCE as PATIENCE
 from lightbus.insight.cards import Heeded as Heeded
-from lightbus.insight.cards import heeded, listener_on, read_cards, read_pauses
+from lightbus.insight.cards import heeded, listener_on, parted, read_cards, read_pauses
 from lightbus.options import parse_duration
 from lightbus.transports.cards import Pause
 from lightbus.transports.groups import GroupStatus
@@ -118,16 +118,33 @@ async def pause(client: BusClient, target: Target, until: float | None, by: Acto
 
 
 async def resume(client: BusClient, target: Target, *, by: Actor | None = None) -> Heeded:
-    """Let a listener go on, and wait until its processes do; raises as :func:`pause`."""
+    """Let a listener go on, and wait until its processes do; raises as :func:`pause`.
+
+    Where another listener takes its place in this moment and takes its pause along, that one goes on.
+    """
     schema = client.transports().schema()
     async with acting(client, by, "listener.resume", target.group):
-        await schema.resume(target.service, target.name)
+        target = await _ended(client, target)
         cards = await read_cards(client)
         for names, it in (await schema.pauses([target.service])).items():
             # That of its name before, which no process has any more.
             if it.moved_to == target.group and not any(listener_on(card, *names) for card in cards):
                 await schema.resume(*names)
     return await heeded(client, target.service, target.name, is_paused=False)
+
+
+async def _ended(client: BusClient, target: Target) -> Target:
+    """End the pause of a listener; return the one that had it in the end."""
+    schema, seen = client.transports().schema(), target.pause
+    while seen is not None and not await schema.change_pauses(target.service, {target.name: (seen, None)}):
+        now = (await schema.pauses([target.service])).get((target.service, target.name))
+        if now is not None and now.moved_to and now.moved_to != seen.moved_to:
+            services = {target.service, *(card.service for card in await read_cards(client))}
+            service, name = parted(now.moved_to, services)
+            held = await schema.pauses([service])
+            target, now = Target(service, name), held.get((service, name))
+        seen = now
+    return target
 
 
 def seconds_until(text: str) -> float:

@@ -49,7 +49,11 @@ def hosts(service: str, *, renames: bool = False) -> Iterator[Need]:
     pauses: list[Command] = [("HGETALL", Key(keys.paused_key(service)))]
     yield from needed(pauses, "heed pauses of listeners", is_optional=True)
     if renames:
-        moved: list[Command] = [("HSET", Key(keys.paused_key(service)), "", "")]
+        paused = Key(keys.paused_key(service))
+        moved: list[Command] = [
+            *(("HGET", paused, ""), ("HSET", paused, "", "")),
+            *runs_script(scripts.CHANGE_PAUSES, [paused]),
+        ]
         yield from needed(moved, "take along the pauses of renamed listeners", is_optional=True)
     noted: list[Command] = [("SET", Key(keys.declared_key(service)), "", "EX", 1)]
     yield from needed(noted, "note what it declares for lightbus plan", is_optional=True)

@@ -54,8 +54,13 @@ def looks() -> Iterator[Need]:
 
 def pauses() -> Iterator[Need]:
     """The needs of ``pause`` and ``resume``."""
+    yield from needed(_changes_pauses(), "pause listeners")
+
+
+def _changes_pauses() -> Iterator[Command]:
     paused = Key(keys.paused_key(ANY))
-    yield from needed([("HSET", paused, "", ""), ("HDEL", paused, "")], "pause listeners")
+    yield from (("HGET", paused, ""), ("HSET", paused, "", ""), ("HDEL", paused, ""))
+    yield from runs_script(scripts.CHANGE_PAUSES, [paused])
 
 
 def audits() -> Iterator[Need]:
@@ -118,7 +123,7 @@ def changes_groups() -> Iterator[Need]:
             ("UNLINK", handled),
             ("RENAMENX", handled, handled),
         ),
-        *(("HSET", Key(keys.paused_key(ANY)), "", ""), ("HDEL", Key(keys.paused_key(ANY)), "")),
+        *_changes_pauses(),
     ]
     yield from needed(commands, "change groups of listeners")
 

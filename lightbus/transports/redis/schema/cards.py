@@ -17,6 +17,7 @@ from lightbus.transports.redis.keys import CARDS, card_key, paused_key
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.link.session import Session
+from lightbus.transports.redis.scripts import CHANGE_PAUSES
 
 from .refused import either
 
@@ -83,19 +84,43 @@ async def resume(pipe: Channel, service: str, listener: str) -> bool:
         return bool(await pipe.send("HDEL", paused_key(service), listener))
 
 
+async def change_pauses(
+    session: Session, service: str, changes: Mapping[str, tuple[Pause | None, Pause | None]]
+) -> bool:
+    """Change pauses of a service in one step, if all of them are as they were seen."""
+    kept = {names[1]: each for names, each in (await _kept_pauses(session, [service])).items()}
+    nothing: tuple[bytes, Pause | None] = (b"", None)
+    arguments: list[str | bytes] = []
+    for listener, (seen, new) in changes.items():
+        blob, it = kept.get(listener, nothing)
+        if it != seen:
+            return False
+        arguments += [listener, blob, b"" if new is None else write_pause(new)]
+    with either(f"the pauses of listeners of {service} are not changed"):
+        change = CHANGE_PAUSES(pauses=paused_key(service), changes=arguments)
+        return bool(await session.pipe.run(change))
+
+
 async def pauses(session: Session, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
     """Return the pauses that hold now, by Redis's clock."""
+    kept = await _kept_pauses(session, services)
+    return {names: it for names, (_, it) in kept.items() if it is not None}
+
+
+async def _kept_pauses(
+    session: Session, services: Collection[str]
+) -> dict[tuple[str, str], tuple[bytes, Pause | None]]:
+    """Return what is kept of pauses, and the pause, unless it has ended by Redis's clock."""
     names = sorted(services)
     asked = [("TIME",), *(("HGETALL", paused_key(name)) for name in names)]
     with either("the pauses of listeners can't be read"):
         (seconds, micros), *hashes = await _exchange(session, asked)
     now = int(seconds) + int(micros) / 1e6
-    found = {}
+    found: dict[tuple[str, str], tuple[bytes, Pause | None]] = {}
     for service, flat in zip(names, hashes, strict=True):
         for listener, blob in zip(flat[::2], flat[1::2], strict=True):
             it = read_pause(blob)
-            if it.holds(now):
-                found[service, listener.decode("utf-8", "replace")] = it
+            found[service, listener.decode("utf-8", "replace")] = blob, it if it.holds(now) else None
     return found
 
 

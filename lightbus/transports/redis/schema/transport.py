@@ -334,6 +334,12 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         """End the pause of a listener; tell whether there was one."""
         return await cards.resume(self.pipe, service, listener)
 
+    async def change_pauses(
+        self, service: str, changes: Mapping[str, tuple[Pause | None, Pause | None]]
+    ) -> bool:
+        """Change pauses of listeners of a service in one step, if all of them are as they were seen."""
+        return await cards.change_pauses(self.session, service, changes)
+
     async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
         """Return the pauses that hold now."""
         return await cards.pauses(self.session, services)
