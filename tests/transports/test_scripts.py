@@ -13,7 +13,7 @@ from lightbus.transports.redis.scripts import Script
 SCRIPTS = [script for script in vars(scripts).values() if isinstance(script, Script)]
 _HEAD = re.compile(r"^local ([\w, ]+) = ((?:(?:KEYS|ARGV)\[\d+\](?:, )?)+)$", re.MULTILINE)
 _ANY_NUMBER = re.compile(
-    r"for i = (\d+), #(KEYS|ARGV) do -- (\w+)$|unpack\((ARGV)\)\) -- (\w+)$", re.MULTILINE
+    r"for i = (\d+), #(KEYS|ARGV)(?:, \d+)? do -- (\w+)$|unpack\((ARGV)\)\) -- (\w+)$", re.MULTILINE
 )
 
 
