@@ -164,7 +164,9 @@ def test_a_key_completes_what_is_typed_at_a_terminal(tmp_path: Path, bus: str, s
 
     def tmux(*args: str) -> str:
         command = ["tmux", "-S", str(tmp_path / "socket"), "-f", "/dev/null", *args]
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=30).stdout
+        return subprocess.run(
+            command, env=env, capture_output=True, text=True, check=True, timeout=100
+        ).stdout
 
     def shown(words: str) -> bool:
         return words in tmux("capture-pane", "-p")

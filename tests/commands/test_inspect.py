@@ -158,7 +158,7 @@ def test_whoever_reads_may_stop(project: Project, redis_server: Server, command:
         env=clean_environment(project.env),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
     )
     *shown, status = done.stdout.splitlines()
     assert (len(shown), status, done.stderr) == (command.count("head"), "1", "")

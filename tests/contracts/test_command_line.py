@@ -62,7 +62,7 @@ def lightbus(project: Path, *args: str, url: str = "redis://127.0.0.1:1/0") -> t
         env=clean_environment({"LIGHTBUS__BUS__REDIS__URL": url, "PYTHONDONTWRITEBYTECODE": "1"}),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
     )
     return done.returncode, done.stdout + done.stderr
 

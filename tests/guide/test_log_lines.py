@@ -139,7 +139,7 @@ def test_on_a_terminal_they_are_in_colour_unless_no_color_is_set(
     terminal, inside = pty.openpty()
     words = [sys.executable, "-m", "lightbus", "run", "--fail-fast"]
     done = subprocess.run(
-        words, cwd=project.folder, env=clean_environment(env), stderr=inside, timeout=30, check=False
+        words, cwd=project.folder, env=clean_environment(env), stderr=inside, timeout=100, check=False
     )
     os.close(inside)
     with open(terminal, "rb", buffering=0) as seen:

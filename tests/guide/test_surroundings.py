@@ -39,7 +39,7 @@ def run(project: Project, command: list[str], **env: str) -> subprocess.Complete
         cwd=project.folder,
         env=clean_environment({**project.env, **env}),
         capture_output=True,
-        timeout=30,
+        timeout=100,
         stdin=subprocess.DEVNULL,
         check=False,
     )
