@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from lightbus import __version__
 from lightbus.cli import completion
+from lightbus.cli.help import Group
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
 from lightbus.host.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE
 from lightbus.runtime.interpreter import prepare_streams
@@ -50,7 +51,7 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports a command's module when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from lightbus.declared.names import meant
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: The sections of shared options.
@@ -43,9 +45,26 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A command with commands of its own."""
+    """A command with commands of its own; a slip of their names is told with the one that was meant."""
 
     command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is named, and its arguments.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as e:
+            near = meant(args[0], {*self.list_commands(ctx), *self.commands})
+            if near is None:
+                raise
+            # Some versions of click look for one, too, but not among commands that are not imported yet.
+            raise click.UsageError(f"{e.message} Did you mean {near}?", ctx) from None
 
 
 def shared_option(section: str, *names: str, **attributes: Any) -> Callable[[F], F]:

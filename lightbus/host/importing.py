@@ -99,7 +99,9 @@ def import_bus_module(name: str, folder: Path, given: bool | None) -> ModuleType
     except ModuleNotFoundError as e:
         if e.name is None or not (name == e.name or name.startswith(f"{e.name}.")):
             raise _failed(name, e) from e
-        if given is None:
+        if name.endswith(".py"):
+            advice = f"modules are named without .py: {name.removesuffix('.py')}"
+        elif given is None:
             advice = "check the name before the colon"
         elif given:
             advice = "check the name given by --bus, LIGHTBUS_MODULE or modules in the manifest"

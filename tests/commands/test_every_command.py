@@ -10,8 +10,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from lightbus import __version__
+from lightbus.cli import cli
 from tests.conftest import IS_WHOLE
 from tests.guide.project import Project
 from tests.support.servers import Server
@@ -276,3 +278,16 @@ def test_the_version_is_printed_either_way(project: Project) -> None:
     assert project.run("version").stdout == f"{__version__}\n", "scripts of 1.x read it"
     assert f"lightbus       {__version__}\npython " in project.run("version", "--all").stdout
     assert '"redis": "' in project.run("version", "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["runn"], "No such command 'runn'. Did you mean run?"),
+        (["dlq", "lst"], "No such command 'lst'. Did you mean list?"),
+        (["zzzzzz"], "No such command 'zzzzzz'."),
+    ],
+)
+def test_a_slip_of_a_command_is_told_with_the_one_that_was_meant(given: list[str], said: str) -> None:
+    done = CliRunner().invoke(cli, given)
+    assert done.exit_code != OK and done.output.splitlines()[-1] == f"Error: {said}"

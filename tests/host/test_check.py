@@ -144,6 +144,12 @@ def test_imports_find_what_the_code_does_not_have(shop: Project) -> None:
     assert "lacks sku" in found[4] and "write: def narrow(event_message, sku)" in found[4]
 
 
+def test_whoever_names_the_file_of_a_module_is_told_its_name(shop: Project) -> None:
+    shop.write("lightbus.yaml", "{service_name: s, modules: [bus.py]}")
+    (told, _) = shop.run("check", "--imports").stdout.splitlines()
+    assert told.endswith(f"there is no module 'bus.py' in {shop.folder}; modules are named without .py: bus")
+
+
 @pytest.mark.parametrize("code", [None, "import nowhere"], ids=["not there", "raises"])
 def test_a_bus_module_that_can_not_be_imported_is_told_once(shop: Project, code: str | None) -> None:
     (shop.folder / "bus.py").unlink()
@@ -424,12 +430,12 @@ def test_what_was_not_looked_at_is_said(shop: Project, redis_server: Server) -> 
 
 @pytest.mark.parametrize("name", ["lightbus.yml", "lightbus.json"])
 def test_a_folder_without_a_manifest_and_a_file_that_is_none_are_told(project: Project, name: str) -> None:
-    nothing = "no problems, but there is no manifest here: no lightbus.yaml, no -c"
-    assert project.run("check").stdout.startswith(nothing)
+    nothing = "but there is no manifest here: no lightbus.yaml, no -c"
+    assert project.run("check").stdout.startswith(f"no problems, {nothing}")
     project.write(name, "{service_name: shop}")
     done = project.run("check").stdout
     advice = f"is not read, only lightbus.yaml is; rename it, or name it: -c {name}"
-    assert f"{name}  warning: {advice}\n" in done and f"{nothing}, 1 to note" in done
+    assert f"{name}  warning: {advice}\n" in done and f"no problems, 1 to note, {nothing}" in done
     assert advice in project.run("run", "--transport", "memory").stderr
     client = "import logging, lightbus; logging.basicConfig(); lightbus.create()"
     assert advice in project.python("-c", client).stderr

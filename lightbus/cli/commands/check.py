@@ -60,10 +60,12 @@ def _summary(problems: list[Problem], imports: bool, connect: bool, sources: Seq
     count = counted(errors, "problem") if errors else "no problems"
     if sources is None:
         return count
-    where = (
-        f" in {listed(sources)}" if sources else f", but there is no manifest here: no {DEFAULT_FILE}, no -c"
-    )
     to_note = f", {len(problems) - errors} to note" if len(problems) > errors else ""
+    if sources:
+        found = f"{count} in {listed(sources)}{to_note}"
+    else:
+        nowhere = f"there is no manifest here: no {DEFAULT_FILE}, no -c"
+        found = f"{count}{to_note}{';' if errors else ', but'} {nowhere}"
     unseen = ["handlers were not imported (--imports)"] if not imports else []
     unseen += ["Redis was not asked (--connect)"] if not connect else []
-    return f"{count}{where}{to_note}" + (f"; {', '.join(unseen)}" if unseen else "")
+    return found + (f"; {', '.join(unseen)}" if unseen else "")

@@ -126,8 +126,8 @@ def test_the_table_is_as_large_as_promised() -> None:
         assert sum(form in forms for _, forms in WRONG) >= 40
 
 
-#: The first to ask for a checker waits for it: one that has not looked at Lightbus yet takes half a minute of a
-#: processor for that, which a busy machine may not have in the time of a test.
+# The first to ask for a checker waits for it: one that has not looked at Lightbus yet takes half a minute of
+# a processor for that, which a busy machine may not have in the time of a test.
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
