@@ -1,11 +1,15 @@
-"""Tasks that must keep running: if one ends unasked, the log says so, and it is begun again."""
+"""Tasks: those that must keep running, and those that make way for what somebody waits for.
+
+If one of the first ends unasked, the log says so, and it is begun again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from contextvars import Context
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
 from typing import Any
 
 from lightbus.exceptions import text_of
@@ -21,6 +25,8 @@ Work = Callable[[], Coroutine[Any, Any, Any]]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 #: Seconds that a task must have run for its end not to count as another failure in a row.
 _STEADY = 10.0
+#: Seconds for which work makes way in all, however much is more urgent: it has to come to its end.
+_LONGEST_WAY = 2.0
 
 
 class Kept:
@@ -128,3 +134,95 @@ def _tell_failure(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if (task.cancelled() or error is not None) and not is_ending(task):
         logger.error("the task %r ended unasked: %s", task.get_name(), why_ended(task), exc_info=error)
+
+
+class Precedence:
+    """Knows whether something is done that somebody waits for."""
+
+    def __init__(self) -> None:
+        self._urgent = 0
+        self._standing: list[asyncio.Future[None]] = []
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is done that somebody waits for."""
+        return not self._urgent
+
+    @contextmanager
+    def urgent(self) -> Iterator[None]:
+        """What is done within ``with`` goes before work in the background."""
+        self._urgent += 1
+        try:
+            yield
+        finally:
+            self._urgent -= 1
+            if not self._urgent:
+                self.stir()
+
+    def stir(self) -> None:
+        """Let work look again whether it may go on."""
+        standing, self._standing = self._standing, []
+        for each in standing:
+            if not each.done():
+                each.set_result(None)
+
+    async def stirred(self, timeout: float) -> None:
+        """Wait until work has to look again, or for so many seconds."""
+        stirred: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._standing.append(stirred)
+        await asyncio.wait([stirred], timeout=timeout)
+
+
+class Background:
+    """Work that makes way, each time that it comes to :func:`make_way`, as do all tasks that it starts.
+
+    Args:
+        precedence: Knows for what.
+    """
+
+    def __init__(self, precedence: Precedence) -> None:
+        self._precedence = precedence
+        self._awaited = 0
+        self._turn = asyncio.Lock()
+        #: Seconds for which it has made way.
+        self.stood = 0.0
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Whoever is within ``with`` waits for this work: it makes way for nothing."""
+        self._awaited += 1
+        self._precedence.stir()
+        try:
+            yield
+        finally:
+            self._awaited -= 1
+
+    def begin(self) -> None:
+        """Let the task that calls this, and those that it starts from now on, make way, up to a time."""
+        self.stood = 0.0
+        _current.set(self)
+
+    async def make_way(self) -> None:
+        """Wait while something is more urgent."""
+        if self._may_go_on():
+            return
+        clock = asyncio.get_running_loop().time
+        # One task of the work at a time, so that no second is counted twice.
+        async with self._turn:
+            while not self._may_go_on():
+                began = clock()
+                await self._precedence.stirred(_LONGEST_WAY - self.stood)
+                self.stood += clock() - began
+
+    def _may_go_on(self) -> bool:
+        return self._precedence.is_free or bool(self._awaited) or self.stood >= _LONGEST_WAY
+
+
+_current: ContextVar[Background | None] = ContextVar("lightbus_background", default=None)
+
+
+async def make_way() -> None:
+    """Let go first what is more urgent, where this is work in the background; else go on at once."""
+    background = _current.get()
+    if background is not None:
+        await background.make_way()

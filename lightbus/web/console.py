@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, MutableMapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
@@ -19,8 +20,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
 from lightbus.insight.audit import Actor
 from lightbus.manifest.model import Manifest
+from lightbus.runtime.tasks import Precedence
 
-from .access.guard import Guard, Receive, Refused, Send
+from .access.guard import Guard, Message, Receive, Refused, Send
 from .access.hosts import is_loopback, known_names, name_of_host
 from .access.rights import Rights, User
 from .access.sessions import cookie
@@ -43,6 +45,8 @@ logger = logging.getLogger(__name__)
 _MOST_FIELDS = 20
 #: And of the query in an address.
 _MOST_ASKED = 100
+#: Seconds that the first look may keep a server from being ready: pages wait for the rest of it.
+_FIRST = 1.0
 #: The name in the audit of somebody who was not asked for one.
 _NOBODY_KNOWN = "anonymous"
 _SENTENCES = {
@@ -62,7 +66,8 @@ class Console:
     def __init__(self, manifest: Manifest, resolve: Resolve | None = None) -> None:
         options = manifest.web
         self._manifest = manifest
-        self._looks = Looks(manifest)
+        self._precedence = Precedence()
+        self._looks = Looks(manifest, self._precedence)
         self._kept = Kept()
         self._is_ending = False
         self._door = _door(manifest, resolve)
@@ -102,7 +107,24 @@ class Console:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
-        await self._guard(scope, receive, send)
+        if scope["type"] != "http":
+            await self._guard(scope, receive, send)
+            return
+        with ExitStack() as until_answered:
+            until_answered.enter_context(self._precedence.urgent())
+
+            async def answer(message: Message) -> None:
+                # What comes after the head of an answer may have no end.
+                until_answered.close()
+                await send(message)
+
+            await self._guard(scope, receive, answer)
+
+    async def look_first(self) -> None:
+        """Look at the bus before anybody asks, so that the first page need not wait; a server calls this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST):
+                await self._looks.look()
 
     def end_streams(self) -> None:
         """Let answers come to their end that have none, since a server waits for them before it ends."""

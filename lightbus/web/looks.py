@@ -15,6 +15,7 @@ from lightbus.insight.traffic.calls import Ages, queued
 from lightbus.insight.traffic.pace import Paces
 from lightbus.insight.traffic.revisions import Revisions
 from lightbus.manifest.model import Manifest
+from lightbus.runtime.tasks import Precedence
 from lightbus.transports.cards import Card
 from lightbus.transports.rpc import QueuedCalls
 
@@ -55,22 +56,23 @@ class Looks:
 
     Args:
         manifest: The manifest.
+        precedence: Knows when pages are made.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, precedence: Precedence) -> None:
         self._manifest = manifest
         #: The bus.
         self.client = client_for(manifest)
         # A person may call what the service that has this manifest may not, and wants to know what is wrong.
         connections = self.client.parts.connections
         connections.rewire(replace(connections.wiring, only_calls=None, patience=_PATIENCE))
-        self._reading = Reading(self._read, manifest.web.refresh)
+        self._reading = Reading(self._read, manifest.web.refresh, precedence)
         #: How fast its listeners go.
         self.paces = Paces()
         self._ages = Ages()
         self._revisions = Revisions()
         #: What dead letters have in common.
-        self.dead = Reading(self._sample, manifest.web.refresh)
+        self.dead = Reading(self._sample, manifest.web.refresh, precedence)
         #: Does what was asked of any console.
         self.errands = Caretaker(self.client, manifest)
         #: Hides what is sensitive, by the contracts that were seen on the bus.
@@ -94,6 +96,7 @@ class Looks:
     def renew(self) -> None:
         """See to it that the next look is a new one, since something was done."""
         self._reading.renew()
+        self.dead.renew()
 
     async def close(self) -> None:
         """Leave the bus."""

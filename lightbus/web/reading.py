@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage
 from lightbus.runtime.cancellation import end
-from lightbus.runtime.tasks import begin
+from lightbus.runtime.tasks import Background, Precedence, begin, make_way
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +21,10 @@ T = TypeVar("T")
 #: Names a page, by whatever it was made for.
 Key = tuple[object, ...]
 
-#: Seconds that brokers may take for an answer, and that a page waits for it where it has an older one.
+#: Seconds that brokers may take for an answer, and that a page waits for it where it has none that is of use.
 _LONGEST, _PATIENCE = 10.0, 1.0
-#: Seconds that a page waits where the older one is of a moment ago, as while somebody watches: on a large bus
-#: an answer takes longer, and is for the next page.
+#: Seconds that a page waits where the last answer is of a moment ago, as while somebody watches. On a large
+#: bus an answer takes longer: it is for the next page then, and this one does not wait at all.
 _SHORT = 0.1
 #: The most pages that are kept.
 _MOST_KEPT = 20
@@ -72,41 +72,50 @@ def without_arguments(message: EventMessage) -> EventMessage:
 class Reading(Generic[T]):
     """A question to the bus: however many ask it, the brokers are asked once in a while.
 
-    Nobody asks them while nobody looks.
+    Nobody asks them while nobody looks. What is asked makes way for pages, but for those that wait for it.
 
     Args:
         ask: Asks it.
         refresh: Seconds for which an answer is good.
+        precedence: Knows when pages are made.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], refresh: float) -> None:
+    def __init__(
+        self, ask: Callable[[], Awaitable[T]], refresh: float, precedence: Precedence | None = None
+    ) -> None:
         self._ask = ask
         self._refresh = refresh
+        self._background = Background(precedence or Precedence())
         self._asking: asyncio.Task[None] | None = None
         self._asked: float | None = None
-        self._is_old = False
+        #: Seconds that the last answer took, but for those in which it made way.
+        self._took = 0.0
+        #: How often something was done that answers show: at all, and before the last one was asked for.
+        self._done = self._shown = 0
         self.seen: Seen[T] = Seen()
 
     async def look(self) -> Seen[T]:
         """Return the answer; an older one where a new one is not there soon."""
+        if self._is_asking and self._is_outdated:
+            # It may have been asked for before something was done.
+            await self._wait(None)
         age = math.inf if self._asked is None else time.monotonic() - self._asked
-        # What was done has to be seen, and what is older than a page that renews itself is no use.
-        patience = _PATIENCE if self._is_old or age >= 3 * self._refresh else _SHORT
-        if self._is_old and self._asking is not None:
-            # It may have been asked before something was done.
-            await asyncio.wait([self._asking], timeout=_PATIENCE)
-        if (age >= self._refresh or self._is_old) and (self._asking is None or self._asking.done()):
-            self._is_old = False
-            self._asking = begin(self._read(), "lightbus console reading")
-        if self._asking is not None:
-            # For the first one it is waited as long as it may take.
-            timeout = None if self._asked is None else patience
-            await asyncio.wait([self._asking], timeout=timeout)
+        if age < self._refresh and not self._is_outdated:
+            return self.seen
+        if not self._is_asking:
+            self._asking = begin(self._read(self._done), "lightbus console reading")
+        if self._asked is None or self._is_outdated:
+            await self._wait(None)
+        elif age >= 3 * self._refresh:
+            # What is older than a page that renews itself is no use.
+            await self._wait(_PATIENCE)
+        elif self._took <= _SHORT:
+            await self._wait(_SHORT)
         return self.seen
 
     def renew(self) -> None:
         """Hold the last answer for an old one, and that to a question which is being asked, too."""
-        self._is_old = True
+        self._done += 1
 
     async def stop(self) -> None:
         """Ask no more."""
@@ -114,9 +123,27 @@ class Reading(Generic[T]):
             end(self._asking)
             await asyncio.wait([self._asking])
 
-    async def _read(self) -> None:
+    @property
+    def _is_outdated(self) -> bool:
+        """Whether something was done since the answer was asked for that is there."""
+        return self._shown < self._done
+
+    @property
+    def _is_asking(self) -> bool:
+        return self._asking is not None and not self._asking.done()
+
+    async def _wait(self, timeout: float | None) -> None:
+        """Wait for what is being asked, which has a bound of its own."""
+        if self._asking is not None:
+            with self._background.awaited():
+                await asyncio.wait([self._asking], timeout=timeout)
+
+    async def _read(self, done: int) -> None:
+        began = time.monotonic()
+        self._background.begin()
         try:
             async with asyncio.timeout(_LONGEST):
+                await make_way()
                 self.seen = Seen(await self._ask(), time.time())
         except TimeoutError:
             self._keep(f"no answer within {_LONGEST:g} s")
@@ -126,7 +153,8 @@ class Reading(Generic[T]):
             logger.exception("the bus can't be read for the console")
             self._keep("it can't be read; the log of the console says why")
         finally:
-            self._asked = time.monotonic()
+            self._asked, self._shown = time.monotonic(), done
+            self._took = self._asked - began - self._background.stood
 
     def _keep(self, trouble: str) -> None:
         self.seen = Seen(self.seen.value, self.seen.at, trouble)

@@ -55,7 +55,7 @@ def serve(manifest: Manifest) -> None:
     console = app(manifest)
     with _listening(manifest) as listening:
         _tell(manifest, "; Ctrl-C ends it")
-        run(_Server(console).serve([listening]))
+        run(_Alone(console).serve([listening]))
 
 
 @contextmanager
@@ -159,6 +159,14 @@ class _Server(uvicorn.Server):
     def _end(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+class _Alone(_Server):
+    """Is there for people who are about to look, and has looked before they do."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._console.look_first()
+        await super().startup(sockets)
 
 
 class _Beside(_Server):

@@ -15,6 +15,7 @@ from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportUnavailable
 from lightbus.messages import EventMessage, RpcMessage
 from lightbus.options import Secret
+from lightbus.runtime.tasks import Background, Precedence
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.redis.events import membership
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
@@ -205,6 +206,35 @@ async def test_a_long_lag_that_redis_does_not_know_is_estimated(any_ports: Ports
     any_redis.execute("XGROUP", "CREATE", "auth.*:stream", "g", "1000-0")
     found = await status(transport)
     assert 1990 < found.lag < 2010 and not found.lag_is_exact
+
+
+async def test_questions_about_many_groups_make_way_for_what_somebody_waits_for(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    names = {f"g{n:03}" for n in range(120)}
+    for name in names:
+        redis_server.execute("XGROUP", "CREATE", STREAM, name, "0", "MKSTREAM")
+    transport, precedence = redis_ports.events(), Precedence()
+
+    async def ask() -> set[str]:
+        Background(precedence).begin()
+        return {each.group for each in await transport.group_status([("auth", "what")])}
+
+    redis_server.execute("CONFIG", "RESETSTAT")
+    with precedence.urgent():
+        asking = asyncio.create_task(ask())
+        await eventually_async(lambda: calls_of(redis_server, "xinfo") > 0)
+        # What is sent after what it has sent is answered after that.
+        await transport.now()
+        assert calls_of(redis_server, "hmget") == 0 and not asking.done()
+    assert await asking == names
+    assert calls_of(redis_server, "hmget") > len(names)
+
+
+def calls_of(server: Server, command: str) -> int:
+    """How often a Redis was sent a command, whatever comes behind its name."""
+    stats: bytes = server.execute("INFO", "commandstats")
+    return sum(map(int, re.findall(rb"cmdstat_%b(?:\|\w+)?:calls=(\d+)" % command.encode(), stats)))
 
 
 async def test_a_queue_says_who_serves_it_and_what_waits_and_runs(ports: Ports) -> None:
@@ -486,8 +516,7 @@ async def test_the_groups_of_some_events_only_are_told_with_what_their_stream_ta
 
 def scans(server: Server) -> int:
     """How often a server was searched so far; a cluster is searched at each of its primaries."""
-    stats: bytes = server.execute("INFO", "commandstats")
-    found = sum(map(int, re.findall(rb"cmdstat_scan:calls=(\d+)", stats)))
+    found = calls_of(server, "scan")
     return found // server.primaries if isinstance(server, Spread) else found
 
 

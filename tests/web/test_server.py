@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,9 +40,9 @@ def get(port: int, path: str = "/", timeout: float = 60.0) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def start(project: Project, port: int, *options: str) -> Process:
+def start(project: Project, port: int, *options: str, refresh: str = "1s") -> Process:
     """Start a console, and wait until it listens."""
-    process = project.start("web", "--listen", str(port), *options, LIGHTBUS__WEB__REFRESH="1s")
+    process = project.start("web", "--listen", str(port), *options, LIGHTBUS__WEB__REFRESH=refresh)
     process.wait_for_line("the console: http://")
     return process
 
@@ -61,6 +62,26 @@ def test_it_says_where_it_is_and_who_may_look_and_ends_in_good_order(project: Pr
     assert status == 200 and "No process is on the bus" in page and 'href="/bus/static' in page
     assert process.terminate() == 0
     assert "Traceback" not in process.output() and "Uvicorn" not in process.output()
+
+
+def test_it_has_looked_at_the_bus_before_the_first_page_is_asked_for(
+    project: Project, redis_server: Server
+) -> None:
+    redis_server.execute("CONFIG", "RESETSTAT")
+    port = free_port()
+    process = start(project, port, refresh="1h")
+    assert get(port, "/static/icon.svg")[0] == 200
+    looks = calls_of(redis_server, "zrange")
+    assert looks > 0, "the cards of processes were read"
+    assert "No process is on the bus" in get(port)[1]
+    assert calls_of(redis_server, "zrange") == looks
+    process.terminate()
+
+
+def calls_of(server: Server, command: str) -> int:
+    """How often a Redis was sent a command."""
+    told = re.search(rf"cmdstat_{command}:calls=(\d+)", server.execute("INFO", "commandstats").decode())
+    return int(told[1]) if told is not None else 0
 
 
 def test_a_port_that_somebody_has_is_told_with_its_place(project: Project) -> None:

@@ -63,13 +63,19 @@ class Place:
         return f"{said}; {self.paused}" if self.paused and self.at.state != "passed" else said
 
 
-async def where(client: BusClient, api_names: Iterable[str], message: EventMessage) -> list[Place]:
+async def where(
+    client: BusClient,
+    api_names: Iterable[str],
+    message: EventMessage,
+    cards: Sequence[Card] | None = None,
+) -> list[Place]:
     """Tell where an event is.
 
     Args:
         client: The bus.
         api_names: APIs whose brokers are asked.
         message: The event, with its ``native_id``.
+        cards: The cards of processes, where they were read a moment ago; else they are read.
 
     Returns:
         A place for each group that reads its stream, by its name; none where the transport can't tell.
@@ -80,15 +86,18 @@ async def where(client: BusClient, api_names: Iterable[str], message: EventMessa
     names = dict.fromkeys((message.api_name, *api_names))
     brokers = client.transports().brokers(list(names))
     found = [each for broker in brokers for each in await broker.standings(message)]
-    paused, cards = await _about(client, [each.group for each in found])
+    paused, cards = await _about(client, [each.group for each in found], cards)
     return [Place(each, _is_wanted(each, message, cards), paused.get(each.group, "")) for each in found]
 
 
-async def _about(client: BusClient, groups: Sequence[str]) -> tuple[dict[str, str], list[Card]]:
+async def _about(
+    client: BusClient, groups: Sequence[str], cards: Sequence[Card] | None
+) -> tuple[dict[str, str], Sequence[Card]]:
     """Return which groups are paused, in words, and the cards; nothing where this user may not read them."""
     try:
         pauses = await paused_groups(client, groups)
-        return {group: pause.in_words() for group, pause in pauses.items()}, await read_cards(client)
+        known = cards if cards is not None else await read_cards(client)
+        return {group: pause.in_words() for group, pause in pauses.items()}, known
     except TransportUnavailable:
         raise
     except TransportError:

@@ -45,7 +45,6 @@ async def _settle(asked: Asked, verb: Verb) -> Done:
     it = await _letter(asked)
     if not await settle(asked.client, asked.api_names, it, verb, by=asked.by):
         raise _gone()
-    asked.looks.dead.renew()
     return Done(f"The dead letter {it.id} of {it.group} was {_WORDS[verb]}.", "/dead")
 
 
@@ -73,7 +72,6 @@ async def _edit(asked: Asked) -> Done:
         raise InvalidParameters(told) from None
     if not is_done:
         raise _gone()
-    asked.looks.dead.renew()
     return Done(f"The dead letter {it.id} was edited, and {it.group} gets it now.", "/dead")
 
 
@@ -120,7 +118,6 @@ async def _give(asked: Asked, verb: Verb) -> Done:
         )
     await errands.give(asked.client, verb, filter_of(asked), found, asked.by)
     asked.looks.errands.wake()
-    asked.looks.dead.renew()
     what = counted(found.count, "dead letter")
     return Done(f"{what} will be {_WORDS[verb]}, also if this console ends meanwhile.", "/dead")
 

@@ -165,9 +165,9 @@ async def event(asked: Asked) -> Event | Sought | None:
             command = f"lightbus inspect --id {quote(asked.name)}"
             return Sought(found, stored_at(found.reached), command) if found.next else None
         message = found.events[0]
-    places = await where(asked.client, asked.api_names, message)
+    look = (await asked.looks.look()).value
+    places = await where(asked.client, asked.api_names, message, look.cards if look is not None else None)
     now = await asked.client.transports().schema().now()
-    await asked.looks.look()
     shown = asked.looks.masking.message(message)
     return Event(
         shown,

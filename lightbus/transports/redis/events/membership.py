@@ -24,8 +24,9 @@ from lightbus.transports.redis.scripts import FORGET, MAKE
 from lightbus.transports.unserved import lost
 
 from .questions.changes import LAST_ID
+from .questions.consumers import NOBODY
 from .questions.noted import note
-from .questions.status import NOBODY, Gone, events_gone, note_surplus
+from .questions.status import Gone, events_gone, note_surplus
 
 logger = logging.getLogger(__name__)
 

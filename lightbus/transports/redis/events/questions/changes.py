@@ -20,9 +20,10 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import INHERIT, REMOVE, SEEK, SPAN, SUCCEED
 from lightbus.transports.unserved import being_moved, holds_up, is_read, not_known, waiting
 
+from .consumers import NOBODY
 from .noted import scan
 from .notes import QUESTIONS, asks_notes, notes_of
-from .status import NOBODY, group_status
+from .status import group_status
 
 logger = logging.getLogger(__name__)
 

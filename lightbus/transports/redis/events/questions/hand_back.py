@@ -12,7 +12,7 @@ from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.scripts import HAND_BACK
 from lightbus.transports.unserved import being_moved, is_read
 
-from .status import NOBODY
+from .consumers import NOBODY
 
 #: How many entries one script looks at.
 _AT_ONCE = 200

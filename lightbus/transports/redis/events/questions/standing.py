@@ -18,8 +18,9 @@ from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.refusals import ReplyError
 
+from .consumers import NOBODY
 from .notes import asks_notes, notes_of
-from .status import NOBODY, PACKED_ATTEMPTS
+from .status import PACKED_ATTEMPTS
 
 #: The most entries of a retry stream or of dead letters that are looked at, and how many at a time.
 _MOST, _PAGE = 5_000, 250

@@ -12,7 +12,8 @@ from operator import attrgetter
 from shlex import quote
 from typing import Any
 
-from lightbus.transports.events import ConsumerStatus, GroupStatus, Held, StreamStatus
+from lightbus.runtime.tasks import make_way
+from lightbus.transports.events import GroupStatus, Held, StreamStatus
 from lightbus.transports.redis.events.entry import is_of_retry
 from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.link.channel import Channel
@@ -20,6 +21,7 @@ from lightbus.transports.redis.link.connection import unavailable
 from lightbus.transports.redis.link.refusals import ReplyError
 from lightbus.transports.redis.scripts import COUNT
 
+from .consumers import NOBODY, consumers_of
 from .history import stream_keys
 from .notes import QUESTIONS, Notes, all_notes_of, asks_notes, notes_of
 
@@ -31,12 +33,9 @@ _READ = 100
 #: The number of attempts at the end of the fields of an event, as retry.lua packs them.
 PACKED_ATTEMPTS = re.compile(rb"\xa8attempts[\xa1-\xbf](\d+)\xa6origin[\xa1-\xbf][\d-]+\Z")
 
-#: The consumer that stays if the last process of a group has ended: a Lightbus 1.x that starts destroys
-#: every group without one.
-NOBODY = "lightbus:nobody"
-
-#: So many groups are asked about at a time: a bus may have thousands, and others use the connection, too.
-_AT_ONCE = 50
+#: So many groups are asked about with one write, and so many writes wait for replies: a bus may have
+#: thousands of groups, and others use the connection, too.
+_AT_ONCE, _ON_THEIR_WAY = 50, 2
 
 _Facts = dict[str, Any]
 
@@ -216,8 +215,15 @@ async def _statuses(
     pipe: Channel, groups: Sequence[_Group], limit: int | None, *, only_reads: bool = False
 ) -> list[GroupStatus]:
     """Ask what else there is to know of groups, of many at a time: a bus may have thousands."""
+    turns = asyncio.Semaphore(_ON_THEIR_WAY)
+
+    async def ask(part: Sequence[_Group]) -> list[GroupStatus]:
+        async with turns:
+            await make_way()
+            return await _some(pipe, part, limit, only_reads=only_reads)
+
     parts = [groups[start : start + _AT_ONCE] for start in range(0, len(groups), _AT_ONCE)]
-    found = await asyncio.gather(*(_some(pipe, part, limit, only_reads=only_reads) for part in parts))
+    found = await asyncio.gather(*map(ask, parts))
     return [status for part in found for status in part]
 
 
@@ -250,16 +256,11 @@ def _asks(groups: Sequence[_Group]) -> list[tuple[Any, ...]]:
 def _status(
     it: _Group, replies: Sequence[Any], notes: Notes, lag: tuple[int, bool], limit: int | None
 ) -> GroupStatus:
-    # A group of Lightbus 1.x has no retry stream.
-    reading, retrying = (
-        [] if isinstance(reply, ReplyError) else map(_consumer, reply) for reply in replies[:2]
-    )
-    retried = list(retrying)
+    consumers, held_again = consumers_of(*replies[:2])
     retry_length, delayed, dead = (count if isinstance(count, int) else 0 for count in replies[2:5])
     held = _held(replies[5]) if len(replies) > 5 else None
     about, group = it.about, it.facts
     gone = _gone(about, group, notes)
-    held_again = sum(pending for _, pending, _ in retried)
     return GroupStatus(
         it.name,
         it.stream,
@@ -267,7 +268,7 @@ def _status(
         group["pending"] + held_again,
         delayed + max(0, retry_length - held_again),
         dead,
-        _consumers(reading, retried),
+        consumers,
         notes.service.decode("utf-8", "replace"),
         held.native_id if held is not None else group["last-delivered-id"].decode(),
         limit,
@@ -314,29 +315,6 @@ def _surplus(notes: Notes) -> int:
     """Return what :func:`note_surplus` has noted of the group as it is now."""
     made, _, number = notes.surplus.partition(b" ")
     return int(number) if made and made == notes.made else 0
-
-
-def _consumer(reply: Sequence[Any]) -> tuple[bytes, int, int]:
-    """Return a consumer's name, how many entries it holds, and when it was heard of."""
-    # A bus may have thousands of them, so the names of their facts stay as they are.
-    facts = dict(zip(reply[::2], reply[1::2], strict=True))
-    return facts[b"name"], facts[b"pending"], facts[b"idle"]
-
-
-def _consumers(
-    reading: Iterable[tuple[bytes, int, int]], retrying: Sequence[tuple[bytes, int, int]]
-) -> tuple[ConsumerStatus, ...]:
-    """Put together a process's reading of the stream and of its retry stream, which 1.x does not know."""
-    found = {name: (pending, idle) for name, pending, idle in reading}
-    for name, pending, idle in retrying:
-        before, least = found.get(name, (0, idle))
-        found[name] = before + pending, idle if idle < least else least
-    found.pop(NOBODY.encode(), None)
-    again = {name for name, _, _ in retrying}
-    return tuple(
-        ConsumerStatus(name.decode("utf-8", "replace"), pending, idle / 1000, name not in again)
-        for name, (pending, idle) in sorted(found.items())
-    )
 
 
 def _known_lag(it: _Group, *, is_off: bool) -> tuple[int, bool] | None:
