@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from typing import Any, Self
@@ -72,7 +72,7 @@ async def newest_first(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncI
 
 
 async def as_they_come(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncIterator[EventMessage]:
-    """Go through several sources at once, for ever; an error of one of them ends all."""
+    """Go through several sources at once, for ever; an error of one of them ends all, and closes them."""
     waiting = {asyncio.ensure_future(_next(source)): source for source in sources}
     try:
         while waiting:
@@ -87,10 +87,17 @@ async def as_they_come(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncI
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+        # One that was not asked again, or whose task ended before its first step, has not heard of the end.
+        await asyncio.gather(*(_close(source) for source in sources))
 
 
 async def _next(source: AsyncIterator[EventMessage]) -> EventMessage | None:
     return await anext(source, None)
+
+
+async def _close(source: AsyncIterator[EventMessage]) -> None:
+    if isinstance(source, AsyncGenerator):
+        await source.aclose()
 
 
 def age_of(native_id: str | None) -> tuple[int, int]:

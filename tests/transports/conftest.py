@@ -39,6 +39,7 @@ from tests.support.guard import guarded
 from tests.support.proxy import Proxy
 from tests.support.servers import KINDS, Kind, Server, ServerPool
 from tests.support.spread import Spread
+from tests.support.timers import HOUR, outlast_leases
 
 from .limited import IS_LIMITED, as_limited, limit, refused, why_not_limited
 
@@ -48,6 +49,9 @@ SPREAD = cast(Kind | Literal[""], os.environ.get("LIGHTBUS_TEST_SPREAD", ""))
 WAITING: Any = os.environ.get("LIGHTBUS_TEST_WAITING", "auto")
 #: The servers over which transports are tested.
 ANY_REDIS = (*KINDS, "cluster")
+
+#: Options of events: whoever is held up for a moment keeps its leases, and what is over is soon found.
+LEASES = {"acknowledgement_timeout": HOUR, "reclaim_interval": 0.05}
 
 USER_REGISTERED = (("auth", "user_registered"),)
 T = TypeVar("T", bound=Transport)
@@ -241,12 +245,18 @@ class Ports:
             assert refused(self.server) == []
 
     async def abandon(self, consumer: EventConsumer | RpcConsumer) -> None:
-        """What happens when a process dies: its consumer does nothing more, and says so to nobody."""
+        """What happens when a process dies: its consumer does nothing more, and says so to nobody.
+
+        That was long ago: where leases are of an hour, those that it had are over.
+        """
         self._consumers.remove(consumer)
         if isinstance(consumer, RedisEventConsumer):
             await consumer.end_tasks()
             for link in consumer.links:
                 await link.close()
+            its = consumer.membership
+            for source in its.sources:
+                outlast_leases(self.server, source, its.group, its.consumer)
         elif isinstance(consumer, RedisRpcConsumer):
             assert self.server is not None
             await consumer._heartbeat.remove(consumer)

@@ -14,10 +14,8 @@ from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
-from .conftest import Ports, settled, take
+from .conftest import LEASES, Ports, settled, take
 from .test_redis_events import GROUP, STREAM, all_acknowledged
-
-LEASE = 0.3
 
 
 def event(id: str = "", **kwargs: Any) -> EventMessage:
@@ -202,7 +200,7 @@ class TestListening:
         self, any_ports: Ports, any_redis: Server
     ) -> None:
         """Delivery stays at least once: an effect without its acknowledgement is not known to anybody."""
-        transport = any_ports.events(acknowledgement_timeout=LEASE)
+        transport = any_ports.events(**LEASES)
         dying = await any_ports.listen(transport, dedupe=60)
         await transport.publish([event("order-1")], 30)
         await take(dying)
@@ -216,7 +214,7 @@ class TestListening:
     async def test_what_another_process_acknowledged_meanwhile_does_not_run_a_second_time(
         self, any_ports: Ports, any_redis: Server
     ) -> None:
-        transport = any_ports.events(acknowledgement_timeout=LEASE)
+        transport = any_ports.events(**LEASES)
         frozen = await any_ports.listen(transport, dedupe=60)
         await transport.publish([event("order-1")], 30)
         (fetched,) = await take(frozen)

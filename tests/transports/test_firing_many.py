@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from lightbus.transports.memory.broker import broker
 from lightbus.transports.redis.events import lost_events
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes
 
 from .conftest import settled
 from .limited import as_limited
@@ -76,6 +78,25 @@ def stored(server: Server, stream: str = STREAM) -> list[int]:
     """The numbers in a stream, in their order."""
     entries = server.execute("XRANGE", stream, "-", "+")
     return [int(fields[fields.index(b":number") + 1]) for _, fields in entries]
+
+
+async def unconfirmed(
+    firing: Coroutine[Any, Any, Any],
+    server: Server,
+    count: int = 21,
+    until: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Fire what is stored, but not confirmed in time."""
+    fired = asyncio.ensure_future(firing)
+    await settled(lambda: _has(server, STREAM, count))
+    if until is not None:
+        await until()
+    an_hour_passes()
+    await fired
+
+
+async def _has(server: Server, stream: str, count: int) -> bool:
+    return bool(server.execute("XLEN", stream) == count)
 
 
 class TestAList:
@@ -248,8 +269,9 @@ class TestWhatIsNotConfirmed:
         bus = make(proxy.url)
         await bus.shop[name].fire_async(number=-1)
         proxy.set("drop_replies")
+        firing = bus.shop[name].fire_many_async(numbers(20), bus_options={"timeout": HOUR})
         with pytest.raises(EventsNotFired) as raised:
-            await bus.shop[name].fire_many_async(numbers(20), bus_options={"timeout": 0.2})
+            await unconfirmed(firing, redis_server)
         assert {outcome.state for outcome in raised.value.outcomes} == {"unknown"}
         assert "of 20 events, 0 are not stored and 20 may or may not be" in str(raised.value)
         proxy.set("pass")
@@ -260,8 +282,9 @@ class TestWhatIsNotConfirmed:
         await bus.shop.sold_once.fire_async(number=-1)
         proxy.set("drop_replies")
         events = numbers(20)
+        firing = bus.shop.sold_once.fire_many_async(events, bus_options={"timeout": HOUR})
         with pytest.raises(EventsNotFired) as raised:
-            await bus.shop.sold_once.fire_many_async(events, bus_options={"timeout": 0.2})
+            await unconfirmed(firing, redis_server)
         proxy.set("pass")
         rest = raised.value.rest
         ids = [outcome.event_id for outcome in rest]
@@ -297,8 +320,15 @@ class TestWhatIsNotConfirmed:
         await bus.other.moved.fire_async(what="a")  # its connection is open, however busy the machine is
         proxy.set("drop_replies")
         events: list[Any] = [("shop", "sold", {"number": 0}), ("other", "moved", {"what": "b"})]
+        other: Any = bus.client.transports().event("other")
+
+        async def until_it_is_confirmed() -> None:
+            await settled(lambda: _has(redis_server, "other.*:stream", 2))
+            await other.pipe.send("PING")  # Replies come in their order.
+
+        firing = bus.client.fire_many(events, {"timeout": HOUR})
         with pytest.raises(EventsNotFired) as raised:
-            await bus.client.fire_many(events, {"timeout": 1.0})
+            await unconfirmed(firing, redis_server, 2, until_it_is_confirmed)
         first, second = raised.value.outcomes
         assert (first.state, second.state) == ("unknown", "stored")
         assert second.native_id

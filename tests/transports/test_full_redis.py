@@ -13,7 +13,7 @@ from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.rpc import presence
 from tests.support.servers import Server
 
-from .conftest import Ports, settled, take, take_call
+from .conftest import LEASES, Ports, settled, take, take_call
 
 STREAM, GROUP = "auth.*:stream", "shop-on_user"
 KEYS = GroupKeys(STREAM, GROUP)
@@ -36,7 +36,7 @@ async def test_a_listener_that_was_away_starts_and_works_off_what_fills_redis(
     await first.close()
     await any_ports.fire(any_ports.events(), "a", "b", "c")
     with full(any_redis):
-        consumer = await any_ports.listen(any_ports.events(acknowledgement_timeout=1), dedupe=60)
+        consumer = await any_ports.listen(any_ports.events(**LEASES), dedupe=60)
         one, two, three = await take(consumer, 3)
         one.ack()
         await two.retry(0.01, ValueError("no"))
@@ -58,7 +58,7 @@ async def test_a_new_listener_starts_and_what_a_dead_process_held_is_taken_over(
 ) -> None:
     await any_ports.fire(any_ports.events(), "a")
     with full(any_redis):
-        transport = any_ports.events(acknowledgement_timeout=1)
+        transport = any_ports.events(**LEASES)
         first = await any_ports.listen(transport, since="earliest")
         assert len(await take(first)) == 1
         await any_ports.abandon(first)

@@ -19,8 +19,9 @@ from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.scripts import Run
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
+from tests.support.timers import outlast_leases
 
-from .conftest import USER_REGISTERED, Ports, fields_of, take
+from .conftest import LEASES, USER_REGISTERED, Ports, fields_of, take
 from .test_dead_letters import letters
 from .test_group_changes import STREAM, status_of
 
@@ -55,6 +56,12 @@ async def leave_every_fate(ports: Ports, transport: EventTransport, server: Serv
         (entry,) = read[0][1]
         claim = ("XCLAIM", source, "shop-old", NOBODY, 0, entry[0], "RETRYCOUNT", deliveries, "JUSTID")
         server.execute(*claim)
+
+
+def outlast(server: Server) -> None:
+    """Let the leases of what dead processes held be over, however long they are."""
+    for source in (STREAM, key("retry", "shop-old")):
+        outlast_leases(server, source, "shop-old", NOBODY)
 
 
 def kept(server: Server, group: str) -> dict[str, Any]:
@@ -103,8 +110,9 @@ async def test_everything_goes_along_and_nothing_is_left(any_ports: Ports, any_r
 async def test_the_listener_of_the_new_name_goes_on_where_the_old_one_was(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=0.2)
+    transport = any_ports.events(**LEASES)
     await leave_every_fate(any_ports, transport, any_redis)
+    outlast(any_redis)
     await move(transport)
     consumer = await any_ports.listen(transport, name="new", dedupe=60)
     await any_ports.fire(transport, "later on")
@@ -130,8 +138,9 @@ async def test_a_group_that_was_there_before_gets_what_came_before_it_began(
     any_ports: Ports, any_redis: Server
 ) -> None:
     """The listener was renamed, and nobody thought of its group: both have had what was fired since."""
-    transport = any_ports.events(acknowledgement_timeout=0.2)
+    transport = any_ports.events(**LEASES)
     await leave_every_fate(any_ports, transport, any_redis)
+    outlast(any_redis)
     consumer = await any_ports.listen(transport, name="new")
     await any_ports.fire(transport, "both")
     status = await status_of(transport, "shop-old")
@@ -347,9 +356,10 @@ async def test_many_processes_that_start_at_once_move_the_group_once(
     any_ports: Ports, any_redis: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "_MOVED_AT_ONCE", 1)
-    transport = any_ports.events(acknowledgement_timeout=0.2)
+    transport = any_ports.events(**LEASES)
     await leave_every_fate(any_ports, transport, any_redis)
-    transports = [any_ports.events(acknowledgement_timeout=0.2) for _ in range(4)]
+    outlast(any_redis)
+    transports = [any_ports.events(**LEASES) for _ in range(4)]
     consumers = await asyncio.gather(*(renamed(any_ports, each, dedupe=60) for each in transports))
     found: list[str] = []
 

@@ -15,8 +15,9 @@ from lightbus.transports.redis.link.connection import LinkBroken
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.scripts import Run
 from tests.support.servers import Server
+from tests.support.timers import outlast_leases
 
-from .conftest import Ports, take
+from .conftest import LEASES, Ports, take
 from .test_group_changes import STREAM, status_of
 
 NAMES = ("handled", "later", "dead", "held", "unread")
@@ -63,9 +64,10 @@ async def handle(consumer: EventConsumer, wanted: int) -> dict[str, bool]:
 async def test_what_is_read_again_runs_once_whatever_became_of_it(
     any_ports: Ports, any_redis: Server, to: str
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=0.2)
+    transport = any_ports.events(**LEASES)
     began = time.time() - 1
     first, *_ = await leave_every_fate(any_ports, transport, any_redis)
+    outlast_leases(any_redis, STREAM, "shop-old", "lightbus:nobody")
     plan = await seek(transport, {"start": "start", "id": first, "time": str(began)}[to])
     assert (plan.again, plan.skipped, plan.first, plan.is_oldest) == (4, 0, first, True)
     status = await status_of(transport, "shop-old")
@@ -98,8 +100,9 @@ async def test_what_is_in_the_stream_no_more_still_gets_its_next_attempt(
 async def test_at_the_end_the_unread_are_skipped_and_what_was_begun_is_finished(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=0.2)
+    transport = any_ports.events(**LEASES)
     await leave_every_fate(any_ports, transport, any_redis)
+    outlast_leases(any_redis, STREAM, "shop-old", "lightbus:nobody")
     plan = await seek(transport, "end")
     assert (plan.again, plan.skipped, plan.first) == (0, 1, "")
     status = await status_of(transport, "shop-old")

@@ -11,12 +11,16 @@ from lightbus.messages import EventMessage
 from lightbus.transports.events import EventConsumer
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes, outlast_leases, until_an_hour_is_waited_for
 
-from .conftest import Ports, fields_of, settled, take
+from .conftest import LEASES, Ports, fields_of, settled, take
 from .test_redis_events import GOOD, GROUP, STREAM, all_acknowledged, pending
 
+#: In milliseconds, longer than any lease.
+LONG_AGO = 7_200_000
 MAX_DEATHS = DeliveryPolicy().max_deaths
-LEASE = 0.3
+#: Long enough for what must not happen to happen, were it wrong.
+A_WHILE = 0.5
 
 
 def deliveries_of(server: Server) -> list[tuple[str, int]]:
@@ -27,12 +31,21 @@ def deliveries_of(server: Server) -> list[tuple[str, int]]:
 
 
 async def test_the_lease_of_a_slow_handler_is_renewed(any_ports: Ports, any_redis: Server) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
-    slow, peer = await any_ports.listen(transport), await any_ports.listen(transport)
-    await any_ports.fire(transport, "a")
+    lease = {"acknowledgement_timeout": 3 * HOUR, "reclaim_interval": 0.05}
+    slow, peer = [await any_ports.listen(any_ports.events(**lease)) for _ in range(2)]
+    await any_ports.fire(any_ports.events(), "a")
     (delivery,) = await take(slow)
     stolen = any_ports.run(peer.take(1))
-    await asyncio.sleep(3 * LEASE)
+
+    def is_renewed() -> bool:
+        return bool(any_redis.execute("XPENDING", STREAM, GROUP, "-", "+", 1)[0][2] < 60_000)
+
+    for _ in range(3):
+        outlast_leases(any_redis, STREAM, GROUP, "p1")
+        assert not is_renewed()
+        await until_an_hour_is_waited_for(by=2)
+        an_hour_passes()  # Leases are renewed after each third of their time.
+        await eventually_async(is_renewed)
     assert not stolen.done()
     assert deliveries_of(any_redis) == [("p1", 1)]
     delivery.ack()
@@ -40,7 +53,7 @@ async def test_the_lease_of_a_slow_handler_is_renewed(any_ports: Ports, any_redi
 
 
 async def test_what_a_dead_process_held_goes_to_another_one(any_ports: Ports, any_redis: Server) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     dying, peer = await any_ports.listen(transport), await any_ports.listen(transport)
     await any_ports.fire(transport, "a", "b")
     await take(dying, 2)
@@ -56,7 +69,7 @@ async def test_what_a_dead_process_held_goes_to_another_one(any_ports: Ports, an
 async def test_a_retried_event_that_a_dead_process_held_goes_to_another_one(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     dying = await any_ports.listen(transport)
     await any_ports.fire(transport, "a")
     (delivery,) = await take(dying)
@@ -71,7 +84,7 @@ async def test_a_retried_event_that_a_dead_process_held_goes_to_another_one(
 
 
 async def test_a_delayed_retry_of_a_dead_process_comes_due_at_another_one(any_ports: Ports) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     dying = await any_ports.listen(transport)
     await any_ports.fire(transport, "a")
     (delivery,) = await take(dying)
@@ -88,7 +101,7 @@ async def test_a_delayed_retry_of_a_dead_process_comes_due_at_another_one(any_po
 async def test_an_event_that_kills_its_process_again_and_again_is_put_aside_alone(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
     await any_ports.fire(transport, "killer", "neighbour")
     (killer, neighbour) = any_redis.execute("XRANGE", STREAM, "-", "+")
@@ -96,7 +109,7 @@ async def test_an_event_that_kills_its_process_again_and_again_is_put_aside_alon
     for entry, deaths in ((killer[0], MAX_DEATHS), (neighbour[0], 1)):
         # As if the last of so many processes had died a while ago.
         any_redis.execute(
-            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", 60_000, "RETRYCOUNT", deaths, "JUSTID"
+            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", LONG_AGO, "RETRYCOUNT", deaths, "JUSTID"
         )
     consumer = await any_ports.listen(transport)
     (delivery,) = await take(consumer)
@@ -108,7 +121,7 @@ async def test_an_event_that_kills_its_process_again_and_again_is_put_aside_alon
 
 
 async def test_an_event_is_put_aside_only_after_the_last_death(any_ports: Ports, any_redis: Server) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     listening = await any_ports.listen(transport)
     await any_ports.fire(transport, "killer")
     for death in range(MAX_DEATHS):
@@ -116,7 +129,7 @@ async def test_an_event_is_put_aside_only_after_the_last_death(any_ports: Ports,
         assert delivery.attempt == 1
         assert [count for _, count in deliveries_of(any_redis)] == [death + 1]
         await any_ports.abandon(listening)
-        transport = any_ports.events(acknowledgement_timeout=LEASE, connect_timeout=6 + death)
+        transport = any_ports.events(**LEASES, connect_timeout=6 + death)
         listening = await any_ports.listen(transport)
 
     async def put_aside() -> bool:
@@ -136,9 +149,9 @@ async def test_after_how_many_deaths_an_event_is_put_aside_is_configured(
     any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
     for (entry, _), deaths in zip(entries, (max_deaths - 1, max_deaths), strict=True):
         any_redis.execute(
-            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", 60_000, "RETRYCOUNT", deaths, "JUSTID"
+            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", LONG_AGO, "RETRYCOUNT", deaths, "JUSTID"
         )
-    consumer = await any_ports.listen(any_ports.events(acknowledgement_timeout=LEASE, reclaim_interval=0.05))
+    consumer = await any_ports.listen(any_ports.events(**LEASES))
     consumer.max_deaths = max_deaths
 
     async def put_aside() -> bool:
@@ -154,7 +167,7 @@ async def test_after_how_many_deaths_an_event_is_put_aside_is_configured(
 async def test_a_death_after_the_process_was_told_to_end_is_not_counted(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     listening = await any_ports.listen(transport)
     await any_ports.fire(transport, "slow")
     for n in range(MAX_DEATHS + 2):
@@ -167,7 +180,7 @@ async def test_a_death_after_the_process_was_told_to_end_is_not_counted(
 
         await settled(excused)
         await any_ports.abandon(listening)
-        transport = any_ports.events(acknowledgement_timeout=LEASE, connect_timeout=6 + n)
+        transport = any_ports.events(**LEASES, connect_timeout=6 + n)
         listening = await any_ports.listen(transport)
     (delivery,) = await take(listening)
     delivery.ack()
@@ -176,7 +189,7 @@ async def test_a_death_after_the_process_was_told_to_end_is_not_counted(
 
 
 async def test_suspects_run_one_at_a_time(any_ports: Ports, any_redis: Server) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     dying = await any_ports.listen(transport)
     await any_ports.fire(transport, *"abc")
     await take(dying, 3)
@@ -191,7 +204,7 @@ async def test_suspects_run_one_at_a_time(any_ports: Ports, any_redis: Server) -
 
 
 async def test_a_slow_handler_keeps_nothing_else_from_being_taken_over(any_ports: Ports) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     dying, alive = await any_ports.listen(transport), await any_ports.listen(transport, name="other")
     await any_ports.fire(transport, *"abc")
     await take(dying, 3)
@@ -208,14 +221,14 @@ async def test_a_slow_handler_keeps_nothing_else_from_being_taken_over(any_ports
 async def test_an_event_that_ended_two_processes_runs_with_no_suspect_beside_it(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
     await any_ports.fire(transport, "slow", "killer", "neighbour")
     entries = any_redis.execute("XRANGE", STREAM, "-", "+")
     any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
     for (entry, _), deaths in zip(entries, (1, 2, 1), strict=True):
         any_redis.execute(
-            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", 60_000, "RETRYCOUNT", deaths, "JUSTID"
+            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", LONG_AGO, "RETRYCOUNT", deaths, "JUSTID"
         )
     consumer = await any_ports.listen(transport)
     for beside in (["slow", "neighbour"], ["killer"]):
@@ -230,14 +243,14 @@ async def test_an_event_that_ended_two_processes_runs_with_no_suspect_beside_it(
 async def test_a_killer_is_put_aside_although_another_suspect_still_runs(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
     await any_ports.fire(transport, "slow", "killer")
     entries = any_redis.execute("XRANGE", STREAM, "-", "+")
     any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
     for (entry, _), deaths in zip(entries, (1, MAX_DEATHS), strict=True):
         any_redis.execute(
-            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", 60_000, "RETRYCOUNT", deaths, "JUSTID"
+            "XCLAIM", STREAM, GROUP, "dead", 0, entry, "IDLE", LONG_AGO, "RETRYCOUNT", deaths, "JUSTID"
         )
     consumer = await any_ports.listen(transport)
     (slow,) = await take(consumer)
@@ -254,13 +267,13 @@ async def test_a_killer_is_put_aside_although_another_suspect_still_runs(
 async def test_a_process_whose_slots_are_busy_leaves_it_to_one_that_is_free(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     dying, busy = await any_ports.listen(transport), await any_ports.listen(transport)
     await any_ports.fire(transport, "a", "b")
     await take(dying)
     (running,) = await take(busy)
     await any_ports.abandon(dying)
-    await asyncio.sleep(2 * LEASE)
+    await asyncio.sleep(A_WHILE)
     assert deliveries_of(any_redis) == [("p1", 1), ("p2", 1)]
     (delivery,) = await take(await any_ports.listen(transport))
     assert delivery.message.kwargs["username"] == "a"
@@ -270,25 +283,27 @@ async def test_a_process_whose_slots_are_busy_leaves_it_to_one_that_is_free(
 
 
 async def test_a_process_that_is_about_to_end_takes_nothing_over(any_ports: Ports, any_redis: Server) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     dying, ending = await any_ports.listen(transport), await any_ports.listen(transport)
     await any_ports.fire(transport, "a")
     await take(dying)
     await ending.stop()
     await any_ports.abandon(dying)
-    await asyncio.sleep(2 * LEASE)
+    await asyncio.sleep(A_WHILE)
     assert deliveries_of(any_redis) == [("p1", 1)]
 
 
 async def test_renewing_never_takes_back_what_another_process_has_claimed(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(acknowledgement_timeout=3 * HOUR, reclaim_interval=60)
     consumer = await any_ports.listen(transport)
     await any_ports.fire(transport, "a")
     (delivery,) = await take(consumer)
     any_redis.execute("XCLAIM", STREAM, GROUP, "thief", 0, delivery.message.native_id or "")
-    await asyncio.sleep(2 * LEASE / 3)
+    await until_an_hour_is_waited_for()
+    an_hour_passes()
+    await until_an_hour_is_waited_for()  # Until it has renewed its leases, and will do so again.
     assert deliveries_of(any_redis) == [("thief", 2)]
 
 
@@ -307,10 +322,11 @@ async def test_what_another_process_has_finished_is_not_kept_for_a_retry(
 async def test_pending_entries_that_were_deleted_are_acknowledged_on_the_way(
     any_ports: Ports, any_redis: Server
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(**LEASES)
     any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
     ids = [any_redis.execute("XADD", STREAM, "*", *GOOD) for _ in range(5)]
     any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    outlast_leases(any_redis, STREAM, GROUP, "dead")
     any_redis.execute("XDEL", STREAM, *ids[:4])
     consumer = await any_ports.listen(transport)
     (delivery,) = await take(consumer)
@@ -324,7 +340,8 @@ async def test_an_abandoned_entry_that_is_no_event_is_put_aside(any_ports: Ports
     any_redis.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
     any_redis.execute("XADD", STREAM, "*", "no", "event")
     any_redis.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
-    consumer = await any_ports.listen(any_ports.events(acknowledgement_timeout=LEASE))
+    outlast_leases(any_redis, STREAM, GROUP, "dead")
+    consumer = await any_ports.listen(any_ports.events(**LEASES))
     any_ports.run(consumer.take(1))
     await all_acknowledged(any_redis)
     (entry,) = any_redis.execute("XRANGE", f"{{{STREAM}}}:dead:{GROUP}", "-", "+")
@@ -348,38 +365,43 @@ async def test_an_entry_with_more_fields_than_a_script_passes_on_is_put_aside(
 async def test_leases_of_streams_that_come_later_do_not_stop_the_renewal(
     any_ports: Ports, caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport = any_ports.events(acknowledgement_timeout=LEASE)
+    transport = any_ports.events(acknowledgement_timeout=0.3)  # It is alone
     events = [("auth", "user_registered"), *((f"other{n}", "happened") for n in range(20))]
     consumer = await any_ports.listen(transport, events)
     for api, event in events:
         await transport.publish([EventMessage(api, event, {"username": api})], 30)
         for delivery in await take(consumer):
             assert delivery.attempt == 1
-        await asyncio.sleep(LEASE / 12)
+        await asyncio.sleep(0.025)
     assert "ended unasked" not in caplog.text
 
 
-@pytest.mark.parametrize("interval", [0.02, 60])
+@pytest.mark.parametrize("interval", [0.02, HOUR])
 async def test_how_often_is_swept_is_configured(
     redis_ports: Ports, redis_server: Server, interval: float
 ) -> None:
-    options = {"acknowledgement_timeout": LEASE, "reclaim_interval": interval}
+    options = {"acknowledgement_timeout": HOUR, "reclaim_interval": interval}
     consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
+    redis_ports.run(consumer.take(1))
+    if interval == HOUR:
+        await until_an_hour_is_waited_for()  # Now the first look is over.
     redis_server.execute("XADD", STREAM, "*", *GOOD)
     redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
-    redis_ports.run(consumer.take(1))
-    await asyncio.sleep(2 * LEASE)
-    (holder,) = [who for who, _ in deliveries_of(redis_server)]
-    assert holder == ("dead" if interval == 60 else "p1")
+    outlast_leases(redis_server, STREAM, GROUP, "dead")
+    if interval == HOUR:
+        await asyncio.sleep(A_WHILE)
+        assert [who for who, _ in deliveries_of(redis_server)] == ["dead"]
+        an_hour_passes()
+    await eventually_async(lambda: [who for who, _ in deliveries_of(redis_server)] == ["p1"])
 
 
-async def abandon(server: Server, count: int) -> None:
+def abandon(server: Server, count: int) -> None:
     """Let a dead process hold events, until their leases have run out."""
     server.execute("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
     for _ in range(count):
         server.execute("XADD", STREAM, "*", *GOOD)
     server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
-    await asyncio.sleep(LEASE)
+    outlast_leases(server, STREAM, GROUP, "dead")
 
 
 async def acknowledge(consumer: EventConsumer) -> None:
@@ -393,8 +415,8 @@ async def acknowledge(consumer: EventConsumer) -> None:
 async def test_how_many_are_taken_over_at_a_time_is_configured(
     redis_ports: Ports, redis_server: Server, most: int | None, taken: int
 ) -> None:
-    await abandon(redis_server, 4)
-    options = {"acknowledgement_timeout": LEASE, "reclaim_interval": 60, "reclaim_batch_size": most}
+    abandon(redis_server, 4)
+    options = {"acknowledgement_timeout": HOUR, "reclaim_interval": 60, "reclaim_batch_size": most}
     consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
     redis_ports.run(acknowledge(consumer))
 
@@ -410,8 +432,8 @@ async def test_what_a_process_with_many_slots_has_held_is_taken_over_at_one_look
     redis_ports: Ports, redis_server: Server
 ) -> None:
     """Each turn takes ten times as many as are read at a time, and the next one follows at once."""
-    await abandon(redis_server, 25)
-    options = {"acknowledgement_timeout": LEASE, "reclaim_interval": 60, "batch_size": 1}
+    abandon(redis_server, 25)
+    options = {"acknowledgement_timeout": HOUR, "reclaim_interval": 60, "batch_size": 1}
     consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
     redis_ports.run(acknowledge(consumer))
     await eventually_async(lambda: pending(redis_server) == 0)

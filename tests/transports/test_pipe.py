@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from lightbus.exceptions import BusAlreadyClosed, ConfigurationError, TransportUnavailable
-from lightbus.options import Secret, SecretUrl
+from lightbus.options import Duration, Secret, SecretUrl
 from lightbus.transports.redis.link.connection import Connector, Link, LinkBroken, Wire
 from lightbus.transports.redis.link.pipe import Pipe
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -239,6 +239,24 @@ async def test_a_blocking_link_finds_a_dead_connection_too(proxy: Proxy) -> None
     proxy.set("pass")
     assert await link.exchange([("PING",)], 30) == [b"PONG"]
     await link.close()
+
+
+async def test_a_blocking_link_that_is_closed_while_it_connects_leaves_no_connection(proxy: Proxy) -> None:
+    link = Link(Connector(RedisOptions(url=SecretUrl(proxy.url), connect_timeout=Duration(60))))
+    proxy.set("blackhole")
+    asking = asyncio.ensure_future(link.exchange([("PING",)], 30))
+    await settled(lambda: _is_connected(proxy))
+    await link.close()
+    proxy.set("pass")
+    with pytest.raises(LinkBroken, match="it was closed while it was made"):
+        await asking
+    await settled(lambda: _is_connected(proxy, 0))
+    assert await link.exchange([("PING",)], 30) == [b"PONG"], "the next exchange opens another"
+    await link.close()
+
+
+async def _is_connected(proxy: Proxy, times: int = 1) -> bool:
+    return proxy.connections == times
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])

@@ -17,7 +17,7 @@ from tests.support.cluster import RedisCluster
 from tests.support.eventually import eventually_async
 from tests.support.spread import Spread
 
-from .conftest import Ports, take
+from .conftest import LEASES, Ports, take
 
 APIS = ("auth", "shop", "mail", "bill")
 ALL = tuple((api, "happened") for api in APIS)
@@ -215,7 +215,7 @@ async def test_a_slot_that_can_not_be_read_keeps_no_other_from_being_read(
 async def test_a_slot_that_can_not_be_looked_at_keeps_no_event_of_a_dead_process_in_another_one(
     cluster_ports: Ports, cluster: Spread
 ) -> None:
-    transport = cluster_ports.events(acknowledgement_timeout=0.3, consumption_restart_delay=0.05)
+    transport = cluster_ports.events(**LEASES, consumption_restart_delay=0.05)
     dead = await listen(cluster_ports, transport)
     await fire(transport, f"{APIS[-1]} 1")
     await take(dead, 1, 1)

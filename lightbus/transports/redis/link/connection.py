@@ -333,6 +333,7 @@ class Link:
         self._connector = connector
         self._on_refusal = on_refusal
         self._wire: Wire | None = None
+        self._closings = 0
         #: Redis's number for this connection, for CLIENT UNBLOCK; None while there is none.
         self.client_id: int | None = None
         #: The connections before, which Redis may still have.
@@ -354,7 +355,7 @@ class Link:
             LinkBroken: The connection broke on the way.
         """
         if self._wire is None:
-            self._wire = await self._connector.connect()
+            self._wire = await self._connect()
             # Not by way of a class that looks for another node.
             number, name = await Link.exchange(self, [("CLIENT", "ID"), NAME], timeout)
             self.client_id = number if isinstance(number, int) else None
@@ -378,6 +379,14 @@ class Link:
             await self.close()
             raise
 
+    async def _connect(self) -> Wire:
+        closings = self._closings
+        wire = await self._connector.connect()
+        if closings != self._closings:  # Nobody would close this one.
+            await wire.close()
+            raise wire.broken("it was closed while it was made")
+        return wire
+
     def abort(self) -> None:
         """Break the connection: whoever reads gets an error."""
         if self._wire is not None:
@@ -386,6 +395,7 @@ class Link:
     async def close(self) -> None:
         """Close the connection; the next exchange opens another."""
         wire, self._wire, self.client_id = self._wire, None, None
+        self._closings += 1
         self.remains.leave()
         if wire is not None:
             await wire.close()
