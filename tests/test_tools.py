@@ -250,7 +250,7 @@ class TestForked:
         ]
         assert [process.poll() for process in pair] == [None, None]
         os.write(write, b"x")
-        assert [process.wait(10) for process in pair] == [0, 0]
+        assert [process.wait() for process in pair] == [0, 0]
         assert os.read(read, 10) == b"x"
         os.close(read)
         os.close(write)

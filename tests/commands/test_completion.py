@@ -111,7 +111,7 @@ def offers(offered: list[str], ask: Callable[..., list[str]], *args: Any, **env:
         assert ask(*args, **env) == offered
         return True
 
-    eventually(is_offered, 30)
+    eventually(is_offered)
 
 
 def schema(**parameters: str) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterator
@@ -21,9 +22,10 @@ from lightbus.exceptions import (
     ValidationError,
 )
 from tests.guide.project import Project, printed
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, eventually_async
 from tests.support.processes import Process
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes
 
 UNKIND = """
     import asyncio
@@ -106,6 +108,7 @@ UNKIND = """
             return 'many'
 
         async def never(self):
+            print('waiting for ever\\n', end='', flush=True)
             await asyncio.Event().wait()
 
 
@@ -219,10 +222,16 @@ class TestProceduresThatFail:
         with pytest.raises(LightbusWorkerError, match="ValidationError"):
             bus.unkind.say_int()
 
-    def test_one_that_never_returns_times_out_alone(self, bus: lightbus.BusPath) -> None:
-        with pytest.raises(LightbusTimeout, match=r"gave no answer within 0\.2 s") as caught:
-            bus.unkind.never(bus_options={"timeout": 0.2})
-        assert caught.value.executed == "unknown"
+    def test_one_that_never_returns_times_out_alone(self, bus: lightbus.BusPath, unkind: Process) -> None:
+        async def impatient() -> None:
+            calling = asyncio.ensure_future(bus.unkind.never.call_async(bus_options={"timeout": HOUR}))
+            await eventually_async(lambda: "waiting for ever" in unkind.output())
+            an_hour_passes()
+            with pytest.raises(LightbusTimeout, match=r"gave no answer within 3600 s") as caught:
+                await calling
+            assert caught.value.executed == "unknown"
+
+        asyncio.run(impatient())
         assert bus.unkind.fine() == 1
 
 
@@ -308,7 +317,7 @@ class TestMessagesByHand:
         }
         server.execute("SET", f"rpc_expiry_key:{identifier}", 1)
         server.execute("RPUSH", "unkind:rpc_queue", json.dumps(call))
-        answer = server.execute("BLPOP", key, 4)
+        answer = server.execute("BLPOP", key, 30, timeout=60)
         assert answer is not None, unkind.output()[-2000:]
         message = json.loads(answer[1])
         assert message["metadata"]["error"] is True

@@ -133,7 +133,7 @@ def test_closed_descriptors(project: Project, processes: int, closed: tuple[int,
             raise AssertionError(e) from e
 
     # Where standard error is closed, no line says that it is ready.
-    assert eventually(answer, 30) == "é → 😀"
+    assert eventually(answer) == "é → 😀"
     assert host.terminate() == 0
 
 

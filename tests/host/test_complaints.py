@@ -11,6 +11,7 @@ from lightbus.exceptions import LightbusException
 from lightbus.runtime import complaints
 from tests.host.conftest import Bench, Hosted
 from tests.support.eventually import eventually_async
+from tests.support.timers import HOUR, an_hour_passes
 
 LISTENER = "listeners: {note: {events: [shop.sold], handler: 'tests.host.shop:note'}}"
 MANY = 40
@@ -38,12 +39,20 @@ def into_listener(host: Hosted) -> None:
         host.server.execute("XADD", "shop.*:stream", "*", *(each for pair in fields.items() for each in pair))
 
 
+def refused(host: Hosted) -> int:
+    return host.client.parts.metrics.messages_refused.total()
+
+
+def put_aside(host: Hosted) -> int:
+    return int(host.server.execute("XLEN", "{shop.*:stream}:dead:shop-note"))
+
+
 @pytest.mark.parametrize(
-    ("fill", "text"),
+    ("fill", "text", "met"),
     [
-        (into_queue, "a message in shop:rpc_queue is dropped"),
-        (into_stream, "becomes a dead letter unread"),
-        (into_listener, "does not fit the listener note"),
+        (into_queue, "a message in shop:rpc_queue is dropped", refused),
+        (into_stream, "becomes a dead letter unread", refused),
+        (into_listener, "does not fit the listener note", put_aside),
     ],
 )
 async def test_bad_messages_have_a_few_lines_and_a_number(
@@ -52,12 +61,15 @@ async def test_bad_messages_have_a_few_lines_and_a_number(
     monkeypatch: pytest.MonkeyPatch,
     fill: Callable[[Hosted], None],
     text: str,
+    met: Callable[[Hosted], int],
 ) -> None:
-    monkeypatch.setattr(complaints, "INTERVAL", 1.5)
+    monkeypatch.setattr(complaints, "INTERVAL", HOUR)
     async with bench.host(LISTENER) as host:
         await asyncio.to_thread(fill, host)
+        await eventually_async(lambda: met(host) == MANY)
+        an_hour_passes()
         await eventually_async(
-            lambda: f"without a line of their own, within 1.5 s: {MANY - 5}" in caplog.text
+            lambda: f"without a line of their own, within 3600 s: {MANY - 5}" in caplog.text
         )
         assert caplog.text.count(text) == complaints.MOST_LINES
 

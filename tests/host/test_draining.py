@@ -82,7 +82,7 @@ async def test_all_that_was_fetched_is_handed_back_at_once() -> None:
     slots = Slots("test", Isolation(), HandlerPool(), take, handle, leave, 1, 4)
     running = asyncio.create_task(slots.run())
     await eventually_async(lambda: slots.running == 1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await slots.stop()
     gate.set()
     assert await slots.finish(5) == 0

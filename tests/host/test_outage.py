@@ -67,7 +67,7 @@ async def test_all_work_again_soon_after_redis_is_back_and_calls_are_told_of_the
         with pytest.raises(LightbusException, match=r"Redis at \S+ (can't be reached|has been away)") as told:
             await other.shop.price.call_async(sku="cup", bus_options={"timeout": 0.3})
         assert "busy" not in str(told.value)
-        await eventually_async(waits.are_enough, 30)
+        await eventually_async(waits.are_enough)
         assert waits.longest <= LATE
         proxy.set("pass")
         # Those that have waited, and those who come by now.

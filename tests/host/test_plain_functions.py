@@ -16,6 +16,7 @@ from lightbus.runtime.threads import pool
 from lightbus.testing import hosted
 from tests.host.conftest import Bench
 from tests.support.eventually import eventually_async
+from tests.support.timers import HOUR, an_hour_passes, outlast_leases, until_an_hour_is_waited_for
 
 PATIENCE = 60.0
 STREAM, GROUP = "shop.*:stream", "shop-note"
@@ -168,12 +169,24 @@ async def test_a_failure_is_retried_and_the_others_go_on(bench: Bench) -> None:
 
 
 async def test_leases_of_those_that_wait_are_renewed(bench: Bench) -> None:
-    text = manifest("block") + "\napis: {shop: {event_transport: {redis: {acknowledgement_timeout: 300ms}}}}"
+    lease = f"acknowledgement_timeout: {3 * HOUR}, reclaim_interval: 50ms"
+    text = f"{manifest('block')}\napis: {{shop: {{event_transport: {{redis: {{{lease}}}}}}}}}"
+
+    def are_renewed() -> bool:
+        held = bench.server.execute("XPENDING", STREAM, GROUP, "-", "+", LAST)
+        return all(idle < 60_000 for _, _, idle, _ in held)
+
     async with bench.host(text) as host:
         await fire(host)
         await begun(*names(0, QUICK + 1))
+        (holder,) = [name.decode() for name, _ in bench.server.execute("XPENDING", STREAM, GROUP)[3]]
         async with bench.host(text):
-            await asyncio.sleep(0.9)
+            for _ in range(3):
+                await until_an_hour_is_waited_for(by=2)
+                outlast_leases(bench.server, STREAM, GROUP, holder)
+                assert not are_renewed()
+                an_hour_passes()  # Leases are renewed after each third of their time.
+                await eventually_async(are_renewed)
             notes.may_end.set()
             await eventually_async(lambda: sorted(notes.begun, key=int) == names(0, LAST))
 

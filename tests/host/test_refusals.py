@@ -30,6 +30,7 @@ from tests.conftest import StartServer
 from tests.support.eventually import eventually, eventually_async
 from tests.support.proxy import Proxy
 from tests.support.servers import Kind, Server
+from tests.support.timers import HOUR, an_hour_passes
 
 from .conftest import Bench, Hosted
 from .shop import ledger
@@ -283,10 +284,13 @@ async def test_what_redis_said_is_told_where_the_last_try_has_no_answer(
         sold = EventMessage("shop", "sold", {"sku": "x"})
         with busy(server):
             fired, called = noted(monkeypatch, events, "post"), noted(monkeypatch, rpc, "send_for")
-            firing = asyncio.ensure_future(events.publish([sold], 2))
-            calling = asyncio.ensure_future(rpc.call(RpcMessage("shop", "price"), 2))
-            await eventually_async(lambda: sum("XADD" in each for each in fired) > 1 < len(called))
+            firing = asyncio.ensure_future(events.publish([sold], HOUR))
+            calling = asyncio.ensure_future(rpc.call(RpcMessage("shop", "price"), HOUR))
+            await eventually_async(lambda: tries(fired) > 1 < len(called))
             proxy.set("blackhole")
+            before = tries(fired), len(called)
+            await eventually_async(lambda: tries(fired) > before[0] and len(called) > before[1])
+            an_hour_passes()
             with pytest.raises(PublishNotConfirmed, match="may or may not be stored") as not_fired:
                 await firing
             with pytest.raises(LightbusTimeout, match="did not take the call") as not_called:
@@ -297,6 +301,10 @@ async def test_what_redis_said_is_told_where_the_last_try_has_no_answer(
         proxy.set("pass")
         await events.close()
         await rpc.close()
+
+
+def tries(fired: list[tuple[Any, ...]]) -> int:
+    return sum("XADD" in each for each in fired)
 
 
 def noted(monkeypatch: pytest.MonkeyPatch, transport: RedisTransport, name: str) -> list[tuple[Any, ...]]:

@@ -24,11 +24,13 @@ from lightbus.worker import Worker
 from tests.guide.project import Project, printed
 from tests.support.eventually import eventually, eventually_async
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes
 
 EXPORTER = InMemorySpanExporter()
 PROVIDER = TracerProvider()
 PROVIDER.add_span_processor(SimpleSpanProcessor(EXPORTER))
 TRACER = PROVIDER.get_tracer("the service")
+STAYING = asyncio.Event()
 
 
 class ShopApi(Api):
@@ -60,6 +62,7 @@ class ShopApi(Api):
         raise SystemExit("gone")
 
     async def stay(self) -> None:
+        STAYING.set()
         await asyncio.sleep(30)
 
 
@@ -211,8 +214,12 @@ async def test_what_a_listener_raises_is_on_its_span(config: dict[str, Any]) -> 
 
 async def test_a_call_without_an_answer_has_a_span_with_the_error(config: dict[str, Any]) -> None:
     async with served(config) as bus:
+        STAYING.clear()
+        calling = asyncio.ensure_future(bus.shop.stay.call_async(bus_options={"timeout": HOUR}))
+        await eventually_async(STAYING.is_set)
+        an_hour_passes()
         with pytest.raises(LightbusTimeout):
-            await bus.shop.stay.call_async(bus_options={"timeout": 0.1})
+            await calling
         span = spans()["CLIENT shop/stay"]
     assert span.status.status_code is StatusCode.ERROR
     assert (span.attributes or {})["error.type"] == "LightbusTimeout"

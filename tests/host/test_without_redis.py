@@ -195,7 +195,7 @@ def is_said(name: str, look: Callable[[], None]) -> None:
         look()
         return True
 
-    eventually(found, 20)
+    eventually(found)
 
 
 @pytest.fixture

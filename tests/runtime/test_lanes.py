@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import statistics
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -243,12 +244,13 @@ async def test_each_has_a_context_of_its_own() -> None:
 
 async def test_the_time_of_each_is_that_of_its_function() -> None:
     def work(item: int) -> None:
-        time.sleep(0.2 if item == 0 else 0)
+        time.sleep(0.5 if item == 0 else 0)
 
     async with at_work(work, range(20)) as crew:
         await over(crew, 20)
-    assert crew.seconds.pop(0) >= 0.2
-    assert max(crew.seconds.values()) < 0.2
+    assert crew.seconds.pop(0) >= 0.5
+    # A busy machine may hold up some of them, but not most.
+    assert statistics.median(crew.seconds.values()) < 0.25
 
 
 async def test_a_result_that_can_be_awaited_is_awaited_on_the_loop_and_keeps_its_place() -> None:

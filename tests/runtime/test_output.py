@@ -87,7 +87,7 @@ def test_a_slow_reader_gets_all_in_order(pipe: Pipe) -> None:
     reader = threading.Thread(target=pipe.read_until, args=(b"line 2999 ",), daemon=True)
     reader.start()
     assert out.flush()
-    reader.join(10)
+    reader.join(60)
     assert pipe.numbers() == list(range(3000)) and b"dropped" not in pipe.seen
 
 
@@ -100,7 +100,7 @@ def test_a_reader_who_is_behind_makes_the_writer_wait_and_loses_nothing(
     out = Output(of_pipe.write_end, dropped)
     for number in range(5000):
         out.write(line(number))
-    reader.join(20)
+    reader.join(60)
     assert of_pipe.numbers() == list(range(5000)) and b"dropped" not in of_pipe.seen
 
 
@@ -135,7 +135,7 @@ def test_several_threads_write_whole_lines(of_pipe: Pipe) -> None:
     for thread in threads:
         thread.join()
     out.write(b"the end\n")
-    reader.join(20)
+    reader.join(60)
     assert sorted(of_pipe.seen.splitlines()) == sorted(
         [line(n).strip() for n in range(500)] * 4 + [b"the end"]
     )

@@ -254,7 +254,7 @@ class RedisCluster:
         if keys:
             login = ("AUTH", self.password) if self.password else ()
             port = to.tls_port or to.port
-            source.execute("MIGRATE", "127.0.0.1", port, "", 0, 15_000, *login, "KEYS", *keys, timeout=20)
+            source.execute("MIGRATE", "127.0.0.1", port, "", 0, 15_000, *login, "KEYS", *keys, timeout=30)
         return len(keys)
 
     def move_atomically(self, slot: int, to: Node) -> None:

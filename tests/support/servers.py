@@ -165,7 +165,7 @@ class Server:
             return False
         return reply.startswith((b"+PONG", b"-NOAUTH"))
 
-    def execute(self, *command: str | bytes | int | float, timeout: float = 15.0) -> Any:
+    def execute(self, *command: str | bytes | int | float, timeout: float = 30.0) -> Any:
         """Send one command over a connection of its own and return its reply; an error reply is raised."""
         reader = hiredis.Reader()
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as link:

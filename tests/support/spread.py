@@ -24,7 +24,7 @@ class Spread:
         #: The number of its primaries.
         self.primaries = len(cluster.primaries())
 
-    def execute(self, *command: Any, timeout: float = 5.0) -> Any:
+    def execute(self, *command: Any, timeout: float = 30.0) -> Any:
         """Send one command to the primary that has its key, or one without a key to all primaries.
 
         Returns:

@@ -289,7 +289,7 @@ def fields_of(entry: Sequence[bytes]) -> dict[str, str]:
 async def take(consumer: EventConsumer, wanted: int = 1, limit: int = 10) -> list[Delivery]:
     """Take events until there are so many."""
     taken: list[Delivery] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(taken) < wanted:
             taken += await consumer.take(min(limit, wanted - len(taken)))
     return taken
@@ -297,7 +297,7 @@ async def take(consumer: EventConsumer, wanted: int = 1, limit: int = 10) -> lis
 
 async def take_call(consumer: RpcConsumer) -> RpcMessage:
     """Take one call."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             for call in await consumer.take(1):
                 return call

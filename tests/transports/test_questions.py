@@ -609,5 +609,9 @@ async def test_a_process_that_reads_nothing_new_is_heard_of_all_the_same(
     consumer = await any_ports.listen(transport)
     any_ports.run(consumer.take(1))
     await asyncio.sleep(2)
-    idle = (await status(transport)).idle
-    assert idle is not None and idle < 1.5
+
+    async def is_heard_of() -> bool:
+        idle = (await status(transport)).idle
+        return idle is not None and idle < 1.5
+
+    await settled(is_heard_of)

@@ -275,7 +275,7 @@ async def test_a_listener_that_is_stopped_before_its_first_read_does_not_wait(
     consumer = await any_ports.listen(any_ports.events())
     reading = any_ports.run(consumer.take(1))
     await asyncio.sleep(0)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await consumer.stop()
         assert await reading == []
 
@@ -289,7 +289,7 @@ async def test_a_listener_is_woken_although_the_wake_up_came_before_its_read(
     await any_ports.fire(transport, "a")
     assert await names(consumer, 1) == ["a"]
     reading = any_ports.run(consumer.take(1))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.sleep(0)  # The read is written in this tick, and may be slower than what wakes it.
         await consumer.stop()
         assert await reading == []
@@ -303,7 +303,7 @@ async def test_a_listener_stops_while_redis_is_away(redis_ports: Ports, proxy: P
     await redis_ports.fire(transport, "a", "b")
     (delivery, _) = await take(consumer, 2)
     proxy.set("refuse" if away == "refuse" else "blackhole")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await delivery.release()
         await consumer.stop()
     proxy.set("pass")

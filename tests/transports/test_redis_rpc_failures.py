@@ -201,7 +201,7 @@ async def test_a_worker_stops_while_redis_is_away(redis_ports: Ports, proxy: Pro
     taking = redis_ports.run(consumer.take(1))
     await asyncio.sleep(0.05)
     proxy.set("refuse" if away == "refuse" else "blackhole")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await consumer.stop()
     proxy.set("pass")
     await taking

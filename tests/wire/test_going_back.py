@@ -86,14 +86,14 @@ def test_a_1x_handles_what_waited_for_us_and_we_what_it_left(
     assert (done.returncode, done.stdout) == (0, f"handed back: {GROUP}: 3 events\n")
     with peer.worker("listener") as theirs:
         names = ["hopeless", "later", "later still"]
-        eventually(lambda: sorted(each["kwargs"]["username"] for each in heard(theirs)) == names, 30)
+        eventually(lambda: sorted(each["kwargs"]["username"] for each in heard(theirs)) == names)
         theirs.terminate()
     # As one of them leaves an event that is killed while it runs.
     fire(shared_redis, "left", "new")
     shared_redis.execute("XREADGROUP", "GROUP", GROUP, "old1", "COUNT", 1, "STREAMS", STREAM, ">")
     with project.host() as again:
         ledger = project.folder / "heard"
-        eventually(lambda: Counter(ledger.read_text().split()) == Counter(["fine", "left", "new"]), 30)
+        eventually(lambda: Counter(ledger.read_text().split()) == Counter(["fine", "left", "new"]))
         assert again.terminate() == 0
 
 

@@ -115,7 +115,7 @@ async def test_two_processes_that_have_one_event_at_a_time_have_its_effects_once
     one, two = (host_of(bench, charge, name) for name in ("one", "two"))
     async with one:
         await fire(one, "5", "a")
-        await eventually_async(running.is_set, 30)
+        await eventually_async(running.is_set)
         async with two:
             # What Redis knows once a process was frozen for longer than its lease.
             ((entry, *_),) = redis_server.execute("XPENDING", STREAM, GROUP, "-", "+", 10)
@@ -151,19 +151,19 @@ async def test_a_dead_letter_that_is_replayed_runs_unless_its_effects_are_there(
 
     async with host_of(bench, charging(small_bank, runs)) as host:
         await fire(host, "5", "fails")
-        await eventually_async(lambda: dead() == 1, 30)
+        await eventually_async(lambda: dead() == 1)
         assert await asked(small_bank, lambda it: (it.balance, it.notes)) == (0, [])
         assert await replay(host) == 1
-        await eventually_async(lambda: outcomes(host) == {"new": 1}, 30)
+        await eventually_async(lambda: outcomes(host) == {"new": 1})
         assert (await balance(small_bank), runs) == (5, ["fails", "fails"])
         # As after a process that has died between its commit and its acknowledgement, each time.
         runs.clear()
         await asked(small_bank, lambda it: it.execute("DELETE FROM lightbus_inbox"))
         await fire(host, "7", "fails")
-        await eventually_async(lambda: dead() == 1, 30)
+        await eventually_async(lambda: dead() == 1)
         await asked(small_bank, noted)
         assert await replay(host) == 1
-        await eventually_async(lambda: outcomes(host) == {"new": 1, "done_before": 1}, 30)
+        await eventually_async(lambda: outcomes(host) == {"new": 1, "done_before": 1})
     assert (await balance(small_bank), runs) == (5, ["fails"])
 
 
@@ -179,15 +179,15 @@ async def test_a_group_that_is_set_back_runs_only_what_is_not_noted(bench: Bench
     async with host_of(bench, charge) as host:
         for number in (1, 2, 4):
             await fire(host, str(number), str(number))
-        await eventually_async(lambda: outcomes(host) == {"new": 3}, 30)
+        await eventually_async(lambda: outcomes(host) == {"new": 3})
     await seek()
     async with host_of(bench, charge) as host:
-        await eventually_async(lambda: outcomes(host) == {"done_before": 3}, 30)
+        await eventually_async(lambda: outcomes(host) == {"done_before": 3})
     assert await balance(small_bank) == 7
     await asked(small_bank, lambda it: it.execute("DELETE FROM lightbus_inbox WHERE event_id = '2'"))
     await seek()
     async with host_of(bench, charge) as host:
-        await eventually_async(lambda: outcomes(host) == {"done_before": 2, "new": 1}, 30)
+        await eventually_async(lambda: outcomes(host) == {"done_before": 2, "new": 1})
     assert (await balance(small_bank), runs) == (9, ["1", "2", "4", "2"])
 
 
@@ -198,8 +198,8 @@ async def test_dedupe_spares_the_database_what_redis_knows_and_the_inbox_has_the
     async with host_of(bench, charging(small_bank, runs), dedupe="1h") as host:
         for _ in range(3):
             await fire(host, "5", "a")
-        await eventually_async(lambda: redis_server.execute("XLEN", STREAM) == 3, 30)
-        await eventually_async(lambda: is_settled(redis_server), 30)
+        await eventually_async(lambda: redis_server.execute("XLEN", STREAM) == 3)
+        await eventually_async(lambda: is_settled(redis_server))
         assert outcomes(host) == {"new": 1}
         # Redis has lost what it knew, as by a failover.
         known = [key for key in redis_server.execute("KEYS", "*") if GROUP.encode() in key]
@@ -207,5 +207,5 @@ async def test_dedupe_spares_the_database_what_redis_knows_and_the_inbox_has_the
         assert remembered, known
         redis_server.execute("DEL", *remembered)
         await fire(host, "5", "a")
-        await eventually_async(lambda: outcomes(host) == {"new": 1, "done_before": 1}, 30)
+        await eventually_async(lambda: outcomes(host) == {"new": 1, "done_before": 1})
     assert (await balance(small_bank), runs) == (5, ["a"])

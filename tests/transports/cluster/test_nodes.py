@@ -30,7 +30,7 @@ async def piped(cluster: RedisCluster, work: Callable[[ClusterPipe], Awaitable[N
     """Use a channel and close it."""
     pipe = ClusterPipe(RedisOptions(url=SecretUrl(cluster.url)), **given)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await work(pipe)
     finally:
         await pipe.close()

@@ -61,7 +61,7 @@ class TestARefusal:
     async def test_of_a_single_command(self, cluster: FakeCluster, pipe: ClusterPipe, kind: str) -> None:
         await pipe.open()
         cluster.a.script.append(refusal(cluster, kind))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             answer = await pipe.send("SET", "key", 1)
         assert answer == (b"done by b" if kind in ("MOVED", "ASK") else b"done by a")
         assert done(cluster) == [b"1"]
@@ -75,7 +75,7 @@ class TestARefusal:
         await pipe.open()
         said = refusal(cluster, kind)
         cluster.a.script.extend(said if place in refused else OK for place in range(3))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             answers = await pipe.send_many([("SET", "key", n) for n in range(3)])
         elsewhere = b"done by b" if kind in ("MOVED", "ASK") else b"done by a"
         assert answers == [elsewhere if place in refused else b"done by a" for place in range(3)]
@@ -103,7 +103,7 @@ class TestARefusal:
         cluster.a.script.append(refusal(cluster, kind))
         asked = cluster.b if kind in ("MOVED", "ASK") else cluster.a
         asked.script.append(b"-NOSCRIPT No matching script.\r\n")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await pipe.run(ENLIST(schemas="key", names=["x"]))
         assert done(cluster) == [b"x"]
 
@@ -112,7 +112,7 @@ class TestARefusal:
         link = pipe.link("key", lambda refusal: None)
         await link.exchange([("PING",)], 5)
         cluster.a.script.extend([refusal(cluster, kind), OK])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             answers = await link.exchange([("BRPOP", "key", "1"), ("RPOP", "key", "2")], 5)
         elsewhere = b"done by b" if kind in ("MOVED", "ASK") else b"done by a"
         assert answers == [elsewhere, b"done by a"]
@@ -293,7 +293,7 @@ class TestAPrimaryThatIsReplaced:
         reading = asyncio.ensure_future(link.exchange([("BRPOP", "key", 2)], 30))
         await asyncio.sleep(0)
         cluster.view = FakeView(cluster.b, [cluster.a, cluster.b], 2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             # Its silence, which counts as a broken connection later, would be told in other words.
             with pytest.raises(LinkBroken, match="no primary of its cluster any more"):
                 await written
@@ -355,7 +355,7 @@ async def test_a_look_at_the_topology_that_ends_unasked_is_told_and_made_again(
     cluster: FakeCluster, pipe: ClusterPipe, how: How, caplog: pytest.LogCaptureFixture
 ) -> None:
     sabotage = Sabotage("lightbus redis topology", how)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await pipe.send("SET", "key", 1) == b"done by a"
     assert sabotage.is_done
     (told,) = (r.getMessage() for r in caplog.records if "ended unasked" in r.getMessage())

@@ -57,7 +57,7 @@ async def test_a_refusal_in_each_place_of_a_list_of_several_slots(
     await pipe.open()
     said = refusal(cluster, kind)
     cluster.a.script.extend(said if place in refused else OK for place in range(3))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         answers = await pipe.send_many([("SET", key, n) for n, key in enumerate(KEYS)])
     elsewhere = b"done by b" if kind in ("MOVED", "ASK") else b"done by a"
     assert answers == [elsewhere if place in refused else b"done by a" for place in range(3)]

@@ -68,7 +68,7 @@ async def asked(options: RedisOptions) -> list[Any]:
     """Ask each primary for some keys that were set before."""
     pipe = ClusterPipe(options)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(pipe.send("SET", key, key) for key in KEYS))
             return await pipe.send_many([("GET", key) for key in KEYS])
     finally:
@@ -96,7 +96,7 @@ async def test_a_redirect_leads_by_tls_to_the_name_of_the_new_primary(
     slot = slot_of("key")
     source = secure.owner(slot)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await pipe.send("SET", "key", "here") == b"OK"
             with secure.moving(slot, secure.others(source)[0]):
                 # Asked of the node to which it goes, as it is not here.

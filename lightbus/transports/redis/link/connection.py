@@ -19,6 +19,7 @@ from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.options import Duration
 from lightbus.transports.redis.options import HostPort, RedisOptions
 
+from .reaching.discarding import discard
 from .reaching.lookup import look_up
 from .reaching.reasons import LOOPBACK, NoTls, connect_by_tls, is_known, is_tls, reason_of, words_of
 from .reaching.sentinel import NoPrimary, primary
@@ -115,7 +116,7 @@ class Connector:
         except BaseException as e:
             # The library leaves some open.
             if connection is not None:
-                await _discard(connection)
+                await discard(connection)
             if not isinstance(e, Exception):
                 raise
             if isinstance(e, NoPrimary):
@@ -275,7 +276,7 @@ class Wire(asyncio.Protocol):
         """Close it without waiting for the other side."""
         if self._watch is not None:
             self._watch.cancel()
-        await _discard(self._connection)
+        await discard(self._connection)
 
     def _keep(self, replies: list[Any]) -> None:
         self._replies += replies
@@ -355,7 +356,11 @@ class Link:
             LinkBroken: The connection broke on the way.
         """
         if self._wire is None:
-            self._wire = await self._connect()
+            closings, made = self._closings, await self._connector.connect()
+            if closings != self._closings:  # Nobody would close this one.
+                await made.close()
+                raise made.broken("it was closed while it was made")
+            self._wire = made
             # Not by way of a class that looks for another node.
             number, name = await Link.exchange(self, [("CLIENT", "ID"), NAME], timeout)
             self.client_id = number if isinstance(number, int) else None
@@ -379,14 +384,6 @@ class Link:
             await self.close()
             raise
 
-    async def _connect(self) -> Wire:
-        closings = self._closings
-        wire = await self._connector.connect()
-        if closings != self._closings:  # Nobody would close this one.
-            await wire.close()
-            raise wire.broken("it was closed while it was made")
-        return wire
-
     def abort(self) -> None:
         """Break the connection: whoever reads gets an error."""
         if self._wire is not None:
@@ -399,11 +396,3 @@ class Link:
         self.remains.leave()
         if wire is not None:
             await wire.close()
-
-
-async def _discard(connection: AbstractConnection) -> None:
-    """Close a connection of which nothing is wanted any more, its last words included."""
-    try:
-        await connection.disconnect(nowait=True)
-    except Exception as e:
-        logger.debug("closing a connection to Redis: %s", words_of(e))

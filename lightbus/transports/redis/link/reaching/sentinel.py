@@ -12,6 +12,7 @@ from redis import exceptions as redis_errors
 from lightbus.transports.redis.link.refusals import code_of
 from lightbus.transports.redis.options import HostPort
 
+from .discarding import discard
 from .lookup import look_up
 from .reasons import reason_of
 
@@ -100,7 +101,7 @@ async def _ask(node: str, service: str, settings: dict[str, Any]) -> tuple[str, 
             names = sorted(_as_map(one).get("name", "") for one in await _send(connection, "MASTERS"))
             return f"knows no primary {service!r}, but {', '.join(names) or 'none at all'}"
     finally:
-        await connection.disconnect(nowait=True)
+        await discard(connection)
     found = _as_map(state)
     down = [flag for flag in found.get("flags", "").split(",") if flag in _DOWN]
     if down or not found.get("port", "").isdigit():
