@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Callable, Iterable
 from html import unescape
+from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import urlencode
 
 import pytest
+import redis
 
 from lightbus.web import tails
 from lightbus.web.console import Console
 from tests.conftest import StartCluster, StartServer
-from tests.support.eventually import eventually_async
+from tests.support.eventually import eventually, eventually_async
+from tests.support.pair import Pair
 from tests.support.servers import Server
+from tests.support.several import behind_sentinel
 from tests.support.spread import Spread
 from tests.web.bus import STREAM, show_group
 from tests.web.conftest import OURS
@@ -25,6 +31,8 @@ from tests.web.test_pages import read
 
 #: Files, and what has no page of its own: these show nothing that is old, or say how old it is.
 _NO_PAGES = ("/events.jsonl", "/tail/stream", "/dead/export", "/contracts/{name:path}", "/metrics", "/static")
+#: The pages that are looked at where a Redis of several servers loses one.
+_STAYING = ("/", "/listeners", "/events", "/dead")
 #: A Redis that says nothing is soon held for dead.
 _SOON = ("bus.redis.command_timeout=1s", "bus.redis.connect_timeout=1s", "web.refresh=1s")
 
@@ -66,12 +74,7 @@ async def test_each_page_shows_what_it_has_shown_last(
             await everything(server)
         else:
             server.resume()
-        for path in pages:
-
-            async def is_well(path: str = path) -> bool:
-                return "can't be read now" not in await words(browser, path)
-
-            await eventually_async(is_well)
+        await go_on(browser, pages)
 
 
 async def test_whoever_watches_events_is_told_that_they_can_not_be_read_and_sees_those_that_come_later(
@@ -127,25 +130,71 @@ async def test_the_pages_of_a_cluster_stay_while_a_primary_is_away(start_cluster
     await everything(cast(Server, Spread(cluster)))
     node = cluster.owner(STREAM)
     async with asking(*_SOON, url=cluster.url) as (_, browser):
-        before = {path: await words(browser, path) for path in ("/", "/listeners", "/events", "/dead")}
-        assert "mailer" in before["/listeners"] and "auth." in before["/events"]
-        node.kill()
-        for path in before:
-
-            async def is_old(path: str = path) -> bool:
-                return "This is how it was" in await words(browser, path)
-
-            await eventually_async(is_old)
-            assert lost(before[path], await words(browser, path)) == [], path
+        await stay(browser, node.kill)
         assert (await browser.get("/events.jsonl")).status_code == 503
         node.start()
         cluster.wait_until_whole()
-        for path in before:
+        await go_on(browser)
 
-            async def is_well(path: str = path) -> bool:
-                return "can't be read now" not in await words(browser, path)
 
-            await eventually_async(is_well)
+async def test_pages_stay_while_a_primary_is_away_and_go_on_once_sentinel_has_promoted_another(
+    tmp_path: Path,
+) -> None:
+    with contextlib.ExitStack() as stack:
+        pair = stack.enter_context(Pair())
+        pair.reset()
+        several = stack.enter_context(behind_sentinel(pair.primary, tmp_path))
+        (node,) = several.redis["sentinel"]["nodes"]
+        port = int(node.rpartition(":")[2])
+        with redis.Redis(port=port) as sentinel:
+            # It promotes when it is told to: not before each page was looked at.
+            sentinel.execute_command("SENTINEL SET", "main", "down-after-milliseconds", 600_000)
+            eventually(lambda: _has_replica(sentinel), 60, "a Sentinel that knows the replica")
+            await everything(pair.primary)
+            pair.primary.execute("SET", "in step", 1)
+            eventually(lambda: pair.replica.execute("GET", "in step"), 60, "a replica in step")
+            settings = ("bus.redis.sentinel.service=main", f"bus.redis.sentinel.nodes={node}")
+            async with asking(*_SOON, *settings) as (_, browser):
+                await stay(browser, pair.primary.kill)
+                sentinel.execute_command("SENTINEL FAILOVER", "main")
+                await go_on(browser)
+                assert pair.replica.execute("ROLE")[0] == b"master"
+                await asyncio.to_thread(pair.replica.execute, "DEL", "{auth.*:stream}:dead:shop-mailer")
+
+                async def is_new() -> bool:
+                    return "No event was put aside" in await words(browser, "/dead")
+
+                await eventually_async(is_new)
+
+
+def _has_replica(sentinel: redis.Redis) -> bool:
+    """Tell whether a Sentinel may promote a replica, of which it has heard from that itself."""
+    found: Any = sentinel.sentinel_slaves("main")
+    return [each["master-link-status"] for each in found] == ["ok"]
+
+
+async def stay(browser: object, take_away: Callable[[], None]) -> None:
+    """See that pages show what they have shown last once a Redis was taken away."""
+    before = {path: await words(browser, path) for path in _STAYING}
+    assert "mailer" in before["/listeners"] and "auth." in before["/events"]
+    take_away()
+    for path in before:
+
+        async def is_old(path: str = path) -> bool:
+            return "This is how it was" in await words(browser, path)
+
+        await eventually_async(is_old)
+        assert lost(before[path], await words(browser, path)) == [], path
+
+
+async def go_on(browser: object, pages: Iterable[str] = _STAYING) -> None:
+    """See that pages go on by themselves."""
+    for path in pages:
+
+        async def is_well(path: str = path) -> bool:
+            return "can't be read now" not in await words(browser, path)
+
+        await eventually_async(is_well)
 
 
 class _Cut(Watcher):
