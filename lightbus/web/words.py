@@ -66,6 +66,47 @@ def policy(it: PolicyCard) -> str:
     return f"{times}, {seconds(it.initial)} to {duration(it.longest)} apart{end}"
 
 
+_DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def times(it: str) -> str:
+    """Say when a schedule runs; times of cron that would take a longer sentence are left as they are."""
+    cron, bracket, zone = it.partition(" (")
+    fields = cron.split()
+    if len(fields) != 5 or fields[3] != "*":
+        return it
+    minute, hour, day, _, weekday = fields
+    said = _often(minute) if (hour, day, weekday) == ("*", "*", "*") else ""
+    days = _days(day, weekday)
+    if minute.isdecimal() and hour.isdecimal() and days:
+        said = f"{days} at {int(hour):02}:{int(minute):02}"
+    return f"{said}{bracket}{zone}" if said else it
+
+
+def _often(minute: str) -> str:
+    """Say how often something runs within each hour; empty if no short words do."""
+    if minute in ("*", "*/1"):
+        return "every minute"
+    step = minute.removeprefix("*/")
+    if step != minute and step.isdecimal() and 60 % (int(step) or 7) == 0:
+        return f"every {int(step)} min"
+    return f"each hour at {int(minute)} min past" if minute.isdecimal() else ""
+
+
+def _days(day: str, weekday: str) -> str:
+    """Say on which days something runs; empty if no short words do."""
+    if (day, weekday) == ("*", "*"):
+        return "each day"
+    if weekday == "*":
+        return f"on day {day} of each month" if day.isdecimal() else ""
+    first, to, last = weekday.partition("-")
+    numbers = [first, last] if to else [first]
+    if day != "*" or any(each not in tuple("01234567") for each in numbers):
+        return ""
+    names = [_DAYS[int(each)] for each in numbers]
+    return " to ".join(names) if to else f"each {names[0]}"
+
+
 def page_of(group: str) -> str:
     """Return the address of the page of a listener's group, beneath the root of the console."""
     return f"/listeners/{quote(group, safe='')}"
@@ -81,5 +122,6 @@ FILTERS: Mapping[str, object] = {
     "per_second": per_second,
     "seconds": seconds,
     "policy": policy,
+    "times": times,
     "duration": duration,
 }

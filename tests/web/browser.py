@@ -199,7 +199,8 @@ def opened(chromium: Browser, allowed: Sequence[str] = REFUSALS) -> Iterator[Pag
         yield page
     finally:
         context.close()
-    assert [each for each in faults if not any(known in each for known in allowed)] == []
+    found = [each for each in faults if not any(known in each for known in allowed)]
+    assert found == []
 
 
 def log_in(page: Page, address: str, token: str = ANN) -> None:

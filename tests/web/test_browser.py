@@ -39,6 +39,15 @@ from tests.website.checks import SCHEMES
 #: The addresses of the actions that a page offers.
 _OFFERED = """[...document.querySelectorAll("[href^='/actions/'], [action^='/actions/']")]
     .map((it) => it.getAttribute("href") || it.getAttribute("action"))"""
+#: Sends the forms of actions; returns the status of the answer to each.
+_SEND = """async (forms) => {
+  const headers = { "X-Lightbus-Console": "1", "Content-Type": "application/x-www-form-urlencoded" };
+  const answers = {};
+  for (const [name, body] of Object.entries(forms)) {
+    answers[name] = (await fetch(`/actions/${name}`, { method: "POST", headers, body })).status;
+  }
+  return answers;
+}"""
 #: The route of a page that needs no permission, and is there for everybody who looks.
 FOR_ALL = [view.path for view in VIEWS if "{" not in view.path] + ["/events", "/dead", "/audit"]
 #: The forms that are looked at each time: one of each kind.
@@ -185,6 +194,11 @@ def test_each_role_sees_what_it_may_do_and_nothing_else(bus: Bus, chromium: Brow
             if "drop" not in may:
                 page.goto(f"{bus.address}{them['/actions/drop'][0]}")
                 assert "You may not do this" in page.locator("main").inner_text()
+            # As a page of the console would send it, if it had such a form.
+            sent = {name: them[f"/actions/{name}"][0].partition("?")[2] for name in needed.keys() - may}
+            before = bus.server.execute("XLEN", "lightbus:audit")
+            assert page.evaluate(_SEND, sent) == dict.fromkeys(sent, 403), token
+            assert bus.server.execute("XLEN", "lightbus:audit") == before
 
 
 def test_everything_from_the_bus_is_text(bus: Bus, chromium: Browser) -> None:
@@ -223,6 +237,7 @@ def test_a_page_renews_itself_and_disturbs_nobody(bus: Bus, chromium: Browser) -
             reach(page, selector)
             page.evaluate("document.activeElement.dataset.old = '1'")
             page.wait_for_selector(f"{selector}:focus-visible:not([data-old])")
+        _charts_that_are_gone_leave_nothing(bus, page)
         page.goto(bus.address)
         page.evaluate(
             "document.addEventListener('htmx:beforeRequest', (e) => { window.refused = e.defaultPrevented })"
@@ -234,7 +249,15 @@ def test_a_page_renews_itself_and_disturbs_nobody(bus: Bus, chromium: Browser) -
             return page.evaluate("window.refused") is True
 
         eventually(is_refused, 60)
-        page.evaluate("getSelection().removeAllRanges()")
+        page.keyboard.press("Escape")
+        assert page.evaluate("String(getSelection())") == ""
+        # Nobody looks; whoever does again sees what is new at once.
+        page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+        page.evaluate("window.refused = false")
+        eventually(lambda: page.evaluate("window.refused === true"), 60)
+        page.evaluate("document.querySelector('h1').dataset.old = '1'")
+        page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_selector("h1:not([data-old])")
         assert not page.locator("#silence").is_visible()
         page.context.set_offline(True)
         page.wait_for_selector("#silence:visible")
@@ -255,14 +278,38 @@ def test_a_page_renews_itself_and_disturbs_nobody(bus: Bus, chromium: Browser) -
         eventually(lambda: page.evaluate("window.refused === true"), 60)
 
 
+def _charts_that_are_gone_leave_nothing(bus: Bus, page: Page) -> None:
+    """Renew a page with charts again and again: what was drawn before listens to nothing any more."""
+    page.goto(f"{bus.address}/listeners/shop-mailer")
+    page.wait_for_selector("figure canvas")
+    asking = page.context.new_cdp_session(page)
+    asking.send("Performance.enable")
+
+    def listening() -> int:
+        asking.send("HeapProfiler.collectGarbage")
+        found = asking.send("Performance.getMetrics")["metrics"]
+        return next(int(each["value"]) for each in found if each["name"] == "JSEventListeners")
+
+    counts = []
+    for _ in range(6):
+        page.evaluate("document.querySelector('h1').dataset.old = '1'")
+        page.evaluate("htmx.trigger('#page', 'seen')")
+        # What waits for a selector would hold what it has found.
+        page.locator("h1:not([data-old])").wait_for()
+        page.locator("figure canvas").first.wait_for()
+        counts.append(listening())
+    asking.detach()
+    assert counts[-1] - counts[1] < 20, counts
+
+
 @pytest.mark.timeout(300)
 def test_an_empty_bus_says_what_to_do(tmp_path: Path, redis_server: Server, chromium: Browser) -> None:
     project, port = Project(tmp_path, redis_server.url), free_port()
     (tmp_path / "tokens").write_text(f"ann {ANN}\n")
     address, found = f"http://localhost:{port}", Faults()
     try:
-        start(project, port, "--auth", "token", "--token-file", "tokens")
-        with opened(chromium, allowed=(*REFUSALS, "htmx:")) as page:
+        console = start(project, port, "--auth", "token", "--token-file", "tokens")
+        with opened(chromium, allowed=(*REFUSALS, "htmx:", "net::ERR_", "[object Event]")) as page:
             page.goto(address)
             page.wait_for_selector("#token:focus")
             found += faults_of(page)
@@ -283,6 +330,14 @@ def test_an_empty_bus_says_what_to_do(tmp_path: Path, redis_server: Server, chro
                 page.click("#logout")
             page.wait_for_selector("#token")
             page.reload()
+            page.wait_for_selector("#token")
+            # Whoever watches events is told that the console has ended; the next one asks for a token.
+            log_in(page, address)
+            page.goto(f"{address}/tail")
+            page.wait_for_selector("#pause")
+            assert console.terminate() == 0
+            page.wait_for_selector("#silence:visible")
+            start(project, port, "--auth", "token", "--token-file", "tokens")
             page.wait_for_selector("#token")
     finally:
         project.close()

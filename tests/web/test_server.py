@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartServer
+from tests.conftest import IS_WHOLE, StartServer
 from tests.guide.project import Project
 from tests.support.eventually import eventually
 from tests.support.processes import Process
@@ -172,6 +172,11 @@ _SLOW = (
     (f"POST /login HTTP/1.1\r\n{_FORM}", 400),
     ("GET /tail/stream HTTP/1.1\r\nHost: localhost\r\n\r\n", 60),
     ("GET /events.jsonl HTTP/1.1\r\nHost: localhost\r\n\r\n", 60),
+    # Of these, all is sent before it is taken.
+    *(
+        (f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n", 400 if IS_WHOLE else 40)
+        for path in ("/events", "/dead", "/calls", "/audit")
+    ),
 )
 
 

@@ -25,12 +25,15 @@ function drawChart(place) {
     axes: [{ ...axis(28), values: span > 300 ? "{HH}:{mm}" : "{HH}:{mm}:{ss}", space: 80 }, axis(68)],
     series: [{ label: "at", value: "{HH}:{mm}:{ss}" }, ...series],
   };
-  place.replaceChildren();
-  new uPlot(options, [times, ...lines.map(([, values]) => values)], place);
+  return new uPlot(options, [times, ...lines.map(([, values]) => values)], place);
 }
 
+// What is drawn now: it listens to the window, so that one that is only gone from the page would stay for ever.
+let drawn = [];
+
 function drawCharts() {
-  document.querySelectorAll("[data-chart]").forEach(drawChart);
+  drawn.forEach((it) => it.destroy());
+  drawn = [...document.querySelectorAll("[data-chart]")].map(drawChart);
 }
 
 document.addEventListener("DOMContentLoaded", drawCharts);
