@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from lightbus.values.typed import NamedTwice, fields_once
+
 
 def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
     """Read ``name=value`` pairs; a value is JSON where it parses, else a string.
@@ -22,13 +24,14 @@ def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
         The arguments by name.
 
     Raises:
-        UsageError: A pair has no ``=``, or ``whole`` is not a JSON object.
+        UsageError: A pair has no ``=``, a name stands twice, or ``whole`` is not a JSON object.
     """
+    named = set()
     values: dict[str, Any] = {}
     if whole is not None:
         try:
             # The bus carries NaN and Infinity, and `lightbus call` prints them.
-            values = json.loads(whole, parse_float=_finite)
+            values = json.loads(whole, parse_float=_finite, object_pairs_hook=fields_once)
         except (ValueError, RecursionError) as e:
             raise click.UsageError(f"--json is not JSON: {e}") from e
         if not isinstance(values, dict):
@@ -37,8 +40,13 @@ def parse(pairs: Sequence[str], whole: str | None) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise click.UsageError(f"{pair!r} is not an argument; write name=value")
+        if name in named:
+            raise click.UsageError(f"{name!r} is given twice")
+        named.add(name)
         try:
             values[name] = _loads(value)
+        except NamedTwice as e:
+            raise click.UsageError(f"{name}: {e}") from e
         except (ValueError, RecursionError):
             values[name] = value
     return values
@@ -58,7 +66,7 @@ def split(name: str) -> tuple[str, str]:
 
 def _loads(text: str) -> Any:
     """Read JSON as its standard has it: ``NaN`` may be a name, and Python makes infinity of ``1e999``."""
-    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=fields_once)
 
 
 def _refuse(text: str) -> None:

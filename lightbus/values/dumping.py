@@ -25,8 +25,8 @@ from .misfit import Misfit, shown
 from .models import answering, difference, dump_model
 from .objects import is_model, keywords_of, sent_fields, struct_tag, unsent_fields
 
-#: The most levels that lists and objects may have.
-MAX_DEPTH: Final = 100
+#: The most levels that lists and objects may have: a message may have 64, and two of these are its own.
+MAX_DEPTH: Final = 62
 
 _LEAST_INT: Final = -(2**63)
 _GREATEST_INT: Final = 2**64 - 1

@@ -118,6 +118,7 @@ def test_an_edited_event_is_handled_as_it_is_now_if_it_fits_the_contract(shop: P
         ("{}", "username"),
         ("[1]", "the arguments must be an object"),
         ("{", "that is no JSON"),
+        ('{"username": "eve", "username": "ann"}', "'username' stands twice"),
         (None, "there is no terminal"),
     ):
         words = () if given is None else ("--kwargs", given)

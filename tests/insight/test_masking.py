@@ -304,6 +304,14 @@ def test_hidden_values_stay_in_what_somebody_edits_who_does_not_see_them() -> No
     assert restore(edited, shown, original)["one"]["email"] == "of@their.own"
 
 
+def test_what_is_deeper_than_anything_that_is_sent_is_refused_in_a_sentence() -> None:
+    deep: Any = MASK
+    for _ in range(900):
+        deep = {"a": deep}
+    with pytest.raises(InvalidParameters, match="nested more than"):
+        restore({"note": deep}, {"note": "x"}, {"note": "x"})
+
+
 @pytest.mark.parametrize(
     "edited",
     [

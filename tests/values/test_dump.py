@@ -21,6 +21,7 @@ import pytest
 from lightbus import values
 from lightbus.exceptions import ValidationError
 from lightbus.serializers import json_bytes, read_json
+from lightbus.values.dumping import MAX_DEPTH
 
 
 class Colour(enum.Enum):
@@ -189,12 +190,12 @@ def test_an_object_that_sends_itself_forever_is_an_error() -> None:
         values.dump(Endless())
 
 
-def test_what_lies_less_than_100_deep_is_sent() -> None:
+def test_what_is_less_deep_than_a_message_may_be_is_sent() -> None:
     deep: Any = 1
-    for _ in range(100):
+    for _ in range(MAX_DEPTH):
         deep = [deep]
     assert values.dump(deep) == deep
-    with pytest.raises(ValidationError, match="100 deep"):
+    with pytest.raises(ValidationError, match=f"{MAX_DEPTH} deep"):
         values.dump([deep])
 
 

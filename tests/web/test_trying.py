@@ -104,6 +104,10 @@ def test_all_arguments_may_be_given_as_json() -> None:
         ({**WHOLE, "/more": "{"}, "more: that is no JSON at line 1, column 2"),
         ({"json": "[]"}, "the arguments as JSON are an object"),
         ({"json": "["}, "the JSON of all arguments: that is no JSON"),
+        ({"json": "{" * 9}, "the JSON of all arguments: that is no JSON at line 1, column 2"),
+        ({"json": "[" * 100_000}, "the JSON of all arguments: that is no JSON: it is too deep"),
+        ({"json": '{"a": 1, "a": 2}'}, "the JSON of all arguments: 'a' stands twice in one object"),
+        ({**WHOLE, "/more": '{"x": [{"a": 1, "a": 2}]}'}, "more: 'a' stands twice in one object"),
     ],
 )
 def test_what_can_not_be_is_told_with_its_place(values: Mapping[str, str], told: str) -> None:

@@ -6,6 +6,7 @@ import json
 import string
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lightbus import values
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.transports import port
 from lightbus.transports.port import MAX_BYTES
 from lightbus.transports.redis import codec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key, stream_key
+from lightbus.values.dumping import MAX_DEPTH
 
 CAPTURE = json.loads((Path(__file__).parent / "lightbus-1.3-commands.json").read_text())
 COMMANDS: list[list[str]] = CAPTURE["commands"]
@@ -138,29 +142,51 @@ class TestLimits:
         with pytest.raises(InvalidMessage, match="bytes"):
             codec.decode_event([*entry(EventMessage("auth", "happened")), b":a", half, b":b", half], "1-1")
 
-    @pytest.mark.parametrize("levels", [codec.MAX_DEPTH, codec.MAX_DEPTH + 1])
+    def test_what_readers_refuse_for_its_many_values_is_not_sent(self) -> None:
+        many = {"a": [1] * (port.MAX_NODES + 1)}
+        sent: list[Callable[[], object]] = [
+            lambda: encode_call(RpcMessage("auth", "check", many)),
+            lambda: codec.encode_event(EventMessage("auth", "happened", many)),
+            lambda: codec.encode_result(ResultMessage(many["a"], "1")),
+        ]
+        for send in sent:
+            with pytest.raises(InvalidMessage, match="more than 10000 nodes and would be refused: a message"):
+                send()
+        # Commas in a text are none, and so many values as are allowed arrive.
+        fits = RpcMessage("auth", "check", {"a": [1] * (port.MAX_NODES - 20), "b": "," * port.MAX_NODES})
+        assert codec.decode_call(encode_call(fits)).kwargs == fits.kwargs
+
+    def test_what_is_as_deep_as_can_be_sent_is_read(self) -> None:
+        deep = values.dump(nested(MAX_DEPTH))
+        call, event = RpcMessage("auth", "check", {"a": deep}), EventMessage("auth", "happened", {"a": deep})
+        assert codec.decode_call(encode_call(call)).kwargs == {"a": deep}
+        assert codec.decode_result(codec.encode_result(ResultMessage(deep, call.id))).result == deep
+        read, _ = codec.decode_event(entry(event), "1-1")
+        assert read is not None and read.kwargs == {"a": deep}
+
+    @pytest.mark.parametrize("levels", [port.MAX_DEPTH, port.MAX_DEPTH + 1])
     def test_levels(self, levels: int) -> None:
         blob = json.dumps(nested(levels)).encode()
-        if levels <= codec.MAX_DEPTH:
-            codec.check_limits(blob)
+        if levels <= port.MAX_DEPTH:
+            port.check_limits(blob)
         else:
             with pytest.raises(InvalidMessage, match="more than 64 levels"):
-                codec.check_limits(blob)
+                port.check_limits(blob)
 
     def test_many_lists_side_by_side_are_not_deep(self) -> None:
-        codec.check_limits(json.dumps([[[]]] * 1_000).encode())
+        port.check_limits(json.dumps([[[]]] * 1_000).encode())
 
-    @pytest.mark.parametrize("nodes", [codec.MAX_NODES - 1, codec.MAX_NODES + 1])
+    @pytest.mark.parametrize("nodes", [port.MAX_NODES - 1, port.MAX_NODES + 1])
     def test_nodes(self, nodes: int) -> None:
         blob = json.dumps([1] * nodes).encode()
-        if nodes < codec.MAX_NODES:
-            codec.check_limits(blob)
+        if nodes < port.MAX_NODES:
+            port.check_limits(blob)
         else:
             with pytest.raises(InvalidMessage, match="more than 10000 nodes"):
-                codec.check_limits(blob)
+                port.check_limits(blob)
 
     def test_brackets_and_commas_in_text_do_not_count(self) -> None:
-        codec.check_limits(json.dumps(['[{,"\\' * 20_000, "\\", '"' * 100]).encode())
+        port.check_limits(json.dumps(['[{,"\\' * 20_000, "\\", '"' * 100]).encode())
 
     def test_as_many_arguments_as_allowed_pass_and_one_more_does_not(self) -> None:
         kwargs = {f"a{n}": n for n in range(codec.MAX_FIELDS)}
@@ -285,6 +311,6 @@ class TestAnyBytes:
     @given(BYTES)
     def test_within_limits_or_not(self, blob: bytes) -> None:
         try:
-            codec.check_limits(blob)
+            port.check_limits(blob)
         except InvalidMessage:
             return

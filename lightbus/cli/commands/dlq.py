@@ -27,6 +27,7 @@ from lightbus.insight.dead_letters.fields import died_at
 from lightbus.manifest.model import Manifest
 from lightbus.options import parse_duration
 from lightbus.transports.events import DeadLetter
+from lightbus.values.typed import fields_once
 from lightbus.values.wording import ago, counted
 
 _REASONS = ("failed", "invalid", "invalid_message", "process_died")
@@ -173,7 +174,7 @@ def _arguments(letter: DeadLetter, given: str | None) -> dict[str, Any]:
     elif given == "-":
         given = sys.stdin.read()
     try:
-        kwargs = json.loads(given)
+        kwargs = json.loads(given, object_pairs_hook=fields_once)
     except (ValueError, RecursionError) as e:
         raise click.ClickException(f"that is no JSON: {e}; nothing was done") from None
     if not isinstance(kwargs, dict):

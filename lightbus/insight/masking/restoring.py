@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightbus.exceptions import InvalidParameters
+from lightbus.values.dumping import MAX_DEPTH
 
 from .texts import MASK
 
@@ -23,12 +24,14 @@ def restore(edited: Any, shown: Any, original: Any) -> Any:
         The value as they meant it.
 
     Raises:
-        InvalidParameters: A mask stands where nothing was hidden.
+        InvalidParameters: A mask stands where nothing was hidden, or the value is too deep to be sent.
     """
     return _restore(edited, shown, original, ())
 
 
 def _restore(edited: Any, shown: Any, original: Any, path: tuple[str, ...]) -> Any:
+    if len(path) > MAX_DEPTH:
+        raise InvalidParameters(f"the arguments are nested more than {MAX_DEPTH} deep, so they can't be sent")
     if isinstance(edited, str) and MASK in edited:
         if edited == shown == MASK:
             return original

@@ -23,7 +23,7 @@ from lightbus.transports.audit import Act
 from lightbus.transports.cards import Pause
 from lightbus.transports.events import ConsumerStatus, DeadLetter, GroupStatus
 from lightbus.transports.groups import StillRead
-from lightbus.transports.port import MAX_BYTES
+from lightbus.transports.port import MAX_BYTES, check_sendable
 from lightbus.transports.schema import SchemaTransport
 
 from .inbox import Inbox
@@ -266,4 +266,5 @@ def to_json(what: str, value: Any) -> bytes:
         raise InvalidMessage(f"{what} can't travel as JSON: {e}") from e
     if len(blob) > MAX_BYTES:
         raise InvalidMessage(f"{what} is {len(blob):,} bytes long; a message may have {MAX_BYTES:,}")
+    check_sendable(what, blob)
     return blob

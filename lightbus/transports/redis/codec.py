@@ -16,20 +16,15 @@ import msgspec
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage, is_message_id
 from lightbus.serializers import json_bytes, read_json
-from lightbus.transports.port import MAX_BYTES
+from lightbus.transports.port import MAX_BYTES, MAX_DEPTH, check_limits, check_sendable
 
 from .keys import REPLY_KEYS, reply_key
 
-MAX_DEPTH = 64
 MAX_FIELDS = 1_000
-MAX_NODES = 10_000
 
 _RETURN_PATH = re.compile(rf"redis\+key://({REPLY_KEYS})", re.ASCII)
 #: The beginning of the return paths of this version's callers.
 _OURS = f"redis+key://{reply_key('')}"
-# Possessive, and without need of its closing quote: hostile text is passed over just once.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 #: Bare fields beside an event's arguments: its own four, and some of features and of retries.
 _BARE_FIELDS = 32
 #: The most bytes of an entry whose names are kept: events of one kind have the same ones in the same order.
@@ -239,6 +234,8 @@ def encode_event(message: EventMessage) -> list[Any]:
         except _NOT_JSON as e:
             raise InvalidMessage(f"{message.canonical_name} can't travel: {name}: {e}") from e
         size += len(name) + len(blob)
+        if size <= MAX_BYTES:
+            check_sendable(f"{message.canonical_name}: {name}", blob)
         fields += (":" + name, blob)
     if size > MAX_BYTES:
         raise _too_large(message.canonical_name, size)
@@ -306,28 +303,6 @@ def _places(names: tuple[bytes, ...]) -> tuple[int, int, int | None, int, _Place
     return *own, arguments, tuple(bare.items())
 
 
-def check_limits(blob: bytes) -> None:
-    """Refuse JSON that would cost too much, before any of it is decoded.
-
-    Raises:
-        InvalidMessage: It is over the limit of bytes, levels or nodes.
-    """
-    if len(blob) > MAX_BYTES:
-        raise InvalidMessage(f"more than {MAX_BYTES} bytes")
-    opened = blob.count(b"[") + blob.count(b"{")
-    if opened <= MAX_DEPTH and opened + blob.count(b",") < MAX_NODES:
-        return
-    # Brackets and commas may stand in strings: only now is it worth taking those out.
-    bare = _STRING.sub(b"", blob)
-    if bare.count(b"[") + bare.count(b"{") + bare.count(b",") >= MAX_NODES:
-        raise InvalidMessage(f"more than {MAX_NODES} nodes")
-    depth = 0
-    for bracket in bare.translate(None, _NO_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise InvalidMessage(f"more than {MAX_DEPTH} levels")
-
-
 def decode_json(blob: bytes) -> Any:
     """Return the value of JSON, in which numbers may be infinite or none.
 
@@ -372,6 +347,7 @@ def _bounded(what: str, value: Mapping[str, Any]) -> bytes:
         raise InvalidMessage(f"{what} can't travel: {e}") from e
     if len(blob) > MAX_BYTES:
         raise _too_large(what, len(blob))
+    check_sendable(what, blob)
     return blob
 
 

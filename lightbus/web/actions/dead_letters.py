@@ -13,6 +13,7 @@ from lightbus.insight.dead_letters import edit, errands, get, settle
 from lightbus.insight.dead_letters.errands import Counted, Verb
 from lightbus.insight.masking import restore
 from lightbus.transports.events import DeadLetter
+from lightbus.values.typed import fields_once
 from lightbus.values.wording import counted
 from lightbus.web.asking import Asked
 from lightbus.web.pages.dead import filter_of
@@ -57,7 +58,7 @@ async def _plan_drop(asked: Asked) -> Plan:
 async def _edit(asked: Asked) -> Done:
     it = await _letter(asked)
     try:
-        given = json.loads(asked.fields.text("kwargs"))
+        given = json.loads(asked.fields.text("kwargs"), object_pairs_hook=fields_once)
     except (ValueError, RecursionError) as e:
         raise InvalidParameters(f"the arguments are no JSON: {e}") from None
     if not isinstance(given, dict):

@@ -22,10 +22,10 @@ from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.runtime.complaints import Complaints
 from lightbus.transports.audit import Act
 from lightbus.transports.cards import Card, Pause
-from lightbus.transports.port import Use
+from lightbus.transports.port import Use, check_limits
 from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
-from lightbus.transports.redis.codec import check_limits, decode_json, encode_json
+from lightbus.transports.redis.codec import decode_json, encode_json
 from lightbus.transports.redis.foreign import is_foreign
 from lightbus.transports.redis.keys import (
     SCHEMAS,

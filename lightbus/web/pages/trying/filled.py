@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightbus.exceptions import InvalidParameters
+from lightbus.values.typed import NamedTwice, fields_once
 
 from .fields import Field, Kind
 
@@ -80,7 +81,9 @@ def _read(text: str, kind: Kind, path: str) -> Any:
         return text
     if kind == "any":
         try:
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=fields_once)
+        except NamedTwice as e:
+            raise InvalidParameters(f"{_place(path)}: {e}") from None
         except (ValueError, RecursionError):
             return text
     if kind in ("json", "choice"):
@@ -102,9 +105,11 @@ def _read(text: str, kind: Kind, path: str) -> Any:
 
 def _json(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=fields_once)
+    except NamedTwice as e:
+        raise InvalidParameters(f"{place}: {e}") from None
     except (ValueError, RecursionError) as e:
-        told = getattr(e, "msg", "it is too deep")
+        told = "it is too deep" if isinstance(e, RecursionError) else getattr(e, "msg", str(e))
         where = f" at line {e.lineno}, column {e.colno}" if isinstance(e, json.JSONDecodeError) else ""
         raise InvalidParameters(f"{place}: that is no JSON{where}: {told}") from None
 
