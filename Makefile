@@ -73,7 +73,7 @@ soak: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp ## what can go wrong, for as long a
 	    --campaigns faults,cluster --seeds $(SEEDS) --seconds $(SECONDS) --servers $(SERVERS)
 	@LIGHTBUS_TEST_WHOLE=1 $(VENV)/bin/python -m pytest -n $(JOBS) \
 	    tests/commands/test_every_command.py tests/guide/test_surroundings.py tests/transports/test_scripts_refused.py \
-	    tests/web/test_browser.py tests/web/test_dead.py
+	    tests/web/test_browser.py tests/web/test_dead.py tests/web/test_server.py
 	@LIGHTBUS_TEST_ACL=1 $(VENV)/bin/python -m pytest -n $(JOBS) tests/transports
 	@for kind in valkey redis7; do for how in "" LIGHTBUS_TEST_ACL=1 LIGHTBUS_TEST_WAITING=bell; do \
 	    env LIGHTBUS_TEST_SPREAD=$$kind $$how \
