@@ -94,7 +94,7 @@ bench-peers: $(VENV)/.dev-stamp $(PEER_VENV)/.stamp $(RIVALS:%=.venv-peers/%/.st
 bench-growth: $(VENV)/.dev-stamp ## what grows with 1,000 APIs, 1,000 listeners, 64 processes and a million events (ARGS="--only apis")
 	@$(VENV)/bin/python -m benchmarks --growth $(ARGS)
 
-bench-console: $(VENV)/.dev-stamp ## the console's pages with 1,000 listeners, 500 processes and a million dead letters (ARGS="overview graph")
+bench-console: $(VENV)/.dev-stamp ## the console's pages with 1,000 listeners, 500 processes (ARGS="overview graph", ARGS="--letters 1000000 --events 200000")
 	@$(VENV)/bin/python -m benchmarks.console $(ARGS)
 	@$(VENV)/bin/python -m benchmarks.dead_letters
 

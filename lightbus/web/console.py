@@ -37,7 +37,7 @@ from .files import static_files
 from .flashes import SAID, Flashes
 from .looks import Looks
 from .reading import Kept, Seen
-from .rendering import Rendering
+from .rendering import Rendering, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _MOST_FIELDS = 20
 #: And of the query in an address.
 _MOST_ASKED = 100
 #: Seconds that the first look may keep a server from being ready: pages wait for the rest of it.
-_FIRST = 1.0
+_FIRST = 3.0
 #: The name in the audit of somebody who was not asked for one.
 _NOBODY_KNOWN = "anonymous"
 _SENTENCES = {
@@ -120,8 +120,9 @@ class Console:
 
             await self._guard(scope, receive, answer)
 
-    async def look_first(self) -> None:
-        """Look at the bus before anybody asks, so that the first page need not wait; a server calls this."""
+    async def get_ready(self) -> None:
+        """Do before anybody asks what the first pages would have to wait for; a server calls this."""
+        prepare()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST):
                 await self._looks.look()

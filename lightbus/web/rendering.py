@@ -52,6 +52,12 @@ def _templates() -> jinja2.Environment:
     return found
 
 
+def prepare() -> None:
+    """Read all templates, which else the first page of each kind does."""
+    for name in _templates().list_templates():
+        _templates().get_template(name)
+
+
 def part(template: str, **about: Any) -> str:
     """Return what is no whole page.
 

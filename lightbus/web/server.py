@@ -165,7 +165,7 @@ class _Alone(_Server):
     """Is there for people who are about to look, and has looked before they do."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._console.look_first()
+        await self._console.get_ready()
         await super().startup(sockets)
 
 

@@ -229,6 +229,9 @@ async def test_questions_about_many_groups_make_way_for_what_somebody_waits_for(
         assert calls_of(redis_server, "hmget") == 0 and not asking.done()
     assert await asking == names
     assert calls_of(redis_server, "hmget") > len(names)
+    # A bus has thousands of groups: six for each, and few for their stream.
+    asked = sum(calls_of(redis_server, name) for name in ("[xz]\\w+", "hmget"))
+    assert 6 * len(names) < asked < 6 * len(names) + 10
 
 
 def calls_of(server: Server, command: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -131,6 +132,30 @@ async def test_one_letter_is_replayed_or_dropped(redis_server: Server) -> None:
         assert (length(redis_server, DEAD), length(redis_server, RETRY)) == (0, 1)
         page = read((await browser.get("/dead")).text).words
         assert "No event was put aside" in page
+
+
+async def test_pages_show_at_once_what_was_done_however_long_a_look_is_good(redis_server: Server) -> None:
+    put_aside(redis_server, 3)
+    also = "web.allow=drop,pause"
+    async with browsing(also, "web.refresh=1h", url=redis_server.url) as browser:
+
+        async def words(path: str) -> str:
+            return read((await browser.get(path)).text).words
+
+        assert "3 dead letters, by what" in await words("/dead")
+        assert "paused" not in await words(f"/listeners/{GROUP}")
+        for left in (2, 1):
+            letter = {**PLACE, "id": f"176400000000{left}-0"}
+            assert (await act(browser, "drop", **letter, confirmed="yes")).status_code == 303
+            assert f"{left} dead letter" in await words("/dead")
+            numbers = (await browser.get("/metrics")).text
+            (line,) = re.findall(r"^lightbus_bus_listener_dead_letters{.*} (\S+)$", numbers, re.MULTILINE)
+            assert float(line) == left
+        redis_server.execute("XADD", DEAD, "*", *FIELDS, "origin", "9-0")
+        assert "1 dead letter" in await words("/dead"), "nobody has told the console, whose look is good"
+        assert (await act(browser, "pause", target=GROUP)).status_code == 303
+        assert "2 dead letters, by what" in await words("/dead")
+        assert "paused" in await words(f"/listeners/{GROUP}")
 
 
 async def test_an_edited_letter_keeps_what_was_hidden(redis_server: Server) -> None:
