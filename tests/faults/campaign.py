@@ -130,10 +130,12 @@ def finish(
     """
     cluster.stop_clients()
     left, drained_in = _drain(watcher)
-    dead = watcher.dead()
+    dead, holders = watcher.dead(), watcher.holders_of_dead()
     statuses = cluster.stop_hosts()
     lines = ledger.read(cluster.folder)
     verdict = judge(lines, left, dead, watcher.thefts, bound(lines), kept)
+    if verdict.wrong["foreign"]:
+        verdict.wrong["foreign"] += holders
     if cluster.users is not None:
         cluster.note_refused()
         verdict.wrong["refused"] = sorted(cluster.users.refused)

@@ -14,6 +14,8 @@ from .settings import LEASE
 from .watcher import Left, Theft
 
 MAX_DEATHS = DeliveryPolicy().max_deaths
+#: Seconds by which a replica may be behind when it is promoted.
+_LAG = 1.0
 #: Outcomes that say that a call never ran.
 NEVER_RAN = {"NoWorker", "TransportUnavailable", "QueueFull"}
 #: What a failed start of a listener may become.
@@ -103,14 +105,24 @@ class Events:
         )
 
     def is_held_up(self, listener: str, n: int) -> bool:
-        """Whether an event takes long: it is slow, or could not be acknowledged while nobody took it."""
+        """Whether an event takes long: it is slow, or could not be acknowledged while nobody took it.
+
+        Of one that began just before a replica was promoted, that may not know that it was acknowledged.
+        """
         runs = self.started[listener].get(n, ())
-        in_promotion = any(begin < run.time < end for run in runs for begin, end in self.promotions)
+        in_promotion = any(begin - _LAG < run.time < end for run in runs for begin, end in self.promotions)
         return self.kinds.get(n) == "slow" or in_promotion
 
+    def runs_of(self, listener: str, n: int) -> str:
+        """Say what kind an event is, and when it ran where: evidence of what nobody had expected."""
+        ends = [*self.finished[listener].get(n, ()), *self.failed[listener].get(n, ())]
+        runs = [
+            f"process {run.pid} from {run.time:.3f}{f' to {end:.3f}' if (end := _end_of(run, ends)) else ''}"
+            for run in self.started[listener].get(n, ())
+        ]
+        return f"{self.kinds.get(n, 'never fired')}: {', '.join(runs)}"
 
-#: Seconds by which a replica may be behind when it is promoted.
-_LAG = 1.0
+
 #: Errors of firing that say that nothing was stored.
 NEVER_STORED = {"TransportUnavailable", "StreamFull"}
 
@@ -192,7 +204,8 @@ def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Seque
         if reason == "process_died" and events.is_held_up(listener, n) and times >= MAX_DEATHS - 1:
             verdict.unlucky += 1
         else:
-            wrong["foreign"].append(f"{listener} {n} {reason}, started {times} times")
+            evidence = f"started {times} times ({events.runs_of(listener, n)})"
+            wrong["foreign"].append(f"{listener} {n} {reason}, {evidence}")
     for n, runs in finished.items():
         origins = Counter(run.words[2] for run in runs)
         verdict.duplicates += sum(origins.values()) - len(origins)

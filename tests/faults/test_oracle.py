@@ -129,9 +129,12 @@ def test_an_event_may_die_with_its_processes_only_where_it_takes_long() -> None:
         lines = ledger(*begun, *texts)
         return judge(lines, Left(), {"narrow": [], "wide": [(7, reason)]}, [], 9)
 
-    assert judged().wrong["foreign"] == ["wide 7 process_died, started 2 times"]
-    held_up = judged("9 9 promotion 2.5 4")
-    assert (held_up.wrong["foreign"], held_up.unlucky) == ([], 1)
+    assert judged("5.5 20 done wide 7 1-0").wrong["foreign"] == [
+        "wide 7 process_died, started 2 times (good: process 10 from 3.000, process 20 from 5.000 to 5.500)"
+    ]
+    for promotion in ("2.5 4", "5.5 8"):
+        held_up = judged(f"9 9 promotion {promotion}")
+        assert (held_up.wrong["foreign"], held_up.unlucky) == ([], 1)
     assert judged("9 9 promotion 6 8").wrong["foreign"]
     assert judged("9 9 promotion 2.5 4", reason="failed").wrong["foreign"]
 

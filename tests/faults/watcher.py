@@ -106,6 +106,8 @@ class Watcher:
     thefts: list[Theft] = field(default_factory=list)
     #: For each consumer, what it held when last seen.
     held: dict[str, set[Entry]] = field(default_factory=dict)
+    #: For each entry, who was seen to hold it, since when and in which delivery.
+    holders: dict[Entry, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._looking = threading.Lock()
@@ -143,6 +145,9 @@ class Watcher:
                     before = self._known.get(key)
                     if before is not None and before[0] != who and before[1] == count:
                         moved.append((key, before[0], who, count))
+                    if before != (who, count):
+                        since = f"{began:.3f} {who}, delivery {count}"
+                        self.holders.setdefault(key, []).append(since)
                     known[key] = (who, count)
                     held.setdefault(who, set()).add(key)
         till = time.monotonic()
@@ -171,6 +176,17 @@ class Watcher:
             entries: Any = self._at(group.keys.dead).xrange(group.keys.dead)
             found[group.listener] += [(int(fields[":n"]), fields["reason"]) for _, fields in entries]
         return found
+
+    def holders_of_dead(self) -> list[str]:
+        """For each dead letter of a message whose processes died, who was seen to hold it: evidence."""
+        told = []
+        for group in self.groups:
+            entries: Any = self._at(group.keys.dead).xrange(group.keys.dead)
+            for _, fields in entries:
+                if fields["reason"] == "process_died":
+                    seen = self.holders.get((group.listener, group.stream, fields["origin"]), ["nobody"])
+                    told.append(f"{group.listener} {fields[':n']} was held by: {'; '.join(seen)}")
+        return told
 
     def destroy_groups(self) -> None:
         """What an administrator should not do."""

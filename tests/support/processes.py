@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import signal
 import subprocess
@@ -189,8 +188,11 @@ class Process:
 
     def close(self) -> None:
         """Kill it and whatever it has started, and forget its output."""
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # It has ended, or was forked only just now and leads no session yet.
+            self._process.kill()
         self._process.wait()
         self._file.unlink(missing_ok=True)
 

@@ -74,7 +74,8 @@ class Leases:
                 await self._parts.transports().schema().hold(self.key(schedule), self.holder, 0)
         except (TimeoutError, LightbusException) as e:
             logger.warning(
-                "the lease of the schedule %s was not released, and runs out by itself: %s", schedule.name, e
+                "the lease of the schedule %s was not released, and runs out by itself: %s",
+                *(schedule.name, str(e) or "no answer in time"),
             )
 
     def key(self, schedule: Schedule) -> str:

@@ -230,7 +230,7 @@ class RedisRpcConsumer(RpcConsumer):
                 # Last: it stays in the register as long as its list may hold something.
                 await self.presence.leave()
         except (TimeoutError, *FAILURES) as e:
-            logger.warning("could not sign off from %s: %s", self._queue, e)
+            logger.warning("could not sign off from %s: %s", self._queue, str(e) or "no answer in time")
 
     def _encode(self, call: RpcMessage, result: ResultMessage) -> bytes:
         try:

@@ -109,7 +109,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             whole: The seconds that it has had in all until then.
             by_text: Whether a node of a cluster may not know the script that pushes it.
         """
-        loop = asyncio.get_running_loop()
+        loop, pipe = asyncio.get_running_loop(), self.pipe
         now = loop.time()
         timeout = deadline - now
         answer: asyncio.Future[ResultMessage] = loop.create_future()
@@ -117,7 +117,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         self._push(call, timeout, by_text=by_text)
         self._replies.expect(call)
         self._lookout.note(now)
-        due = self.pipe.deadlines.add(answer, deadline, whole)
+        due = pipe.deadlines.add(answer, deadline, whole)
         try:
             return await answer
         except TimeoutError:
@@ -127,9 +127,10 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
                 f"{message.canonical_name} was sent, but {e}; it may or may not have run", "unknown"
             ) from None
         except asyncio.CancelledError:
-            is_unsent = self.pipe.is_unsent(call)
+            # That of the time when it was called: one that is closed by now stays so.
+            is_unsent = pipe.is_unsent(call)
             call.cancel()
-            if not is_unsent and not self.pipe.is_closed:
+            if not is_unsent and not pipe.is_closed:
                 self._withdraw(message, blob, 1)
             raise
         finally:

@@ -1,0 +1,83 @@
+"""A bus closes at once, whatever is under way and whatever Redis does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+import lightbus
+from lightbus.bus.client import BusClient
+from lightbus.exceptions import BusAlreadyClosed
+from tests.support.eventually import eventually_async
+from tests.support.servers import Server
+
+#: Seconds within which all must have ended. What is under way has three times as much.
+WITHIN = 20.0
+
+
+class ClosingApi(lightbus.Api):
+    happened = lightbus.Event(parameters=("n",))
+
+    class Meta:
+        name = "closing"
+
+
+def _client(url: str) -> BusClient:
+    patience = {"rpc_timeout": f"{3 * WITHIN}s", "event_fire_timeout": f"{3 * WITHIN}s"}
+    limit = {"event_transport": {"redis": {"max_stream_length": 10}}}
+    client = lightbus.create(
+        {
+            "service_name": "tests",
+            "bus": {"redis": {"url": url, "command_timeout": f"{3 * WITHIN}s"}},
+            "apis": {"default": {**patience, **limit}},
+        }
+    ).client
+    client.register_api(ClosingApi())
+    return client
+
+
+async def _fail_by_closing(client: BusClient, tasks: Sequence[asyncio.Task[Any]]) -> None:
+    async with asyncio.timeout(WITHIN):
+        await client.close_async()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {BusAlreadyClosed}
+    # Nor has any of them opened another connection, which nobody would close.
+    assert [each for each in asyncio.all_tasks() if each.get_name().startswith("lightbus")] == []
+
+
+async def test_a_bus_closes_while_redis_does_not_answer(redis_server: Server) -> None:
+    client = _client(redis_server.url)
+    await client.fire_event("closing", "happened", {"n": 0})
+    redis_server.pause()
+    try:
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(each)
+            for n in range(20)
+            for each in (
+                client.fire_event("closing", "happened", {"n": n}),
+                client.call_rpc_remote("elsewhere", "run", {"n": n}),
+            )
+        ]
+        await asyncio.sleep(0.1)
+        assert not any(task.done() for task in tasks)
+        await _fail_by_closing(client, tasks)
+    finally:
+        redis_server.resume()
+
+
+async def test_a_bus_closes_while_events_wait_for_room(
+    redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.execute("XGROUP", "CREATE", "closing.*:stream", "tests-gone", "0", "MKSTREAM")
+    client, tasks = _client(redis_server.url), list[asyncio.Task[Any]]()
+
+    def fire_until_one_waits() -> bool:
+        tasks.append(asyncio.create_task(client.fire_event("closing", "happened", {"n": 0})))
+        return "is full of unacknowledged events" in caplog.text
+
+    await eventually_async(fire_until_one_waits)
+    waiting = [task for task in tasks if not task.done()]
+    await _fail_by_closing(client, waiting)
