@@ -10,17 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.guide.project import Project
 from tests.host.test_supervisor import alive, children
 from tests.support.eventually import eventually
-from tests.support.processes import Process
+from tests.support.processes import Process, clean_environment
 from tests.support.servers import Server
 from tests.support.terminal import opened_and_closed
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
+ROOT = Path(__file__).parents[2]
 
 MODULE = """
 import multiprocessing, os, subprocess, time
@@ -383,3 +385,22 @@ def test_what_runs_in_a_terminal_ends_with_it_in_good_order(
     )
     assert status == 0
     assert redis_server.execute("EXISTS", "lightbus:owner:a") == 0, "it has signed off"
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["imports", "runs"])
+def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_imported(tmp_path: Path, ends: bool) -> None:
+    cli = tmp_path / "lightbus" / "cli.py"
+    cli.parent.mkdir()
+    (cli.parent / "__init__.py").touch()
+    wait = "print('here', flush=True); time.sleep(1000)"
+    # What runs is told of it as Python tells it.
+    run = "def main():\n    try:\n        {wait}\n    except KeyboardInterrupt:\n        print('heard')"
+    cli.write_text(f"import time\n{wait if ends else run.replace('{wait}', wait)}\n")
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "import lightbus_command; lightbus_command.main()"
+    env = clean_environment({"PYTHONPATH": str(ROOT)})
+    # By -B, it is not forked from a process that has imported Lightbus already.
+    with Process([sys.executable, "-B", "-c", code], cwd=tmp_path, env=env) as program:
+        program.wait_for_line("here")
+        os.kill(program.pid, INT)
+        assert (program.wait(), program.output()) == ((-INT, "here\n") if ends else (0, "here\nheard\n"))
