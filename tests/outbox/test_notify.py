@@ -33,8 +33,8 @@ from .test_sqlalchemy import METADATA, place, url_of
 
 Way = Literal["django", "sqlalchemy", "asynchronous"]
 Write = Callable[[int], Awaitable[Any]]
-#: So long that a relay which waits for it is told from one that was woken.
-POLL = 30.0
+#: Longer than anything is waited for here: a relay that has sent an event was woken.
+POLL = 600.0
 
 
 @pytest.fixture(params=[True])
@@ -133,7 +133,6 @@ async def test_whoever_writes_wakes_the_relay_at_once_also_over_a_new_connection
 ) -> None:
     async with way_of(name, notifying, databases, django) as (remote, write):
         async with relaying(notifying, remote()) as relay:
-            started = time.monotonic()
             for number in range(5):
                 await write(number)
                 await fired(redis_server, number + 1)
@@ -144,7 +143,6 @@ async def test_whoever_writes_wakes_the_relay_at_once_also_over_a_new_connection
             await fired(redis_server, 6)
             await write(6)
             await fired(redis_server, 7)
-    assert time.monotonic() - started < POLL
 
 
 @pytest.mark.parametrize("notifying", [False], indirect=True)
@@ -173,13 +171,11 @@ async def test_a_lost_sign_costs_no_more_than_poll(
 async def test_through_pgbouncer_writers_wake_a_relay_that_goes_around_it(
     notifying: BusPath, databases: Databases, django: Outbox, redis_server: Server, name: Way, pgbouncer: int
 ) -> None:
-    started = time.monotonic()
     async with way_of(name, notifying, databases, django, writer=pgbouncer) as (remote, write):
         async with relaying(notifying, remote()):
             for number in range(8):
                 await write(number)
                 await fired(redis_server, number + 1)
-    assert time.monotonic() - started < POLL
 
 
 @pytest.mark.parametrize("name", ["django", "sqlalchemy", "asynchronous"])

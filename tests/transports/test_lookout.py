@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 import uuid
+from typing import Any
 
 import pytest
 
 from lightbus.exceptions import LightbusTimeout, NoWorker, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.redis.rpc import presence
+from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
 from .conftest import Ports, expiry_key, settled, take_call
@@ -59,9 +61,13 @@ class TestWhenTheOnlyServerDies:
 
     async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports) -> None:
         dying = await any_ports.serve(any_ports.rpc())
-        calling = any_ports.run(any_ports.rpc().call(RpcMessage("auth", "check"), 30))
+        caller: Any = any_ports.rpc()
+        calling = any_ports.run(caller.call(RpcMessage("auth", "check"), 60))
         await take_call(dying)
-        await asyncio.sleep(0.1)
+        # Its caller has seen that it was served.
+        await eventually_async(
+            lambda: [each.was_served for each in caller._replies.expected.values()] == [True]
+        )
         await any_ports.abandon(dying)
         with pytest.raises(WorkerLost, match=r"auth\.check: the process that ran it died"):
             await calling

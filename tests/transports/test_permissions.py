@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ from lightbus.options import Secret
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.events import Delivery, EventTransport
 from lightbus.transports.redis.keys import GroupKeys
+from lightbus.transports.redis.link.refusals import ReplyError
 from tests.support.eventually import eventually_async
 from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server, ServerPool
@@ -124,6 +127,26 @@ async def test_what_is_missing_is_shown_until_it_is_granted_though_the_look_for_
     may(any_redis)
     await settling
     await settled(lambda: _is_empty(transport))
+
+
+async def test_a_refusal_is_excused_however_long_the_event_loop_was_held_up_meanwhile(
+    redis_server: Server, redis_ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport: Any = user_of(redis_server, redis_ports)
+    await transport.open()
+    permissions = transport.session.permissions
+    permissions.know("nothing", [], transport.obstacles)
+    refusal, loop = ReplyError("NOPERM this user may not do that"), asyncio.get_running_loop()
+
+    async def look(*_: Any) -> list[Any]:
+        permissions.note(refusal)
+        time.sleep(0.05)  # noqa: ASYNC251 - what holds up the loop
+        loop.call_soon(loop.call_soon, permissions.excuse, [refusal])
+        return []
+
+    monkeypatch.setattr("lightbus.transports.redis.link.permissions.look", look)
+    await permissions._look()
+    assert list(transport.obstacles) == []
 
 
 async def test_what_runs_again_is_not_acknowledged_where_it_may_not_be_deleted(

@@ -202,6 +202,17 @@ async def test_what_was_written_and_not_answered_is_in_doubt(proxy: Proxy, redis
     await piped(proxy.url, work)
 
 
+async def test_each_command_that_finds_no_connection_has_an_error_of_its_own() -> None:
+    """With one for all, the traceback of each would have the lines of all others."""
+    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(f"redis://127.0.0.1:{free_port()}/0"))), 5)
+    sent = [pipe.send("PING") for _ in range(2)]
+    await asyncio.wait(sent)
+    one, other = (each.exception() for each in sent)
+    assert isinstance(one, TransportUnavailable) and str(one) == str(other)
+    assert one is not other
+    await pipe.close()
+
+
 async def test_a_half_open_connection_is_found_and_replaced(proxy: Proxy) -> None:
     async def work(pipe: Pipe) -> None:
         await pipe.open()

@@ -80,24 +80,42 @@ async def full(transport: EventTransport, after_each: Callable[[], Awaitable[Non
     return await eventually_async(named)
 
 
+async def kept_near(most: int, fire_some: Callable[[], Awaitable[int]]) -> None:
+    """Go on firing past the length, until the stream is kept near it: on a busy machine trimming may lag."""
+
+    async def near() -> int:
+        left = await fire_some()
+        return left if left <= most + 2 * NODE else 0
+
+    for _ in range(20):
+        await fire_some()
+    assert await eventually_async(near) >= most
+
+
 async def test_a_stream_is_kept_near_its_length(any_ports: Ports, any_redis: Server, eager: None) -> None:
     transport = any_ports.events(max_stream_length=200)
     consumer = await any_ports.listen(transport)
-    for _ in range(20):
+
+    async def fire_and_handle() -> int:
         await fire(transport, 50)
         await handle(consumer, 50)
         await asyncio.sleep(0.006)
-    assert 200 <= length(any_redis) <= 200 + 2 * NODE
+        return length(any_redis)
+
+    await kept_near(200, fire_and_handle)
 
 
 async def test_a_stream_without_listeners_is_kept_near_its_length(
     any_ports: Ports, any_redis: Server, eager: None
 ) -> None:
     transport = any_ports.events(max_stream_length=200)
-    for _ in range(20):
+
+    async def fire_some() -> int:
         await fire(transport, 50)
         await asyncio.sleep(0.006)
-    assert 200 <= length(any_redis) <= 200 + 2 * NODE
+        return length(any_redis)
+
+    await kept_near(200, fire_some)
 
 
 async def test_a_stream_without_a_limit_is_never_trimmed(redis_ports: Ports, redis_server: Server) -> None:
@@ -228,12 +246,20 @@ async def test_the_oldest_are_dropped_and_counted_where_that_is_wanted(
     consumer = await any_ports.listen(transport)
     await fire(transport, 20)
     await handle(consumer, 20)
-    for _ in range(20):
+    fired = 0
+
+    async def fire_some() -> int:
+        nonlocal fired
         await fire(transport, 50)
+        fired += 50
         await asyncio.sleep(0.006)
+        return length(any_redis)
+
+    await kept_near(200, fire_some)
+    metrics = transport.metrics.events_dropped
+    # The trimmer counts a moment after it has dropped them.
+    await eventually_async(lambda: metrics.total(STREAM) == fired - length(any_redis))
     left = length(any_redis)
-    assert 200 <= left <= 200 + 2 * NODE
-    assert transport.metrics.events_dropped.total(STREAM) == 1_000 - left
     (said,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
     assert said.startswith(f"{STREAM} is full: ") and "when_full: drop_oldest" in said
     # The listener goes on with those that are left.

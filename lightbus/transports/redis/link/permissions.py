@@ -33,6 +33,8 @@ LACKING = "this user of Redis lacks a permission without which nothing could be 
 _TIMEOUT = 5.0
 #: Seconds from a refusal to the first look.
 _FIRST = 0.02
+#: Turns of the event loop in which one that was held up meanwhile still lets a refusal be excused.
+_TURNS = 10
 #: Seconds between looks while something is missing.
 _AGAIN = 1.0
 #: Seconds for which a refusal that no look explains is shown.
@@ -372,8 +374,11 @@ class Permissions:
             self._refusal = None  # It is explained.
         # One that came just now may still be excused.
         is_told = asyncio.get_running_loop().time() >= self._refused_at + _FIRST
-        if not said and self._refusal is not None and is_told:
-            said = [f"Redis at {self._connector.address} does not allow it: {self._refusal}"]
+        if not said and (refusal := self._refusal) is not None and is_told:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            if self._refusal is refusal:
+                said = [f"Redis at {self._connector.address} does not allow it: {refusal}"]
         self._show(said)
         return bool(found)
 

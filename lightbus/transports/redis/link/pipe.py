@@ -384,8 +384,10 @@ class Pipe(Channel):
                 continue
             if self._was_connected:
                 self._waiting.append(batch)
-            else:
-                fail(batch.future, error)
+            else:  # With one error for all, everybody who waits would add to its traceback.
+                own = TransportUnavailable(*error.args)
+                own.__cause__ = error.__cause__
+                fail(batch.future, own)
 
     def _drop(self, error: Exception) -> None:
         lost, self._written = self._written, deque()
