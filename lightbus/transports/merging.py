@@ -37,9 +37,10 @@ class LetterId:
             ValueError: It is none.
         """
         found = NATIVE_ID.fullmatch(text)
-        if found is None or max(int(found[1]), int(found[2])) >= _LAST:
+        milliseconds, number = (int(found[1]), int(found[2])) if found is not None else (_LAST, 0)
+        if milliseconds >= _LAST or number >= _LAST:
             raise ValueError(f"{text[:50]!r} is no id of a dead letter")
-        return cls(int(found[1]), int(found[2]))
+        return cls(milliseconds, number)
 
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.number}"

@@ -52,7 +52,8 @@ async def put_aside(host: Hosted, *skus: str) -> None:
     broken.update(skus)
     for sku in skus:
         await host.bus.store.refused.fire_async(sku=sku)
-    await host.settle_async()
+    # They may be hundreds, on a busy machine.
+    await host.settle_async(60)
 
 
 async def left(client: BusClient, chosen: Filter | None = None) -> list[str]:

@@ -76,6 +76,22 @@ async def test_what_is_read_again_runs_once_whatever_became_of_it(
     assert await handle(consumer, 5) == dict.fromkeys(NAMES, False), "not taken for handled"
 
 
+async def test_what_is_read_again_from_the_start_or_skipped_is_told_without_a_look_at_each_event(
+    redis_ports: Ports, redis_server: Server
+) -> None:
+    transport = redis_ports.events()
+    await leave_every_fate(redis_ports, transport, redis_server)
+    status = await status_of(transport, "shop-old")
+    assert status is not None
+    redis_server.execute("CONFIG", "RESETSTAT")
+    plans = [await transport.plan_seek(status, to) for to in ("start", "end")]
+    assert [(plan.again, plan.skipped) for plan in plans] == [(4, 0), (0, 1)]
+    assert b"cmdstat_eval" not in redis_server.execute("INFO", "commandstats")
+    await redis_ports.fire(transport, "late")
+    late = await transport.plan_seek(status, "end")
+    assert late.skipped == 2, "it is counted, since the status is older than the event"
+
+
 async def test_what_lies_before_the_place_stays_as_it_is(any_ports: Ports, any_redis: Server) -> None:
     transport = any_ports.events()
     _, _, third, *_ = await leave_every_fate(any_ports, transport, any_redis)

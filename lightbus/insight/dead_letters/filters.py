@@ -6,11 +6,14 @@ import hashlib
 import re
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lightbus.transports.events import DeadLetter
 
 _CLASS = re.compile(r"[A-Za-z_][\w.]*(?=\()")
 _FRAME = re.compile(r'^[\s|]*File "([^"\n]+)", line (\d+), in (\S+)', re.MULTILINE)
+#: The longest trace of which it is kept where it was raised, in characters.
+_LONGEST_KEPT = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +39,34 @@ class Fingerprint:
     @classmethod
     def of(cls, letter: DeadLetter) -> Fingerprint:
         """Return the fingerprint of a letter."""
-        # The last one is where it was raised.
-        frame = next(iter(deque(_FRAME.finditer(letter.trace), maxlen=1)), None)
+        # Very many letters may have one cause, and the same trace.
+        raised = _raised if len(letter.trace) <= _LONGEST_KEPT else _raised.__wrapped__
         error = _CLASS.match(letter.error)
         return cls(
             letter.group,
             letter.message.canonical_name if letter.message.api_name else "",
             letter.reason,
             error[0] if error else "",
-            f"{frame[1]}:{frame[2]}" if frame else "",
-            frame[3] if frame else "",
+            *raised(letter.trace),
         )
 
     @property
     def digest(self) -> str:
         """A short name of it, from which nothing of the letters can be read."""
-        parts = (self.group, self.event, self.reason, self.error, self.raised_at)
-        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return _digest(self.group, self.event, self.reason, self.error, self.raised_at)
+
+
+@lru_cache(maxsize=256)
+def _raised(trace: str) -> tuple[str, str]:
+    """Return the file and line where an error was raised, and the function; empty if that is not known."""
+    # The last one is where it was raised.
+    frame = next(iter(deque(_FRAME.finditer(trace), maxlen=1)), None)
+    return (f"{frame[1]}:{frame[2]}", frame[3]) if frame else ("", "")
+
+
+@lru_cache(maxsize=256)
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

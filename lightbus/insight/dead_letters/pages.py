@@ -11,6 +11,7 @@ from heapq import heapify, heappop, heapreplace
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import InvalidParameters, TransportUnavailable
 from lightbus.transports.events import DeadLetter, DeadPlace, EventTransport, LetterId
+from lightbus.transports.merging import age_of
 
 from .filters import Filter
 
@@ -237,5 +238,4 @@ class Walk:
 
 
 def _age(letter: DeadLetter) -> tuple[int, int, str]:
-    found = LetterId.read(letter.id)
-    return -found.milliseconds, -found.number, letter.place
+    return *age_of(letter.id), letter.place

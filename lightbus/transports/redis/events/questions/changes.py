@@ -154,8 +154,14 @@ async def plan_seek(pipe: Channel, status: GroupStatus, to: str) -> Seek:
         place = _place(to, facts["last-generated-id"].decode())
         read = await _read_till(pipe, stream, group)
         is_back = _parts(place) < _parts(read)
-        again = await _count(pipe, stream, place, read) if is_back else 0
-        skipped = 0 if is_back else await _count(pipe, stream, read, place)
+        # As long as it was not fired meanwhile, what comes before and behind the group is known: there may be
+        # hundreds of thousands of both, of which else each has to be looked at.
+        is_known = status.lag_is_exact and status.fired is not None and status.fired == facts["entries-added"]
+        if is_known and (place == "0-0" or place == facts["last-generated-id"].decode()):
+            again, skipped = (facts["length"] - status.lag, 0) if is_back else (0, status.lag)
+        else:
+            again = await _count(pipe, stream, place, read) if is_back else 0
+            skipped = 0 if is_back else await _count(pipe, stream, read, place)
         following = await pipe.send("XRANGE", stream, f"({place}", "+", "COUNT", 1)
         first = following[0][0].decode() if following else ""
         oldest = facts["first-entry"]

@@ -94,7 +94,7 @@ async def before(
                 break
             first = f"({entries[-1][0].decode()}"
             # Events may be large: no reply is of many megabytes.
-            read = sum(len(value) for _, fields in entries for value in fields)
+            read = sum(sum(map(len, fields)) for _, fields in entries)
             size = max(1, min(_LARGEST_PAGE, 4 * size, len(entries) * _PAGE_BYTES // max(1, read)))
     return found
 
