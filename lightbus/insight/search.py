@@ -31,7 +31,9 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
 }
 _COMPARED = re.compile(f"({'|'.join(_OPERATORS)})(.*)", re.DOTALL)
-_STEP = re.compile(r"""\.?([A-Za-z_][\w-]*|\*)|\[(?:(-?\d+|\*)|'([^']*)'|"([^"]*)")\]""")
+_STEP = re.compile(r"""\.?([A-Za-z_][\w-]*|\*)|\[(?:(-?\d{1,18}|\*)|'([^']*)'|"([^"]*)")\]""")
+#: Python reads no number of thousands of digits.
+_NUMBER = re.compile(r"\d{1,18}")
 _ANY = object()
 
 
@@ -42,7 +44,7 @@ def comparison(text: str) -> Callable[[int], bool]:
         InvalidParameters: It is none.
     """
     found = _COMPARED.fullmatch(text) or _COMPARED.fullmatch(f"={text}")
-    if found is None or not found[2].strip().isdecimal():
+    if found is None or not _NUMBER.fullmatch(found[2].strip()):
         raise InvalidParameters(f"{text!r} is no version; write 1, '<2', '<=2', '>2', '>=2' or '!=2'")
     compare, wanted = _OPERATORS[found[1]], int(found[2])
     return lambda number: compare(number, wanted)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import lightbus
+from lightbus.transports.redis.events.questions.notes import notes_of
 from tests.support.eventually import eventually
 
 from .conftest import GROUP, PAYLOAD, QUEUE, STREAM, Stage, good_call, good_event
@@ -180,3 +181,9 @@ def test_a_listener_goes_on_beside_a_retry_stream_that_is_none(stage: Stage) -> 
     due = "the consumer group shop-note can't take up events again that are due"
     assert about == ["reading events as shop-note", due]
     is_repaired(stage, RETRY)
+
+
+@pytest.mark.parametrize("count", [b"9" * 5_000, b"x", b"", b"-1"])
+def test_a_note_that_should_be_a_count_and_is_none_counts_nothing(count: bytes) -> None:
+    made = [None, None, None, count, None, None]
+    assert notes_of([made, made]).made == b"0"

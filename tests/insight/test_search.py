@@ -29,7 +29,7 @@ def test_a_version_is_a_number_or_a_comparison(text: str, meant: list[int]) -> N
     assert [version for version in (1, 2, 3) if comparison(text)(version)] == meant
 
 
-@pytest.mark.parametrize("text", ["", "x", "<", "1.5", "-1", "<>1", "2 3"])
+@pytest.mark.parametrize("text", ["", "x", "<", "1.5", "-1", "<>1", "2 3", "9" * 5_000, "<" + "9" * 5_000])
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameters, match="is no version; write 1"):
         comparison(text)
@@ -83,7 +83,9 @@ def test_what_is_no_number_is_found_by_its_name(text: str, fits: bool) -> None:
     assert argument_test(text)({"value": float("inf") - float("inf")}) is fits
 
 
-@pytest.mark.parametrize("text", ["", "name", "=x", "$=x", "a..b=1", "a[?(@.x)]=1", "a[1:2]=1", "a b=1"])
+@pytest.mark.parametrize(
+    "text", ["", "name", "=x", "$=x", "a..b=1", "a[?(@.x)]=1", "a[1:2]=1", "a b=1", f"a[{'9' * 5_000}]=1"]
+)
 def test_what_is_no_search_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InvalidParameters, match=r"is no search; write PATH=VALUE"):
         argument_test(text)

@@ -67,4 +67,5 @@ def _notes(own: Any, former: Sequence[bytes | None]) -> Notes:
 
 
 def _count(value: bytes | None) -> int:
-    return int(value) if value is not None and value.isdigit() else 0
+    # Python reads no number of thousands of digits, which a stranger may have written there.
+    return int(value) if value is not None and value.isdigit() and len(value) < 20 else 0

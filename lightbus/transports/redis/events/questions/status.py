@@ -31,7 +31,7 @@ _COUNTED = 1_000
 #: Without a script, up to so many are counted: they have to be read.
 _READ = 100
 #: The number of attempts at the end of the fields of an event, as retry.lua packs them.
-PACKED_ATTEMPTS = re.compile(rb"\xa8attempts[\xa1-\xbf](\d+)\xa6origin[\xa1-\xbf][\d-]+\Z")
+PACKED_ATTEMPTS = re.compile(rb"\xa8attempts[\xa1-\xbf](\d{1,20})\xa6origin[\xa1-\xbf][\d-]+\Z")
 
 #: So many groups are asked about with one write, and so many writes wait for replies: a bus may have
 #: thousands of groups, and others use the connection, too.
