@@ -172,7 +172,7 @@ class Console(Reader):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if into else subprocess.STDOUT,
-            timeout=60,
+            timeout=110,
         )
         if into:
             self.put(into, done.stdout)
@@ -200,6 +200,6 @@ def _on_a_terminal(command: list[str], folder: Path, env: Mapping[str, str], typ
         with contextlib.suppress(OSError):
             while found := os.read(terminal, 65_536):
                 written += found
-        status = process.wait(timeout=60)
+        status = process.wait(timeout=110)
     os.close(terminal)
     return status, written.decode().replace("\r\n", "\n")

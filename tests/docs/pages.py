@@ -77,7 +77,7 @@ class Section:
             env=clean_environment({"PYTHONPATH": str(folder), **env}),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
             stdin=subprocess.DEVNULL,
         )
 

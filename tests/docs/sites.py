@@ -54,7 +54,7 @@ class Reader:
             env=clean_environment(self.env),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
