@@ -130,7 +130,7 @@ def mixed_versions(cards: Sequence[Card]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Heeded:
-    """What the processes of a listener have made of it.
+    """How the processes of a listener have taken its pause, or the end of that.
 
     Args:
         by: The processes that have heeded it.
@@ -170,7 +170,7 @@ async def heeded(client: BusClient, service: str, listener: str, *, is_paused: b
 
 @asynccontextmanager
 async def taken_along(client: BusClient, group: str, heir: str) -> AsyncIterator[None]:
-    """Pause the listener of another group, which takes the place of a group meanwhile, if that is paused.
+    """Take a pause along while a group moves: the listener of the new group is paused if the old one is.
 
     Where somebody ends that pause meanwhile, the one that was taken along ends, too.
 

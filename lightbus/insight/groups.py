@@ -82,7 +82,7 @@ async def remove(client: BusClient, found: Sequence[Found], *, by: Actor | None 
 
 
 async def plan_move(found: Sequence[Found], heir: str) -> list[Move]:
-    """Look what the move of a group does with each of its streams.
+    """Return what moving a group would do with each of its streams.
 
     Raises:
         GroupRefused: It can't be done with one of them.
@@ -118,7 +118,7 @@ async def move(client: BusClient, found: Sequence[Found], heir: str, *, by: Acto
 
 
 async def plan_seek(found: Sequence[Found], to: str) -> list[Seek]:
-    """Look what it does with each stream of a group if it reads on from another place.
+    """Return what would happen to each stream of a group that reads on from another place.
 
     Raises:
         GroupRefused: It can't be done with one of them.

@@ -121,14 +121,14 @@ class Console:
             await self._guard(scope, receive, answer)
 
     async def get_ready(self) -> None:
-        """Do before anybody asks what the first pages would have to wait for; a server calls this."""
+        """Do what the first pages would wait for; a server calls this before anybody asks."""
         prepare()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST):
                 await self._looks.look()
 
     def end_streams(self) -> None:
-        """Let answers come to their end that have none, since a server waits for them before it ends."""
+        """End the answers that would go on for ever: a server that stops waits for all answers."""
         self._is_ending = True
 
     async def close_async(self) -> None:

@@ -46,7 +46,7 @@ class Seen(Generic[T]):
 
 
 class Kept:
-    """What pages have shown last that ask the bus themselves: shown again while no broker answers."""
+    """The last content of pages that ask the bus themselves, shown again while no broker answers."""
 
     def __init__(self) -> None:
         self._kept: dict[Key, Seen[Any]] = {}
@@ -114,7 +114,7 @@ class Reading(Generic[T]):
         return self.seen
 
     def renew(self) -> None:
-        """Hold the last answer for an old one, and that to a question which is being asked, too."""
+        """Take the last answer for outdated, and so the answer to a question that is being asked now."""
         self._done += 1
 
     async def stop(self) -> None:

@@ -53,7 +53,7 @@ def _templates() -> jinja2.Environment:
 
 
 def prepare() -> None:
-    """Read all templates, which else the first page of each kind does."""
+    """Read all templates, so that the first page of each kind need not wait for that."""
     for name in _templates().list_templates():
         _templates().get_template(name)
 

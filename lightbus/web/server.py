@@ -162,7 +162,7 @@ class _Server(uvicorn.Server):
 
 
 class _Alone(_Server):
-    """Is there for people who are about to look, and has looked before they do."""
+    """A server in a process of its own: it looks at the bus before anybody asks."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._console.get_ready()
@@ -170,7 +170,7 @@ class _Alone(_Server):
 
 
 class _Beside(_Server):
-    """Leaves signals to whom it stands beside."""
+    """A server in a thread of a host, which leaves signals to that."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -214,7 +214,7 @@ class _Run:
         self._renewed = 0.0
 
     async def to_the_end(self, api_names: Sequence[str]) -> bool:
-        """Do what is left; false if somebody does not want it any more, or does it himself."""
+        """Do what is left; false if somebody has stopped it, or another process does it."""
         it = self._errand
         by = Actor(user=it.user, role=it.role, origin="console", address=it.address, reason=it.reason)
         chosen = {"errand": it.id, **it.words}

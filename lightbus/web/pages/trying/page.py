@@ -114,7 +114,7 @@ async def trying(asked: Asked) -> Trying | None:
 
 
 async def _left(asked: Asked) -> Trying | None:
-    """Return the form of an event as somebody has filled it in who did not fire it then.
+    """Return the form that somebody has filled in, where its event was not fired after all.
 
     Raises:
         InvalidParameters: The contract is another one by now, and it does not fit that.
