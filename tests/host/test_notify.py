@@ -90,7 +90,7 @@ def test_it_is_ready_when_it_can_work_and_until_then_the_reason_is_told(
 ) -> None:
     redis_server.pause()
     try:
-        quick = ("--set", "bus.redis.connect_timeout=200ms", "--set", "bus.redis.command_timeout=200ms")
+        quick = ("--set", "bus.redis.connect_timeout=1s", "--set", "bus.redis.command_timeout=1s")
         start(served, told, processes, *quick)
         reason = told.wait_for_status(f"Redis at 127.0.0.1:{redis_server.port}")
         assert "the host is starting" in reason
