@@ -145,6 +145,11 @@ def test_a_transport_that_is_not_installed_is_told_with_those_that_are(folder: F
     )
 
 
+def test_a_flag_that_names_a_transport_that_is_not_installed_is_where_it_is_told(folder: Folder) -> None:
+    for problem in folder.problems("apis: {auth: {}}", flags={"transport": "kafka"}):
+        assert problem.startswith("--transport  ") and "transport of that name is installed" in problem
+
+
 def test_a_transport_brings_its_options(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = SimpleNamespace(
         name="other", load=lambda: SimpleNamespace(options=RedisSchemaOptions), value="x:Y"

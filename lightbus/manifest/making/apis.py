@@ -29,6 +29,8 @@ from lightbus.transports.redis.url import is_of_cluster
 from .records import Blocks
 
 _TRANSPORTS = ("result_transport", "rpc_transport", "event_transport")
+#: The place of a transport that is to be used for everything, whatever is named.
+_FLAG = Node({}, Place("--transport"))
 _CONNECTION = tuple(f.name for f in fields(RedisOptions))
 #: The keys that say where Redis is.
 _PLACES = ("url", "sentinel", "cluster")
@@ -166,11 +168,13 @@ class Apis:
         self, form: OneOf, name: str, options: Node | None, choice: Node | None, path: str
     ) -> ChosenTransport:
         # Two hundred APIs with the same transport share one record; the node is kept, so that its id stays.
+        if name == self._forced:
+            choice = choice or _FLAG
         memo = (form.kind, name, id(options))
         if memo not in self._made:
             self._made[memo] = self._blocks.transport(form, name, options, choice, path), options
         if self._forced and self._forced != name:
-            return self._blocks.transport(form, self._forced, None, None, path)
+            return self._blocks.transport(form, self._forced, None, _FLAG, path)
         return self._made[memo][0]
 
 
