@@ -238,6 +238,25 @@ async def test_whoever_waits_for_room_is_told_when_the_bus_closes(redis_ports: P
         await waiting
 
 
+async def test_so_is_one_whose_look_has_just_ended_when_the_bus_closes(
+    redis_ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = redis_ports.events(max_stream_length=100)
+    await redis_ports.listen(transport)
+    await fill(transport)
+    look, closing = trimming.Trimmer._look, list[asyncio.Task[None]]()
+
+    async def and_close(self: trimming.Trimmer) -> None:
+        await look(self)
+        if not closing:  # It begins before whoever waits for this look goes on.
+            closing.append(asyncio.create_task(transport.close()))
+
+    monkeypatch.setattr(trimming.Trimmer, "_look", and_close)
+    with pytest.raises(BusAlreadyClosed, match="waited for room"):
+        await fire(transport, 1, 10)
+    await asyncio.wait(closing)
+
+
 async def test_the_oldest_are_dropped_and_counted_where_that_is_wanted(
     any_ports: Ports, any_redis: Server, eager: None, caplog: pytest.LogCaptureFixture
 ) -> None:

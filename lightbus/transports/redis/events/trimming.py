@@ -66,6 +66,7 @@ class Trimmer:
         self._cause_due = 0.0
         self._dropped = 0
         self._silent_until = 0.0
+        self._is_closed = False
 
     def note_added(self) -> bool:
         """Count an event, look at the stream every now and then, and tell whether it is full."""
@@ -76,7 +77,7 @@ class Trimmer:
 
     def look_soon(self) -> None:
         """Look at the stream now, unless that is under way."""
-        if self._running is None:
+        if self._running is None and not self._is_closed:
             self._added = 0
             self._running = begin(self._trim(), f"lightbus trim {self._stream}")
             self._running.add_done_callback(self._note_trimmed)
@@ -126,6 +127,7 @@ class Trimmer:
 
     async def close(self) -> None:
         """Wait no longer for a trim that is on its way."""
+        self._is_closed = True
         tasks = [task for task in (self._running, self._looking) if task is not None]
         for task in tasks:
             end(task)
@@ -134,17 +136,20 @@ class Trimmer:
         self._refusals.close()
 
     async def _next_look(self, message: EventMessage) -> None:
-        if self._looking is None:
-            self._looking = begin(self._look(), f"lightbus room {self._stream}")
-            self._looking.add_done_callback(self._note_looked)
-        looking = self._looking
-        await asyncio.wait([looking])
-        # If it has ended by accident, which is told already, the waiting one looks again.
-        if looking.cancelled():
-            if is_ending(looking):
-                raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")
-        elif isinstance(error := looking.exception(), LightbusException):
-            raise error
+        is_over = self._is_closed
+        if not is_over:
+            if self._looking is None:
+                self._looking = begin(self._look(), f"lightbus room {self._stream}")
+                self._looking.add_done_callback(self._note_looked)
+            looking = self._looking
+            await asyncio.wait([looking])
+            # If it has ended by accident, which is told already, the waiting one looks again. If it had just
+            # ended by itself when the bus was closed, another look would open a connection.
+            is_over = self._is_closed or (looking.cancelled() and is_ending(looking))
+            if not looking.cancelled() and isinstance(error := looking.exception(), LightbusException):
+                raise error
+        if is_over:
+            raise BusAlreadyClosed(f"the bus was closed while {message.canonical_name} waited for room")
 
     def _note_looked(self, _: asyncio.Task[None]) -> None:
         self._looking = None
