@@ -280,6 +280,7 @@ def test_a_page_renews_itself_and_disturbs_nobody(bus: Bus, chromium: Browser) -
 
 def _charts_that_are_gone_leave_nothing(bus: Bus, page: Page) -> None:
     """Renew a page with charts again and again: what was drawn before listens to nothing any more."""
+    bus.put_aside()
     page.goto(f"{bus.address}/listeners/shop-mailer")
     page.wait_for_selector("figure canvas")
     asking = page.context.new_cdp_session(page)
