@@ -18,6 +18,7 @@ import lightbus
 from lightbus.exceptions import TransportUnavailable
 from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.connection import Connector, LinkBroken
+from lightbus.transports.redis.link.reaching import reasons
 from lightbus.transports.redis.options import (
     ClusterOptions,
     HostPort,
@@ -54,6 +55,12 @@ class Tls:
         chosen = {"ca": "server.pem", "cert": "client.pem", "key": "client.key", **names}
         paths: dict[str, Any] = {f"{k}_file": str(self.folder / name) for k, name in chosen.items() if name}
         return TlsOptions(**paths)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take longer to find out what listens at a port; none of these says nothing."""
+    monkeypatch.setattr(reasons, "_ASKING", 60.0)
 
 
 @pytest.fixture(scope="module")
