@@ -61,13 +61,12 @@ def check_sendable(what: str, blob: bytes) -> None:
 
     Args:
         what: The message, for the error.
-        blob: All of it, or one of its arguments.
+        blob: All of it, or one of its arguments. Where it has no more bytes than :data:`MAX_NODES`, there is
+            no room for so many values, and no need to call this.
 
     Raises:
         InvalidMessage: It has too many values. How deep these are is seen when they are made JSON values.
     """
-    if len(blob) <= MAX_NODES:
-        return  # There is not even room for so many.
     try:
         check_limits(blob)
     except InvalidMessage as e:

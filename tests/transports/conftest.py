@@ -247,7 +247,8 @@ class Ports:
     async def abandon(self, consumer: EventConsumer | RpcConsumer) -> None:
         """What happens when a process dies: its consumer does nothing more, and says so to nobody.
 
-        That was long ago: where leases are of an hour, those that it had are over.
+        That was long ago: where leases are of an hour, those that it had are over. They are short where
+        :class:`Ports` know no server.
         """
         self._consumers.remove(consumer)
         if isinstance(consumer, RedisEventConsumer):
@@ -255,7 +256,7 @@ class Ports:
             for link in consumer.links:
                 await link.close()
             its = consumer.membership
-            for source in its.sources:
+            for source in its.sources if self.server is not None else ():
                 outlast_leases(self.server, source, its.group, its.consumer)
         elif isinstance(consumer, RedisRpcConsumer):
             assert self.server is not None

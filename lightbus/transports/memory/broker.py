@@ -23,7 +23,7 @@ from lightbus.transports.audit import Act
 from lightbus.transports.cards import Pause
 from lightbus.transports.events import ConsumerStatus, DeadLetter, GroupStatus
 from lightbus.transports.groups import StillRead
-from lightbus.transports.port import MAX_BYTES, check_sendable
+from lightbus.transports.port import MAX_BYTES, MAX_NODES, check_sendable
 from lightbus.transports.schema import SchemaTransport
 
 from .inbox import Inbox
@@ -266,5 +266,6 @@ def to_json(what: str, value: Any) -> bytes:
         raise InvalidMessage(f"{what} can't travel as JSON: {e}") from e
     if len(blob) > MAX_BYTES:
         raise InvalidMessage(f"{what} is {len(blob):,} bytes long; a message may have {MAX_BYTES:,}")
-    check_sendable(what, blob)
+    if len(blob) > MAX_NODES:
+        check_sendable(what, blob)
     return blob

@@ -16,7 +16,7 @@ import msgspec
 from lightbus.exceptions import InvalidMessage
 from lightbus.messages import EventMessage, ResultMessage, RpcMessage, is_message_id
 from lightbus.serializers import json_bytes, read_json
-from lightbus.transports.port import MAX_BYTES, MAX_DEPTH, check_limits, check_sendable
+from lightbus.transports.port import MAX_BYTES, MAX_DEPTH, MAX_NODES, check_limits, check_sendable
 
 from .keys import REPLY_KEYS, reply_key
 
@@ -234,7 +234,7 @@ def encode_event(message: EventMessage) -> list[Any]:
         except _NOT_JSON as e:
             raise InvalidMessage(f"{message.canonical_name} can't travel: {name}: {e}") from e
         size += len(name) + len(blob)
-        if size <= MAX_BYTES:
+        if len(blob) > MAX_NODES and size <= MAX_BYTES:
             check_sendable(f"{message.canonical_name}: {name}", blob)
         fields += (":" + name, blob)
     if size > MAX_BYTES:
@@ -347,7 +347,8 @@ def _bounded(what: str, value: Mapping[str, Any]) -> bytes:
         raise InvalidMessage(f"{what} can't travel: {e}") from e
     if len(blob) > MAX_BYTES:
         raise _too_large(what, len(blob))
-    check_sendable(what, blob)
+    if len(blob) > MAX_NODES:
+        check_sendable(what, blob)
     return blob
 
 
