@@ -1,4 +1,4 @@
-"""The three messages. One object goes all the way through, from the caller to the wire and back.
+"""The three messages, and how large they may be. One object goes all the way from caller to wire and back.
 
 Fields are fixed once a message is made, save for those that hooks may edit: ``kwargs`` and ``headers`` of a
 call or an event, ``result`` of an answer, and ``native_id``, which the broker gives.
@@ -7,11 +7,14 @@ call or an event, ``result`` of an answer, and ``native_id``, which the broker g
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
+
+from lightbus.exceptions import InvalidMessage
 
 _set = object.__setattr__
 
@@ -19,6 +22,14 @@ _set = object.__setattr__
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 #: The most characters of an event's id.
 MAX_ID = 200
+#: The most bytes, levels and values that a message may have.
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+MAX_NODES = 10_000
+
+# Possessive, and without need of its closing quote: hostile text is passed over just once.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def new_id() -> str:
@@ -30,6 +41,48 @@ def new_id() -> str:
 def is_message_id(text: str) -> bool:
     """Tell whether an event may have this id: it is logged, and part of keys."""
     return 0 < len(text) <= MAX_ID and text.isprintable()
+
+
+def check_limits(blob: bytes) -> None:
+    """Refuse JSON that would cost too much, before any of it is decoded.
+
+    Raises:
+        InvalidMessage: It is over the limit of bytes, levels or nodes.
+    """
+    if len(blob) > MAX_BYTES:
+        raise InvalidMessage(f"more than {MAX_BYTES} bytes")
+    opened = blob.count(b"[") + blob.count(b"{")
+    if opened <= MAX_DEPTH and opened + blob.count(b",") < MAX_NODES:
+        return
+    # Brackets and commas may stand in strings: only now is it worth taking those out.
+    bare = _STRING.sub(b"", blob)
+    if bare.count(b"[") + bare.count(b"{") + bare.count(b",") >= MAX_NODES:
+        raise InvalidMessage(f"more than {MAX_NODES} nodes")
+    depth = 0
+    for bracket in bare.translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise InvalidMessage(f"more than {MAX_DEPTH} levels")
+
+
+def check_sendable(what: str, blob: bytes) -> None:
+    """Refuse JSON that whoever reads it would refuse.
+
+    Args:
+        what: The message, for the error.
+        blob: All of it, or one of its arguments. Where it has no more bytes than :data:`MAX_NODES`, there is
+            no room for so many values, and no need to call this.
+
+    Raises:
+        InvalidMessage: It has too many values. How deep these are is seen when they are made JSON values.
+    """
+    try:
+        check_limits(blob)
+    except InvalidMessage as e:
+        raise InvalidMessage(
+            f"{what} has {e} and would be refused: a message may have {MAX_NODES:,} values in {MAX_DEPTH} "
+            "levels; send them in parts, or store them elsewhere and send their address"
+        ) from None
 
 
 #: The id of the message that is being handled, for log lines. It is in a list that is emptied when that is

@@ -10,9 +10,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lightbus.exceptions import InvalidMessage, InvalidParameters
-from lightbus.messages import MAX_ID, EventMessage, is_message_id
+from lightbus.messages import MAX_BYTES, MAX_ID, EventMessage, is_message_id
 from lightbus.serializers import json_bytes, read_json
-from lightbus.transports.port import MAX_BYTES
 from lightbus.values import marked
 
 OUTBOX: Final = "lightbus_outbox"

@@ -2,6 +2,7 @@
 
 from lightbus.declared.old_names.lookup import know_old_names_of
 from lightbus.declared.settings import Identity
+from lightbus.messages import MAX_BYTES
 from lightbus.transports.coordination import Coordination
 from lightbus.transports.events import (
     DeadLetter,
@@ -13,7 +14,7 @@ from lightbus.transports.events import (
     Subscription,
 )
 from lightbus.transports.groups import Move, Seek, StillRead
-from lightbus.transports.port import MAX_BYTES, Consumer, Finding, Kind, Transport
+from lightbus.transports.port import Consumer, Finding, Kind, Transport
 from lightbus.transports.rpc import QueueStatus, RpcConsumer, RpcTransport
 from lightbus.transports.schema import SchemaTransport
 

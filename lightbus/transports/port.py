@@ -6,7 +6,6 @@ A transport belongs to one event loop. It reconnects by itself; a method that ca
 
 from __future__ import annotations
 
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from lightbus.declared.metrics import Metrics
-from lightbus.exceptions import InvalidMessage
 from lightbus.runtime.obstacles import Obstacles
 
 Kind = Literal["rpc", "result", "event", "schema"]
@@ -23,57 +21,6 @@ Kind = Literal["rpc", "result", "event", "schema"]
 Topic = Literal["", "away", "setting", "data", "permission"]
 
 Role = Literal["hosts", "shows", "publishes", "owns", "serves", "calls", "knows", "fires", "listens", "runs"]
-
-#: The most bytes, levels and values that a message may have, whatever carries it.
-MAX_BYTES = 1024 * 1024
-MAX_DEPTH = 64
-MAX_NODES = 10_000
-
-# Possessive, and without need of its closing quote: hostile text is passed over just once.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def check_limits(blob: bytes) -> None:
-    """Refuse JSON that would cost too much, before any of it is decoded.
-
-    Raises:
-        InvalidMessage: It is over the limit of bytes, levels or nodes.
-    """
-    if len(blob) > MAX_BYTES:
-        raise InvalidMessage(f"more than {MAX_BYTES} bytes")
-    opened = blob.count(b"[") + blob.count(b"{")
-    if opened <= MAX_DEPTH and opened + blob.count(b",") < MAX_NODES:
-        return
-    # Brackets and commas may stand in strings: only now is it worth taking those out.
-    bare = _STRING.sub(b"", blob)
-    if bare.count(b"[") + bare.count(b"{") + bare.count(b",") >= MAX_NODES:
-        raise InvalidMessage(f"more than {MAX_NODES} nodes")
-    depth = 0
-    for bracket in bare.translate(None, _NO_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise InvalidMessage(f"more than {MAX_DEPTH} levels")
-
-
-def check_sendable(what: str, blob: bytes) -> None:
-    """Refuse JSON that whoever reads it would refuse.
-
-    Args:
-        what: The message, for the error.
-        blob: All of it, or one of its arguments. Where it has no more bytes than :data:`MAX_NODES`, there is
-            no room for so many values, and no need to call this.
-
-    Raises:
-        InvalidMessage: It has too many values. How deep these are is seen when they are made JSON values.
-    """
-    try:
-        check_limits(blob)
-    except InvalidMessage as e:
-        raise InvalidMessage(
-            f"{what} has {e} and would be refused: a message may have {MAX_NODES:,} values in {MAX_DEPTH} "
-            "levels; send them in parts, or store them elsewhere and send their address"
-        ) from None
 
 
 class Transport(ABC):  # noqa: B024 - each port adds its own abstract methods

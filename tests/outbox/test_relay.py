@@ -13,11 +13,11 @@ from asgiref.sync import sync_to_async
 from lightbus.bus.path import BusPath
 from lightbus.exceptions import StreamFull
 from lightbus.manifest.model import Manifest
+from lightbus.messages import MAX_BYTES
 from lightbus.outbox import relay as relay_module
 from lightbus.outbox.database import InThread, Outcome
 from lightbus.outbox.relays import Relays
 from lightbus.outbox.rows import BUCKETS, FAILED, HELD, SENT, bucket_of
-from lightbus.transports.port import MAX_BYTES
 from lightbus.transports.redis.events.transport import RedisEventTransport
 from tests.support.eventually import eventually_async
 from tests.support.sabotage import How, Sabotage

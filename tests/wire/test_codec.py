@@ -14,11 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightbus import values
+from lightbus import messages, values
 from lightbus.exceptions import InvalidMessage
-from lightbus.messages import EventMessage, ResultMessage, RpcMessage
-from lightbus.transports import port
-from lightbus.transports.port import MAX_BYTES
+from lightbus.messages import MAX_BYTES, EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.redis import codec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key, stream_key
 from lightbus.values.dumping import MAX_DEPTH
@@ -143,7 +141,7 @@ class TestLimits:
             codec.decode_event([*entry(EventMessage("auth", "happened")), b":a", half, b":b", half], "1-1")
 
     def test_what_readers_refuse_for_its_many_values_is_not_sent(self) -> None:
-        many = {"a": [1] * (port.MAX_NODES + 1)}
+        many = {"a": [1] * (messages.MAX_NODES + 1)}
         sent: list[Callable[[], object]] = [
             lambda: encode_call(RpcMessage("auth", "check", many)),
             lambda: codec.encode_event(EventMessage("auth", "happened", many)),
@@ -153,7 +151,9 @@ class TestLimits:
             with pytest.raises(InvalidMessage, match="more than 10000 nodes and would be refused: a message"):
                 send()
         # Commas in a text are none, and so many values as are allowed arrive.
-        fits = RpcMessage("auth", "check", {"a": [1] * (port.MAX_NODES - 20), "b": "," * port.MAX_NODES})
+        fits = RpcMessage(
+            "auth", "check", {"a": [1] * (messages.MAX_NODES - 20), "b": "," * messages.MAX_NODES}
+        )
         assert codec.decode_call(encode_call(fits)).kwargs == fits.kwargs
 
     def test_what_is_as_deep_as_can_be_sent_is_read(self) -> None:
@@ -164,29 +164,29 @@ class TestLimits:
         read, _ = codec.decode_event(entry(event), "1-1")
         assert read is not None and read.kwargs == {"a": deep}
 
-    @pytest.mark.parametrize("levels", [port.MAX_DEPTH, port.MAX_DEPTH + 1])
+    @pytest.mark.parametrize("levels", [messages.MAX_DEPTH, messages.MAX_DEPTH + 1])
     def test_levels(self, levels: int) -> None:
         blob = json.dumps(nested(levels)).encode()
-        if levels <= port.MAX_DEPTH:
-            port.check_limits(blob)
+        if levels <= messages.MAX_DEPTH:
+            messages.check_limits(blob)
         else:
             with pytest.raises(InvalidMessage, match="more than 64 levels"):
-                port.check_limits(blob)
+                messages.check_limits(blob)
 
     def test_many_lists_side_by_side_are_not_deep(self) -> None:
-        port.check_limits(json.dumps([[[]]] * 1_000).encode())
+        messages.check_limits(json.dumps([[[]]] * 1_000).encode())
 
-    @pytest.mark.parametrize("nodes", [port.MAX_NODES - 1, port.MAX_NODES + 1])
+    @pytest.mark.parametrize("nodes", [messages.MAX_NODES - 1, messages.MAX_NODES + 1])
     def test_nodes(self, nodes: int) -> None:
         blob = json.dumps([1] * nodes).encode()
-        if nodes < port.MAX_NODES:
-            port.check_limits(blob)
+        if nodes < messages.MAX_NODES:
+            messages.check_limits(blob)
         else:
             with pytest.raises(InvalidMessage, match="more than 10000 nodes"):
-                port.check_limits(blob)
+                messages.check_limits(blob)
 
     def test_brackets_and_commas_in_text_do_not_count(self) -> None:
-        port.check_limits(json.dumps(['[{,"\\' * 20_000, "\\", '"' * 100]).encode())
+        messages.check_limits(json.dumps(['[{,"\\' * 20_000, "\\", '"' * 100]).encode())
 
     def test_as_many_arguments_as_allowed_pass_and_one_more_does_not(self) -> None:
         kwargs = {f"a{n}": n for n in range(codec.MAX_FIELDS)}
@@ -311,6 +311,6 @@ class TestAnyBytes:
     @given(BYTES)
     def test_within_limits_or_not(self, blob: bytes) -> None:
         try:
-            port.check_limits(blob)
+            messages.check_limits(blob)
         except InvalidMessage:
             return

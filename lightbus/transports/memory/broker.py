@@ -16,14 +16,13 @@ import msgspec
 
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import GroupRefused, InvalidMessage, text_of
-from lightbus.messages import EventMessage, ResultMessage, RpcMessage
+from lightbus.messages import MAX_BYTES, MAX_NODES, EventMessage, ResultMessage, RpcMessage, check_sendable
 from lightbus.runtime.clock import Clock
 from lightbus.serializers import json_bytes, read_json
 from lightbus.transports.audit import Act
 from lightbus.transports.cards import Pause
 from lightbus.transports.events import ConsumerStatus, DeadLetter, GroupStatus
 from lightbus.transports.groups import StillRead
-from lightbus.transports.port import MAX_BYTES, MAX_NODES, check_sendable
 from lightbus.transports.schema import SchemaTransport
 
 from .inbox import Inbox

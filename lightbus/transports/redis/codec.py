@@ -14,9 +14,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from lightbus.exceptions import InvalidMessage
-from lightbus.messages import EventMessage, ResultMessage, RpcMessage, is_message_id
+from lightbus.messages import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NODES,
+    EventMessage,
+    ResultMessage,
+    RpcMessage,
+    check_limits,
+    check_sendable,
+    is_message_id,
+)
 from lightbus.serializers import json_bytes, read_json
-from lightbus.transports.port import MAX_BYTES, MAX_DEPTH, MAX_NODES, check_limits, check_sendable
 
 from .keys import REPLY_KEYS, reply_key
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lightbus.exceptions import ConfigurationError, InvalidMessage
-from lightbus.messages import EventMessage, ResultMessage, RpcMessage, is_message_id
-from lightbus.transports.port import MAX_BYTES
+from lightbus.messages import MAX_BYTES, EventMessage, ResultMessage, RpcMessage, is_message_id
 
 from . import codec
 from .options import RedisEventOptions, RedisResultOptions, RedisRpcOptions

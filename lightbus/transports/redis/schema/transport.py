@@ -19,10 +19,11 @@ import msgspec
 
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import InvalidMessage, TransportError
+from lightbus.messages import check_limits
 from lightbus.runtime.complaints import Complaints
 from lightbus.transports.audit import Act
 from lightbus.transports.cards import Card, Pause
-from lightbus.transports.port import Use, check_limits
+from lightbus.transports.port import Use
 from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.codec import decode_json, encode_json
