@@ -11,6 +11,7 @@ import pytest
 import lightbus
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import BusAlreadyClosed
+from lightbus.messages import EventMessage, RpcMessage
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
@@ -67,6 +68,16 @@ async def test_a_bus_closes_while_redis_does_not_answer(redis_server: Server) ->
         await _fail_by_closing(client, tasks)
     finally:
         redis_server.resume()
+
+
+async def test_a_transport_that_was_closed_opens_no_connection_any_more(redis_server: Server) -> None:
+    client = _client(redis_server.url)
+    calls, events = client.transports().rpc("closing"), client.transports().event("closing")
+    await client.close_async()
+    with pytest.raises(BusAlreadyClosed):
+        await calls.call(RpcMessage("closing", "run"), WITHIN)
+    with pytest.raises(BusAlreadyClosed):
+        await events.publish([EventMessage("closing", "happened")], WITHIN)
 
 
 async def test_a_bus_closes_while_events_wait_for_room(

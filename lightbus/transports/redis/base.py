@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from lightbus.declared.metrics import Metrics
+from lightbus.exceptions import BusAlreadyClosed
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.transports.port import Finding, Use
 from lightbus.transports.redis.link.session import Session
@@ -36,10 +37,17 @@ class RedisTransport:
     def __init__(self, options: RedisOptions) -> None:
         self._redis_options = options
         self._told = self.obstacles
+        self._is_closed = False
 
     @cached_property
     def session(self) -> Session:
-        """The session, from the first use on."""
+        """The session, from the first use on.
+
+        Raises:
+            BusAlreadyClosed: The transport was closed: nobody would close another connection.
+        """
+        if self._is_closed:
+            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
         self._told = self.obstacles
         return Session.acquire(self._redis_options, self.obstacles, self.patience)
 
@@ -163,9 +171,8 @@ class RedisTransport:
         return {}
 
     async def close(self) -> None:
-        """Give the connection back."""
-        session = self._acquired
-        # A use after this acquires another one.
+        """Give the connection back. What is used after this is refused."""
+        session, self._is_closed = self._acquired, True
         vars(self).pop("session", None)
         vars(self).pop("pipe", None)
         if session is not None:
