@@ -42,7 +42,7 @@ COMMANDS = {
     "relay": "Send events of outboxes, and do nothing else.",
     "resume": "Let a listener that was paused go on.",
     "run": "Host this project's APIs, listeners and tasks.",
-    "schedule": "Look at what is called at set times; run it now.",
+    "schedule": "Look at what is called at set times; run it now; pause it.",
     "shell": "Try the bus out in Python.",
     "status": "Show who is on the bus, and what waits there.",
     "types": "Write a module of typed clients.",

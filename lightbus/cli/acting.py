@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from shlex import quote
 from typing import TypeVar
 
@@ -14,11 +15,12 @@ import click
 
 from lightbus.bus.client import BusClient
 from lightbus.cli.wording import complain, line_width, paragraph
-from lightbus.exceptions import TransportError
+from lightbus.exceptions import InvalidParameters, TransportError
 from lightbus.host.checks import client_for
 from lightbus.host.logs import on_one_line
 from lightbus.insight.audit import Actor
 from lightbus.insight.cards import paused_groups
+from lightbus.insight.control.pauses import seconds_until
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import run
 
@@ -48,6 +50,29 @@ def on_the_bus(manifest: Manifest, act: Callable[[BusClient, list[str]], Awaitab
 
 #: Of commands that change something on the bus.
 because_option = click.option("--because", metavar="TEXT", default="", help="Why; lightbus audit shows it.")
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    try:
+        return None if value is None else seconds_until(value)
+    except InvalidParameters as e:
+        raise click.BadParameter(str(e)) from None
+
+
+#: Of commands that pause something; in seconds from now.
+until_option = click.option(
+    "--until",
+    metavar="TIME",
+    callback=_seconds,
+    help="When it goes on by itself: 2h for two hours from now, or 2026-01-31T12:00:00Z; left out, never.",
+)
+
+
+def in_time(ends: float | None) -> str:
+    """Say until when something is paused; nothing if it does not end by itself."""
+    if ends is None:
+        return ""
+    return f" until {datetime.fromtimestamp(ends).astimezone().isoformat(timespec='seconds')}"
 
 
 def actor(because: str) -> Actor:

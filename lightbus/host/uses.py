@@ -34,7 +34,8 @@ def uses_of(manifest: Manifest, client: BusClient, kind: Kind, api_names: Sequen
         api_names: The APIs that it carries; all of them for contracts.
     """
     every = list(_uses(manifest, client))
-    if not every or any(use.role not in ("calls", "knows") for use in every):
+    runs = "tasks" in client.parts.declarations.features and bool(_schedules(manifest, client))
+    if not every or runs or any(use.role not in ("calls", "knows") for use in every):
         before = next((use.renamed_from for use in every if use.renamed_from), "")
         every.append(Use("hosts", client.service_name, renamed_from=before))
     every.append(Use("shows", client.service_name))

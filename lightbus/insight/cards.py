@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lightbus.bus.client import BusClient
 from lightbus.declared.names import first_of
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import GroupRefused
-from lightbus.transports.cards import Card, ListenerCard, Pause, ScheduleCard
+from lightbus.transports.cards import AllPauses, Card, ListenerCard, Pause, ScheduleCard
 from lightbus.transports.schema import SchemaTransport
 
 #: Seconds that processes have to heed a pause: they look every second.
@@ -56,6 +57,11 @@ async def read_pauses(client: BusClient, services: Iterable[str]) -> dict[tuple[
     """
     # The name of a group may begin with none.
     return dict(await client.transports().schema().pauses({service for service in services if service}))
+
+
+async def read_all_pauses(client: BusClient, services: Iterable[str]) -> AllPauses:
+    """Return the pauses of listeners and of schedules of some services; raises as :func:`read_cards`."""
+    return await client.transports().schema().all_pauses({service for service in services if service})
 
 
 async def paused_groups(client: BusClient, groups: Iterable[str]) -> dict[str, Pause]:
@@ -103,6 +109,13 @@ def listener_on(card: Card, service: str, listener: str) -> ListenerCard | None:
     return next((it for it in card.listeners if it.name == listener and it.enabled), None)
 
 
+def schedule_on(card: Card, service: str, schedule: str) -> ScheduleCard | None:
+    """Return what a process says of a schedule that it runs, or would run if it were not paused."""
+    if card.service != service:
+        return None
+    return next((it for it in card.schedules if it.name == schedule), None)
+
+
 def last_runs(cards: Sequence[Card]) -> dict[tuple[str, str], tuple[Card, ScheduleCard]]:
     """Return each schedule as the process has it that was the last to run it, by service and name."""
     found: dict[tuple[str, str], tuple[Card, ScheduleCard]] = {}
@@ -130,12 +143,12 @@ def mixed_versions(cards: Sequence[Card]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Heeded:
-    """How the processes of a listener have taken its pause, or the end of that.
+    """How the processes of a listener or a schedule have taken its pause, or the end of that.
 
     Args:
         by: The processes that have heeded it.
         not_by: Those that have not said so in time.
-        running: How many events are handled still.
+        running: How many events are handled still, or how many runs go on.
     """
 
     by: tuple[str, ...] = ()
@@ -156,10 +169,21 @@ async def heeded(client: BusClient, service: str, listener: str, *, is_paused: b
         TransportError: The broker of the contracts refuses to have the cards of processes read.
         TransportUnavailable: It can't be reached.
     """
+    return await _heeded(client, partial(listener_on, service=service, listener=listener), is_paused)
+
+
+async def schedule_heeded(client: BusClient, service: str, schedule: str, *, is_paused: bool) -> Heeded:
+    """Wait until the processes of a schedule have heeded its pause, or the end of that, as :func:`heeded`."""
+    return await _heeded(client, partial(schedule_on, service=service, schedule=schedule), is_paused)
+
+
+async def _heeded(
+    client: BusClient, part_of: Callable[[Card], ListenerCard | ScheduleCard | None], is_paused: bool
+) -> Heeded:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     while True:
-        cards = [(card.process, listener_on(card, service, listener)) for card in await read_cards(client)]
+        cards = [(card.process, part_of(card)) for card in await read_cards(client)]
         found = [(process, it) for process, it in cards if it is not None]
         late = [process for process, it in found if it.is_paused != is_paused]
         if not late or loop.time() > deadline:

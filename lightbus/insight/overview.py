@@ -13,15 +13,15 @@ from lightbus.bus.groups import belongs, heirs_of
 from lightbus.contracts.expectations import doubts
 from lightbus.declared.settings import CONTROL, Identity
 from lightbus.exceptions import TransportError, TransportUnavailable
-from lightbus.transports.cards import Card, ScheduleCard
+from lightbus.transports.cards import AllPauses, Card, Pause, ScheduleCard
 from lightbus.transports.events import EventTransport, GroupStatus
 from lightbus.transports.rpc import QueueStatus
 from lightbus.transports.unserved import consequence, loss, remedy, state, to_move, waiting, whose
 
-from .cards import last_runs, mixed_versions, read_cards, read_lost, read_pauses
+from .cards import last_runs, mixed_versions, read_all_pauses, read_cards, read_lost
 from .groups import names_of
 from .listeners import ListenerStatus as ListenerStatus
-from .listeners import Pauses, listener
+from .listeners import listener
 from .processes import ProcessStatus as ProcessStatus
 from .processes import processes
 
@@ -66,6 +66,7 @@ class ScheduleStatus:
         running: How many runs go on.
         by: Who wanted the last run; empty if it was its time.
         missed: ``run_once`` if the last time that was missed is made up for, else ``skip``.
+        paused: Since when it is paused, by whom and until when, in words; empty if it is not.
     """
 
     service: str
@@ -80,6 +81,7 @@ class ScheduleStatus:
     running: int
     by: str = ""
     missed: str = "skip"
+    paused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +182,12 @@ async def survey(
         brokers = client.transports().brokers(("default", *apis.names))
         groups = [group for broker in brokers for group in await _ask(_groups(broker, scan), away)]
     queues = await _queues(client, apis.names, away)
-    notes: list[str] = []
-    cards, lost = await _cards(client, notes)
+    cards, lost = await _cards(client, notes := list[str]())
     services = apis.services(client) | {card.service for card in cards}
     named = [names_of(group, services) for group in groups]
     pauses = await _pauses(client, services | {service for service, _ in named}, notes)
-    found = [listener(group, names, pauses, lost) for group, names in zip(groups, named, strict=True)]
+    held, timed = pauses.listeners, _schedules(cards, pauses)
+    found = [listener(group, names, held, lost) for group, names in zip(groups, named, strict=True)]
     paused = {each.group: each.paused for each in found if each.paused}
     seen = Overview(
         processes(apis.owners, queues, groups, named, cards, lost),
@@ -196,10 +198,11 @@ async def survey(
             *notes,
             *map(str, doubts(listeners, apis.contracts)),
             *await _notes(client, groups, listeners, paused),
+            *(how_paused(it) for it in timed if it.paused),
             *mixed_versions(cards),
             *(f"{c.process} of {c.service}: {it}" for c in cards if c.phase == "ready" for it in c.obstacles),
         ],
-        _schedules(cards),
+        timed,
         _outboxes(cards),
     )
     return Survey(seen, cards, apis.contracts)
@@ -298,31 +301,45 @@ async def _cards(client: BusClient, notes: list[str]) -> tuple[list[Card], set[I
         return [], set()
 
 
-async def _pauses(client: BusClient, services: Iterable[str], notes: list[str]) -> Pauses:
+async def _pauses(client: BusClient, services: Iterable[str], notes: list[str]) -> AllPauses:
     try:
-        return await read_pauses(client, services)
+        return await read_all_pauses(client, services)
     except TransportUnavailable:
         raise
     except TransportError as e:
         notes.append(str(e))
-        return {}
+        return AllPauses()
 
 
-async def schedules(client: BusClient) -> list[ScheduleStatus]:
-    """Return the schedules of processes that live; raises as :func:`.cards.read_cards`."""
-    return _schedules(await read_cards(client))
+async def schedules(client: BusClient) -> tuple[list[ScheduleStatus], list[str]]:
+    """Return the schedules of processes that live, and what can't be known of them.
+
+    Raises as :func:`.cards.read_cards`.
+    """
+    cards, notes = await read_cards(client), list[str]()
+    pauses = await _pauses(client, {card.service for card in cards if card.schedules}, notes)
+    return _schedules(cards, pauses), notes
 
 
-def _schedules(cards: Sequence[Card]) -> list[ScheduleStatus]:
-    return list(map(_schedule, sorted(last_runs(cards).items(), key=lambda each: each[0])))
+def how_paused(it: ScheduleStatus) -> str:
+    """Say since when a schedule is paused, by whom and until when, and how it goes on."""
+    which = f"{quote(it.name)} --service {quote(it.service)}"
+    told = f"the schedule {it.name} of {it.service} is {it.paused}"
+    return f"{told}; it runs again with lightbus schedule resume {which}"
 
 
-def _schedule(known: tuple[tuple[str, str], tuple[Card, ScheduleCard]]) -> ScheduleStatus:
-    (service, name), (card, it) = known
+def _schedules(cards: Sequence[Card], pauses: AllPauses) -> list[ScheduleStatus]:
+    found = sorted(last_runs(cards).items(), key=lambda each: each[0])
+    return [_schedule(names, *each, pauses.schedules.get(names)) for names, each in found]
+
+
+def _schedule(names: tuple[str, str], card: Card, it: ScheduleCard, pause: Pause | None) -> ScheduleStatus:
+    service, name = names
     process = card.process if it.started is not None else ""
     times = f"{it.times} ({it.timezone})" if it.timezone else it.times
     last = (it.started, it.seconds, it.outcome, process, it.running, it.by, it.missed)
-    return ScheduleStatus(service, name, times, it.scope, it.next_run, *last)
+    paused = pause.in_words() if pause is not None else ""
+    return ScheduleStatus(service, name, times, it.scope, it.next_run, *last, paused)
 
 
 def _outboxes(cards: Sequence[Card]) -> list[OutboxStatus]:

@@ -70,6 +70,8 @@ def of_group(it: ListenerStatus | GroupStatus, *, is_paused: bool = False) -> Ve
 
 def of_schedule(it: ScheduleStatus) -> Verdict:
     """Return the word for how a schedule fares."""
+    if it.paused:
+        return Verdict("paused", 1)
     if it.outcome == "error":
         return Verdict("failed", 1)
     return Verdict("running") if it.running else Verdict("ok")

@@ -1,4 +1,4 @@
-"""The cards of processes, which say what each is, runs and calls; and the pauses of listeners.
+"""The cards of processes, which say what each is, runs and calls; and the pauses of listeners and schedules.
 
 A transport need not have them. Its processes are then seen by what else they leave on the broker.
 """
@@ -6,17 +6,14 @@ A transport need not have them. Its processes are then seen by what else they le
 from __future__ import annotations
 
 import logging
-from abc import ABC
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
-
-from lightbus.declared.settings import Identity
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +23,8 @@ MOST_BYTES = 64 * 1024
 _MOST_READ = 4 * MOST_BYTES
 #: The most of each text, such as the sentence of an obstacle.
 _MOST_TEXT = 500
+#: Begins the names under which schedules are kept beside listeners, whose names have no colon.
+_OF_SCHEDULE = "schedule:"
 
 
 # What was read of JSON has no circles, so Python need not look for any in cards (``gc``): with hundreds of
@@ -138,6 +137,7 @@ class ScheduleCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         running: How many runs go on now.
         by: Who wanted the last run; empty if it was its time.
         missed: ``run_once`` if the last time that was missed is made up for, else ``skip``.
+        is_paused: Whether somebody has paused it, so that it only runs by hand.
     """
 
     name: str = ""
@@ -151,6 +151,7 @@ class ScheduleCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     running: int = 0
     by: str = ""
     missed: str = "skip"
+    is_paused: bool = False
 
 
 class OutboxCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -207,7 +208,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """A pause of a listener.
+    """A pause of a listener or a schedule.
 
     Args:
         since: When it began, as a Unix time.
@@ -230,6 +231,21 @@ class Pause:
         """Say since when it goes on, who wanted it, and when it ends by itself."""
         until = f" until {_moment(self.until)}" if self.until is not None else ""
         return f"paused since {_moment(self.since)}{f' by {self.by}' if self.by else ''}{until}"
+
+
+@dataclass(frozen=True, slots=True)
+class AllPauses:
+    """The pauses of some services, each by service and name.
+
+    Args:
+        listeners: Those of listeners that hold now.
+        schedules: Those of schedules that hold now.
+        ended: Those of schedules that have ended.
+    """
+
+    listeners: Mapping[tuple[str, str], Pause] = field(default_factory=dict)
+    schedules: Mapping[tuple[str, str], Pause] = field(default_factory=dict)
+    ended: Mapping[tuple[str, str], Pause] = field(default_factory=dict)
 
 
 def write_card(card: Card) -> bytes:
@@ -257,6 +273,31 @@ def read_card(blob: bytes) -> Card | None:
 def _decoder() -> msgspec.json.Decoder[Card]:
     """Return what reads cards. A bus may have hundreds, which are read for each overview."""
     return msgspec.json.Decoder(Card)
+
+
+def kept_as(schedule: str) -> str:
+    """Return the name under which the pause of a schedule is kept, which no listener can have."""
+    return f"{_OF_SCHEDULE}{schedule}"
+
+
+def sorted_out(kept: Iterable[tuple[tuple[str, str], Pause]], now: float) -> AllPauses:
+    """Tell the pauses of listeners and of schedules apart.
+
+    Args:
+        kept: Those of a service, each with the service and the name under which it is kept.
+        now: The time of the broker.
+    """
+    listeners: dict[tuple[str, str], Pause] = {}
+    schedules: dict[tuple[str, str], Pause] = {}
+    ended: dict[tuple[str, str], Pause] = {}
+    for (service, name), pause in kept:
+        holds = pause.holds(now)
+        if name.startswith(_OF_SCHEDULE):
+            of_schedules = schedules if holds else ended
+            of_schedules[service, name.removeprefix(_OF_SCHEDULE)] = pause
+        elif holds:
+            listeners[service, name] = pause
+    return AllPauses(listeners, schedules, ended)
 
 
 def write_pause(pause: Pause) -> bytes:
@@ -297,80 +338,3 @@ def _shorter(card: Card) -> Card:
         shorter = entries[:kept]
     cut = {**card.cut, name: card.cut.get(name, 0) + len(entries) - kept}
     return replace(card, **{name: shorter}, cut=cut)
-
-
-class Cards(ABC):  # noqa: B024 - a transport need not have any
-    """The cards of processes and the pauses of listeners; part of the port for contracts."""
-
-    async def show_card(  # noqa: B027
-        self, identity: Identity, card: bytes, seconds: float
-    ) -> None:
-        """Let everybody who looks at the bus see the card of this process.
-
-        Args:
-            identity: The process.
-            card: Its card.
-            seconds: After which it is not seen any more, unless it is shown again.
-
-        Raises:
-            TransportError: The broker refuses it.
-            TransportUnavailable: The broker can't be reached.
-        """
-
-    async def take_card_down(self, identity: Identity) -> None:  # noqa: B027
-        """Let nobody see the card of this process any more; raises as :meth:`show_card`."""
-
-    async def cards(self) -> Sequence[Card]:
-        """Return the cards of all processes that can be read, by service and process.
-
-        Raises:
-            TransportError: The broker refuses it.
-            TransportUnavailable: The broker can't be reached.
-        """
-        return ()
-
-    async def had_cards(self) -> Collection[Identity]:
-        """Return the processes that have a card, or had one and did not take it down: those were killed.
-
-        Of the latter, some minutes later nothing is known any more. Raises as :meth:`cards`.
-        """
-        return ()
-
-    async def pause(self, service: str, listener: str, pause: Pause) -> None:  # noqa: B027
-        """Pause a listener of a service, or change its pause; raises as :meth:`show_card`."""
-
-    async def resume(self, service: str, listener: str) -> bool:
-        """End the pause of a listener; tell whether there was one. Raises as :meth:`show_card`."""
-        return False
-
-    async def change_pauses(
-        self, service: str, changes: Mapping[str, tuple[Pause | None, Pause | None]]
-    ) -> bool:
-        """Change pauses of listeners of a service, if all of them are as they were seen.
-
-        A transport that others may use at the same time does it in one step.
-
-        Args:
-            service: The service.
-            changes: By listener the pause that was seen, and the one that takes its place; None for none.
-
-        Returns:
-            Whether they were changed: else one of them has changed meanwhile.
-
-        Raises:
-            TransportError: The broker refuses it.
-            TransportUnavailable: The broker can't be reached.
-        """
-        held = await self.pauses([service])
-        if any(held.get((service, listener)) != seen for listener, (seen, _) in changes.items()):
-            return False
-        for listener, (_, new) in changes.items():
-            if new is None:
-                await self.resume(service, listener)
-            else:
-                await self.pause(service, listener, new)
-        return True
-
-    async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
-        """Return the pauses that hold now, by service and listener; raises as :meth:`cards`."""
-        return {}

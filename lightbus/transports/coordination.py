@@ -1,13 +1,14 @@
-"""Agreement among processes over the broker: who owns an API, who runs a schedule, what is to be done."""
+"""Agreement among processes over the broker: who owns an API, who runs a schedule, what is paused."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportError
+from lightbus.transports.cards import AllPauses, Card, Pause
 
 
 class Coordination(ABC):
@@ -111,3 +112,90 @@ class Coordination(ABC):
         Returns:
             Whether the holder has still had it.
         """
+
+
+class Cards(ABC):  # noqa: B024 - a transport need not have any
+    """The cards of processes and the pauses of listeners and schedules; part of the port for contracts."""
+
+    async def show_card(  # noqa: B027
+        self, identity: Identity, card: bytes, seconds: float
+    ) -> None:
+        """Let everybody who looks at the bus see the card of this process.
+
+        Args:
+            identity: The process.
+            card: Its card.
+            seconds: After which it is not seen any more, unless it is shown again.
+
+        Raises:
+            TransportError: The broker refuses it.
+            TransportUnavailable: The broker can't be reached.
+        """
+
+    async def take_card_down(self, identity: Identity) -> None:  # noqa: B027
+        """Let nobody see the card of this process any more; raises as :meth:`show_card`."""
+
+    async def cards(self) -> Sequence[Card]:
+        """Return the cards of all processes that can be read, by service and process.
+
+        Raises:
+            TransportError: The broker refuses it.
+            TransportUnavailable: The broker can't be reached.
+        """
+        return ()
+
+    async def had_cards(self) -> Collection[Identity]:
+        """Return the processes that have a card, or had one and did not take it down: those were killed.
+
+        Of the latter, some minutes later nothing is known any more. Raises as :meth:`cards`.
+        """
+        return ()
+
+    async def pause(self, service: str, listener: str, pause: Pause) -> None:  # noqa: B027
+        """Pause a listener of a service, or change its pause; raises as :meth:`show_card`."""
+
+    async def resume(self, service: str, listener: str) -> bool:
+        """End the pause of a listener; tell whether there was one. Raises as :meth:`show_card`."""
+        return False
+
+    async def change_pauses(
+        self, service: str, changes: Mapping[str, tuple[Pause | None, Pause | None]]
+    ) -> bool:
+        """Change pauses of listeners of a service, if all of them are as they were seen.
+
+        A transport that others may use at the same time does it in one step.
+
+        Args:
+            service: The service.
+            changes: By listener the pause that was seen, and the one that takes its place; None for none.
+
+        Returns:
+            Whether they were changed: else one of them has changed meanwhile.
+
+        Raises:
+            TransportError: The broker refuses it.
+            TransportUnavailable: The broker can't be reached.
+        """
+        held = await self.pauses([service])
+        if any(held.get((service, listener)) != seen for listener, (seen, _) in changes.items()):
+            return False
+        for listener, (_, new) in changes.items():
+            if new is None:
+                await self.resume(service, listener)
+            else:
+                await self.pause(service, listener, new)
+        return True
+
+    async def pause_schedule(self, service: str, schedule: str, pause: Pause) -> None:  # noqa: B027
+        """Pause a schedule of a service, or change its pause; raises as :meth:`show_card`.
+
+        One that has an end behind it is kept: times within it are never made up for.
+        """
+
+    async def all_pauses(self, services: Collection[str]) -> AllPauses:
+        """Return the pauses of listeners and of schedules, by one question; raises as :meth:`cards`."""
+        return AllPauses()
+
+    async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
+        """Return the pauses of listeners that hold now, by service and listener; raises as :meth:`cards`."""
+        return (await self.all_pauses(services)).listeners

@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lightbus.transports.audit import Audit
-from lightbus.transports.cards import Cards
-from lightbus.transports.coordination import Coordination
+from lightbus.transports.coordination import Cards, Coordination
 from lightbus.transports.port import Transport
 
 

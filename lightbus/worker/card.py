@@ -174,6 +174,7 @@ def schedule_cards(parts: Parts, worker: Worker) -> Iterator[ScheduleCard]:
             scope=it.scope,
             running=running,
             missed=it.missed,
+            is_paused=name in worker.pauses.schedules,
             **known,
         )
 

@@ -41,9 +41,9 @@ class Worker:
         self.rpcs: list[RpcWorker] = []
         self.events: list[EventWorker] = []
         self.ownership = Ownership(parts)
-        self.schedules = Schedules(parts)
-        self.outlook = Outlook(parts, self._published)
         self.pauses = Pauses(parts, self._heed)
+        self.schedules = Schedules(parts, self.pauses)
+        self.outlook = Outlook(parts, self._published)
         #: The listeners that end, each under its key: what they have begun goes on.
         self.leaving: dict[str, EventWorker] = {}
         #: The keys of the listeners that run again once they are not paused any more.
@@ -83,6 +83,10 @@ class Worker:
         for name, pause in self.pauses.held.items():
             if name in ours:
                 yield f"the listener {name} is {pause.in_words()}"
+        declared = self._parts.declarations
+        for name in declared.all_schedules() if "tasks" in declared.features else ():
+            if name in self.pauses.schedules:
+                yield f"the schedule {name} is {self.pauses.schedules[name].in_words()}"
 
     def prepare(self, apis: Sequence[str]) -> None:
         """Make ready the APIs and listeners that were declared since the last time.
@@ -161,10 +165,8 @@ class Worker:
         self._heed(self.pauses.held)
         for each in self._workers():
             each.start()
-        if self.events or self._put_off:
-            self._keep(
-                self.pauses.keep, "lightbus pauses", "pauses of listeners begin and end without effect"
-            )
+        if self.events or self._put_off or "tasks" in declared.features:
+            self._keep(self.pauses.keep, "lightbus pauses", "pauses begin and end without effect")
         if "tasks" in declared.features:
             self.schedules.start(self._dispatch.isolation)
             loop = asyncio.get_running_loop()

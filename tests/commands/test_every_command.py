@@ -87,6 +87,8 @@ TABLE = {
     "resume": ("auth-mailer", FAILED, UNAVAILABLE),
     "run": ("--fail-fast", OK, UNAVAILABLE),
     "schedule list": ("", OK, UNAVAILABLE),
+    "schedule pause": ("nightly", FAILED, UNAVAILABLE),
+    "schedule resume": ("nightly", FAILED, UNAVAILABLE),
     "schedule run": ("nightly", FAILED, UNAVAILABLE),
     "shell": ("-e bus.auth.check_password(username=1,password=1)", OK, UNAVAILABLE),
     "status": ("", OK, UNAVAILABLE),

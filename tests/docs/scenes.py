@@ -149,6 +149,8 @@ def schedules(console: Console) -> None:
     console.put("lightbus.yaml", f"service_name: shop\nmodules: []\n{allowed}schedules: {schedule}\n")
     with console.host() as host:
         console.next("done: shop:close_the_day")
+        console.next("paused: shop:close_the_day until 2")
+        console.next("resumed: shop:close_the_day")
         assert host.terminate() == 0
 
 

@@ -391,4 +391,4 @@ async def test_a_host_that_may_not_show_a_card_says_so_once_and_works(
     told = refusals(caplog)
     assert len(told) == 2
     assert sum("this process is not seen by lightbus status" in line for line in told) == 1
-    assert sum("listeners of this process can't be paused" in line for line in told) == 1
+    assert sum("can't be paused, and work all the same" in line for line in told) == 1

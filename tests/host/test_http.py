@@ -209,6 +209,7 @@ def test_the_last_run_of_a_schedule_and_the_version_are_told(
     )
     about = "service_name: shop\nservice_version: '3.2'\n"
     project.write("lightbus.yaml", f"{about}schedules: {{{tidy}, {close}, {late}}}\n")
+    redis_server.execute("HSET", "lightbus:paused:shop", "schedule:late", "{}")
     begun = time.time()
     project.host()
 
@@ -220,6 +221,7 @@ def test_the_last_run_of_a_schedule_and_the_version_are_told(
     assert last is not None and begun <= last <= time.time()
     assert due is not None and due > begun and 0 <= (of("last_duration_seconds", "tidy") or 0) < 60
     assert of("last_start_timestamp_seconds", "late") is None and of("running", "late") == 0
+    assert (of("paused", "late"), of("paused", "tidy")) == (1, 0)
     assert any('application="3.2"' in name for name in pages.metrics() if name.startswith("lightbus_info"))
 
 

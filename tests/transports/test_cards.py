@@ -15,15 +15,7 @@ from lightbus.declared.settings import Identity
 from lightbus.exceptions import TransportError, TransportUnavailable
 from lightbus.options import Secret
 from lightbus.runtime.obstacles import Obstacles
-from lightbus.transports.cards import (
-    MOST_BYTES,
-    Card,
-    ListenerCard,
-    Pause,
-    Recent,
-    read_card,
-    write_card,
-)
+from lightbus.transports.cards import MOST_BYTES, Card, ListenerCard, Pause, Recent, read_card, write_card
 from lightbus.transports.redis.schema import RedisSchemaTransport
 from tests.support.servers import Server, ServerPool
 
@@ -152,6 +144,20 @@ async def test_a_pause_is_known_to_all_until_it_ends(ports: Ports) -> None:
     assert await one.resume("shop", "send")
     assert not await one.resume("shop", "send")
     assert await other.pauses(["shop"]) == {}
+
+
+async def test_pauses_of_schedules_are_known_apart_from_those_of_listeners(ports: Ports) -> None:
+    one, other = ports.schema(), ports.schema()
+    now = await one.now()
+    send, close, over = Pause(since=now, by="ann"), Pause(since=now), Pause(since=now - 60, until=now - 30)
+    await one.pause("shop", "send", send)
+    await one.pause_schedule("shop", "send", close)
+    await one.pause_schedule("shop", "a: b", over)
+    found = await other.all_pauses(["shop", "nobody"])
+    assert (found.listeners, await other.pauses(["shop"])) == ({("shop", "send"): send},) * 2
+    assert (found.schedules, found.ended) == ({("shop", "send"): close}, {("shop", "a: b"): over})
+    assert await one.resume("shop", "send")
+    assert (await other.all_pauses(["shop"])).schedules == found.schedules
 
 
 async def test_pauses_change_together_or_not_at_all(ports: Ports) -> None:

@@ -110,6 +110,8 @@ def shop(server: Server) -> None:
         started=now - 300,
         seconds=0.25,
         outcome="error",
+        # So nobody who pauses it has to wait until it is heeded, by processes that are not there.
+        is_paused=True,
     )
     for version, number in (("1.4", 1), ("1.5", 2)):
         show(

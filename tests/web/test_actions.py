@@ -111,6 +111,9 @@ async def test_what_would_be_done_is_told_before_it_is(redis_server: Server) -> 
         ("pause", {"target": "nobody"}, 409, "there is no listener 'nobody'"),
         ("run_schedule", {"target": "none"}, 409, "there is no schedule 'none'"),
         ("run_schedule", {"target": "close"}, 409, "lets nobody run its schedules from elsewhere"),
+        ("pause_schedule", {"target": "clos"}, 409, "there is no schedule 'clos'; did you mean close?"),
+        ("pause_schedule", {"target": "close", "until": "soon"}, 422, "'soon' is no time to come"),
+        ("resume_schedule", {"target": "close"}, 409, "the schedule close of shop is not paused."),
         ("pause", {}, 422, "Fill in: target"),
     ],
 )
@@ -210,7 +213,7 @@ async def test_a_form_of_anything_is_text(redis_server: Server) -> None:
     async with browsing(ALL, url=redis_server.url) as browser:
         for evil in EVIL:
             form = {"target": evil, "to": evil, "until": evil, "because": evil, "service": evil}
-            for name in ("pause", "seek", "move", "remove", "run_schedule"):
+            for name in ("pause", "seek", "move", "remove", "run_schedule", "pause_schedule"):
                 for answer in (
                     await browser.get(f"/actions/{name}", params=form),
                     await browser.post(f"/actions/{name}", data=form, headers=OURS),
@@ -237,6 +240,23 @@ async def test_a_schedule_is_begun_by_a_process_of_its_service(bench: Bench, red
     assert done.status == 303 and "tick of shop was begun by one." in done.words
     (act,) = await noted(redis_server)
     assert (act.action, act.target, act.outcome) == ("schedule.run", "shop:tick", "done")
+
+
+async def test_a_schedule_is_paused_for_a_time_and_runs_again(bench: Bench, redis_server: Server) -> None:
+    text = "schedules: {tick: {every: 1h, call: 'tests.host.shop:tick'}}\n"
+    form = {"target": "tick", "service": "shop"}
+    async with bench.host(f"process_name: one\n{text}"):
+        done = await take(redis_server, "pause_schedule", {**form, "until": "2h", "because": "a move"})
+        assert (done.status, done.path) == (303, "/schedules"), done.words
+        assert "tick of shop is paused until 20" in done.words and "No process" not in done.words
+        assert "paused tick shop paused since" in done.words and "by anonymous until 20" in done.words
+        assert "Resume" in done.words
+        done = await take(redis_server, "resume_schedule", form)
+        assert done.status == 303 and "tick of shop runs again at its times." in done.words
+        assert "paused since" not in done.words and "Resume" not in done.words
+    resumed, paused = await noted(redis_server)
+    assert (resumed.action, paused.action) == ("schedule.resume", "schedule.pause")
+    assert (paused.target, paused.outcome, paused.reason) == ("shop:tick", "done", "a move")
 
 
 async def test_a_listener_that_runs_is_paused_and_says_so(bench: Bench, redis_server: Server) -> None:

@@ -177,7 +177,7 @@ def test_each_role_sees_what_it_may_do_and_nothing_else(bus: Bus, chromium: Brow
     # What lies open on a page: the others are on forms that lead on.
     on_pages = {
         "pause", "seek", "move", "remove", "run_schedule", "replay", "drop", "edit", "reveal", "reveal_event",
-        "replay_many", "drop_many", "call",
+        "pause_schedule", "replay_many", "drop_many", "call",
     }  # fmt: skip
     needed = {action.name: action.permission for action in ACTIONS}
     # Who may do everything does so in the other tests.

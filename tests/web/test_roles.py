@@ -28,6 +28,7 @@ LETTER = {
     "because": "mended",
     "confirmed": "yes",
 }
+CLOSE = {"target": "close", "service": "shop"}
 #: How the form of each action is filled in so that it is done.
 FORMS: Mapping[str, Mapping[str, str]] = {
     "pause": {"target": "shop-welcome"},
@@ -35,7 +36,7 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     "seek": {"target": "shop-welcome", "to": "end", "confirmed": "yes"},
     "move": {"target": "shop-welcome", "to": "shop-greet", "confirmed": "yes"},
     "remove": {"target": "shop-welcome", "confirmed": "yes", "because": "nobody needs it"},
-    "run_schedule": {"target": "close", "service": "shop"},
+    **dict.fromkeys(("run_schedule", "pause_schedule", "resume_schedule"), CLOSE),
     **dict.fromkeys(("replay", "drop", "edit", "reveal"), LETTER),
     **{name: {"listener": "shop-mailer", "because": "mended"} for name in ("replay_many", "drop_many")},
     "stop_errand": {"errand": "0123456789abcdef"},
@@ -45,7 +46,7 @@ FORMS: Mapping[str, Mapping[str, str]] = {
 }
 #: What is answered to each by a bus of nothing but cards; 303 if not here.
 ANSWERS = {
-    "resume": 409,
+    **dict.fromkeys(("resume", "resume_schedule"), 409),
     "run_schedule": 409,
     **dict.fromkeys(("replay", "drop", "edit", "reveal", "reveal_event"), 409),
     **dict.fromkeys(("replay_many", "drop_many"), 409),
@@ -137,8 +138,8 @@ async def test_a_page_shows_somebody_only_what_they_may_do(redis_server: Server)
             found[role] = {link.split("/")[2].partition("?")[0] for link in links}
     assert found == {
         None: set(),
-        "half": {"seek", "pause"},
-        "all": {"seek", "move", "remove", "pause", "run_schedule"},
+        "half": {"seek", "pause", "pause_schedule"},
+        "all": {"seek", "move", "remove", "pause", "pause_schedule", "run_schedule"},
     }
 
 

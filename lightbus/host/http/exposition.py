@@ -118,7 +118,7 @@ def _at_present(host: Host) -> Iterator[Metric]:
 
 def _of_schedules(schedules: Iterable[ScheduleCard]) -> Iterator[Metric]:
     """The last run of each schedule in this process, and its next time, as they are on its card."""
-    running, last, took, failed, next_run = (
+    running, last, took, failed, next_run, paused = (
         GaugeMetricFamily(f"{PREFIX}schedule_{name}", what, labels=["schedule"])
         for name, what in (
             ("running", "Runs of the schedule that go on in this process."),
@@ -126,16 +126,18 @@ def _of_schedules(schedules: Iterable[ScheduleCard]) -> Iterator[Metric]:
             ("last_duration_seconds", "How long that took, once it is over."),
             ("last_failed", "1 if it raised, else 0, once it is over."),
             ("next_timestamp_seconds", "When it is due next."),
+            ("paused", "1 while the schedule is paused, else 0."),
         )
     )
     for it in schedules:
         running.add_metric([it.name], it.running)
+        paused.add_metric([it.name], int(it.is_paused))
         for gauge, value in ((last, it.started), (took, it.seconds), (next_run, it.next_run)):
             if value is not None:
                 gauge.add_metric([it.name], value)
         if it.outcome is not None:
             failed.add_metric([it.name], it.outcome != "ok")
-    yield from (running, last, took, failed, next_run)
+    yield from (running, last, took, failed, next_run, paused)
 
 
 def _of_outboxes(host: Host) -> Iterator[Metric]:

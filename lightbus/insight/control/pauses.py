@@ -147,6 +147,11 @@ async def _ended(client: BusClient, target: Target) -> Target:
     return target
 
 
+async def end_in(client: BusClient, seconds: float | None) -> float | None:
+    """Return the time in so many seconds, by the clock of the broker; None if that is None."""
+    return None if seconds is None else await client.transports().schema().now() + seconds
+
+
 def seconds_until(text: str) -> float:
     """Return for how long a pause lasts, in seconds.
 

@@ -1,17 +1,18 @@
-"""Running a schedule now, by way of a host of its service that lets itself be told."""
+"""Running a schedule now, by way of a host of its service that lets itself be told; and pausing it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from lightbus.bus.client import BusClient
 from lightbus.declared.names import advice
 from lightbus.declared.settings import Identity
 from lightbus.exceptions import LightbusTimeout, NoWorker, ScheduleRefused, WorkerLost
 from lightbus.insight.audit import Actor, acting
-from lightbus.insight.cards import read_cards
-from lightbus.transports.cards import Card
+from lightbus.insight.cards import Heeded, read_all_pauses, read_cards, schedule_heeded, schedule_on
+from lightbus.transports.cards import Card, Pause
 
 #: Seconds that a host has to say that a run has begun.
 _PATIENCE = 15.0
@@ -40,6 +41,25 @@ class Run:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A schedule that is to be paused or to go on.
+
+    Args:
+        service: Its service.
+        name: Its name.
+        pause: The pause that holds now.
+    """
+
+    service: str
+    name: str
+    pause: Pause | None = None
+
+    def __str__(self) -> str:
+        """Return its service and its name."""
+        return f"{self.service}:{self.name}"
+
+
 async def service_of(client: BusClient, name: str, own: Iterable[str] = (), service: str = "") -> str:
     """Return the service that has a schedule and hosts that let themselves be told to run it.
 
@@ -54,21 +74,81 @@ async def service_of(client: BusClient, name: str, own: Iterable[str] = (), serv
         TransportUnavailable: The broker of the contracts can't be reached.
     """
     hosts = [card for card in await read_cards(client) if card.kind == "host"]
-    having = sorted({c.service for c in hosts if any(it.name == name for it in c.schedules)})
-    meant = [each for each in having if each == (service or client.service_name)]
-    meant = meant or [each for each in having if not service]
-    if len(meant) > 1:
-        raise ScheduleRefused(
-            f"several services have a schedule {name!r}: {' and '.join(meant)}; say which one by --service"
-        )
+    having = {card.service for card in hosts if schedule_on(card, card.service, name) is not None}
+    meant = _meant(name, having, service, client.service_name)
     if not meant:
         raise ScheduleRefused(_not_there(name, hosts, own, service, client.service_name))
-    if not any(card.remote_control for card in hosts if card.service == meant[0]):
+    if not any(card.remote_control for card in hosts if card.service == meant):
         raise ScheduleRefused(
-            f"the service {meant[0]} lets nobody run its schedules from elsewhere; write bus.remote_control: "
+            f"the service {meant} lets nobody run its schedules from elsewhere; write bus.remote_control: "
             "true into its manifest, and start it again"
         )
-    return meant[0]
+    return meant
+
+
+async def find(client: BusClient, name: str, own: Iterable[str] = (), service: str = "") -> Target:
+    """Find a schedule that is to be paused or to go on, also where no process of its service is alive.
+
+    Args:
+        client: The bus.
+        name: The schedule.
+        own: The schedules of the manifest, which belong to the own service.
+        service: The service that is meant; left out, the one that has such a schedule, the own one first.
+
+    Raises:
+        ScheduleRefused: There is none, or several.
+        TransportError: The broker of the contracts refuses to have pauses read.
+        TransportUnavailable: It can't be reached.
+    """
+    hosts = [card for card in await read_cards(client) if card.kind == "host"]
+    ours = client.service_name
+    pauses = (await read_all_pauses(client, {service or ours, ours, *(c.service for c in hosts)})).schedules
+    having = {each for each, paused in pauses if paused == name} | ({ours} if name in own else set())
+    having |= {card.service for card in hosts if schedule_on(card, card.service, name) is not None}
+    found = _meant(name, having, service, ours)
+    if not found:
+        raise ScheduleRefused(_not_there(name, hosts, own, service, ours))
+    return Target(found, name, pauses.get((found, name)))
+
+
+async def pause(client: BusClient, target: Target, until: float | None, by: Actor) -> Heeded:
+    """Pause a schedule, and wait until its processes begin no run of it by themselves.
+
+    Args:
+        client: The bus.
+        target: The schedule.
+        until: When the pause ends by itself, by the broker's clock; None if it does not.
+        by: Whoever wants it: the pause and the audit say so.
+
+    Raises:
+        AuditRefused: It can't be noted, and ``by`` does not say that it is to be done all the same.
+        TransportError: The broker refuses it.
+        TransportUnavailable: It can't be reached.
+    """
+    schema = client.transports().schema()
+    since = target.pause.since if target.pause is not None else await schema.now()
+    ends = None if until is None else datetime.fromtimestamp(until, UTC)
+    chosen = {} if ends is None else {"until": ends.isoformat(timespec="seconds")}
+    async with acting(client, by, "schedule.pause", str(target), chosen):
+        it = Pause(since=since, until=until, by=by.user)
+        await schema.pause_schedule(target.service, target.name, it)
+    return await schedule_heeded(client, target.service, target.name, is_paused=True)
+
+
+async def resume(client: BusClient, target: Target, by: Actor) -> Heeded:
+    """Let a schedule run again at its times, and wait until its processes do; raises as :func:`pause`.
+
+    Raises:
+        ScheduleRefused: It is not paused.
+    """
+    if target.pause is None:
+        raise ScheduleRefused(f"the schedule {target.name} of {target.service} is not paused")
+    schema = client.transports().schema()
+    async with acting(client, by, "schedule.resume", str(target)):
+        # Its end is kept: a process that starts later makes up for no time within it.
+        ended = replace(target.pause, until=await schema.now())
+        await schema.pause_schedule(target.service, target.name, ended)
+    return await schedule_heeded(client, target.service, target.name, is_paused=False)
 
 
 async def run_now(client: BusClient, service: str, name: str, *, by: Actor, wait: float | None = None) -> Run:
@@ -112,6 +192,17 @@ async def run_now(client: BusClient, service: str, name: str, *, by: Actor, wait
     return Run(service, name, told["process"], told["started"], error=told.get("error") or "", **kept)
 
 
+def _meant(name: str, having: Iterable[str], service: str, ours: str) -> str:
+    """Return the service that is meant, of those that have such a schedule; empty if none is."""
+    meant = [each for each in having if each == (service or ours)]
+    meant = meant or sorted(each for each in having if not service)
+    if len(meant) > 1:
+        raise ScheduleRefused(
+            f"several services have a schedule {name!r}: {' and '.join(meant)}; say which one by --service"
+        )
+    return meant[0] if meant else ""
+
+
 def _late(error: LightbusTimeout, service: str, name: str, wait: float | None) -> LightbusTimeout:
     if error.executed == "no":
         return LightbusTimeout(f"{name} was not run: no process of {service} is free to take the wish", "no")
@@ -130,5 +221,6 @@ def _not_there(name: str, hosts: Sequence[Card], own: Iterable[str], service: st
         known = {card.service for card in hosts}
         return f"no process of the service {service!r} is alive{advice(service, known, 'there are')}"
     known = {it.name for card in hosts for it in card.schedules if service in ("", card.service)}
+    known |= set(own) if service in ("", ours) else set()
     of = f"the service {service!r} has" if service else "there is"
     return f"{of} no schedule {name!r}{advice(name, known, 'there are')}"

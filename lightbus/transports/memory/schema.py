@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lightbus.declared.settings import Identity
 from lightbus.serializers import json_bytes
 from lightbus.transports.audit import MOST_ENTRIES, Act, read_act, write_act
-from lightbus.transports.cards import Card, Pause, read_card
+from lightbus.transports.cards import AllPauses, Card, Pause, kept_as, read_card, sorted_out
 from lightbus.transports.memory.broker import broker as broker
 from lightbus.transports.memory.broker import from_json
 from lightbus.transports.memory.events import _InProcess
@@ -87,11 +87,14 @@ class MemorySchemaTransport(_InProcess, SchemaTransport):
         """End the pause of a listener; tell whether there was one."""
         return broker().pauses.pop((service, listener), None) is not None
 
-    async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
-        """Return the pauses that hold now."""
-        now = broker().clock.now()
-        held = broker().pauses.items()
-        return {names: pause for names, pause in held if names[0] in services and pause.holds(now)}
+    async def pause_schedule(self, service: str, schedule: str, pause: Pause) -> None:
+        """Pause a schedule of a service, or change its pause."""
+        broker().pauses[service, kept_as(schedule)] = pause
+
+    async def all_pauses(self, services: Collection[str]) -> AllPauses:
+        """Return the pauses of listeners and of schedules."""
+        held = [(names, pause) for names, pause in broker().pauses.items() if names[0] in services]
+        return sorted_out(held, broker().clock.now())
 
     async def note_act(self, act: Act) -> bool:
         """Keep an entry of the audit."""

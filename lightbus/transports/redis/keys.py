@@ -109,7 +109,7 @@ def card_key(service: str, process: str) -> str:
 
 
 def paused_key(service: str) -> str:
-    """Return the key of the pauses of a service's listeners."""
+    """Return the key of the pauses of a service's listeners and schedules."""
     return f"lightbus:paused:{service}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from lightbus.exceptions import GroupRefused
 from lightbus.insight.control import pauses
 from lightbus.insight.control.pauses import Target
@@ -11,8 +9,8 @@ from lightbus.values.wording import counted
 from lightbus.web.asking import Asked
 from lightbus.web.words import page_of
 
-from .action import Action, Done, Field
-from .target import TARGET, to_its_page
+from .action import Action, Done
+from .target import TARGET, UNTIL, seconds_until, to_its_page, until_in_words
 
 
 async def _find(asked: Asked) -> Target:
@@ -21,13 +19,11 @@ async def _find(asked: Asked) -> Target:
 
 
 async def _pause(asked: Asked) -> Done:
-    until = asked.fields.text("until")
-    seconds = pauses.seconds_until(until) if until else None
+    seconds = seconds_until(asked)
     target = await _find(asked)
-    ends = None if seconds is None else await asked.client.transports().schema().now() + seconds
+    ends = await pauses.end_in(asked.client, seconds)
     heeded = await pauses.pause(asked.client, target, ends, asked.by)
-    when = "" if ends is None else f" until {datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    said = [f"{target.group} is paused{when}."]
+    said = [f"{target.group} is paused{until_in_words(ends)}."]
     if not (heeded.by or heeded.not_by):
         said.append("No process runs it now; it stays paused when one is started.")
     if heeded.running:
@@ -60,14 +56,7 @@ ACTIONS = (
         permission="pause",
         title="Pause",
         act=_pause,
-        fields=(
-            TARGET,
-            Field(
-                name="until",
-                label="Until",
-                hint="30m, 2h, or a time with its zone such as 2026-01-31T12:00:00+01:00; empty for no end.",
-            ),
-        ),
+        fields=(TARGET, UNTIL),
         back=to_its_page,
     ),
     Action(

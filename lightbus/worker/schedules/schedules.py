@@ -18,6 +18,7 @@ from lightbus.exceptions import LightbusException, text_of
 from lightbus.runtime.cancellation import end, is_cancelled, own
 from lightbus.runtime.isolation import Isolation
 from lightbus.runtime.tasks import Kept, begin
+from lightbus.worker.pauses import Pauses
 
 from .leases import Leases
 from .timekeeping import Timekeeper
@@ -91,10 +92,16 @@ class NotRun(Exception):
 
 
 class Schedules:
-    """The schedules of one process."""
+    """The schedules of one process.
 
-    def __init__(self, parts: Parts) -> None:
+    Args:
+        parts: Its bus.
+        pauses: Knows which of them are paused.
+    """
+
+    def __init__(self, parts: Parts, pauses: Pauses) -> None:
         self._parts = parts
+        self._pauses = pauses
         #: Knows the time by which schedules of the service go.
         self.timekeeper = Timekeeper(parts, self._go_by_another_time)
         #: Makes the context in which each run begins; None while none may begin.
@@ -176,6 +183,7 @@ class Schedules:
 
     async def _keep(self, schedule: Schedule, *, is_first: bool) -> None:
         """Begin a run at each time."""
+        await self._pauses.known()
         if _is_shared(schedule):
             await self.timekeeper.has_looked.wait()
         due = self._now(schedule)
@@ -202,6 +210,11 @@ class Schedules:
         others = [run for run in self._runs.values() if run.name == schedule.name]
         isolation = self._isolation
         if any(not run.is_ours for run in others) or isolation is None:
+            return
+        if self._pauses.skips(schedule.name, due):
+            if schedule.scope == "service":
+                run = Run(schedule.name, is_ours=False)
+                self._start(run, self._let_pass(schedule, due, catch_up), isolation)
             return
         if others and not schedule.overlap:
             for run in others:
@@ -280,9 +293,15 @@ class Schedules:
             if not run.is_ours:
                 return
             async with self._leases.held(schedule, lease):
-                await self._run(schedule, run)
+                # It may have been paused while the broker was asked.
+                if not self._pauses.skips(schedule.name, due):
+                    await self._run(schedule, run)
         if not run.outlasted:
             self._told.discard(schedule.name)
+
+    async def _let_pass(self, schedule: Schedule, due: float, catch_up: bool) -> None:
+        """Take a tick that comes within a pause, and let it go: so nobody ever makes up for it."""
+        await self._is_ours(schedule, due, 0.0, catch_up)
 
     async def _run(self, schedule: Schedule, run: Run) -> None:
         started, outcome = time.perf_counter(), "ok"

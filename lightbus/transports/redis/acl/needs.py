@@ -47,7 +47,7 @@ def hosts(service: str, *, renames: bool = False) -> Iterator[Need]:
     ]
     yield from needed(commands, "take calls and events")
     pauses: list[Command] = [("HGETALL", Key(keys.paused_key(service)))]
-    yield from needed(pauses, "heed pauses of listeners", is_optional=True)
+    yield from needed(pauses, "heed pauses of listeners and schedules", is_optional=True)
     if renames:
         paused = Key(keys.paused_key(service))
         moved: list[Command] = [

@@ -26,7 +26,7 @@ def roles_of_operators(*, is_cluster: bool) -> dict[str, tuple[Need, ...]]:
     roles = {
         "looks at the bus": looks(),
         "notes in the audit what it does": audits(),
-        "pauses listeners": pauses(),
+        "pauses listeners and schedules": pauses(),
         "replays and drops dead letters": settles_dead_letters(),
         "changes groups of listeners": changes_groups(),
         **({"rings, and hears bells": rings_and_hears()} if is_cluster else {}),
@@ -53,8 +53,8 @@ def looks() -> Iterator[Need]:
 
 
 def pauses() -> Iterator[Need]:
-    """The needs of ``pause`` and ``resume``."""
-    yield from needed(_changes_pauses(), "pause listeners")
+    """The needs of ``pause``, ``resume``, ``schedule pause`` and ``schedule resume``."""
+    yield from needed(_changes_pauses(), "pause listeners and schedules")
 
 
 def _changes_pauses() -> Iterator[Command]:

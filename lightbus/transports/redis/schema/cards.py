@@ -2,7 +2,8 @@
 
 ``lightbus:card:{service}:{process}`` holds the card of a process. The sorted set ``lightbus:cards`` has each
 process as "service\\0process" by the time when its card ends, so that nobody scans for them. The hash
-``lightbus:paused:{service}`` has the pause of each listener.
+``lightbus:paused:{service}`` has the pause of each listener,
+and that of each schedule as ``schedule:{name}``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lightbus.declared.settings import Identity
-from lightbus.transports.cards import Card, Pause, read_card, read_pause, write_pause
+from lightbus.transports.cards import (
+    AllPauses,
+    Card,
+    Pause,
+    kept_as,
+    read_card,
+    read_pause,
+    sorted_out,
+    write_pause,
+)
 from lightbus.transports.redis.keys import CARDS, card_key, paused_key
 from lightbus.transports.redis.link.channel import Channel
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -78,6 +88,12 @@ async def pause(pipe: Channel, service: str, listener: str, it: Pause) -> None:
         await pipe.send("HSET", paused_key(service), listener, write_pause(it))
 
 
+async def pause_schedule(pipe: Channel, service: str, schedule: str, it: Pause) -> None:
+    """Write the pause of a schedule, or its end."""
+    with either(f"the pause of the schedule {schedule} of {service} is not changed"):
+        await pipe.send("HSET", paused_key(service), kept_as(schedule), write_pause(it))
+
+
 async def resume(pipe: Channel, service: str, listener: str) -> bool:
     """Remove the pause of a listener; tell whether there was one."""
     with either(f"the listener {listener} of {service} is not resumed"):
@@ -88,12 +104,11 @@ async def change_pauses(
     session: Session, service: str, changes: Mapping[str, tuple[Pause | None, Pause | None]]
 ) -> bool:
     """Change pauses of a service in one step, if all of them are as they were seen."""
-    kept = {names[1]: each for names, each in (await _kept_pauses(session, [service])).items()}
-    nothing: tuple[bytes, Pause | None] = (b"", None)
+    kept, now = await _kept_pauses(session, [service])
     arguments: list[str | bytes] = []
     for listener, (seen, new) in changes.items():
-        blob, it = kept.get(listener, nothing)
-        if it != seen:
+        blob, it = kept.get((service, listener), (b"", None))
+        if (it if it is not None and it.holds(now) else None) != seen:
             return False
         arguments += [listener, blob, b"" if new is None else write_pause(new)]
     with either(f"the pauses of listeners of {service} are not changed"):
@@ -101,27 +116,25 @@ async def change_pauses(
         return bool(await session.pipe.run(change))
 
 
-async def pauses(session: Session, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
-    """Return the pauses that hold now, by Redis's clock."""
-    kept = await _kept_pauses(session, services)
-    return {names: it for names, (_, it) in kept.items() if it is not None}
+async def all_pauses(session: Session, services: Collection[str]) -> AllPauses:
+    """Return the pauses of listeners and schedules, and which of them hold now by Redis's clock."""
+    kept, now = await _kept_pauses(session, services)
+    return sorted_out(((names, it) for names, (_, it) in kept.items()), now)
 
 
 async def _kept_pauses(
     session: Session, services: Collection[str]
-) -> dict[tuple[str, str], tuple[bytes, Pause | None]]:
-    """Return what is kept of pauses, and the pause, unless it has ended by Redis's clock."""
+) -> tuple[dict[tuple[str, str], tuple[bytes, Pause]], float]:
+    """Return what is kept of pauses, each as it is written and as it is read; and the time of Redis."""
     names = sorted(services)
     asked = [("TIME",), *(("HGETALL", paused_key(name)) for name in names)]
     with either("the pauses of listeners can't be read"):
         (seconds, micros), *hashes = await _exchange(session, asked)
-    now = int(seconds) + int(micros) / 1e6
-    found: dict[tuple[str, str], tuple[bytes, Pause | None]] = {}
+    found: dict[tuple[str, str], tuple[bytes, Pause]] = {}
     for service, flat in zip(names, hashes, strict=True):
-        for listener, blob in zip(flat[::2], flat[1::2], strict=True):
-            it = read_pause(blob)
-            found[service, listener.decode("utf-8", "replace")] = blob, it if it.holds(now) else None
-    return found
+        for name, blob in zip(flat[::2], flat[1::2], strict=True):
+            found[service, name.decode("utf-8", "replace")] = blob, read_pause(blob)
+    return found, int(seconds) + int(micros) / 1e6
 
 
 async def _exchange(session: Session, commands: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -22,7 +22,7 @@ from lightbus.exceptions import InvalidMessage, TransportError
 from lightbus.messages import check_limits
 from lightbus.runtime.complaints import Complaints
 from lightbus.transports.audit import Act
-from lightbus.transports.cards import Card, Pause
+from lightbus.transports.cards import AllPauses, Card, Pause
 from lightbus.transports.port import Use
 from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
@@ -341,9 +341,13 @@ class RedisSchemaTransport(RedisTransport, SchemaTransport):
         """Change pauses of listeners of a service in one step, if all of them are as they were seen."""
         return await cards.change_pauses(self.session, service, changes)
 
-    async def pauses(self, services: Collection[str]) -> Mapping[tuple[str, str], Pause]:
-        """Return the pauses that hold now."""
-        return await cards.pauses(self.session, services)
+    async def pause_schedule(self, service: str, schedule: str, pause: Pause) -> None:
+        """Pause a schedule of a service, or change its pause."""
+        await cards.pause_schedule(self.pipe, service, schedule, pause)
+
+    async def all_pauses(self, services: Collection[str]) -> AllPauses:
+        """Return the pauses of listeners and of schedules."""
+        return await cards.all_pauses(self.session, services)
 
     async def note_act(self, act: Act) -> bool:
         """Keep an entry of the audit."""
