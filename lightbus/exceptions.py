@@ -183,6 +183,9 @@ class SyncCallOnEventLoop(LightbusException):
 class BusAlreadyClosed(LightbusException):
     """The bus was closed and takes no more calls; make a new one with lightbus.create()."""
 
+    def __init__(self, text: str = "this bus was closed; make a new one with lightbus.create()") -> None:
+        super().__init__(text)
+
 
 class OutboxError(LightbusException):
     """An event can't be fired by way of an outbox, or only so."""

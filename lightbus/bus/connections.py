@@ -158,7 +158,7 @@ class Connections:
     def transports(self) -> Transports:
         """Return the transports of the running event loop, which are made when first asked for."""
         if self.is_closed:
-            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
+            raise BusAlreadyClosed
         loop = asyncio.get_running_loop()
         latest, transports = self._latest
         if loop is latest and transports is not None:

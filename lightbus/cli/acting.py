@@ -19,8 +19,8 @@ from lightbus.exceptions import InvalidParameters, TransportError
 from lightbus.host.checks import client_for
 from lightbus.host.logs import on_one_line
 from lightbus.insight.audit import Actor
-from lightbus.insight.cards import paused_groups
-from lightbus.insight.control.pauses import seconds_until
+from lightbus.insight.cards import Heeded, paused_groups
+from lightbus.insight.control.pauses import not_heeded, seconds_until
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import run
 
@@ -68,11 +68,39 @@ until_option = click.option(
 )
 
 
-def in_time(ends: float | None) -> str:
-    """Say until when something is paused; nothing if it does not end by itself."""
-    if ends is None:
-        return ""
-    return f" until {datetime.fromtimestamp(ends).astimezone().isoformat(timespec='seconds')}"
+def tell_pause(
+    name: str, ends: float | None, heeded: Heeded, *, nobody: str, late: str, more: Iterable[str] = ()
+) -> None:
+    """Say what was paused, and what its processes make of that.
+
+    Args:
+        name: Its name.
+        ends: When the pause ends by itself, as a Unix time; None if it does not.
+        heeded: What they make of it.
+        nobody: Said where there is none.
+        late: What those do that have not heeded it in time.
+        more: What else there is to say.
+
+    Raises:
+        ClickException: Some have not heeded it in time.
+    """
+    until = "" if ends is None else datetime.fromtimestamp(ends).astimezone().isoformat(timespec="seconds")
+    print(f"paused: {on_one_line(name)}{f' until {until}' if until else ''}")
+    if heeded.concerns_nobody:
+        complain(nobody)
+    for each in more:
+        complain(on_one_line(each))
+    if heeded.not_by:
+        raise click.ClickException(on_one_line(not_heeded(heeded, late)))
+
+
+def tell_resume(name: str, heeded: Heeded, *, nobody: str, late: str) -> None:
+    """Say what goes on, and what its processes make of that; as :func:`tell_pause`, but without an error."""
+    print(f"resumed: {on_one_line(name)}")
+    if heeded.concerns_nobody:
+        complain(nobody)
+    if heeded.not_by:
+        complain(on_one_line(not_heeded(heeded, late)))
 
 
 def actor(because: str) -> Actor:

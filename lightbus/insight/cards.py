@@ -155,6 +155,11 @@ class Heeded:
     not_by: tuple[str, ...] = ()
     running: int = 0
 
+    @property
+    def concerns_nobody(self) -> bool:
+        """Whether no process runs it now."""
+        return not (self.by or self.not_by)
+
 
 async def heeded(client: BusClient, service: str, listener: str, *, is_paused: bool) -> Heeded:
     """Wait until the processes of a listener have heeded that it is paused, or that it goes on.

@@ -7,12 +7,10 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.acting import actor, because_option, in_time, on_the_bus, until_option
+from lightbus.cli.acting import actor, because_option, on_the_bus, tell_pause, until_option
 from lightbus.cli.completion import groups
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
-from lightbus.cli.wording import complain
-from lightbus.host.logs import on_one_line
 from lightbus.insight.control import pauses
 from lightbus.insight.control.pauses import Heeded, Target
 from lightbus.transports.unserved import consequence
@@ -38,14 +36,11 @@ def command(listener: str, until: float | None, because: str, scan: bool, **opti
         return target, ends, await pauses.pause(client, target, ends, actor(because))
 
     target, ends, heeded = on_the_bus(manifest, act)
-    print(f"paused: {on_one_line(target.group)}{in_time(ends)}")
-    if not (heeded.by or heeded.not_by):
-        complain("no process runs it now; it stays paused when one is started")
-    if heeded.running:
-        complain(f"it has begun {counted(heeded.running, 'event')}, which it finishes")
-    for status in target.groups:
-        complain(on_one_line(f"what is fired waits for it: {consequence(status)}"))
-    for name in pauses.without_card(target, heeded):
-        complain(on_one_line(f"{name} reads its events, too, and is a Lightbus 1.x or may not heed pauses"))
-    if heeded.not_by:
-        raise click.ClickException(on_one_line(pauses.not_heeded(heeded, "takes events still")))
+    more = [f"it has begun {counted(heeded.running, 'event')}, which it finishes"] if heeded.running else []
+    more += [f"what is fired waits for it: {consequence(status)}" for status in target.groups]
+    more += [
+        f"{name} reads its events, too, and is a Lightbus 1.x or may not heed pauses"
+        for name in pauses.without_card(target, heeded)
+    ]
+    nobody = "no process runs it now; it stays paused when one is started"
+    tell_pause(target.group, ends, heeded, nobody=nobody, late="takes events still", more=more)

@@ -7,11 +7,10 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.acting import actor, because_option, on_the_bus
+from lightbus.cli.acting import actor, because_option, on_the_bus, tell_resume
 from lightbus.cli.completion import groups
 from lightbus.cli.help import Command
 from lightbus.cli.manifest_options import begin, manifest_options, scan_option
-from lightbus.cli.wording import complain
 from lightbus.host.logs import on_one_line
 from lightbus.insight.control import pauses
 from lightbus.insight.control.pauses import Heeded, Target
@@ -33,8 +32,4 @@ def command(listener: str, because: str, scan: bool, **options: Any) -> None:
         return target, await pauses.resume(client, target, by=actor(because))
 
     target, heeded = on_the_bus(manifest, act)
-    print(f"resumed: {on_one_line(target.group)}")
-    if not (heeded.by or heeded.not_by):
-        complain("no process runs it now")
-    if heeded.not_by:
-        complain(on_one_line(pauses.not_heeded(heeded, "does not take events yet")))
+    tell_resume(target.group, heeded, nobody="no process runs it now", late="does not take events yet")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lightbus.bus.client import BusClient
-from lightbus.cli.acting import actor, because_option, in_time, on_the_bus, until_option
+from lightbus.cli.acting import actor, because_option, on_the_bus, tell_pause, tell_resume, until_option
 from lightbus.cli.help import Group
 from lightbus.cli.manifest_options import begin, manifest_options
 from lightbus.cli.status_screen import SCHEDULES, of_services, schedule_row
@@ -127,13 +127,9 @@ def pause_(name: str, service: str, until: float | None, because: str, **options
         return target, ends, await pause(client, target, ends, actor(because))
 
     target, ends, heeded = on_the_bus(manifest, act)
-    print(f"paused: {on_one_line(str(target))}{in_time(ends)}")
-    if not (heeded.by or heeded.not_by):
-        complain("no process has it now; it stays paused when one is started")
-    if heeded.running:
-        complain(f"{counted(heeded.running, 'run')} of it had begun, and may end")
-    if heeded.not_by:
-        raise click.ClickException(on_one_line(pauses.not_heeded(heeded, "may run it still")))
+    begun = [f"{counted(heeded.running, 'run')} of it had begun, and may end"] if heeded.running else []
+    nobody = "no process has it now; it stays paused when one is started"
+    tell_pause(str(target), ends, heeded, nobody=nobody, late="may run it still", more=begun)
 
 
 @command.command("resume", epilog="Example: lightbus schedule resume nightly_close")
@@ -150,8 +146,4 @@ def resume_(name: str, service: str, because: str, **options: Any) -> None:
         return target, await resume(client, target, actor(because))
 
     target, heeded = on_the_bus(manifest, act)
-    print(f"resumed: {on_one_line(str(target))}")
-    if not (heeded.by or heeded.not_by):
-        complain("no process has it now")
-    if heeded.not_by:
-        complain(on_one_line(pauses.not_heeded(heeded, "does not run it yet")))
+    tell_resume(str(target), heeded, nobody="no process has it now", late="does not run it yet")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -108,13 +109,33 @@ async def pause(client: BusClient, target: Target, until: float | None, by: Acto
         TransportError: The broker refuses it.
         TransportUnavailable: It can't be reached.
     """
-    schema = client.transports().schema()
-    since = target.pause.since if target.pause is not None else await schema.now()
+    async with pausing(client, "listener.pause", target.group, target.pause, until, by) as it:
+        await client.transports().schema().pause(target.service, target.name, it)
+    return await heeded(client, target.service, target.name, is_paused=True)
+
+
+@asynccontextmanager
+async def pausing(
+    client: BusClient, action: str, target: str, held: Pause | None, until: float | None, by: Actor
+) -> AsyncIterator[Pause]:
+    """Note in the audit that something is paused; raises as :func:`pause`.
+
+    Args:
+        client: The bus.
+        action: The name of that in the audit.
+        target: What is paused, likewise.
+        held: The pause that holds now, whose beginning stays.
+        until: When it ends by itself, by the broker's clock; None if it does not.
+        by: Whoever wants it.
+
+    Yields:
+        The pause, which is to be written within ``async with``.
+    """
+    since = held.since if held is not None else await client.transports().schema().now()
     ends = None if until is None else datetime.fromtimestamp(until, UTC)
     chosen = {} if ends is None else {"until": ends.isoformat(timespec="seconds")}
-    async with acting(client, by, "listener.pause", target.group, chosen):
-        await schema.pause(target.service, target.name, Pause(since=since, until=until, by=by.user))
-    return await heeded(client, target.service, target.name, is_paused=True)
+    async with acting(client, by, action, target, chosen):
+        yield Pause(since=since, until=until, by=by.user)
 
 
 async def resume(client: BusClient, target: Target, *, by: Actor | None = None) -> Heeded:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from lightbus.bus.client import BusClient
 from lightbus.declared.names import advice
@@ -13,6 +12,8 @@ from lightbus.exceptions import LightbusTimeout, NoWorker, ScheduleRefused, Work
 from lightbus.insight.audit import Actor, acting
 from lightbus.insight.cards import Heeded, read_all_pauses, read_cards, schedule_heeded, schedule_on
 from lightbus.transports.cards import Card, Pause
+
+from .pauses import pausing
 
 #: Seconds that a host has to say that a run has begun.
 _PATIENCE = 15.0
@@ -74,10 +75,7 @@ async def service_of(client: BusClient, name: str, own: Iterable[str] = (), serv
         TransportUnavailable: The broker of the contracts can't be reached.
     """
     hosts = [card for card in await read_cards(client) if card.kind == "host"]
-    having = {card.service for card in hosts if schedule_on(card, card.service, name) is not None}
-    meant = _meant(name, having, service, client.service_name)
-    if not meant:
-        raise ScheduleRefused(_not_there(name, hosts, own, service, client.service_name))
+    meant = _meant(name, hosts, own, service, client.service_name)
     if not any(card.remote_control for card in hosts if card.service == meant):
         raise ScheduleRefused(
             f"the service {meant} lets nobody run its schedules from elsewhere; write bus.remote_control: "
@@ -103,35 +101,18 @@ async def find(client: BusClient, name: str, own: Iterable[str] = (), service: s
     hosts = [card for card in await read_cards(client) if card.kind == "host"]
     ours = client.service_name
     pauses = (await read_all_pauses(client, {service or ours, ours, *(c.service for c in hosts)})).schedules
-    having = {each for each, paused in pauses if paused == name} | ({ours} if name in own else set())
-    having |= {card.service for card in hosts if schedule_on(card, card.service, name) is not None}
-    found = _meant(name, having, service, ours)
-    if not found:
-        raise ScheduleRefused(_not_there(name, hosts, own, service, ours))
+    others = {each for each, paused in pauses if paused == name} | ({ours} if name in own else set())
+    found = _meant(name, hosts, own, service, ours, others)
     return Target(found, name, pauses.get((found, name)))
 
 
 async def pause(client: BusClient, target: Target, until: float | None, by: Actor) -> Heeded:
     """Pause a schedule, and wait until its processes begin no run of it by themselves.
 
-    Args:
-        client: The bus.
-        target: The schedule.
-        until: When the pause ends by itself, by the broker's clock; None if it does not.
-        by: Whoever wants it: the pause and the audit say so.
-
-    Raises:
-        AuditRefused: It can't be noted, and ``by`` does not say that it is to be done all the same.
-        TransportError: The broker refuses it.
-        TransportUnavailable: It can't be reached.
+    Takes what :func:`.pauses.pause` takes, and raises what that raises.
     """
-    schema = client.transports().schema()
-    since = target.pause.since if target.pause is not None else await schema.now()
-    ends = None if until is None else datetime.fromtimestamp(until, UTC)
-    chosen = {} if ends is None else {"until": ends.isoformat(timespec="seconds")}
-    async with acting(client, by, "schedule.pause", str(target), chosen):
-        it = Pause(since=since, until=until, by=by.user)
-        await schema.pause_schedule(target.service, target.name, it)
+    async with pausing(client, "schedule.pause", str(target), target.pause, until, by) as it:
+        await client.transports().schema().pause_schedule(target.service, target.name, it)
     return await schedule_heeded(client, target.service, target.name, is_paused=True)
 
 
@@ -192,15 +173,25 @@ async def run_now(client: BusClient, service: str, name: str, *, by: Actor, wait
     return Run(service, name, told["process"], told["started"], error=told.get("error") or "", **kept)
 
 
-def _meant(name: str, having: Iterable[str], service: str, ours: str) -> str:
-    """Return the service that is meant, of those that have such a schedule; empty if none is."""
+def _meant(
+    name: str,
+    hosts: Sequence[Card],
+    own: Iterable[str],
+    service: str,
+    ours: str,
+    others: Collection[str] = (),
+) -> str:
+    """Return the service that is meant, of those whose hosts have such a schedule, and of others."""
+    having = {card.service for card in hosts if schedule_on(card, card.service, name) is not None} | {*others}
     meant = [each for each in having if each == (service or ours)]
     meant = meant or sorted(each for each in having if not service)
     if len(meant) > 1:
         raise ScheduleRefused(
             f"several services have a schedule {name!r}: {' and '.join(meant)}; say which one by --service"
         )
-    return meant[0] if meant else ""
+    if not meant:
+        raise ScheduleRefused(_not_there(name, hosts, own, service, ours))
+    return meant[0]
 
 
 def _late(error: LightbusTimeout, service: str, name: str, wait: float | None) -> LightbusTimeout:

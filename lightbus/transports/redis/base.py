@@ -47,7 +47,7 @@ class RedisTransport:
             BusAlreadyClosed: The transport was closed: nobody would close another connection.
         """
         if self._is_closed:
-            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
+            raise BusAlreadyClosed
         self._told = self.obstacles
         return Session.acquire(self._redis_options, self.obstacles, self.patience)
 

@@ -10,7 +10,7 @@ from lightbus.web.asking import Asked
 from lightbus.web.words import page_of
 
 from .action import Action, Done
-from .target import TARGET, UNTIL, seconds_until, to_its_page, until_in_words
+from .target import TARGET, UNTIL, seconds_until, to_its_page, told, until_in_words
 
 
 async def _find(asked: Asked) -> Target:
@@ -23,18 +23,15 @@ async def _pause(asked: Asked) -> Done:
     target = await _find(asked)
     ends = await pauses.end_in(asked.client, seconds)
     heeded = await pauses.pause(asked.client, target, ends, asked.by)
-    said = [f"{target.group} is paused{until_in_words(ends)}."]
-    if not (heeded.by or heeded.not_by):
-        said.append("No process runs it now; it stays paused when one is started.")
-    if heeded.running:
-        said.append(f"It has begun {counted(heeded.running, 'event')}, which it finishes.")
-    said += [
+    begun = f"It has begun {counted(heeded.running, 'event')}, which it finishes."
+    more = [begun] if heeded.running else []
+    more += [
         f"{name} reads its events, too, and is a Lightbus 1.x or may not heed pauses."
         for name in pauses.without_card(target, heeded)
     ]
-    if heeded.not_by:
-        said.append(f"But {pauses.not_heeded(heeded, 'takes events still')}.")
-    return Done(" ".join(said), page_of(target.group), is_good=not heeded.not_by)
+    nobody = "No process runs it now; it stays paused when one is started."
+    done = f"{target.group} is paused{until_in_words(ends)}."
+    return told(done, heeded, page_of(target.group), nobody=nobody, late="takes events still", more=more)
 
 
 async def _resume(asked: Asked) -> Done:
@@ -42,12 +39,8 @@ async def _resume(asked: Asked) -> Done:
     if target.pause is None:
         raise GroupRefused(f"the listener {target.group} is not paused")
     heeded = await pauses.resume(asked.client, target, by=asked.by)
-    said = [f"{target.group} goes on."]
-    if not (heeded.by or heeded.not_by):
-        said.append("No process runs it now.")
-    if heeded.not_by:
-        said.append(f"But {pauses.not_heeded(heeded, 'does not take events yet')}.")
-    return Done(" ".join(said), page_of(target.group), is_good=not heeded.not_by)
+    done, page = f"{target.group} goes on.", page_of(target.group)
+    return told(done, heeded, page, nobody="No process runs it now.", late="does not take events yet")
 
 
 ACTIONS = (

@@ -8,7 +8,7 @@ from lightbus.values.wording import counted
 from lightbus.web.asking import Asked
 
 from .action import Action, Done, Field
-from .target import UNTIL, seconds_until, until_in_words
+from .target import UNTIL, seconds_until, told, until_in_words
 
 _PAGE = "/schedules"
 _FIELDS = (Field(name="target", is_required=True), Field(name="service"))
@@ -31,25 +31,17 @@ async def _pause(asked: Asked) -> Done:
     target = await _find(asked)
     ends = await pauses.end_in(asked.client, seconds)
     heeded = await pause(asked.client, target, ends, asked.by)
-    said = [f"{target.name} of {target.service} is paused{until_in_words(ends)}."]
-    if not (heeded.by or heeded.not_by):
-        said.append("No process has it now; it stays paused when one is started.")
-    if heeded.running:
-        said.append(f"{counted(heeded.running, 'run')} of it had begun, and may end.")
-    if heeded.not_by:
-        said.append(f"But {pauses.not_heeded(heeded, 'may run it still')}.")
-    return Done(" ".join(said), _PAGE, is_good=not heeded.not_by)
+    begun = [f"{counted(heeded.running, 'run')} of it had begun, and may end."] if heeded.running else []
+    nobody = "No process has it now; it stays paused when one is started."
+    done = f"{target.name} of {target.service} is paused{until_in_words(ends)}."
+    return told(done, heeded, _PAGE, nobody=nobody, late="may run it still", more=begun)
 
 
 async def _resume(asked: Asked) -> Done:
     target = await _find(asked)
     heeded = await resume(asked.client, target, asked.by)
-    said = [f"{target.name} of {target.service} runs again at its times."]
-    if not (heeded.by or heeded.not_by):
-        said.append("No process has it now.")
-    if heeded.not_by:
-        said.append(f"But {pauses.not_heeded(heeded, 'does not run it yet')}.")
-    return Done(" ".join(said), _PAGE, is_good=not heeded.not_by)
+    done = f"{target.name} of {target.service} runs again at its times."
+    return told(done, heeded, _PAGE, nobody="No process has it now.", late="does not run it yet")
 
 
 ACTIONS = (

@@ -187,7 +187,7 @@ class Pipe(Channel):
     def put(self, batch: Batch) -> None:
         """Send commands at the end of this tick of the loop, or at once where they go one at a time."""
         if self.is_closed:
-            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
+            raise BusAlreadyClosed
         self._waiting.append(batch)
         if self._wire is None:
             if self._reader is None:

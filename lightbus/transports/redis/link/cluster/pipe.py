@@ -260,7 +260,7 @@ class ClusterPipe(Channel):
 
     def _check_open(self) -> None:
         if self.is_closed:
-            raise BusAlreadyClosed("this bus was closed; make a new one with lightbus.create()")
+            raise BusAlreadyClosed
 
     def _spread_by_slot(self, batch: Mixed) -> None:
         """Send commands of several slots that one node has no more, those of each in one batch."""
