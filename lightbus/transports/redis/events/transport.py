@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, ClassVar
 
 from lightbus.declared.settings import Identity
-from lightbus.exceptions import BusAlreadyClosed, LightbusException
+from lightbus.exceptions import LightbusException
 from lightbus.messages import EventMessage
 from lightbus.transports.events import (
     DeadLetter,
@@ -87,10 +87,6 @@ class RedisEventTransport(RedisTransport, EventTransport):
                 due = stream.pipe.deadlines.add(sent, deadline, timeout)
                 try:
                     stream.confirmed = message.native_id = (await sent).decode()
-                    return
-                except BusAlreadyClosed as e:
-                    # To look at it again would open another connection, which nobody would close.
-                    event.error = e
                     return
                 except (LightbusException, TimeoutError):
                     pass  # The outcome is looked at again below.
