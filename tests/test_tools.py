@@ -19,7 +19,7 @@ from tests.support.eventually import eventually, eventually_async
 from tests.support.processes import Process, clean_environment, finished, spawn
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, ServerPool
-from tests.support.timers import HOUR, an_hour_passes
+from tests.support.timers import HOUR, an_hour_passes, until_an_hour_is_waited_for, waiting_for_an_hour
 
 
 def ping(port: int, timeout: float = 5.0) -> bytes:
@@ -310,6 +310,34 @@ class TestAnHour:
         ran, seconds = asyncio.run(scenario())
         assert ran == ["first", "second"]
         assert seconds < 60
+
+    def test_is_waited_for_by_a_task_once_it_has_come_so_far_whatever_others_wait_for(self) -> None:
+        async def scenario() -> list[str]:
+            loop, done = asyncio.get_running_loop(), list[str]()
+            answer: asyncio.Future[None] = loop.create_future()
+
+            async def sweep() -> None:
+                await answer
+                done.append("looked")
+                await asyncio.sleep(HOUR)
+                done.append("again")
+
+            async def wait() -> None:
+                await asyncio.wait([loop.create_future()], timeout=HOUR)
+
+            tasks = [loop.create_task(work(), name=f"{work.__name__} of a") for work in (sweep, wait)]
+            loop.call_later(HOUR, print)
+            await until_an_hour_is_waited_for("wait of")
+            assert waiting_for_an_hour("sweep") == set()
+            loop.call_later(0.01, answer.set_result, None)
+            await until_an_hour_is_waited_for("sweep")
+            assert waiting_for_an_hour("") == set(tasks)
+            seen = list(done)
+            an_hour_passes()
+            await asyncio.gather(*tasks)
+            return [*seen, *done]
+
+        assert asyncio.run(scenario()) == ["looked", "looked", "again"]
 
     def test_is_not_waited_for_by_anybody(self) -> None:
         async def scenario() -> None:

@@ -182,7 +182,7 @@ async def test_leases_of_those_that_wait_are_renewed(bench: Bench) -> None:
         (holder,) = [name.decode() for name, _ in bench.server.execute("XPENDING", STREAM, GROUP)[3]]
         async with bench.host(text):
             for _ in range(3):
-                await until_an_hour_is_waited_for(by=2)
+                await until_an_hour_is_waited_for("lightbus leases", by=2)
                 outlast_leases(bench.server, STREAM, GROUP, holder)
                 assert not are_renewed()
                 an_hour_passes()  # Leases are renewed after each third of their time.

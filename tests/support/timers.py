@@ -28,9 +28,30 @@ def an_hour_passes() -> None:
         timer.cancel()
 
 
-async def until_an_hour_is_waited_for(by: int = 1) -> None:
-    """Wait until there is something that `an_hour_passes` would run, or so many things."""
-    await eventually_async(lambda: len(_due()) >= by, what=f"{by} timers wait for an hour")
+async def until_an_hour_is_waited_for(task: str, by: int = 1) -> None:
+    """Wait until a task has come to where it waits for an hour, which :func:`an_hour_passes` lets pass.
+
+    It is named, since another one that waits for an hour says nothing of what this one has done by then.
+
+    Args:
+        task: How the task's name begins, such as "lightbus leases".
+        by: How many such tasks there have to be.
+    """
+    await eventually_async(
+        lambda: len(waiting_for_an_hour(task)) >= by, what=f"{by} of {task!r} wait for an hour"
+    )
+
+
+def waiting_for_an_hour(task: str) -> set[asyncio.Task[Any]]:
+    """The tasks of the running event loop whose names begin so, and that wait for an hour."""
+    # What a timer wakes is among its arguments: that of a sleep, and of a wait with a timeout.
+    woken = [future for timer in _due() for future in timer._args or () if asyncio.isfuture(future)]
+    named = [each for each in asyncio.all_tasks() if each.get_name().startswith(task)]
+    return {each for each in named if any(_waits_for(each) is future for future in woken)}
+
+
+def _waits_for(task: Any) -> Any:
+    return task._fut_waiter
 
 
 def _due() -> list[Any]:

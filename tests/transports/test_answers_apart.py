@@ -13,6 +13,7 @@ from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import StartServer
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes
 
 from .conftest import Ports, settled, take_call
 from .test_redis_rpc import REPLY_LIST, keys, nothing_taken, push
@@ -38,12 +39,12 @@ def at(url: str) -> RedisOptions:
 async def test_an_answer_lies_on_its_own_redis_and_its_call_is_struck_off(
     redis_ports: Ports, redis_server: Server, answers: Server
 ) -> None:
-    consumer = await redis_ports.serve(redis_ports.rpc(results=at(answers.url), result_ttl=7))
+    consumer = await redis_ports.serve(redis_ports.rpc(results=at(answers.url), result_ttl=40))
     push(redis_server, f"redis+key://{REPLY_LIST}")
     call = await take_call(consumer)
     consumer.answer(call, ResultMessage("done", call.id))
     await nothing_taken(redis_server)
-    assert keys(answers) == [REPLY_LIST] and 0 < answers.execute("TTL", REPLY_LIST) <= 7
+    assert keys(answers) == [REPLY_LIST] and 0 < answers.execute("TTL", REPLY_LIST) <= 40
     assert REPLY_LIST not in keys(redis_server)
 
 
@@ -58,7 +59,7 @@ async def test_a_call_is_not_struck_off_before_its_answer_is_there(
 ) -> None:
     transport = redis_ports.rpc(results=at(between.url), rpc_retry_delay=0.5)
     consumer = await redis_ports.serve(transport)
-    calling = redis_ports.run(redis_ports.rpc(results=at(answers.url)).call(RpcMessage("auth", "check"), 20))
+    calling = redis_ports.run(redis_ports.rpc(results=at(answers.url)).call(RpcMessage("auth", "check"), 60))
     call = await take_call(consumer)
     between.set("refuse")
     consumer.answer(call, ResultMessage("done", call.id))
@@ -77,7 +78,7 @@ async def test_an_answer_arrives_although_the_redis_of_calls_is_away(
     caller = redis_ports.rpc(results=at(answers.url))
     redis_ports.url = proxy.url
     consumer = await redis_ports.serve(redis_ports.rpc(results=at(answers.url), rpc_retry_delay=0.5))
-    calling = redis_ports.run(caller.call(RpcMessage("auth", "check"), 20))
+    calling = redis_ports.run(caller.call(RpcMessage("auth", "check"), 60))
     call = await take_call(consumer)
     proxy.set("refuse")
     consumer.answer(call, ResultMessage("done", call.id))
@@ -141,12 +142,13 @@ async def test_a_caller_that_can_not_read_answers_says_why(
     await redis_ports.answer(redis_ports.rpc(results=at(answers.url)))
     between.set("refuse")
     caller = redis_ports.rpc(results=at(between.url))
-    calling = redis_ports.run(caller.call(RpcMessage("auth", "check"), 1))
+    calling = redis_ports.run(caller.call(RpcMessage("auth", "check"), HOUR))
 
     async def told() -> bool:
         return "reading answers: Redis at" in caplog.text
 
     await settled(told)
+    an_hour_passes()
     with pytest.raises(LightbusTimeout):
         await calling
 

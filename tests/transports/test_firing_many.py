@@ -26,6 +26,7 @@ from lightbus.exceptions import (
 from lightbus.messages import EventMessage
 from lightbus.transports.memory.broker import broker
 from lightbus.transports.redis.events import lost_events
+from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.timers import HOUR, an_hour_passes
@@ -356,8 +357,21 @@ async def test_a_list_does_not_overtake_the_look_at_a_full_stream(redis_server: 
         event_transport={"redis": {"url": as_limited(redis_server.url), "max_stream_length": 100}},
     )
     redis_server.execute("XGROUP", "CREATE", STREAM, "shop-slow", "0", "MKSTREAM")
+    firing = asyncio.ensure_future(
+        bus.shop.sold.fire_many_async(numbers(2_000), bus_options={"timeout": HOUR})
+    )
+
+    def waits_for_room() -> bool:
+        return f"lightbus room {STREAM}" in (task.get_name() for task in asyncio.all_tasks())
+
+    def is_over() -> bool:
+        if waits_for_room():
+            an_hour_passes()  # For the first part of the list, and for the next one.
+        return firing.done()
+
+    await eventually_async(is_over)
     with pytest.raises(EventsNotFired, match="its stream holds 100 events") as raised:
-        await bus.shop.sold.fire_many_async(numbers(2_000), bus_options={"timeout": 2})
+        await firing
     states = [outcome.state for outcome in raised.value.outcomes]
     there = len(stored(redis_server))
     assert states == ["stored"] * there + ["not stored"] * (2_000 - there)

@@ -12,6 +12,7 @@ from lightbus.messages import EventMessage, ResultMessage, RpcMessage
 from lightbus.transports.redis.keys import GroupKeys
 from lightbus.transports.redis.rpc import presence
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes, until_an_hour_is_waited_for
 
 from .conftest import LEASES, Ports, settled, take, take_call
 
@@ -94,11 +95,11 @@ async def test_what_all_have_acknowledged_is_trimmed_and_whoever_fires_next_find
 async def test_calls_that_wait_are_taken_and_answered_and_their_worker_counts_as_alive(
     any_ports: Ports, any_redis: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "PRESENCE", 3.0)
+    monkeypatch.setattr(presence, "PRESENCE", 3 * HOUR)
     transport = any_ports.rpc()
     consumer = await any_ports.serve(transport)
     calls = [RpcMessage("auth", "check", {"n": n}) for n in range(3)]
-    waiting = [any_ports.run(any_ports.rpc().call(call, 20)) for call in calls]
+    waiting = [any_ports.run(any_ports.rpc().call(call, 60)) for call in calls]
 
     async def are_queued() -> bool:
         return bool(any_redis.execute("LLEN", "auth:rpc_queue") == 3)
@@ -109,14 +110,16 @@ async def test_calls_that_wait_are_taken_and_answered_and_their_worker_counts_as
             call = await take_call(consumer)
             consumer.answer(call, ResultMessage(call.kwargs, call.id))
         assert [(await answer).result for answer in waiting] == [{"n": 0}, {"n": 1}, {"n": 2}]
+        await until_an_hour_is_waited_for("lightbus presence")
         any_redis.execute("DEL", "{auth:rpc_queue}:served")
+        an_hour_passes()  # It is shown after each third of its time.
 
         async def is_served() -> bool:
             return bool(any_redis.execute("EXISTS", "{auth:rpc_queue}:served"))
 
         await settled(is_served)
         with pytest.raises(QueueFull):
-            await transport.call(RpcMessage("auth", "check"), 5)
+            await transport.call(RpcMessage("auth", "check"), 60)
 
 
 async def test_contracts_owners_and_schedules_go_on(any_ports: Ports, any_redis: Server) -> None:

@@ -19,7 +19,7 @@ def test_names_and_contracts_are_found_at_all_nodes(redis_cluster: RedisCluster)
         redis_cluster.execute(stream, "XGROUP", "CREATE", stream, f"{api}-group", 0, "MKSTREAM")
         owners.add(redis_cluster.owner(schema))
     assert len(owners) == 3
-    with Glance(RedisOptions(url=SecretUrl(redis_cluster.url)), 5) as glance:
+    with Glance(RedisOptions(url=SecretUrl(redis_cluster.url)), 60) as glance:
         assert glance.api_names() == APIS
         contracts = glance.contracts([*APIS, "absent"])
         assert {api: list(contract["rpcs"]) for api, contract in contracts.items()} == {a: [a] for a in APIS}

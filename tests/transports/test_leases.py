@@ -9,6 +9,8 @@ import pytest
 from lightbus.declared.policy import DeliveryPolicy
 from lightbus.messages import EventMessage
 from lightbus.transports.events import EventConsumer
+from lightbus.transports.redis.events import suspects
+from lightbus.transports.redis.link.rounds import Rounds
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 from tests.support.timers import HOUR, an_hour_passes, outlast_leases, until_an_hour_is_waited_for
@@ -43,7 +45,7 @@ async def test_the_lease_of_a_slow_handler_is_renewed(any_ports: Ports, any_redi
     for _ in range(3):
         outlast_leases(any_redis, STREAM, GROUP, "p1")
         assert not is_renewed()
-        await until_an_hour_is_waited_for(by=2)
+        await until_an_hour_is_waited_for("lightbus leases", by=2)
         an_hour_passes()  # Leases are renewed after each third of their time.
         await eventually_async(is_renewed)
     assert not stolen.done()
@@ -188,7 +190,10 @@ async def test_a_death_after_the_process_was_told_to_end_is_not_counted(
     assert await any_ports.dead() == []
 
 
-async def test_suspects_run_one_at_a_time(any_ports: Ports, any_redis: Server) -> None:
+async def test_suspects_run_one_at_a_time(
+    any_ports: Ports, any_redis: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "HEAD_START", HOUR)
     transport = any_ports.events(**LEASES)
     dying = await any_ports.listen(transport)
     await any_ports.fire(transport, *"abc")
@@ -301,9 +306,10 @@ async def test_renewing_never_takes_back_what_another_process_has_claimed(
     await any_ports.fire(transport, "a")
     (delivery,) = await take(consumer)
     any_redis.execute("XCLAIM", STREAM, GROUP, "thief", 0, delivery.message.native_id or "")
-    await until_an_hour_is_waited_for()
+    await until_an_hour_is_waited_for("lightbus leases")
     an_hour_passes()
-    await until_an_hour_is_waited_for()  # Until it has renewed its leases, and will do so again.
+    # Until it has renewed its leases, and will do so again.
+    await until_an_hour_is_waited_for("lightbus leases")
     assert deliveries_of(any_redis) == [("thief", 2)]
 
 
@@ -376,6 +382,13 @@ async def test_leases_of_streams_that_come_later_do_not_stop_the_renewal(
     assert "ended unasked" not in caplog.text
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look waits for Redis, however long that is held up: the next one comes only after its interval."""
+    monkeypatch.setattr(Rounds.__init__, "__defaults__", (60.0,))
+
+
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("interval", [0.02, HOUR])
 async def test_how_often_is_swept_is_configured(
     redis_ports: Ports, redis_server: Server, interval: float
@@ -384,7 +397,7 @@ async def test_how_often_is_swept_is_configured(
     consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
     redis_ports.run(consumer.take(1))
     if interval == HOUR:
-        await until_an_hour_is_waited_for()  # Now the first look is over.
+        await until_an_hour_is_waited_for("lightbus sweep")  # Now the first look is over.
     redis_server.execute("XADD", STREAM, "*", *GOOD)
     redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
     outlast_leases(redis_server, STREAM, GROUP, "dead")
@@ -411,12 +424,13 @@ async def acknowledge(consumer: EventConsumer) -> None:
             delivery.ack()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(("most", "taken"), [(2, 2), (None, 4)])
 async def test_how_many_are_taken_over_at_a_time_is_configured(
     redis_ports: Ports, redis_server: Server, most: int | None, taken: int
 ) -> None:
     abandon(redis_server, 4)
-    options = {"acknowledgement_timeout": HOUR, "reclaim_interval": 60, "reclaim_batch_size": most}
+    options = {"acknowledgement_timeout": HOUR, "reclaim_interval": HOUR, "reclaim_batch_size": most}
     consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
     redis_ports.run(acknowledge(consumer))
 
@@ -424,16 +438,17 @@ async def test_how_many_are_taken_over_at_a_time_is_configured(
         return pending(redis_server) == 4 - taken
 
     await settled(swept)
-    await asyncio.sleep(0.05)
+    await until_an_hour_is_waited_for("lightbus sweep")
     assert pending(redis_server) == 4 - taken
 
 
+@pytest.mark.usefixtures("patient")
 async def test_what_a_process_with_many_slots_has_held_is_taken_over_at_one_look(
     redis_ports: Ports, redis_server: Server
 ) -> None:
     """Each turn takes ten times as many as are read at a time, and the next one follows at once."""
     abandon(redis_server, 25)
-    options = {"acknowledgement_timeout": HOUR, "reclaim_interval": 60, "batch_size": 1}
+    options = {"acknowledgement_timeout": HOUR, "reclaim_interval": HOUR, "batch_size": 1}
     consumer: EventConsumer = await redis_ports.listen(redis_ports.events(**options))
     redis_ports.run(acknowledge(consumer))
     await eventually_async(lambda: pending(redis_server) == 0)

@@ -12,7 +12,8 @@ import pytest
 
 from lightbus.exceptions import LightbusTimeout, NoWorker, WorkerLost
 from lightbus.messages import ResultMessage, RpcMessage
-from lightbus.transports.redis.rpc import presence
+from lightbus.transports.redis.keys import served_key
+from lightbus.transports.rpc import RpcConsumer
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
@@ -55,11 +56,12 @@ async def test_the_contract_of_a_lightbus_1x_means_that_it_serves(
 
 
 class TestWhenTheOnlyServerDies:
-    @pytest.fixture(autouse=True)
-    def lively(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(presence, "PRESENCE", 1.5)
+    async def die(self, ports: Ports, server: Server, consumer: RpcConsumer) -> None:
+        """Die as long ago as it takes until the last sign of life is gone."""
+        await ports.abandon(consumer)
+        server.execute("DEL", served_key("auth"))
 
-    async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports) -> None:
+    async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports, any_redis: Server) -> None:
         dying = await any_ports.serve(any_ports.rpc())
         caller: Any = any_ports.rpc()
         calling = any_ports.run(caller.call(RpcMessage("auth", "check"), 60))
@@ -68,17 +70,17 @@ class TestWhenTheOnlyServerDies:
         await eventually_async(
             lambda: [each.was_served for each in caller._replies.expected.values()] == [True]
         )
-        await any_ports.abandon(dying)
+        await self.die(any_ports, any_redis, dying)
         with pytest.raises(WorkerLost, match=r"auth\.check: the process that ran it died"):
             await calling
 
     async def test_the_caller_of_one_that_was_not_started_is_told_that_nobody_serves(
-        self, any_ports: Ports
+        self, any_ports: Ports, any_redis: Server
     ) -> None:
         dying = await any_ports.serve(any_ports.rpc())
         calling = any_ports.run(any_ports.rpc().call(RpcMessage("auth", "check"), 30))
         await asyncio.sleep(0.1)
-        await any_ports.abandon(dying)
+        await self.die(any_ports, any_redis, dying)
         with pytest.raises(NoWorker):
             await calling
 

@@ -15,8 +15,9 @@ from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from tests.support.eventually import eventually_async
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes
 
-from .conftest import Ports, take
+from .conftest import Ports, queued, take
 
 STREAM = "auth.*:stream"
 GROUP = "shop-on_user"
@@ -100,14 +101,14 @@ async def test_an_event_that_a_dead_process_of_the_same_name_held_waits_for_its_
     proxied: Ports, proxy: Proxy, redis_server: Server
 ) -> None:
     """It may be what ended that process, so it must count."""
-    consumer = await proxied.listen(proxied.events())
+    consumer = await proxied.listen(proxied.events(acknowledgement_timeout=HOUR))
     assert isinstance(consumer, RedisEventConsumer)
     fire(redis_server, "killer")
     redis_server.execute("XREADGROUP", "GROUP", GROUP, consumer.membership.consumer, "STREAMS", STREAM, ">")
     ((killer, *_),) = pending(redis_server)
     assert isinstance(killer, bytes)
     redis_server.execute(
-        "XCLAIM", STREAM, GROUP, consumer.membership.consumer, 0, killer, "IDLE", 20_000, "JUSTID"
+        "XCLAIM", STREAM, GROUP, consumer.membership.consumer, 0, killer, "IDLE", 2_000_000, "JUSTID"
     )
     consumer.note_lost_reply()
     fire(redis_server, "good")
@@ -155,8 +156,8 @@ async def test_a_read_that_is_still_on_its_way_when_its_link_breaks_takes_nothin
     monkeypatch.setattr(event_reader, "BLOCK", 0.1)
     consumer = await proxied.listen(proxied.events())
     assert isinstance(consumer, RedisEventConsumer)
-    await consumer.take(1)
-    number = consumer.links[0].client_id
+    while (number := consumer.links[0].client_id) is None:
+        await consumer.take(1)
     proxy.hold()
     reading = asyncio.ensure_future(consumer.take(1))
     await asyncio.sleep(0.1)  # Now the proxy has it.
@@ -199,13 +200,18 @@ async def test_a_call_that_fails_for_an_outage_says_so(
     proxy.set("refuse")
     await eventually_async(lambda: transport.pipe.failure is not None)
     call = RpcMessage("auth", "check", {})
-    calling = asyncio.ensure_future(transport.call(call, 4))
+    calling = asyncio.ensure_future(transport.call(call, HOUR))
     await asyncio.sleep(0.1)
     proxy.set("pass")
+    await queued(transport, 1)
+    an_hour_passes()
     with pytest.raises(LightbusTimeout, match=r"was away for \d+\.\d s until") as raised:
         await calling
     assert "busy" not in str(raised.value) and raised.value.executed == "no"
+    await asyncio.sleep(1)
+    calling = asyncio.ensure_future(transport.call(RpcMessage("auth", "check", {}), HOUR))
+    await queued(transport, 1)
+    an_hour_passes()
     with pytest.raises(LightbusTimeout, match="all busy"):
-        await asyncio.sleep(1)
-        await transport.call(RpcMessage("auth", "check", {}), 2)
+        await calling
     assert consumer.trouble == ""

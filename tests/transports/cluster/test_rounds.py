@@ -26,6 +26,8 @@ from lightbus.transports.redis.scripts import ENLIST
 from tests.conftest import StartCluster
 from tests.support.cluster import RedisCluster
 from tests.support.eventually import eventually_async
+from tests.support.node import Node
+from tests.support.timers import HOUR, an_hour_passes, outlast_leases, until_an_hour_is_waited_for
 from tests.transports.conftest import Ports, take
 
 from .fake import FakeCluster, FakeView, on_fakes
@@ -119,11 +121,16 @@ async def test_a_slot_that_nobody_has_keeps_no_other_key_waiting_and_is_not_aske
 ) -> None:
     cluster.view = FakeView(cluster.a, [cluster.a, cluster.b], 1, last=SLOT - 1)
     await pipe.open()
-    rounds, found = Rounds[str](pipe, 0.05), dict[str, Any]()
-    for _ in range(3):
+    rounds, found = Rounds[str](pipe, HOUR), dict[str, Any]()
+    others = {"a2": b"done by a", "a1": b"done by a"}
+    asking = asyncio.ensure_future(rounds.ask(commands(*KEYS), found.__setitem__))
+    await eventually_async(lambda: found == others)
+    an_hour_passes()  # For so long it waits for the third.
+    await asking
+    for _ in range(2):
         found.clear()
         await rounds.ask(commands(*KEYS), found.__setitem__)
-        assert found == {"a2": b"done by a", "a1": b"done by a"}
+        assert found == others
     waiting = asyncio.ensure_future(rounds.answered("key"))
     await rounds.answered("a1")
     cluster.view = FakeView(cluster.a, [cluster.a, cluster.b], 1)
@@ -141,7 +148,7 @@ async def test_a_key_that_is_elsewhere_keeps_no_other_waiting(
     await pipe.open()
     said = refusal(cluster, kind)
     cluster.a.script.extend([OK, said, OK, *([said] * 5 if kind not in ("MOVED", "ASK") else [])])
-    rounds, found = Rounds[str](pipe), dict[str, Any]()
+    rounds, found = Rounds[str](pipe, 60), dict[str, Any]()
     await rounds.ask(commands(*KEYS), found.__setitem__)
     assert found.keys() >= {"a2", "a1"}
     await eventually_async(lambda: "key" in found)
@@ -154,7 +161,7 @@ async def test_a_script_that_a_node_does_not_know_is_sent_by_its_text(
 ) -> None:
     await pipe.open()
     cluster.a.script.extend([OK, b"-NOSCRIPT No matching script.\r\n", b"-OOM not allowed\r\n"])
-    rounds, found = Rounds[str](pipe), dict[str, Any]()
+    rounds, found = Rounds[str](pipe, 60), dict[str, Any]()
     await rounds.run({key: ENLIST(schemas=key, names=[key]) for key in KEYS}, found.__setitem__)
     assert (found["a1"], found["key"], found["a2"].code) == (b"done by a", b"done by a", "OOM")
     assert [command[0] for command in cluster.a.done if command[0].startswith(b"EVAL")] == [
@@ -168,7 +175,7 @@ async def test_what_a_broken_connection_has_lost_is_told_for_each_key(
     cluster: FakeCluster, pipe: ClusterPipe
 ) -> None:
     await pipe.open()
-    rounds, found = Rounds[str](pipe, 5), dict[str, Any]()
+    rounds, found = Rounds[str](pipe, 60), dict[str, Any]()
     cluster.a.is_silent = True
     asking = asyncio.ensure_future(rounds.ask(commands(*KEYS), found.__setitem__))
     await eventually_async(lambda: sum(command[0] == b"SET" for command in cluster.a.heard) == 3)
@@ -183,12 +190,21 @@ def uncovered(start_cluster: StartCluster) -> Iterator[RedisCluster]:
     yield start_cluster(replicas=0, args=("--cluster-require-full-coverage", "no"))
 
 
+def idle_times(node: Node, stream: str, group: str) -> list[int]:
+    """For how many milliseconds each event is held that was not acknowledged."""
+    return [idle for _, _, idle, _ in node.execute("XPENDING", stream, group, "-", "+", 10)]
+
+
 async def test_retries_leases_and_signs_of_life_do_not_wait_for_a_slot_that_nobody_has(
     uncovered: RedisCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "PRESENCE", 1.5)
+    monkeypatch.setattr(presence, "PRESENCE", 3 * HOUR)
     url = SecretUrl(uncovered.url)
-    events = RedisEventTransport(RedisEventOptions(url=url, acknowledgement_timeout=Duration(2)))
+    events = RedisEventTransport(
+        RedisEventOptions(
+            url=url, acknowledgement_timeout=Duration(3 * HOUR), reclaim_interval=Duration(0.05)
+        )
+    )
     rpc = RedisRpcTransport(RedisRpcOptions(url=url))
     ports = Ports(None)
     try:
@@ -207,13 +223,19 @@ async def test_retries_leases_and_signs_of_life_do_not_wait_for_a_slot_that_nobo
         async with asyncio.timeout(SOON):
             (again,) = await take(other, 1)
         assert (again.message.kwargs, again.attempt) == (postponed.message.kwargs, 2)
-        # Leases and signs of life have run out after that, but for those that were renewed.
-        await asyncio.sleep(3)
-        node = uncovered.owner("auth.*:stream")
-        (entry,) = node.execute("XPENDING", "auth.*:stream", "shop-on_user", "-", "+", 10)
+        # Both are renewed after each third of their time.
+        stream, group, served = "auth.*:stream", "shop-on_user", "{auth:rpc_queue}:served"
+        node = uncovered.owner(stream)
+        await until_an_hour_is_waited_for("lightbus leases", by=2)
+        await until_an_hour_is_waited_for("lightbus presence")
+        outlast_leases(node, stream, group, dead.membership.consumer)  # type: ignore[attr-defined]
+        uncovered.execute(served, "DEL", served)
+        assert idle_times(node, stream, group)[0] > 60_000
+        an_hour_passes()
+        await eventually_async(lambda: idle_times(node, stream, group)[0] < 60_000)
+        await eventually_async(lambda: uncovered.execute(served, "EXISTS", served) == 1)
+        (entry,) = node.execute("XPENDING", stream, group, "-", "+", 10)
         assert entry[0].decode() == held.message.native_id and entry[3] == 1
-        assert node.execute("XPENDING", "auth.*:stream", "shop-on_user", "IDLE", 2000, "-", "+", 10) == []
-        assert uncovered.owner("auth:rpc_queue").execute("EXISTS", "{auth:rpc_queue}:served") == 1
         for slot, home in homes.items():
             home.execute("CLUSTER", "ADDSLOTS", slot)
     finally:
