@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ from tests.support.servers import Server, ServerPool
 from tests.support.timers import HOUR, an_hour_passes, until_an_hour_is_waited_for, waiting_for_an_hour
 
 
-def ping(port: int, timeout: float = 5.0) -> bytes:
+def ping(port: int, timeout: float = 30.0) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as link:
         link.sendall(b"PING\r\n")
         return link.recv(64)
@@ -96,11 +97,11 @@ class TestProxy:
             with pytest.raises(TimeoutError):
                 link.recv(64)
             proxy.set("pass")
-            link.settimeout(5.0)
+            link.settimeout(30.0)
             assert link.recv(64) == b"+PONG\r\n"
 
     def test_reset_ends_old_and_new_connections(self, proxy: Proxy) -> None:
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as link:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=30.0) as link:
             eventually(lambda: proxy.connections == 1)
             proxy.set("reset")
             with pytest.raises(ConnectionResetError):
@@ -122,7 +123,7 @@ class TestProxy:
         assert time.monotonic() - started >= 0.2
 
     def test_drop_replies_lets_commands_arrive(self, proxy: Proxy, redis_server: Server) -> None:
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as link:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=30.0) as link:
             proxy.set("drop_replies")
             link.sendall(b"SET key value\r\n")
             eventually(lambda: redis_server.execute("GET", "key") == b"value")
@@ -132,7 +133,7 @@ class TestProxy:
                 link.recv(64)
 
     def test_cut_resets_once(self, proxy: Proxy) -> None:
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as link:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=30.0) as link:
             eventually(lambda: proxy.connections == 1)
             proxy.cut()
             with pytest.raises(ConnectionResetError):
@@ -234,9 +235,12 @@ class TestForked:
 
     def test_what_does_not_end_is_killed_and_fails_the_test(self, tmp_path: Path) -> None:
         code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
-        with pytest.raises(AssertionError, match=r"did not end within 2 s: \['\d+") as caught:
-            finished([sys.executable, "-c", code], cwd=tmp_path, env=clean_environment(), timeout=2)
-        assert not _running(str(caught.value).partition("['")[2].partition("\\n")[0])
+        for seconds in (2, 30):
+            with pytest.raises(AssertionError, match=f"did not end within {seconds} s") as caught:
+                finished([sys.executable, "-c", code], cwd=tmp_path, env=clean_environment(), timeout=seconds)
+            if printed := re.search(r" s: \['(\d+)", str(caught.value)):
+                break  # A busy machine may not begin it within the first time.
+        assert printed is not None and not _running(printed[1])
 
     def test_several_run_at_a_time(self, tmp_path: Path) -> None:
         read, write = os.pipe()
@@ -296,19 +300,22 @@ class TestAnHour:
     def test_passes_for_all_that_waits_so_long_and_for_nothing_else(self) -> None:
         async def scenario() -> tuple[list[str], float]:
             loop, ran = asyncio.get_running_loop(), list[str]()
+            loop.call_later(2 * HOUR, ran.append, "later")
             for name, seconds in (("soon", 60), ("second", HOUR + 1), ("first", HOUR), ("never", HOUR)):
                 timer = loop.call_later(seconds, ran.append, name)
             timer.cancel()
             began = loop.time()
             waiting = loop.create_task(asyncio.wait_for(loop.create_future(), HOUR))
             await asyncio.sleep(0)
-            an_hour_passes()
+            an_hour_passes(1.5 * HOUR)
             with pytest.raises(TimeoutError):
                 await waiting
+            an_hour_passes()
+            await asyncio.sleep(0)
             return ran, loop.time() - began
 
         ran, seconds = asyncio.run(scenario())
-        assert ran == ["first", "second"]
+        assert ran == ["first", "second", "later"]
         assert seconds < 60
 
     def test_is_waited_for_by_a_task_once_it_has_come_so_far_whatever_others_wait_for(self) -> None:

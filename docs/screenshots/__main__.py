@@ -109,9 +109,9 @@ def _give_it_something_to_do(folder: Path, port: int) -> None:
         connection.xgroup_create("auth.*:stream", "auth-greet_user", "0", mkstream=True)
         printed("fire", "auth.user_registered", "username=nobody", "email=nobody@example.com")
         dead = "{auth.*:stream}:dead:auth-send_welcome_email"
-        eventually(lambda: connection.xlen(dead) == 1, 30, "a dead letter")
+        eventually(lambda: connection.xlen(dead) == 1, what="a dead letter")
         # From ten seconds to ninety-nine, its age is as wide, however slow the machine is.
-        eventually(lambda: _age(connection, dead) >= 10, 30, "a letter of ten seconds")
+        eventually(lambda: _age(connection, dead) >= 10, what="a letter of ten seconds")
 
 
 def _age(connection: redis.Redis, stream: str) -> float:

@@ -37,6 +37,7 @@ class Worker:
         self._parts = parts
         self._dispatch = Dispatch(parts)
         self._published: list[str] = []
+        self._are_published = True
         self._listeners: set[str] = set()
         self.rpcs: list[RpcWorker] = []
         self.events: list[EventWorker] = []
@@ -128,8 +129,10 @@ class Worker:
             await parts.watch.load()
         except LightbusException as e:
             logger.warning("contracts could not be published: %s", e)
-            return False
-        return True
+            self._are_published = False
+        else:
+            self._are_published = True
+        return self._are_published
 
     async def sign_on(self) -> None:
         """Own the APIs that were made ready, join groups and queues, and publish contracts.
@@ -326,8 +329,7 @@ class Worker:
             logger.warning("contracts could not be withdrawn, and expire by themselves: %s", reason)
 
     async def _keep_contracts(self) -> None:
-        pause = 0.8 * self._parts.wiring.schema_ttl
         while True:
-            await asyncio.sleep(pause)
-            is_published = await self.publish_contracts()
-            pause = 0.8 * self._parts.wiring.schema_ttl if is_published else 1.0
+            # Where the start itself could not publish them, they are due at once, too.
+            await asyncio.sleep(0.8 * self._parts.wiring.schema_ttl if self._are_published else 1.0)
+            await self.publish_contracts()

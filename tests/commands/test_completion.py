@@ -180,14 +180,14 @@ def test_a_key_completes_what_is_typed_at_a_terminal(tmp_path: Path, bus: str, s
             return True
 
         tmux("send-keys", "-l", typed)
-        eventually(lambda: shown(typed), 10, typed)
-        eventually(is_completed, 60, words)
+        eventually(lambda: shown(typed), what=typed)
+        eventually(is_completed, what=words)
 
     tmux("new-session", "-d", "-x", "80", "-y", "24", start)
     try:
         tmux("send-keys", "-l", f"{script}; echo re''ady")
         tmux("send-keys", "Enter")
-        eventually(lambda: shown("ready"), 30, "a prompt")
+        eventually(lambda: shown("ready"), what="a prompt")
         completed("lightbus call au", "lightbus call auth.")
         completed("ch", "lightbus call auth.check_password")
         completed("us", "lightbus call auth.check_password username=")

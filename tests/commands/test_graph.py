@@ -139,7 +139,7 @@ def test_what_a_process_calls_that_only_uses_the_bus_is_compared(project: Projec
         "import lightbus, time\n"
         "bus = lightbus.create('cron.yaml')\n"
         "print(bus.orders.place(sku='a'), flush=True)\n"
-        "time.sleep(60)\n",
+        "time.sleep(600)\n",
     )
     client.wait_for_line("1")
     told = "cron calls orders.place, which its manifest does not declare"

@@ -12,14 +12,18 @@ from lightbus.declared.registry import Registry
 from lightbus.manifest.load import load
 from lightbus.manifest.wiring import wiring_of
 from lightbus.worker import Worker
+from tests.support.timers import HOUR
 
 
 def bus_of(
     *apis: type[Api], url: str | None = None, service: str = "shop", **settings: Mapping[str, Any]
 ) -> BusPath:
-    """A bus with these APIs, over Redis where there is a url; settings are those of ``apis`` by name."""
+    """A bus with these APIs, over Redis where there is a url; settings are those of ``apis`` by name.
+
+    Contracts last for hours: where they are short, those of a process that is held up for a moment lapse.
+    """
     kind = "memory" if url is None else "redis"
-    bus: dict[str, Any] = {"schema": {"transport": {kind: {}}, "ttl": 1}}
+    bus: dict[str, Any] = {"schema": {"transport": {kind: {}}, "ttl": 2 * HOUR}}
     if url is not None:
         bus["redis"] = {"url": url}
     default = {"rpc_transport": {kind: {}}, "event_transport": {kind: {}}, **settings.pop("default", {})}

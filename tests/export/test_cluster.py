@@ -121,7 +121,7 @@ def test_the_command_of_a_pod_starts_a_host_that_its_probes_can_ask(
     host.wait_for_line("ready: ")
     for probe in ("livenessProbe", "readinessProbe"):
         path = container[probe]["httpGet"]["path"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
             assert answer.status == 200
 
 

@@ -29,7 +29,7 @@ async def put_aside(host: Hosted, *skus: str) -> None:
     broken.update(skus)
     for sku in skus:
         await host.bus.store.refused.fire_async(sku=sku)
-    await host.settle_async()
+    await host.settle_async(60)
 
 
 def service() -> Hosted:
@@ -56,7 +56,7 @@ def test_what_is_meant_is_replayed_or_dropped_and_told_one_by_one() -> None:
             cup, pot, _ = [letter async for letter in find(client, APIS, Filter())]
             broken.clear()
             replayed = [letter.id async for letter in replay(client, APIS, Filter(ids=(cup.id,)))]
-            await host.settle_async()
+            await host.settle_async(60)
             assert replayed == [cup.id] and heard == ["cup", "pot", "jug", "cup"]
             seen = Filter(seen=frozenset({(cup.place, cup.id), (pot.place, pot.id)}))
             assert [letter.id async for letter in drop(client, APIS, seen)] == [pot.id]

@@ -166,7 +166,7 @@ def test_an_errand_does_what_was_counted_and_is_noted() -> None:
             broken.add("pot")
             heard.clear()
             assert await errands.carry_out(client, APIS, errand, "console-1")
-            await host.settle_async()
+            await host.settle_async(60)
             assert heard == ["cup", "pot", "jug"], "the oldest first"
             assert await left(client, NOTE) == ["late", "pot"]
             assert len(await left(client)) == 6, "those of the other listener stay"
@@ -222,7 +222,7 @@ def test_one_process_at_a_time_carries_errands_out_and_another_goes_on_when_it_i
             assert not await errands.carry_out(client, APIS, errand, "console-2"), "the lease is held still"
             broker().ticks.clear()  # As if it had run out.
             assert await errands.carry_out(client, APIS, errand, "console-2")
-            await host.settle_async()
+            await host.settle_async(60)
             assert sorted(heard) == sorted(skus), "each once"
 
     asyncio.run(test())
@@ -274,7 +274,7 @@ def test_an_edited_letter_is_checked_and_goes_to_its_listener_alone() -> None:
             broken.clear()
             heard.clear()
             assert await edit(client, APIS, letter, {"sku": "pot"}, by=ANN)
-            await host.settle_async()
+            await host.settle_async(60)
             assert heard == ["pot"] and await left(client) == ["cup"]
             assert not await edit(client, APIS, letter, {"sku": "jug"}, by=ANN), "it is gone"
             acted = await acts(client)

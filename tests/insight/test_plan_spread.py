@@ -7,7 +7,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from tests.commands.test_doctor import monitored
+from tests.commands.test_doctor import has_ended, monitored
 from tests.guide.project import Project
 from tests.support.eventually import eventually
 from tests.support.several import Several
@@ -56,10 +56,6 @@ MANIFEST = """
 """
 
 
-def _has_ended(seen: list[list[str]]) -> bool:
-    return bool(seen) and seen[-1][0].lower() == "echo"
-
-
 def write(
     project: Project,
     several: Several,
@@ -106,7 +102,7 @@ def test_what_lies_with_each_of_them_is_compared_and_nothing_is_written_to_any(
             found = planned(project, 1)
             for server, (seen, _) in zip(several.primaries, watched, strict=True):
                 server.execute("ECHO", "the end")
-                eventually(partial(_has_ended, seen))
+                eventually(partial(has_ended, seen))
         for seen, _ in watched:
             sent = {words[0].lower() for words in seen if "__sentinel__:hello" not in words}
             assert sent - READS - OF_SEVERAL - {"echo"} == set()

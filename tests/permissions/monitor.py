@@ -11,10 +11,12 @@ from typing import Self
 
 import hiredis
 
+from tests.support.eventually import eventually
 from tests.support.servers import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "protocol.md"
 
+_END = b"the end of all"
 _ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 
@@ -22,6 +24,7 @@ class Monitor:
     """Everything that is sent to a server meanwhile, by scripts too."""
 
     def __init__(self, server: Server) -> None:
+        self._server = server
         self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=60)
         self._received = bytearray()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -35,6 +38,10 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            # What was sent last may be on its way here.
+            self._server.execute("ECHO", _END)
+            eventually(lambda: _END in self._received)
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
@@ -70,7 +77,7 @@ def kinds_of_keys(server: Server, commands: set[tuple[bytes, ...]]) -> tuple[set
 def _keys(server: Server, commands: set[tuple[bytes, ...]]) -> set[str]:
     found: set[str] = set()
     reader = hiredis.Reader()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as link:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as link:
         for command in commands:
             link.sendall(hiredis.pack_command((b"COMMAND", b"GETKEYS", *command)))  # type: ignore[arg-type]
             while (reply := reader.gets()) is False:

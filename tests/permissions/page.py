@@ -99,7 +99,7 @@ class As:
     def __init__(self, server: Server, user: str, password: str = PASSWORD) -> None:
         import socket
 
-        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=60)
         self._reader = hiredis.Reader()
         assert self.send("AUTH", user, password) in (b"OK", "OK")
 

@@ -8,6 +8,7 @@ with leases: where they are short, a process that is held up for a moment counts
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from tests.support.eventually import eventually_async
@@ -16,12 +17,15 @@ from tests.support.eventually import eventually_async
 HOUR = 3_600.0
 
 
-def an_hour_passes() -> None:
-    """Run now what the running event loop would run in about an hour, and nothing that is due before.
+def an_hour_passes(most: float = math.inf) -> None:
+    """Run now what the running event loop would run in about an hour or later, and nothing before.
 
     Fails the test if there is nothing: then what it wants to see end does not wait for any timer.
+
+    Args:
+        most: The seconds that pass at most; what would run still later does not.
     """
-    due = _due()
+    due = _due(most)
     assert due, "nothing waits for an hour to pass"
     for timer in sorted(due):
         asyncio.get_running_loop().call_soon(timer._callback, *timer._args, context=timer._context)
@@ -54,11 +58,12 @@ def _waits_for(task: Any) -> Any:
     return task._fut_waiter
 
 
-def _due() -> list[Any]:
+def _due(most: float = math.inf) -> list[Any]:
     # A loop has no public list of its timers. With its clock put forward, the others would be due as well.
     loop: Any = asyncio.get_running_loop()
     now = loop.time()
-    return [timer for timer in loop._scheduled if not timer.cancelled() and timer.when() - now > HOUR / 2]
+    waiting = [timer for timer in loop._scheduled if not timer.cancelled()]
+    return [timer for timer in waiting if HOUR / 2 < timer.when() - now < most]
 
 
 def outlast_leases(server: Any, stream: str, group: str, consumer: str, seconds: float = 2 * HOUR) -> None:

@@ -43,7 +43,7 @@ def browser(program: str) -> Iterator[Browser]:
         "--disable-gpu",
     ]  # it may run as root, in a container
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=options)
+        started = playwright.chromium.launch(executable_path=program, args=options, timeout=PATIENCE)
         try:
             yield started
         finally:
