@@ -86,8 +86,8 @@ def test_what_goes_wrong_with_a_primary_goes_wrong_truly(start_cluster: StartClu
     with cluster.lagging(replica):
         old.execute("SET", "key", "unheard")
         cluster.kill(old)
-    with pytest.raises(AssertionError, match="nobody was promoted yet"):
-        cluster.revive(old)
+        with pytest.raises(AssertionError, match="nobody was promoted yet"):
+            cluster.revive(old)
     cluster.wait_for_promotion(old)
     assert cluster.owner("key") is replica
     assert replica.execute("GET", "key") == b"heard"

@@ -146,20 +146,23 @@ class OwnCard:
 
     async def _show(self) -> float:
         """Show it now; return the seconds until it is shown again."""
+        # Not only afterwards: if the process ends meanwhile, the broker may have it all the same.
+        before, self._is_shown = self._is_shown, True
         try:
             self.latest = self.card()
             blob = write_card(self.latest)
             async with asyncio.timeout(EVERY):
-                await self._connections.transports().schema().show_card(self._identity, blob, LASTS)
+                schema = self._connections.transports().schema()
+                await schema.show_card(self._identity, blob, LASTS)
         except (TimeoutError, TransportUnavailable) as e:
             logger.debug("the card of this process was not shown: %s", e or "the broker does not answer")
             return EVERY
         except LightbusException as e:
             level = logging.DEBUG if self._was_refused else logging.WARNING
             logger.log(level, "this process is not seen by lightbus status, and works all the same: %s", e)
-            self._was_refused = True
+            self._is_shown, self._was_refused = before, True
             return _REFUSED_AGAIN
-        self._is_shown, self._was_refused = True, False
+        self._was_refused = False
         return EVERY
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import lightbus
+from lightbus.bus import cards
 from lightbus.bus.client import BusClient
+from lightbus.declared.settings import Identity
 from lightbus.exceptions import BusAlreadyClosed
 from lightbus.messages import EventMessage, RpcMessage
 from tests.support.eventually import eventually_async
@@ -93,3 +95,24 @@ async def test_a_bus_closes_while_events_wait_for_room(
     await eventually_async(fire_until_one_waits)
     waiting = [task for task in tasks if not task.done()]
     await _fail_by_closing(client, waiting)
+
+
+async def test_a_bus_that_closes_while_its_card_is_written_leaves_none(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "_WORTH_A_CARD", 0)
+    client = _client(redis_server.url)
+    schema, has_it = client.transports().schema(), asyncio.Event()
+    show = schema.show_card
+
+    async def show_without_answer(who: Identity, card: bytes, lasts: float) -> None:
+        await show(who, card, lasts)
+        has_it.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(schema, "show_card", show_without_answer)
+    await schema.cards()
+    await has_it.wait()
+    assert redis_server.execute("KEYS", "lightbus:card:*")
+    await client.close_async()
+    assert redis_server.execute("KEYS", "lightbus:card:*") == []
