@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lightbus.bus.modules import hosted
 from lightbus.declared.registry import auto_registered
@@ -83,6 +84,11 @@ LONGEST = (
     "commands/test_status.py",
     "website/test_pictures.py",
 )
+
+
+# A busy machine is no fault of what it tests.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,6 +75,8 @@ class Crew:
         self.slots: Slots[Any] = Slots(
             "test", isolation, self.pool, self._take, self._handle, self._leave, limit, 100
         )
+        # All are taken at once. How many are so later depends on how long those before them took.
+        self.slots._seconds = 1e-6
 
     async def _take(self, most: int) -> Sequence[Any]:
         taken, self.items = self.items[:most], self.items[most:]
@@ -143,7 +145,8 @@ async def passed_by(crew: Crew) -> None:
 # Runs
 
 
-async def test_a_thread_takes_what_is_there_in_order() -> None:
+async def test_a_thread_takes_what_is_there_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "_LONGEST_RUN", PATIENCE)
     taken = []
 
     def note(item: int) -> int:
@@ -155,7 +158,7 @@ async def test_a_thread_takes_what_is_there_in_order() -> None:
         await over(crew, 100)
     assert taken == list(range(100))
     assert crew.outcomes == {n: -n for n in range(100)}
-    assert surroundings.made < 50
+    assert surroundings.made == 1
 
 
 async def test_a_run_ends_before_its_surroundings_are_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,12 +172,16 @@ async def test_a_run_ends_before_its_surroundings_are_old(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_no_more_run_at_a_time_than_may(limit: int) -> None:
     running: set[int] = set()
+    as_many_as_may = threading.Event()
     most = 0
 
     def work(item: int) -> None:
         nonlocal most
         running.add(item)
         most = max(most, len(running))
+        if most == limit:
+            as_many_as_may.set()
+        as_many_as_may.wait(PATIENCE)
         time.sleep(0.002)
         running.remove(item)
 
@@ -225,6 +232,25 @@ async def test_more_may_run_at_a_time_from_now_on() -> None:
         crew.slots.resize(2)
         await over(crew, 2)
     assert sorted(crew.outcomes.values()) == [0, 1]
+
+
+class AtOnce(HandlerPool):
+    """Its threads have done all that waits before whoever starts them goes on."""
+
+    def start(self, run: Callable[[], None]) -> None:
+        """Run it."""
+        run()
+
+
+async def test_threads_may_be_done_before_the_loop_looks_again(caplog: pytest.LogCaptureFixture) -> None:
+    crew = Crew(str, range(3), limit=2, bound=False)
+    crew.pool = AtOnce()
+    crew.slots._lane._pool = crew.pool
+    running = asyncio.create_task(crew.slots.run())
+    await over(crew, 3)
+    await crew.end()
+    await running
+    assert caplog.messages == []
 
 
 # Each message by itself
@@ -346,13 +372,15 @@ async def test_those_that_have_not_begun_are_left_at_once_and_the_one_that_runs_
     bound: bool,
 ) -> None:
     may_end = threading.Event()
+    begun = []
 
     def work(item: int) -> bool:
+        begun.append(item)
         return item != 90 or may_end.wait(PATIENCE)
 
     async with at_work(work, range(100), bound=bound) as crew:
         await over(crew, 90)
-        await eventually_async(lambda: not crew.items)
+        await eventually_async(lambda: 90 in begun and not crew.items)
         await crew.slots.stop()
         await eventually_async(lambda: sorted(crew.left) == list(range(91, 100)))
         assert 90 not in crew.outcomes
@@ -362,9 +390,14 @@ async def test_those_that_have_not_begun_are_left_at_once_and_the_one_that_runs_
 
 @pytest.mark.parametrize("bound", [False, True])
 async def test_one_that_does_not_end_is_left_behind_as_if_its_task_was_ended(bound: bool) -> None:
-    may_end = threading.Event()
-    async with at_work(lambda _: may_end.wait(PATIENCE), [0], bound=bound) as crew:
-        await eventually_async(lambda: crew.pool.running == 1)
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def work(_: int) -> bool:
+        has_begun.set()
+        return may_end.wait(PATIENCE)
+
+    async with at_work(work, [0], bound=bound) as crew:
+        await eventually_async(has_begun.is_set)
         assert await crew.end(0.01) == 1
         assert crew.left == [0]
         assert crew.slots.running == 0
@@ -375,13 +408,17 @@ async def test_one_that_does_not_end_is_left_behind_as_if_its_task_was_ended(bou
 
 
 async def test_a_thread_that_outlives_its_event_loop_ends_in_peace() -> None:
-    may_end = threading.Event()
+    has_begun, may_end = threading.Event(), threading.Event()
     crews = []
 
+    def work(_: int) -> bool:
+        has_begun.set()
+        return may_end.wait(PATIENCE)
+
     async def leave_behind() -> None:
-        async with at_work(lambda _: may_end.wait(PATIENCE), [0]) as crew:
+        async with at_work(work, [0]) as crew:
             crews.append(crew)
-            await eventually_async(lambda: crew.pool.running == 1)
+            await eventually_async(has_begun.is_set)
             await crew.end(0.01)
 
     await asyncio.to_thread(asyncio.run, leave_behind())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -138,7 +138,7 @@ def test_jobs_of_the_schedule_library_go_by_the_clock_too() -> None:
         host.advance(7 * 86_400)
         assert shop.log.count("tick") == 8
     job = schedule.Scheduler().every().hour.at(":15").do(tick)
-    assert job.next_run is not None and job.next_run.year == datetime.now().year
+    assert job.next_run is not None and job.next_run - datetime.now() <= timedelta(hours=1)
 
 
 def test_a_bus_is_given_back_as_it_was() -> None:

@@ -61,8 +61,8 @@ Answer = Callable[[RpcMessage], Any]
 @pytest.fixture
 def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads wait for so long that nothing which waits for one of them to return by itself passes."""
-    monkeypatch.setattr(event_reader, "BLOCK", 30)
-    monkeypatch.setattr(rpc_consumer, "BLOCK", 30)
+    monkeypatch.setattr(event_reader, "BLOCK", 300)
+    monkeypatch.setattr(rpc_consumer, "BLOCK", 300)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

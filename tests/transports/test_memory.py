@@ -27,6 +27,7 @@ import lightbus
 from lightbus import Api, Event, Parameter
 
 bus = lightbus.create()
+PATIENT = {"timeout": 60}
 
 
 class AuthApi(Api):
@@ -36,7 +37,8 @@ class AuthApi(Api):
         name = "auth"
 
     def check(self, username: str) -> bool:
-        return bus.auth.echo(text=username) == username  # From a thread, through the loop.
+        # From a thread, through the loop.
+        return bus.auth.echo(text=username, bus_options=PATIENT) == username
 
     async def echo(self, text: str) -> str:
         return text
@@ -47,7 +49,7 @@ def on_registered(event, username):
 
 
 async def use_it():
-    print("checked:", await bus.auth.check.call_async(username="admin"), flush=True)
+    print("checked:", await bus.auth.check.call_async(username="admin", bus_options=PATIENT), flush=True)
     await bus.auth.registered.fire_async(username="admin")
 
 

@@ -18,6 +18,7 @@ from lightbus.transports.redis.link.refusals import ReplyError
 from tests.support.eventually import eventually_async
 from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server, ServerPool
+from tests.support.timers import HOUR
 
 from .conftest import Ports, settled, take
 
@@ -50,7 +51,7 @@ def without_user(servers: ServerPool) -> Iterator[None]:
 def user_of(server: Server, ports: Ports, **options: Any) -> EventTransport:
     """A transport of a user whose permissions may change."""
     may(server)
-    options = {"acknowledgement_timeout": 2, **options}
+    options = {"acknowledgement_timeout": HOUR, "reclaim_interval": 0.5, **options}
     transport = ports.events(username="mailer", password=Secret("secret"), **options)
     transport.obstacles = Obstacles()
     return transport
@@ -175,7 +176,7 @@ async def test_what_is_done_beside_reading_is_told_where_it_is_refused(
     redis_server: Server, redis_ports: Ports, command: str, what: str
 ) -> None:
     # Absent consumers are looked for ten times within that.
-    transport = user_of(redis_server, redis_ports, consumer_ttl=1.0)
+    transport = user_of(redis_server, redis_ports, consumer_ttl=1.0, acknowledgement_timeout=2)
     consumer = await redis_ports.listen(transport)
     await redis_ports.fire(redis_ports.events(), "a")
     (delivery,) = await take(consumer)

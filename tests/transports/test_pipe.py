@@ -30,11 +30,14 @@ from tests.support.servers import Server, free_port
 from .conftest import settled
 
 Work = Callable[[Pipe], Awaitable[None]]
+#: Seconds for what is answered; far fewer are needed.
+PATIENCE = Duration(60)
 
 
-async def piped(url: str, work: Work, *, command_timeout: float = 5, **options: Any) -> None:
+async def piped(url: str, work: Work, *, command_timeout: float = PATIENCE, **options: Any) -> None:
     """Use a pipe and close it."""
-    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(url), **options)), command_timeout)
+    given: dict[str, Any] = {"connect_timeout": PATIENCE, **options}
+    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(url), **given)), command_timeout)
     try:
         await work(pipe)
     finally:
@@ -205,7 +208,7 @@ async def test_what_was_written_and_not_answered_is_in_doubt(proxy: Proxy, redis
 
 async def test_each_command_that_finds_no_connection_has_an_error_of_its_own() -> None:
     """With one for all, the traceback of each would have the lines of all others."""
-    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(f"redis://127.0.0.1:{free_port()}/0"))), 5)
+    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(f"redis://127.0.0.1:{free_port()}/0"))), PATIENCE)
     sent = [pipe.send("PING") for _ in range(2)]
     await asyncio.wait(sent)
     one, other = (each.exception() for each in sent)
@@ -373,7 +376,7 @@ async def test_a_primary_that_became_a_replica_is_left(
                 await pipe.send("SET", "a", 1)
             await reconnected(pipe)
             link = Link(pipe.connector)
-            (reply,) = await link.exchange([("SET", "a", 1)], 5)
+            (reply,) = await link.exchange([("SET", "a", 1)], PATIENCE)
             assert reply.code == "READONLY"
             assert link._wire is None
         finally:
@@ -417,7 +420,7 @@ async def test_a_reply_to_nothing_does_not_end_the_pipe() -> None:
 
 
 async def test_a_closed_pipe_says_so_to_all_that_wait(redis_url: str) -> None:
-    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(redis_url))), 5)
+    pipe = Pipe(Connector(RedisOptions(url=SecretUrl(redis_url))), PATIENCE)
     await pipe.open()
     written, unwritten = pipe.send("BLPOP", "nothing", 1), None
     await asyncio.sleep(0)
@@ -446,7 +449,7 @@ class TestGettingIn:
                 "password": Secret("s3cret-word"),
             },
         ):
-            pipe = Pipe(Connector(RedisOptions(**options)), 5)
+            pipe = Pipe(Connector(RedisOptions(**options)), PATIENCE)
             await pipe.open()
             await pipe.close()
 

@@ -29,7 +29,7 @@ PATIENCE = 60
 
 
 def pipe_to(url: str, told: Obstacles) -> Pipe:
-    return Pipe(Connector(RedisOptions(url=SecretUrl(url))), 5, Hearers([told]))
+    return Pipe(Connector(RedisOptions(url=SecretUrl(url))), PATIENCE, Hearers([told]))
 
 
 async def answered(pipe: Pipe) -> None:
@@ -93,11 +93,11 @@ def test_whatever_breaks_a_connection_comes_out_as_one_error(
             await answered(pipe)
         await pipe.close()
         link = Link(pipe.connector)
-        await link.exchange([("PING",)], 5)
+        await link.exchange([("PING",)], PATIENCE)
         break_it(link._wire)
         with pytest.raises(LinkBroken):
-            await link.exchange([("PING",)], 5)
-        assert await link.exchange([("PING",)], 5) == [b"PONG"]
+            await link.exchange([("PING",)], PATIENCE)
+        assert await link.exchange([("PING",)], PATIENCE) == [b"PONG"]
         await link.close()
 
     with asyncio.Runner(loop_factory=factory) as runner:

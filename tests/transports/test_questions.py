@@ -28,6 +28,7 @@ from tests.conftest import require
 from tests.support.eventually import eventually_async
 from tests.support.servers import Kind, Server, ServerPool
 from tests.support.spread import Spread
+from tests.support.timers import HOUR
 
 from .conftest import Ports, settled, take, take_call
 
@@ -246,7 +247,7 @@ async def test_a_queue_says_who_serves_it_and_what_waits_and_runs(ports: Ports) 
     assert (nobody.api_name, nobody.waiting, nobody.running, nobody.process_names) == ("auth", 0, 0, ())
     consumer = await ports.serve(transport)
     for _ in range(3):
-        ports.run(transport.call(RpcMessage("auth", "check", {}), 10))
+        ports.run(transport.call(RpcMessage("auth", "check", {}), HOUR))
 
     async def waiting() -> int:
         (queue,) = await transport.queue_status(["auth"])
@@ -305,7 +306,7 @@ async def test_a_queue_of_redis_says_which_procedures_wait_and_run(
     transport = redis_ports.rpc()
     consumer = await redis_ports.serve(transport)
     for name in ("check", "login", "login"):
-        redis_ports.run(transport.call(RpcMessage("auth", name, {"secret": 1}), 10))
+        redis_ports.run(transport.call(RpcMessage("auth", name, {"secret": 1}), HOUR))
     await take_call(consumer)
     redis_server.execute("RPUSH", "auth:rpc_queue", "no call")
 
@@ -337,9 +338,13 @@ async def test_owners_are_named_until_they_give_up(ports: Ports) -> None:
     transport = ports.schema()
     one, two = ports.identity(), ports.identity()
     assert list((await transport.owners(["auth"]))["auth"]) == []
-    await transport.own(["auth"], two, 2.0)
-    await transport.own(["auth"], one, 60)
-    assert set((await transport.owners(["auth"]))["auth"]) == {one, two}
+
+    async def are_both() -> bool:
+        await transport.own(["auth"], two, 2.0)
+        await transport.own(["auth"], one, 60)
+        return set((await transport.owners(["auth"]))["auth"]) == {one, two}
+
+    await eventually_async(are_both)
 
     async def left() -> list[Identity]:
         return list((await transport.owners(["auth"]))["auth"])

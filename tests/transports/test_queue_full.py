@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -22,12 +21,11 @@ async def test_a_call_beyond_the_most_that_may_wait_is_refused_at_once(
     monkeypatch.setattr(memory, "_MOST_WAITING", 2)
     transport = ports.rpc() if ports.server is None else ports.rpc(max_queue_length=2)
     await ports.serve(transport)  # Which takes nothing.
-    waiting = [ports.run(transport.call(RpcMessage("auth", "check"), 30)) for _ in range(2)]
+    waiting = [ports.run(transport.call(RpcMessage("auth", "check"), HOUR)) for _ in range(2)]
     await asyncio.sleep(0)
-    began = time.monotonic()
-    with pytest.raises(QueueFull, match=r"auth\.check was not called: 2 waiting.*rpc_concurrency"):
-        await transport.call(RpcMessage("auth", "check"), 30)
-    assert time.monotonic() - began < 10
+    async with asyncio.timeout(60):
+        with pytest.raises(QueueFull, match=r"auth\.check was not called: 2 waiting.*rpc_concurrency"):
+            await transport.call(RpcMessage("auth", "check"), HOUR)
     for call in waiting:
         call.cancel()
     await asyncio.wait(waiting)
@@ -69,4 +67,4 @@ async def test_without_a_most_any_number_waits(redis_ports: Ports, redis_server:
     with pytest.raises(LightbusTimeout):
         await calling
     with pytest.raises(QueueFull, match="10,001 waiting"):
-        await bounded.call(RpcMessage("auth", "check"), 5)
+        await bounded.call(RpcMessage("auth", "check"), 60)

@@ -8,10 +8,11 @@ import pytest
 
 from lightbus.exceptions import PublishNotConfirmed, TransportUnavailable
 from lightbus.messages import EventMessage
-from lightbus.transports.events import Delivery, EventConsumer
+from lightbus.transports.events import Delivery, EventConsumer, EventTransport
 from lightbus.transports.redis.events.reading import reader as event_reader
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
+from tests.support.timers import HOUR, an_hour_passes
 
 from .conftest import LEASES, Ports, settled, take
 from .test_redis_events import GROUP, STREAM, all_acknowledged, names, pending
@@ -27,6 +28,11 @@ async def meets(delivery: Delivery, fate: str, ports: Ports, consumer: EventCons
     again.ack()
     attempt = 2 if fate == "retry" else 1
     return (again.message.kwargs["username"], again.attempt) == ("running", attempt)
+
+
+async def is_written(transport: EventTransport) -> bool:
+    """Whether an event was sent whose reply has not come."""
+    return any(b"XADD" in batch.packed for batch in transport.pipe._written)  # type: ignore[attr-defined]
 
 
 class TestWhatIsGone:
@@ -198,7 +204,7 @@ class TestFiringWhileRedisIsAway:
         transport = await redis_ports.events_by(proxy)
         proxy.set("blackhole")
         firing = redis_ports.run(redis_ports.fire(transport, "a"))
-        await asyncio.sleep(0.05)
+        await settled(lambda: is_written(transport))
         proxy.set("refuse")
         await asyncio.sleep(0.05)
         proxy.set("pass")
@@ -209,8 +215,11 @@ class TestFiringWhileRedisIsAway:
         transport = await redis_ports.events_by(proxy)
         proxy.set("drop_replies")
         message = EventMessage("auth", "user_registered", {"username": "a"})
+        publishing = redis_ports.run(transport.publish([message], HOUR))
+        await settled(lambda: is_written(transport))
+        an_hour_passes()
         with pytest.raises(PublishNotConfirmed, match="may or may not be stored") as raised:
-            await transport.publish([message], 0.2)
+            await publishing
         assert raised.value.event_id == message.id
         assert message.native_id is None
         proxy.set("pass")
@@ -221,7 +230,7 @@ class TestFiringWhileRedisIsAway:
         transport = await redis_ports.events_by(proxy)
         proxy.set("blackhole")
         firing = redis_ports.run(redis_ports.fire(transport, "a"))
-        await asyncio.sleep(0.05)
+        await settled(lambda: is_written(transport))
         redis_server.execute("CONFIG", "SET", "maxmemory", 1)
         try:
             proxy.set("refuse")

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 import uuid
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,10 @@ from lightbus.exceptions import (
 from lightbus.messages import ResultMessage, RpcMessage
 from lightbus.transports.redis.link.channel import Batch
 from lightbus.transports.redis.link.pipe import Pipe
+from lightbus.transports.redis.rpc import transport as redis_rpc
+from lightbus.transports.redis.rpc.transport import RedisRpcTransport
 from lightbus.transports.rpc import RpcConsumer
+from tests.support.eventually import eventually
 from tests.support.servers import Server
 from tests.support.timers import HOUR, an_hour_passes
 
@@ -31,7 +35,7 @@ def push(server: Server, return_path: str, *, call_id: str = "", **changes: obje
     """Push a call by hand, as anybody who reaches Redis can."""
     call_id = call_id or str(uuid.uuid4())
     metadata = {"id": call_id, "api_name": "auth", "procedure_name": "check", "return_path": return_path}
-    server.execute("SET", expiry_key(server, call_id), 1, "EX", 60)
+    server.execute("SET", expiry_key(server, call_id), 1, "EX", int(HOUR))
     server.execute("RPUSH", "auth:rpc_queue", json.dumps({"metadata": {**metadata, **changes}, "kwargs": {}}))
     return call_id
 
@@ -73,12 +77,12 @@ async def test_an_answered_call_leaves_nothing_behind(any_ports: Ports, any_redi
 
 
 async def test_an_answer_that_nobody_fetches_is_kept_for_its_ttl(any_ports: Ports, any_redis: Server) -> None:
-    consumer = await any_ports.serve(any_ports.rpc(result_ttl=7))
+    consumer = await any_ports.serve(any_ports.rpc(result_ttl=HOUR))
     push(any_redis, f"redis+key://{REPLY_LIST}")
     call = await take_call(consumer)
     consumer.answer(call, ResultMessage(1, call.id))
     await nothing_taken(any_redis)
-    assert 5 <= any_redis.execute("TTL", REPLY_LIST) <= 7
+    assert HOUR / 2 < any_redis.execute("TTL", REPLY_LIST) <= HOUR
     (blob,) = any_redis.execute("LRANGE", REPLY_LIST, 0, -1)
     answer = json.loads(blob)
     assert answer["kwargs"] == {"result": 1}
@@ -191,7 +195,7 @@ async def test_a_call_that_passes_a_limit_is_answered_with_an_error(redis_ports:
     nested: object = 1
     for _ in range(70):
         nested = [nested]
-    result = await transport.call(RpcMessage("auth", "check", {"a": nested}), 10)
+    result = await transport.call(RpcMessage("auth", "check", {"a": nested}), 60)
     assert result.error
     assert "levels" in result.result
 
@@ -216,7 +220,7 @@ async def test_a_withdrawn_call_does_not_stay_on_the_queue(any_ports: Ports, any
         return bool(any_redis.execute("LLEN", "auth:rpc_queue") == 0)
 
     with pytest.raises(NoWorker):
-        await transport.call(RpcMessage("auth", "check"), 5)
+        await transport.call(RpcMessage("auth", "check"), 60)
     await settled(empty)
     await any_ports.serve(transport)
     calling = any_ports.run(transport.call(RpcMessage("auth", "check"), HOUR))
@@ -225,6 +229,31 @@ async def test_a_withdrawn_call_does_not_stay_on_the_queue(any_ports: Ports, any
     with pytest.raises(LightbusTimeout):
         await calling
     await settled(empty)
+
+
+async def test_a_call_is_known_to_be_withdrawn_although_the_loop_was_held_up_meanwhile(
+    redis_ports: Ports, redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport, message = redis_ports.rpc(), RpcMessage("auth", "check")
+    await redis_ports.serve(transport)
+
+    def hold_up() -> None:
+        time.sleep(0.1)
+        eventually(lambda: redis_server.execute("EXISTS", expiry_key(redis_server, message.id)) == 0)
+
+    def withdraw(self: RedisRpcTransport, *args: Any) -> asyncio.Future[int]:
+        asyncio.get_running_loop().call_soon(hold_up)
+        return really_withdraw(self, *args)
+
+    really_withdraw = RedisRpcTransport._withdraw
+    monkeypatch.setattr(RedisRpcTransport, "_withdraw", withdraw)
+    monkeypatch.setattr(redis_rpc, "WITHDRAWAL", 0.05)
+    calling = redis_ports.run(transport.call(message, HOUR))
+    await queued(transport, 1)
+    an_hour_passes()
+    with pytest.raises(LightbusTimeout) as raised:
+        await calling
+    assert raised.value.executed == "no"
 
 
 async def test_one_that_joins_while_the_last_one_leaves_is_seen(any_ports: Ports, any_redis: Server) -> None:
@@ -349,7 +378,7 @@ async def test_of_calls_that_come_together_only_those_with_their_keys_run(
     while len(taken) < 2:
         taken |= {call.id: call for call in await consumer.take(10)}
     assert set(taken) == set(ids) - {gone, wrong}
-    assert all(50 < (call.deadline or 0) - time.monotonic() < 60 for call in taken.values())
+    assert all(HOUR / 2 < (call.deadline or 0) - time.monotonic() < HOUR for call in taken.values())
     for call in taken.values():
         consumer.answer(call, ResultMessage("done", call.id))
     await nothing_taken(redis_server)

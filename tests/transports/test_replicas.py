@@ -29,6 +29,7 @@ from tests.support.eventually import eventually_async
 from tests.support.pair import Pair
 from tests.support.proxy import Proxy
 from tests.support.servers import KINDS, Kind, Server
+from tests.support.timers import HOUR, an_hour_passes
 
 from .conftest import fields_of
 
@@ -85,7 +86,7 @@ def events(count: int) -> list[EventMessage]:
 
 
 async def fire(
-    transport: RedisEventTransport, *messages: EventMessage, dedupe: float | None = None, timeout: float = 5
+    transport: RedisEventTransport, *messages: EventMessage, dedupe: float | None = None, timeout: float = 60
 ) -> dict[str, str]:
     """Fire a list of events; returns the outcome of each, by its id."""
     each = [Outgoing(message, transport.encode(message), dedupe) for message in messages]
@@ -102,6 +103,26 @@ def waits(server: Server) -> int:
     """How often replicas were waited for."""
     stats = server.execute("INFO", "commandstats").decode()
     return next((int(line.split("calls=")[1].split(",")[0]) for line in stats.split() if "_wait:" in line), 0)
+
+
+def has_heard_all(primary: Server) -> bool:
+    """Whether somebody waits for replicas, and the only one has said that it has all that was written."""
+    told = dict(
+        line.split(":", 1) for line in primary.execute("INFO", "replication").decode().split("\r\n")[1:-1]
+    )
+    return bool(waiting_clients(primary)) and f"offset={told['master_repl_offset']}," in told["slave0"]
+
+
+def waiting_clients(primary: Server) -> list[str]:
+    """The numbers of the connections that wait for replicas."""
+    clients = primary.execute("CLIENT", "LIST").decode().splitlines()
+    return [each.split()[0].removeprefix("id=") for each in clients if " flags=b " in each]
+
+
+def end_wait(primary: Server) -> None:
+    """Let the time be over for which replicas are waited for."""
+    for number in waiting_clients(primary):
+        primary.execute("CLIENT", "UNBLOCK", number)
 
 
 async def through_a_failover(pair: Pair, replicas: int, size: int, dedupe: float | None) -> dict[str, str]:
@@ -153,14 +174,17 @@ async def test_the_loss_is_seen_where_the_answer_of_the_replicas_is_not_read(
 
 
 async def test_the_error_says_how_many_replicas_had_it_and_what_to_do(pair: Pair) -> None:
-    async with transport_to(pair.primary.url, replicas=2, replicas_timeout=Duration(1.5)) as transport:
+    async with transport_to(pair.primary.url, replicas=2, replicas_timeout=Duration(LONG)) as transport:
         (message,) = events(1)
+        firing = asyncio.ensure_future(transport.publish([message], 60))
+        await eventually_async(lambda: has_heard_all(pair.primary))
+        end_wait(pair.primary)
         with pytest.raises(PublishNotConfirmed) as error:
-            await transport.publish([message], 5)
+            await firing
     assert error.value.event_id == message.id
     assert str(error.value) == (
         f"Redis at 127.0.0.1:{pair.primary.port}/0 stored auth.user_registered (event {message.id}), but "
-        "1 of 2 replicas had it within 1.5 s: a failover may lose it; look by INFO replication whether they "
+        "1 of 2 replicas had it within 30 s: a failover may lose it; look by INFO replication whether they "
         "are connected and keep up, and fire it again with this id in bus_options if the event has `dedupe`, "
         "else only if its listeners can take it twice"
     )
@@ -171,13 +195,14 @@ async def test_the_time_for_firing_bounds_that_for_replicas(pair: Pair) -> None:
     async with transport_to(pair.primary.url, replicas_timeout=Duration(LONG)) as transport:
         await transport.publish(events(1), 30)
         with pair.lagging():
-            begun = asyncio.get_running_loop().time()
+            firing = asyncio.ensure_future(transport.publish(events(1), HOUR))
+            await eventually_async(lambda: waiting_clients(pair.primary))
+            an_hour_passes()
             with pytest.raises(PublishNotConfirmed, match="it waits until 1 of its replicas have it"):
-                await transport.publish(events(1), 0.2)
+                await firing
             # It was not even sent, since Redis would not read it: so it may be fired again without a doubt.
             with pytest.raises(TransportUnavailable, match="was not fired within"):
                 await transport.publish(events(1), 0.2)
-            assert asyncio.get_running_loop().time() < begun + 5
         await transport.publish(events(1), 30)
     assert len(stored(pair.primary)) == 3
 
@@ -189,7 +214,7 @@ async def test_a_replica_that_lags_holds_up_nobody_to_whom_none_is_promised(pair
     ):
         await promising.publish(events(1), 30)
         with pair.lagging():
-            waiting = asyncio.ensure_future(promising.publish(events(1), 20))
+            waiting = asyncio.ensure_future(promising.publish(events(1), 60))
             await eventually_async(lambda: len(stored(pair.primary)) == 2)
             for message in events(3):
                 await plain.publish([message], 30)
@@ -213,7 +238,12 @@ async def test_an_outage_is_logged_once_although_two_connections_meet_it(
                 await transport.now()
                 proxy.set("refuse")
                 await eventually_async(lambda: all(channel.failure for channel in channels))
-                assert list(transport.obstacles) == [f"commands don't reach Redis: {channels[0].failure}"]
+                # The first attempts may fail in two ways: one of them, just before nobody listened any more.
+                await eventually_async(
+                    lambda: (
+                        list(transport.obstacles) == [f"commands don't reach Redis: {channels[0].failure}"]
+                    )
+                )
                 proxy.set("pass")
                 await eventually_async(lambda: not any(channel.failure for channel in channels))
                 await fire(transport, *events(1))
@@ -228,7 +258,7 @@ async def test_many_events_share_a_wait_and_none_takes_it_away_from_the_others(p
         await transport.publish(events(1), 30)
         before = waits(pair.primary)
         with pair.lagging():
-            firing = [asyncio.ensure_future(transport.publish([message], 20)) for message in events(100)]
+            firing = [asyncio.ensure_future(transport.publish([message], 60)) for message in events(100)]
             await eventually_async(lambda: len(stored(pair.primary)) > 1)
             firing[0].cancel()
             firing[-1].cancel()
@@ -265,7 +295,7 @@ async def test_an_event_that_another_one_has_stored_before_is_confirmed_by_repli
     patience = Duration(SHORT if lags else LONG)
     async with (
         transport_to(url, replicas_timeout=patience) as transport,
-        transport_to(url, replicas=0, command_timeout=Duration(3)) as other,
+        transport_to(url, replicas=0) as other,
     ):
         with any_pair.lagging() if lags else contextlib.nullcontext():
             (message,) = events(1)
@@ -284,7 +314,7 @@ async def test_an_event_whose_primary_becomes_a_replica_is_stored_at_the_new_one
             await transport.publish(events(1), 30)
             with any_pair.lagging():
                 (message,) = events(1)
-                firing = asyncio.ensure_future(fire(transport, message, timeout=20))
+                firing = asyncio.ensure_future(fire(transport, message))
                 await eventually_async(lambda: message.id in stored(old))
                 any_pair.promote()
                 proxy.target_port = new.port
@@ -298,7 +328,9 @@ async def test_an_unbroken_link_to_what_has_become_a_replica_confirms_nothing(pa
     async with transport_to(pair.replica.url) as transport:
         (message,) = events(1)
         pair.replica.execute("REPLICAOF", "127.0.0.1", str(pair.primary.port))
-        assert await fire(transport, message, timeout=0.5) == {message.id: "TransportUnavailable"}
+        (outcome,) = (await fire(transport, message, timeout=0.5)).values()
+        # Each attempt is refused; the time may be over before the refusal of the last one has come.
+        assert outcome in ("TransportUnavailable", "PublishNotConfirmed")
     assert message.id not in stored(pair.replica)
 
 
@@ -307,7 +339,7 @@ async def test_a_user_who_may_not_wait_is_told_so(pair: Pair) -> None:
     try:
         async with transport_to(pair.primary.url, username="shop", password=Secret("secret")) as transport:
             with pytest.raises(PublishNotConfirmed, match="does not tell whether 1 replicas had it: NOPERM"):
-                await transport.publish(events(1), 5)
+                await transport.publish(events(1), 60)
             found = [
                 each.what for each in await transport.check([Use("fires", "auth", ("user_registered",))])
             ]
@@ -334,7 +366,7 @@ async def test_such_events_have_a_connection_from_the_start_on(pair: Pair) -> No
     async with transport_to(pair.primary.url, replicas=9, replicas_timeout=Duration(LONG)) as transport:
         begun = asyncio.get_running_loop().time()
         await transport.open()
-        assert asyncio.get_running_loop().time() < begun + 5, "no replica is waited for"
+        assert asyncio.get_running_loop().time() < begun + LONG, "no replica is waited for"
         assert transport._streams.pipe.failure is None
 
 

@@ -13,6 +13,7 @@ from lightbus.exceptions import TransportError
 from lightbus.options import Secret
 from lightbus.transports.redis.schema import transport as redis_schema
 from tests.support.servers import Server
+from tests.support.timers import HOUR
 
 from .conftest import Ports, settled
 
@@ -200,9 +201,9 @@ async def test_of_too_many_contracts_the_wanted_ones_are_read_and_the_rest_is_to
 
 
 async def test_a_contract_lies_where_lightbus_1_looks_for_it(any_ports: Ports, any_redis: Server) -> None:
-    await any_ports.schema().store({"auth": CONTRACT}, 60)
+    await any_ports.schema().store({"auth": CONTRACT}, HOUR)
     assert json.loads(any_redis.execute("GET", "schema:auth")) == CONTRACT
-    assert 55 < any_redis.execute("TTL", "schema:auth") <= 60
+    assert HOUR / 2 < any_redis.execute("TTL", "schema:auth") <= HOUR
     assert any_redis.execute("SMEMBERS", "schemas") == [b"auth"]
 
 

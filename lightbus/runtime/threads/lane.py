@@ -120,8 +120,7 @@ class Lane:
         self._starting = False
         waiting = self._waiting
         if not self._is_open and waiting:
-            while waiting:
-                call = waiting.popleft()
+            while (call := self._pop()) is not None:
                 call.fail(NotStarted())
                 self._end(call)
             self._after()
@@ -135,19 +134,38 @@ class Lane:
         if not self._threads:
             self._begin_runs(1)
         if is_behind and self._watch is None:
-            self._first = waiting[0]
-            self._watch = self._loop.call_later(_PATIENCE, self._look)
+            self._watch_first(self._foremost())
 
     def _look(self) -> None:
         """Double the threads if none has taken a call since the last look."""
         self._watch = None
-        waiting, self._first = self._first, None
-        if self._waiting and self._waiting[0] is waiting:
+        before, self._first = self._first, None
+        first = self._foremost()
+        if first is not None and first is before:
             free = min(len(self._waiting), self._limit - self._threads - self._kept)
             self._begin_runs(min(free, max(1, self._threads)))
-        if self._waiting and self._threads + self._kept < self._limit:
-            self._first = self._waiting[0]
+        if self._threads + self._kept < self._limit:
+            self._watch_first(self._foremost())
+
+    def _watch_first(self, first: ThreadCall | None) -> None:
+        """Look later whether this call still waits; None where none does."""
+        self._first = first
+        if first is not None:
             self._watch = self._loop.call_later(_PATIENCE, self._look)
+
+    def _foremost(self) -> ThreadCall | None:
+        """Return the call whose turn it is, unless a thread has just taken the last one."""
+        try:
+            return self._waiting[0]
+        except IndexError:
+            return None
+
+    def _pop(self) -> ThreadCall | None:
+        """Take the call whose turn it is, unless a thread has just taken the last one."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
 
     def _begin_runs(self, count: int) -> None:
         for _ in range(count):
@@ -220,12 +238,10 @@ class Lane:
         if run.has_begun:
             logger.error("what surrounds functions in threads failed at its end", exc_info=error)
             return
-        try:
-            call = self._waiting.popleft()
-        except IndexError:
-            return
-        call.fail(error)
-        self._told.append(call)
+        call = self._pop()
+        if call is not None:
+            call.fail(error)
+            self._told.append(call)
 
     def _ask(self) -> None:
         """Let the event loop look at what is told, unless it is about to."""

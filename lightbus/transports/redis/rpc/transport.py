@@ -18,7 +18,7 @@ from lightbus.transports.redis.acl import needs
 from lightbus.transports.redis.base import RedisTransport
 from lightbus.transports.redis.custom_codec import rpc_codec
 from lightbus.transports.redis.keys import expiry_prefix, queue_key
-from lightbus.transports.redis.link.connection import FAILURES, LinkBroken, ignore_outcome
+from lightbus.transports.redis.link.connection import LinkBroken, ignore_outcome
 from lightbus.transports.redis.link.permissions import Need
 from lightbus.transports.redis.link.refusals import Reaction, ReplyError
 from lightbus.transports.redis.options import RedisRpcOptions
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: The most seconds before a call is sent again that Redis could not take just then.
 _LONGEST_PAUSE = 0.5
+#: The most seconds, after its time is up, in which a call is found not to have begun.
+WITHDRAWAL = 1.0
 
 
 class RedisRpcTransport(RedisTransport, RpcTransport):
@@ -249,7 +251,9 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         """
 
         def tidy(removed: asyncio.Future[int]) -> None:
-            if not removed.cancelled() and removed.exception() is None and removed.result() == 1:
+            if removed.cancelled() or removed.exception() is not None or self.pipe.is_closed:
+                return
+            if removed.result() == 1:
                 left = self.pipe.send("LREM", queue_key(message.api_name), end, blob)
                 left.add_done_callback(ignore_outcome)
 
@@ -257,6 +261,16 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
         removed = self.pipe.send("DEL", prefix + message.id)
         removed.add_done_callback(tidy)
         return removed
+
+    async def _has_withdrawn(self, call: Waiting) -> bool:
+        """Take back a call whose time is up; tell whether it is certain that nobody has started it."""
+        removed = self._withdraw(call.message, call.blob, 1)
+        # No timeout that ends it: where this process was held up, the reply may have come all the same.
+        await asyncio.wait([removed], timeout=WITHDRAWAL)
+        if removed.done() and not removed.cancelled() and removed.exception() is None:
+            return bool(removed.result() == 1)
+        logger.debug("could not withdraw %s", call.message.id, extra={"message_id": call.message.id})
+        return False
 
     async def _timed_out(self, call: Waiting, timeout: float) -> Exception:
         message, since = call.message, call.sent_at
@@ -271,13 +285,7 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
             return LightbusTimeout(
                 f"{name}: Redis did not take the call within {timeout:g} s{why}", "unknown"
             )
-        executed: Literal["no", "unknown"] = "unknown"
-        try:
-            async with asyncio.timeout(1):
-                executed = "no" if await self._withdraw(message, call.blob, 1) == 1 else "unknown"
-        except (TimeoutError, *FAILURES):
-            logger.debug("could not withdraw %s", message.id, extra={"message_id": message.id})
-        if executed == "no":
+        if await self._has_withdrawn(call):
             why = away or "are its workers all busy?"
             return LightbusTimeout(
                 f"{name} was not started within {timeout:g} s and was withdrawn; {why}", "no"
