@@ -96,6 +96,8 @@ class Relays:
         """Close the connections to the databases."""
         for kept in self._kept:
             kept.end()
+        # A batch that was left behind is rolled back first, over the connection.
+        await asyncio.gather(*(kept.ended() for kept in self._kept))
         relays, self._relays = self._relays, []
         await asyncio.gather(*(relay.close() for relay in relays))
 

@@ -108,7 +108,8 @@ class Project:
         if self._client is not None:
             return self._client
         url = self.env.get("LIGHTBUS__BUS__REDIS__URL")
-        config = {"bus": {"redis": {"url": url}}} if url else self.folder / "lightbus.yaml"
+        patient = {"apis": {"default": {"rpc_timeout": "60s"}}}
+        config = {"bus": {"redis": {"url": url}}, **patient} if url else self.folder / "lightbus.yaml"
         bus = lightbus.create(config, service_name="tests")
         # Not with the classes that other tests have imported.
         bus.client.parts = Parts(bus.client.parts.wiring, Registry(), bus.client)

@@ -110,7 +110,7 @@ def test_status_says_how_full_it_is_and_who_has_sent_last(
 
         # The card of a process is renewed now and then.
         card = "lightbus:card:shop:relay-1"
-        eventually(lambda: b'"sent":1' in redis_server.execute("GET", card), 60)
+        eventually(lambda: b'"sent":1' in (redis_server.execute("GET", card) or b""), 60)
         assert "relay-1" in told().partition("Outboxes: 1")[2]
         title, line = told().partition("Outboxes: 1")[2].splitlines()[1:3]
         assert title.split() == ["state", "service", "outbox", "waiting", "oldest", "dead", "sent", "by"]

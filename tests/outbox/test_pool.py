@@ -22,8 +22,9 @@ from .conftest import relaying as relaying_django
 from .test_django import place as place_in_django
 from .test_sqlalchemy import METADATA, place, relaying, url_of
 
-#: Whoever waits longer for a connection fails.
-ONE: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 5}
+#: Seconds for a connection: whoever waits for one that the relay has taken waits for ever.
+PATIENCE = 60
+ONE: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": PATIENCE}
 
 
 async def test_a_synchronous_engine(bus: BusPath, databases: Databases, redis_server: Server) -> None:
@@ -54,7 +55,7 @@ def pooled(databases: Databases, migrated: dict[str, str], tmp_path_factory: Any
     plain = outbox_in("postgresql", databases, migrated, tmp_path_factory)
     from django.db import connections
 
-    pool = {"min_size": 1, "max_size": 1, "timeout": 5}
+    pool = {"min_size": 1, "max_size": 1, "timeout": PATIENCE}
     with known_as("pooled", plain, OPTIONS={"pool": pool}) as outbox:
         yield outbox
         connections["pooled"].close_pool()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -22,6 +23,7 @@ from lightbus.transports.redis.events.transport import RedisEventTransport
 from tests.support.eventually import eventually_async
 from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server
+from tests.support.timers import HOUR
 
 from .conftest import EVENTS, Outbox, arguments, fired, relaying
 from .test_django import atomic, opened, place
@@ -134,7 +136,7 @@ async def test_while_redis_is_away_nothing_is_lost_and_no_transaction_is_held(
         try:
             for number in range(1, 121):
                 # In SQLite, too: a batch keeps the lock only for as long as Redis may answer.
-                await asyncio.wait_for(sync_to_async(place)(bus, outbox, number), 15)
+                await asyncio.wait_for(sync_to_async(place)(bus, outbox, number), 60)
             await eventually_async(lambda: bool(relay.trouble))
         finally:
             redis_server.resume()
@@ -151,12 +153,15 @@ async def test_an_id_is_stored_once_for_as_long_as_dedupe_says(
         with atomic(sqlite):
             opened(bus, sqlite).shop.placed.fire(number=1, bus_options={"id": "the same"})
 
-    async with relaying(bus, sqlite, dedupe=3.0):
+    async with relaying(bus, sqlite, dedupe=HOUR):
         for _ in range(2):
             await sync_to_async(again)()
             await until_count(sqlite, 0)
         assert fired(redis_server) == [b"the same"]
-        await eventually_async(lambda: not redis_server.execute("KEYS", "*fired*"))
+        (mark,) = redis_server.execute("KEYS", "*fired*")
+        assert HOUR - 600 < redis_server.execute("TTL", mark) <= HOUR
+        # As when the hour is over.
+        redis_server.execute("DEL", mark)
         await sync_to_async(again)()
         await eventually_async(lambda: len(fired(redis_server)) == 2)
 
@@ -325,3 +330,32 @@ async def test_a_relay_whose_task_ends_unasked_is_begun_again(
     await eventually_async(lambda: arguments(redis_server, "number") == [1], 60)
     await relays.stop(5)
     await relays.close()
+
+
+async def test_a_batch_that_is_left_behind_is_rolled_back_before_its_connection_is_closed(
+    bus: BusPath, sqlite: Outbox, redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    relays = Relays(Manifest(), bus.client, import_module)
+    relays.outboxes = [lambda: InThread(sqlite.tables())]
+    is_sending, send = asyncio.Event(), bus.client.firer.send
+
+    async def never(*_: Any) -> None:
+        is_sending.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # As a hook that tidies up.
+            await asyncio.sleep(0.1)
+
+    bus.client.firer.send = never  # type: ignore[method-assign,assignment]
+    await sync_to_async(place)(bus, sqlite, 1)
+    relays.start()
+    await is_sending.wait()
+    await relays.stop(0.01)
+    await relays.close()
+    assert "a batch of an outbox is left behind" in caplog.text
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("lightbus outbox")] == []
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    bus.client.firer.send = send  # type: ignore[method-assign]
+    async with relaying(bus, sqlite):
+        await eventually_async(lambda: arguments(redis_server, "number") == [1])

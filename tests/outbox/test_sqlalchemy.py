@@ -105,12 +105,12 @@ async def test_what_commits_is_fired_and_what_is_rolled_back_is_not(
             raise RuntimeError("all of it is rolled back")
     finally:
         redis_server.resume()
-    async with relaying(bus, engine, keep=60.0):
+    async with relaying(bus, engine, keep=3_600.0):
         await eventually_async(lambda: len(fired(redis_server)) == 3)
         await eventually_async(lambda: number_of(engine, state=SENT) == 3)
     assert [each.decode() for each in fired(redis_server)] == [one.id, *(event.id for event in two)]
     tables = SqlAlchemyTables(engine, "e")
-    tables.prune(60)
+    tables.prune(3_600)
     assert number_of(engine) == 3
     tables.prune(0)
     tables.close()

@@ -232,6 +232,9 @@ def accessible(page: Page, rules: str = "{}") -> list[str]:
 
 def faults_of(page: Page, schemes: Sequence[Scheme] = SCHEMES) -> list[str]:
     """What is wrong with a page: for those who see little, wide and narrow, light and dark."""
+    # Nor is it renewed meanwhile: what is looked at would be replaced.
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+    page.wait_for_selector("#page:not(.htmx-request)", state="attached")
     page.evaluate("for (const it of document.querySelectorAll('details')) it.open = true")
     path = page.url.partition("//")[2].partition("/")[2]
     found: list[str] = []
@@ -245,6 +248,7 @@ def faults_of(page: Page, schemes: Sequence[Scheme] = SCHEMES) -> list[str]:
         # What has no colour was looked at before.
         found += accessible(page, "{}" if scheme == schemes[0] else "{runOnly: ['color-contrast']}")
     page.emulate_media(color_scheme="light")
+    page.evaluate("delete document.hidden")
     return found
 
 
@@ -259,6 +263,11 @@ def reach(page: Page, selector: str) -> None:
             if page.evaluate("document.activeElement === document.body"):
                 break
     raise AssertionError(f"{selector} is not reached by the keyboard on {page.url}")
+
+
+def show(page: Page, address: str, selector: str) -> None:
+    """Go to a page until it has something: it may show what was seen a moment ago."""
+    eventually(lambda: page.goto(address) and page.locator(selector).count(), what=f"{selector} on {address}")
 
 
 def follow(page: Page, selector: str) -> None:

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
+import pytest
 
 from lightbus.manifest.load import load
 from lightbus.manifest.model import Manifest
-from lightbus.web import Resolve, app
+from lightbus.web import Resolve, app, looks
 from tests.host.conftest import bench as bench
 from tests.host.conftest import in_process as in_process
 
@@ -25,6 +26,12 @@ OURS = {
 }
 #: Tokens of people.
 ANN, BOB, EVE = (f"{name}-0123456789abcdefghij" for name in ("ann", "bob", "eve"))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that is held up for a moment does not count as away, but where a test is about that."""
+    monkeypatch.setattr(looks, "_PATIENCE", 20.0)
 
 
 def manifest(*settings: str, url: str = NOBODY) -> Manifest:

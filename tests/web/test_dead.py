@@ -16,6 +16,7 @@ from lightbus.host.checks import client_for
 from lightbus.insight.audit import acts
 from tests.conftest import IS_WHOLE
 from tests.guide.project import Project
+from tests.support.breaking import Break, BreakingProxy
 from tests.support.eventually import eventually, eventually_async
 from tests.support.sabotage import How, Sabotage
 from tests.support.servers import Server, free_port
@@ -240,10 +241,30 @@ def project(tmp_path: Path, redis_server: Server) -> Iterator[Project]:
 REPLAYED = 10_000 if IS_WHOLE else 2_000
 
 
-def test_many_replays_go_on_after_the_console_was_killed(project: Project, redis_server: Server) -> None:
+class Stalling(BreakingProxy):
+    """Passes nothing more once a command was sent so many times: whoever has sent it gets no further."""
+
+    def is_due(self, command: bytes) -> bool:
+        """Count a command; no connection breaks."""
+        if super().is_due(command):
+            self._open.clear()
+        return False
+
+
+@pytest.fixture
+def stalling(redis_server: Server) -> Iterator[Stalling]:
+    with Stalling(redis_server.port) as proxy:
+        yield proxy
+
+
+def test_many_replays_go_on_after_the_console_was_killed(
+    project: Project, redis_server: Server, stalling: Stalling
+) -> None:
     put_aside(redis_server, REPLAYED)
     project.write("lightbus.yaml", "web: {allow: [replay]}\n")
-    port = free_port()
+    port, plan = free_port(), Break("replay", REPLAYED // 10, "after")
+    stalling.plan = plan
+    project.env["LIGHTBUS__BUS__REDIS__URL"] = stalling.url
     first = start(project, port)
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     form = {"listener": GROUP, "because": "mended", "confirmed": f"{REPLAYED:,}", "typed": f"{REPLAYED:,}"}
@@ -255,9 +276,10 @@ def test_many_replays_go_on_after_the_console_was_killed(project: Project, redis
     answer = link.getresponse()
     assert answer.status == 303, answer.read()
     link.close()
-    eventually(lambda: length(redis_server, RETRY) > 0)
+    eventually(lambda: plan.done)
     first.kill()
-    assert length(redis_server, DEAD) > 0, "it was killed on the way"
+    assert length(redis_server, DEAD) > 0 < length(redis_server, RETRY), "it was killed on the way"
+    project.env["LIGHTBUS__BUS__REDIS__URL"] = redis_server.url
     second = start(project, free_port())
     eventually(lambda: length(redis_server, DEAD) == 0, timeout=60)
     eventually(lambda: not redis_server.execute("EXISTS", "lightbus:errands"))

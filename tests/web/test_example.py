@@ -39,6 +39,7 @@ def test_the_shop_has_traffic_failures_and_a_console_until_ctrl_c() -> None:
         eventually(lambda: "shop.orders.customer_of" in page(port, people["ann"]), 60)
         eventually(lambda: re.search(r">[1-9]\d*</b> dead letter", page(port, people["eve"])), 60)
         assert "mail-welcome" in page(port, people["ann"])
+        eventually(lambda: page(port, people["ann"], "/listeners/shop-send_receipt"), 60)
         may = {
             name: "/actions/" in page(port, people[name], "/listeners/shop-send_receipt") for name in people
         }

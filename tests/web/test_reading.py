@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from lightbus.runtime import tasks
 from lightbus.runtime.tasks import Precedence
 from lightbus.web import reading as module
 from lightbus.web.reading import Reading
 from tests.support.eventually import eventually_async
 from tests.support.sabotage import How, Sabotage
+from tests.support.timers import HOUR
 
 
 @pytest.mark.parametrize("how", ["cancel", "raise"])
@@ -122,6 +124,7 @@ async def test_what_is_asked_for_makes_way_for_pages_that_do_not_wait_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_SHORT", -1.0)
+    monkeypatch.setattr(tasks, "_LONGEST_WAY", HOUR)
     precedence = Precedence()
     bus = Bus(monkeypatch, precedence)
     with precedence.urgent():

@@ -10,17 +10,23 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page
 
 from tests.support.eventually import eventually
-from tests.web.browser import IS_SEEN, SECRET, Bus, follow, reach, section, sent, write
+from tests.web.browser import IS_SEEN, SECRET, Bus, follow, reach, section, sent, show, write
 from tests.web.bus import STREAM, show_group
 
 #: Looks for faults of accessibility in a page.
 Look = Callable[[Page], None]
 
 
+def to_letters(bus: Bus, page: Page) -> None:
+    """Go from the first page of dead letters to those that have something in common."""
+    letters = "main th a[href^='/dead/list']"
+    show(page, f"{bus.address}/dead", letters)
+    follow(page, letters)
+
+
 def to_a_letter(bus: Bus, page: Page) -> None:
     """Go from the first page of dead letters to one of them."""
-    page.goto(f"{bus.address}/dead")
-    follow(page, "main th a[href^='/dead/list']")
+    to_letters(bus, page)
     follow(page, "main td a[href^='/dead/letter']")
 
 
@@ -35,7 +41,7 @@ def edit_a_letter(bus: Bus, page: Page, look: Look) -> None:
     write(page, "#because", "it was misspelled")
     assert "was edited, and shop-mailer gets it now" in sent(page, ".said")
     # What was done is told at the top, where a reader goes on.
-    assert page.evaluate("document.activeElement.id") == "page"
+    page.wait_for_selector("#page:focus")
 
 
 def replay_a_letter(bus: Bus, page: Page) -> None:
@@ -87,8 +93,7 @@ def drop_a_letter(bus: Bus, page: Page) -> None:
 def drop_many(bus: Bus, page: Page, look: Look) -> None:
     """Drop all letters of a kind, once their number was typed."""
     bus.put_aside()
-    page.goto(f"{bus.address}/dead")
-    follow(page, "main th a[href^='/dead/list']")
+    to_letters(bus, page)
     follow(page, "a[href^='/actions/drop_many']")
     count = len(bus.letters())
     write(page, "#because", "nobody needs them")
@@ -179,7 +184,7 @@ def pause_and_resume(bus: Bus, page: Page, look: Look) -> None:
     write(page, "#because", "it sends too much")
     assert "shop-mailer is paused until" in sent(page, ".said")
     assert urlsplit(page.url).path == "/listeners/shop-mailer"
-    assert page.evaluate("document.activeElement.id") == "page"
+    page.wait_for_selector("#page:focus")
     page.wait_for_selector("text=It is paused")
     look(page)
     page.reload()
@@ -220,8 +225,7 @@ def turn_the_pages_of_a_long_table(bus: Bus, page: Page, look: Look) -> None:
     for group in many:
         show_group(bus.server, group, "many.*:stream")
     try:
-        # It shows what was seen a moment ago.
-        eventually(lambda: page.goto(f"{bus.address}/listeners") and page.locator("nav.pages a").count(), 60)
+        show(page, f"{bus.address}/listeners", "nav.pages a")
         follow(page, "nav.pages a")
         assert page.locator("nav.pages span").inner_text().startswith("101 to ")
         look(page)
@@ -253,7 +257,8 @@ def escape(bus: Bus, page: Page) -> None:
     page.wait_for_selector("a.leave")
     page.keyboard.press("Escape")
     _is_back(page, "/listeners/shop-mailer", "a-pause-shop-mailer")
-    assert page.evaluate(IS_SEEN)
+    # It is scrolled to once the page is there.
+    page.wait_for_function(IS_SEEN)
     with page.expect_navigation():
         page.keyboard.press("Enter")
     write(page, "#because", "it sends too much")

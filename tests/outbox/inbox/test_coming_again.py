@@ -18,18 +18,21 @@ from tests.outbox.conftest import outbox_in
 from tests.support.databases import Databases
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
+from tests.support.timers import outlast_leases
 
 from .conftest import Bank, in_django, opened
 
 STREAM, GROUP = "shop.*:stream", "shop-charge"
-#: Nothing is tried again by itself, and whoever looks for what others have left finds it soon.
 T = TypeVar("T")
+#: Nothing is tried again by itself, and whoever looks for what others have left finds it soon.
 ONCE = DeliveryPolicy(attempts=1)
 MANIFEST = """\
 process_name: {name}
 django: true
-apis: {{default: {{event_transport: {{redis: {{acknowledgement_timeout: 60s, reclaim_interval: 50ms}}}}}}}}
+apis: {{default: {{event_transport: {{redis: {{acknowledgement_timeout: 1h, reclaim_interval: 50ms}}}}}}}}
 """
+#: How many transactions of a database wait for others.
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{database}'"
 
 
 def host_of(bench: Bench, handler: Callable[..., object], name: str = "one", **options: Any) -> Hosted:
@@ -84,6 +87,13 @@ async def fire(host: Hosted, sku: str, event_id: str) -> None:
     await host.bus.shop.sold.fire_async(sku=sku, bus_options={"id": event_id})
 
 
+def database_of(bank: Bank) -> str:
+    """Its name on the server, which other tests use as well."""
+    from django.db import connections
+
+    return str(connections[bank.alias].settings_dict["NAME"])
+
+
 def is_settled(server: Server) -> bool:
     """Whether the group has read and acknowledged all."""
     (told,) = server.execute("XINFO", "GROUPS", STREAM)
@@ -118,11 +128,9 @@ async def test_two_processes_that_have_one_event_at_a_time_have_its_effects_once
         await eventually_async(running.is_set)
         async with two:
             # What Redis knows once a process was frozen for longer than its lease.
-            ((entry, *_),) = redis_server.execute("XPENDING", STREAM, GROUP, "-", "+", 10)
-            owner = redis_server.execute("XPENDING", STREAM, GROUP, "-", "+", 10)[0][1]
-            redis_server.execute("XCLAIM", STREAM, GROUP, owner, 0, entry, "IDLE", 120_000, "JUSTID")
-            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            server = databases.server("postgresql")
+            ((_, owner, *_),) = redis_server.execute("XPENDING", STREAM, GROUP, "-", "+", 10)
+            outlast_leases(redis_server, STREAM, GROUP, owner)
+            server, waits = databases.server("postgresql"), WAITS.format(database=database_of(own_bank))
             await eventually_async(lambda: server.execute(waits)[0][0] == 1, 60)
             before = await balance(own_bank), list(runs)
             may_end.set()

@@ -23,7 +23,9 @@ class Patience:
     def __init__(self, channel: Channel, seconds: float) -> None:
         self._channel, self._seconds = channel, seconds
         self._loop = asyncio.get_running_loop()
-        self._since: dict[Outcome, float] = {}
+        # How often each was seen. The clock goes on while the event loop is held up, and Redis may have
+        # answered meanwhile: what has come is read between two looks.
+        self._looks: dict[Outcome, int] = {}
         self._timer = self._loop.call_later(seconds / _LOOKS, self._look)
 
     def end(self) -> None:
@@ -31,9 +33,9 @@ class Patience:
         self._timer.cancel()
 
     def _look(self) -> None:
-        now, before = self._loop.time(), self._since
-        self._since = {each: before.get(each, now) for each in self._channel.unsent()}
-        late = [each for each, since in self._since.items() if now - since >= self._seconds]
+        before = self._looks
+        self._looks = {each: before.get(each, 0) + 1 for each in self._channel.unsent()}
+        late = [each for each, looks in self._looks.items() if looks > _LOOKS]
         for each in late:
             failure = self._channel.failure
             fail(each, failure or TransportUnavailable(f"Redis at {self._channel.address} does not answer"))
