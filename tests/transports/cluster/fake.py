@@ -16,6 +16,8 @@ from lightbus.transports.redis.link.cluster.slots import SLOTS
 from lightbus.transports.redis.options import ClusterOptions, HostPort, RedisOptions
 
 Command = tuple[bytes, ...]
+#: More turns of the event loop than it takes to accept a connection.
+_TURNS = 5
 
 
 class FakeNode:
@@ -39,6 +41,7 @@ class FakeNode:
         #: The view of another time, if it has one of its own.
         self.view: FakeView | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Future[None]] = set()
 
     @property
     def address(self) -> HostPort:
@@ -47,9 +50,23 @@ class FakeNode:
     def asked_who(self) -> int:
         return sum(command[:2] == (b"CLUSTER", b"SLOTS") for command in self.heard)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No coroutine: one that is cancelled before its first step would leave the connection open.
         self.connections += 1
         self._writers.add(writer)
+        serving = asyncio.ensure_future(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
+    async def end(self) -> None:
+        """Close all connections, and wait until nobody is served any more."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)  # So that nothing is left half accepted.
+        self.break_off()
+        while self._serving:
+            await asyncio.wait(self._serving)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parser = hiredis.Reader()
         try:
             while data := await reader.read(65_536):
@@ -131,9 +148,9 @@ def on_fakes(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[No
         cluster = FakeCluster()
         async with AsyncExitStack() as stack:
             for node in cluster:
-                server = await asyncio.start_server(node.serve, "127.0.0.1", 0)
+                server = await asyncio.start_server(node.accept, "127.0.0.1", 0)
+                stack.push_async_callback(node.end)
                 stack.callback(server.close)
-                stack.callback(node.break_off)
                 node.port = server.sockets[0].getsockname()[1]
             pipe = ClusterPipe(cluster.options)
             stack.push_async_callback(pipe.close)
