@@ -284,6 +284,10 @@ def provide(manifest: Manifest, folder: Path) -> EmbeddedServer | None:
     server = EmbeddedServer(port, folder / ".lightbus")
     try:
         return server if server.start() else None
+    except KeyboardInterrupt:
+        # The first signal to a host that starts: nobody else knows of the server yet.
+        server.stop()
+        raise
     except MissingExtra as e:
         if wanted:
             raise

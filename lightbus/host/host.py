@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -70,7 +69,9 @@ class Host:
         self.is_alone = number is None
         self._only_relays = only_relays
         self._embedded: EmbeddedServer | None = None
-        self._shutdown = Shutdown(manifest.bus.drain_timeout, self._abandon, supervised=number is not None)
+        self._shutdown = Shutdown(
+            manifest.bus.drain_timeout, self._abandon, self._on_hang_up, supervised=number is not None
+        )
         self._reread = reread
         self._reloader: Reloader | None = None
         self._reloads: list[Kept] = []
@@ -92,8 +93,12 @@ class Host:
             only_relays=only_relays,
         )
 
-    def run(self) -> int:
+    def run(self, *, for_good: bool = False) -> int:
         """Host until SIGTERM or SIGINT.
+
+        Args:
+            for_good: Whether the process ends with the host. Later signals are ignored then, instead of doing
+                again what they did before.
 
         Returns:
             The exit status: 0 after a shutdown that was asked for, 78 where the configuration is wrong, 69
@@ -102,7 +107,8 @@ class Host:
         """
         with self._shutdown:
             try:
-                status = self._run()
+                with self._shutdown.interruptible():
+                    status = self._run()
             except KeyboardInterrupt:
                 logger.info("stopped before it was ready")
                 status = EXIT_OK
@@ -122,6 +128,8 @@ class Host:
                 # Threads that never return would keep the interpreter from ending.
                 logger.warning("functions that still run in threads are left behind")
                 self._shutdown.end_now(status)
+            if for_good:
+                self._shutdown.heed_no_more()
         return status
 
     def _run(self) -> int:
@@ -170,7 +178,6 @@ class Host:
             )
 
     async def _serve(self) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hang_up)
         self._shutdown.attach()
         self._keep_log()
         try:

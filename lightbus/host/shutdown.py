@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any
@@ -35,7 +36,9 @@ ONE_WISH = 1.0
 CLOSING = 14.0
 #: Seconds for the log and for standard output at the end; whoever should read them may have stopped to.
 _LAST_LINES = 1.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Those that end a process, and the one that may.
+ENDING = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (*ENDING, signal.SIGHUP)
 _STUCK = (
     "the event loop is blocked, or a task can't be cancelled: what still runs is left behind; "
     "a coroutine must not wait without await, nor go on after a CancelledError"
@@ -47,19 +50,28 @@ class Shutdown:
 
     As a context manager it handles the signals, in a thread of its own. The main thread may be blocked, or be
     just about to write a log line that nobody reads. Until :meth:`attach`, the first signal raises
-    KeyboardInterrupt, as there is nothing yet to finish.
+    KeyboardInterrupt within :meth:`interruptible`, as there is nothing yet to finish.
 
     Args:
         patience: Seconds for running work. If the event loop is blocked, or something can't be cancelled, the
             process ends a little after them all the same.
         last_act: Called just before the process ends at once; must not wait.
+        on_hang_up: Called by the event loop on SIGHUP, from :meth:`attach` on.
         supervised: Whether a supervisor started this process. It says "at once" by :func:`wish_for_end`, so
             that several signals are never more than one wish.
     """
 
-    def __init__(self, patience: float, last_act: Callable[[], None], *, supervised: bool = False) -> None:
+    def __init__(
+        self,
+        patience: float,
+        last_act: Callable[[], None],
+        on_hang_up: Callable[[], None],
+        *,
+        supervised: bool = False,
+    ) -> None:
         self._patience = patience
         self._last_act = last_act
+        self._on_hang_up = on_hang_up
         self._supervised = supervised
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attaching = threading.Lock()
@@ -69,7 +81,7 @@ class Shutdown:
         self._wishes: SimpleQueue[tuple[str, bool] | None] = SimpleQueue()
         self._before: dict[signal.Signals, Any] = {}
         self._signalled: float | None = None
-        self._is_interrupted = False
+        self._is_signalled = self._may_interrupt = self._is_interrupted = False
 
     def attach(self) -> None:
         """From now on, until :meth:`detach`, the running event loop is told."""
@@ -77,6 +89,20 @@ class Shutdown:
             self._loop = asyncio.get_running_loop()
         if self._pipe is not None and self in _active:
             self._pipe.take()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let the first signal raise KeyboardInterrupt in here, until :meth:`attach`.
+
+        Elsewhere it would come out of what tells of an end already, or of what undoes a start.
+        """
+        self._may_interrupt = True
+        try:
+            if self._is_signalled:
+                self._interrupt()
+            yield
+        finally:
+            self._may_interrupt = False
 
     def detach(self) -> None:
         """The running event loop is about to end."""
@@ -128,6 +154,12 @@ class Shutdown:
             self._pipe.write()
             self._pipe = None
 
+    def heed_no_more(self) -> None:
+        """Ignore signals from now on, also after this: the process ends with it."""
+        # Given back first, they would for a moment end the process with a status of their own.
+        heed_no_more()
+        self._before.clear()
+
     def give_back(self) -> None:
         """Let signals do again what they did before."""
         if self in _active:
@@ -141,7 +173,12 @@ class Shutdown:
         if self._pipe is not None and not self._pipe.hears():
             # An event loop of the user's has taken it over.
             self._pipe.write(number)
-        if self._loop is None and not self._is_interrupted:
+        if number in ENDING:
+            self._is_signalled = True
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._may_interrupt and self._loop is None and not self._is_interrupted:
             self._is_interrupted = True
             raise KeyboardInterrupt
 
@@ -154,6 +191,8 @@ class Shutdown:
                 tell(logging.ERROR, _STUCK)
                 self.end_now(EXIT_FAILED)
                 return
+            if signal.SIGHUP in numbers:
+                self._tell_loop(self._on_hang_up)
             wishes = [wish for number in numbers if (wish := self._meaning_of(number)) is not None]
             while not self._wishes.empty():
                 wish = self._wishes.get()
@@ -167,7 +206,7 @@ class Shutdown:
                 self._heed(reason, at_once)
 
     def _meaning_of(self, number: int) -> tuple[str, bool] | None:
-        if number not in _SIGNALS:
+        if number not in ENDING:
             return None
         name = signal.Signals(number).name
         now = time.monotonic()
@@ -187,17 +226,21 @@ class Shutdown:
             if self._loop is None:
                 self._event.set()
                 return
-        with suppress(RuntimeError):  # the loop is closed: the end is nearly there
-            self._loop.call_soon_threadsafe(self._event.set)
+        self._tell_loop(self._event.set)
+
+    def _tell_loop(self, what: Callable[[], None]) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: the end is nearly there
+                self._loop.call_soon_threadsafe(what)
 
 
 def wish_for_end(reason: str, *, at_once: bool) -> None:
     """End this process on behalf of its supervisor, whether or not it hosts anything yet."""
-    if not _active:
-        # It still imports, or has closed everything; by now a signal does what it does to any program.
-        os.kill(os.getpid(), signal.SIGTERM)
-    else:
-        _active[-1].request(reason, at_once=at_once)
+    for active in _active[-1:]:
+        active.request(reason, at_once=at_once)
+        return
+    # It still imports, and ends as any program does; or its end is nearly there, and it ignores signals.
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def tell(level: int, line: str) -> None:
@@ -226,11 +269,18 @@ def end_with(status: int) -> None:
 
 
 def heed_no_more() -> None:
-    """Ignore the signals that end a process: this one ends already."""
+    """Ignore the signals that would end this process: it ends already."""
     # Not by a handler in Python, which the interpreter takes away before it has ended.
     if threading.current_thread() is threading.main_thread():
+        sys.unraisablehook = partial(_unless_ignored, sys.unraisablehook)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _unless_ignored(tell: Callable[[sys.UnraisableHookArgs], object], told: sys.UnraisableHookArgs) -> None:
+    """Tell what Python tells, but for a signal that another thread took just before signals were ignored."""
+    if not (isinstance(told.exc_value, OSError) and "ignored due to race condition" in str(told.exc_value)):
+        tell(told)
 
 
 def _flush() -> None:
@@ -268,12 +318,15 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     """A process that a handler forks is no host: it ends by signals as any other does."""
-    if _active:
+    is_of_host = bool(_active)
+    if is_of_host:
         # Else its signals would be written to the parent.
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     while _active:
         _active[-1].give_back()
+    if is_of_host:
+        # A host ignores it while it starts.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _after_fork()
 
 

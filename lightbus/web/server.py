@@ -7,11 +7,14 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from lightbus.exceptions import ConfigurationError, MissingExtra
+from lightbus.host.processes.signals import LoopSignals
+from lightbus.host.shutdown import ENDING, EXIT_OK, ONE_WISH, end_with, heed_no_more
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import run
 
@@ -54,8 +57,7 @@ def serve(manifest: Manifest) -> None:
     """
     console = app(manifest)
     with _listening(manifest) as listening:
-        _tell(manifest, "; Ctrl-C ends it")
-        run(_Alone(console).serve([listening]))
+        run(_Alone(console, lambda: _tell(manifest, "; Ctrl-C ends it")).serve([listening]))
 
 
 @contextmanager
@@ -93,10 +95,10 @@ def _tell(manifest: Manifest, more: str = "") -> None:
     options = manifest.web
     where = f"http://{options.listen}{options.root_path}/"
     logger.info("the console: %s (%s%s)", where, _WHO[options.auth], more)
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 def _config(console: Console) -> uvicorn.Config:
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     return uvicorn.Config(
         console,
         http=_Connection,
@@ -140,31 +142,48 @@ class _Server(uvicorn.Server):
     def __init__(self, console: Console) -> None:
         super().__init__(_config(console))
         self._console = console
+        self._signalled: float | None = None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._console.end_streams()
         await super().shutdown(sockets)
+        if self.force_exit:
+            # Left out then by uvicorn, the end of the console would be told as a failure of it.
+            await self.lifespan.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        loop, signals = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
-        for number in signals:
-            loop.add_signal_handler(number, self._end)
+        signals = LoopSignals(self._end)
+        signals.heed(*ENDING)
         try:
             yield
+            end_with(EXIT_OK)
         finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
+            heed_no_more()
+            signals.close()
 
-    def _end(self) -> None:
-        self.force_exit = self.should_exit
+    def _end(self, _: signal.Signals) -> None:
+        now = time.monotonic()
+        if self._signalled is None:
+            self._signalled = now
+        self.force_exit = now - self._signalled >= ONE_WISH
         self.should_exit = True
 
 
 class _Alone(_Server):
-    """A server in a process of its own: it looks at the bus before anybody asks."""
+    """A server in a process of its own: it looks at the bus before anybody asks.
+
+    Args:
+        console: The console.
+        tell: Says where it is; called once signals end it in good order.
+    """
+
+    def __init__(self, console: Console, tell: Callable[[], None]) -> None:
+        super().__init__(console)
+        self._tell = tell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._tell()
         await self._console.get_ready()
         await super().startup(sockets)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ from tests.guide.project import Project
 from tests.host.test_supervisor import alive, children
 from tests.support.eventually import eventually
 from tests.support.processes import Process, clean_environment
-from tests.support.servers import Server
+from tests.support.servers import Server, free_port
 from tests.support.terminal import opened_and_closed
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
@@ -327,6 +328,53 @@ def test_it_ends_as_promised(host: Callable[..., Hosted], row: Row, supervised: 
     assert not any(alive(pid) for pid in pids)
     if row.finished is not None:
         assert (hosted.said("finished") == hosted.said("began")) is row.finished
+
+
+#: As ``lightbus``; however long it takes to end, all signals are one wish.
+PATIENT = """
+import lightbus.host.processes.ending, lightbus.host.shutdown
+lightbus.host.processes.ending.ONE_WISH = lightbus.host.shutdown.ONE_WISH = 1000.0
+from lightbus.cli import main
+main()
+"""
+#: What a process says that hears signals.
+RUNS = {
+    "run": "ready: ",
+    "run --processes 2": "ready: ",
+    "run --reload": "ready: ",
+    "run --web": "ready: ",
+    "web": "the console: ",
+}
+
+
+def storm(process: Process, *numbers: signal.Signals) -> None:
+    """Send signals for as long as the process lives, with nothing between them."""
+    while process.status is None:
+        for number in numbers:
+            os.kill(process.pid, number)
+
+
+@pytest.mark.parametrize("command", RUNS)
+def test_no_signal_changes_how_it_ends_once_the_end_has_begun(served: Project, command: str) -> None:
+    """Between two states of a process there is no moment in which signals do what they do to any program."""
+    listen = f"web: {{listen: '127.0.0.1:{free_port()}'}}\n"
+    served.write("lightbus.yaml", (served.folder / "lightbus.yaml").read_text() + listen)
+    with Process(
+        [sys.executable, "-c", PATIENT, *command.split()], cwd=served.folder, env=served.env
+    ) as process:
+        process.wait_for_line(RUNS[command])
+        # By this one, which is nothing to it, a console ends as any program does.
+        storm(process, TERM, INT, *((signal.SIGHUP,) if "run" in command else ()))
+        output = process.output()
+        assert (process.wait(), re.findall("Traceback|race condition|Exception", output)) == (0, []), output
+
+
+def test_signals_to_a_host_that_still_imports_are_one_interruption(served: Project) -> None:
+    served.write("bus.py", "import time\nprint('here', flush=True)\ntime.sleep(1000)\n")
+    with Process([sys.executable, "-c", PATIENT, "run"], cwd=served.folder, env=served.env) as process:
+        process.wait_for_line("here")
+        storm(process, TERM, INT, signal.SIGHUP)
+        assert (process.wait(), "Traceback" in process.output()) == (0, False), process.output()
 
 
 def test_a_supervisor_tells_whom_it_kills(host: Callable[..., Hosted]) -> None:

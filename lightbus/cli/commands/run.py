@@ -149,7 +149,7 @@ def _console(manifest: Manifest, is_wanted: bool) -> AbstractContextManager[None
 def host_until_end(host: Host, overseer: Overseer | None) -> int:
     """Run a host, with what is told of it by HTTP and to whoever looks after it; returns the exit status."""
     with telling_imports(), serving(host), reporting(host, overseer, supervised=not host.is_alone):
-        status = host.run()
+        status = host.run(for_good=True)
         end_with(status)
     return status
 

@@ -8,14 +8,12 @@ import signal
 import time
 from collections.abc import Callable
 
-from lightbus.host.shutdown import ONE_WISH, heed_no_more
+from lightbus.host.shutdown import ENDING, ONE_WISH, heed_no_more
 
 from .crew import Crew
-from .signals import terminal_is_closed
+from .signals import LoopSignals, terminal_is_closed
 
 logger = logging.getLogger(__name__)
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Ending:
@@ -27,24 +25,26 @@ class Ending:
 
     def __init__(self, crew: Callable[[], Crew | None]) -> None:
         self._crew = crew
+        self._signals = LoopSignals(self._heard)
         self._signalled: float | None = None
         #: Set when the end has begun.
         self.begun = asyncio.Event()
 
     def heed(self) -> None:
         """Heed the signals from now on, on the running event loop."""
-        loop = asyncio.get_running_loop()
-        for ending in _SIGNALS:
-            loop.add_signal_handler(ending, self._on_signal, ending.name)
-        loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
+        self._signals.heed(*ENDING, signal.SIGHUP)
 
     def close(self) -> None:
         """Heed no more signals: this process ends already."""
-        loop = asyncio.get_running_loop()
-        for ending in _SIGNALS:
-            loop.remove_signal_handler(ending)
         heed_no_more()
+        self._signals.close()
         logger.info("stopped")
+
+    def _heard(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP:
+            self._on_hang_up()
+        else:
+            self._on_signal(number.name)
 
     def _on_hang_up(self) -> None:
         if terminal_is_closed():

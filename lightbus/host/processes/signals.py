@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
@@ -9,7 +10,9 @@ import signal
 import sys
 import termios
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 
 
 def terminal_is_closed() -> bool:
@@ -67,6 +70,10 @@ class SignalPipe:
             signal.set_wakeup_fd(now, warn_on_full_buffer=False)
         return now == self._write
 
+    def fileno(self) -> int:
+        """Return what can be read from once a signal has come, for an event loop."""
+        return self._read
+
     def write(self, number: int = 0) -> None:
         """Wake the reader, as if a signal had come; may be called from a signal handler."""
         if self._is_open:
@@ -98,3 +105,43 @@ class SignalPipe:
         self._is_open = False
         os.close(self._read)
         os.close(self._write)
+
+
+class LoopSignals:
+    """Signals that the running event loop heeds; whoever closes this says first what they do from then on.
+
+    The loop's own way, ``add_signal_handler()``, ends in a gap: once a handler is removed or the loop closed,
+    a signal ends the process with a status of its own, or is raised as KeyboardInterrupt.
+
+    Args:
+        heard: Called by the loop with each signal.
+    """
+
+    def __init__(self, heard: Callable[[signal.Signals], None]) -> None:
+        self._heard = heard
+        self._pipe: SignalPipe | None = None
+
+    def heed(self, *numbers: signal.Signals) -> None:
+        """Heed these from now on; in the main thread only."""
+        pipe = self._pipe = SignalPipe()
+        pipe.take()
+        for number in numbers:
+            signal.signal(number, _noted)
+        asyncio.get_running_loop().add_reader(pipe, self._on_readable)
+
+    def close(self) -> None:
+        """Let the loop hear no more; what signals do by now stays."""
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            asyncio.get_running_loop().remove_reader(pipe)
+            pipe.give_back()
+            pipe.close()
+
+    def _on_readable(self) -> None:
+        for number in (self._pipe and self._pipe.read(0)) or b"":
+            if signal.getsignal(number) is _noted:
+                self._heard(signal.Signals(number))
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """The pipe has the signal already."""
