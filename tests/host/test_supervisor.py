@@ -74,6 +74,21 @@ def test_each_is_a_process_of_its_own_and_all_end_in_good_order(served: Project)
     assert supervisor.output().count("stopped") == 3
 
 
+def test_a_reload_ends_no_process_that_is_only_just_started(served: Project) -> None:
+    supervisor = served.start("run")
+    supervisor.wait_for_line("runs with the id")
+
+    def are_ready_or_gone() -> bool:
+        os.kill(supervisor.pid, signal.SIGHUP)
+        output = supervisor.output()
+        return output.count("ready: ") >= 2 or "ended with status" in output
+
+    eventually(are_ready_or_gone)
+    assert "ended with status" not in supervisor.output()
+    supervisor.wait_for_line("SIGHUP received")
+    assert supervisor.terminate() == 0, supervisor.output()
+
+
 def test_names_without_a_placeholder_get_numbers(served: Project) -> None:
     supervisor = served.host("-p", "worker")
     both_ready(supervisor)

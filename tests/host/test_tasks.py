@@ -18,6 +18,7 @@ from lightbus.exceptions import NoWorker
 from lightbus.host.processes import ending
 from lightbus.host.processes.overseer import Overseer
 from lightbus.host.processes.supervisor import Supervisor
+from lightbus.host.shutdown import ENDING
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
 from tests.guide.project import Project
@@ -240,14 +241,26 @@ sys.stdin.read()
 """
 
 
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process of the tests heeds signals afterwards as it did before."""
+    before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGHUP)}
+    monkeypatch.setattr(ending, "heed_no_more", lambda: None)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("how", ["cancel", "raise"])
 async def test_a_process_is_kept_running_though_what_keeps_it_ends_unasked(
-    bench: Bench, how: How, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
+    how: How,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    signals: None,
 ) -> None:
     name = "lightbus process 1"
     monkeypatch.chdir(bench.folder)
-    # The process of the tests heeds signals afterwards.
-    monkeypatch.setattr(ending, "heed_no_more", lambda: None)
     if how == "raise":
         Sabotage(name, how)
     it = Supervisor(bench.read("processes: 2"), [sys.executable, "-c", PROCESS], bench.folder)
@@ -270,11 +283,13 @@ async def test_a_process_is_kept_running_though_what_keeps_it_ends_unasked(
 
 @pytest.mark.parametrize("how", ["cancel", "raise"])
 async def test_the_watchdog_hears_of_processes_though_the_task_for_that_ends_unasked(
-    bench: Bench, how: How, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
+    how: How,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    signals: None,
 ) -> None:
     monkeypatch.chdir(bench.folder)
-    # The process of the tests heeds signals afterwards.
-    monkeypatch.setattr(ending, "heed_no_more", lambda: None)
     said: list[bytes] = []
     name = "lightbus reports"
     Sabotage(name, how)

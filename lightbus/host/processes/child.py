@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from lightbus.manifest.model import ListenAddress, Manifest
 
 #: Tells a host that it was started by a supervisor, and which of its processes it is, from 1.
 VARIABLE = "LIGHTBUS_CHILD"
+#: The signals that a supervisor holds back from a process until that has said what it does on them.
+HELD_BACK = (signal.SIGHUP,)
 
 
 def follow_supervisor() -> int | None:
@@ -23,6 +26,7 @@ def follow_supervisor() -> int | None:
     number = os.environ.pop(VARIABLE, None)
     if number is None:
         return None
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     # A program that a handler starts must not read what is said to this process.
     line = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -18,7 +18,7 @@ from lightbus.manifest.model import Manifest
 from lightbus.runtime.obstacles import Obstacles
 from lightbus.runtime.tasks import Kept
 
-from .child import VARIABLE
+from .child import HELD_BACK, VARIABLE
 from .imports import hearing
 from .overseer import Overseer
 from .reports import Reports
@@ -143,15 +143,20 @@ class Crew:
             lines = [listening.enter_context(hearing(self._heard))] if self._heard is not None else []
             lines += filter(None, [listening.enter_context(self._reports.line(number))])
             told = {name: value for line in lines for name, value in line.environ.items()}
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env={**os.environ, VARIABLE: str(number), **told},
-                pass_fds=[line.passed for line in lines],
-                # Its end tells the process that nobody supervises it any more; see also _AT_ONCE.
-                stdin=asyncio.subprocess.PIPE,
-                # Ctrl-C is for this process alone, which passes it on once.
-                start_new_session=True,
-            )
+            # Else a reload would end one that has no handler for it yet.
+            signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env={**os.environ, VARIABLE: str(number), **told},
+                    pass_fds=[line.passed for line in lines],
+                    # Its end tells the process that nobody supervises it any more; see also _AT_ONCE.
+                    stdin=asyncio.subprocess.PIPE,
+                    # Ctrl-C is for this process alone, which passes it on once.
+                    start_new_session=True,
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
             self.running[number] = process
             if self._manifest.processes > 1:
                 logger.info("process %d runs with the id %d", number, process.pid)
