@@ -38,8 +38,10 @@ class Project:
         """Write a file; indentation that all lines share is removed."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(dedent(text).lstrip("\n"))
-        return path
+        # In one step: a process that looks at it just then must not find half of it, or nothing.
+        written = path.with_name(f".{path.name}.new")
+        written.write_text(dedent(text).lstrip("\n"))
+        return written.replace(path)
 
     def within(self, name: str) -> Project:
         """The same project as seen from a folder in it, or from ``..``."""

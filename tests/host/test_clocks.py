@@ -211,7 +211,7 @@ async def test_an_api_of_a_dead_owner_comes_free_though_the_clock_of_redis_is_se
     async with bench.client() as bus:
 
         async def owner_for(identity: Identity) -> str:
-            return (await bus.client.transports().schema().own(["shop"], identity, 1.0))["shop"]
+            return (await bus.client.transports().schema().own(["shop"], identity, 10.0))["shop"]
 
         async def is_free() -> bool:
             return await owner_for(other) == "other"
@@ -254,8 +254,8 @@ async def test_a_tick_of_tomorrow_is_not_given_out(bench: Bench, redis_server: S
 
         async def claim(tick: float, holder: str, catch_up: bool = False) -> str:
             if broker == "memory":
-                return ticks.claim(tick, holder, 1.0, now, catch_up=catch_up)
-            return await bus.client.transports().schema().claim("x", tick, holder, 1.0, catch_up=catch_up)
+                return ticks.claim(tick, holder, 60.0, now, catch_up=catch_up)
+            return await bus.client.transports().schema().claim("x", tick, holder, 60.0, catch_up=catch_up)
 
         assert await claim(now + DAY, "one") == "early"
         assert await claim(now, "two", catch_up=True) == "had", "nothing is remembered of it"

@@ -95,7 +95,7 @@ async def test_firing_waits_as_long_as_its_api_says(
     bench: Bench, redis_server: Server, timeout: float
 ) -> None:
     async with bench.host(f"apis: {{shop: {{event_fire_timeout: {timeout}}}}}") as host:
-        await host.fire("cup")
+        await host.bus.shop.sold.fire_async(sku="cup", bus_options={"timeout": 60})
         redis_server.pause()
         started = time.monotonic()
         with pytest.raises(PublishNotConfirmed, match=f"within {timeout} s"):
@@ -174,16 +174,16 @@ async def test_contracts_that_travel_by_debug_are_logged_and_known_here_alone(
     assert "the contract of shop goes nowhere, since its transport is debug" in caplog.text
 
 
-@pytest.mark.parametrize(("kept", "at_most"), [("null", 62), ("5s", 7)])
+@pytest.mark.parametrize(("kept", "at_most"), [("null", 602), ("100s", 102)])
 async def test_a_call_is_kept_for_a_worker_so_long(
     bench: Bench, redis_server: Server, kept: str, at_most: int
 ) -> None:
-    text = f"apis: {{shop: {{rpc_timeout: 60s, rpc_transport: {{redis: {{rpc_timeout: {kept}}}}}}}}}"
+    text = f"apis: {{shop: {{rpc_timeout: 600s, rpc_transport: {{redis: {{rpc_timeout: {kept}}}}}}}}}"
     async with bench.host("features: [events]\n" + text) as host:
         redis_server.execute("SET", "schema:shop", "{}")
         call = asyncio.create_task(host.bus.shop.stay.call_async())
         keys: list[Any] = await eventually_async(lambda: redis_server.execute("KEYS", "rpc_expiry_key:*"))
-        assert at_most - 3 < redis_server.execute("TTL", keys[0]) <= at_most
+        assert at_most - 60 < redis_server.execute("TTL", keys[0]) <= at_most
         call.cancel()
         await asyncio.wait([call])
 
@@ -250,12 +250,12 @@ async def test_a_listener_handles_an_id_once_where_it_says_dedupe(
     assert ledger.counts["cup"] == runs
 
 
-@pytest.mark.parametrize(("batch", "lists"), [(2, 3), (10, 1)])
+@pytest.mark.parametrize(("batch", "lists"), [(2, 3), (6, 1)])
 async def test_a_listener_gets_lists_as_long_as_it_says(bench: Bench, batch: int, lists: int) -> None:
-    text = LISTENER.replace("{events", f"{{batch: {batch}, batch_wait: 2s, events")
+    text = LISTENER.replace("{events", f"{{batch: {batch}, batch_wait: 1m, events")
     async with bench.host(text.replace(":note", ":note_list")) as host:
-        await host.bus.shop.sold.fire_many_async([{"sku": "cup"}] * 5)
-        await eventually_async(lambda: ledger.counts["cup"] == 5)
+        await host.bus.shop.sold.fire_many_async([{"sku": "cup"}] * 6)
+        await eventually_async(lambda: ledger.counts["cup"] == 6)
     assert ledger.counts["lists"] == lists
 
 

@@ -23,7 +23,7 @@ from tests.guide.project import Project
 from tests.host.conftest import Bench, Hosted
 from tests.host.shop import ledger, tick
 from tests.host.test_run_now import TOLD, run
-from tests.host.test_schedules import HOUR, KEY, last_hour, remembered, ticking
+from tests.host.test_schedules import HOUR, KEY, RARELY, last_time, remembered, ticking
 from tests.support.eventually import eventually_async
 from tests.support.servers import Server
 
@@ -123,10 +123,10 @@ async def test_a_pause_ends_by_itself(bench: Bench) -> None:
 async def test_what_was_missed_is_not_made_up_for_by_a_process_that_starts_while_it_is_paused(
     bench: Bench, redis_server: Server
 ) -> None:
-    redis_server.execute("HSET", KEY, "tick", str(int(last_hour() - 5 * HOUR) * 1000))
+    redis_server.execute("HSET", KEY, "tick", str(int(last_time() - 5 * RARELY) * 1000))
     await paused(bench, time.time())
     async with bench.host(ticking(missed="run_once")) as host:
-        await eventually_async(lambda: remembered(redis_server, "tick") >= last_hour())
+        await eventually_async(lambda: remembered(redis_server, "tick") >= last_time())
         await resume(bench)
         assert await quiet(host) == 0
     async with bench.host(ticking(missed="run_once")) as host:
@@ -137,19 +137,19 @@ async def test_what_was_missed_is_not_made_up_for_by_a_process_that_starts_while
 
 @pytest.mark.parametrize(
     ("since", "until", "runs"),
-    [(-HOUR, None, 0), (-HOUR, 0.001, 0), (-2 * HOUR, -HOUR, 1), (0.001, None, 1)],
+    [(-RARELY, None, 0), (-RARELY, 0.001, 0), (-2 * RARELY, -RARELY, 1), (0.001, None, 1)],
     ids=["resumed", "ended by itself", "ended before", "begun after it"],
 )
 async def test_a_time_within_a_pause_that_is_over_is_not_made_up_for_though_no_process_was_there(
     bench: Bench, redis_server: Server, since: float, until: float | None, runs: int
 ) -> None:
-    hour = last_hour()
-    redis_server.execute("HSET", KEY, "tick", str(int(hour - 5 * HOUR) * 1000))
-    await paused(bench, hour + since, None if until is None else hour + until)
+    last = last_time()
+    redis_server.execute("HSET", KEY, "tick", str(int(last - 5 * RARELY) * 1000))
+    await paused(bench, last + since, None if until is None else last + until)
     if until is None:
         await resume(bench)
     async with bench.host(ticking(missed="run_once")):
-        await eventually_async(lambda: remembered(redis_server, "tick") >= hour)
+        await eventually_async(lambda: remembered(redis_server, "tick") >= last)
         await eventually_async(lambda: ledger.counts["tick"] == runs)
     assert ledger.counts["tick"] == runs
 
@@ -159,7 +159,7 @@ async def test_what_runs_at_the_start_does_not_while_it_is_paused(bench: Bench, 
     await paused(bench, time.time())
     host = bench.host()
     every: Any = host.client.every
-    every(hours=1, scope=scope, name="tick", also_run_immediately=True)(tick)
+    every(hours=1000, scope=scope, name="tick", also_run_immediately=True)(tick)
     async with host:
         await eventually_async(lambda: "tick" in host.worker.schedules.pasts)
         await eventually_async(lambda: not host.worker.schedules.running)

@@ -18,7 +18,6 @@ MANIFEST = """
     service_name: shop
     modules: [bus]
     bus: {{redis: {redis}, remote_control: true}}
-    apis: {{shop: {{event_transport: {{redis: {{acknowledgement_timeout: 4s}}}}}}}}
     listeners: {{note: {{events: [shop.sold], handler: "bus:note", concurrency: 3}}}}
     schedules: {{nightly: {{cron: "0 2 * * *", call: "bus:close"}}}}
 """

@@ -36,9 +36,9 @@ class A(lightbus.Api):
     async def loop(self) -> str:
         return type(asyncio.get_running_loop()).__module__.split(".")[0]
 
-    def doze(self) -> None:
+    def doze(self, seconds: float) -> None:
         print("dozing", flush=True)
-        time.sleep(1.5)
+        time.sleep(seconds)
         print("awake", flush=True)
 """
 
@@ -82,7 +82,7 @@ def test_help_says_which_format_it_takes_by_itself(shop: Project) -> None:
 @pytest.mark.parametrize(("timeout", "finishes"), [("100ms", False), ("20s", True)])
 def test_what_runs_has_as_long_as_the_manifest_says(shop: Project, timeout: str, finishes: bool) -> None:
     host = shop.host("--set", f"bus.drain_timeout={timeout}", "--set", "bus.log_format=text")
-    shop.start("call", "a.doze")
+    shop.start("call", "a.doze", f"seconds={1 if finishes else 60}")
     host.wait_for_line("dozing")
     host.terminate()
     assert ("awake" in host.output()) is finishes

@@ -101,7 +101,7 @@ async def test_another_process_that_runs_it_is_no_reason_to_run_it_twice(
 
 
 async def test_with_overlap_it_runs_beside_another_run(bench: Bench) -> None:
-    schedule = "{every: 1h, overlap: true, call: 'tests.host.shop:linger'}"
+    schedule = "{every: 1000h, overlap: true, call: 'tests.host.shop:linger'}"
     async with bench.host(f"{TOLD}schedules: {{tick: {schedule}}}"):
         for _ in range(2):
             await run(bench, wait=None)
