@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patient import ENVIRONMENT
 from tests.support.servers import Server
 
 from .console import ELSEWHERE, Console, Shown, given, shown
@@ -25,7 +26,8 @@ FEW = ("how-to/contracts.md", "how-to/export.md", "how-to/typed-clients.md")
 def test_the_commands_of_a_how_to_do_what_it_says(page: str, tmp_path: Path, redis_server: Server) -> None:
     hidden = only(requirements(DOCS / page), tmp_path / "hidden")
     (tmp_path / "empty").mkdir()
-    with Console(page, tmp_path / "empty", redis_server, sys.executable, {"PYTHONPATH": hidden}) as console:
+    env = {**ENVIRONMENT, "PYTHONPATH": hidden}
+    with Console(page, tmp_path / "empty", redis_server, sys.executable, env) as console:
         SCENES[page](console)
         assert console.left == []
 

@@ -17,6 +17,7 @@ import pytest
 
 from lightbus.contracts.clients.module import module_of
 from tests.guide.project import Project
+from tests.support.patient import ENVIRONMENT
 from tests.support.servers import Server
 
 from .installed import checkout_of, shop
@@ -33,6 +34,7 @@ def checkout(tmp_path: Path, redis_server: Server) -> Iterator[Project]:
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "lightbus.yaml", tmp_path)
     project = Project(tmp_path, redis_server.url)
+    project.env |= ENVIRONMENT
     yield project
     project.close()
 
@@ -110,6 +112,7 @@ def test_the_shop_of_the_tutorial_as_the_wheel_brings_it(tmp_path: Path, redis_s
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     hidden = only(requirements(DOCS / "tutorial" / "three-services.md"), tmp_path / "hidden")
     env = {
+        **ENVIRONMENT,
         "LIGHTBUS__BUS__REDIS__URL": redis_server.url,
         "PYTHONPATH": os.pathsep.join([str(tmp_path / "installed"), hidden]),
     }

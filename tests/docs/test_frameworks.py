@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.eventually import eventually
+from tests.support.patient import ENVIRONMENT
 from tests.support.servers import Server
 
 from .sites import Site
@@ -17,7 +18,7 @@ AWAY = {"error": "try again in a moment"}
 
 @pytest.fixture
 def site(request: pytest.FixtureRequest, tmp_path: Path, redis_server: Server) -> Iterator[Site]:
-    with Site(request.param, tmp_path, redis_server.url) as it:
+    with Site(request.param, tmp_path, redis_server.url, env=ENVIRONMENT) as it:
         it.make()
         yield it
 

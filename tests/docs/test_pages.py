@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lightbus.manifest.load import load
+from tests.support.patient import ENVIRONMENT
 from tests.support.servers import Server
 
 from .pages import DOCS, Section, manifests, sections
@@ -31,7 +32,8 @@ def test_what_the_page_shows_works_with_what_it_says_to_install(
     section: Section, tmp_path: Path, redis_server: Server, hidden: Callable[[str], str]
 ) -> None:
     path = os.pathsep.join([str(tmp_path), hidden(section.page)])
-    done = section.run(tmp_path, {"LIGHTBUS__BUS__REDIS__URL": redis_server.url, "PYTHONPATH": path})
+    env = {**ENVIRONMENT, "LIGHTBUS__BUS__REDIS__URL": redis_server.url, "PYTHONPATH": path}
+    done = section.run(tmp_path, env)
     assert done.returncode == 0, done.stdout + done.stderr
     if section.output is not None:
         assert done.stdout == section.output

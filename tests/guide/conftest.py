@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.guide.project import Project
+from tests.host.conftest import bench as bench
+from tests.host.conftest import in_process as in_process
+from tests.support.patient import ENVIRONMENT
 from tests.support.servers import Server
 
 
@@ -17,6 +20,7 @@ def project(tmp_path: Path, redis_server: Server) -> Iterator[Project]:
     folder = tmp_path / "project"
     folder.mkdir()
     it = Project(folder, redis_server.url)
+    it.env |= ENVIRONMENT
     yield it
     it.close()
 
@@ -27,5 +31,6 @@ def bare_project(tmp_path: Path) -> Iterator[Project]:
     folder = tmp_path / "project"
     folder.mkdir()
     it = Project(folder, None)
+    it.env |= ENVIRONMENT
     yield it
     it.close()

@@ -13,6 +13,7 @@ from typing import Any
 import lightbus
 from lightbus.bus.parts import Parts
 from lightbus.declared.registry import Registry
+from tests.support.patient import patient
 from tests.support.processes import Process, clean_environment, finished, lightbus_process
 
 READY = "ready: "
@@ -110,8 +111,7 @@ class Project:
         if self._client is not None:
             return self._client
         url = self.env.get("LIGHTBUS__BUS__REDIS__URL")
-        patient = {"apis": {"default": {"rpc_timeout": "60s"}}}
-        config = {"bus": {"redis": {"url": url}}, **patient} if url else self.folder / "lightbus.yaml"
+        config = patient(url) if url else self.folder / "lightbus.yaml"
         bus = lightbus.create(config, service_name="tests")
         # Not with the classes that other tests have imported.
         bus.client.parts = Parts(bus.client.parts.wiring, Registry(), bus.client)

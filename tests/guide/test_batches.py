@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from tests.guide.project import Project, printed
-from tests.support.eventually import eventually
+from tests.host.conftest import Bench
+from tests.support.eventually import eventually, eventually_async
 from tests.support.processes import Process
 from tests.support.servers import Server
+from tests.support.timers import an_hour_passes, outlast_leases, until_an_hour_is_waited_for
 
 STREAM, GROUP = "shop.*:stream", "shop-count"
 
@@ -50,8 +54,9 @@ FIRE = """
     bus = lightbus.create()
     bus.shop.sold.fire_many([{'number': n} for n in range(%d)])
 """
-QUICK_LEASE = """
-    apis: {default: {event_transport: {redis: {acknowledgement_timeout: 1s}}}}
+#: A lease ends when a test says so; then another process takes over soon.
+LEASES = """
+    apis: {default: {event_transport: {redis: {acknowledgement_timeout: 1h, reclaim_interval: 50ms}}}}
     service_name: shop
     modules: [bus]
 """
@@ -85,16 +90,21 @@ def test_lists_are_full_where_enough_waits_and_come_in_order(
     eventually(lambda: pending(redis_server) == 0)
 
 
-def test_a_list_that_does_not_get_full_comes_after_its_wait(project: Project) -> None:
-    project.write("bus.py", BUS % (PLAIN, ", batch_wait=1.5"))
+def test_a_list_waits_for_more_until_it_is_full(project: Project, redis_server: Server) -> None:
+    project.write("bus.py", BUS % (PLAIN, ", batch=5, batch_wait='1h'"))
     host = project.host()
-    one_by_one = "for n in range(5): bus.shop.sold.fire(number=n); time.sleep(0.001)"
-    project.script(
-        "    import time\n"
-        + FIRE.replace("bus.shop.sold.fire_many([{'number': n} for n in range(%d)])", one_by_one)
-    )
+    for number in range(5):
+        project.fire("shop.sold", number=number, on="2026-01-01")
+        eventually(lambda: pending(redis_server) > number or numbers(host))  # noqa: B023 - asked at once
     eventually(lambda: len(numbers(host)) == 5)
     assert lists(host) == [[0, 1, 2, 3, 4]]
+
+
+def test_one_that_does_not_get_full_comes_after_its_wait(project: Project) -> None:
+    project.write("bus.py", BUS % (PLAIN, ""))
+    host = project.host()
+    project.script(FIRE % 1)
+    eventually(lambda: lists(host) == [[0]])
 
 
 def test_one_bad_event_condemns_no_other(project: Project, redis_server: Server) -> None:
@@ -206,7 +216,6 @@ def test_at_the_end_the_list_that_runs_is_finished_and_the_rest_handed_back(
     project: Project, redis_server: Server
 ) -> None:
     project.write("bus.py", BUS % (HOLD, ", batch=10"))
-    project.write("lightbus.yaml", QUICK_LEASE)
     hold = project.write("hold", "")
     project.script(FIRE % 35)
     first = project.host()
@@ -221,31 +230,55 @@ def test_at_the_end_the_list_that_runs_is_finished_and_the_rest_handed_back(
     assert sorted(numbers(first) + numbers(second)) == list(range(35))
 
 
-def test_a_list_whose_process_was_killed_is_handled_by_another_one_event_by_event(project: Project) -> None:
+def test_a_list_whose_process_was_killed_is_handled_by_another_one_event_by_event(
+    project: Project, redis_server: Server
+) -> None:
     project.write("bus.py", BUS % (HOLD, ", batch=10"))
-    project.write("lightbus.yaml", QUICK_LEASE)
+    project.write("lightbus.yaml", LEASES)
     hold = project.write("hold", "")
     project.script(FIRE % 10)
-    first = project.host()
+    first = project.host("--process-name", "first")
     eventually(lambda: numbers(first, "begun"))
     first.kill()
+    outlast_leases(redis_server, STREAM, GROUP, "first")
     hold.unlink()
     second = project.host()
     eventually(lambda: len(numbers(second)) == 10)
     assert sorted(lists(second)) == [[n] for n in range(10)]
 
 
-def test_the_lease_of_a_slow_list_is_renewed(project: Project) -> None:
-    project.write("bus.py", BUS % (HOLD, ", batch=10"))
-    project.write("lightbus.yaml", QUICK_LEASE)
-    hold = project.write("hold", "")
-    project.script(FIRE % 10)
-    first, second = project.host(), project.host()
-    eventually(lambda: numbers(first, "begun") or numbers(second, "begun"))
-    time.sleep(2.2)  # More than twice the lease.
-    hold.unlink()
-    eventually(lambda: len(numbers(first)) + len(numbers(second)) == 10)
-    assert len(numbers(first, "begun")) + len(numbers(second, "begun")) == 10
+SLOW = """
+process_name: first
+apis: {shop: {event_transport: {redis: {acknowledgement_timeout: 3h, reclaim_interval: 50ms}}}}
+listeners: {slow: {events: [shop.sold], handler: "tests.guide.test_batches:slow", batch: 10}}
+"""
+begun: list[Sequence[Any]] = []
+
+
+async def slow(event_messages: Sequence[Any]) -> None:
+    """Handle a list for as long as the host runs."""
+    begun.append(event_messages)
+    await asyncio.Event().wait()
+
+
+async def test_the_leases_of_a_slow_list_are_renewed(bench: Bench) -> None:
+    begun.clear()
+
+    def idle() -> list[int]:
+        """For how many milliseconds nothing has been heard of each event that is held."""
+        return [entry[2] for entry in bench.server.execute("XPENDING", STREAM, "shop-slow", "-", "+", 100)]
+
+    async with bench.host(SLOW) as host:
+        await host.bus.shop.sold.fire_many_async([{"sku": str(n)} for n in range(10)])
+        await eventually_async(lambda: [len(each) for each in begun] == [10])
+        for _ in range(2):
+            outlast_leases(bench.server, STREAM, "shop-slow", "first")
+            assert min(idle()) > 3_600_000
+            await until_an_hour_is_waited_for("lightbus leases")
+            an_hour_passes()  # Leases are renewed after each third of their time.
+            await eventually_async(lambda: max(idle()) < 60_000)
+        assert len(idle()) == 10
+        await host.worker.drain(0)
 
 
 def test_with_dedupe_an_id_is_handled_once_also_within_one_list(
@@ -287,10 +320,10 @@ def test_a_list_that_still_waits_for_more_keeps_the_end_from_nothing(
     project: Project, redis_server: Server
 ) -> None:
     project.write("bus.py", BUS % (PLAIN, ", batch_wait='1h'"))
-    host = project.host()
+    host = project.host("--set", "bus.drain_timeout=1h")
     project.script(FIRE % 3)
     eventually(lambda: pending(redis_server) == 3)
-    assert host.terminate(timeout=10) == 0
+    assert host.terminate() == 0
     assert pending(redis_server) == 0
     project.write("bus.py", BUS % (PLAIN, ""))
     second = project.host()

@@ -22,6 +22,7 @@ from lightbus.exceptions import (
 )
 from tests.guide.project import Project, printed
 from tests.support.eventually import eventually
+from tests.support.patient import ENVIRONMENT, patient
 from tests.support.processes import Process
 from tests.support.servers import Server
 
@@ -79,6 +80,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def project(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     it = Project(tmp_path_factory.mktemp("project"), server.url)
+    it.env |= ENVIRONMENT
     yield it
     it.close()
 
@@ -93,7 +95,7 @@ def host(project: Project) -> Iterator[Process]:
 
 @pytest.fixture
 def bus(server: Server) -> Iterator[lightbus.BusPath]:
-    it = lightbus.create({"bus": {"redis": {"url": server.url}}}, service_name="caller")
+    it = lightbus.create(patient(server.url), service_name="caller")
     yield it
     it.client.close()
 
@@ -106,7 +108,7 @@ class TestFromThreads:
         answers: list[bool] = []
         thread = threading.Thread(target=lambda: answers.append(bus.auth.check_password(**ADMIN)))
         thread.start()
-        thread.join(10)
+        thread.join(60)
         assert answers == [True]
 
     def test_from_many_at_once_each_gets_its_own_answer(self, bus: lightbus.BusPath) -> None:
@@ -138,7 +140,7 @@ class TestFromThreads:
                         assert response.read() == said
             finally:
                 web.shutdown()
-                thread.join(10)
+                thread.join(60)
 
 
 class TestFromCoroutines:
@@ -155,7 +157,7 @@ class TestFromCoroutines:
             return [await bus.shop.billing.price_of.call_async(username="x" * n) for n in range(20)]
 
         with ThreadPoolExecutor(2) as pool:
-            assert [f.result(20) for f in [pool.submit(asyncio.run, many()) for _ in range(2)]] == [
+            assert [f.result(60) for f in [pool.submit(asyncio.run, many()) for _ in range(2)]] == [
                 list(range(20))
             ] * 2
 
@@ -282,7 +284,7 @@ def test_a_script_ends_without_a_word_though_nobody_closes_the_bus(project: Proj
 
 class TestClosing:
     def test_a_closed_bus_takes_no_more_calls(self, server: Server) -> None:
-        bus = lightbus.create({"bus": {"redis": {"url": server.url}}}, service_name="caller")
+        bus = lightbus.create(patient(server.url), service_name="caller")
         assert bus.auth.check_password(**ADMIN) is True
         bus.client.close()
         with pytest.raises(BusAlreadyClosed, match=r"make a new one with lightbus\.create\(\)"):
@@ -290,13 +292,13 @@ class TestClosing:
         bus.client.close()
 
     def test_closing_one_bus_leaves_another_alone(self, server: Server, bus: lightbus.BusPath) -> None:
-        other = lightbus.create({"bus": {"redis": {"url": server.url}}}, service_name="other")
+        other = lightbus.create(patient(server.url), service_name="other")
         assert other.auth.check_password(**ADMIN) is True
         other.client.close()
         assert bus.auth.check_password(**ADMIN) is True
 
     def test_close_async(self, server: Server) -> None:
-        bus = lightbus.create({"bus": {"redis": {"url": server.url}}}, service_name="caller")
+        bus = lightbus.create(patient(server.url), service_name="caller")
 
         async def use() -> None:
             assert await bus.auth.check_password.call_async(**ADMIN) is True

@@ -6,11 +6,13 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lightbus.host.embedded import EmbeddedServer
 from tests.conftest import StartServer
 from tests.guide.project import READY, Project, printed
 from tests.support.eventually import eventually
@@ -176,6 +178,28 @@ def test_after_kill_9_the_next_host_adopts_it(project: Project, port: int) -> No
     eventually(lambda: printed(again) == ["heard meanwhile"])
     assert again.terminate() == 0
     assert not is_open(port)
+
+
+def test_one_that_was_adopted_has_ended_when_its_host_has_though_it_is_slow(
+    project: Project, port: int
+) -> None:
+    folder = project.folder / ".lightbus"
+    left, adopter = EmbeddedServer(port, folder), EmbeddedServer(port, folder)
+    left.start()
+    left._release()  # As where its host is killed.
+    assert adopter.start()
+    pid = int((folder / "valkey.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    stopping = threading.Thread(target=adopter.stop)
+    stopping.start()
+    stopping.join(0.5)
+    still_waits = stopping.is_alive()
+    os.kill(pid, signal.SIGCONT)
+    stopping.join(60)
+    assert still_waits and not stopping.is_alive()
+    assert not is_open(port)
+    assert left._process is not None
+    assert left._process.wait(60) == 0
 
 
 def test_a_second_signal_leaves_nothing_behind(project: Project, port: int) -> None:

@@ -23,6 +23,7 @@ from lightbus.exceptions import (
 )
 from tests.guide.project import Project, printed
 from tests.support.eventually import eventually, eventually_async
+from tests.support.patient import patient
 from tests.support.processes import Process
 from tests.support.servers import Server
 from tests.support.timers import HOUR, an_hour_passes
@@ -162,7 +163,7 @@ def unkind(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def bus(server: Server, unkind: Process) -> Iterator[lightbus.BusPath]:
-    it = lightbus.create({"bus": {"redis": {"url": server.url}}}, service_name="caller")
+    it = lightbus.create(patient(server.url), service_name="caller")
     yield it
     it.client.close()
 
@@ -179,7 +180,7 @@ def owner(server: Server, unkind: Process) -> Iterator[lightbus.BusPath]:
             name = "unkind"
             auto_register = False
 
-    it = lightbus.create({"bus": {"redis": {"url": server.url}}}, service_name="unkind")
+    it = lightbus.create(patient(server.url), service_name="unkind")
     it.client.register_api(UnkindApi)
     yield it
     it.client.close()

@@ -18,11 +18,13 @@ from tests.support.processes import Process, clean_environment
 
 BUS = """
     import asyncio
+    import contextvars
     import logging
 
     from lightbus import Api, Backoff, DeliveryPolicy, Event
 
     logger = logging.getLogger('shop')
+    of_stock = []
 
 
     class ShopApi(Api):
@@ -37,8 +39,11 @@ BUS = """
 
         async def stock(self, sku: str) -> int:
             await asyncio.gather(count('one'), count('two'))
-            asyncio.get_running_loop().call_later(0.05, logger.info, 'long after')
+            of_stock.append(contextvars.copy_context())
             return len(sku)
+
+        async def tell_of_stock(self) -> None:
+            of_stock[0].run(logger.info, 'long after')
 
         async def fail(self) -> None:
             raise KeyError('no such sku')
@@ -114,6 +119,7 @@ def test_those_of_a_listener_name_its_event_with_each_attempt(project: Project, 
 
 def test_those_of_no_message_and_those_long_after_it_have_none(project: Project, host: Process) -> None:
     project.call("shop.stock", sku="cup")
+    project.call("shop.tell_of_stock")
     for text in ("long after", "of no message", "ready: "):
         found = eventually(lambda text=text: lines(host, text))  # type: ignore[misc]
         assert all("message_id" not in line for line in found)

@@ -20,7 +20,7 @@ from tests.support.processes import Process
 
 BUS = """
 import logging, logging.config, os, sys, time
-from lightbus import Api, Event
+from lightbus import Api, Event, OnError
 
 def configure():
 {configure}
@@ -47,7 +47,7 @@ def on_sold(event_message, n):
 
 def before_server_start(bus):
     {before}
-    bus.shop.sold.listen(on_sold)
+    bus.shop.sold.listen(on_sold, on_error=OnError.ACKNOWLEDGE_AND_LOG)
 """
 
 HANDLERS = """"handlers": {"console": {"class": "logging.StreamHandler", "formatter": "theirs"}},

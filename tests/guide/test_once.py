@@ -7,6 +7,7 @@ import pytest
 from tests.guide.project import Project, printed
 from tests.support.eventually import eventually
 from tests.support.servers import Server
+from tests.support.timers import outlast_leases
 
 BUS = """
     import os, time
@@ -38,8 +39,9 @@ FIRE = """
         print(bus.shop.sold.fire(order=order, bus_options={'id': id}).native_id)
 """
 
-QUICK_LEASE = """
-    apis: {default: {event_transport: {redis: {acknowledgement_timeout: 0.5s}}}}
+#: A lease ends when a test says so; then another process takes over soon.
+LEASES = """
+    apis: {default: {event_transport: {redis: {acknowledgement_timeout: 1h, reclaim_interval: 50ms}}}}
     service_name: shop
     modules: [bus]
 """
@@ -71,15 +73,16 @@ def test_a_listener_with_dedupe_handles_an_id_once(project: Project, dedupe: str
 
 
 def test_an_effect_whose_process_was_killed_before_it_acknowledged_comes_again_and_then_no_more(
-    project: Project,
+    project: Project, redis_server: Server
 ) -> None:
     project.write("bus.py", BUS % ("None", ", 'dedupe': '10m'"))
-    project.write("lightbus.yaml", QUICK_LEASE)
+    project.write("lightbus.yaml", LEASES)
     hold = project.write("hold", "")
-    first = project.host()
+    first = project.host("--process-name", "first")
     project.script(FIRE % "('slow', '1'),")
     eventually(lambda: "charging slow" in printed(first))
     first.kill()
+    outlast_leases(redis_server, "shop.*:stream", "shop-charge", "first")
     hold.unlink()
     second = project.host()
     eventually(lambda: "charged slow" in printed(second))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.guide.project import Project, printed
 from tests.support.eventually import eventually
+from tests.support.patient import ENVIRONMENT
 from tests.support.processes import Process
 from tests.support.servers import Server, free_port
 
@@ -40,6 +41,7 @@ BUS = """
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     server = Server("valkey")
     it = Project(tmp_path_factory.mktemp("project"), server.url)
+    it.env |= ENVIRONMENT
     it.write("bus.py", BUS)
     yield it
     it.close()

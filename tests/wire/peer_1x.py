@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "peer"
 
 READY = "Execution of before_worker_start & on_start hooks was successful"
+#: Seconds that a 1.x waits for an answer, and to have fired. Its own 5 s a busy machine may take.
+PATIENCE = 60
 
 
 def find_peer() -> Path | None:
@@ -34,8 +36,11 @@ class PeerError(Exception):
 def config(url: str, answers: str = "", **names: str) -> dict[str, Any]:
     """A 1.x configuration where everything goes over one Redis, or answers over another one."""
     transport = {"redis": {"url": url}}
-    api = {"event_transport": transport, "rpc_transport": transport}
-    api["result_transport"] = {"redis": {"url": answers or url}}
+    api: dict[str, Any] = {"event_transport": transport}
+    # It has one and the same time in three places.
+    api["rpc_transport"] = {"redis": {"url": url, "rpc_timeout": PATIENCE}}
+    api["result_transport"] = {"redis": {"url": answers or url, "rpc_timeout": PATIENCE}}
+    api |= {"rpc_timeout": PATIENCE, "event_fire_timeout": PATIENCE}
     return {**names, "bus": {"schema": {"transport": transport}}, "apis": {"default": api}}
 
 
@@ -77,7 +82,7 @@ class Peer:
         with self._start(
             [str(self._python), script, name, json.dumps(kwargs)], config(*self._urls)
         ) as process:
-            process.wait(timeout=30.0)
+            process.wait()
             for line in process.output().splitlines():
                 word, _, rest = line.partition(" ")
                 if word == expected:

@@ -35,7 +35,7 @@ def program() -> str:
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:
-    return {"PEER_CONFIG": json.dumps(config(url)), "PEER_ROLES": "", "PYTHONPATH": str(folder)}
+    return {"PEER_CONFIG": json.dumps(config(url)), "PEER_ROLES": "", "PYTHONPATH": f"{folder}:{SCRIPTS}"}
 
 
 def test_a_1x_reads_the_directory_that_is_dumped_from_the_bus(

@@ -13,6 +13,7 @@ import pytest
 import lightbus
 from tests.guide.project import Project
 from tests.support.eventually import eventually
+from tests.support.patient import ENVIRONMENT, patient
 from tests.support.processes import Process
 from tests.support.servers import Server
 from tests.wire.our_bus import AuthApi
@@ -52,6 +53,7 @@ bus.client.close()
 @pytest.fixture
 def project(tmp_path: Path, shared_redis: Server) -> Iterator[Project]:
     it = Project(tmp_path, shared_redis.url)
+    it.env |= ENVIRONMENT
     it.write("bus.py", BUS)
     it.write("lightbus.yaml", MANIFEST)
     yield it
@@ -60,7 +62,7 @@ def project(tmp_path: Path, shared_redis: Server) -> Iterator[Project]:
 
 def fire(server: Server, *usernames: str) -> None:
     """Fire events as their owner would."""
-    with lightbus.create(server.url) as bus:
+    with lightbus.create(patient(server.url)) as bus:
         bus.client.register_api(AuthApi)
         for username in usernames:
             bus.auth.user_registered.fire(username=username, email="", is_admin=False)

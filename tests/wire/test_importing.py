@@ -10,6 +10,7 @@ import pytest
 import lightbus
 from tests.guide.project import Project
 from tests.support.eventually import eventually
+from tests.support.patient import ENVIRONMENT, patient
 from tests.support.processes import Process
 from tests.support.servers import Server
 from tests.wire.conftest import StartHost
@@ -64,6 +65,7 @@ def services(tmp_path: Path, shared_redis: Server) -> Iterator[tuple[Project, Pr
     for name, bus in (("owner", OWNER), ("importer", IMPORTER)):
         (tmp_path / name).mkdir()
         project = Project(tmp_path / name, shared_redis.url)
+        project.env |= ENVIRONMENT
         project.write("shared.py", SHARED.replace("OWNS", str(name == "owner")))
         project.write("bus.py", bus)
         made.append(project)
@@ -74,7 +76,7 @@ def services(tmp_path: Path, shared_redis: Server) -> Iterator[tuple[Project, Pr
 
 def answers(server: Server, number: int) -> set[bool]:
     """The different answers to calls of a client, which knows no class."""
-    with lightbus.create(server.url) as bus:
+    with lightbus.create(patient(server.url)) as bus:
         return {bus.auth.check_password(username="admin", password="secret") for _ in range(number)}
 
 

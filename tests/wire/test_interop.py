@@ -20,6 +20,7 @@ from lightbus.contracts.contract import contract_of
 from lightbus.exceptions import InvalidMessage, ValidationError
 from tests.conftest import StartServer
 from tests.support.eventually import eventually
+from tests.support.patient import patient
 from tests.support.servers import Server
 from tests.wire.conftest import StartHost
 from tests.wire.our_bus import AuthApi, Colour, Item, Point
@@ -57,12 +58,12 @@ def groups(server: Server) -> set[str]:
 
 def wait_for_contract(server: Server) -> None:
     """Wait until the API's owner has published it."""
-    eventually(lambda: server.execute("EXISTS", "schema:auth") == 1, timeout=20, what="a published contract")
+    eventually(lambda: server.execute("EXISTS", "schema:auth") == 1, what="a published contract")
 
 
 def wait_for_group(server: Server, name: str) -> None:
     """Wait until a listener hears what is fired from now on."""
-    eventually(lambda: name in groups(server), timeout=20, what=f"the group {name}")
+    eventually(lambda: name in groups(server), what=f"the group {name}")
 
 
 def pushes(server: Server) -> int:
@@ -74,7 +75,7 @@ def pushes(server: Server) -> int:
 
 def client(server: Server) -> Any:
     """A bus of ours on this Redis."""
-    return lightbus.create(config={"bus": {"redis": {"url": server.url}}})
+    return lightbus.create(config=patient(server.url))
 
 
 class TestLightbus1xWithItself:
@@ -219,12 +220,7 @@ class TestAnswersOverAnotherRedis:
         peer_worker("owner")
         wait_for_contract(shared_redis)
         results = {"redis": {"url": answers_redis.url}}
-        bus = lightbus.create(
-            config={
-                "bus": {"redis": {"url": shared_redis.url}},
-                "apis": {"default": {"result_transport": results}},
-            }
-        )
+        bus = lightbus.create(config=patient(shared_redis.url, result_transport=results))
         assert bus.auth.check_password(username="admin", password="secret") is True
         bus.client.close()
         assert pushes(answers_redis) == 1 and pushes(shared_redis) == 0

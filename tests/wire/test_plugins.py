@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import lightbus
 from lightbus.plugins.tracing import TracingPlugin
 from tests.support.eventually import eventually
+from tests.support.patient import patient
 from tests.support.processes import lightbus_process
 from tests.support.servers import Server
 from tests.wire.conftest import StartHost
@@ -23,8 +24,7 @@ def test_a_1x_worker_answers_a_call_that_is_traced(
     peer_worker("owner")
     wait_for_contract(shared_redis)
     provider = TracerProvider()
-    config = {"bus": {"redis": {"url": shared_redis.url}}}
-    bus = lightbus.create(config=config, plugins=[TracingPlugin(provider)])
+    bus = lightbus.create(config=patient(shared_redis.url), plugins=[TracingPlugin(provider)])
     with provider.get_tracer("tests").start_as_current_span("outside"):
         assert bus.auth.check_password(username="admin", password="secret") is True
     bus.client.close()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.guide.project import Project
 from tests.support.eventually import eventually
+from tests.support.patient import ENVIRONMENT
 from tests.support.servers import Server
 from tests.wire.peer_1x import Peer, heard
 from tests.wire.test_going_back import STREAM, fire
@@ -43,6 +44,7 @@ main()
 @pytest.fixture
 def project(tmp_path: Path, shared_redis: Server) -> Iterator[Project]:
     it = Project(tmp_path, shared_redis.url)
+    it.env |= ENVIRONMENT
     it.write("bus.py", BUS)
     it.write("lightbus.yaml", MANIFEST)
     yield it
@@ -68,6 +70,8 @@ def test_no_event_is_lost_or_run_twice(project: Project, shared_redis: Server, p
         refused = project.run("group", "move", "old-on_user", "old-greet", "--yes")
         assert refused.returncode == 1 and "old1 reads the group old-on_user" in refused.stderr
         assert "stop it first; if it was killed, run this again in" in refused.stderr
+        # All are acknowledged: else those would come again that it has told of only just now.
+        eventually(lambda: shared_redis.execute("XPENDING", STREAM, "old-on_user")[0] == 0)
         # An event that it holds while it is killed, and those that come afterwards.
         theirs.kill()
         by_them = [each["kwargs"]["username"] for each in heard(theirs)]
