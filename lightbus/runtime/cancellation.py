@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -30,6 +31,27 @@ def end(task: asyncio.Task[Any]) -> None:
     """Cancel a task, and let it know that this is not user code's doing."""
     note_end(task)
     task.cancel()
+
+
+async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """End tasks, and wait until they have ended, however.
+
+    Whoever waits may be cancelled meanwhile. That is heeded after they have ended, and does not reach them:
+    it would interrupt what they do at their end.
+    """
+    for task in tasks:
+        end(task)
+    cancelled: asyncio.CancelledError | None = None
+    while running := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(running)
+        except asyncio.CancelledError as e:
+            cancelled = e
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # Else asyncio complains that nobody has heard of it.
+    if cancelled is not None:
+        raise cancelled
 
 
 def note_end(task: asyncio.Task[Any]) -> None:

@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heapreplace
 from typing import Any, Self
 
 from lightbus.messages import EventMessage
+from lightbus.runtime.cancellation import end_all
 
 #: The form of a native id: milliseconds of Unix time, and a number among those.
 NATIVE_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
@@ -85,11 +86,11 @@ async def as_they_come(sources: Sequence[AsyncIterator[EventMessage]]) -> AsyncI
                     waiting[asyncio.ensure_future(_next(source))] = source
                     yield event
     finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        # One that was not asked again, or whose task ended before its first step, has not heard of the end.
-        await asyncio.gather(*(_close(source) for source in sources))
+        try:
+            await end_all(waiting)
+        finally:
+            # One that was not asked again, or whose task ended before its first step, has not heard of it.
+            await asyncio.gather(*(_close(source) for source in sources))
 
 
 async def _next(source: AsyncIterator[EventMessage]) -> EventMessage | None:

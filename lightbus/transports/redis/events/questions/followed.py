@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from lightbus.runtime.cancellation import end_all
 from lightbus.transports.redis.link.cluster.bells import Bells, OnRing
 from lightbus.transports.redis.link.connection import BLOCK, Link
 from lightbus.transports.redis.link.refusals import ReplyError
@@ -68,12 +69,11 @@ class Followed:
         return ()
 
     async def close(self) -> None:
-        """End the reads and close the connections."""
-        for reading in self._reads.values():
-            reading.cancel()
-        await asyncio.gather(*self._reads.values(), return_exceptions=True)
+        """Close the connections and end the reads."""
+        # At first what nobody else would close: whoever waits below may be cancelled once more.
         for link in self._links.values():
             await link.close()
+        await end_all(self._reads.values())
 
     async def _read(self, link: Link, after: Mapping[bytes, str]) -> Entries:
         command = ("XREAD", "COUNT", FIRST_PAGE, "BLOCK", int(BLOCK * 1000), "STREAMS")

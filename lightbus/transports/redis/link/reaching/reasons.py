@@ -14,6 +14,7 @@ from typing import Any, Literal
 from redis import exceptions as redis_errors
 
 from lightbus.exceptions import ConfigurationError
+from lightbus.runtime.cancellation import end_all
 from lightbus.transports.redis.link.refusals import REFUSALS, code_of, explain
 
 #: The errors that the library makes of a refused handshake, each with its code.
@@ -107,10 +108,8 @@ async def connect_by_tls(connection: Any, settings: dict[str, Any]) -> None:
             await asyncio.wait((connecting,))
         connecting.result()
     finally:
-        for task in (connecting, doubting):
-            task.cancel()
-        # They end before the connection is closed, and asyncio is not to complain that nobody reads how.
-        await asyncio.gather(connecting, doubting, return_exceptions=True)
+        # They end before the connection is closed.
+        await end_all((connecting, doubting))
 
 
 async def _doubt(settings: dict[str, Any]) -> None:
