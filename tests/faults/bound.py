@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .driver import Held
-from .ledger import Line
-from .settings import LISTENERS
+from .ledger import Line, delays
+from .settings import LEASE, LISTENERS
 
 #: Seconds within which what is done is acknowledged.
 _ACKNOWLEDGED = 0.05
@@ -19,7 +19,8 @@ def bound_of(lines: Sequence[Line], struck: Iterable[set[Held]]) -> int:
         lines: All ledgers.
         struck: For each fault, what those held to whom it happened.
     """
-    return _begun(lines, struck) + sum(_under_way(lines, line) for line in lines if line.verb == "killing")
+    deaths = sum(_under_way(lines, line) for line in lines if line.verb == "killing")
+    return _begun(lines, struck) + deaths + _held_up(lines)
 
 
 def _begun(lines: Sequence[Line], struck: Iterable[set[Held]]) -> int:
@@ -31,6 +32,23 @@ def _begun(lines: Sequence[Line], struck: Iterable[set[Held]]) -> int:
         ":retry:" in source or (host, listener, entry_id) in begun
         for held in struck
         for host, listener, source, entry_id in held
+    )
+
+
+def _held_up(lines: Sequence[Line]) -> int:
+    """What hosts ran, or had fetched, while the machine held them up: another one may have taken it over."""
+    host_of = {int(line.words[1]): line.words[0] for line in lines if line.verb == "host"}
+    ended = {(line.pid, line.words): line.time for line in lines if line.verb in ("done", "failed")}
+    times = delays(lines)
+    return sum(
+        line.verb == "started"
+        and any(
+            host_of[line.pid] in hosts
+            and line.time < end + LEASE
+            and ended.get((line.pid, line.words), end) > begin - _ACKNOWLEDGED
+            for hosts, begin, end in times
+        )
+        for line in lines
     )
 
 

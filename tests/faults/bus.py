@@ -14,11 +14,12 @@ from typing import Any
 from lightbus import Api, Backoff, DeliveryPolicy, Event, EventMessage, Parameter
 from lightbus.options import Duration
 
-from .ledger import own_ledger
+from .ledger import note_delays, own_ledger
 from .planted import BUGS
-from .settings import ATTEMPTS, HEAVY, LEASE, LISTENERS, apis
+from .settings import ATTEMPTS, HEAVY, HELD_UP, LEASE, LISTENERS, apis
 
 ledger = own_ledger("worker")
+note_delays(ledger, HELD_UP)
 if os.environ.get("CAMPAIGN_PLANT"):
     BUGS[os.environ["CAMPAIGN_PLANT"]]()
 

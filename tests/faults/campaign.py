@@ -132,6 +132,8 @@ def finish(
     left, drained_in = _drain(watcher)
     dead, holders = watcher.dead(), watcher.holders_of_dead()
     statuses = cluster.stop_hosts()
+    for begin, end in watcher.delays:
+        cluster.ledger.write("held_up", f"{begin:.6f}", f"{end:.6f}")
     lines = ledger.read(cluster.folder)
     verdict = judge(lines, left, dead, watcher.thefts, bound(lines), kept)
     if verdict.wrong["foreign"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import statistics
@@ -11,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from tests.docs.sites import Site
@@ -108,6 +110,7 @@ class Load:
         clients: How many they are.
         between: Seconds from one request of a client to the next, on average.
         tries: All requests that have ended.
+        begun: How many have begun.
     """
 
     served: Served
@@ -115,9 +118,10 @@ class Load:
     clients: int
     between: float
     tries: list[Try] = field(default_factory=list)
+    begun: int = 0
 
     def __post_init__(self) -> None:
-        self._stopping = threading.Event()
+        self._stopping, self._counting = threading.Event(), threading.Lock()
         self._threads = [
             threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(self.clients)
         ]
@@ -136,11 +140,17 @@ class Load:
                 self._stopping.wait(self.between * chance.uniform(0.5, 1.5))
 
     def _try(self, verb: str, name: str) -> Try:
-        began = time.monotonic()
+        with self._counting:
+            began = time.monotonic()
+            self.begun += 1
         status = getattr(self.served, verb)(self.site, name)
         tried = Try(verb, name, began, time.monotonic(), status)
         self.tries.append(tried)
         return tried
+
+    def met(self, since: float) -> int:
+        """Return how many requests were on their way at a time or later."""
+        return self.begun - sum(each.ended <= since for each in list(self.tries))
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -213,7 +223,8 @@ def serve(
         with Load(served, site, clients, between) as load:
             for fault in chance.sample(["stop", "kill"], 2):
                 pause(quiet * chance.uniform(0.5, 1))
-                outages.append(_fail(redis, pulse, fault, stopped, chance))
+                away = stopped if fault == "stop" else stopped * chance.uniform(0.7, 1.0)
+                outages.append(_fail(redis, pulse, fault, partial(_wait, load, met, away)))
             pause(max(quiet / 2, 2 * GRACE))
         outages = [replace(each, delay=pulse.delay(each.back, each.back + _WATCHED)) for each in outages]
         confirmed = {each.name for each in load.tries if each.verb == "fire" and each.is_good}
@@ -231,19 +242,27 @@ def serve(
     return Result(name, kind, seed, seconds, verdict, drained, faults, outputs, notes)
 
 
-def _fail(redis: Server, pulse: Pulse, fault: str, stopped: float, chance: random.Random) -> Outage:
+def _fail(redis: Server, pulse: Pulse, fault: str, wait: Callable[[float], None]) -> Outage:
     began = time.monotonic()
     if fault == "stop":
         redis.pause()
-        pause(stopped)
+        wait(began)
         again = time.monotonic()
         redis.resume()
     else:
         redis.kill()
-        pause(stopped * chance.uniform(0.7, 1.0))
+        wait(began)
         again = time.monotonic()
         redis.start()
     return Outage(fault, began, pulse.back(again))
+
+
+def _wait(load: Load, met: int, seconds: float, began: float) -> None:
+    """Let Redis be away for so long, and on a busy machine until enough requests have met that."""
+    pause(seconds)
+    # Where even that does not bring as many, the verdict says so.
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: load.met(began) >= met, _DRAIN / 2)
 
 
 def _drain(confirmed: set[str], handled: Callable[[], list[str]]) -> None:

@@ -12,10 +12,11 @@ from lightbus import Api, Event, EventMessage, Parameter
 from lightbus.bus.client import BusClient
 from lightbus.exceptions import LightbusException
 
-from .ledger import FOLDER, own_ledger
-from .settings import ENOUGH
+from .ledger import FOLDER, note_delays, own_ledger
+from .settings import ENOUGH, HELD_UP
 
 ledger = own_ledger("worker")
+note_delays(ledger, HELD_UP)
 #: Seconds between one event and call of a process and the next.
 PAUSE = 0.05
 

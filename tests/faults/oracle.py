@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from lightbus.declared.policy import DeliveryPolicy
 
-from .ledger import Line
+from .ledger import Line, delays
 from .settings import LEASE
 from .watcher import Left, Theft
 
@@ -215,12 +215,15 @@ def _judge_listener(verdict: Verdict, events: Events, listener: str, dead: Seque
 
 
 def _judge_overlaps(verdict: Verdict, lines: Sequence[Line], events: Events) -> None:
-    """An event must not start elsewhere while it runs in a process that nothing has touched."""
+    """An event must not start elsewhere while it runs in a process that nothing has touched or held up."""
     host_of = {int(line.words[1]): line.words[0] for line in lines if line.verb == "host"}
     touched: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for line in lines:
         if line.verb == "fault":
             host, begin, end = line.words[0], float(line.words[1]), float(line.words[2])
+            touched[host].append((begin - LEASE, end + 2 * LEASE))
+    for hosts, begin, end in delays(lines):
+        for host in hosts:
             touched[host].append((begin - LEASE, end + 2 * LEASE))
     for listener in events.started:
         for n, runs in events.started[listener].items():

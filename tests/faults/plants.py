@@ -85,11 +85,12 @@ SCENARIOS: Mapping[str, Scenario] = {
 _SEEDS = 3
 
 
-def find(name: str) -> Result:
+def find(name: str, wanted: str = "") -> Result:
     """Run campaigns with a planted bug until the oracle calls one bad, as it must.
 
     Args:
         name: The bug, as in ``SCENARIOS``.
+        wanted: What the oracle has to say against it; left out, anything.
 
     Returns:
         The first bad result; the last one where the bug was not found.
@@ -97,7 +98,8 @@ def find(name: str) -> Result:
     plant = name.partition(",")[0]
     for seed in range(1, _SEEDS + 1):
         result = SCENARIOS[name].run(seed, plant)
-        if found_by(result):
+        found = found_by(result)
+        if wanted in found if wanted else found:
             break
     return result
 

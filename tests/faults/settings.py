@@ -10,6 +10,8 @@ from typing import Any
 
 #: Seconds after which a dead process's events are taken over.
 LEASE = 2.0
+#: Seconds for which a process may be held up, as on a busy machine, before leases may run out by that.
+HELD_UP = LEASE / 2
 SERVICE = "faults"
 #: The API that each campaign has, and its stream.
 API = "work"

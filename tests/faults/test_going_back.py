@@ -13,4 +13,4 @@ def test_a_service_goes_back_to_1x_and_comes_again_and_no_event_is_stranded() ->
     if find_peer() is None:
         missing("no Lightbus 1.x: `make pytest` makes its venv")
     outcome = run(2, 0.7, 7)
-    assert outcome.is_good and outcome.pending + outcome.added, outcome
+    assert outcome.is_good and outcome.waited, outcome

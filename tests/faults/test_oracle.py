@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
-from . import frameworks
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.zygote import ROOT
+
+from . import frameworks, schedules
 from .bound import bound_of
 from .frameworks import GRACE, Outage, Try
-from .ledger import Line
+from .ledger import Line, read
+from .ledger import delays as ledger_delays
 from .memory import Trend, is_steady
 from .mixed import judge_failures
 from .oracle import Verdict, judge
 from .planted import BUGS
 from .plants import SCENARIOS
+from .schedules import Outcome
 from .settings import LISTENERS
 from .users import LACKING
 from .watcher import Left, Theft
@@ -154,6 +164,41 @@ def test_what_was_begun_or_just_done_where_something_went_wrong_may_run_twice() 
     assert bound_of(lines, [{("a", *held, "2-0"), ("b", *held, "1-0")}]) == len(LISTENERS)
 
 
+def test_what_a_host_ran_may_run_twice_where_the_machine_held_it_up() -> None:
+    first, again = "3 10 started wide 7 1-0", ("8 20 started wide 7 1-0", "8.5 20 done wide 7 1-0")
+    begun = (*GOOD[:2], first, *again, "9 10 done wide 7 1-0")
+    assert "overlap" in wrong(*begun, bound=9)
+    for pid, hosts in ((10, {"a"}), (1, {"a", "b"})):
+        held_up = f"9.5 {pid} held_up 5 7"
+        assert "overlap" not in wrong(*begun, held_up, bound=9)
+        assert ledger_delays(ledger(*begun, held_up)) == [(hosts, 5, 7)]
+        assert bound_of(ledger(*begun, held_up), []) == (1 if pid == 10 else 2)
+    assert "overlap" in wrong(*begun, "9.5 20 held_up 5 7", bound=9)
+    # What was done to a host is bounded otherwise.
+    assert bound_of(ledger(*begun, "9.5 10 held_up 5 7", "9.6 1 fault a 4 7.5 freeze"), []) == 0
+    # What had ended before, or began long after that, runs once.
+    assert bound_of(ledger(*GOOD, "9.5 10 held_up 50 60", "70 10 started wide 8 2-0"), []) == 0
+
+
+def test_a_process_that_is_held_up_writes_that_down(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from tests.faults.ledger import Ledger, note_delays\n"
+        "note_delays(Ledger(Path(sys.argv[1]), 'worker'), 0.5)\n"
+        "print('begins'); time.sleep(600)"
+    )
+    with Process([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as process:
+        process.wait_for_line("begins")
+        process.pause()
+        time.sleep(0.7)
+        paused = time.monotonic()
+        process.resume()
+        eventually(lambda: any(_covers(line, paused) for line in read(tmp_path)))
+
+
+def _covers(line: Line, moment: float) -> bool:
+    return line.verb == "held_up" and float(line.words[0]) < moment < float(line.words[1])
+
+
 def test_calls_beside_a_1x_may_fail_only_for_processes_that_were_killed() -> None:
     call = ("0.5 3 confirmed 1", "1 3 called 5", "2 10 ran 5", "9 3 outcome 5 LightbusWorkerError -")
 
@@ -238,3 +283,35 @@ def test_what_a_site_has_confirmed_is_handled_once() -> None:
     assert of_site(handled=()) == {"lost"}
     assert of_site(handled=("a", "a")) == {"twice"}
     assert of_site(handled=("a", "b")) == {"phantom"}
+
+
+def ticks(*texts: str, kill: tuple[float, float] = (100, 100)) -> Outcome:
+    lines = [
+        Line(float(at), int(pid), verb, tuple(words))
+        for at, pid, verb, *words in (text.split() for text in texts)
+    ]
+    outcome = Outcome(kills=[kill])
+    schedules.judge(outcome, lines, {1} if kill[0] < 100 else set(), 0.0)
+    return outcome
+
+
+TICKS = ("1.1 1 claim 1 ours", "1.1 1 run", "1.2 1 released", "3 2 claim 3 ours", "3 2 run", "3.1 2 released")
+
+
+def test_a_tick_that_nobody_runs_is_wrong_unless_a_process_was_killed_or_late() -> None:
+    busy = "2.1 2 claim 2 busy"
+    assert ticks(*TICKS, busy).nobody == [2]
+    assert ticks(*TICKS, busy, kill=(1.9, 1.9)).nobody == [2]
+    # The killer was held up between its look at the clock and the kill, or the killed one.
+    assert ticks(*TICKS, busy, kill=(1.2, 2.1)).nobody == ticks(*TICKS, busy, kill=(3, 3.1)).nobody == []
+    late = ("1.1 1 claim 1 ours", "1.1 1 run", "2.2 1 released", *TICKS[3:])
+    assert ticks(*late, busy).nobody == []
+    assert ticks(*TICKS, "2.6 2 claim 2 unanswered").nobody == []
+
+
+def test_a_tick_runs_once_and_where_it_was_given() -> None:
+    assert ticks(*TICKS[:3]).is_good
+    assert ticks(*TICKS[:3], "1.2 2 claim 1 ours", "1.2 2 run").twice == [1]
+    assert ticks(TICKS[0]).unrun == {1: 1}
+    assert ticks(TICKS[0], kill=(1.2, 1.2)).is_good
+    assert ticks(*TICKS[:2], "1.2 2 run").overrun == {2: 1}

@@ -11,5 +11,5 @@ from .report import table
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("plant", ["acknowledge_first", "trimming_by_length"])
 def test_the_oracle_finds_a_planted_bug(plant: str) -> None:
-    result = find(plant)
+    result = find(plant, "lost")
     assert "lost" in found_by(result), table([result])

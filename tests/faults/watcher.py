@@ -14,7 +14,7 @@ import redis
 from lightbus.transports.redis.keys import GroupKeys
 
 from .backing import Backing
-from .settings import API, LISTENERS, SERVICE
+from .settings import API, HELD_UP, LISTENERS, SERVICE
 
 #: A listener, a stream that it reads, and an id there.
 Entry = tuple[str, str, str]
@@ -108,6 +108,9 @@ class Watcher:
     held: dict[str, set[Entry]] = field(default_factory=dict)
     #: For each entry, who was seen to hold it, since when and in which delivery.
     holders: dict[Entry, list[str]] = field(default_factory=dict)
+    #: From the begin of a look to the end of the next one, where that took long: Redis, or this process, in
+    #: which all proxies run, was held up.
+    delays: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._looking = threading.Lock()
@@ -151,6 +154,8 @@ class Watcher:
                     known[key] = (who, count)
                     held.setdefault(who, set()).add(key)
         till = time.monotonic()
+        if self._looked_at and till - self._looked_at > HELD_UP:
+            self.delays.append((self._looked_at, till))
         self.thefts += [Theft(*each, self._looked_at, till) for each in moved]
         self._known, self.held, self._looked_at = known, held, began
 
@@ -210,6 +215,7 @@ class Watcher:
                 self.look()
             except redis.RedisError:
                 self._known.clear()
+                self._looked_at = 0.0
 
     def __enter__(self) -> Watcher:
         self._thread.start()

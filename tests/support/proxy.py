@@ -32,7 +32,12 @@ class Proxy:
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
-        self.port = 0
+        # Bound for as long as the proxy is there, and never listening: while it refuses connections, nobody
+        # else is given its port.
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.port: int = self._kept.getsockname()[1]
         self.mode: Mode = "pass"
         self.delay = 0.0
         self._links: set[Link] = set()
@@ -82,13 +87,13 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._kept.close()
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30.0)
 
     async def _listen(self) -> None:
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port, reuse_address=True)
 
     async def _change(self, mode: Mode, delay: float) -> None:
         self.mode, self.delay = mode, delay
