@@ -54,6 +54,28 @@ async def test_the_lease_of_a_slow_handler_is_renewed(any_ports: Ports, any_redi
     await all_acknowledged(any_redis)
 
 
+async def test_a_lease_that_ran_out_on_its_own_holder_counts_as_no_death(
+    any_ports: Ports, any_redis: Server
+) -> None:
+    # It could not be renewed in time, as on a machine that slept, and its holder is the first to see that.
+    lease = {"acknowledgement_timeout": HOUR, "reclaim_interval": 0.05}
+    consumer = await any_ports.listen(any_ports.events(**lease))
+    await any_ports.fire(any_ports.events(), "a")
+    (delivery,) = await take(consumer)
+    another = any_ports.run(consumer.take(1))  # It has room for what dead processes have left.
+
+    def is_held_anew() -> bool:
+        ((_, _, idle, count),) = any_redis.execute("XPENDING", STREAM, GROUP, "-", "+", 1)
+        return bool(idle < LONG_AGO / 2 and count == 1)
+
+    for _ in range(MAX_DEATHS + 1):
+        outlast_leases(any_redis, STREAM, GROUP, "p1")
+        await eventually_async(is_held_anew)
+    assert not another.done()
+    delivery.ack()
+    await all_acknowledged(any_redis)
+
+
 async def test_what_a_dead_process_held_goes_to_another_one(any_ports: Ports, any_redis: Server) -> None:
     transport = any_ports.events(**LEASES)
     dying, peer = await any_ports.listen(transport), await any_ports.listen(transport)

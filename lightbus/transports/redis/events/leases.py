@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from lightbus.transports.redis.link.connection import FAILURES
 from lightbus.transports.redis.link.rounds import PATIENCE, Rounds
 from lightbus.transports.redis.scripts import ADOPT, EXCUSE, RENEW, Run
 
 from .membership import Membership
+
+logger = logging.getLogger(__name__)
 
 #: A script that is run on some entries.
 _Script = Callable[..., Run]
@@ -63,6 +67,16 @@ class Leases:
     async def excuse(self, source: str, finished: Collection[str]) -> None:
         """Let the end of this process, which was told to end, not count against the events that still run."""
         await self._run_on_held(EXCUSE, source, finished)
+
+    async def forgive(self, source: str, entry_id: str) -> None:
+        """Let an entry count one delivery less that this process has claimed from itself.
+
+        Its lease could not be renewed in time, and nobody has died. Without an answer, it stays counted.
+        """
+        try:
+            await self._membership.pipe.run(self._script(EXCUSE, source, [entry_id]))
+        except FAILURES as e:
+            logger.debug("the lease of %s of %s counts as a death: %s", entry_id, source, e)
 
     async def renew_regularly(self) -> None:
         """Renew every lease three times before it would run out."""

@@ -162,8 +162,7 @@ class Takeover:
                     return False  # It would only be handed back, and the count of its deaths forgotten.
                 reply = await self._claim(source)
                 self._cursors[source] = reply[0].decode()
-                # It may be one that runs here already, if its lease could not be renewed in time.
-                if len(reply) > 1 and not self._leases.holds(source, reply[1].decode()):
+                if len(reply) > 1 and not self._is_own(source, reply[1].decode()):
                     await self._run(source, reply[1].decode(), reply[2], reply[3])
             if self._cursors[source] == "-":
                 break
@@ -209,9 +208,18 @@ class Takeover:
         self._cursors[source] = reply[0].decode()
         if len(reply) > 1 and not self._membership.is_leaving:
             entry_id = reply[1].decode()
-            if not self._leases.holds(source, entry_id):
+            if not self._is_own(source, entry_id):
                 rerun = partial(self.rerun, source, entry_id, reply[2], reply[3])
                 self._deliveries.settling.spawn(rerun, "what a dead process has left does not run")
+
+    def _is_own(self, source: str, entry_id: str) -> bool:
+        """Tell whether this process has claimed an entry from itself, as its lease could not be renewed."""
+        if not self._leases.holds(source, entry_id):
+            return False
+        # Not awaited: who claims has the turn, and must not wait for a node that is away.
+        forgive = partial(self._leases.forgive, source, entry_id)
+        self._deliveries.settling.spawn(forgive, "a lease that ran out counts as a death")
+        return True
 
     async def _holding(self) -> tuple[list[str], list[Exception]]:
         """Return the streams of which somebody holds entries, and what went wrong; most hold none at rest."""
