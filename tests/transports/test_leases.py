@@ -420,8 +420,11 @@ async def test_how_often_is_swept_is_configured(
     redis_ports.run(consumer.take(1))
     if interval == HOUR:
         await until_an_hour_is_waited_for("lightbus sweep")  # Now the first look is over.
-    redis_server.execute("XADD", STREAM, "*", *GOOD)
-    redis_server.execute("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", STREAM, ">")
+    # At once: between the two, the consumer might read the event itself.
+    read = "redis.call('XREADGROUP', 'GROUP', KEYS[2], 'dead', 'STREAMS', KEYS[1], '>')"
+    redis_server.execute(
+        "EVAL", f"redis.call('XADD', KEYS[1], '*', unpack(ARGV)); {read}", 2, STREAM, GROUP, *GOOD
+    )
     outlast_leases(redis_server, STREAM, GROUP, "dead")
     if interval == HOUR:
         await asyncio.sleep(A_WHILE)
