@@ -31,6 +31,17 @@ async def run(bench: Bench, name: str = "tick", wait: float | None = 30, service
         return await run_now(other.client, found, name, by=ANN, wait=wait)
 
 
+async def shown(bench: Bench, run: tuple[str, str, str]) -> None:
+    """Wait until cards show a run as the last one: its process, who wanted it, and its outcome."""
+    async with bench.client() as other:
+
+        async def is_so() -> bool:
+            ((card, it),) = last_runs(await read_cards(other.client)).values()
+            return (card.process, it.by, it.outcome) == run
+
+        await eventually_async(is_so)
+
+
 async def noted(bench: Bench) -> list[tuple[str, str, str]]:
     async with bench.client() as other:
         return [(act.action, act.target, act.outcome) for act in await acts(other.client)]
@@ -49,9 +60,7 @@ async def test_one_process_of_the_service_runs_it(
         assert (done.service, done.name, done.outcome, done.error) == ("shop", "tick", "ok", "")
         assert done.process in ("one", "two") and abs(done.started - time.time()) < 60
         assert done.seconds is not None and done.seconds < 30
-        async with bench.client() as other:
-            ((card, it),) = last_runs(await read_cards(other.client)).values()
-        assert (card.process, it.by, it.outcome) == (done.process, "ann@box", "ok")
+        await shown(bench, (done.process, "ann@box", "ok"))
         counted = [host.client.parts.metrics.schedule_runs_by_hand.total("tick") for host in hosts]
         assert sorted(counted) == [0, 1]
         assert await noted(bench) == [("schedule.run", "shop:tick", "done")]
@@ -113,9 +122,7 @@ async def test_what_it_raises_is_told(bench: Bench) -> None:
     async with bench.host(f"{TOLD}{ticking(call='break_down')}"):
         done = await run(bench)
         assert (done.outcome, done.error) == ("error", "ValueError('no till')")
-        async with bench.client() as other:
-            ((_, it),) = last_runs(await read_cards(other.client)).values()
-        assert it.outcome == "error"
+        await shown(bench, (done.process, "ann@box", "error"))
 
 
 async def test_where_the_service_does_not_allow_it_it_is_refused(bench: Bench, redis_server: Server) -> None:

@@ -165,7 +165,7 @@ async def test_what_a_listener_sets_in_its_context_no_other_event_sees(
         if isinstance(event, list) and len(event) > 1:
             raise ValueError("each alone")
 
-    options = {"batch": 3, "batch_wait": 1} if many else {}
+    options = {"batch": 3, "batch_wait": 60} if many else {}
     bus.shop.sold.listen(in_a_thread if threaded else here, on_error=QUICK, bus_options=options)
     async with hosted(bus):
         await bus.shop.sold.fire_many_async([{"sku": sku} for sku in "abc"])
@@ -225,7 +225,7 @@ async def test_an_event_whose_transaction_fails_at_its_end_is_tried_again(bus: B
     async def after(client: Any, event_message: EventMessage) -> None:
         done.append(event_message.kwargs["sku"])
 
-    bus.shop.sold.listen(note, on_error=QUICK, bus_options={"batch": 2, "batch_wait": 1} if many else {})
+    bus.shop.sold.listen(note, on_error=QUICK, bus_options={"batch": 2, "batch_wait": 60} if many else {})
     bus.client.after_event_execution(after)
     around(bus, "around_event_execution", outer(told), failing(outcomes))
     async with hosted(bus):
@@ -255,7 +255,7 @@ async def test_a_procedure_that_ends_its_task_fails_and_its_api_goes_on(bus: Bus
             with pytest.raises(LightbusWorkerError):
                 await bus.shop.end.call_async(how=how)
         assert await bus.shop.hidden.call_async() == 1
-        assert worker.rpcs[0].running == 0
+        await eventually_async(lambda: worker.rpcs[0].running == 0)
     assert list(bus.client.parts.obstacles) == []
 
 

@@ -274,7 +274,7 @@ def test_a_host_that_waits_says_it_on_its_page_of_health(
 
     def problems() -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as page:
                 return str(page.read().decode())
         except urllib.error.HTTPError as e:
             with e:
