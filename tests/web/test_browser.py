@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from lightbus.web.contents import ACTIONS, VIEWS
 from tests.conftest import IS_WHOLE
@@ -279,6 +279,22 @@ def test_a_page_renews_itself_and_disturbs_nobody(bus: Bus, chromium: Browser) -
             "document.addEventListener('htmx:beforeRequest', (e) => { window.refused = e.defaultPrevented })"
         )
         eventually(lambda: page.evaluate("window.refused === true"), 60)
+        _what_is_written_meanwhile_stays(bus, page)
+
+
+def _what_is_written_meanwhile_stays(bus: Bus, page: Page) -> None:
+    """Write while a renewal is on its way, which has begun before."""
+    held: list[Route] = []
+    page.goto(f"{bus.address}/graph")
+    page.route(f"{bus.address}/graph", lambda route: held.append(route))
+    page.wait_for_selector("#page.htmx-request")
+    page.focus("#focus")
+    page.keyboard.type("shop")
+    for each in held:
+        each.continue_()
+    page.unroute(f"{bus.address}/graph")
+    page.wait_for_selector("#page:not(.htmx-request)")
+    assert page.locator("#focus").input_value() == "shop"
 
 
 def _charts_that_are_gone_leave_nothing(bus: Bus, page: Page) -> None:

@@ -44,7 +44,9 @@ const isSame = (it, other) => (it.href ? it.href === other.href : it.isEqualNode
 const samesOf = (it) => [...document.querySelectorAll(`#page ${it.localName}`)].filter((each) => isSame(it, each));
 
 document.addEventListener("htmx:beforeSwap", (event) => {
-  event.detail.shouldSwap &&= !isOfAnother(event.detail.xhr);
+  // Somebody may have begun to write, or to read, while a renewal was on its way.
+  const isUndoing = event.detail.requestConfig.elt.id === "page" && isBusy();
+  event.detail.shouldSwap &&= !isUndoing && !isOfAnother(event.detail.xhr);
   const it = document.activeElement;
   focused = it.id === "" && it.closest("#page") ? { it, place: samesOf(it).indexOf(it) } : null;
 });
