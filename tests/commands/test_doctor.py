@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from lightbus.transports.port import Finding
 from lightbus.transports.redis.inspection.server import _disk, _room, describe
 from tests.conftest import StartServer, missing
 from tests.guide.project import Project
-from tests.support.eventually import eventually
 from tests.support.servers import Server
 from tests.support.terminal import ESCAPES, on_terminal
 
@@ -311,6 +311,7 @@ def test_a_lightbus_1_on_the_bus_is_noted(shop: Project, server: Server) -> None
     assert (found["status"], severity) == (0, "note") and "a Lightbus 1.x on this bus (the API old)" in text
 
 
+_END = "the-end"
 #: All that changes nothing, as MONITOR shows it. What is only judged within MULTI, it does not show.
 READ_ONLY = {
     *("auth", "client", "command", "config", "exists", "get", "hget", "hgetall", "hmget", "info", "llen"),
@@ -319,24 +320,34 @@ READ_ONLY = {
 }
 
 
-def monitored(server: Server) -> tuple[list[list[str]], socket.socket]:
-    """The commands that a Redis does from now on, while the connection is open."""
-    link = socket.create_connection(("127.0.0.1", server.port))
-    link.sendall(b"MONITOR\r\n")
-    assert link.recv(5) == b"+OK\r\n"
+@contextmanager
+def monitored(server: Server) -> Iterator[list[list[str]]]:
+    """Gives the commands that a Redis does meanwhile; all of them, once it is over."""
     seen: list[list[str]] = []
+    link = socket.create_connection(("127.0.0.1", server.port))
 
     def read() -> None:
-        for line in link.makefile("r", errors="replace"):
-            seen.append([word.strip('"') for word in line.split("] ", 1)[1].split()])
+        with link.makefile("r", errors="replace") as lines:
+            for line in lines:
+                words = [word.strip('"') for word in line.partition("] ")[2].split()]
+                if words[:2] == ["ECHO", _END]:
+                    return
+                seen.append(words)
 
-    threading.Thread(target=read, daemon=True).start()
-    return seen, link
-
-
-def has_ended(seen: list[list[str]]) -> bool:
-    """Whether the last command is the one that a test ends with."""
-    return bool(seen) and seen[-1][0].lower() == "echo"
+    with link:
+        link.sendall(b"MONITOR\r\n")
+        assert link.recv(5) == b"+OK\r\n"
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            yield seen
+            server.execute("ECHO", _END)
+            reader.join(60)
+            assert not reader.is_alive()
+        finally:
+            with suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+            reader.join()
 
 
 def test_nothing_is_written_to_redis(shop: Project, server: Server) -> None:
@@ -346,12 +357,9 @@ def test_nothing_is_written_to_redis(shop: Project, server: Server) -> None:
     server.execute("XGROUP", "CREATE", STREAM, "shop-old", "0", "MKSTREAM")
     server.execute("DEL", "lightbus:streams", "lightbus:streams:searched")
     before = {key: server.execute("DUMP", key) for key in server.execute("KEYS", "*")}
-    seen, link = monitored(server)
-    with link:
+    with monitored(server) as seen:
         examined(shop)
-        server.execute("ECHO", "the end")
-        eventually(lambda: has_ended(seen))
-    assert {words[0].lower() for words in seen[:-1]} - READ_ONLY == set()
+    assert {words[0].lower() for words in seen} - READ_ONLY == set()
     assert {key: server.execute("DUMP", key) for key in server.execute("KEYS", "*")} == before
 
 
