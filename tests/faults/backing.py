@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from tests.support.cluster import RedisCluster
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.node import Node
 from tests.support.proxy import Proxy
 from tests.support.servers import Kind, Server, free_port
@@ -100,12 +100,12 @@ class Replicated(Alone):
         try:
             replica = Server(kind, aof=True, args=_replica_of(self.server))
             self.servers = [self.server, self.closing.enter_context(replica)]
-            eventually(self._is_in_sync, 20, "a replica in sync")
+            eventually(self._is_in_sync, what="a replica in sync")
             self._guarded = guarded
             for server in self.servers:
                 self._guard(server)
             self._sentinels = [self._start_sentinel(str(number)) for number in range(_SENTINELS)]
-            eventually(self._know_each_other, 30, "Sentinels that know each other")
+            eventually(self._know_each_other, what="Sentinels that know each other")
         except BaseException:
             self.closing.close()
             raise
@@ -131,7 +131,7 @@ class Replicated(Alone):
             lag: So many seconds before it is killed the replica hears of nothing any more.
             killed: Called when it was killed after that.
         """
-        eventually(self._is_in_sync, 60, "a replica in sync")
+        eventually(self._is_in_sync, what="a replica in sync")
         old, new = self.servers
         if kill and lag:
             # Stopped alone, it would find in its socket what the primary has sent before it was killed.
@@ -145,19 +145,19 @@ class Replicated(Alone):
             old.kill()
         else:
             # Refused with NOGOODSLAVE while it has not yet heard from the replica.
-            eventually(lambda: _ask(self._sentinels[0], "SENTINEL", "FAILOVER", _SERVICE), 30, "a failover")
-        deadline = time.monotonic() + 30
+            eventually(lambda: _ask(self._sentinels[0], "SENTINEL", "FAILOVER", _SERVICE), what="a failover")
+        deadline = time.monotonic() + PATIENCE
         while _role(new) != "master":
             assert time.monotonic() < deadline, "the replica was not promoted"
             time.sleep(0.005)
         self.servers, self.port, self.promotions = [new, old], new.port, self.promotions + 1
         promoted()
         if kill:
-            eventually(self._all_know_the_primary, 30, "Sentinels that know the new primary")
+            eventually(self._all_know_the_primary, what="Sentinels that know the new primary")
             old.args = _replica_of(new)
             old.start()
             self._guard(old)
-        eventually(self._is_in_sync, 60, "the old primary as a replica")
+        eventually(self._is_in_sync, what="the old primary as a replica")
 
     def _guard(self, server: Server) -> None:
         if self._guarded:

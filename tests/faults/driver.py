@@ -131,13 +131,13 @@ class Driver:
             if is_little and not any(self.watcher.held.values()):
                 self.watcher.destroy_groups()
                 self.done["groups gone"] = self.done.get("groups gone", 0) + 1
-        eventually(self.cluster.hosts[0].is_ready, 30)
+        eventually(self.cluster.hosts[0].is_ready)
 
     def roll(self, host: Host) -> None:
         """A host ends as it does in a rolling restart; the next may go when it is back."""
         with host.ended:
             host.stop()
-        eventually(host.is_ready, 30)
+        eventually(host.is_ready)
 
     def quiet(self, _: Host) -> None:
         """Nothing goes wrong for a while."""

@@ -43,7 +43,7 @@ class Pulse:
         Args:
             since: The time from which on answers count.
         """
-        return eventually(lambda: next((b.answered for b in self._beats if b.answered >= since), 0.0), 30)
+        return eventually(lambda: next((b.answered for b in self._beats if b.answered >= since), 0.0))
 
     def delay(self, begin: float, end: float) -> float:
         """By how many seconds the latest answer to the questions of a time was late."""

@@ -23,7 +23,7 @@ DATABASES: tuple[DatabaseKind, ...] = get_args(DatabaseKind)
 #: For the message about a server that is not installed.
 PACKAGES = {"postgresql": "postgresql", "mariadb": "mariadb-server"}
 
-_START_TIMEOUT = 30.0
+_START_TIMEOUT = 60.0
 _POSTGRES = Path("/usr/lib/postgresql")
 
 
@@ -189,7 +189,7 @@ class DatabaseServer:
             # PostgreSQL's children end with it by SIGQUIT; what is in memory is of no use.
             os.kill(self.pid, signal.SIGQUIT if self.kind == "postgresql" else signal.SIGKILL)
         if self._process is not None:
-            self._process.wait(30)
+            self._process.wait(_START_TIMEOUT)
         deadline = time.monotonic() + _START_TIMEOUT
         while _is_running(self.pid) and time.monotonic() < deadline:
             time.sleep(0.01)

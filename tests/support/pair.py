@@ -55,7 +55,7 @@ class Pair:
                 server.execute("FLUSHALL")
             self.replica.execute("REPLICAOF", "127.0.0.1", str(self._between.port))
         self.primary.execute("FLUSHALL")
-        eventually(self._is_in_step, 20, "a replica in step")
+        eventually(self._is_in_step, what="a replica in step")
 
     def _is_in_step(self) -> bool:
         with redis.Redis(port=self.primary.port) as client:

@@ -38,7 +38,7 @@ _SHARES = 8
 #: The ports that this process was given lately: whoever asks for one takes it later, or leaves it free.
 _GIVEN: deque[int] = deque(maxlen=700)
 
-START_TIMEOUT = 15.0
+START_TIMEOUT = 30.0
 START_ATTEMPTS = 5
 
 
@@ -158,7 +158,7 @@ class Server:
     def _answers(self, port: int) -> bool:
         """Whether a PING is answered: a demand for the password is an answer, "loading" is not."""
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1.0) as link:
+            with socket.create_connection(("127.0.0.1", port), timeout=10.0) as link:
                 link.sendall(b"PING\r\n")
                 reply = link.recv(64)
         except OSError:
