@@ -103,11 +103,11 @@ def test_what_never_returns_is_left_behind_and_its_caller_told(
 ) -> None:
     project.write("bus.py", BUS)
     host = project.host("--set", "bus.drain_timeout=0.5s")
-    answer = threads.submit(project.call, f"auth.{procedure}", bus_options={"timeout": HOUR})
+    answer = threads.submit(project.call, f"auth.{procedure}", bus_options={"timeout": 60})
     host.wait_for_line(procedure)
     assert host.terminate() == 0
     with pytest.raises(WorkerLost, match=rf"auth\.{procedure}"):
-        answer.result(60)
+        answer.result(120)
     assert "calls of auth that do not end are left behind: 1" in host.output()
 
 

@@ -7,7 +7,8 @@ is asked there must keep nothing else waiting: signs of life, leases and retries
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from lightbus.exceptions import BusAlreadyClosed
@@ -48,28 +49,14 @@ class Rounds(Generic[K]):
             take: Is given the reply to each, or its :class:`ReplyError`, or the error because of which
                 nothing is known.
         """
-        keys = [key for key in commands if key not in self._asked]
-        if not keys:
-            return
-        self._asked.update(keys)
-
-        def answered(place: int, reply: Any) -> None:
-            key = keys[place]
-            self._asked.discard(key)
-            if self._waiting:
-                self._waiting.pop(key, asyncio.Event()).set()
-            take(key, reply)
-
-        try:
-            sent = self._pipe.send_each([commands[key] for key in keys], answered)
-        except BusAlreadyClosed:
-            self._asked.difference_update(keys)
-            raise
-        await asyncio.wait(sent, timeout=self._patience)
+        sent = self._send(commands, take)
+        if sent:
+            await asyncio.wait(sent, timeout=self._patience)
 
     async def run(self, runs: Mapping[K, Run], take: Callable[[K, Any], None]) -> None:
         """Run a script for each key likewise, by its text where a node does not know it."""
         unknown: dict[K, tuple[Any, ...]] = {}
+        is_late = False
 
         def judge(key: K, reply: Any) -> None:
             if isinstance(reply, ReplyError):
@@ -77,12 +64,17 @@ class Rounds(Generic[K]):
             take(key, reply)
 
         def look(key: K, reply: Any) -> None:
-            if is_unknown(reply):
-                unknown[key] = runs[key].by_text()
-            else:
+            if not is_unknown(reply):
                 judge(key, reply)
+            elif is_late:
+                # Left to the next round, it might not be run before what it is to prevent has happened.
+                with suppress(BusAlreadyClosed):
+                    self._send({key: runs[key].by_text()}, judge)
+            else:
+                unknown[key] = runs[key].by_text()
 
         await self.ask({key: run.by_name() for key, run in runs.items()}, look)
+        is_late = True
         await self.ask(unknown, judge)
 
     def is_asked(self, key: K) -> bool:
@@ -93,3 +85,26 @@ class Rounds(Generic[K]):
         """Wait until nothing is asked about a key."""
         if key in self._asked:
             await self._waiting.setdefault(key, asyncio.Event()).wait()
+
+    def _send(
+        self, commands: Mapping[K, tuple[Any, ...]], take: Callable[[K, Any], None]
+    ) -> Sequence[asyncio.Future[Any]]:
+        """Send commands as :meth:`ask` does; return futures that are done once all is answered."""
+        keys = [key for key in commands if key not in self._asked]
+        if not keys:
+            return ()
+        self._asked.update(keys)
+
+        def answered(place: int, reply: Any) -> None:
+            key = keys[place]
+            self._asked.discard(key)
+            take(key, reply)
+            # By now, it may be asked about again.
+            if self._waiting and key not in self._asked:
+                self._waiting.pop(key, asyncio.Event()).set()
+
+        try:
+            return self._pipe.send_each([commands[key] for key in keys], answered)
+        except BusAlreadyClosed:
+            self._asked.difference_update(keys)
+            raise
