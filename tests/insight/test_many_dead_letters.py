@@ -15,6 +15,7 @@ from lightbus.testing import Hosted, hosted
 from lightbus.transports.events import DeadLetter, LetterId
 from lightbus.transports.memory.broker import broker
 from lightbus.transports.memory.events import MemoryEventTransport
+from tests.support.timers import HOUR
 from tests.testing.shop import StoreApi
 
 APIS = ("default", "store")
@@ -196,6 +197,8 @@ def test_no_more_are_meant_than_the_newest_up_to_the_limit() -> None:
 def test_one_process_at_a_time_carries_errands_out_and_another_goes_on_when_it_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(errands, "LEASE", HOUR)
+
     async def test() -> None:
         async with service() as host:
             skus = [f"x{n}" for n in range(120)]
