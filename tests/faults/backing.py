@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import redis
 
 from tests.support.cluster import RedisCluster
@@ -233,7 +234,7 @@ class Spread(Backing):
         if key not in self._homes:
             try:
                 self._homes[key] = self.nodes.owner(key).port
-            except OSError as e:  # the one that was asked has just been killed
+            except (OSError, hiredis.ReplyError) as e:  # the one that was asked was just killed, or starts
                 raise redis.ConnectionError(str(e)) from e
         return self._homes[key]
 
