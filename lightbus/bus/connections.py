@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -95,9 +96,10 @@ class Transports:
         ]
 
     async def close(self) -> None:
-        """Close all transports."""
-        for transport in self._made.values():
-            await transport.close()
+        """Close all transports, also where whoever closes the bus is cancelled meanwhile."""
+        async with contextlib.AsyncExitStack() as closings:
+            for transport in reversed(self._made.values()):
+                closings.push_async_callback(transport.close)
         self._made.clear()
         self._rpc.clear()
         self._event.clear()

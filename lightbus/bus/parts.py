@@ -109,14 +109,19 @@ class Parts:
 
     async def close(self) -> None:
         """Close the connections of the running event loop; the bus takes no more calls."""
-        # First, while calls still work: a plugin may use the bus once more.
-        if not self.connections.is_closed and self.hooks.before_close:
-            await self.hooks.before_close()
-        await self.card.end()
-        self.declarations.discard_background()
-        self.watch.close()
-        await self.connections.close()
-        self.pool.close()
+        try:
+            # First, while calls still work: a plugin may use the bus once more.
+            if not self.connections.is_closed and self.hooks.before_close:
+                await self.hooks.before_close()
+            await self.card.end()
+        finally:
+            # Also where whoever closes the bus is cancelled meanwhile: nobody closes it again.
+            self.declarations.discard_background()
+            self.watch.close()
+            try:
+                await self.connections.close()
+            finally:
+                self.pool.close()
 
     def _concerned(self) -> set[str]:
         """Return the APIs that this process uses, as far as manifest and code name them."""

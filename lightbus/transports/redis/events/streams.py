@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,10 +108,11 @@ class Streams:
 
     async def close(self) -> None:
         """Stop trimming and searching."""
-        for stream in self._used.values():
-            if stream.trimmer is not None:
-                await stream.trimmer.close()
-            await stream.lost.close()
+        async with contextlib.AsyncExitStack() as closings:
+            for stream in self._used.values():
+                closings.push_async_callback(stream.lost.close)
+                if stream.trimmer is not None:
+                    closings.push_async_callback(stream.trimmer.close)
         self._used.clear()
 
     def _begin(self, key: str) -> Stream:

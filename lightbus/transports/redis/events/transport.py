@@ -212,8 +212,10 @@ class RedisEventTransport(RedisTransport, EventTransport):
 
     async def close(self) -> None:
         """Stop trimming and searching, and give the connection back."""
-        await self._streams.close()
-        await super().close()
+        try:
+            await self._streams.close()
+        finally:
+            await super().close()
 
     def _needs(self, use: Use) -> Iterable[Need]:
         return self._streams.needs(use)

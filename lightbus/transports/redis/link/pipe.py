@@ -128,12 +128,13 @@ class Pipe(Channel):
     async def close(self) -> None:
         """Close the connection; commands that wait fail."""
         self.is_closed = True
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-        self._written.extend(self._waiting)
-        self._waiting.clear()
-        self._drop(BusAlreadyClosed("the bus was closed while the command waited"))
+        try:
+            if self._reader is not None and self._reader.cancel():
+                await asyncio.wait([self._reader])
+        finally:
+            self._written.extend(self._waiting)
+            self._waiting.clear()
+            self._drop(BusAlreadyClosed("the bus was closed while the command waited"))
 
     def link(self, key: str | None, on_refusal: Callable[[ReplyError], None]) -> Link:
         """Return a new connection for commands that block."""

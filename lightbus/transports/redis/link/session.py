@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import fields
@@ -104,11 +105,13 @@ class Session:
                 channel.forget(obstacles)
         if not self._users:
             _sessions.get(asyncio.get_running_loop(), {}).pop(self._key, None)
-            await self.permissions.close()
             for each in self._impatient:
                 each.end()
-            for channel in channels:
-                await channel.close()
+            # Whoever is cancelled meanwhile closes all of them: nobody else would.
+            async with contextlib.AsyncExitStack() as closings:
+                for channel in reversed(channels):
+                    closings.push_async_callback(channel.close)
+                closings.push_async_callback(self.permissions.close)
 
     def link(self, key: str | None = None) -> Link:
         """Return a new connection for commands that block.

@@ -166,10 +166,12 @@ class ReplyList:
 
     async def close(self) -> None:
         """Stop reading; calls that wait are cancelled."""
-        if self._reader is not None:
-            await self._reader.stop()
-        for waiting in self.expected.values():
-            fail(waiting.answer, BusAlreadyClosed("the bus was closed while the call waited"))
+        try:
+            if self._reader is not None:
+                await self._reader.stop()
+        finally:
+            for waiting in self.expected.values():
+                fail(waiting.answer, BusAlreadyClosed("the bus was closed while the call waited"))
 
     async def _read(self) -> None:
         link = self._transport.session.link(self._key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -165,11 +166,12 @@ class RedisRpcTransport(RedisTransport, RpcTransport):
     async def close(self) -> None:
         """Stop waiting for answers and give the connections back."""
         self._lookout.close()
-        await self._replies.close()
         self._heartbeat = None
-        if self.answers is not None:
-            await self.answers.close()
-        await super().close()
+        async with contextlib.AsyncExitStack() as closings:
+            closings.push_async_callback(super().close)
+            if self.answers is not None:
+                closings.push_async_callback(self.answers.close)
+            closings.push_async_callback(self._replies.close)
 
     def _needs(self, use: Use) -> Iterable[Need]:
         if use.role == "serves":

@@ -152,8 +152,10 @@ class ClusterPipe(Channel):
         self._owners[:] = [None] * len(self._owners)
         self._redirects.close(error)
         self._fail_unplaced(error)
-        await self.bells.close()
-        await self._nodes.close()
+        try:
+            await self.bells.close()
+        finally:
+            await self._nodes.close()
 
     def link(self, key: str | None, on_refusal: Callable[[ReplyError], None]) -> Link:
         """Return a new connection for commands that block."""
