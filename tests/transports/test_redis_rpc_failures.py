@@ -28,7 +28,10 @@ from .test_redis_rpc import keys
 class TestWhenAWorkerDies:
     @pytest.fixture(autouse=True)
     def lively(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(presence, "PRESENCE", 1.5)
+        """A dead one is soon found, but those that are held up for a moment do not count as dead."""
+        monkeypatch.setattr(presence, "PRESENCE", 60.0)
+        monkeypatch.setattr(presence, "SHOWS", 120)
+        monkeypatch.setattr(presence, "LOOKS", 120)
 
     async def test_the_caller_of_a_started_call_is_told(self, any_ports: Ports) -> None:
         transport = any_ports.rpc()
@@ -70,7 +73,10 @@ class TestWhenAWorkerDies:
 
         await settled(struck_off)
 
-    async def test_an_api_that_nobody_serves_any_more_is_known_as_such(self, redis_ports: Ports) -> None:
+    async def test_an_api_that_nobody_serves_any_more_is_known_as_such(
+        self, redis_ports: Ports, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(presence, "PRESENCE", 1.5)
         transport = redis_ports.rpc()
         dying = await redis_ports.serve(transport)
         await redis_ports.abandon(dying)

@@ -97,7 +97,7 @@ class Heartbeat:
             if turns and (self._looking is None or self._looking.done()):
                 self._looking = begin(self._look(turns), "lightbus recovery")
             # Twice may fail before it counts as absent.
-            await asyncio.sleep(presence.PRESENCE / 3)
+            await asyncio.sleep(presence.PRESENCE / presence.SHOWS)
 
     async def _show(self) -> list[Serving]:
         """Show that this process serves its APIs; return those of which it is to look after the others."""

@@ -12,6 +12,8 @@ from lightbus.transports.redis.scripts import LEAVE, PRESENT, RECOVER, Run
 
 #: Seconds after which a process that shows no sign of life counts as absent.
 PRESENCE = 6.0
+#: How often within that time a process shows one, and looks for those that show none.
+SHOWS, LOOKS = 3, 4
 #: The reply to a sign of life if it is this process's turn to look for those that show none.
 TURN = 2
 
@@ -50,7 +52,7 @@ class Presence:
         return PRESENT(
             presence=self._shown, register=self.register, served=self._served,
             member=self.member, milliseconds=int(PRESENCE * 1000),
-            now=int(time.time() * 1000) if may_look else 0, pause=int(PRESENCE * 1000 / 4),
+            now=int(time.time() * 1000) if may_look else 0, pause=int(PRESENCE * 1000 / LOOKS),
         )  # fmt: skip
 
     async def leave(self) -> None:
