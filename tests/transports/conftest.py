@@ -21,6 +21,8 @@ from lightbus.transports.memory.events import MemoryEventTransport
 from lightbus.transports.memory.rpc import MemoryRpcTransport
 from lightbus.transports.memory.schema import MemorySchemaTransport
 from lightbus.transports.port import Transport
+from lightbus.transports.redis.events import consumer as event_consumer
+from lightbus.transports.redis.events import settling
 from lightbus.transports.redis.events.consumer import RedisEventConsumer
 from lightbus.transports.redis.events.reading import reader as event_reader
 from lightbus.transports.redis.events.transport import RedisEventTransport
@@ -63,6 +65,13 @@ def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads wait for so long that nothing which waits for one of them to return by itself passes."""
     monkeypatch.setattr(event_reader, "BLOCK", 300)
     monkeypatch.setattr(rpc_consumer, "BLOCK", 300)
+
+
+@pytest.fixture
+def long_farewells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left or handed back waits until Redis has heard of it, which takes longer on a busy machine."""
+    monkeypatch.setattr(event_consumer, "_AT_THE_END", 60.0)
+    monkeypatch.setattr(settling, "_HAND_BACK", 60.0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -360,6 +360,7 @@ async def test_a_listener_is_seen_before_it_has_read_anything(ports: Ports) -> N
     assert [each.process_name for each in (await status(transport)).consumers] == ["p1"]
 
 
+@pytest.mark.usefixtures("long_farewells")
 async def test_a_group_stays_when_its_last_process_ends_and_nobody_is_said_to_read_it(
     any_ports: Ports,
 ) -> None:
@@ -480,6 +481,7 @@ async def is_settled(transport: EventTransport) -> bool:
     return (await status(transport)).pending == 0
 
 
+@pytest.mark.usefixtures("long_farewells")
 @pytest.mark.parametrize("kind", ["redis62", "valkey"])
 async def test_a_listener_that_starts_is_told_of_a_loss_before_it_goes_beyond_it(
     servers: ServerPool, kind: Kind, caplog: pytest.LogCaptureFixture

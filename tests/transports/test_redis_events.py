@@ -205,6 +205,7 @@ async def test_of_many_streams_no_more_is_fetched_than_is_asked_for_and_each_has
     assert is_cluster(any_redis) or taken == [*"abc"] * 2
 
 
+@pytest.mark.usefixtures("long_farewells")
 async def test_a_consumer_that_leaves_holding_nothing_is_removed_but_for_the_last(
     any_ports: Ports, any_redis: Server
 ) -> None:

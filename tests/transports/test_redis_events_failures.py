@@ -35,6 +35,7 @@ async def is_written(transport: EventTransport) -> bool:
     return any(b"XADD" in batch.packed for batch in transport.pipe._written)  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("long_farewells")
 class TestWhatIsGone:
     async def test_a_deleted_group_is_made_again_where_it_was(
         self, any_ports: Ports, any_redis: Server, caplog: pytest.LogCaptureFixture

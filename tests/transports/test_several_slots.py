@@ -147,7 +147,7 @@ async def test_where_events_wait_in_all_slots_each_has_its_turn(cluster_ports: P
     assert taken == first * 3
 
 
-@pytest.mark.usefixtures("long_waits")
+@pytest.mark.usefixtures("long_waits", "long_farewells")
 async def test_stopping_ends_all_reads_at_once_and_hands_back_what_they_brought(
     cluster_ports: Ports, cluster: Spread
 ) -> None:
@@ -165,7 +165,7 @@ async def test_stopping_ends_all_reads_at_once_and_hands_back_what_they_brought(
     assert len(await take(other, len(APIS), 100)) == len(APIS)
 
 
-@pytest.mark.usefixtures("long_waits")
+@pytest.mark.usefixtures("long_waits", "long_farewells")
 async def test_an_event_that_arrives_after_the_stop_is_handed_back_at_once(
     cluster_ports: Ports, cluster: Spread, monkeypatch: pytest.MonkeyPatch
 ) -> None:

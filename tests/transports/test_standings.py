@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from lightbus.messages import EventMessage
 from lightbus.transports.events import EventTransport, Standing
 from tests.support.eventually import eventually_async
@@ -39,6 +41,7 @@ async def test_an_event_is_followed_from_its_stream_to_its_end(any_ports: Ports)
     assert waiting.due is not None and HOUR / 2 < waiting.due - time.time() < 2 * HOUR
 
 
+@pytest.mark.usefixtures("long_farewells")
 async def test_an_event_that_is_tried_again_is_in_its_second_attempt(any_ports: Ports) -> None:
     transport = any_ports.events()
     consumer = await any_ports.listen(transport)
