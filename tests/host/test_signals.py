@@ -377,6 +377,31 @@ def test_signals_to_a_host_that_still_imports_are_one_interruption(served: Proje
         assert (process.wait(), "Traceback" in process.output()) == (0, False), process.output()
 
 
+EMBEDDED = """
+import logging, signal
+from lightbus.host.host import Host
+from lightbus.manifest.load import load
+
+def own(number, frame):
+    print("own", flush=True)
+
+logging.basicConfig(level="INFO")
+numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+for number in numbers:
+    signal.signal(number, own)
+status = Host(load(["lightbus.yaml"])).run()
+print("ended", status, [signal.getsignal(number) is own for number in numbers], flush=True)
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_program_that_hosts_for_a_while_has_its_own_signals_again_afterwards(served: Project) -> None:
+    program = served.program("-c", EMBEDDED)
+    program.wait_for_line("ready: ")
+    assert program.terminate() == 0
+    assert program.output().splitlines()[-2:] == ["ended 0 [True, True, True]", "own"], program.output()
+
+
 def test_a_supervisor_tells_whom_it_kills(host: Callable[..., Hosted]) -> None:
     hosted = host(supervised=True, patience=0.1)
     frozen(hosted)
