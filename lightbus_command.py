@@ -12,7 +12,7 @@ def main() -> None:
     is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_heeded:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from lightbus.cli import main as run
+    from lightbus.cli import program as run
 
     if is_heeded:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,9 +15,9 @@ def main() -> None:
     except ConfigurationError as e:
         print(e, file=sys.stderr)  # noqa: T201
         sys.exit(78)  # as the command line does, which can't be imported yet
-    from lightbus.cli import main
+    from lightbus.cli import program
 
-    main()
+    program()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,14 @@ from lightbus import __version__
 from lightbus.cli import completion
 from lightbus.cli.help import Group
 from lightbus.exceptions import ConfigurationError, LightbusException, TransportUnavailable
-from lightbus.host.shutdown import EXIT_CONFIG, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE
+from lightbus.host.shutdown import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    end_with,
+)
 from lightbus.runtime.interpreter import prepare_streams
 
 #: Said here, so that no command's module is imported to list them.
@@ -112,6 +119,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_FAILED
     sys.exit(status)
+
+
+def program() -> None:
+    """Be the program: as :func:`main`, and once Ctrl-C has ended the command, it changes nothing any more.
+
+    Who presses it again while the last threads end gets neither a traceback nor another status.
+    """
+    try:
+        try:
+            main()
+        except KeyboardInterrupt:
+            raise SystemExit(EXIT_INTERRUPTED) from None
+    except SystemExit as e:
+        if e.code == EXIT_INTERRUPTED:
+            end_with(EXIT_INTERRUPTED)
+        raise
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -467,7 +467,7 @@ def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_imported(tmp_pa
     (cli.parent / "__init__.py").touch()
     wait = "print('here', flush=True); time.sleep(1000)"
     # What runs is told of it as Python tells it.
-    run = "def main():\n    try:\n        {wait}\n    except KeyboardInterrupt:\n        print('heard')"
+    run = "def program():\n    try:\n        {wait}\n    except KeyboardInterrupt:\n        print('heard')"
     cli.write_text(f"import time\n{wait if ends else run.replace('{wait}', wait)}\n")
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "import lightbus_command; lightbus_command.main()"
@@ -477,3 +477,28 @@ def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_imported(tmp_pa
         program.wait_for_line("here")
         os.kill(program.pid, INT)
         assert (program.wait(), program.output()) == ((-INT, "here\n") if ends else (0, "here\nheard\n"))
+
+
+ENDING_SLOWLY = """
+import atexit, signal, sys, time
+
+def end():
+    print("ending", flush=True)
+    time.sleep(1)
+
+atexit.register(end)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["lightbus", "inspect", "--follow"]
+from lightbus.cli import program
+program()
+"""
+
+
+def test_ctrl_c_that_is_pressed_again_while_a_command_ends_changes_nothing(served: Project) -> None:
+    served.fire("a.happened", name="x")
+    command = served.program("-c", ENDING_SLOWLY)
+    command.wait_for_line('"happened"')
+    command.interrupt()
+    command.wait_for_line("ending")
+    storm(command, INT)
+    assert (command.wait(), "Traceback" in command.output()) == (130, False), command.output()
