@@ -23,7 +23,8 @@ DATABASES: tuple[DatabaseKind, ...] = get_args(DatabaseKind)
 #: For the message about a server that is not installed.
 PACKAGES = {"postgresql": "postgresql", "mariadb": "mariadb-server"}
 
-_START_TIMEOUT = 60.0
+#: Seconds for the start of a server, and for its end: a busy machine is no fault.
+_START_TIMEOUT = 120.0
 _POSTGRES = Path("/usr/lib/postgresql")
 
 
@@ -116,7 +117,7 @@ class DatabaseServer:
         self._run(
             initdb, "-D", self._data, "-U", "lightbus", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
         )
-        options = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
+        options = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
         settings = [word for option in options for word in ("-c", option)]
         self._start(
             postgres, "-D", self._data, "-p", str(self.port), "-k", self.folder, "-h", "127.0.0.1", *settings

@@ -156,7 +156,8 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bus]:
         project.within("accounts").host("-s", "accounts", "-p", "accounts-1")
         project.within("shop").host("-p", "shop-1")
         server.execute("XGROUP", "CREATE", STREAM, "shop-welcome", "0", "MKSTREAM")
-        start(project, it.port, "--auth", "token", "--token-file", "tokens", *roles)
+        patient = ("--set", "apis.default.rpc_timeout=60s")
+        start(project, it.port, "--auth", "token", "--token-file", "tokens", *patient, *roles)
         yield it
     finally:
         project.close()
