@@ -18,7 +18,7 @@ from lightbus.options import SecretUrl
 from lightbus.transports.redis.link.glance import Glance
 from lightbus.transports.redis.options import RedisOptions
 from tests.conftest import StartServer, missing
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.processes import clean_environment, finished
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -53,10 +53,12 @@ TYPED = {
 
 
 def program_in(folder: Path) -> Path:
-    """Make a folder with a program `lightbus`."""
+    """Make a folder with a program `lightbus`, which adds a line to the file `ended` at each of its ends."""
     program = folder / "bin" / "lightbus"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m lightbus "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\n{sys.executable} -m lightbus "$@"\nset -- $?\necho >> {folder}/ended\nexit $1\n'
+    )
     program.chmod(0o755)
     return program.parent
 
@@ -153,6 +155,7 @@ def test_a_call_is_completed_from_its_api_to_its_parameters(tmp_path: Path, bus:
     offers(["username="], complete, tmp_path, shell, "lightbus call auth.check_password user", **env)
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_key_completes_what_is_typed_at_a_terminal(tmp_path: Path, bus: str, shell: str) -> None:
     for each in (shell, "tmux"):
@@ -168,6 +171,9 @@ def test_a_key_completes_what_is_typed_at_a_terminal(tmp_path: Path, bus: str, s
             command, env=env, capture_output=True, text=True, check=True, timeout=100
         ).stdout
 
+    def ends() -> int:
+        return (tmp_path / "ended").read_text().count("\n")
+
     def shown(words: str) -> bool:
         return words in tmux("capture-pane", "-p")
 
@@ -175,13 +181,15 @@ def test_a_key_completes_what_is_typed_at_a_terminal(tmp_path: Path, bus: str, s
         """Type, and press the key until the line is this: a busy machine may let the moment pass."""
 
         def is_completed() -> bool:
+            before = ends()
             tmux("send-keys", "Tab")
-            eventually(lambda: shown(words), 10, words)
+            eventually(lambda: shown(words) or ends() > before, what="an answer to the key")
+            eventually(lambda: shown(words), 2, words)
             return True
 
         tmux("send-keys", "-l", typed)
         eventually(lambda: shown(typed), what=typed)
-        eventually(is_completed, what=words)
+        eventually(is_completed, 2 * PATIENCE, words)
 
     tmux("new-session", "-d", "-x", "80", "-y", "24", start)
     try:
