@@ -250,7 +250,7 @@ def test_a_list_whose_process_was_killed_is_handled_by_another_one_event_by_even
 SLOW = """
 process_name: first
 apis: {shop: {event_transport: {redis: {acknowledgement_timeout: 3h, reclaim_interval: 50ms}}}}
-listeners: {slow: {events: [shop.sold], handler: "tests.guide.test_batches:slow", batch: 10}}
+listeners: {slow: {events: [shop.sold], handler: "tests.guide.test_batches:slow", batch: 10, batch_wait: 1h}}
 """
 begun: list[Sequence[Any]] = []
 
