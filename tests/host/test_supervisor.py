@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lightbus.host.processes.crew import Crew
 from tests.guide.project import Project
+from tests.host.conftest import Bench
 from tests.support.eventually import eventually
 from tests.support.processes import Process
 from tests.support.servers import Server, free_port
@@ -104,6 +107,19 @@ def test_one_that_dies_is_started_again_and_the_other_goes_on(served: Project) -
     both_ready(supervisor, 3)
     assert other in children(supervisor) and victim not in children(supervisor)
     assert supervisor.terminate() == 0
+
+
+async def test_one_that_ends_just_as_it_is_signalled_has_the_status_with_which_it_ended(bench: Bench) -> None:
+    crew = Crew(bench.read("{}"), ["sh", "-c", "exit 3"])
+
+    async def ended() -> int:
+        running = asyncio.create_task(crew._run_once(1))
+        while not running.done():
+            crew.send(signal.SIGHUP)
+            await asyncio.sleep(0)
+        return await running
+
+    assert {await ended() for _ in range(20)} == {3}
 
 
 def test_what_runs_is_finished_and_a_second_signal_skips_that(served: Project) -> None:

@@ -108,8 +108,7 @@ class Crew:
     def send(self, number: signal.Signals) -> None:
         """Send a signal to each."""
         for process in self.running.values():
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
+            _send(process, number)
 
     def _kill(self, patience: float) -> None:
         """End those that did not when they were asked to, such as frozen ones."""
@@ -161,13 +160,21 @@ class Crew:
             if self._manifest.processes > 1:
                 logger.info("process %d runs with the id %d", number, process.pid)
             if self._stop.is_set():
-                process.send_signal(signal.SIGTERM)
+                _send(process, signal.SIGTERM)
             try:
                 return await process.wait()
             finally:
                 del self.running[number]
                 if process.stdin is not None:
                     process.stdin.close()
+
+
+def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    # Before Python 3.13, its own send_signal() asks for the status first. Of one that has just ended, whoever
+    # waits for it would then never get that, and take it for a failure.
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def this_command() -> list[str]:
