@@ -90,11 +90,11 @@ class Hosted:
 
     # For tests
 
-    def settle(self, timeout: float = 5.0) -> None:
+    def settle(self, timeout: float = 30.0) -> None:
         """Wait until everything is delivered; see :meth:`settle_async`."""
         self._block(self.settle_async, timeout, name="settle")
 
-    async def settle_async(self, timeout: float = 5.0) -> None:
+    async def settle_async(self, timeout: float = 30.0) -> None:
         """Wait until every event and call is handled, and every run of a schedule has ended.
 
         What waits for its time (a retry, the next tick) waits for the clock; what a handler has started and

@@ -180,7 +180,10 @@ async def test_a_listener_may_be_paused_while_its_heir_waits_for_it(bench: Bench
                 # It has taken over in the moment in which the other one had heeded the pause, or it has not.
                 assert bench.groups() in (["shop-note"], ["shop-jot"]) and target.pause is not None
                 await pauses.resume(third.client, target)
-            await eventually_async(lambda: ledger.counts == {"cup": 1})
+            # Once, unless the one before takes it up just when its group is taken over: it has one again
+            # then, as a process with the old name has that is started after its heir.
+            await eventually_async(lambda: ledger.counts["cup"] >= 1)
+            assert set(ledger.counts) == {"cup"}
 
 
 async def test_one_that_takes_over_just_after_a_pause_takes_nothing(
