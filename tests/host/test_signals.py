@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lightbus.host.processes.signals import SignalPipe
 from tests.guide.project import Project
 from tests.host.test_supervisor import alive, children
 from tests.support.eventually import eventually
@@ -502,3 +504,19 @@ def test_ctrl_c_that_is_pressed_again_while_a_command_ends_changes_nothing(serve
     command.wait_for_line("ending")
     storm(command, INT)
     assert (command.wait(), "Traceback" in command.output()) == (130, False), command.output()
+
+
+def test_who_writes_just_as_the_reader_closes_writes_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, write = SignalPipe(), os.write
+    closing = threading.Thread(target=pipe.close)
+
+    def write_late(descriptor: int, data: bytes) -> int:
+        closing.start()
+        closing.join(0.2)
+        return write(descriptor, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", write_late)
+        pipe.write()
+    closing.join()
+    pipe.write()

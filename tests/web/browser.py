@@ -26,7 +26,7 @@ from tests.web.conftest import ANN, BOB, EVE
 from tests.web.routes import ADDRESSES
 from tests.web.test_roles import FORMS
 from tests.web.test_server import start
-from tests.website.checks import PATIENCE, SCHEMES, WIDTHS, Scheme, browser, find_browser
+from tests.website.checks import PATIENCE, SCHEMES, WIDTHS, Scheme, browser, find_browser, resize
 
 LOOK = (Path(__file__).parents[1] / "website" / "faults.js").read_text()
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
@@ -240,7 +240,7 @@ def faults_of(page: Page, schemes: Sequence[Scheme] = SCHEMES) -> list[str]:
     path = page.url.partition("//")[2].partition("/")[2]
     found: list[str] = []
     for width in (*WIDTHS, WIDE["width"]):
-        page.set_viewport_size({**WIDE, "width": width})
+        resize(page, width, WIDE["height"])
         found += [f"/{path} at {width}: {fault}" for fault in page.evaluate(LOOK, width)["faults"]]
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)

@@ -100,7 +100,7 @@ def visit(
                 address = file.resolve().as_uri()
                 page.goto(address)
                 for width in widths:
-                    page.set_viewport_size({"width": width, "height": 800})
+                    resize(page, width, 800)
                     look = page.evaluate(_LOOK, width)
                     seen.faults += [
                         f"{_name(address)} at {width}, {scheme}: {each}" for each in look["faults"]
@@ -112,6 +112,13 @@ def visit(
                 if is_dark != (scheme == "dark"):
                     seen.faults.append(f"{_name(address)} is not {scheme}")
     return seen
+
+
+def resize(page: Page, width: int, height: int) -> None:
+    """Give a page another size, of which all that is drawn by it has heard."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_function("(width) => innerWidth === width", arg=width)
+    page.evaluate("new Promise(requestAnimationFrame)")
 
 
 @contextlib.contextmanager

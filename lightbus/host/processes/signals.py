@@ -43,7 +43,8 @@ class SignalPipe:
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        self._lock = threading.Lock()
+        # Handlers of signals write, too, also while their thread holds it.
+        self._lock = threading.RLock()
         self._is_open = True
         #: Another one that gets the signals as well: an event loop.
         self._forward = -1
@@ -76,9 +77,11 @@ class SignalPipe:
 
     def write(self, number: int = 0) -> None:
         """Wake the reader, as if a signal had come; may be called from a signal handler."""
-        if self._is_open:
-            with suppress(BlockingIOError):  # full, so the reader wakes anyway
-                os.write(self._write, bytes((number,)))
+        # Else the reader may close it in between, and somebody else have its number by now.
+        with self._lock:
+            if self._is_open:
+                with suppress(BlockingIOError):  # full, so the reader wakes anyway
+                    os.write(self._write, bytes((number,)))
 
     def read(self, timeout: float | None) -> bytes | None:
         """Wait for signals.
@@ -102,9 +105,10 @@ class SignalPipe:
 
     def close(self) -> None:
         """Close it; for the reader, after it was given back."""
-        self._is_open = False
-        os.close(self._read)
-        os.close(self._write)
+        with self._lock:
+            self._is_open = False
+            os.close(self._read)
+            os.close(self._write)
 
 
 class LoopSignals:
