@@ -138,6 +138,9 @@ class Server:
         command += ["--save", "", "--daemonize", "no"]
         command += ["--appendonly", "yes", "--appendfsync", "always"] if self.aof else ["--appendonly", "no"]
         command += ["--requirepass", self.password] if self.password else []
+        if "--cluster-enabled" in self.args and "--cluster-port" not in self.args and self.kind != "redis62":
+            # Else it is 10,000 above the other one, where outgoing connections have theirs.
+            command += ["--cluster-port", str(free_port())]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *self.args],
