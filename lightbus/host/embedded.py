@@ -62,10 +62,8 @@ def _listens(host: str, port: int) -> bool:
     """Tell whether a process listens there, though it may not get to answer just now."""
     try:
         socket.create_connection((host, port), timeout=0.2).close()
-    except ConnectionRefusedError:
-        return False
-    except OSError:
-        return True
+    except OSError as e:
+        return not isinstance(e, ConnectionRefusedError)
     return True
 
 

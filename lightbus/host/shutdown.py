@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from . import logs
-from .processes.signals import SignalPipe
+from .processes.signals import SignalPipe, Wishes
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,6 @@ EXIT_UNAVAILABLE = 69
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
 
-#: Seconds in which several signals are one wish: a terminal, systemd and a wrapper that passes signals on may
-#: each send one.
-ONE_WISH = 1.0
 #: Seconds for closing, on top of those for what runs. A supervisor waits a little longer.
 CLOSING = 14.0
 #: Seconds for the log and for standard output at the end; whoever should read them may have stopped to.
@@ -80,7 +77,7 @@ class Shutdown:
         # Wishes beside signals: the reason, and whether at once; None for no more watching.
         self._wishes: SimpleQueue[tuple[str, bool] | None] = SimpleQueue()
         self._before: dict[signal.Signals, Any] = {}
-        self._signalled: float | None = None
+        self._signals = Wishes()
         self._is_signalled = self._may_interrupt = self._is_interrupted = False
 
     def attach(self) -> None:
@@ -208,12 +205,10 @@ class Shutdown:
     def _meaning_of(self, number: int) -> tuple[str, bool] | None:
         if number not in ENDING:
             return None
-        name = signal.Signals(number).name
-        now = time.monotonic()
-        if self._signalled is None:
-            self._signalled = now
+        name, wish = signal.Signals(number).name, self._signals.meaning()
+        if wish == "in order":
             return f"{name} received", False
-        if self._supervised or now - self._signalled < ONE_WISH:
+        if self._supervised or wish is None:
             return None
         return f"{name} again: what still runs is left behind", True
 
@@ -236,11 +231,13 @@ class Shutdown:
 
 def wish_for_end(reason: str, *, at_once: bool) -> None:
     """End this process on behalf of its supervisor, whether or not it hosts anything yet."""
-    for active in _active[-1:]:
-        active.request(reason, at_once=at_once)
-        return
-    # It still imports, and ends as any program does; or its end is nearly there, and it ignores signals.
-    os.kill(os.getpid(), signal.SIGTERM)
+    # In one step: the main thread may give its signals back meanwhile.
+    latest = _active[-1:]
+    if latest:
+        latest[0].request(reason, at_once=at_once)
+    else:
+        # It still imports, and ends as any program does; or its end is nearly there, and it ignores signals.
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def tell(level: int, line: str) -> None:

@@ -7,14 +7,13 @@ import logging
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from lightbus.exceptions import ConfigurationError, MissingExtra
-from lightbus.host.processes.signals import LoopSignals
-from lightbus.host.shutdown import ENDING, EXIT_OK, ONE_WISH, end_with, heed_no_more
+from lightbus.host.processes.signals import LoopSignals, Wishes
+from lightbus.host.shutdown import ENDING, EXIT_OK, end_with, heed_no_more
 from lightbus.manifest.model import Manifest
 from lightbus.runtime.portal import run
 
@@ -142,7 +141,7 @@ class _Server(uvicorn.Server):
     def __init__(self, console: Console) -> None:
         super().__init__(_config(console))
         self._console = console
-        self._signalled: float | None = None
+        self._wishes = Wishes()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._console.end_streams()
@@ -163,11 +162,9 @@ class _Server(uvicorn.Server):
             signals.close()
 
     def _end(self, _: signal.Signals) -> None:
-        now = time.monotonic()
-        if self._signalled is None:
-            self._signalled = now
-        self.force_exit = now - self._signalled >= ONE_WISH
         self.should_exit = True
+        if self._wishes.meaning() == "at once":
+            self.force_exit = True
 
 
 class _Alone(_Server):

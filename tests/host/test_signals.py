@@ -334,8 +334,8 @@ def test_it_ends_as_promised(host: Callable[..., Hosted], row: Row, supervised: 
 
 #: As ``lightbus``; however long it takes to end, all signals are one wish.
 PATIENT = """
-import lightbus.host.processes.ending, lightbus.host.shutdown
-lightbus.host.processes.ending.ONE_WISH = lightbus.host.shutdown.ONE_WISH = 1000.0
+import lightbus.host.processes.signals
+lightbus.host.processes.signals.ONE_WISH = 1000.0
 from lightbus.cli import main
 main()
 """

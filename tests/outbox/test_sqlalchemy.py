@@ -136,7 +136,7 @@ async def test_an_async_session_and_an_async_engine_do_the_same(
             outbox(bus, session).shop.placed.fire(number=4)
     async with relaying(bus, engine) as relay:
         await eventually_async(lambda: arguments(redis_server, "number") == [1, 2, 3])
-    assert not relay.trouble
+        assert not relay.trouble
     await engine.dispose()
 
 

@@ -178,6 +178,10 @@ class Server:
             link.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
             return _receive(link, reader)
 
+    def connections(self) -> int:
+        """How many clients it has, without the one that asks and those that hear channels."""
+        return len(self.execute("CLIENT", "LIST", "TYPE", "normal").splitlines()) - 1
+
     def kill(self) -> None:
         """SIGKILL: what is not on disk is gone. Does nothing when it is not running."""
         self._end(signal.SIGKILL)

@@ -24,11 +24,6 @@ class ShopApi(lightbus.Api):
         auto_register = False
 
 
-def connections(server: Server) -> int:
-    """How many clients Redis has, without the one that asks."""
-    return len(server.execute("CLIENT", "LIST", "TYPE", "normal").splitlines()) - 1
-
-
 @pytest.mark.parametrize("turns", range(10))
 async def test_a_bus_whose_closing_is_cancelled_leaves_no_connection_and_no_task(
     redis_server: Server, turns: int
@@ -40,7 +35,7 @@ async def test_a_bus_whose_closing_is_cancelled_leaves_no_connection_and_no_task
     with contextlib.suppress(NoWorker):
         await bus.other.anything.call_async()
     await bus.shop.sold.fire_async()
-    assert connections(redis_server) > 1
+    assert redis_server.connections() > 1
     closing: asyncio.Task[Any] = asyncio.create_task(bus.client.close_async())
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -49,4 +44,4 @@ async def test_a_bus_whose_closing_is_cancelled_leaves_no_connection_and_no_task
     if not turns:
         await bus.client.close_async()  # It was cancelled before it began.
     await eventually_async(lambda: asyncio.all_tasks() == before)
-    await eventually_async(lambda: connections(redis_server) == 0)
+    await eventually_async(lambda: redis_server.connections() == 0)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import time
 from collections.abc import Callable
 
-from lightbus.host.shutdown import ENDING, ONE_WISH, heed_no_more
+from lightbus.host.shutdown import ENDING, heed_no_more
 
 from .crew import Crew
-from .signals import LoopSignals, terminal_is_closed
+from .signals import LoopSignals, Wishes, terminal_is_closed
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ class Ending:
     def __init__(self, crew: Callable[[], Crew | None]) -> None:
         self._crew = crew
         self._signals = LoopSignals(self._heard)
-        self._signalled: float | None = None
+        self._wishes = Wishes()
         #: Set when the end has begun.
         self.begun = asyncio.Event()
 
@@ -55,15 +54,13 @@ class Ending:
             crew.reload()
 
     def _on_signal(self, name: str) -> None:
-        crew, now = self._crew(), time.monotonic()
-        if self._signalled is None:
-            self._signalled = now
+        crew, wish = self._crew(), self._wishes.meaning()
+        if wish == "in order":
             logger.info("%s received", name)
             self.begun.set()
             if crew is not None:
                 crew.end()
-        elif now - self._signalled >= ONE_WISH:
+        elif wish == "at once":
             logger.warning("%s again: what still runs is left behind", name)
-            self._signalled = now
             if crew is not None:
                 crew.end_at_once()

@@ -10,9 +10,15 @@ import signal
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import Literal
+
+#: Seconds in which several signals are one wish: a terminal, systemd and a wrapper that passes signals on may
+#: each send one.
+ONE_WISH = 1.0
 
 
 def terminal_is_closed() -> bool:
@@ -109,6 +115,21 @@ class SignalPipe:
             self._is_open = False
             os.close(self._read)
             os.close(self._write)
+
+
+class Wishes:
+    """What signals ask for that end a process: first an end in good order, later one at once."""
+
+    def __init__(self) -> None:
+        self._latest: float | None = None
+
+    def meaning(self) -> Literal["in order", "at once"] | None:
+        """Return what a signal wishes for that has come just now; None if it repeats the wish before."""
+        now, before = time.monotonic(), self._latest
+        if before is not None and now - before < ONE_WISH:
+            return None
+        self._latest = now
+        return "in order" if before is None else "at once"
 
 
 class LoopSignals:
